@@ -1,0 +1,110 @@
+//! File operations whose errors name the path and what was being done, and writing that is
+//! all or nothing: beside the place, then renamed into it.
+
+use std::fs::{self, File, Permissions};
+use std::io::{self, ErrorKind, Write};
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+
+use anyhow::{Context, Result};
+use tempfile::{NamedTempFile, TempDir};
+
+/// Mode of the files and folders that zipwright writes, whatever the umask.
+pub const FILE_MODE: u32 = 0o644;
+pub const EXECUTABLE_MODE: u32 = 0o755;
+
+/// Prefix of everything half-made, so that leftovers of a killed run are recognised.
+pub const TEMP_PREFIX: &str = ".zipwright-tmp-";
+
+pub fn read(path: &Path) -> Result<Vec<u8>> {
+    fs::read(path).with_context(|| format!("could not read `{}`", path.display()))
+}
+
+pub fn read_to_string(path: &Path) -> Result<String> {
+    fs::read_to_string(path).with_context(|| format!("could not read `{}`", path.display()))
+}
+
+pub fn create_dir_all(path: &Path) -> Result<()> {
+    fs::create_dir_all(path)
+        .with_context(|| format!("could not create folder `{}`", path.display()))
+}
+
+pub fn open(path: &Path) -> Result<File> {
+    File::open(path).with_context(|| format!("could not open `{}`", path.display()))
+}
+
+pub fn rename(from: &Path, to: &Path) -> Result<()> {
+    fs::rename(from, to)
+        .with_context(|| format!("could not rename `{}` to `{}`", from.display(), to.display()))
+}
+
+/// Removes a file, link or whole folder; whether there was one.
+pub fn remove(path: &Path) -> Result<bool> {
+    let removed = match fs::symlink_metadata(path) {
+        Ok(meta) if meta.is_dir() => fs::remove_dir_all(path),
+        Ok(_) => fs::remove_file(path),
+        Err(error) => Err(error),
+    };
+    match removed {
+        Ok(()) => Ok(true),
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(false),
+        Err(error) if error.kind() == ErrorKind::NotADirectory => Ok(false),
+        Err(error) => Err(error).with_context(|| format!("could not remove `{}`", path.display())),
+    }
+}
+
+/// A file being written beside its place. Dropped without [`persist`], it leaves nothing.
+pub fn temp_beside(place: &Path) -> Result<NamedTempFile> {
+    let folder = place.parent().unwrap_or(Path::new("."));
+    create_dir_all(folder)?;
+    tempfile::Builder::new()
+        .prefix(TEMP_PREFIX)
+        .tempfile_in(folder)
+        .with_context(|| format!("could not write in `{}`", folder.display()))
+}
+
+/// A folder being filled beside its place. Dropped, it is removed.
+pub fn temp_dir_beside(place: &Path) -> Result<TempDir> {
+    let folder = place.parent().unwrap_or(Path::new("."));
+    create_dir_all(folder)?;
+    tempfile::Builder::new()
+        .prefix(TEMP_PREFIX)
+        .tempdir_in(folder)
+        .with_context(|| format!("could not write in `{}`", folder.display()))
+}
+
+/// Gives a finished temporary file its mode and its place.
+pub fn persist(file: NamedTempFile, place: &Path, mode: u32) -> Result<()> {
+    let failed = || format!("could not write `{}`", place.display());
+    file.as_file().set_permissions(Permissions::from_mode(mode)).with_context(failed)?;
+    file.persist(place).map_err(|error| error.error).with_context(failed)?;
+    Ok(())
+}
+
+/// Writes `bytes` to `place` by way of a temporary file. A file that already has these bytes is
+/// left as it is, mtime included; whether anything was written.
+pub fn write_if_changed(place: &Path, bytes: &[u8], mode: u32) -> Result<bool> {
+    let unchanged = match fs::read(place) {
+        Ok(existing) => existing == bytes && mode_of(place)? == mode,
+        Err(_) => false,
+    };
+    if unchanged {
+        return Ok(false);
+    }
+    let mut file = temp_beside(place)?;
+    file.write_all(bytes).with_context(|| format!("could not write `{}`", place.display()))?;
+    persist(file, place, mode)?;
+    Ok(true)
+}
+
+/// Permission bits of a file, links followed.
+fn mode_of(path: &Path) -> Result<u32> {
+    let meta =
+        fs::metadata(path).with_context(|| format!("could not read `{}`", path.display()))?;
+    Ok(meta.permissions().mode() & 0o7777)
+}
+
+/// Whether an error says that the thing is not there.
+pub fn is_missing(error: &io::Error) -> bool {
+    matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory)
+}

@@ -1,0 +1,10 @@
+//! Small values that every layer shares: digests, project paths, words for messages.
+//! Knows nothing of Buildfiles, targets, state or output.
+
+pub mod digest;
+pub mod fs;
+pub mod path;
+pub mod words;
+
+pub use digest::Digest;
+pub use path::RelPath;

@@ -1,0 +1,163 @@
+//! Paths inside a project: relative to its root, UTF-8, `/` between parts, no `.` or `..`.
+//! The only place that normalises a path. It never touches the disk.
+
+use std::borrow::Borrow;
+use std::fmt;
+use std::path::{Path, PathBuf};
+
+/// A normalised path relative to the project's root. The root itself is `"."`.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct RelPath(String);
+
+/// Why a text is no [`RelPath`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PathProblem {
+    Empty,
+    Absolute,
+    /// `..` climbs above the project's root.
+    LeavesProject,
+    /// A NUL or another control character.
+    ControlCharacter,
+}
+
+impl RelPath {
+    /// Normalises `text`: `./a//b/../c` becomes `a/c`.
+    pub fn parse(text: &str) -> Result<Self, PathProblem> {
+        if text.is_empty() {
+            return Err(PathProblem::Empty);
+        }
+        if text.starts_with('/') {
+            return Err(PathProblem::Absolute);
+        }
+        if text.chars().any(char::is_control) {
+            return Err(PathProblem::ControlCharacter);
+        }
+        let mut parts: Vec<&str> = Vec::new();
+        for part in text.split('/') {
+            match part {
+                "" | "." => {}
+                ".." => {
+                    parts.pop().ok_or(PathProblem::LeavesProject)?;
+                }
+                part => parts.push(part),
+            }
+        }
+        Ok(if parts.is_empty() { Self::root() } else { Self(parts.join("/")) })
+    }
+
+    pub fn root() -> Self {
+        Self(".".into())
+    }
+
+    pub fn is_root(&self) -> bool {
+        self.0 == "."
+    }
+
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// `self/below`, where `below` is itself relative.
+    pub fn join(&self, below: &RelPath) -> Self {
+        if self.is_root() {
+            below.clone()
+        } else if below.is_root() {
+            self.clone()
+        } else {
+            Self(format!("{}/{}", self.0, below.0))
+        }
+    }
+
+    /// Whether this is `folder` itself or lies below it.
+    pub fn is_within(&self, folder: &RelPath) -> bool {
+        folder.is_root()
+            || self
+                .0
+                .strip_prefix(&folder.0)
+                .is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+    }
+
+    /// The path below `folder`, or `None` when it does not lie there. `folder` itself gives `"."`.
+    pub fn below(&self, folder: &RelPath) -> Option<Self> {
+        if folder.is_root() {
+            return Some(self.clone());
+        }
+        match self.0.strip_prefix(&folder.0)? {
+            "" => Some(Self::root()),
+            rest => rest.strip_prefix('/').map(|rest| Self(rest.into())),
+        }
+    }
+
+    /// The folder that holds this path; the root for a path of one part.
+    pub fn parent(&self) -> Self {
+        self.0.rsplit_once('/').map_or_else(Self::root, |(parent, _)| Self(parent.into()))
+    }
+
+    pub fn file_name(&self) -> &str {
+        self.0.rsplit_once('/').map_or(&self.0, |(_, name)| name)
+    }
+
+    /// The place on disk, given the project's root.
+    pub fn under(&self, root: &Path) -> PathBuf {
+        if self.is_root() { root.to_path_buf() } else { root.join(&self.0) }
+    }
+
+    /// The path of `path` relative to `root`; `None` when it lies elsewhere or is not UTF-8.
+    pub fn relative_to(path: &Path, root: &Path) -> Option<Self> {
+        Self::parse(path.strip_prefix(root).ok()?.to_str()?).ok().or_else(|| Some(Self::root()))
+    }
+}
+
+impl fmt::Display for RelPath {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(&self.0)
+    }
+}
+
+impl fmt::Debug for RelPath {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:?}", self.0)
+    }
+}
+
+impl Borrow<str> for RelPath {
+    fn borrow(&self) -> &str {
+        &self.0
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn path(text: &str) -> RelPath {
+        RelPath::parse(text).unwrap()
+    }
+
+    #[test]
+    fn paths_are_normalised() {
+        for (text, expected) in
+            [("a", "a"), ("./a//b/", "a/b"), ("a/../b", "b"), (".", "."), ("a/..", ".")]
+        {
+            assert_eq!(path(text).as_str(), expected, "{text}");
+        }
+    }
+
+    #[test]
+    fn paths_that_leave_the_project_are_refused() {
+        assert_eq!(RelPath::parse("../a"), Err(PathProblem::LeavesProject));
+        assert_eq!(RelPath::parse("a/../../b"), Err(PathProblem::LeavesProject));
+        assert_eq!(RelPath::parse("/etc"), Err(PathProblem::Absolute));
+        assert_eq!(RelPath::parse(""), Err(PathProblem::Empty));
+        assert_eq!(RelPath::parse("a\0b"), Err(PathProblem::ControlCharacter));
+    }
+
+    #[test]
+    fn within_and_below_go_by_whole_parts() {
+        assert!(path("build/x").is_within(&path("build")));
+        assert!(!path("builds/x").is_within(&path("build")));
+        assert_eq!(path("build/x/y").below(&path("build")), Some(path("x/y")));
+        assert_eq!(path("build").below(&path("build")), Some(RelPath::root()));
+        assert_eq!(path("builds").below(&path("build")), None);
+    }
+}

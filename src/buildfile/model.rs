@@ -1,0 +1,294 @@
+//! What a Buildfile says, as plain values: names resolved to nothing yet, variables filled in,
+//! paths normalised. Every value a later message may point at keeps its span.
+
+use std::collections::BTreeMap;
+use std::ops::Range;
+
+use crate::base::RelPath;
+
+/// Byte range in the Buildfile's text.
+pub type Span = Range<usize>;
+
+/// A value and where it stands. Equality is of the value alone: reformatting changes nothing.
+#[derive(Clone, Debug)]
+pub struct Spanned<T> {
+    pub value: T,
+    pub span: Span,
+}
+
+impl<T: PartialEq> PartialEq for Spanned<T> {
+    fn eq(&self, other: &Self) -> bool {
+        self.value == other.value
+    }
+}
+
+/// A whole Buildfile. Targets stand in the order of the file.
+#[derive(Clone, Debug, Default)]
+pub struct Model {
+    pub default: Vec<Spanned<String>>,
+    pub vars: BTreeMap<String, String>,
+    pub targets: Vec<Target>,
+}
+
+#[derive(Clone, Debug)]
+pub struct Target {
+    pub name: Spanned<String>,
+    pub description: Option<String>,
+    /// Targets that must be up to date first, and whose outputs are inputs of this one.
+    pub needs: Vec<Spanned<String>>,
+    /// Targets that only must be done first.
+    pub after: Vec<Spanned<String>>,
+    /// Where the stamp is; `None` for a target that has none.
+    pub stamp: Option<Spanned<RelPath>>,
+    pub kind: Kind,
+}
+
+#[derive(Clone, Debug)]
+pub enum Kind {
+    Wheelhouse(Wheelhouse),
+    Staging(Staging),
+    Clamp(Clamp),
+    Zip(Zip),
+    Upload(Upload),
+    Invoke(Invoke),
+    Command(Command),
+    Group(Group),
+}
+
+#[derive(Clone, Debug)]
+pub struct Wheelhouse {
+    pub requirements: Vec<Spanned<RelPath>>,
+    pub constraints: Vec<Spanned<RelPath>>,
+    /// Folders of local projects, each with a `pyproject.toml` or `setup.py`.
+    pub projects: Vec<Spanned<RelPath>>,
+    /// A program looked up on PATH, or a path (relative to the project, or absolute).
+    pub python: Spanned<String>,
+    pub platform: Option<Platform>,
+    /// Further arguments for pip, e.g. `--pre`.
+    pub pip_args: Vec<String>,
+    pub output: Spanned<RelPath>,
+}
+
+/// The Lambda runtime that wheels are chosen for.
+#[derive(Clone, Debug)]
+pub struct Platform {
+    pub span: Span,
+    /// `3.13`
+    pub python: PythonVersion,
+    pub arch: Arch,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct PythonVersion {
+    pub major: u8,
+    pub minor: u8,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Arch {
+    X86_64,
+    Arm64,
+}
+
+#[derive(Clone, Debug)]
+pub struct Staging {
+    /// Names of wheelhouse targets.
+    pub wheels: Vec<Spanned<String>>,
+    pub sources: Vec<Source>,
+    /// Globs over the paths inside the tree, wheels' files included.
+    pub exclude: Vec<Spanned<Glob>>,
+    pub conflicts: Vec<Conflict>,
+    /// `None`: times are not touched.
+    pub clamp: Option<Spanned<Instant>>,
+    /// Whether the tree is always written as a folder, also when only a zip reads it.
+    pub write: bool,
+    pub output: Spanned<RelPath>,
+}
+
+/// Files of the project that go into a staging tree.
+#[derive(Clone, Debug)]
+pub struct Source {
+    /// A file, a folder, or a glob; relative to the project.
+    pub from: Spanned<Glob>,
+    /// `None`: at the same path as in the project.
+    pub to: Option<Spanned<Destination>>,
+}
+
+/// Where in the tree a source goes.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Destination {
+    /// Written with a final `/`, or `.`: below this folder, less the part of the path that
+    /// `from` spells out before its first wildcard.
+    Folder(RelPath),
+    /// This very path: for a `from` that is one file.
+    Exactly(RelPath),
+}
+
+/// A normalised pattern: `*` and `?` stay within a path part, `**` crosses parts, `[ab]`, `{a,b}`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Glob {
+    pub pattern: String,
+    /// The leading parts without wildcards; the whole path when there is no wildcard.
+    pub base: RelPath,
+    pub has_wildcard: bool,
+}
+
+/// Who wins where two wheels or files claim one path with different bytes.
+#[derive(Clone, Debug)]
+pub struct Conflict {
+    pub path: Spanned<Glob>,
+    pub keep: Spanned<Winner>,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub enum Winner {
+    /// The project's own files: `keep = "sources"`.
+    Sources,
+    /// The wheel of this project, its name normalised by PEP 503: `keep = "boto3"`.
+    Wheel(String),
+}
+
+/// The chosen instant of a clamp.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Instant {
+    /// Commit time of `HEAD`.
+    Git,
+    /// The environment variable `SOURCE_DATE_EPOCH`.
+    SourceDateEpoch,
+    /// Seconds since 1970-01-01T00:00:00Z.
+    At(i64),
+}
+
+#[derive(Clone, Debug)]
+pub struct Clamp {
+    pub directory: Spanned<RelPath>,
+    pub instant: Spanned<Instant>,
+}
+
+#[derive(Clone, Debug)]
+pub struct Zip {
+    /// Name of a staging target.
+    pub staging: Spanned<String>,
+    pub output: Spanned<RelPath>,
+    pub compression: Compression,
+    /// The time of every entry; `None`: the constant.
+    pub clamp: Option<Spanned<Instant>>,
+    /// Whether a bundle over Lambda's limits is an error.
+    pub limits: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Compression {
+    /// Wheels' deflated members as they are; the project's own files deflated.
+    Keep,
+    /// Nothing compressed.
+    Store,
+}
+
+#[derive(Clone, Debug)]
+pub struct Upload {
+    /// Name of a zip target.
+    pub zip: Spanned<String>,
+    pub function: Spanned<String>,
+}
+
+#[derive(Clone, Debug)]
+pub struct Invoke {
+    /// Name of an upload target.
+    pub upload: Spanned<String>,
+    pub payload: Payload,
+}
+
+#[derive(Clone, Debug)]
+pub enum Payload {
+    File(Spanned<RelPath>),
+    /// JSON text.
+    Inline(String),
+}
+
+#[derive(Clone, Debug)]
+pub struct Command {
+    pub action: Action,
+    pub inputs: Vec<Spanned<Glob>>,
+    pub outputs: Vec<Spanned<RelPath>>,
+    pub env: BTreeMap<String, String>,
+    pub directory: RelPath,
+    /// Always runs.
+    pub phony: bool,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub enum Action {
+    Run(Vec<String>),
+    /// Given to `/bin/sh -c`.
+    Shell(String),
+}
+
+#[derive(Clone, Debug)]
+pub struct Group {
+    pub targets: Vec<Spanned<String>>,
+}
+
+/// Something a target leaves on disk.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Output {
+    File(RelPath),
+    /// A folder with all it holds.
+    Folder(RelPath),
+    Stamp(RelPath),
+}
+
+impl Output {
+    pub fn path(&self) -> &RelPath {
+        match self {
+            Self::File(path) | Self::Folder(path) | Self::Stamp(path) => path,
+        }
+    }
+}
+
+impl Target {
+    /// Everything this target may leave on disk, its stamp last.
+    pub fn outputs(&self) -> Vec<Output> {
+        let mut outputs = match &self.kind {
+            Kind::Wheelhouse(wheelhouse) => vec![Output::Folder(wheelhouse.output.value.clone())],
+            Kind::Staging(staging) => vec![Output::Folder(staging.output.value.clone())],
+            Kind::Zip(zip) => vec![Output::File(zip.output.value.clone())],
+            Kind::Command(command) => {
+                command.outputs.iter().map(|path| Output::File(path.value.clone())).collect()
+            }
+            Kind::Clamp(_) | Kind::Upload(_) | Kind::Invoke(_) | Kind::Group(_) => Vec::new(),
+        };
+        outputs.extend(self.stamp.iter().map(|stamp| Output::Stamp(stamp.value.clone())));
+        outputs
+    }
+
+    /// Whether this target runs whenever it is asked for, as `.PHONY` does in make.
+    pub fn is_phony(&self) -> bool {
+        match &self.kind {
+            Kind::Invoke(_) => true,
+            Kind::Command(command) => command.phony,
+            _ => false,
+        }
+    }
+}
+
+impl Kind {
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Wheelhouse(_) => "wheelhouse",
+            Self::Staging(_) => "staging",
+            Self::Clamp(_) => "clamp",
+            Self::Zip(_) => "zip",
+            Self::Upload(_) => "upload",
+            Self::Invoke(_) => "invoke",
+            Self::Command(_) => "command",
+            Self::Group(_) => "group",
+        }
+    }
+}
+
+impl Model {
+    pub fn target(&self, name: &str) -> Option<&Target> {
+        self.targets.iter().find(|target| target.name.value == name)
+    }
+}

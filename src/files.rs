@@ -1,0 +1,315 @@
+//! What is in the project's files: digests, found out at most once a run, and at most once ever
+//! while a file's stat data stays the same.
+//!
+//! Stat data is only a shortcut. A remembered digest is used when size, mtime, ctime, inode and
+//! mode are equal and both times lie before the instant at which the digest was taken, as the
+//! file system's own clock tells it; so a rewrite within one clock tick is never missed. Knows
+//! nothing of targets; safe to ask from several threads.
+
+use std::collections::HashMap;
+use std::fs::{self, Metadata};
+use std::io;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicI64, Ordering};
+
+use anyhow::{Context, Result};
+use rayon::prelude::*;
+
+use crate::base::fs::{TEMP_PREFIX, is_missing};
+use crate::base::{Digest, RelPath};
+use crate::buildfile::model::Glob;
+use crate::project::STATE_FOLDER;
+
+/// What is at a path.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Fact {
+    /// The text of a symbolic link, when the path is one.
+    pub link: Option<String>,
+    /// What is there, links followed.
+    pub content: Content,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Content {
+    Missing,
+    File {
+        digest: Digest,
+        executable: bool,
+        size: u64,
+    },
+    Folder,
+    /// A socket, a device: nothing that can be an input.
+    Other,
+}
+
+/// Stat data of a file, as far as a rewrite could change it. Times in nanoseconds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Stat {
+    pub size: u64,
+    pub mtime: i64,
+    pub ctime: i64,
+    pub inode: u64,
+    pub mode: u32,
+}
+
+/// A digest and the stat data it was taken under.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Remembered {
+    pub stat: Stat,
+    pub digest: Digest,
+}
+
+const SHARDS: usize = 64;
+
+pub struct Files {
+    root: PathBuf,
+    /// Outputs that a wildcard does not reach: see [`Files::matches`].
+    hidden: Vec<RelPath>,
+    remembered: Shards<Remembered>,
+    seen: Shards<Fact>,
+    /// Instant of the file system's clock, in nanoseconds; see [`Files::tick`].
+    now: AtomicI64,
+    clock: PathBuf,
+}
+
+type Shards<T> = Vec<Mutex<HashMap<RelPath, T>>>;
+
+fn shards<T>() -> Shards<T> {
+    (0..SHARDS).map(|_| Mutex::default()).collect()
+}
+
+impl Files {
+    /// `remembered` comes from the state of earlier runs; `hidden` are the outputs that globs
+    /// pass over. The state folder is where the clock is read: it must be on the same file
+    /// system as the project.
+    pub fn new(
+        root: &Path,
+        hidden: Vec<RelPath>,
+        remembered: impl IntoIterator<Item = (RelPath, Remembered)>,
+    ) -> Self {
+        let files = Self {
+            root: root.to_path_buf(),
+            hidden,
+            remembered: shards(),
+            seen: shards(),
+            now: AtomicI64::new(i64::MIN),
+            clock: root.join(STATE_FOLDER),
+        };
+        for (path, entry) in remembered {
+            shard(&files.remembered, &path).insert(path, entry);
+        }
+        files
+    }
+
+    /// Reads the file system's clock, by making and removing a file. Digests taken afterwards are
+    /// remembered for files whose times lie before this instant. Never called, nothing is newly
+    /// remembered: a dry run writes nothing at all.
+    pub fn tick(&self) -> io::Result<()> {
+        let probe = tempfile::Builder::new().prefix(TEMP_PREFIX).tempfile_in(&self.clock)?;
+        let meta = probe.as_file().metadata()?;
+        self.now.store(nanoseconds(meta.ctime(), meta.ctime_nsec()), Ordering::Relaxed);
+        Ok(())
+    }
+
+    /// What is at `path`. Found out once a run, until [`Files::forget`].
+    pub fn fact(&self, path: &RelPath) -> Result<Fact> {
+        if let Some(fact) = shard(&self.seen, path).get(path) {
+            return Ok(fact.clone());
+        }
+        let fact = self.look(path).with_context(|| format!("could not read `{path}`"))?;
+        shard(&self.seen, path).insert(path.clone(), fact.clone());
+        Ok(fact)
+    }
+
+    /// Finds out about many paths at once, in parallel. What cannot be read is left to
+    /// [`Files::fact`], which can say so.
+    pub fn prefetch(&self, paths: &[RelPath]) {
+        paths.par_iter().with_min_len(64).for_each(|path| {
+            let _ = self.fact(path);
+        });
+    }
+
+    /// Something wrote at `path`, or below it: look again when asked.
+    pub fn forget(&self, path: &RelPath) {
+        for shard in &self.seen {
+            lock(shard).retain(|seen, _| !seen.is_within(path));
+        }
+    }
+
+    /// All files and links below `folder`, sorted; empty when there is no such folder.
+    pub fn list(&self, folder: &RelPath) -> Result<Vec<RelPath>> {
+        self.walk(folder, |_| true)
+    }
+
+    /// The files that a glob stands for, sorted by bytes.
+    ///
+    /// Without a wildcard: the path itself, existing or not, or all files below it when it is a
+    /// folder. With one: the files that match, hidden ones included, passing over the state
+    /// folder, `.git`, and the outputs given as hidden unless the pattern spells them out.
+    pub fn matches(&self, glob: &Glob) -> Result<Vec<RelPath>> {
+        if !glob.has_wildcard {
+            return match self.fact(&glob.base)?.content {
+                Content::Folder => {
+                    let hidden = self.hidden_from(&glob.base);
+                    self.walk(&glob.base, |path| !is_hidden(path, &hidden))
+                }
+                _ => Ok(vec![glob.base.clone()]),
+            };
+        }
+        let matcher = compile(&glob.pattern)?;
+        let hidden = self.hidden_from(&glob.base);
+        let found = self.walk(&glob.base, |path| !is_hidden(path, &hidden))?;
+        Ok(found.into_iter().filter(|path| matcher.is_match(path.as_str())).collect())
+    }
+
+    /// Everything worth remembering for the next run, sorted by path.
+    pub fn remember(&self) -> Vec<(RelPath, Remembered)> {
+        let mut all: Vec<_> = self
+            .remembered
+            .iter()
+            .flat_map(|shard| {
+                lock(shard).iter().map(|(path, entry)| (path.clone(), *entry)).collect::<Vec<_>>()
+            })
+            .collect();
+        all.sort_by(|(a, _), (b, _)| a.cmp(b));
+        all
+    }
+
+    fn look(&self, path: &RelPath) -> io::Result<Fact> {
+        let place = path.under(&self.root);
+        let meta = match fs::symlink_metadata(&place) {
+            Ok(meta) => meta,
+            Err(error) if is_missing(&error) => {
+                return Ok(Fact { link: None, content: Content::Missing });
+            }
+            Err(error) => return Err(error),
+        };
+        if !meta.is_symlink() {
+            return Ok(Fact { link: None, content: self.content(path, &place, &meta)? });
+        }
+        let link = Some(fs::read_link(&place)?.to_string_lossy().into_owned());
+        let content = match fs::metadata(&place) {
+            Ok(meta) => self.content(path, &place, &meta)?,
+            Err(error) if is_missing(&error) => Content::Missing,
+            Err(error) => return Err(error),
+        };
+        Ok(Fact { link, content })
+    }
+
+    fn content(&self, path: &RelPath, place: &Path, meta: &Metadata) -> io::Result<Content> {
+        if meta.is_dir() {
+            return Ok(Content::Folder);
+        }
+        if !meta.is_file() {
+            return Ok(Content::Other);
+        }
+        let stat = stat_of(meta);
+        let digest = match self.known(path, &stat) {
+            Some(digest) => digest,
+            None => self.hash(path, place, stat)?,
+        };
+        Ok(Content::File { digest, executable: stat.mode & 0o100 != 0, size: stat.size })
+    }
+
+    fn known(&self, path: &RelPath, stat: &Stat) -> Option<Digest> {
+        shard(&self.remembered, path)
+            .get(path)
+            .filter(|entry| entry.stat == *stat)
+            .map(|entry| entry.digest)
+    }
+
+    fn hash(&self, path: &RelPath, place: &Path, stat: Stat) -> io::Result<Digest> {
+        // The clock is read before the content: a later write carries this instant or a later one.
+        let now = self.now.load(Ordering::Relaxed);
+        let digest = Digest::of_file(place)?;
+        let unchanged = stat_of(&fs::metadata(place)?) == stat;
+        let mut remembered = shard(&self.remembered, path);
+        if unchanged && stat.mtime < now && stat.ctime < now {
+            remembered.insert(path.clone(), Remembered { stat, digest });
+        } else {
+            remembered.remove(path);
+        }
+        Ok(digest)
+    }
+
+    fn walk(&self, folder: &RelPath, enter: impl Fn(&RelPath) -> bool) -> Result<Vec<RelPath>> {
+        let mut found = Vec::new();
+        let start = folder.under(&self.root);
+        let mut walk = walkdir::WalkDir::new(&start).min_depth(1).into_iter();
+        while let Some(entry) = walk.next() {
+            let entry = match entry {
+                Ok(entry) => entry,
+                // A folder that is not there, or that went away meanwhile, has no files.
+                Err(error) if error.io_error().is_some_and(is_missing) => continue,
+                Err(error) => return Err(error).context(format!("could not list `{folder}`")),
+            };
+            let below = entry.path().strip_prefix(&start).ok().and_then(Path::to_str);
+            let Some(below) = below.and_then(|below| RelPath::parse(below).ok()) else {
+                anyhow::bail!(
+                    "the name `{}` in `{folder}` is not UTF-8 or has control characters",
+                    entry.path().display()
+                );
+            };
+            let path = folder.join(&below);
+            let is_folder = entry.file_type().is_dir();
+            if !enter(&path) || entry.file_name().to_string_lossy().starts_with(TEMP_PREFIX) {
+                if is_folder {
+                    walk.skip_current_dir();
+                }
+            } else if !is_folder {
+                found.push(path);
+            }
+        }
+        found.sort();
+        Ok(found)
+    }
+
+    /// What a walk from `base` passes over: nothing that `base` itself lies in.
+    fn hidden_from(&self, base: &RelPath) -> Vec<RelPath> {
+        self.hidden.iter().filter(|path| !base.is_within(path)).cloned().collect()
+    }
+}
+
+/// Compiles a pattern: `*` and `?` stay within a path part, `**` crosses parts.
+pub fn compile(pattern: &str) -> Result<globset::GlobMatcher> {
+    Ok(globset::GlobBuilder::new(pattern)
+        .literal_separator(true)
+        .build()
+        .with_context(|| format!("`{pattern}` is no glob"))?
+        .compile_matcher())
+}
+
+fn is_hidden(path: &RelPath, hidden: &[RelPath]) -> bool {
+    let name = path.file_name();
+    name == STATE_FOLDER || name == ".git" || hidden.iter().any(|output| path == output)
+}
+
+fn stat_of(meta: &Metadata) -> Stat {
+    Stat {
+        size: meta.size(),
+        mtime: nanoseconds(meta.mtime(), meta.mtime_nsec()),
+        ctime: nanoseconds(meta.ctime(), meta.ctime_nsec()),
+        inode: meta.ino(),
+        mode: meta.mode(),
+    }
+}
+
+fn nanoseconds(seconds: i64, nanos: i64) -> i64 {
+    seconds.saturating_mul(1_000_000_000).saturating_add(nanos)
+}
+
+fn shard<'a, T>(
+    shards: &'a Shards<T>,
+    path: &RelPath,
+) -> std::sync::MutexGuard<'a, HashMap<RelPath, T>> {
+    use std::hash::{DefaultHasher, Hash, Hasher};
+    let mut hasher = DefaultHasher::new();
+    path.hash(&mut hasher);
+    lock(&shards[hasher.finish() as usize % SHARDS])
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    mutex.lock().expect("BUG: no holder of this lock panics")
+}

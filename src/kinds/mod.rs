@@ -1,0 +1,130 @@
+//! The kinds of targets: what each depends on, and how each is brought up to date.
+//!
+//! Every kind is two functions over the same [`Job`]: `key` finds out what the output depends on,
+//! as it is now; `run` does the work and leaves the outputs in place. A kind knows its own keys
+//! of the Buildfile, the files and the leaves it uses (wheels, pip, AWS); it knows nothing of
+//! order, state or who prints what it says.
+
+mod clamp;
+mod command;
+mod group;
+mod invoke;
+mod staging;
+mod upload;
+mod wheelhouse;
+mod zip;
+
+use std::collections::BTreeMap;
+
+use anyhow::{Context, Result};
+
+use crate::base::{Digest, RelPath};
+use crate::buildfile::model::{Kind, Model, Output, Target};
+use crate::files::{Content, Files};
+use crate::key::{Key, Value};
+use crate::process::Stream;
+use crate::project::Project;
+
+/// One target, and all that its kind may look at. The targets it needs are up to date.
+pub struct Job<'a> {
+    pub model: &'a Model,
+    pub target: &'a Target,
+    pub project: &'a Project,
+    pub files: &'a Files,
+    /// The result of every target that this one needs, by name.
+    pub results: &'a BTreeMap<String, Digest>,
+    /// Whether a staging tree must be there as a folder, not only as its manifest.
+    pub write_tree: bool,
+    pub messages: &'a dyn Messages,
+}
+
+/// Where a kind's words go while it works.
+pub trait Messages: Sync {
+    /// A line of output of the work itself: a command's, pip's.
+    fn line(&self, stream: Stream, text: &str);
+    /// Something the user should know and may want to change.
+    fn warn(&self, text: &str);
+    /// What is being done right now; shown on a terminal only.
+    fn status(&self, text: &str);
+}
+
+/// What a run left behind.
+#[derive(Debug, Default)]
+pub struct Done {
+    /// Stands for everything the target made, in the keys of the targets that need it. `None`:
+    /// the digest of its outputs will do.
+    pub result: Option<Digest>,
+    pub outputs: Vec<Output>,
+    /// Further facts for reports, e.g. `code_sha256`, in the order they are shown.
+    pub facts: Vec<(String, serde_json::Value)>,
+}
+
+/// What the target depends on, as it is now. Writes nothing.
+pub fn key(job: &Job) -> Result<Key> {
+    match &job.target.kind {
+        Kind::Wheelhouse(wheelhouse) => wheelhouse::key(wheelhouse, job),
+        Kind::Staging(staging) => staging::key(staging, job),
+        Kind::Clamp(clamp) => clamp::key(clamp, job),
+        Kind::Zip(zip) => zip::key(zip, job),
+        Kind::Upload(upload) => upload::key(upload, job),
+        Kind::Invoke(invoke) => invoke::key(invoke, job),
+        Kind::Command(command) => command::key(command, job),
+        Kind::Group(group) => group::key(group, job),
+    }
+}
+
+/// Brings the target up to date: does the work and leaves the outputs in place. An error leaves
+/// no half-made output.
+pub fn run(job: &Job) -> Result<Done> {
+    match &job.target.kind {
+        Kind::Wheelhouse(wheelhouse) => wheelhouse::run(wheelhouse, job),
+        Kind::Staging(staging) => staging::run(staging, job),
+        Kind::Clamp(clamp) => clamp::run(clamp, job),
+        Kind::Zip(zip) => zip::run(zip, job),
+        Kind::Upload(upload) => upload::run(upload, job),
+        Kind::Invoke(invoke) => invoke::run(invoke, job),
+        Kind::Command(command) => command::run(command, job),
+        Kind::Group(group) => group::run(group, job),
+    }
+}
+
+/// What must be on disk for the target to be up to date, its stamp left out.
+pub fn expected_outputs(job: &Job) -> Vec<Output> {
+    match &job.target.kind {
+        Kind::Staging(staging) => staging::expected_outputs(staging, job),
+        _ => job
+            .target
+            .outputs()
+            .into_iter()
+            .filter(|output| !matches!(output, Output::Stamp(_)))
+            .collect(),
+    }
+}
+
+impl Job<'_> {
+    /// The result of a target that this one needs.
+    fn result_of(&self, name: &str) -> Digest {
+        *self.results.get(name).expect("BUG: a kind asks only for targets it names, done by now")
+    }
+
+    /// Adds what is at `path` to `key`: content, executable bit, and a link's own text.
+    fn add_file(&self, key: &mut Key, path: &RelPath) -> Result<()> {
+        let fact = self.files.fact(path)?;
+        if let Some(link) = fact.link {
+            key.text(format!("link {path}"), link);
+        }
+        let value = match fact.content {
+            Content::File { digest, executable, .. } => Value::File { digest, executable },
+            Content::Folder => Value::Text("folder".into()),
+            Content::Missing => Value::Missing,
+            Content::Other => anyhow::bail!("`{path}` is neither a file nor a folder"),
+        };
+        key.push(format!("file {path}"), value);
+        Ok(())
+    }
+
+    /// The target that `name` stands for; the graph has checked that it exists.
+    fn named(&self, name: &str) -> Result<&Target> {
+        self.model.target(name).with_context(|| format!("there is no target `{name}`"))
+    }
+}

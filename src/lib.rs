@@ -1,0 +1,12 @@
+//! zipwright builds AWS Lambda bundles for Python from a Buildfile.
+//!
+//! Modules in the order of their layers: each may import only what stands above it. The map is
+//! in `docs/ARCHITECTURE.md`, and `tests/it/tidy.rs` holds the code to it.
+
+pub mod base;
+pub mod buildfile;
+pub mod files;
+pub mod key;
+pub mod kinds;
+pub mod process;
+pub mod project;
