@@ -4,9 +4,10 @@
 //! in `docs/ARCHITECTURE.md`, and `tests/it/tidy.rs` holds the code to it.
 
 pub mod base;
+pub mod key;
+pub mod process;
+pub mod event;
+pub mod project;
 pub mod buildfile;
 pub mod files;
-pub mod key;
 pub mod kinds;
-pub mod process;
-pub mod project;
