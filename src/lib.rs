@@ -11,3 +11,4 @@ pub mod project;
 pub mod buildfile;
 pub mod files;
 pub mod kinds;
+pub mod ui;

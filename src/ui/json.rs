@@ -1,0 +1,190 @@
+//! A build as one JSON object a line on standard output. The interface is `docs/JSON.md`: what
+//! is there stays, and only new keys and new events are added.
+//!
+//! Owns the names and the order of the keys. Warnings and errors are on standard error as well,
+//! in the words of every other report.
+
+use serde_json::{Map, Value, json};
+
+use super::Writers;
+use super::wording::Wording;
+use crate::event::{Event, Finished, Outcome, Report, Summary};
+use crate::key::Reason;
+use crate::process::Stream;
+
+pub(super) struct Json {
+    writers: Writers,
+}
+
+impl Json {
+    pub(super) fn new(writers: Writers) -> Self {
+        Self { writers }
+    }
+}
+
+impl Report for Json {
+    fn event(&mut self, event: &Event) {
+        if let Some(object) = object(event) {
+            self.writers.write(Stream::Stdout, &format!("{object}\n"));
+        }
+        if let Some(text) = plainly(event) {
+            self.writers.write(Stream::Stderr, &text);
+        }
+    }
+}
+
+fn object(event: &Event) -> Option<Value> {
+    Some(match event {
+        // For a display that moves: they say nothing that the other events do not.
+        Event::Planned { .. } | Event::Status { .. } => return None,
+        Event::Started { target, kind, reasons } => json!({
+            "event": "started",
+            "target": target,
+            "kind": kind,
+            "reasons": texts(reasons),
+        }),
+        Event::Line { target, stream, text } => json!({
+            "event": "output",
+            "target": target,
+            "stream": match stream {
+                Stream::Stdout => "stdout",
+                Stream::Stderr => "stderr",
+            },
+            "text": text,
+        }),
+        Event::Warning { target, text } => json!({
+            "event": "warning",
+            "target": target,
+            "text": text,
+        }),
+        Event::Finished(finished) => Value::Object(finish(finished)),
+        Event::Summary(Summary { ran, up_to_date, would_run, failed, skipped, seconds }) => {
+            json!({
+                "event": "summary",
+                "ran": ran,
+                "up_to_date": up_to_date,
+                "would_run": would_run,
+                "failed": failed,
+                "skipped": skipped,
+                "seconds": microseconds(*seconds),
+            })
+        }
+    })
+}
+
+fn finish(finished: &Finished) -> Map<String, Value> {
+    let Finished { target, kind, outcome, reasons, seconds, outputs, facts, error } = finished;
+    let mut object = Map::new();
+    let mut put = |name: &str, value: Value| {
+        // A fact never takes the place of a key that every target has.
+        object.entry(name).or_insert(value);
+    };
+    put("event", "finished".into());
+    put("target", target.as_str().into());
+    put("kind", (*kind).into());
+    put("outcome", outcome.word().into());
+    put("reasons", texts(reasons).into());
+    put("seconds", microseconds(*seconds).into());
+    put("outputs", outputs.as_slice().into());
+    if matches!(outcome, Outcome::Failed | Outcome::Skipped) {
+        put("error", error.as_deref().into());
+    }
+    for (name, value) in facts {
+        put(name, value.clone());
+    }
+    object
+}
+
+fn plainly(event: &Event) -> Option<String> {
+    let wording = Wording::plain();
+    match event {
+        Event::Warning { target, text } => Some(wording.warning(target.as_deref(), text)),
+        Event::Finished(Finished { outcome: Outcome::Failed, target, error, .. }) => {
+            Some(wording.failed(target, error.as_deref()))
+        }
+        _ => None,
+    }
+}
+
+fn texts(reasons: &[Reason]) -> Vec<String> {
+    reasons.iter().map(ToString::to_string).collect()
+}
+
+/// Digits beyond these are the clock's noise.
+fn microseconds(seconds: f64) -> f64 {
+    (seconds * 1e6).round() / 1e6
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ui::testing::{
+        Transcript, ended, error_line, finished, line, reasons, started, stopped, summary, zip,
+    };
+
+    fn shown(events: &[Event]) -> Transcript {
+        let transcript = Transcript::default();
+        let mut report = crate::ui::json(transcript.writers());
+        events.iter().for_each(|event| report.event(event));
+        transcript
+    }
+
+    #[test]
+    fn keys_have_their_order_and_a_zip_its_facts() {
+        let package = Finished { reasons: reasons("package", 1), ..zip(Outcome::Ran) };
+        let transcript = shown(&[
+            Event::Planned { targets: 2 },
+            started("package", 1),
+            Event::Status { target: "package".into(), text: "deflating".into() },
+            line("package", "\"x\"\n"),
+            error_line("package", "y"),
+            Event::Finished(package),
+            ended("models", Outcome::UpToDate),
+            summary(&[Outcome::Ran, Outcome::UpToDate]),
+        ]);
+        let expected = [
+            r#"{"event":"started","target":"package","kind":"command","reasons":["file package-1: aaaa -> bbbb"]}"#,
+            r#"{"event":"output","target":"package","stream":"stdout","text":"\"x\"\n"}"#,
+            r#"{"event":"output","target":"package","stream":"stderr","text":"y"}"#,
+            r#"{"event":"finished","target":"package","kind":"zip","outcome":"ran","reasons":["file package-1: aaaa -> bbbb"],"seconds":0.25,"outputs":["build/lambda.zip"],"code_sha256":"q83v=","size":1234567,"unzipped_size":3400000}"#,
+            r#"{"event":"finished","target":"models","kind":"command","outcome":"up-to-date","reasons":[],"seconds":0.25,"outputs":[]}"#,
+            r#"{"event":"summary","ran":1,"up_to_date":1,"would_run":0,"failed":0,"skipped":0,"seconds":0.42}"#,
+        ];
+        assert_eq!(transcript.stdout().lines().collect::<Vec<_>>(), expected);
+        assert_eq!(transcript.text().matches("err ").count(), 0);
+        for line in transcript.stdout().lines() {
+            let parsed: Value = serde_json::from_str(line).unwrap();
+            assert!(parsed["event"].is_string());
+        }
+    }
+
+    #[test]
+    fn errors_and_warnings_are_on_standard_error_too() {
+        let transcript = shown(&[
+            Event::Warning { target: None, text: "old state".into() },
+            stopped("wheels", Outcome::Failed, "pip failed\nno network"),
+            stopped("staging", Outcome::Skipped, "wheels"),
+        ]);
+        assert_eq!(
+            transcript.text(),
+            r#"out {"event":"warning","target":null,"text":"old state"}
+err warning: old state
+out {"event":"finished","target":"wheels","kind":"command","outcome":"failed","reasons":[],"seconds":0.25,"outputs":[],"error":"pip failed\nno network"}
+err error: wheels: pip failed
+err   no network
+out {"event":"finished","target":"staging","kind":"command","outcome":"skipped","reasons":[],"seconds":0.25,"outputs":[],"error":"wheels"}
+"#,
+        );
+    }
+
+    #[test]
+    fn a_fact_takes_no_other_keys_place() {
+        let facts = vec![("outputs".into(), 1.into()), ("version".into(), 2.into())];
+        let odd = Finished { facts, seconds: 0.1234567, ..finished("a", Outcome::Ran) };
+        assert_eq!(
+            shown(&[Event::Finished(odd)]).stdout(),
+            r#"{"event":"finished","target":"a","kind":"command","outcome":"ran","reasons":[],"seconds":0.123457,"outputs":[],"version":2}
+"#,
+        );
+    }
+}

@@ -1,0 +1,240 @@
+//! A build on a terminal: under the lines that stay, one line for each target that runs and a
+//! count of those that are done. What stays has the words of the plain report.
+//!
+//! Owns the moving lines, and the terminal until the last event; knows nothing of wording beyond
+//! a target's name.
+
+use std::sync::mpsc::{self, RecvTimeoutError, Sender};
+use std::thread::{self, JoinHandle};
+use std::time::Duration;
+
+use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
+
+use super::narrator::{Announce, Narrator};
+use super::wording::{Wording, one_line};
+use super::{Style, Writers};
+use crate::event::{Event, Report};
+
+/// A build that is over before that has nothing worth drawing, and must not flicker.
+const PATIENCE: Duration = Duration::from_millis(100);
+
+const FRAME: Duration = Duration::from_millis(100);
+
+pub(super) struct Live {
+    narrator: Narrator,
+    writers: Writers,
+    moving: Moving,
+}
+
+impl Live {
+    pub(super) fn new(style: Style, writers: Writers) -> Self {
+        Self::on(ProgressDrawTarget::stderr(), PATIENCE, style, writers)
+    }
+
+    fn on(screen: ProgressDrawTarget, wait: Duration, style: Style, writers: Writers) -> Self {
+        Self {
+            narrator: Narrator::new(style.wording(), style.verbosity, Announce::AtEnd),
+            writers,
+            moving: Moving::new(screen, wait, style.wording()),
+        }
+    }
+}
+
+impl Report for Live {
+    fn event(&mut self, event: &Event) {
+        // What stays is written onto lines that no longer claim that the target runs.
+        match event {
+            Event::Planned { targets } => self.moving.expect(*targets),
+            Event::Started { target, .. } => self.moving.start(target),
+            Event::Status { target, text } => self.moving.status(target, text),
+            Event::Finished(finished) => self.moving.finish(&finished.target),
+            Event::Summary(_) => self.moving.clear(),
+            Event::Line { .. } | Event::Warning { .. } => {}
+        }
+        let chunks = self.narrator.hear(event);
+        if !chunks.is_empty() {
+            self.moving.bars.suspend(|| {
+                for chunk in chunks {
+                    self.writers.write(chunk.stream, &chunk.text);
+                }
+            });
+        }
+    }
+}
+
+/// The lines that are drawn anew all the time.
+struct Moving {
+    bars: MultiProgress,
+    running: Vec<(String, ProgressBar)>,
+    counter: ProgressBar,
+    curtain: Curtain,
+    wording: Wording,
+}
+
+impl Moving {
+    fn new(screen: ProgressDrawTarget, wait: Duration, wording: Wording) -> Self {
+        let bars = MultiProgress::with_draw_target(ProgressDrawTarget::hidden());
+        let curtain = Curtain::new(bars.clone(), screen, wait);
+        let counter = ProgressBar::with_draw_target(Some(0), ProgressDrawTarget::hidden());
+        let counter = bars.add(counter.with_style(template("[{pos}/{len}]")));
+        Self { bars, running: Vec::new(), counter, curtain, wording }
+    }
+
+    fn expect(&mut self, targets: usize) {
+        self.counter.set_length(targets as u64);
+        self.counter.enable_steady_tick(FRAME);
+    }
+
+    fn start(&mut self, target: &str) {
+        let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::hidden())
+            .with_style(template("{spinner} {prefix} {elapsed}  {wide_msg}"))
+            .with_prefix(self.wording.target(target));
+        let bar = self.bars.insert_before(&self.counter, bar);
+        bar.enable_steady_tick(FRAME);
+        self.running.push((target.to_owned(), bar));
+    }
+
+    fn status(&mut self, target: &str, text: &str) {
+        if let Some((_, bar)) = self.running.iter().find(|(name, _)| name == target) {
+            bar.set_message(one_line(text));
+        }
+    }
+
+    fn finish(&mut self, target: &str) {
+        if let Some(index) = self.running.iter().position(|(name, _)| name == target) {
+            let (_, bar) = self.running.remove(index);
+            bar.finish_and_clear();
+            self.bars.remove(&bar);
+        }
+        self.counter.inc(1);
+        self.counter.tick();
+    }
+
+    /// Gives the terminal back as it was found.
+    fn clear(&mut self) {
+        self.curtain.keep_shut();
+        for (_, bar) in self.running.drain(..) {
+            bar.finish_and_clear();
+        }
+        self.counter.finish_and_clear();
+        // A terminal that went away has nothing left to clear.
+        let _ = self.bars.clear();
+    }
+}
+
+impl Drop for Moving {
+    fn drop(&mut self) {
+        self.clear();
+    }
+}
+
+/// Keeps the moving lines out of sight until they have something to tell.
+struct Curtain {
+    /// Dropped to keep it shut.
+    shut: Option<Sender<()>>,
+    opener: Option<JoinHandle<()>>,
+}
+
+impl Curtain {
+    fn new(bars: MultiProgress, screen: ProgressDrawTarget, wait: Duration) -> Self {
+        let (shut, told) = mpsc::channel();
+        let opener = thread::spawn(move || {
+            if told.recv_timeout(wait) == Err(RecvTimeoutError::Timeout) {
+                bars.set_draw_target(screen);
+            }
+        });
+        Self { shut: Some(shut), opener: Some(opener) }
+    }
+
+    /// From now on it stays as it is.
+    fn keep_shut(&mut self) {
+        self.shut = None;
+        if let Some(opener) = self.opener.take() {
+            opener.join().expect("BUG: opening the curtain cannot panic");
+        }
+    }
+}
+
+fn template(text: &str) -> ProgressStyle {
+    ProgressStyle::with_template(text).expect("BUG: the templates are constants")
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Instant;
+
+    use super::*;
+    use crate::event::Outcome;
+    use crate::ui::Verbosity;
+    use crate::ui::testing::{Screen, Transcript, ended, line, ran, started, summary};
+
+    const LONG: Duration = Duration::from_secs(3600);
+
+    fn live(wait: Duration) -> (Live, Screen, Transcript) {
+        let (screen, transcript) = (Screen::default(), Transcript::default());
+        let style =
+            Style { color: false, live: true, verbosity: Verbosity::Normal, dry_run: false };
+        let target = ProgressDrawTarget::term_like(Box::new(screen.clone()));
+        (Live::on(target, wait, style, transcript.writers()), screen, transcript)
+    }
+
+    fn wait_for(screen: &Screen, text: &str) {
+        let start = Instant::now();
+        while !screen.text().contains(text) {
+            assert!(start.elapsed() < Duration::from_secs(20), "no {text:?}:\n{}", screen.text());
+            thread::sleep(Duration::from_millis(5));
+        }
+    }
+
+    #[test]
+    fn a_short_build_draws_nothing() {
+        let (mut live, screen, transcript) = live(LONG);
+        live.event(&Event::Planned { targets: 2 });
+        live.event(&ended("wheels", Outcome::UpToDate));
+        live.event(&started("zip", 1));
+        live.event(&ran("zip", 1));
+        live.event(&summary(&[Outcome::UpToDate, Outcome::Ran]));
+        assert!(!screen.was_drawn_on());
+        assert_eq!(
+            transcript.text(),
+            "err zip: ran, 0.25 s (file zip-1: aaaa -> bbbb)\n\
+             err 1 ran (zip), 1 up to date, 0.42 s\n",
+        );
+    }
+
+    #[test]
+    fn running_targets_and_the_count_are_drawn_and_cleared() {
+        let (mut live, screen, transcript) = live(Duration::ZERO);
+        live.event(&Event::Planned { targets: 7 });
+        wait_for(&screen, "[0/7]");
+        live.event(&started("wheels", 2));
+        let status = "Collecting\nnumpy".to_owned();
+        live.event(&Event::Status { target: "wheels".into(), text: status });
+        wait_for(&screen, "Collecting\\nnumpy");
+        let drawn = screen.text();
+        assert!(drawn.contains(" wheels 0s  Collecting\\nnumpy\n[0/7]\n"), "{drawn}");
+        live.event(&line("wheels", "hello"));
+        live.event(&ran("wheels", 2));
+        wait_for(&screen, "[1/7]");
+        assert!(!screen.text().contains("wheels"), "{}", screen.text());
+        live.event(&summary(&[Outcome::Ran]));
+        assert_eq!(screen.text(), "");
+        assert_eq!(
+            transcript.text(),
+            "err wheels: running (file wheels-1: aaaa -> bbbb; 1 more)\n\
+             out hello\n\
+             err wheels: ran, 0.25 s\n\
+             err 1 ran (wheels), 0.42 s\n",
+        );
+    }
+
+    #[test]
+    fn a_build_that_stops_halfway_gives_the_terminal_back() {
+        let (mut live, screen, _) = live(Duration::ZERO);
+        live.event(&Event::Planned { targets: 1 });
+        live.event(&started("wheels", 1));
+        wait_for(&screen, "wheels");
+        drop(live);
+        assert_eq!(screen.text(), "");
+    }
+}
