@@ -1,4 +1,49 @@
 //! Buildfiles: text in, a [`model::Model`] and every mistake at once out.
-//! Knows nothing of the disk: the caller hands the text in.
+//! Knows nothing of the disk: the caller hands the text in. What the keys mean to a person is in
+//! `docs/BUILDFILE.md`; what the targets are to each other is the graph's to check.
 
+pub(crate) mod mistakes;
+
+mod diagnostic;
+mod glob;
+mod kinds;
 pub mod model;
+mod payload;
+mod schema;
+mod table;
+mod value;
+mod vars;
+
+#[cfg(test)]
+mod tests;
+
+use std::collections::BTreeMap;
+
+pub use diagnostic::Diagnostic;
+pub use glob::GlobProblem;
+
+/// A Buildfile as far as it could be understood, and what is wrong with it. Only a model without
+/// mistakes may be built.
+#[derive(Clone, Debug)]
+pub struct Loaded {
+    pub model: model::Model,
+    /// In the order of the file.
+    pub diagnostics: Vec<Diagnostic>,
+}
+
+/// Reads a Buildfile. `overrides` are the variables set on the command line.
+pub fn load(text: &str, overrides: &BTreeMap<String, String>) -> Loaded {
+    let (document, errors) = toml::de::DeTable::parse_recoverable(text);
+    let (mut model, mut diagnostics) = schema::read(document.get_ref(), text, overrides);
+    model.partial = !errors.is_empty();
+    if model.partial {
+        // Half a file gives half the keys: only the mistakes that are there for sure count.
+        diagnostics.retain(|mistake| !mistake.is_absence());
+    }
+    diagnostics.extend(errors.iter().map(|error| {
+        let span = error.span().unwrap_or(text.len()..text.len());
+        mistakes::syntax(&span, error.message())
+    }));
+    diagnostics.sort_by_key(Diagnostic::position);
+    Loaded { model, diagnostics }
+}

@@ -1,7 +1,7 @@
 //! What a Buildfile says, as plain values: names resolved to nothing yet, variables filled in,
 //! paths normalised. Every value a later message may point at keeps its span.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 
 use crate::base::RelPath;
@@ -28,6 +28,11 @@ pub struct Model {
     pub default: Vec<Spanned<String>>,
     pub vars: BTreeMap<String, String>,
     pub targets: Vec<Target>,
+    /// Targets that are in the file but have mistakes too grave to be in `targets`: naming one is
+    /// no mistake of its own.
+    pub broken: BTreeSet<String>,
+    /// Whether the text is TOML. If not, whatever is not here may be in the file all the same.
+    pub partial: bool,
 }
 
 #[derive(Clone, Debug)]

@@ -1,0 +1,159 @@
+//! One mistake in a Buildfile: what is wrong, where it stands, what else belongs to it, and what
+//! to do about it; and how it is shown. What can be wrong is said in `mistakes`.
+
+use annotate_snippets::{
+    AnnotationKind, Group, Level, Renderer, Snippet, normalize_untrusted_str as plain,
+};
+
+use super::model::Span;
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Diagnostic {
+    message: String,
+    /// `None` when the mistake is not in the file but on the command line.
+    place: Option<Place>,
+    related: Vec<Place>,
+    hints: Vec<String>,
+    absence: bool,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Place {
+    span: Span,
+    label: String,
+}
+
+impl Diagnostic {
+    /// A mistake that stands at `span`. `message` is a fragment: lower case, no final period.
+    pub(crate) fn at(span: &Span, message: impl Into<String>) -> Self {
+        let place = Place { span: span.clone(), label: String::new() };
+        Self { place: Some(place), ..Self::nowhere(message) }
+    }
+
+    /// A mistake that stands nowhere in the file.
+    pub(crate) fn nowhere(message: impl Into<String>) -> Self {
+        Self {
+            message: message.into(),
+            place: None,
+            related: Vec::new(),
+            hints: Vec::new(),
+            absence: false,
+        }
+    }
+
+    /// A few words beside the caret.
+    pub(crate) fn label(mut self, label: impl Into<String>) -> Self {
+        if let Some(place) = &mut self.place {
+            place.label = label.into();
+        }
+        self
+    }
+
+    /// Another place that the mistake is about.
+    pub(crate) fn also(mut self, span: &Span, label: impl Into<String>) -> Self {
+        self.related.push(Place { span: span.clone(), label: label.into() });
+        self
+    }
+
+    /// What to do about it.
+    pub(crate) fn hint(mut self, hint: impl Into<String>) -> Self {
+        self.hints.push(hint.into());
+        self
+    }
+
+    /// Marks a mistake that consists in something not being there. Where part of the file could
+    /// not be read, it may be there after all.
+    pub(crate) fn absence(mut self) -> Self {
+        self.absence = true;
+        self
+    }
+
+    pub(crate) fn is_absence(&self) -> bool {
+        self.absence
+    }
+
+    /// The order in which mistakes are shown: that of the file, the command line's first.
+    pub(crate) fn position(&self) -> Option<usize> {
+        self.place.as_ref().map(|place| place.span.start)
+    }
+
+    /// The mistake as text: message, `file:line:column`, the source line with carets, hints.
+    /// `text` is the Buildfile that it was found in.
+    pub fn render(&self, file: &str, text: &str, color: bool) -> String {
+        let mut group = Group::with_title(Level::ERROR.primary_title(&self.message));
+        if let Some(place) = &self.place {
+            group = group.element(self.snippet(place, file, text));
+        }
+        for hint in &self.hints {
+            group = group.element(Level::HELP.with_name("hint").message(plain(hint)));
+        }
+        let renderer = if color { Renderer::styled() } else { Renderer::plain() };
+        renderer.render(&[group])
+    }
+
+    /// Shows the lines from the first to the last place: the renderer looks at all it is given,
+    /// and a generated Buildfile can be long.
+    fn snippet<'a>(
+        &'a self,
+        place: &'a Place,
+        file: &'a str,
+        text: &'a str,
+    ) -> Snippet<'a, annotate_snippets::Annotation<'a>> {
+        let places = || std::iter::once(place).chain(&self.related);
+        let first = places().map(|place| place.span.start).min().unwrap_or(0);
+        let last = places().map(|place| place.span.end).max().unwrap_or(0);
+        let start = text[..first].rfind('\n').map_or(0, |newline| newline + 1);
+        let end = text[last..].find('\n').map_or(text.len(), |newline| last + newline);
+        let annotate = |kind: AnnotationKind, place: &'a Place| {
+            let annotation = kind.span(place.span.start - start..place.span.end - start);
+            match place.label.as_str() {
+                "" => annotation,
+                label => annotation.label(label),
+            }
+        };
+        Snippet::source(&text[start..end])
+            .path(file)
+            .line_start(text[..start].matches('\n').count() + 1)
+            .annotation(annotate(AnnotationKind::Primary, place))
+            .annotations(self.related.iter().map(|place| annotate(AnnotationKind::Context, place)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_mistake_shows_its_line_and_what_to_do() {
+        let text = "a = 1\nbad = 2\nc = 3\n";
+        let shown = Diagnostic::at(&(6..9), "unknown key `bad`").hint("say `bed`");
+        assert_eq!(
+            shown.render("Buildfile", text, false),
+            "error: unknown key `bad`\n \
+             --> Buildfile:2:1\n  \
+             |\n\
+             2 | bad = 2\n  \
+             | ^^^\n  \
+             |\n  \
+             = hint: say `bed`"
+        );
+    }
+
+    #[test]
+    fn a_place_at_the_very_end_can_be_shown() {
+        for text in ["", "\n", "a = ", "a = \"ü"] {
+            let end = text.len();
+            let shown = Diagnostic::at(&(end..end), "unexpected end").render("B", text, true);
+            assert!(shown.contains("unexpected end"), "{shown}");
+        }
+    }
+
+    #[test]
+    fn a_mistake_of_the_command_line_needs_no_place() {
+        let shown = Diagnostic::nowhere("no variable `a`").hint("declare it");
+        assert_eq!(
+            shown.render("Buildfile", "", false),
+            "error: no variable `a`\n  |\n  = hint: declare it"
+        );
+    }
+}

@@ -1,0 +1,109 @@
+//! Globs as text: normalised, checked, compiled. What they match on disk is not known here.
+
+use globset::{GlobBuilder, GlobMatcher};
+
+use super::model::Glob;
+use crate::base::RelPath;
+use crate::base::path::PathProblem;
+
+/// Why a text is no [`Glob`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum GlobProblem {
+    Path(PathProblem),
+    /// A `..` after a wildcard: where it leads depends on what the wildcard matched.
+    ClimbsAfterWildcard,
+    /// Words of the pattern compiler.
+    Syntax(String),
+}
+
+impl Glob {
+    /// Normalises `text` as [`RelPath::parse`] does, wildcards left alone.
+    pub fn parse(text: &str) -> Result<Self, GlobProblem> {
+        let wild = |part: &&str| part.contains(['*', '?', '[', '{', '\\']);
+        let parts: Vec<&str> = text.split('/').collect();
+        let literal = parts.iter().position(wild).unwrap_or(parts.len());
+        let base = match literal {
+            0 => RelPath::root(),
+            _ if text.starts_with('/') => return Err(GlobProblem::Path(PathProblem::Absolute)),
+            _ => RelPath::parse(&parts[..literal].join("/")).map_err(GlobProblem::Path)?,
+        };
+        if text.chars().any(char::is_control) {
+            return Err(GlobProblem::Path(PathProblem::ControlCharacter));
+        }
+        if literal == parts.len() {
+            return Ok(Self { pattern: base.as_str().into(), base, has_wildcard: false });
+        }
+        let mut pattern: Vec<&str> = Vec::new();
+        if !base.is_root() {
+            pattern.push(base.as_str());
+        }
+        for part in &parts[literal..] {
+            match *part {
+                "" | "." => {}
+                ".." => return Err(GlobProblem::ClimbsAfterWildcard),
+                part => pattern.push(part),
+            }
+        }
+        let pattern = pattern.join("/");
+        builder(&pattern).build().map_err(|error| GlobProblem::Syntax(error.kind().to_string()))?;
+        Ok(Self { pattern, base, has_wildcard: true })
+    }
+
+    /// What decides whether a path matches. The pattern has been checked, so only one that is
+    /// too large to compile gives an error.
+    pub fn matcher(&self) -> Result<GlobMatcher, globset::Error> {
+        Ok(builder(&self.pattern).build()?.compile_matcher())
+    }
+}
+
+/// The one choice of what wildcards mean: `*` and `?` stay within a part, `**` crosses parts.
+fn builder(pattern: &str) -> GlobBuilder<'_> {
+    let mut builder = GlobBuilder::new(pattern);
+    builder.literal_separator(true).backslash_escape(true);
+    builder
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(text: &str, pattern: &str, base: &str, has_wildcard: bool) {
+        let base = RelPath::parse(base).unwrap();
+        let expected = Glob { pattern: pattern.into(), base, has_wildcard };
+        assert_eq!(Glob::parse(text), Ok(expected), "{text}");
+    }
+
+    #[test]
+    fn globs_are_normalised_and_know_their_base() {
+        check("./src//a.py", "src/a.py", "src/a.py", false);
+        check(".", ".", ".", false);
+        check("src/./x/../**/*.py", "src/**/*.py", "src", true);
+        check("*.py", "*.py", ".", true);
+        check("./**/./a/", "**/a", ".", true);
+        check("a/{b,c/d}/e", "a/{b,c/d}/e", "a", true);
+        check(r"pages/\[id].py", r"pages/\[id].py", "pages", true);
+    }
+
+    #[test]
+    fn bad_globs_are_refused() {
+        let path = |problem| Err(GlobProblem::Path(problem));
+        assert_eq!(Glob::parse("/etc/*"), path(PathProblem::Absolute));
+        assert_eq!(Glob::parse("/*"), path(PathProblem::Absolute));
+        assert_eq!(Glob::parse("../*.py"), path(PathProblem::LeavesProject));
+        assert_eq!(Glob::parse(""), path(PathProblem::Empty));
+        assert_eq!(Glob::parse("a\n*"), path(PathProblem::ControlCharacter));
+        assert_eq!(Glob::parse("*/../a"), Err(GlobProblem::ClimbsAfterWildcard));
+        assert!(matches!(Glob::parse("a[b"), Err(GlobProblem::Syntax(_))));
+        assert!(matches!(Glob::parse("{a,b"), Err(GlobProblem::Syntax(_))));
+    }
+
+    #[test]
+    fn wildcards_stay_within_parts() {
+        let matches =
+            |glob: &str, path: &str| Glob::parse(glob).unwrap().matcher().unwrap().is_match(path);
+        assert!(matches("**/*.py", "a.py") && matches("**/*.py", "a/b/.c.py"));
+        assert!(matches("a/**", "a/b/c") && !matches("a/*", "a/b/c"));
+        assert!(matches("{a,b}/x", "b/x") && !matches("?", "/"));
+        assert!(matches(r"\[id].py", "[id].py"));
+    }
+}

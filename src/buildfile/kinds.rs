@@ -1,0 +1,243 @@
+//! The keys of each kind of target. A reader takes all of its kind's keys, so that every mistake
+//! among them is found, and gives `None` when one that the kind cannot do without is missing.
+
+use std::collections::BTreeMap;
+
+use super::model::{
+    Action, Clamp, Command, Compression, Conflict, Destination, Group, Invoke, Kind, Payload,
+    Platform, Source, Spanned, Staging, Upload, Wheelhouse, Zip,
+};
+use super::schema::default_path;
+use super::table::{Item, Reader, Table, boolean, entries, in_order, members, string, text};
+use super::{mistakes, payload, value};
+use crate::base::RelPath;
+use toml::de::DeValue;
+
+pub(super) const NAMES: [&str; 8] =
+    ["wheelhouse", "staging", "clamp", "zip", "upload", "invoke", "command", "group"];
+
+/// Reads the keys of a target of the kind `name`. `stem` is what its default paths are called.
+pub(super) fn read(name: &str, stem: &str, table: &mut Table, reader: &mut Reader) -> Option<Kind> {
+    match name {
+        "wheelhouse" => wheelhouse(stem, table, reader).map(Kind::Wheelhouse),
+        "staging" => Some(Kind::Staging(staging(stem, table, reader))),
+        "clamp" => clamp(table, reader).map(Kind::Clamp),
+        "zip" => zip(stem, table, reader).map(Kind::Zip),
+        "upload" => upload(table, reader).map(Kind::Upload),
+        "invoke" => invoke(table, reader).map(Kind::Invoke),
+        "command" => command(table, reader).map(Kind::Command),
+        "group" => group(table, reader).map(Kind::Group),
+        name => unreachable!("BUG: `{name}` is not among the names of kinds"),
+    }
+}
+
+fn wheelhouse(stem: &str, table: &mut Table, reader: &mut Reader) -> Option<Wheelhouse> {
+    let given = table.has("requirements") || table.has("projects");
+    let requirements = table.many("requirements", reader, value::path);
+    let constraints = table.many("constraints", reader, value::path);
+    let projects = table.many("projects", reader, value::path);
+    let python = table.optional("python", reader, |item, reader| {
+        value::filled(item, reader, "a program such as `python3.13`, or a path to one")
+    });
+    let platform = table.optional("platform", reader, platform);
+    let pip_args = table.many("pip-args", reader, text);
+    let output = table.optional("output", reader, value::output);
+    if !given {
+        let keys = ["requirements", "projects"];
+        reader.report(mistakes::missing_either(table.span(), keys, table.owner()));
+        return None;
+    }
+    let span = table.span();
+    Some(Wheelhouse {
+        requirements,
+        constraints,
+        projects,
+        python: python.unwrap_or_else(|| Spanned { value: "python3".into(), span: span.clone() }),
+        platform,
+        pip_args,
+        output: output.unwrap_or_else(|| default_path(stem, "", span)),
+    })
+}
+
+fn platform(item: Item, reader: &mut Reader) -> Option<Platform> {
+    let span = item.span();
+    let mut table = Table::new(entries(item, reader)?, "`platform`".into(), span.clone());
+    let python = table.required("python", "\"3.13\"", reader, value::version);
+    let arch = table.required("arch", "\"arm64\"", reader, value::arch);
+    table.done(reader);
+    Some(Platform { span, python: python?, arch: arch? })
+}
+
+fn staging(stem: &str, table: &mut Table, reader: &mut Reader) -> Staging {
+    Staging {
+        wheels: table.many("wheels", reader, string),
+        sources: table.many("sources", reader, source),
+        exclude: table.many("exclude", reader, value::glob),
+        conflicts: table.many("conflicts", reader, conflict),
+        clamp: table.optional("clamp", reader, value::instant),
+        write: table.optional("write", reader, boolean).unwrap_or(false),
+        output: table
+            .optional("output", reader, value::output)
+            .unwrap_or_else(|| default_path(stem, "", table.span())),
+    }
+}
+
+fn source(item: Item, reader: &mut Reader) -> Option<Source> {
+    match item.value {
+        DeValue::String(_) => Some(Source { from: value::glob(item, reader)?, to: None }),
+        DeValue::Table(entries) => {
+            let mut table = Table::new(entries, "the source".into(), item.span());
+            let from = table.required("from", "\"…\"", reader, value::glob);
+            let to = table.optional("to", reader, destination);
+            table.done(reader);
+            let from = from?;
+            if let Some(Spanned { value: Destination::Exactly(path), span }) = &to
+                && from.value.has_wildcard
+            {
+                let path = path.as_str();
+                reader.report(mistakes::wildcards_to_one_path(span, &from.span, path));
+            }
+            Some(Source { from, to })
+        }
+        _ => {
+            item.wrong("a string, or a table with `from` and `to`", reader);
+            None
+        }
+    }
+}
+
+fn destination(item: Item, reader: &mut Reader) -> Option<Spanned<Destination>> {
+    let Spanned { value: text, span } = string(item, reader)?;
+    match RelPath::parse(&text) {
+        Ok(path) if path.is_root() || text.ends_with('/') => {
+            Some(Spanned { value: Destination::Folder(path), span })
+        }
+        Ok(path) => Some(Spanned { value: Destination::Exactly(path), span }),
+        Err(problem) => {
+            reader.report(mistakes::bad_path(&span, &text, problem));
+            None
+        }
+    }
+}
+
+fn conflict(item: Item, reader: &mut Reader) -> Option<Conflict> {
+    let mut table = Table::new(entries(item, reader)?, "the rule".into(), item.span());
+    let path = table.required("path", "\"…\"", reader, value::glob);
+    let keep = table.required("keep", "\"sources\"", reader, value::winner);
+    table.done(reader);
+    Some(Conflict { path: path?, keep: keep? })
+}
+
+fn clamp(table: &mut Table, reader: &mut Reader) -> Option<Clamp> {
+    let directory = table.required("directory", "\"build/…\"", reader, value::path);
+    let instant = table.required("instant", "\"git\"", reader, value::instant);
+    Some(Clamp { directory: directory?, instant: instant? })
+}
+
+fn zip(stem: &str, table: &mut Table, reader: &mut Reader) -> Option<Zip> {
+    let words = [("keep", Compression::Keep), ("store", Compression::Store)];
+    let staging = table.required("staging", "\"…\"", reader, string);
+    let output = table.optional("output", reader, value::output);
+    let compression = table.optional("compression", reader, |item, reader| {
+        value::word(item, reader, "compression", &words)
+    });
+    let clamp = table.optional("clamp", reader, value::zip_instant);
+    let limits = table.optional("limits", reader, boolean);
+    Some(Zip {
+        staging: staging?,
+        output: output.unwrap_or_else(|| default_path(stem, ".zip", table.span())),
+        compression: compression.unwrap_or(Compression::Keep),
+        clamp,
+        limits: limits.unwrap_or(true),
+    })
+}
+
+fn upload(table: &mut Table, reader: &mut Reader) -> Option<Upload> {
+    let zip = table.required("zip", "\"…\"", reader, string);
+    let function = table.required("function", "\"…\"", reader, |item, reader| {
+        value::filled(item, reader, "the name or ARN of a Lambda function")
+    });
+    Some(Upload { zip: zip?, function: function? })
+}
+
+fn invoke(table: &mut Table, reader: &mut Reader) -> Option<Invoke> {
+    let upload = table.required("upload", "\"…\"", reader, string);
+    let payload = table.optional("payload", reader, |item, reader| match item.value {
+        DeValue::String(_) => value::path(item, reader).map(Payload::File),
+        DeValue::Table(_) => {
+            payload::json(item, reader).map(|json| Payload::Inline(json.to_string()))
+        }
+        _ => {
+            item.wrong("a string (a file), or a table that is sent as JSON", reader);
+            None
+        }
+    });
+    Some(Invoke {
+        upload: upload?,
+        payload: payload.unwrap_or_else(|| Payload::Inline("{}".into())),
+    })
+}
+
+fn command(table: &mut Table, reader: &mut Reader) -> Option<Command> {
+    let action = action(table, reader);
+    let inputs = table.many("inputs", reader, value::glob);
+    let outputs = table.many("outputs", reader, value::output);
+    let env = table.optional("env", reader, env).unwrap_or_default();
+    let directory = table.optional("directory", reader, value::path);
+    let phony = table.optional("phony", reader, boolean).unwrap_or(false);
+    Some(Command {
+        action: action?,
+        inputs,
+        outputs,
+        env,
+        directory: directory.map_or_else(RelPath::root, |path| path.value),
+        phony,
+    })
+}
+
+fn action(table: &mut Table, reader: &mut Reader) -> Option<Action> {
+    let run = table.take("run");
+    let shell = table.take("shell");
+    if let (Some(run), Some(shell)) = (run, shell) {
+        let (first, second) = if run.start < shell.start { (run, shell) } else { (shell, run) };
+        let keys = ["run", "shell"];
+        let (second, first) = (second.span(), first.span());
+        reader.report(mistakes::only_one_of(&second, &first, keys, table.owner()));
+    }
+    if run.is_none() && shell.is_none() {
+        reader.report(mistakes::missing_either(table.span(), ["run", "shell"], table.owner()));
+    }
+    let run = run.and_then(|item| {
+        let arguments = members(item, reader, text)?;
+        if arguments.first().is_none_or(String::is_empty) {
+            let hint = "give a program and its arguments, as in `[\"make\", \"-j4\"]`";
+            reader.report(mistakes::empty(&item.span(), "`run`", hint));
+            return None;
+        }
+        Some(Action::Run(arguments))
+    });
+    let shell = shell.and_then(|item| {
+        let script = value::filled(item, reader, "give a script for `/bin/sh -c`")?;
+        Some(Action::Shell(script.value))
+    });
+    run.or(shell)
+}
+
+fn env(item: Item, reader: &mut Reader) -> Option<BTreeMap<String, String>> {
+    let mut env = BTreeMap::new();
+    for (span, name, item) in in_order(entries(item, reader)?) {
+        if name.is_empty() || name.contains(|c: char| c == '=' || c.is_control()) {
+            reader.report(mistakes::bad_environment_name(&span, name));
+        }
+        if let Some(value) = text(item, reader) {
+            env.insert(name.to_owned(), value);
+        }
+    }
+    Some(env)
+}
+
+fn group(table: &mut Table, reader: &mut Reader) -> Option<Group> {
+    let targets = table
+        .required("targets", "[\"…\"]", reader, |item, reader| members(item, reader, string));
+    Some(Group { targets: targets? })
+}

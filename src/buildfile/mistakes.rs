@@ -1,0 +1,315 @@
+//! Everything that can be wrong with a Buildfile, each as one constructor, so that the words of
+//! all messages stand side by side.
+
+use super::diagnostic::Diagnostic;
+use super::glob::GlobProblem;
+use super::model::Span;
+use crate::base::path::PathProblem;
+use crate::base::words::{count, list, nearest};
+
+/// How many names a hint lists before it only counts them.
+const LISTED: usize = 12;
+
+// The text itself.
+
+pub(crate) fn syntax(span: &Span, message: &str) -> Diagnostic {
+    // The parser speaks in sentences of several parts; the first line says what is wrong.
+    Diagnostic::at(span, format!("not TOML: {message}"))
+}
+
+pub(crate) fn wrong_type(span: &Span, what: &str, expected: &str, found: &str) -> Diagnostic {
+    Diagnostic::at(span, format!("{what} is {found}, expected {expected}"))
+        .label(format!("expected {expected}"))
+}
+
+pub(crate) fn unknown_key(span: &Span, key: &str, owner: &str, valid: &[&str]) -> Diagnostic {
+    Diagnostic::at(span, format!("unknown key `{key}` in {owner}")).hint(meant(
+        key,
+        valid,
+        "the keys are",
+    ))
+}
+
+/// An unknown key that opens a table: most likely a target whose header is not quite right.
+pub(crate) fn unknown_table(span: &Span, key: &str, owner: &str, valid: &[&str]) -> Diagnostic {
+    let header = match key.contains('.') {
+        true => format!("[target.\"{key}\"]"),
+        false => format!("[target.{key}]"),
+    };
+    match nearest(key, valid.iter().copied()) {
+        Some(_) => unknown_key(span, key, owner, valid),
+        None => unknown_key(span, key, owner, valid).hint(format!("a target is `{header}`")),
+    }
+}
+
+pub(crate) fn dotted_name(span: &Span, target: &str, key: &str) -> Diagnostic {
+    Diagnostic::at(span, format!("unknown table `{key}` in target `{target}`"))
+        .hint(format!("a name with a `.` is quoted: `[target.\"{target}.{key}\"]`"))
+}
+
+pub(crate) fn missing_key(span: &Span, key: &str, owner: &str, example: &str) -> Diagnostic {
+    Diagnostic::at(span, format!("{owner} has no `{key}`"))
+        .hint(format!("add `{key} = {example}`"))
+        .absence()
+}
+
+pub(crate) fn missing_either(span: &Span, keys: [&str; 2], owner: &str) -> Diagnostic {
+    let [a, b] = keys;
+    Diagnostic::at(span, format!("{owner} has neither `{a}` nor `{b}`"))
+        .hint(format!("add `{a}` or `{b}`"))
+        .absence()
+}
+
+pub(crate) fn only_one_of(second: &Span, first: &Span, keys: [&str; 2], owner: &str) -> Diagnostic {
+    let [a, b] = keys;
+    Diagnostic::at(second, format!("{owner} has both `{a}` and `{b}`"))
+        .also(first, "the other one")
+        .hint(format!("keep `{a}` or `{b}`"))
+}
+
+pub(crate) fn empty(span: &Span, what: &str, hint: &str) -> Diagnostic {
+    Diagnostic::at(span, format!("{what} is empty")).hint(hint)
+}
+
+// Names.
+
+pub(crate) fn bad_target_name(span: &Span, name: &str) -> Diagnostic {
+    Diagnostic::at(span, format!("`{name}` cannot be the name of a target")).hint(
+        "a name has ASCII letters, digits, `_`, `-` and `.`, and does not start with `-` or `.`",
+    )
+}
+
+pub(crate) fn bad_variable_name(span: &Span, name: &str) -> Diagnostic {
+    Diagnostic::at(span, format!("`{name}` cannot be the name of a variable"))
+        .hint("a name has ASCII letters, digits, `_` and `-`, and starts with a letter or `_`")
+}
+
+pub(crate) fn bad_environment_name(span: &Span, name: &str) -> Diagnostic {
+    Diagnostic::at(span, format!("`{name}` cannot be the name of an environment variable"))
+        .hint("it may not be empty or contain `=` or a control character")
+}
+
+pub(crate) fn unknown_kind(span: &Span, kind: &str, kinds: &[&str]) -> Diagnostic {
+    Diagnostic::at(span, format!("unknown kind `{kind}`")).hint(meant(kind, kinds, "the kinds are"))
+}
+
+pub(crate) fn unknown_variable(span: &Span, name: &str, known: &[&str]) -> Diagnostic {
+    Diagnostic::at(span, format!("unknown variable `{name}`"))
+        .hint(match nearest(name, known.iter().copied()) {
+            Some(nearest) => format!("did you mean `{{{nearest}}}`?"),
+            None => format!("declare it: `{name} = \"…\"` in `[vars]`"),
+        })
+        .hint(format!("the text itself is written `{{{{{name}}}}}`"))
+        .absence()
+}
+
+pub(crate) fn reference_in_variable(span: &Span, name: &str) -> Diagnostic {
+    Diagnostic::at(span, "a variable cannot refer to another")
+        .hint("write the value out, or put both references where they are used")
+        .hint(format!("the text itself is written `{{{{{name}}}}}`"))
+}
+
+pub(crate) fn undeclared_override(name: &str, known: &[&str]) -> Diagnostic {
+    Diagnostic::nowhere(format!("the command line sets `{name}`, which `[vars]` does not declare"))
+        .hint(match nearest(name, known.iter().copied()) {
+            Some(nearest) => format!("did you mean `{nearest}`?"),
+            None => format!("declare it: `{name} = \"…\"` in `[vars]`"),
+        })
+        .absence()
+}
+
+// Values.
+
+pub(crate) fn bad_path(span: &Span, path: &str, problem: PathProblem) -> Diagnostic {
+    let at = |message: String, hint: &str| Diagnostic::at(span, message).hint(hint);
+    match problem {
+        PathProblem::Empty => at("the path is empty".into(), "the project itself is `.`"),
+        PathProblem::Absolute => at(
+            format!("`{path}` is an absolute path"),
+            "paths are relative to the project, so that it builds the same anywhere",
+        ),
+        PathProblem::LeavesProject => at(
+            format!("`{path}` leaves the project"),
+            "paths stay in the project; `-C` can start zipwright in a folder further up",
+        ),
+        PathProblem::ControlCharacter => {
+            at(format!("`{path}` contains a control character"), "name the file differently")
+        }
+    }
+}
+
+pub(crate) fn root_as_output(span: &Span) -> Diagnostic {
+    Diagnostic::at(span, "the project itself cannot be an output")
+        .hint("name a file or folder in it, such as `build/…`")
+}
+
+pub(crate) fn output_in_state(span: &Span, path: &str, state: &str) -> Diagnostic {
+    Diagnostic::at(span, format!("`{path}` cannot be an output"))
+        .hint(format!("`{state}` is where the engine keeps its records; use `build/…`"))
+}
+
+pub(crate) fn bad_glob(span: &Span, glob: &str, problem: &GlobProblem) -> Diagnostic {
+    match problem {
+        GlobProblem::Path(problem) => bad_path(span, glob, *problem),
+        GlobProblem::ClimbsAfterWildcard => {
+            Diagnostic::at(span, format!("`{glob}` has a `..` after a wildcard"))
+                .hint("put `..` in front of the first wildcard, or leave it out")
+        }
+        GlobProblem::Syntax(problem) => {
+            Diagnostic::at(span, format!("`{glob}` is no glob: {problem}"))
+                .hint("a `\\` before a character of `*?[]{}` makes it mean itself")
+        }
+    }
+}
+
+pub(crate) fn wildcards_to_one_path(to: &Span, from: &Span, path: &str) -> Diagnostic {
+    Diagnostic::at(to, "many files cannot go to one path")
+        .also(from, "a pattern")
+        .hint(format!("for a folder, end it with a slash: `{path}/`"))
+}
+
+pub(crate) fn bad_instant(span: &Span, text: &str) -> Diagnostic {
+    Diagnostic::at(span, format!("`{text}` is no instant")).hint(
+        "`git`, `source-date-epoch`, or a date and time with offset like `1980-02-01T00:00:00Z`",
+    )
+}
+
+pub(crate) fn instant_not_in_zip(span: &Span) -> Diagnostic {
+    Diagnostic::at(span, "a zip cannot hold this time")
+        .hint("its times go from 1980-01-01T00:00:00Z to 2107-12-31T23:59:59Z")
+}
+
+pub(crate) fn bad_version(span: &Span, text: &str) -> Diagnostic {
+    Diagnostic::at(span, format!("`{text}` is no version of Python"))
+        .hint("write major and minor number, as in `3.13`")
+}
+
+pub(crate) fn unknown_word(span: &Span, word: &str, what: &str, words: &[&str]) -> Diagnostic {
+    let synonym = match word.to_ascii_lowercase().as_str() {
+        "aarch64" | "arm" => Some("arm64"),
+        "amd64" | "x86-64" | "x64" => Some("x86_64"),
+        _ => None,
+    };
+    Diagnostic::at(span, format!("unknown {what} `{word}`")).hint(
+        match synonym.filter(|synonym| words.contains(synonym)) {
+            Some(synonym) => format!("Lambda calls it `{synonym}`"),
+            None => meant(word, words, "known are"),
+        },
+    )
+}
+
+pub(crate) fn bad_project_name(span: &Span, name: &str) -> Diagnostic {
+    Diagnostic::at(span, format!("`{name}` is no name of a project"))
+        .hint("`sources`, or the name of a wheel's project, such as `boto3`")
+}
+
+pub(crate) fn no_stamp(span: &Span, kind: &str, why: &str) -> Diagnostic {
+    Diagnostic::at(span, format!("a {kind} has no stamp")).hint(why)
+}
+
+pub(crate) fn not_json(span: &Span, found: &str) -> Diagnostic {
+    Diagnostic::at(span, format!("{found} has no form in JSON"))
+        .hint("put the payload in a file, or write it as a string")
+}
+
+// What the targets are to each other.
+
+pub(crate) fn unknown_target(span: &Span, name: &str, nearest: Option<&str>) -> Diagnostic {
+    Diagnostic::at(span, format!("there is no target `{name}`"))
+        .hint(match nearest {
+            Some(nearest) => format!("did you mean `{nearest}`?"),
+            None => "`zipwright list` shows all targets".into(),
+        })
+        .absence()
+}
+
+pub(crate) struct WrongKind<'a> {
+    pub(crate) span: &'a Span,
+    pub(crate) name: &'a str,
+    pub(crate) found: &'a str,
+    pub(crate) expected: &'a str,
+    pub(crate) declared: &'a Span,
+}
+
+pub(crate) fn wrong_kind(mistake: &WrongKind, candidates: &[&str]) -> Diagnostic {
+    let WrongKind { span, name, found, expected, declared } = mistake;
+    let (found, expected) = (article(found), article(expected));
+    Diagnostic::at(span, format!("`{name}` is {found}, expected {expected}"))
+        .label(format!("expected {expected}"))
+        .also(declared, format!("`{name}` is declared here"))
+        .hint(match candidates {
+            [] => format!("no target is {expected}"),
+            names if names.len() <= LISTED => format!("one of {}", list(names)),
+            names => format!("{} are {expected}", count(names.len(), "target")),
+        })
+}
+
+/// Two outputs at one path. `first` and `second` are the targets' names and the places.
+pub(crate) fn same_output(path: &str, first: (&str, &Span), second: (&str, &Span)) -> Diagnostic {
+    let message = if first.0 == second.0 {
+        format!("`{}` makes `{path}` twice", first.0)
+    } else {
+        format!("`{}` and `{}` both make `{path}`", first.0, second.0)
+    };
+    Diagnostic::at(second.1, message)
+        .also(first.1, format!("also made by `{}`", first.0))
+        .hint("give one of them another path")
+}
+
+pub(crate) fn output_inside(inner: (&str, &str, &Span), outer: (&str, &str, &Span)) -> Diagnostic {
+    let (inner_path, inner_target, inner_span) = inner;
+    let (outer_path, outer_target, outer_span) = outer;
+    let message = format!(
+        "`{inner_path}` of `{inner_target}` lies inside `{outer_path}`, an output of \
+         `{outer_target}`"
+    );
+    Diagnostic::at(inner_span, message)
+        .also(outer_span, format!("`{outer_target}` makes all of `{outer_path}`"))
+        .hint("give one of them another path")
+}
+
+/// A step of a cycle: where it is written, and what it says.
+pub(crate) struct Step<'a> {
+    pub(crate) span: &'a Span,
+    pub(crate) text: String,
+}
+
+/// `members` in the order of the cycle, with the step from each to the next; `others` are in
+/// cycles with them.
+pub(crate) fn cycle(members: &[&str], steps: &[Step], others: &[&str]) -> Diagnostic {
+    let (first, rest) = steps.split_first().expect("BUG: a cycle has a step");
+    let message = match members {
+        [only] => format!("`{only}` needs itself"),
+        members => {
+            let path: Vec<String> =
+                members.iter().chain(&members[..1]).map(|name| format!("`{name}`")).collect();
+            format!("targets need each other in a cycle: {}", path.join(" → "))
+        }
+    };
+    let mut mistake = Diagnostic::at(first.span, message).label(first.text.clone());
+    for step in rest.iter().take(LISTED) {
+        mistake = mistake.also(step.span, step.text.clone());
+    }
+    if !others.is_empty() {
+        let names = match others.len() {
+            ..=LISTED => list(others),
+            more => count(more, "more target"),
+        };
+        mistake = mistake.hint(format!("caught in cycles with them: {names}"));
+    }
+    mistake.hint("take out one of these edges")
+}
+
+/// Proposes the nearest name; without one, lists what is valid.
+fn meant(name: &str, valid: &[&str], listed: &str) -> String {
+    match nearest(name, valid.iter().copied()) {
+        Some(nearest) => format!("did you mean `{nearest}`?"),
+        None => format!("{listed} {}", list(valid)),
+    }
+}
+
+/// `a zip`, `an upload`, with the word in backticks.
+fn article(kind: &str) -> String {
+    let article = if kind.starts_with(['a', 'e', 'i', 'o', 'u']) { "an" } else { "a" };
+    format!("{article} `{kind}`")
+}

@@ -1,0 +1,175 @@
+//! The frame of a Buildfile: its top level, the variables, and the keys that every target has.
+//! The keys of each kind are in `kinds`.
+
+use std::collections::BTreeMap;
+
+use toml::de::{DeTable, DeValue};
+
+use super::diagnostic::Diagnostic;
+use super::model::{Kind, Model, Span, Spanned, Target};
+use super::table::{Item, Reader, Table, entries, in_order, members, reference, string, text};
+use super::{kinds, mistakes, value, vars};
+use crate::base::RelPath;
+
+/// Reads a whole document; the mistakes come in no particular order.
+pub(super) fn read<'a>(
+    document: &'a DeTable<'a>,
+    text: &'a str,
+    overrides: &BTreeMap<String, String>,
+) -> (Model, Vec<Diagnostic>) {
+    let mut reader = Reader { text, vars: BTreeMap::new(), mistakes: Vec::new() };
+    let mut top = Table::new(document, "the Buildfile".into(), 0..0);
+    let declared = top.take("vars").and_then(|item| entries(item, &mut reader));
+    reader.vars = variables(declared, overrides, &mut reader);
+
+    let mut model = Model { vars: reader.vars.clone(), ..Model::default() };
+    let given = top.take("default");
+    if let Some(table) = top.take("target").and_then(|item| entries(item, &mut reader)) {
+        targets(table, &mut model, &mut reader);
+    }
+    model.default = goals(given, &model, &mut reader);
+    top.finish(&mut reader, |span, item, owner, valid| match item.value {
+        DeValue::Table(_) => mistakes::unknown_table(span, item.key, owner, valid),
+        _ => mistakes::unknown_key(span, item.key, owner, valid),
+    });
+    (model, reader.mistakes)
+}
+
+fn variables(
+    declared: Option<&DeTable>,
+    overrides: &BTreeMap<String, String>,
+    reader: &mut Reader,
+) -> BTreeMap<String, String> {
+    let mut values = BTreeMap::new();
+    for (span, name, item) in declared.map(in_order).unwrap_or_default() {
+        if !vars::is_name(name) {
+            reader.report(mistakes::bad_variable_name(&span, name));
+        }
+        let DeValue::String(text) = item.value else {
+            item.wrong("a string", reader);
+            // Declared it is: uses of it are not wrong as well.
+            values.insert(name.to_owned(), String::new());
+            continue;
+        };
+        let value = vars::expand(text, |other| {
+            let place = reference(reader.text, &item.span(), other);
+            reader.mistakes.push(mistakes::reference_in_variable(&place, other));
+            None
+        });
+        values.insert(name.to_owned(), value);
+    }
+    for (name, value) in overrides {
+        if values.contains_key(name) {
+            values.insert(name.clone(), value.clone());
+        } else {
+            let known: Vec<&str> = values.keys().map(String::as_str).collect();
+            reader.report(mistakes::undeclared_override(name, &known));
+        }
+    }
+    values
+}
+
+/// The goals of a bare `zipwright`: the given ones, else the first target, as in make.
+fn goals(given: Option<Item>, model: &Model, reader: &mut Reader) -> Vec<Spanned<String>> {
+    let Some(item) = given else {
+        return model.targets.iter().take(1).map(|target| target.name.clone()).collect();
+    };
+    let names = members(item, reader, string);
+    if let DeValue::Array(array) = item.value
+        && array.is_empty()
+    {
+        let hint = "leave it out to build the first target";
+        reader.report(mistakes::empty(&item.span(), "`default`", hint));
+    }
+    names.unwrap_or_default()
+}
+
+fn targets(table: &DeTable, model: &mut Model, reader: &mut Reader) {
+    for (span, name, item) in in_order(table) {
+        let sound = is_target_name(name);
+        if !sound {
+            reader.report(mistakes::bad_target_name(&span, name));
+        }
+        // The default paths are made of the name; those of a broken target are never used.
+        let name = Spanned { value: name.to_owned(), span };
+        let stem = if sound { name.value.as_str() } else { "_" };
+        match target(&name, stem, item, reader).filter(|_| sound) {
+            Some(target) => model.targets.push(target),
+            None => {
+                model.broken.insert(name.value);
+            }
+        }
+    }
+}
+
+fn is_target_name(name: &str) -> bool {
+    !name.is_empty()
+        && !name.starts_with(['-', '.'])
+        && name.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '.'))
+}
+
+fn target(name: &Spanned<String>, stem: &str, item: Item, reader: &mut Reader) -> Option<Target> {
+    let owner = format!("target `{}`", name.value);
+    let mut table = Table::new(entries(item, reader)?, owner, name.span.clone());
+    let kind_name = table.required("kind", "\"…\"", reader, kind_name);
+    let description = table.optional("description", reader, text);
+    let needs = table.many("needs", reader, string);
+    let after = table.many("after", reader, string);
+    let stamp_item = table.take("stamp");
+    let stamp = stamp_item.and_then(|item| value::output(item, reader));
+
+    // Which of the other keys are right depends on the kind.
+    let kind_name = kind_name?;
+    table.call(format!("{kind_name} `{}`", name.value));
+    let kind = kinds::read(kind_name, stem, &mut table, reader);
+    table.finish(reader, |span, item, owner, valid| match item.value {
+        DeValue::Table(_) if item.start < span.start => {
+            mistakes::dotted_name(span, &name.value, item.key)
+        }
+        _ => mistakes::unknown_key(span, item.key, owner, valid),
+    });
+    let kind = kind?;
+
+    let stamp = match (no_stamp(&kind), stamp_item) {
+        (None, _) => stamp.or_else(|| Some(default_path(stem, ".stamp", &name.span))),
+        (Some(why), Some(item)) => {
+            reader.report(mistakes::no_stamp(&item.span(), kind_name, why));
+            None
+        }
+        (Some(_), None) => None,
+    };
+    Some(Target { name: name.clone(), description, needs, after, stamp, kind })
+}
+
+fn kind_name(item: Item, reader: &mut Reader) -> Option<&'static str> {
+    let given = string(item, reader)?;
+    let known = kinds::NAMES.into_iter().find(|name| *name == given.value);
+    if known.is_none() {
+        reader.report(mistakes::unknown_kind(&given.span, &given.value, &kinds::NAMES));
+    }
+    known
+}
+
+/// Why a target has no stamp; `None` for one that has.
+fn no_stamp(kind: &Kind) -> Option<&'static str> {
+    match kind {
+        Kind::Wheelhouse(_) | Kind::Staging(_) | Kind::Clamp(_) | Kind::Upload(_) => None,
+        Kind::Zip(_) => Some("its bundle is the one file it makes: depend on that"),
+        Kind::Invoke(_) => Some("it always runs when it is asked for"),
+        Kind::Group(_) => Some("it makes nothing itself: depend on its targets' outputs"),
+        Kind::Command(command) if command.phony => {
+            Some("with `phony = true` it always runs when it is asked for")
+        }
+        Kind::Command(command) if command.outputs.len() == 1 => {
+            Some("its one output does the same service: depend on that")
+        }
+        Kind::Command(_) => None,
+    }
+}
+
+/// Where a target's output or stamp goes when the Buildfile does not say.
+pub(super) fn default_path(stem: &str, suffix: &str, span: &Span) -> Spanned<RelPath> {
+    let path = RelPath::parse(&format!("build/{stem}{suffix}"));
+    let value = path.expect("BUG: a target's name can be part of a path");
+    Spanned { value, span: span.clone() }
+}

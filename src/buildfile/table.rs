@@ -1,0 +1,251 @@
+//! Reading a TOML table by hand: every key is taken or reported, and every value that is not what
+//! it should be is reported where it stands. Knows nothing of what the keys mean.
+
+use std::collections::BTreeMap;
+
+use toml::de::{DeArray, DeTable, DeValue};
+
+use super::diagnostic::Diagnostic;
+use super::model::{Span, Spanned};
+use super::{mistakes, vars};
+
+/// What all reading shares: the text, the variables, and the mistakes found so far.
+pub(super) struct Reader<'a> {
+    pub(super) text: &'a str,
+    pub(super) vars: BTreeMap<String, String>,
+    pub(super) mistakes: Vec<Diagnostic>,
+}
+
+/// A value and where it stands.
+#[derive(Clone, Copy)]
+pub(super) struct Item<'a> {
+    pub(super) value: &'a DeValue<'a>,
+    pub(super) start: usize,
+    pub(super) end: usize,
+    /// The key it was given for, and for a member of an array that of the array.
+    pub(super) key: &'a str,
+}
+
+/// A table being read. It remembers which keys were asked for: those are the valid ones.
+pub(super) struct Table<'a> {
+    entries: &'a DeTable<'a>,
+    asked: Vec<&'static str>,
+    /// What messages call it.
+    owner: String,
+    /// Where a message about something that is not there points to.
+    span: Span,
+}
+
+impl Reader<'_> {
+    pub(super) fn report(&mut self, mistake: Diagnostic) {
+        self.mistakes.push(mistake);
+    }
+
+    /// Fills in the variables of a string that stands at `span`.
+    fn expand(&mut self, text: &str, span: &Span) -> String {
+        let Self { text: source, vars, mistakes } = self;
+        vars::expand(text, |name| {
+            let value = vars.get(name).cloned();
+            if value.is_none() {
+                let known: Vec<&str> = vars.keys().map(String::as_str).collect();
+                let place = reference(source, span, name);
+                mistakes.push(mistakes::unknown_variable(&place, name, &known));
+            }
+            value
+        })
+    }
+}
+
+/// Where in the string at `span` the reference `{name}` is written; the whole string when it is
+/// written with escapes.
+pub(super) fn reference(source: &str, span: &Span, name: &str) -> Span {
+    let written = &source[span.clone()];
+    let needle = format!("{{{name}}}");
+    written
+        .match_indices(&needle)
+        .find(|(at, _)| !written[..*at].ends_with(['$', '{']))
+        .map_or_else(|| span.clone(), |(at, found)| span.start + at..span.start + at + found.len())
+}
+
+impl<'a> Item<'a> {
+    pub(super) fn span(&self) -> Span {
+        self.start..self.end
+    }
+
+    /// Reports that this is not what was expected.
+    pub(super) fn wrong(&self, expected: &str, reader: &mut Reader) {
+        let what = format!("`{}`", self.key);
+        let mut mistake =
+            mistakes::wrong_type(&self.span(), &what, expected, type_name(self.value));
+        let written = &reader.text[self.span()];
+        if expected.starts_with("a string") && is_scalar(self.value) {
+            mistake = mistake.hint(format!("put it in quotes: `\"{written}\"`"));
+        } else if expected.starts_with("an array") && matches!(self.value, DeValue::String(_)) {
+            mistake = mistake.hint(format!("put it in brackets: `[{written}]`"));
+        }
+        reader.report(mistake);
+    }
+
+    pub(super) fn members(&self, array: &'a DeArray<'a>) -> impl Iterator<Item = Item<'a>> {
+        let key = self.key;
+        array.iter().map(move |member| Item::of(key, member))
+    }
+
+    fn of(key: &'a str, value: &'a toml::Spanned<DeValue<'a>>) -> Self {
+        let span = value.span();
+        Self { value: value.get_ref(), start: span.start, end: span.end, key }
+    }
+}
+
+/// The entries of a table in the order of the file, each with the span of its key.
+pub(super) fn in_order<'a>(entries: &'a DeTable<'a>) -> Vec<(Span, &'a str, Item<'a>)> {
+    let mut ordered: Vec<_> = entries
+        .iter()
+        .map(|(key, value)| (key.span(), key.get_ref().as_ref(), Item::of(key.get_ref(), value)))
+        .collect();
+    ordered.sort_by_key(|(span, ..)| span.start);
+    ordered
+}
+
+impl<'a> Table<'a> {
+    pub(super) fn new(entries: &'a DeTable<'a>, owner: String, span: Span) -> Self {
+        Self { entries, asked: Vec::new(), owner, span }
+    }
+
+    pub(super) fn owner(&self) -> &str {
+        &self.owner
+    }
+
+    /// Says what the table is, once more is known of it.
+    pub(super) fn call(&mut self, owner: String) {
+        self.owner = owner;
+    }
+
+    pub(super) fn span(&self) -> &Span {
+        &self.span
+    }
+
+    /// The value of a key, as it stands.
+    pub(super) fn take(&mut self, key: &'static str) -> Option<Item<'a>> {
+        self.asked.push(key);
+        self.entries.get(key).map(|value| Item::of(key, value))
+    }
+
+    /// Whether the key is given, right or wrong.
+    pub(super) fn has(&self, key: &str) -> bool {
+        self.entries.contains_key(key)
+    }
+
+    /// Reads an optional value. `None` also when it is there and wrong, which is reported.
+    pub(super) fn optional<T>(
+        &mut self,
+        key: &'static str,
+        reader: &mut Reader,
+        read: impl FnOnce(Item<'a>, &mut Reader) -> Option<T>,
+    ) -> Option<T> {
+        self.take(key).and_then(|item| read(item, reader))
+    }
+
+    /// Reads a value that must be there. `example` shows how it would be written.
+    pub(super) fn required<T>(
+        &mut self,
+        key: &'static str,
+        example: &str,
+        reader: &mut Reader,
+        read: impl FnOnce(Item<'a>, &mut Reader) -> Option<T>,
+    ) -> Option<T> {
+        let Some(item) = self.take(key) else {
+            reader.report(mistakes::missing_key(&self.span, key, &self.owner, example));
+            return None;
+        };
+        read(item, reader)
+    }
+
+    /// Reads an array; members that are wrong are reported and left out.
+    pub(super) fn many<T>(
+        &mut self,
+        key: &'static str,
+        reader: &mut Reader,
+        read: impl FnMut(Item<'a>, &mut Reader) -> Option<T>,
+    ) -> Vec<T> {
+        self.optional(key, reader, |item, reader| members(item, reader, read)).unwrap_or_default()
+    }
+
+    /// Reports every key that nobody asked for.
+    pub(super) fn finish(
+        self,
+        reader: &mut Reader,
+        mut unknown: impl FnMut(&Span, Item<'a>, &str, &[&str]) -> Diagnostic,
+    ) {
+        for (span, key, item) in in_order(self.entries) {
+            if !self.asked.contains(&key) {
+                reader.report(unknown(&span, item, &self.owner, &self.asked));
+            }
+        }
+    }
+
+    /// [`Table::finish`] for a table in which an unknown key is nothing but that.
+    pub(super) fn done(self, reader: &mut Reader) {
+        self.finish(reader, |span, item, owner, valid| {
+            mistakes::unknown_key(span, item.key, owner, valid)
+        });
+    }
+}
+
+pub(super) fn members<'a, T>(
+    item: Item<'a>,
+    reader: &mut Reader,
+    mut read: impl FnMut(Item<'a>, &mut Reader) -> Option<T>,
+) -> Option<Vec<T>> {
+    let DeValue::Array(array) = item.value else {
+        item.wrong("an array", reader);
+        return None;
+    };
+    Some(item.members(array).filter_map(|member| read(member, reader)).collect())
+}
+
+/// A string, its variables filled in.
+pub(super) fn string(item: Item, reader: &mut Reader) -> Option<Spanned<String>> {
+    let DeValue::String(text) = item.value else {
+        item.wrong("a string", reader);
+        return None;
+    };
+    Some(Spanned { value: reader.expand(text, &item.span()), span: item.span() })
+}
+
+/// [`string`] for where nothing will point at it again.
+pub(super) fn text(item: Item, reader: &mut Reader) -> Option<String> {
+    string(item, reader).map(|string| string.value)
+}
+
+pub(super) fn boolean(item: Item, reader: &mut Reader) -> Option<bool> {
+    let DeValue::Boolean(value) = item.value else {
+        item.wrong("`true` or `false`", reader);
+        return None;
+    };
+    Some(*value)
+}
+
+pub(super) fn entries<'a>(item: Item<'a>, reader: &mut Reader) -> Option<&'a DeTable<'a>> {
+    let DeValue::Table(table) = item.value else {
+        item.wrong("a table", reader);
+        return None;
+    };
+    Some(table)
+}
+
+pub(super) fn type_name(value: &DeValue) -> &'static str {
+    match value {
+        DeValue::String(_) => "a string",
+        DeValue::Integer(_) => "an integer",
+        DeValue::Float(_) => "a float",
+        DeValue::Boolean(_) => "a boolean",
+        DeValue::Datetime(_) => "a date or time",
+        DeValue::Array(_) => "an array",
+        DeValue::Table(_) => "a table",
+    }
+}
+
+fn is_scalar(value: &DeValue) -> bool {
+    !matches!(value, DeValue::String(_) | DeValue::Array(_) | DeValue::Table(_))
+}

@@ -1,0 +1,174 @@
+//! Single values of a Buildfile: paths, outputs, globs, instants, versions, and words out of a
+//! small set. Each reader reports what is wrong and gives `None` then.
+
+use jiff::Timestamp;
+use toml::de::DeValue;
+
+use super::mistakes;
+use super::model::{Arch, Glob, Instant, PythonVersion, Spanned, Winner};
+use super::table::{Item, Reader, string};
+use crate::base::RelPath;
+use crate::project::STATE_FOLDER;
+
+/// What a zip's own form of time can say.
+const ZIP_TIMES: [&str; 2] = ["1980-01-01T00:00:00Z", "2107-12-31T23:59:59Z"];
+
+pub(super) fn path(item: Item, reader: &mut Reader) -> Option<Spanned<RelPath>> {
+    let Spanned { value: text, span } = string(item, reader)?;
+    match RelPath::parse(&text) {
+        Ok(value) => Some(Spanned { value, span }),
+        Err(problem) => {
+            reader.report(mistakes::bad_path(&span, &text, problem));
+            None
+        }
+    }
+}
+
+/// A path that something may be written to.
+pub(super) fn output(item: Item, reader: &mut Reader) -> Option<Spanned<RelPath>> {
+    let path = path(item, reader)?;
+    if path.value.is_root() {
+        reader.report(mistakes::root_as_output(&path.span));
+        return None;
+    }
+    if path.value.as_str().split('/').next() == Some(STATE_FOLDER) {
+        let text = path.value.as_str();
+        reader.report(mistakes::output_in_state(&path.span, text, STATE_FOLDER));
+        return None;
+    }
+    Some(path)
+}
+
+pub(super) fn glob(item: Item, reader: &mut Reader) -> Option<Spanned<Glob>> {
+    let Spanned { value: text, span } = string(item, reader)?;
+    match Glob::parse(&text) {
+        Ok(value) => Some(Spanned { value, span }),
+        Err(problem) => {
+            reader.report(mistakes::bad_glob(&span, &text, &problem));
+            None
+        }
+    }
+}
+
+/// A string that is not empty; `hint` says what it should be.
+pub(super) fn filled(item: Item, reader: &mut Reader, hint: &str) -> Option<Spanned<String>> {
+    let text = string(item, reader)?;
+    if text.value.is_empty() {
+        reader.report(mistakes::empty(&text.span, &format!("`{}`", item.key), hint));
+        return None;
+    }
+    Some(text)
+}
+
+/// A word out of `words`, as what stands beside it there.
+pub(super) fn word<T: Copy>(
+    item: Item,
+    reader: &mut Reader,
+    what: &str,
+    words: &[(&str, T)],
+) -> Option<T> {
+    let text = string(item, reader)?;
+    if let Some((_, value)) = words.iter().find(|(word, _)| *word == text.value) {
+        return Some(*value);
+    }
+    let known: Vec<&str> = words.iter().map(|(word, _)| *word).collect();
+    reader.report(mistakes::unknown_word(&text.span, &text.value, what, &known));
+    None
+}
+
+pub(super) fn arch(item: Item, reader: &mut Reader) -> Option<Arch> {
+    word(item, reader, "architecture", &[("arm64", Arch::Arm64), ("x86_64", Arch::X86_64)])
+}
+
+pub(super) fn version(item: Item, reader: &mut Reader) -> Option<PythonVersion> {
+    let text = string(item, reader)?;
+    let digits = |number: &str| number.bytes().all(|byte| byte.is_ascii_digit());
+    let parsed = text
+        .value
+        .split_once('.')
+        .filter(|(major, minor)| digits(major) && digits(minor))
+        .and_then(|(major, minor)| {
+            Some(PythonVersion { major: major.parse().ok()?, minor: minor.parse().ok()? })
+        });
+    if parsed.is_none() {
+        reader.report(mistakes::bad_version(&text.span, &text.value));
+    }
+    parsed
+}
+
+pub(super) fn instant(item: Item, reader: &mut Reader) -> Option<Spanned<Instant>> {
+    let Spanned { value: text, span } = match item.value {
+        DeValue::Datetime(datetime) => Spanned { value: datetime.to_string(), span: item.span() },
+        DeValue::String(_) => string(item, reader)?,
+        _ => {
+            item.wrong("a string, or a date and time", reader);
+            return None;
+        }
+    };
+    let value = match text.as_str() {
+        "git" => Instant::Git,
+        "source-date-epoch" => Instant::SourceDateEpoch,
+        text => match text.parse::<Timestamp>() {
+            Ok(timestamp) => Instant::At(timestamp.as_second()),
+            Err(_) => {
+                reader.report(mistakes::bad_instant(&span, text));
+                return None;
+            }
+        },
+    };
+    Some(Spanned { value, span })
+}
+
+/// An instant that a zip can hold.
+pub(super) fn zip_instant(item: Item, reader: &mut Reader) -> Option<Spanned<Instant>> {
+    let instant = instant(item, reader)?;
+    let [first, last] = ZIP_TIMES
+        .map(|text| text.parse::<Timestamp>().expect("BUG: the limits are instants").as_second());
+    match instant.value {
+        Instant::At(seconds) if !(first..=last).contains(&seconds) => {
+            reader.report(mistakes::instant_not_in_zip(&instant.span));
+            None
+        }
+        _ => Some(instant),
+    }
+}
+
+pub(super) fn winner(item: Item, reader: &mut Reader) -> Option<Spanned<Winner>> {
+    let Spanned { value: text, span } = string(item, reader)?;
+    let value = match text.as_str() {
+        "sources" => Winner::Sources,
+        name => match normalized(name) {
+            Some(name) => Winner::Wheel(name),
+            None => {
+                reader.report(mistakes::bad_project_name(&span, name));
+                return None;
+            }
+        },
+    };
+    Some(Spanned { value, span })
+}
+
+/// A project's name as PEP 503 compares it: lower case, runs of `-`, `_` and `.` a single `-`.
+fn normalized(name: &str) -> Option<String> {
+    let separator = |c: char| matches!(c, '-' | '_' | '.');
+    let valid = name.chars().all(|c| c.is_ascii_alphanumeric() || separator(c));
+    if !valid || name.is_empty() || name.starts_with(separator) || name.ends_with(separator) {
+        return None;
+    }
+    let parts: Vec<&str> = name.split(separator).filter(|part| !part.is_empty()).collect();
+    Some(parts.join("-").to_ascii_lowercase())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_of_projects_are_normalised() {
+        assert_eq!(normalized("Foo__Bar.-baz").as_deref(), Some("foo-bar-baz"));
+        assert_eq!(normalized("boto3").as_deref(), Some("boto3"));
+        for bad in ["", "-a", "a_", "a b", "a/b"] {
+            assert_eq!(normalized(bad), None, "{bad}");
+        }
+    }
+}
