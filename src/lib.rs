@@ -6,9 +6,12 @@
 pub mod base;
 pub mod key;
 pub mod process;
+pub mod wheel;
+pub mod bundle;
 pub mod event;
 pub mod project;
 pub mod buildfile;
 pub mod files;
+pub mod instant;
 pub mod kinds;
 pub mod ui;

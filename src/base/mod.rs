@@ -4,6 +4,7 @@
 pub mod digest;
 pub mod fs;
 pub mod path;
+pub mod sealed;
 pub mod words;
 
 pub use digest::Digest;

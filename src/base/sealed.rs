@@ -1,0 +1,124 @@
+//! Small binary files that know whether they are whole: a form, fields, and a checksum over both.
+//! What does not open is no error: whoever keeps such a file can make it again.
+
+use super::Digest;
+
+const CHECKSUM: usize = 32;
+
+/// Builds the content of a sealed file, field by field.
+pub struct Encoder(Vec<u8>);
+
+impl Encoder {
+    /// `form` names what the file holds and the version of its fields.
+    pub fn new(form: &str) -> Self {
+        let mut encoder = Self(Vec::new());
+        encoder.text(form);
+        encoder
+    }
+
+    pub fn flag(&mut self, value: bool) {
+        self.0.push(u8::from(value));
+    }
+
+    pub fn number(&mut self, value: u64) {
+        self.0.extend(value.to_le_bytes());
+    }
+
+    pub fn text(&mut self, value: &str) {
+        self.number(value.len() as u64);
+        self.0.extend(value.as_bytes());
+    }
+
+    pub fn digest(&mut self, value: &Digest) {
+        self.0.extend(value.as_bytes());
+    }
+
+    pub fn seal(mut self) -> Vec<u8> {
+        let checksum = Digest::of(&self.0);
+        self.0.extend(checksum.as_bytes());
+        self.0
+    }
+}
+
+/// Reads the fields back in the order in which they were written.
+pub struct Decoder<'a>(&'a [u8]);
+
+impl<'a> Decoder<'a> {
+    /// `None` when the content is torn, damaged, or of another form.
+    pub fn open(bytes: &'a [u8], form: &str) -> Option<Self> {
+        let (content, checksum) = bytes.split_at_checked(bytes.len().checked_sub(CHECKSUM)?)?;
+        if Digest::of(content).as_bytes() != checksum {
+            return None;
+        }
+        let mut decoder = Self(content);
+        (decoder.text()? == form).then_some(decoder)
+    }
+
+    pub fn flag(&mut self) -> Option<bool> {
+        match self.take(1)? {
+            [0] => Some(false),
+            [1] => Some(true),
+            _ => None,
+        }
+    }
+
+    pub fn number(&mut self) -> Option<u64> {
+        Some(u64::from_le_bytes(self.take(8)?.try_into().ok()?))
+    }
+
+    pub fn text(&mut self) -> Option<&'a str> {
+        let length = usize::try_from(self.number()?).ok()?;
+        std::str::from_utf8(self.take(length)?).ok()
+    }
+
+    pub fn digest(&mut self) -> Option<Digest> {
+        Some(Digest::from_bytes(self.take(32)?.try_into().ok()?))
+    }
+
+    /// Whether every field has been read.
+    pub fn is_at_end(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    fn take(&mut self, length: usize) -> Option<&'a [u8]> {
+        let (taken, rest) = self.0.split_at_checked(length)?;
+        self.0 = rest;
+        Some(taken)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn sealed() -> Vec<u8> {
+        let mut encoder = Encoder::new("test 1");
+        encoder.text("name");
+        encoder.number(7);
+        encoder.flag(true);
+        encoder.seal()
+    }
+
+    #[test]
+    fn fields_come_back_in_order() {
+        let bytes = sealed();
+        let mut decoder = Decoder::open(&bytes, "test 1").unwrap();
+        assert_eq!(decoder.text(), Some("name"));
+        assert_eq!(decoder.number(), Some(7));
+        assert_eq!(decoder.flag(), Some(true));
+        assert!(decoder.is_at_end());
+        assert_eq!(decoder.flag(), None);
+    }
+
+    #[test]
+    fn any_damage_and_any_other_form_is_seen() {
+        let bytes = sealed();
+        assert!(Decoder::open(&bytes, "test 2").is_none());
+        for at in 0..bytes.len() {
+            let mut damaged = bytes.clone();
+            damaged[at] ^= 1;
+            assert!(Decoder::open(&damaged, "test 1").is_none(), "byte {at}");
+            assert!(Decoder::open(&bytes[..at], "test 1").is_none(), "cut at {at}");
+        }
+    }
+}

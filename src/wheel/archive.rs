@@ -1,0 +1,262 @@
+//! The check of a wheel: that its zip says one thing only, that every path stays in the tree,
+//! and that every member is what its CRC and RECORD say.
+
+use std::collections::{BTreeMap, HashSet};
+use std::fs::File;
+use std::io::{BufReader, Read, Seek};
+
+use anyhow::{Context, Result, bail, ensure};
+use flate2::Crc;
+use rayon::prelude::*;
+use zip::read::Config;
+use zip::unstable::read::ZipIterable;
+use zip::{CompressionMethod, ZipArchive};
+
+use super::record::{self, Line};
+use super::{Member, Method, WheelName, normalise, reader};
+use crate::base::digest::Digest;
+use crate::base::path::{PathProblem, RelPath};
+
+const BUFFER: usize = 64 * 1024;
+
+/// No RECORD comes near this: it has some 100 bytes for each file.
+const RECORD_LIMIT: u64 = 64 << 20;
+
+/// A member as the zip's directory lists it, before its content has been looked at.
+struct Listed {
+    name: String,
+    executable: bool,
+    method: Method,
+    offset: u64,
+    compressed: u64,
+    size: u64,
+    crc: u32,
+}
+
+/// Checks the whole wheel and gives its files, sorted by name.
+pub(super) fn check(file: &File, wheel: &WheelName) -> Result<Vec<Member>> {
+    let (listed, folders) = list(file)?;
+    refuse_clashes(&listed, &folders)?;
+    let record_name = record_name(&listed, wheel)?;
+    let record = read_record(file, &listed, &record_name)?;
+    if let Some(absent) = record.keys().find(|path| !is_listed(&listed, path)) {
+        bail!("RECORD lists `{absent}`, which is not in the wheel");
+    }
+    let checked: Vec<Result<Member>> = listed
+        .par_iter()
+        .map(|member| {
+            check_member(file, member, line_of(&record, &record_name, member)?)
+                .with_context(|| format!("member `{}` is damaged", member.name))
+        })
+        .collect();
+    // Of several errors, the first by name: the same one on every run.
+    checked.into_iter().collect()
+}
+
+fn is_listed(listed: &[Listed], path: &str) -> bool {
+    // Some tools list folders; there is nothing to hold them to.
+    path.ends_with('/') || listed.binary_search_by(|member| member.name.as_str().cmp(path)).is_ok()
+}
+
+/// All files sorted by name, and the names of the folders that have entries of their own.
+fn list(file: &File) -> Result<(Vec<Listed>, Vec<String>)> {
+    let damaged = "it is no whole zip file";
+    let mut archive = ZipArchive::new(BufReader::new(file)).context(damaged)?;
+    if archive.has_duplicate_names() {
+        bail!("it has {} twice", duplicate_name(file).context(damaged)?);
+    }
+    archive
+        .validate_header_consistency()
+        .context("the headers of its zip contradict each other")?;
+    let (mut files, mut folders) = (Vec::new(), Vec::new());
+    for at in 0..archive.len() {
+        let entry = archive.by_index_raw(at).context(damaged)?;
+        let written = entry.name().context("a member's name cannot be read")?.into_owned();
+        let name = checked_name(&written)?;
+        if entry.is_dir() {
+            folders.push(name);
+            continue;
+        }
+        ensure!(
+            !entry.is_symlink(),
+            "member `{name}` is a symbolic link, which wheels cannot hold"
+        );
+        ensure!(!entry.encrypted(), "member `{name}` is encrypted");
+        let method = match entry.compression() {
+            CompressionMethod::Stored => Method::Stored,
+            CompressionMethod::Deflated => Method::Deflated,
+            other => bail!("member `{name}` is compressed by {other}: only deflate is supported"),
+        };
+        files.push(Listed {
+            executable: entry.unix_mode().is_some_and(|mode| mode & 0o100 != 0),
+            method,
+            offset: entry.data_start().context(damaged)?,
+            compressed: entry.compressed_size(),
+            size: entry.size(),
+            crc: entry.crc32(),
+            name,
+        });
+    }
+    files.sort_by(|a, b| a.name.cmp(&b.name));
+    Ok((files, folders))
+}
+
+/// The first name that the directory has twice, quoted.
+fn duplicate_name(file: &File) -> Result<String> {
+    let mut start = file;
+    start.rewind()?;
+    let mut entries = ZipIterable::try_new(BufReader::new(file), Config::default())?;
+    let files = entries.files()?;
+    let mut seen = HashSet::new();
+    while let Some(entry) = files.next() {
+        let name = entry?.name()?.into_owned();
+        if !seen.insert(name.clone()) {
+            return Ok(format!("`{name}`"));
+        }
+    }
+    Ok("a name".into())
+}
+
+/// A member's name without a folder's final `/`, when it is a path that cannot leave the tree.
+fn checked_name(written: &str) -> Result<String> {
+    let name = written.strip_suffix('/').unwrap_or(written);
+    let problem = match RelPath::parse(name) {
+        Ok(path) if path.as_str() != name || path.is_root() => "is not a plain relative path",
+        Ok(_) if name.contains('\\') => "has a backslash",
+        Ok(_) if has_drive(name) => "has a drive letter",
+        Ok(_) => return Ok(name.to_owned()),
+        Err(PathProblem::Empty) => "is empty",
+        Err(PathProblem::Absolute) => "is absolute",
+        Err(PathProblem::LeavesProject) => "leaves the tree",
+        Err(PathProblem::ControlCharacter) => "has control characters",
+    };
+    bail!("the path of member `{}` {problem}", written.escape_debug())
+}
+
+fn has_drive(name: &str) -> bool {
+    matches!(name.as_bytes(), [letter, b':', ..] if letter.is_ascii_alphabetic())
+}
+
+/// No name may be a file and a folder at once, or twice a file.
+fn refuse_clashes(listed: &[Listed], folders: &[String]) -> Result<()> {
+    let mut all_folders = HashSet::new();
+    for folder in folders {
+        add_folders(&mut all_folders, Some(folder));
+    }
+    for member in listed {
+        add_folders(&mut all_folders, parent(&member.name));
+    }
+    if let Some(clash) = listed.iter().find(|member| all_folders.contains(member.name.as_str())) {
+        bail!("`{}` is a file and a folder in it", clash.name);
+    }
+    match listed.windows(2).find(|pair| pair[0].name == pair[1].name) {
+        Some(pair) => bail!("it has `{}` twice", pair[0].name),
+        None => Ok(()),
+    }
+}
+
+/// Adds a folder and all that it lies in. Whoever adds one adds the others, so the first that is
+/// known ends the climb.
+fn add_folders<'a>(all: &mut HashSet<&'a str>, mut folder: Option<&'a str>) {
+    while let Some(name) = folder {
+        folder = if all.insert(name) { parent(name) } else { None };
+    }
+}
+
+fn parent(name: &str) -> Option<&str> {
+    name.rsplit_once('/').map(|(parent, _)| parent)
+}
+
+/// The one RECORD, in the metadata folder that belongs to the wheel's own project.
+fn record_name(listed: &[Listed], wheel: &WheelName) -> Result<String> {
+    let found: Vec<&str> = listed
+        .iter()
+        .filter_map(|member| member.name.strip_suffix(".dist-info/RECORD"))
+        .filter(|stem| !stem.contains('/'))
+        .collect();
+    let [stem] = found.as_slice() else {
+        bail!("it has {} `.dist-info/RECORD` files, not one", found.len());
+    };
+    let project = stem.split_once('-').map_or(*stem, |(project, _)| project);
+    if normalise(project) != wheel.normalised() {
+        bail!("its metadata is of another project: `{stem}.dist-info`");
+    }
+    Ok(format!("{stem}.dist-info/RECORD"))
+}
+
+fn read_record(file: &File, listed: &[Listed], name: &str) -> Result<BTreeMap<String, Line>> {
+    let member = listed.iter().find(|member| member.name == name).context("it has no RECORD")?;
+    let mut text = String::new();
+    reader::content(file, member.method, member.offset, member.compressed)
+        .take(RECORD_LIMIT)
+        .read_to_string(&mut text)
+        .context("its RECORD cannot be read")?;
+    record::parse(&text)
+}
+
+/// What RECORD says of a member; `None` for RECORD itself and the signatures made from it.
+fn line_of<'a>(
+    record: &'a BTreeMap<String, Line>,
+    record_name: &str,
+    member: &Listed,
+) -> Result<Option<&'a Line>> {
+    let name = member.name.as_str();
+    let exempt =
+        [record_name.to_owned(), format!("{record_name}.jws"), format!("{record_name}.p7s")];
+    if exempt.iter().any(|exempt| exempt == name) {
+        return Ok(None);
+    }
+    match record.get(name) {
+        None => bail!("RECORD does not list `{name}`"),
+        Some(Line { hash: None, .. }) => bail!("RECORD has no hash of `{name}`"),
+        line => Ok(line),
+    }
+}
+
+/// Reads the member to its end, once, and compares it with all that is said of it.
+fn check_member(file: &File, member: &Listed, line: Option<&Line>) -> Result<Member> {
+    let hash = line.and_then(|line| line.hash.as_ref());
+    let mut hasher = hash.map(record::Hash::hasher).transpose()?;
+    let mut content = reader::content(file, member.method, member.offset, member.compressed);
+    let (mut crc, mut digest) = (Crc::new(), blake3::Hasher::new());
+    let mut buffer = vec![0; BUFFER.min(usize::try_from(member.size).unwrap_or(BUFFER) + 1)];
+    let (mut size, mut start) = (0_u64, Vec::new());
+    loop {
+        let count = content.read(&mut buffer).context("its bytes cannot be read")?;
+        if count == 0 {
+            break;
+        }
+        let bytes = &buffer[..count];
+        size += count as u64;
+        ensure!(size <= member.size, "it is longer than its header says");
+        crc.update(bytes);
+        digest.update(bytes);
+        if let Some(hasher) = &mut hasher {
+            hasher.update(bytes);
+        }
+        if start.len() < SHEBANG.len() {
+            start.extend_from_slice(&bytes[..count.min(SHEBANG.len() - start.len())]);
+        }
+    }
+    ensure!(size == member.size, "it has {size} bytes and its header says {}", member.size);
+    ensure!(crc.sum() == member.crc, "its CRC is wrong");
+    if let Some(said) = line.and_then(|line| line.size) {
+        ensure!(said == size, "it has {size} bytes and RECORD says {said}");
+    }
+    if let (Some(hash), Some(hasher)) = (hash, hasher) {
+        ensure!(hash.is(&hasher.finalize()), "its hash is not the one in RECORD");
+    }
+    Ok(Member {
+        name: member.name.clone(),
+        executable: member.executable,
+        method: member.method,
+        offset: member.offset,
+        compressed: member.compressed,
+        size,
+        crc: member.crc,
+        digest: Digest::from_bytes(*digest.finalize().as_bytes()),
+        python_shebang: start == SHEBANG,
+    })
+}
+
+const SHEBANG: &[u8] = b"#!python";

@@ -1,0 +1,100 @@
+//! Wheels: their names, what they hold, and where each member belongs in a tree.
+//!
+//! A wheel is a zip that is read in place, never unpacked as a whole. Opening one checks it once
+//! per user: every member against its CRC and its line in RECORD, every path, both copies of
+//! every header. Knows nothing of pip, targets or bundles.
+
+mod archive;
+mod index;
+mod layout;
+mod name;
+mod reader;
+mod record;
+#[cfg(test)]
+mod testing;
+#[cfg(test)]
+mod tests;
+
+use std::fs::File;
+use std::io::Read;
+use std::path::Path;
+
+use anyhow::{Context, Result};
+
+use crate::base::{Digest, fs};
+
+pub use layout::{PYTHON_SHEBANG, Placed, layout};
+pub use name::{WheelName, normalise};
+
+/// How a member's bytes lie in the wheel.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Method {
+    Stored,
+    Deflated,
+}
+
+/// A file in a wheel, as the check found it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Member {
+    /// A normalised relative path.
+    pub name: String,
+    /// Whether its owner may execute it.
+    pub executable: bool,
+    pub method: Method,
+    /// Where its bytes begin in the wheel.
+    pub offset: u64,
+    pub compressed: u64,
+    pub size: u64,
+    pub crc: u32,
+    /// BLAKE3 of the content.
+    pub digest: Digest,
+    /// Whether the content begins with `#!python`, which installers replace in scripts.
+    pub python_shebang: bool,
+}
+
+/// A wheel that passed the check. Its content may be read from several threads at once.
+#[derive(Debug)]
+pub struct Wheel {
+    pub file_name: String,
+    pub name: WheelName,
+    /// BLAKE3 of the whole file.
+    pub digest: Digest,
+    /// Files only, sorted by name.
+    pub members: Vec<Member>,
+    file: File,
+}
+
+impl Wheel {
+    /// Opens the wheel at `place`, whose content has the given digest. What the check finds is
+    /// kept in the folder `indexes`, by digest, so that it runs once per user.
+    pub fn open(place: &Path, digest: Digest, indexes: &Path) -> Result<Self> {
+        let file_name = place.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        let refused = || format!("wheel `{file_name}` cannot be used");
+        let name = WheelName::parse(&file_name).with_context(refused)?;
+        let file = fs::open(place)?;
+        let members = match index::load(indexes, &digest) {
+            Some(members) => members,
+            None => {
+                let members = archive::check(&file, &name).with_context(refused)?;
+                index::save(indexes, &digest, &members)?;
+                members
+            }
+        };
+        Ok(Self { file_name, name, digest, members, file })
+    }
+
+    pub fn member(&self, name: &str) -> Option<&Member> {
+        let at = self.members.binary_search_by(|member| member.name.as_str().cmp(name)).ok()?;
+        Some(&self.members[at])
+    }
+
+    /// The member's bytes as they lie in the wheel.
+    pub fn raw<'a>(&'a self, member: &Member) -> impl Read + Send + use<'a> {
+        reader::range(&self.file, member.offset, member.compressed)
+    }
+
+    /// The member's content.
+    pub fn content<'a>(&'a self, member: &Member) -> Box<dyn Read + Send + 'a> {
+        reader::content(&self.file, member.method, member.offset, member.compressed)
+    }
+}
