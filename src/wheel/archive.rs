@@ -108,7 +108,7 @@ fn duplicate_name(file: &File) -> Result<String> {
     let mut entries = ZipIterable::try_new(BufReader::new(file), Config::default())?;
     let files = entries.files()?;
     let mut seen = HashSet::new();
-    while let Some(entry) = files.next() {
+    for entry in files {
         let name = entry?.name()?.into_owned();
         if !seen.insert(name.clone()) {
             return Ok(format!("`{name}`"));

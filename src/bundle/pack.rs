@@ -1,0 +1,161 @@
+//! Deflates content for a bundle: always the same bytes for the same content, with one pinned
+//! implementation and level. What is large waits in an unnamed temporary file, not in memory.
+
+use std::io::{self, Read, Seek, Write};
+use std::path::Path;
+
+use flate2::write::DeflateEncoder;
+use flate2::{Compression, Crc};
+use tempfile::SpooledTempFile;
+
+use super::Method;
+use crate::base::Digest;
+
+/// The form of the zip and the compressor whose bytes it has. Part of every zip's key: a change
+/// here makes every bundle anew.
+pub const FORM: &str = "zipform=1;deflate=flate2-1.1.11+zlib-rs-0.6.8-9";
+
+const LEVEL: u32 = 9;
+
+/// Input is handed to the compressor in full pieces of this size, whatever the reader gives, so
+/// that the output cannot depend on how the input arrived.
+const PIECE: usize = 64 * 1024;
+
+/// Above this, packed content moves from memory to disk.
+const IN_MEMORY: usize = 4 << 20;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Packing {
+    /// Deflated where that is smaller.
+    Deflate,
+    Store,
+}
+
+/// Content, ready to go into a bundle.
+pub struct Packed {
+    pub method: Method,
+    pub crc: u32,
+    pub size: u64,
+    pub compressed: u64,
+    /// BLAKE3 of the content.
+    pub digest: Digest,
+    /// The bytes for the bundle, from their beginning.
+    pub data: SpooledTempFile,
+}
+
+/// Packs the content that `open` gives. It is asked for a second time when deflating did not
+/// make the content smaller. Large content is put by in `folder`.
+pub fn pack<R: Read>(
+    open: impl Fn() -> io::Result<R>,
+    packing: Packing,
+    folder: &Path,
+) -> io::Result<Packed> {
+    if packing == Packing::Deflate {
+        let spool = tempfile::spooled_tempfile_in(IN_MEMORY, folder);
+        let mut encoder = DeflateEncoder::new(spool, Compression::new(LEVEL));
+        let sums = feed(open()?, &mut encoder)?;
+        let data = encoder.finish()?;
+        let packed = sums.into_packed(Method::Deflated, data)?;
+        if packed.compressed < packed.size {
+            return Ok(packed);
+        }
+    }
+    let mut data = tempfile::spooled_tempfile_in(IN_MEMORY, folder);
+    let sums = feed(open()?, &mut data)?;
+    sums.into_packed(Method::Stored, data)
+}
+
+struct Sums {
+    crc: u32,
+    size: u64,
+    digest: Digest,
+}
+
+impl Sums {
+    fn into_packed(self, method: Method, mut data: SpooledTempFile) -> io::Result<Packed> {
+        let Self { crc, size, digest } = self;
+        let compressed = data.stream_position()?;
+        data.rewind()?;
+        Ok(Packed { method, crc, size, compressed, digest, data })
+    }
+}
+
+/// Copies `content` into `sink` in full pieces.
+fn feed(mut content: impl Read, sink: &mut impl Write) -> io::Result<Sums> {
+    let (mut crc, mut digest) = (Crc::new(), blake3::Hasher::new());
+    let mut piece = Vec::with_capacity(PIECE);
+    let mut size = 0;
+    loop {
+        piece.clear();
+        (&mut content).take(PIECE as u64).read_to_end(&mut piece)?;
+        if piece.is_empty() {
+            break;
+        }
+        size += piece.len() as u64;
+        crc.update(&piece);
+        digest.update(&piece);
+        sink.write_all(&piece)?;
+    }
+    Ok(Sums { crc: crc.sum(), size, digest: Digest::from_bytes(*digest.finalize().as_bytes()) })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Gives one byte at a time.
+    struct Slow<'a>(&'a [u8]);
+
+    impl Read for Slow<'_> {
+        fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+            let count = self.0.len().min(buffer.len()).min(1);
+            buffer[..count].copy_from_slice(&self.0[..count]);
+            self.0 = &self.0[count..];
+            Ok(count)
+        }
+    }
+
+    fn bytes(mut packed: Packed) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        packed.data.read_to_end(&mut bytes).unwrap();
+        assert_eq!(bytes.len() as u64, packed.compressed);
+        bytes
+    }
+
+    #[test]
+    fn the_bytes_do_not_depend_on_how_the_content_arrives() {
+        let content: Vec<u8> = (0..300_000_u32).map(|n| (n % 977 * n % 31) as u8).collect();
+        let folder = std::env::temp_dir();
+        let fast = pack(|| Ok(content.as_slice()), Packing::Deflate, &folder).unwrap();
+        let slow = pack(|| Ok(Slow(&content)), Packing::Deflate, &folder).unwrap();
+        assert_eq!((fast.method, fast.size), (Method::Deflated, 300_000));
+        assert_eq!(fast.digest, Digest::of(&content));
+        assert_eq!(bytes(fast), bytes(slow));
+    }
+
+    #[test]
+    fn what_deflating_does_not_make_smaller_is_stored() {
+        let folder = std::env::temp_dir();
+        for content in [b"".as_slice(), b"abc"] {
+            let packed = pack(|| Ok(content), Packing::Deflate, &folder).unwrap();
+            assert_eq!(packed.method, Method::Stored);
+            assert_eq!(bytes(packed), content);
+        }
+        let long = [b'a'; 1000];
+        let stored = pack(|| Ok(long.as_slice()), Packing::Store, &folder).unwrap();
+        assert_eq!((stored.method, stored.compressed), (Method::Stored, 1000));
+    }
+
+    #[test]
+    fn the_form_names_the_compressor_that_is_linked() {
+        let lock = include_str!("../../Cargo.lock");
+        let version = |name: &str| {
+            let entry = format!("name = \"{name}\"\nversion = \"");
+            let found: Vec<&str> = lock.split(&entry).skip(1).collect();
+            assert_eq!(found.len(), 1, "{name} is linked once");
+            found[0].split('"').next().unwrap()
+        };
+        let (flate2, zlib) = (version("flate2"), version("zlib-rs"));
+        assert_eq!(FORM, format!("zipform=1;deflate=flate2-{flate2}+zlib-rs-{zlib}-{LEVEL}"));
+    }
+}
