@@ -1,15 +1,69 @@
-//! The `clamp` kind.
+//! The `clamp` kind: lowers times that lie after a chosen instant to it, so that they carry no
+//! information. Links are not followed: their own times are lowered.
 
-use anyhow::{Result, bail};
+use std::path::Path;
+
+use anyhow::{Context, Result, bail};
+use filetime::FileTime;
+use walkdir::{DirEntry, WalkDir};
 
 use super::{Done, Job};
+use crate::base::words;
 use crate::buildfile::model::Clamp;
-use crate::key::Key;
+use crate::instant;
+use crate::key::{Key, Value};
 
-pub(super) fn key(_clamp: &Clamp, _job: &Job) -> Result<Key> {
-    bail!("not built yet")
+pub(super) fn key(clamp: &Clamp, job: &Job) -> Result<Key> {
+    let mut key = Key::new();
+    let instant = instant::resolve(&clamp.instant.value, job.project)?;
+    key.text("instant", instant);
+    key.text("directory", &clamp.directory.value);
+    let directory = job.project.place(&clamp.directory.value);
+    if !directory.is_dir() {
+        key.push("entries", Value::Missing);
+        return Ok(key);
+    }
+    // Only where there is something to do: an up-to-date folder always has the same key.
+    match late(&directory, instant)?.len() {
+        0 => {}
+        count => key.text("entries later than the instant", count),
+    }
+    Ok(key)
 }
 
-pub(super) fn run(_clamp: &Clamp, _job: &Job) -> Result<Done> {
-    bail!("not built yet")
+pub(super) fn run(clamp: &Clamp, job: &Job) -> Result<Done> {
+    let directory = job.project.place(&clamp.directory.value);
+    if !directory.is_dir() {
+        bail!("there is no folder `{}` to clamp", clamp.directory.value);
+    }
+    let instant = instant::resolve(&clamp.instant.value, job.project)?;
+    let count = lower(&directory, instant)?;
+    job.messages.status(&format!("lowered the time of {}", words::count(count, "file")));
+    job.files.forget(&clamp.directory.value);
+    Ok(Done::default())
+}
+
+/// Lowers every time later than the instant, that of `directory` included; how many there were.
+pub(super) fn lower(directory: &Path, instant: i64) -> Result<usize> {
+    let late = late(directory, instant)?;
+    for (entry, accessed) in &late {
+        let time = FileTime::from_unix_time(instant, 0);
+        filetime::set_symlink_file_times(entry.path(), *accessed, time)
+            .with_context(|| format!("could not set the time of `{}`", entry.path().display()))?;
+    }
+    Ok(late.len())
+}
+
+/// What is later than the instant, with its time of last access, which stays.
+fn late(directory: &Path, instant: i64) -> Result<Vec<(DirEntry, FileTime)>> {
+    let mut late = Vec::new();
+    for entry in WalkDir::new(directory) {
+        let failed = || format!("could not list `{}`", directory.display());
+        let entry = entry.with_context(failed)?;
+        let meta = entry.metadata().with_context(failed)?;
+        if FileTime::from_last_modification_time(&meta) > FileTime::from_unix_time(instant, 0) {
+            late.push((entry, FileTime::from_last_access_time(&meta)));
+        }
+    }
+    Ok(late)
 }

@@ -1,19 +1,206 @@
-//! The `staging` kind.
+//! The `staging` kind: merges wheels and the project's own files into one tree.
+//!
+//! The tree is its manifest. The folder is a view of it, written when somebody looks; once it is
+//! there it is kept in step, so that nobody finds an old one.
 
-use anyhow::{Result, bail};
+mod merge;
+mod origins;
+mod rules;
+mod sources;
+#[cfg(test)]
+pub(super) mod testing;
+#[cfg(test)]
+mod tests;
+mod tree;
 
+use anyhow::{Context, Result, bail, ensure};
+
+use self::merge::Claim;
+pub(super) use self::origins::Origins;
+use self::rules::Rules;
 use super::{Done, Job};
-use crate::buildfile::model::{Output, Staging};
-use crate::key::Key;
+use crate::base::fs;
+use crate::base::{Digest, RelPath};
+use crate::buildfile::model::{Destination, Instant, Kind, Output, Staging, Winner};
+use crate::bundle::{Entry, Manifest, Origin, WheelId};
+use crate::files::Content;
+use crate::instant;
+use crate::key::{Key, Value};
+use crate::project::STATE_FOLDER;
+use crate::wheel;
 
-pub(super) fn key(_staging: &Staging, _job: &Job) -> Result<Key> {
-    bail!("not built yet")
+/// Changes whenever the same inputs give another tree.
+const FORM: &str = "staging 1";
+
+pub(super) fn key(staging: &Staging, job: &Job) -> Result<Key> {
+    let Staging { wheels, sources, exclude, conflicts, clamp, write, output } = staging;
+    let mut key = Key::new();
+    key.text("form", FORM);
+    for name in wheels {
+        let result = job.result_of(&name.value);
+        key.push(format!("wheels {}", name.value), Value::Digest(result));
+    }
+    for (at, source) in sources.iter().enumerate() {
+        let to = match source.to.as_ref().map(|to| &to.value) {
+            None => String::new(),
+            Some(Destination::Folder(folder)) => format!(" to {folder}/"),
+            Some(Destination::Exactly(path)) => format!(" to {path}"),
+        };
+        key.text(format!("source {}", at + 1), format!("{}{to}", source.from.value.pattern));
+    }
+    let patterns: Vec<&str> = exclude.iter().map(|glob| glob.value.pattern.as_str()).collect();
+    key.text("exclude", patterns.join(" "));
+    for (at, conflict) in conflicts.iter().enumerate() {
+        let keep = match &conflict.keep.value {
+            Winner::Sources => "the sources",
+            Winner::Wheel(project) => project,
+        };
+        let rule = format!("{} from {keep}", conflict.path.value.pattern);
+        key.text(format!("conflict {}", at + 1), rule);
+    }
+    let picked = sources::pick(staging, job, &Rules::new(exclude.iter().map(|glob| &glob.value))?)?;
+    let mut files: Vec<&RelPath> = picked.picks.iter().map(|pick| &pick.from).collect();
+    files.sort();
+    files.dedup();
+    for file in files {
+        job.add_file(&mut key, file)?;
+    }
+    key.text("output", &output.value);
+    key.text("write", if *write { "always" } else { "when read" });
+    if let Some(clamp) = clamp
+        && writes_folder(staging, job)?
+    {
+        // Times are in the folder alone: the manifest has none.
+        key.text("clamp", instant::resolve(&clamp.value, job.project)?);
+    }
+    Ok(key)
 }
 
-pub(super) fn run(_staging: &Staging, _job: &Job) -> Result<Done> {
-    bail!("not built yet")
+pub(super) fn run(staging: &Staging, job: &Job) -> Result<Done> {
+    let exclude = Rules::new(staging.exclude.iter().map(|glob| &glob.value))?;
+    let origins = Origins::open(staging, job)?;
+    let mut claims = claims_of_wheels(&origins, &exclude)?;
+    claims.extend(claims_of_sources(staging, job, &exclude)?);
+    let ids = origins
+        .wheels
+        .iter()
+        .map(|wheel| WheelId { file_name: wheel.file_name.clone(), digest: wheel.digest });
+    let entries = merge::merge(claims, &staging.conflicts, &origins.wheels)?;
+    warn_of_case(&entries, job);
+    let manifest = Manifest { wheels: ids.collect(), entries };
+    let bytes = manifest.encode();
+    let place = manifest_path(&job.target.name.value);
+    if writes_folder(staging, job)? {
+        let clamp: Option<&Instant> = staging.clamp.as_ref().map(|clamp| &clamp.value);
+        let instant = clamp.map(|clamp| instant::resolve(clamp, job.project)).transpose()?;
+        tree::write(&manifest, &origins, job, &staging.output.value, instant)?;
+    }
+    fs::write_if_changed(&job.project.place(&place), &bytes, fs::FILE_MODE)?;
+    job.files.forget(&place);
+    let outputs = expected_outputs(staging, job);
+    Ok(Done { result: Some(Digest::of(&bytes)), outputs, ..Done::default() })
 }
 
-pub(super) fn expected_outputs(_staging: &Staging, _job: &Job) -> Vec<Output> {
-    Vec::new()
+pub(super) fn expected_outputs(staging: &Staging, job: &Job) -> Vec<Output> {
+    let mut outputs = vec![Output::File(manifest_path(&job.target.name.value))];
+    // A folder that cannot be looked at is one that has to be written.
+    if writes_folder(staging, job).unwrap_or(true) {
+        outputs.push(Output::Folder(staging.output.value.clone()));
+    }
+    outputs
+}
+
+/// The manifest of an up-to-date staging target.
+pub(super) fn load(name: &str, job: &Job) -> Result<Manifest> {
+    let path = manifest_path(name);
+    let bytes = fs::read(&job.project.place(&path))?;
+    Manifest::decode(&bytes)
+        .with_context(|| format!("`{path}` is damaged: remove it, and the next run makes it again"))
+}
+
+/// The wheelhouses' folders that a staging target reads.
+fn wheelhouses<'a>(staging: &Staging, job: &'a Job) -> Result<Vec<&'a RelPath>> {
+    let folder = |name: &str| match &job.named(name)?.kind {
+        Kind::Wheelhouse(wheelhouse) => Ok(&wheelhouse.output.value),
+        other => bail!("`{name}` is a {} target, and no wheelhouse", other.name()),
+    };
+    staging.wheels.iter().map(|name| folder(&name.value)).collect()
+}
+
+fn manifest_path(target: &str) -> RelPath {
+    let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
+    let is_plain = target.chars().all(plain) && !target.starts_with('.');
+    let name = if is_plain { target.into() } else { Digest::of(target.as_bytes()).to_string() };
+    RelPath::parse(&format!("{STATE_FOLDER}/manifests/{name}"))
+        .expect("BUG: a plain name is part of a path")
+}
+
+fn writes_folder(staging: &Staging, job: &Job) -> Result<bool> {
+    if job.write_tree || staging.write {
+        return Ok(true);
+    }
+    Ok(job.files.fact(&staging.output.value)?.content == Content::Folder)
+}
+
+fn claims_of_wheels(origins: &Origins, exclude: &Rules) -> Result<Vec<Claim>> {
+    let mut claims = Vec::new();
+    for (at, wheel) in origins.wheels.iter().enumerate() {
+        let refused = || format!("wheel `{}` cannot be laid out", wheel.file_name);
+        for placed in wheel::layout(&wheel.members).with_context(refused)? {
+            let path = RelPath::parse(&placed.path).expect("BUG: members' names were checked");
+            if exclude.cover(&path) {
+                continue;
+            }
+            let (mut digest, mut size) = (placed.member.digest, placed.member.size);
+            if placed.new_shebang {
+                let script = wheel.script(placed.member).with_context(refused)?;
+                (digest, size) = (Digest::of(&script), script.len() as u64);
+            }
+            let origin = Origin::Wheel {
+                wheel: at,
+                member: placed.member.name.clone(),
+                new_shebang: placed.new_shebang,
+            };
+            claims.push(Entry { path, executable: placed.executable, digest, size, origin });
+        }
+    }
+    Ok(claims)
+}
+
+fn claims_of_sources(staging: &Staging, job: &Job, exclude: &Rules) -> Result<Vec<Claim>> {
+    let sources::Picked { picks, unmatched } = sources::pick(staging, job, exclude)?;
+    for pattern in unmatched {
+        job.messages.warn(&format!("`sources` has `{pattern}`, which matches no file"));
+    }
+    let mut claims = Vec::with_capacity(picks.len());
+    for sources::Pick { from, to } in picks {
+        let output = &staging.output.value;
+        ensure!(!from.is_within(output), "source `{from}` lies in the target's own `output`");
+        let fact = job.files.fact(&from)?;
+        let (digest, executable, size) = match (fact.content, fact.link) {
+            (Content::File { digest, executable, size }, _) => (digest, executable, size),
+            (Content::Missing, Some(link)) => {
+                bail!("source `{from}` is a link to `{link}`, which is not there")
+            }
+            (Content::Missing, None) => bail!("source `{from}` is not there"),
+            (Content::Folder, Some(link)) => bail!(
+                "source `{from}` is a link to the folder `{link}`: leave it out with `exclude`, \
+                 and name that folder as a source of its own"
+            ),
+            (Content::Folder | Content::Other, _) => bail!("source `{from}` is no file"),
+        };
+        claims.push(Entry { path: to, executable, digest, size, origin: Origin::Source(from) });
+    }
+    Ok(claims)
+}
+
+/// Names that differ in case alone are one name on many a laptop.
+fn warn_of_case(entries: &[Entry], job: &Job) {
+    let mut seen = std::collections::HashMap::new();
+    for Entry { path, .. } in entries {
+        if let Some(other) = seen.insert(path.as_str().to_lowercase(), path) {
+            let text = format!("`{other}` and `{path}` differ in upper and lower case alone");
+            job.messages.warn(&text);
+        }
+    }
 }

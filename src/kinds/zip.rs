@@ -1,15 +1,277 @@
-//! The `zip` kind.
+//! The `zip` kind: makes the bundle from a staging tree's manifest, straight from wheels and the
+//! project's files. The tree itself need not exist as a folder.
 
-use anyhow::{Result, bail};
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::{self, BufWriter, Read, Write};
+use std::path::Path;
 
+use anyhow::{Context, Result, bail};
+use rayon::prelude::*;
+use tempfile::NamedTempFile;
+
+use super::staging::{self, Origins};
 use super::{Done, Job};
-use crate::buildfile::model::Zip;
-use crate::key::Key;
+use crate::base::{fs, words};
+use crate::buildfile::model::{Compression, Kind, Output, Zip};
+use crate::bundle::{
+    self, BundleWriter, Entry, Item, Manifest, Method, Origin, Packed, Packing, Time,
+};
+use crate::instant;
+use crate::key::{Key, Value};
+use crate::wheel::{self, Member, Wheel};
 
-pub(super) fn key(_zip: &Zip, _job: &Job) -> Result<Key> {
-    bail!("not built yet")
+#[cfg(test)]
+mod tests;
+
+const BUFFER: usize = 256 * 1024;
+
+/// How much of the project's own content is packed at a time; it waits in memory to be written.
+const BATCH: u64 = 32 << 20;
+
+pub(super) fn key(zip: &Zip, job: &Job) -> Result<Key> {
+    let Zip { staging, output, compression, clamp, limits } = zip;
+    let mut key = Key::new();
+    key.text("form", bundle::FORM);
+    let result = job.result_of(&staging.value);
+    key.push(format!("staging {}", staging.value), Value::Digest(result));
+    key.text("output", &output.value);
+    key.text(
+        "compression",
+        match compression {
+            Compression::Keep => "keep",
+            Compression::Store => "store",
+        },
+    );
+    match clamp {
+        None => key.text("time", "the constant"),
+        Some(clamp) => key.text("time", instant::resolve(&clamp.value, job.project)?),
+    }
+    key.text("limits", limits);
+    Ok(key)
 }
 
-pub(super) fn run(_zip: &Zip, _job: &Job) -> Result<Done> {
-    bail!("not built yet")
+pub(super) fn run(zip: &Zip, job: &Job) -> Result<Done> {
+    let name = &zip.staging.value;
+    let Kind::Staging(staging) = &job.named(name)?.kind else {
+        bail!("`{name}` is no staging target");
+    };
+    let manifest = staging::load(name, job)?;
+    if manifest.entries.is_empty() {
+        bail!("`{name}` is empty: give it `wheels` or `sources`");
+    }
+    let origins = Origins::open(staging, job)?;
+    let held = manifest.wheels.iter().map(|wheel| wheel.digest);
+    if !held.eq(origins.wheels.iter().map(|wheel| wheel.digest)) {
+        bail!(
+            "the wheels of `{name}` changed while the bundle was being made: run zipwright again"
+        );
+    }
+    let unzipped = manifest.unzipped_size();
+    if zip.limits && unzipped > bundle::UNZIPPED_LIMIT {
+        bail!("{}", too_large(&manifest, unzipped));
+    }
+    let time = match &zip.clamp {
+        None => Time::CONSTANT,
+        Some(clamp) => Time::at(instant::resolve(&clamp.value, job.project)?),
+    };
+    let place = job.project.place(&zip.output.value);
+    let folder = place.parent().unwrap_or(&job.project.root);
+    let sources = Sources { origins: &origins, compression: zip.compression, folder };
+    let file = fs::temp_beside(&place)?;
+    let mut writer = BundleWriter::new(BufWriter::with_capacity(BUFFER, file), time);
+    sources.write_all(&manifest.entries, &mut writer)?;
+    let written = writer.finish()?;
+    let file = written.sink.into_inner().map_err(io::IntoInnerError::into_error)?;
+    if !has_content_of(&place, file.path(), written.size)? {
+        fs::persist(file, &place, fs::FILE_MODE)?;
+    }
+    if zip.limits && !bundle::fits_in_a_request(written.size) {
+        job.messages.warn(&format!(
+            "`{}` has {}, which is more than can be uploaded to Lambda directly (50 MiB)",
+            zip.output.value,
+            words::size(written.size)
+        ));
+    }
+    job.files.forget(&zip.output.value);
+    Ok(Done {
+        result: None,
+        outputs: vec![Output::File(zip.output.value.clone())],
+        facts: vec![
+            ("code_sha256".into(), bundle::code_sha256(&written.sha256).into()),
+            ("size".into(), written.size.into()),
+            ("unzipped_size".into(), unzipped.into()),
+        ],
+    })
+}
+
+/// Where a bundle's data comes from, and how it is to lie in it.
+struct Sources<'a> {
+    origins: &'a Origins<'a>,
+    compression: Compression,
+    /// For what is too large for memory.
+    folder: &'a Path,
+}
+
+/// How an entry's data gets into the bundle.
+enum Way<'a> {
+    /// As it lies in the wheel.
+    Raw(&'a Wheel, &'a Member),
+    /// Inflated from the wheel, and stored.
+    Inflated(&'a Wheel, &'a Member),
+    /// Packed by us.
+    Packed,
+}
+
+impl Sources<'_> {
+    /// Packs in parallel, and writes in order, a batch at a time.
+    fn write_all(
+        &self,
+        entries: &[Entry],
+        writer: &mut BundleWriter<BufWriter<NamedTempFile>>,
+    ) -> Result<()> {
+        let ways: Vec<Way> = entries.iter().map(|entry| self.way(entry)).collect::<Result<_>>()?;
+        let all: Vec<(&Entry, &Way)> = entries.iter().zip(&ways).collect();
+        let mut rest = all.as_slice();
+        while !rest.is_empty() {
+            let (batch, next) = rest.split_at(batch_length(rest));
+            let packed: Vec<Result<Option<Packed>>> = batch
+                .par_iter()
+                .map(|(entry, way)| match way {
+                    Way::Packed => self.pack(entry).map(Some),
+                    Way::Raw(..) | Way::Inflated(..) => Ok(None),
+                })
+                .collect();
+            for ((entry, way), packed) in batch.iter().zip(packed) {
+                add(writer, entry, way, packed?)?;
+            }
+            rest = next;
+        }
+        Ok(())
+    }
+
+    fn way(&self, entry: &Entry) -> Result<Way<'_>> {
+        let Origin::Wheel { wheel, member, new_shebang: false } = &entry.origin else {
+            return Ok(Way::Packed);
+        };
+        let (wheel, member) = self.origins.member(*wheel, member)?;
+        Ok(match (self.compression, member.method) {
+            (Compression::Keep, wheel::Method::Deflated) if member.compressed < member.size => {
+                Way::Raw(wheel, member)
+            }
+            (_, wheel::Method::Deflated) => Way::Inflated(wheel, member),
+            (Compression::Store, wheel::Method::Stored) => Way::Raw(wheel, member),
+            (Compression::Keep, wheel::Method::Stored) => Way::Packed,
+        })
+    }
+
+    fn pack(&self, entry: &Entry) -> Result<Packed> {
+        let packing = match self.compression {
+            Compression::Keep => Packing::Deflate,
+            Compression::Store => Packing::Store,
+        };
+        let open = || self.origins.content(&entry.origin).map_err(io::Error::other);
+        let packed = bundle::pack(open, packing, self.folder)
+            .with_context(|| format!("could not put `{}` into the bundle", entry.path))?;
+        if packed.digest != entry.digest {
+            let name = Origins::name(&self.origins.wheels, &entry.origin);
+            bail!("`{name}` changed while the bundle was being made: run zipwright again");
+        }
+        Ok(packed)
+    }
+}
+
+/// How many entries make a batch, one at least.
+fn batch_length(entries: &[(&Entry, &Way)]) -> usize {
+    let mut waiting = 0;
+    for (at, (entry, way)) in entries.iter().enumerate() {
+        if matches!(way, Way::Packed) {
+            waiting += entry.size;
+        }
+        if waiting > BATCH {
+            return at.max(1);
+        }
+    }
+    entries.len()
+}
+
+fn add<W: Write>(
+    writer: &mut BundleWriter<W>,
+    entry: &Entry,
+    way: &Way,
+    packed: Option<Packed>,
+) -> Result<()> {
+    let item = |method, crc, compressed, size| Item {
+        name: entry.path.as_str(),
+        executable: entry.executable,
+        method,
+        crc,
+        compressed,
+        size,
+    };
+    match (way, packed) {
+        (Way::Raw(wheel, member), _) => {
+            let method = match member.method {
+                wheel::Method::Stored => Method::Stored,
+                wheel::Method::Deflated => Method::Deflated,
+            };
+            let item = item(method, member.crc, member.compressed, member.size);
+            writer.add(&item, &mut wheel.raw(member))
+        }
+        (Way::Inflated(wheel, member), _) => {
+            let item = item(Method::Stored, member.crc, member.size, member.size);
+            writer.add(&item, &mut wheel.content(member))
+        }
+        (Way::Packed, packed) => {
+            let mut packed = packed.expect("BUG: its batch was packed");
+            let item = item(packed.method, packed.crc, packed.compressed, packed.size);
+            writer.add(&item, &mut packed.data)
+        }
+    }
+}
+
+/// Names what makes the bundle large.
+fn too_large(manifest: &Manifest, unzipped: u64) -> String {
+    let mut sizes: BTreeMap<&str, u64> = BTreeMap::new();
+    for entry in &manifest.entries {
+        let package = match &entry.origin {
+            Origin::Wheel { wheel, .. } => manifest.wheels[*wheel].file_name.as_str(),
+            Origin::Source(_) => "the project's own files",
+        };
+        *sizes.entry(package).or_default() += entry.size;
+    }
+    let mut sizes: Vec<(&str, u64)> = sizes.into_iter().collect();
+    sizes.sort_by_key(|(package, size)| (std::cmp::Reverse(*size), *package));
+    let mut text = format!(
+        "the bundle has {} unzipped, and Lambda takes {} at most; the largest parts are",
+        words::size(unzipped),
+        words::size(bundle::UNZIPPED_LIMIT)
+    );
+    for (package, size) in sizes.iter().take(5) {
+        text += &format!("\n  {:>9}  {package}", words::size(*size));
+    }
+    text + "\nleave something out with `exclude`, or set `limits = false` if it is not for Lambda"
+}
+
+/// Whether there is a file at `place` with the content of `new`.
+fn has_content_of(place: &Path, new: &Path, size: u64) -> Result<bool> {
+    match place.metadata() {
+        Ok(meta) if meta.is_file() && meta.len() == size => {}
+        _ => return Ok(false),
+    }
+    let (mut old, mut new) = (fs::open(place)?, fs::open(new)?);
+    let (mut a, mut b) = (vec![0; BUFFER], vec![0; BUFFER]);
+    let mut left = size;
+    while left > 0 {
+        let count = usize::try_from(left).unwrap_or(BUFFER).min(BUFFER);
+        let read = |file: &mut File, buffer: &mut Vec<u8>| file.read_exact(&mut buffer[..count]);
+        read(&mut old, &mut a)
+            .and_then(|()| read(&mut new, &mut b))
+            .with_context(|| format!("could not read `{}`", place.display()))?;
+        if a[..count] != b[..count] {
+            return Ok(false);
+        }
+        left -= count as u64;
+    }
+    Ok(true)
 }

@@ -11,12 +11,12 @@ mod name;
 mod reader;
 mod record;
 #[cfg(test)]
-mod testing;
+pub(crate) mod testing;
 #[cfg(test)]
 mod tests;
 
 use std::fs::File;
-use std::io::Read;
+use std::io::{self, Read};
 use std::path::Path;
 
 use anyhow::{Context, Result};
@@ -96,5 +96,13 @@ impl Wheel {
     /// The member's content.
     pub fn content<'a>(&'a self, member: &Member) -> Box<dyn Read + Send + 'a> {
         reader::content(&self.file, member.method, member.offset, member.compressed)
+    }
+
+    /// The content of a script, its first line replaced by [`PYTHON_SHEBANG`].
+    pub fn script(&self, member: &Member) -> io::Result<Vec<u8>> {
+        let mut content = Vec::new();
+        self.content(member).read_to_end(&mut content)?;
+        let rest = content.iter().position(|byte| *byte == b'\n').unwrap_or(content.len());
+        Ok([PYTHON_SHEBANG, &content[rest..]].concat())
     }
 }

@@ -8,30 +8,32 @@ use sha2::{Digest as _, Sha256};
 use zip::write::SimpleFileOptions;
 use zip::{CompressionMethod, ZipWriter};
 
-/// A wheel of the project `demo`.
-pub(super) struct Fixture {
-    pub(super) members: Vec<(String, Vec<u8>, u32)>,
-    pub(super) record: String,
+/// A wheel, of the project `demo` unless told otherwise.
+pub(crate) struct Fixture {
+    pub(crate) project: String,
+    pub(crate) members: Vec<(String, Vec<u8>, u32)>,
+    pub(crate) record: String,
 }
 
-pub(super) const RECORD: &str = "demo-1.dist-info/RECORD";
+pub(crate) const RECORD: &str = "demo-1.dist-info/RECORD";
 
 impl Fixture {
-    pub(super) fn new(members: &[(&str, &str)]) -> Self {
-        let mut fixture = Self { members: Vec::new(), record: String::new() };
+    pub(crate) fn new(members: &[(&str, &str)]) -> Self {
+        let mut fixture =
+            Self { project: "demo".into(), members: Vec::new(), record: String::new() };
         for (name, content) in members {
             fixture.add(name, content.as_bytes(), 0o644);
         }
         fixture
     }
 
-    pub(super) fn add(&mut self, name: &str, content: &[u8], mode: u32) {
+    pub(crate) fn add(&mut self, name: &str, content: &[u8], mode: u32) {
         let hash = URL_SAFE_NO_PAD.encode(Sha256::digest(content));
         self.record.push_str(&format!("{name},sha256={hash},{}\n", content.len()));
         self.members.push((name.into(), content.to_vec(), mode));
     }
 
-    pub(super) fn bytes(&self) -> Vec<u8> {
+    pub(crate) fn bytes(&self) -> Vec<u8> {
         let mut writer = ZipWriter::new(Cursor::new(Vec::new()));
         for (name, content, mode) in &self.members {
             let options = SimpleFileOptions::default()
@@ -41,15 +43,16 @@ impl Fixture {
             writer.write_all(content).unwrap();
         }
         let stored = SimpleFileOptions::default().compression_method(CompressionMethod::Stored);
-        writer.start_file(RECORD, stored).unwrap();
-        let record = format!("{}{RECORD},,\n", self.record);
+        let name = format!("{}-1.dist-info/RECORD", self.project);
+        writer.start_file(name.as_str(), stored).unwrap();
+        let record = format!("{}{name},,\n", self.record);
         writer.write_all(record.as_bytes()).unwrap();
         writer.finish().unwrap().into_inner()
     }
 }
 
 /// Replaces every `old` in a zip's bytes; both have one length.
-pub(super) fn patch(mut bytes: Vec<u8>, old: &[u8], new: &[u8]) -> Vec<u8> {
+pub(crate) fn patch(mut bytes: Vec<u8>, old: &[u8], new: &[u8]) -> Vec<u8> {
     assert_eq!(old.len(), new.len());
     let found: Vec<usize> =
         (0..=bytes.len() - old.len()).filter(|at| bytes[*at..].starts_with(old)).collect();

@@ -44,6 +44,7 @@ fn members_are_listed_and_read_in_place() {
     assert_eq!(names, ["demo-1.data/scripts/run", RECORD, "demo/a.py", "demo/b.py"]);
     let script = wheel.member("demo-1.data/scripts/run").unwrap();
     assert!(script.executable && script.python_shebang);
+    assert_eq!(wheel.script(script).unwrap(), b"#!/usr/bin/env python3\nprint()\n");
     let member = wheel.member("demo/b.py").unwrap();
     assert!(!member.executable && member.method == Method::Deflated);
     let mut content = String::new();

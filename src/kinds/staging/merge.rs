@@ -1,0 +1,152 @@
+//! Merges what wheels and sources claim into one tree. Two claims to one path need equal bytes,
+//! or a rule that says who wins.
+
+use std::collections::HashSet;
+
+use anyhow::{Result, bail};
+
+use super::origins::Origins;
+use super::rules::Rules;
+use crate::base::words;
+use crate::buildfile::model::{Conflict, Winner};
+use crate::bundle::{Entry, Origin};
+use crate::wheel::Wheel;
+
+/// What somebody wants to be in the tree.
+pub(super) type Claim = Entry;
+
+/// Most collisions that one error lists.
+const LISTED: usize = 10;
+
+/// The entries of the tree, sorted by path.
+pub(super) fn merge(
+    mut claims: Vec<Claim>,
+    conflicts: &[Conflict],
+    wheels: &[Wheel],
+) -> Result<Vec<Entry>> {
+    // Wheels come before sources, so that of equal bytes a wheel's are the ones taken over.
+    claims.sort_by(|a, b| (&a.path, rank(&a.origin)).cmp(&(&b.path, rank(&b.origin))));
+    let rules = conflicts
+        .iter()
+        .map(|conflict| Ok((Rules::new([&conflict.path.value])?, conflict)))
+        .collect::<Result<Vec<_>>>()?;
+    let (mut entries, mut collisions) = (Vec::with_capacity(claims.len()), Vec::new());
+    for group in claims.chunk_by(|a, b| a.path == b.path) {
+        match settle(group, &rules, wheels) {
+            Ok(entry) => entries.push(entry),
+            Err(collision) => collisions.push(collision),
+        }
+    }
+    if !collisions.is_empty() {
+        bail!("{}", describe(&collisions, entries.len() + collisions.len()));
+    }
+    refuse_files_as_folders(&entries, wheels)?;
+    Ok(entries)
+}
+
+fn rank(origin: &Origin) -> (bool, usize, &str) {
+    match origin {
+        Origin::Wheel { wheel, member, .. } => (false, *wheel, member),
+        Origin::Source(path) => (true, 0, path.as_str()),
+    }
+}
+
+/// One path that stays disputed.
+struct Collision {
+    path: String,
+    owners: Vec<String>,
+    /// A rule that does not help, and why.
+    note: Option<String>,
+}
+
+/// The entry that all claims to one path come to.
+fn settle(
+    group: &[Claim],
+    rules: &[(Rules, &Conflict)],
+    wheels: &[Wheel],
+) -> Result<Entry, Collision> {
+    if let Some(entry) = agreed(group.iter()) {
+        return Ok(entry);
+    }
+    let path = &group[0].path;
+    let mut note = None;
+    for (_, conflict) in rules.iter().filter(|(rule, _)| rule.cover(path)) {
+        let winner = &conflict.keep.value;
+        let winners = group.iter().filter(|claim| is_of(&claim.origin, winner, wheels));
+        if let Some(entry) = agreed(winners.clone()) {
+            return Ok(entry);
+        }
+        let name = match winner {
+            Winner::Sources => "the sources",
+            Winner::Wheel(project) => project,
+        };
+        let what = if winners.count() == 0 { "do not claim" } else { "disagree about" };
+        note = Some(format!("a rule keeps {name}, which {what} it"));
+    }
+    let mut owners: Vec<String> =
+        group.iter().map(|claim| Origins::name(wheels, &claim.origin).to_owned()).collect();
+    owners.dedup();
+    Err(Collision { path: path.to_string(), owners, note })
+}
+
+/// The one entry of claims with equal bytes, executable if any of them is.
+fn agreed<'a>(mut claims: impl Iterator<Item = &'a Claim>) -> Option<Entry> {
+    let mut entry = claims.next()?.clone();
+    for claim in claims {
+        if claim.digest != entry.digest {
+            return None;
+        }
+        entry.executable |= claim.executable;
+    }
+    Some(entry)
+}
+
+fn is_of(origin: &Origin, winner: &Winner, wheels: &[Wheel]) -> bool {
+    match (origin, winner) {
+        (Origin::Source(_), Winner::Sources) => true,
+        (Origin::Wheel { wheel, .. }, Winner::Wheel(project)) => {
+            wheels[*wheel].name.normalised() == *project
+        }
+        _ => false,
+    }
+}
+
+fn describe(collisions: &[Collision], paths: usize) -> String {
+    let first = &collisions[0];
+    let mut text = format!(
+        "{} of {} claimed with different bytes:",
+        collisions.len(),
+        words::count(paths, "path") + if paths == 1 { " is" } else { " are" },
+    );
+    for Collision { path, owners, note } in collisions.iter().take(LISTED) {
+        text += &format!("\n  `{path}` by {}", words::list(owners));
+        if let Some(note) = note {
+            text += &format!(" ({note})");
+        }
+    }
+    if collisions.len() > LISTED {
+        text += &format!("\n  and {} more", collisions.len() - LISTED);
+    }
+    text + &format!(
+        "\nsay who wins, as in `conflicts = [{{ path = \"{}\", keep = \"…\" }}]` with \"sources\" \
+         or a project's name, or leave one out",
+        first.path
+    )
+}
+
+fn refuse_files_as_folders(entries: &[Entry], wheels: &[Wheel]) -> Result<()> {
+    let files: HashSet<&str> = entries.iter().map(|entry| entry.path.as_str()).collect();
+    for entry in entries {
+        let path = entry.path.as_str();
+        let folder = path.match_indices('/').find_map(|(at, _)| files.get(&path[..at]));
+        let Some(folder) = folder else { continue };
+        let file = entries.iter().find(|other| other.path.as_str() == *folder);
+        let file = file.expect("BUG: the set was made from these entries");
+        bail!(
+            "`{folder}` is a file of `{}` and a folder of `{}`: leave one out with `exclude`",
+            Origins::name(wheels, &file.origin),
+            Origins::name(wheels, &entry.origin),
+        );
+    }
+    Ok(())
+}

@@ -1,0 +1,81 @@
+//! Where the bytes of a tree's files are read: wheels, opened and checked, and the project.
+
+use std::collections::BTreeMap;
+use std::io::{Cursor, Read};
+
+use anyhow::{Context, Result, bail};
+use rayon::prelude::*;
+
+use crate::base::fs;
+use crate::buildfile::model::Staging;
+use crate::bundle::Origin;
+use crate::files::Content;
+use crate::kinds::Job;
+use crate::project::Project;
+use crate::wheel::{Member, Wheel};
+
+pub(in crate::kinds) struct Origins<'a> {
+    /// Sorted by file name, then digest; each digest once.
+    pub(in crate::kinds) wheels: Vec<Wheel>,
+    project: &'a Project,
+}
+
+impl<'a> Origins<'a> {
+    /// Opens all wheels in the wheelhouses of a staging target.
+    pub(in crate::kinds) fn open(staging: &Staging, job: &Job<'a>) -> Result<Self> {
+        let mut found = BTreeMap::new();
+        for folder in super::wheelhouses(staging, job)? {
+            for path in job.files.list(folder)? {
+                if !path.file_name().ends_with(".whl") {
+                    continue;
+                }
+                let Content::File { digest, .. } = job.files.fact(&path)?.content else {
+                    bail!("`{path}` is no file");
+                };
+                found.entry(digest).or_insert(path);
+            }
+        }
+        let indexes = job.project.cache.join("index");
+        let opened: Vec<Result<Wheel>> = found
+            .into_par_iter()
+            .map(|(digest, path)| Wheel::open(&job.project.place(&path), digest, &indexes))
+            .collect();
+        let mut wheels = opened.into_iter().collect::<Result<Vec<_>>>()?;
+        wheels.sort_by(|a, b| (&a.file_name, a.digest).cmp(&(&b.file_name, b.digest)));
+        Ok(Self { wheels, project: job.project })
+    }
+
+    /// The wheel and member of an origin that is one; the position is that of [`Self::wheels`].
+    pub(in crate::kinds) fn member(&self, wheel: usize, name: &str) -> Result<(&Wheel, &Member)> {
+        let wheel = &self.wheels[wheel];
+        let member = wheel.member(name).with_context(|| {
+            format!("wheel `{}` has no member `{name}` any more", wheel.file_name)
+        })?;
+        Ok((wheel, member))
+    }
+
+    /// The content of a file of the tree.
+    pub(in crate::kinds) fn content(&self, origin: &Origin) -> Result<Box<dyn Read + Send + '_>> {
+        match origin {
+            Origin::Source(path) => Ok(Box::new(fs::open(&self.project.place(path))?)),
+            Origin::Wheel { wheel, member, new_shebang } => {
+                let (wheel, member) = self.member(*wheel, member)?;
+                if *new_shebang {
+                    let script = wheel.script(member).with_context(|| {
+                        format!("could not read `{}` of `{}`", member.name, wheel.file_name)
+                    })?;
+                    return Ok(Box::new(Cursor::new(script)));
+                }
+                Ok(wheel.content(member))
+            }
+        }
+    }
+
+    /// How an origin is called in messages.
+    pub(in crate::kinds) fn name<'b>(wheels: &'b [Wheel], origin: &'b Origin) -> &'b str {
+        match origin {
+            Origin::Wheel { wheel, .. } => &wheels[*wheel].file_name,
+            Origin::Source(path) => path.as_str(),
+        }
+    }
+}

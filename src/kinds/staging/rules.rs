@@ -1,0 +1,62 @@
+//! Globs over the paths inside a tree.
+
+use anyhow::Result;
+use globset::GlobMatcher;
+
+use crate::base::RelPath;
+use crate::buildfile::model::Glob;
+use crate::files::compile;
+
+/// Some globs, of which a path needs to match one: itself, or by a folder that it lies in.
+pub(super) struct Rules(Vec<Rule>);
+
+enum Rule {
+    Path(RelPath),
+    Pattern(GlobMatcher),
+}
+
+impl Rules {
+    pub(super) fn new<'a>(globs: impl IntoIterator<Item = &'a Glob>) -> Result<Self> {
+        let rule = |glob: &Glob| {
+            Ok(if glob.has_wildcard {
+                Rule::Pattern(compile(&glob.pattern)?)
+            } else {
+                Rule::Path(glob.base.clone())
+            })
+        };
+        Ok(Self(globs.into_iter().map(rule).collect::<Result<_>>()?))
+    }
+
+    pub(super) fn cover(&self, path: &RelPath) -> bool {
+        self.0.iter().any(|rule| match rule {
+            Rule::Path(covered) => path.is_within(covered),
+            Rule::Pattern(matcher) => {
+                let text = path.as_str();
+                matcher.is_match(text)
+                    || text.match_indices('/').any(|(at, _)| matcher.is_match(&text[..at]))
+            }
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_rule_covers_a_path_or_a_folder_above_it() {
+        let covers = |pattern: &str, path: &str| {
+            let has_wildcard = pattern.contains('*');
+            let base = RelPath::parse(pattern).unwrap();
+            let glob = Glob { pattern: pattern.into(), base, has_wildcard };
+            Rules::new([&glob]).unwrap().cover(&RelPath::parse(path).unwrap())
+        };
+        assert!(covers("**/tests/**", "pkg/tests/a.py"));
+        assert!(covers("**/tests/**", "tests/deep/a.py"));
+        assert!(covers("**/tests", "pkg/tests/deep/a.py"));
+        assert!(covers("pkg", "pkg/a.py"));
+        assert!(!covers("pkg", "pkgs/a.py"));
+        assert!(!covers("*.py", "pkg/a.py"));
+        assert!(!covers("**/tests/**", "pkg/tests.py"));
+    }
+}

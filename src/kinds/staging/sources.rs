@@ -1,0 +1,84 @@
+//! Which files of the project go into a tree, and where in it.
+
+use anyhow::{Result, bail};
+
+use super::rules::Rules;
+use crate::base::RelPath;
+use crate::buildfile::model::{Destination, Source, Staging};
+use crate::kinds::Job;
+
+/// What no bundle wants, and every working copy has.
+const CLUTTER_FOLDERS: [&str; 2] = ["__pycache__", ".git"];
+const CLUTTER_FILES: [&str; 2] = [".pyc", ".DS_Store"];
+
+pub(super) struct Pick {
+    /// In the project.
+    pub(super) from: RelPath,
+    /// In the tree.
+    pub(super) to: RelPath,
+}
+
+pub(super) struct Picked {
+    pub(super) picks: Vec<Pick>,
+    /// Patterns that stand for no file at all.
+    pub(super) unmatched: Vec<String>,
+}
+
+/// Whether the files exist is for the caller to see: a source that is a plain path is always
+/// picked.
+pub(super) fn pick(staging: &Staging, job: &Job, exclude: &Rules) -> Result<Picked> {
+    let mut picked = Picked { picks: Vec::new(), unmatched: Vec::new() };
+    for source in &staging.sources {
+        let glob = &source.from.value;
+        let mut files = job.files.matches(glob)?;
+        if files.is_empty() {
+            picked.unmatched.push(glob.pattern.clone());
+        }
+        files.retain(|file| !is_clutter(file, &glob.base));
+        refuse_several(source, &files)?;
+        for from in files {
+            let to = destination(source, &from);
+            if !exclude.cover(&to) {
+                picked.picks.push(Pick { from, to });
+            }
+        }
+    }
+    Ok(picked)
+}
+
+/// Judges what lies below `base` only: a Buildfile that names clutter gets it.
+fn is_clutter(file: &RelPath, base: &RelPath) -> bool {
+    let Some(below) = file.below(base).filter(|below| !below.is_root()) else { return false };
+    CLUTTER_FILES.iter().any(|end| below.as_str().ends_with(end))
+        || below.as_str().split('/').any(|part| CLUTTER_FOLDERS.contains(&part))
+}
+
+fn destination(source: &Source, from: &RelPath) -> RelPath {
+    match source.to.as_ref().map(|to| &to.value) {
+        None => from.clone(),
+        Some(Destination::Exactly(to)) => to.clone(),
+        Some(Destination::Folder(folder)) => {
+            let below = from.below(&source.from.value.base).filter(|below| !below.is_root());
+            let name = || RelPath::parse(from.file_name()).expect("BUG: it is part of a path");
+            folder.join(&below.unwrap_or_else(name))
+        }
+    }
+}
+
+/// A destination that is one path is for one file.
+fn refuse_several(source: &Source, files: &[RelPath]) -> Result<()> {
+    let Some(Destination::Exactly(to)) = source.to.as_ref().map(|to| &to.value) else {
+        return Ok(());
+    };
+    let glob = &source.from.value;
+    let is_folder = !glob.has_wildcard && files != [glob.base.clone()];
+    if is_folder || files.len() > 1 {
+        bail!(
+            "source `{}` stands for {} files, and `to = \"{to}\"` for one: write \"{to}/\" to put \
+             them below that folder",
+            glob.pattern,
+            files.len()
+        );
+    }
+    Ok(())
+}

@@ -1,0 +1,187 @@
+//! A project on disk with a wheelhouse, a staging target and a zip target, for tests of kinds.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::PathBuf;
+use std::sync::Mutex;
+
+use anyhow::Result;
+
+use crate::base::{Digest, RelPath};
+use crate::buildfile::model::{
+    Clamp, Compression, Conflict, Destination, Glob, Instant, Kind, Model, Source, Spanned,
+    Staging, Target, Wheelhouse, Winner, Zip,
+};
+use crate::files::Files;
+use crate::key::Key;
+use crate::kinds::{self, Done, Job, Messages};
+use crate::process::Stream;
+use crate::project::Project;
+use crate::wheel::testing::Fixture;
+
+pub(in crate::kinds) struct World {
+    _folder: tempfile::TempDir,
+    pub(in crate::kinds) root: PathBuf,
+    pub(in crate::kinds) project: Project,
+    pub(in crate::kinds) staging: Staging,
+    pub(in crate::kinds) zip: Zip,
+    pub(in crate::kinds) clamp: Clamp,
+    pub(in crate::kinds) write_tree: bool,
+    pub(in crate::kinds) warnings: Warnings,
+}
+
+#[derive(Default)]
+pub(in crate::kinds) struct Warnings(pub(in crate::kinds) Mutex<Vec<String>>);
+
+impl Messages for Warnings {
+    fn line(&self, _: Stream, _: &str) {}
+
+    fn warn(&self, text: &str) {
+        self.0.lock().unwrap().push(text.to_owned());
+    }
+
+    fn status(&self, _: &str) {}
+}
+
+fn spanned<T>(value: T) -> Spanned<T> {
+    Spanned { value, span: 0..0 }
+}
+
+pub(in crate::kinds) fn path(text: &str) -> RelPath {
+    RelPath::parse(text).unwrap()
+}
+
+pub(in crate::kinds) fn glob(pattern: &str) -> Spanned<Glob> {
+    let base: Vec<&str> = pattern.split('/').take_while(|part| !part.contains('*')).collect();
+    spanned(Glob {
+        pattern: pattern.into(),
+        base: if base.is_empty() { RelPath::root() } else { path(&base.join("/")) },
+        has_wildcard: pattern.contains('*'),
+    })
+}
+
+/// A wheel of the project `name`, version 1.
+pub(in crate::kinds) fn wheel(name: &str, members: &[(&str, &str)]) -> (String, Vec<u8>) {
+    let mut fixture = Fixture::new(members);
+    fixture.project = name.into();
+    (format!("{name}-1-py3-none-any.whl"), fixture.bytes())
+}
+
+impl World {
+    pub(in crate::kinds) fn new(wheels: &[(String, Vec<u8>)], files: &[(&str, &str)]) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let root = folder.path().join("project");
+        let cache = folder.path().join("cache").to_str().unwrap().to_owned();
+        let env = BTreeMap::from([("XDG_CACHE_HOME".to_owned(), cache)]);
+        let instant = spanned(Instant::At(1_000_000_000));
+        let world = Self {
+            project: Project::new(root.clone(), env),
+            staging: Staging {
+                wheels: vec![spanned("wheels".into())],
+                sources: Vec::new(),
+                exclude: Vec::new(),
+                conflicts: Vec::new(),
+                clamp: None,
+                write: false,
+                output: spanned(path("build/tree")),
+            },
+            zip: Zip {
+                staging: spanned("staging".into()),
+                output: spanned(path("build/lambda.zip")),
+                compression: Compression::Keep,
+                clamp: None,
+                limits: true,
+            },
+            clamp: Clamp { directory: spanned(path("build/tree")), instant },
+            write_tree: false,
+            warnings: Warnings::default(),
+            root,
+            _folder: folder,
+        };
+        fs::create_dir_all(world.project.state()).unwrap();
+        for (name, bytes) in wheels {
+            world.write(&format!("wheels/{name}"), bytes);
+        }
+        for (name, text) in files {
+            world.write(name, text.as_bytes());
+        }
+        world
+    }
+
+    pub(in crate::kinds) fn write(&self, name: &str, bytes: &[u8]) {
+        let place = self.root.join(name);
+        fs::create_dir_all(place.parent().unwrap()).unwrap();
+        fs::write(&place, bytes).unwrap();
+        fs::set_permissions(&place, fs::Permissions::from_mode(0o600)).unwrap();
+    }
+
+    pub(in crate::kinds) fn source(&mut self, from: &str, to: Option<Destination>) -> &mut Self {
+        self.staging.sources.push(Source { from: glob(from), to: to.map(spanned) });
+        self
+    }
+
+    pub(in crate::kinds) fn exclude(&mut self, pattern: &str) -> &mut Self {
+        self.staging.exclude.push(glob(pattern));
+        self
+    }
+
+    pub(in crate::kinds) fn keep(&mut self, pattern: &str, keep: Winner) -> &mut Self {
+        self.staging.conflicts.push(Conflict { path: glob(pattern), keep: spanned(keep) });
+        self
+    }
+
+    pub(in crate::kinds) fn key(&self, name: &str) -> Result<Key> {
+        self.with_job(name, kinds::key)
+    }
+
+    pub(in crate::kinds) fn run(&self, name: &str) -> Result<Done> {
+        self.with_job(name, kinds::run)
+    }
+
+    /// Asks about a target as a new run would, with nothing in memory.
+    pub(in crate::kinds) fn with_job<T>(&self, name: &str, ask: impl FnOnce(&Job) -> T) -> T {
+        let model = self.model();
+        let results = BTreeMap::from([
+            ("wheels".to_owned(), Digest::of(b"wheels")),
+            ("staging".to_owned(), Digest::of(b"staging")),
+        ]);
+        let files = Files::new(&self.root, Vec::new(), []);
+        ask(&Job {
+            model: &model,
+            target: model.target(name).unwrap(),
+            project: &self.project,
+            files: &files,
+            results: &results,
+            write_tree: self.write_tree,
+            messages: &self.warnings,
+        })
+    }
+
+    fn model(&self) -> Model {
+        let target = |name: &str, kind| Target {
+            name: spanned(name.into()),
+            description: None,
+            needs: Vec::new(),
+            after: Vec::new(),
+            stamp: None,
+            kind,
+        };
+        let wheelhouse = Wheelhouse {
+            requirements: Vec::new(),
+            constraints: Vec::new(),
+            projects: Vec::new(),
+            python: spanned("python3".into()),
+            platform: None,
+            pip_args: Vec::new(),
+            output: spanned(path("wheels")),
+        };
+        let targets = vec![
+            target("wheels", Kind::Wheelhouse(wheelhouse)),
+            target("staging", Kind::Staging(self.staging.clone())),
+            target("zip", Kind::Zip(self.zip.clone())),
+            target("clamp", Kind::Clamp(self.clamp.clone())),
+        ];
+        Model { targets, ..Model::default() }
+    }
+}

@@ -1,0 +1,159 @@
+//! Bundles made from manifests.
+
+use std::fs;
+use std::io::{Cursor, Read};
+use std::os::unix::fs::PermissionsExt;
+
+use zip::ZipArchive;
+
+use crate::buildfile::model::{Compression, Instant, Spanned};
+use crate::kinds::Done;
+use crate::kinds::staging::testing::{World, wheel};
+
+fn world() -> World {
+    let text = "a line of Python\n".repeat(100);
+    let members = [
+        ("demo/a.py", text.as_str()),
+        ("demo/b.py", "b"),
+        ("demo-1.data/scripts/run", "#!python\n"),
+    ];
+    let mut world = World::new(&[wheel("demo", &members)], &[("handler.py", &text)]);
+    world.source("handler.py", None);
+    world
+}
+
+fn build(world: &World) -> Done {
+    world.run("staging").unwrap();
+    world.run("zip").unwrap()
+}
+
+fn bundle(world: &World) -> Vec<u8> {
+    build(world);
+    fs::read(world.root.join("build/lambda.zip")).unwrap()
+}
+
+fn fact(done: &Done, name: &str) -> serde_json::Value {
+    done.facts.iter().find(|(fact, _)| fact == name).unwrap().1.clone()
+}
+
+#[test]
+fn a_bundle_holds_the_tree_without_a_tree() {
+    let world = world();
+    let done = build(&world);
+    assert!(!world.root.join("build/tree").exists());
+    let place = world.root.join("build/lambda.zip");
+    let bytes = fs::read(&place).unwrap();
+    assert_eq!(fact(&done, "size"), bytes.len());
+    assert_eq!(fact(&done, "code_sha256"), crate::bundle::code_sha256_of(&place).unwrap());
+    assert_eq!(fs::metadata(&place).unwrap().permissions().mode() & 0o7777, 0o644);
+    let mut archive = ZipArchive::new(Cursor::new(bytes)).unwrap();
+    archive.validate_header_consistency().unwrap();
+    let names: Vec<String> = archive.file_names().map(|name| name.unwrap().into_owned()).collect();
+    let expected = [
+        "bin/",
+        "bin/run",
+        "demo-1.dist-info/",
+        "demo-1.dist-info/RECORD",
+        "demo/",
+        "demo/a.py",
+        "demo/b.py",
+        "handler.py",
+    ];
+    assert_eq!(names, expected);
+    let mut unzipped = 0;
+    for at in 0..archive.len() {
+        // Reading to the end checks the CRC.
+        unzipped += archive.by_index(at).unwrap().read_to_end(&mut Vec::new()).unwrap();
+    }
+    assert_eq!(fact(&done, "unzipped_size"), unzipped);
+}
+
+#[test]
+fn the_same_content_gives_the_same_bytes_anywhere() {
+    let (one, other) = (world(), world());
+    let bytes = bundle(&one);
+    fs::remove_dir_all(&other.project.cache).unwrap_or_default();
+    assert_eq!(bytes, bundle(&other));
+    let mut few = rayon::ThreadPoolBuilder::new().num_threads(1).build().map(|pool| {
+        fs::remove_file(one.root.join("build/lambda.zip")).unwrap();
+        pool.install(|| bundle(&one))
+    });
+    assert_eq!(bytes, *few.as_mut().unwrap());
+}
+
+#[test]
+fn equal_bytes_leave_the_file_alone() {
+    let world = world();
+    build(&world);
+    let place = world.root.join("build/lambda.zip");
+    let old = filetime::FileTime::from_unix_time(5, 0);
+    filetime::set_file_mtime(&place, old).unwrap();
+    let mtime = || filetime::FileTime::from_last_modification_time(&fs::metadata(&place).unwrap());
+    build(&world);
+    assert_eq!(mtime(), old);
+    world.write("handler.py", b"changed");
+    build(&world);
+    assert_ne!(mtime(), old);
+    let left = fs::read_dir(world.root.join("build")).unwrap().count();
+    assert_eq!(left, 1, "nothing half-made stays");
+}
+
+#[test]
+fn deflated_members_are_taken_over_and_store_keeps_them_plain() {
+    let mut world = world();
+    let keep = bundle(&world);
+    world.zip.compression = Compression::Store;
+    let store = bundle(&world);
+    for (bytes, method) in
+        [(keep, zip::CompressionMethod::Deflated), (store, zip::CompressionMethod::Stored)]
+    {
+        let mut archive = ZipArchive::new(Cursor::new(bytes)).unwrap();
+        for name in ["demo/a.py", "handler.py"] {
+            assert_eq!(archive.by_name(name).unwrap().compression(), method, "{name}");
+        }
+        let small = archive.by_name("demo/b.py").unwrap();
+        assert_eq!(small.compression(), zip::CompressionMethod::Stored);
+    }
+}
+
+#[test]
+fn the_time_of_the_entries_can_be_chosen() {
+    let mut world = world();
+    let constant = world.key("zip").unwrap();
+    world.zip.clamp = Some(Spanned { value: Instant::At(1_234_567_890), span: 0..0 });
+    assert_ne!(constant, world.key("zip").unwrap());
+    let mut archive = ZipArchive::new(Cursor::new(bundle(&world))).unwrap();
+    let time = archive.by_name("demo/").unwrap().last_modified().unwrap();
+    assert_eq!(time.to_string(), "2009-02-13 23:31:30");
+}
+
+#[test]
+fn a_file_that_changes_meanwhile_stops_the_bundle() {
+    let world = world();
+    world.run("staging").unwrap();
+    world.write("handler.py", b"later");
+    let error = format!("{:#}", world.run("zip").unwrap_err());
+    assert!(error.contains("`handler.py` changed"), "{error}");
+    assert!(!world.root.join("build/lambda.zip").exists());
+}
+
+#[test]
+fn an_empty_tree_makes_no_bundle() {
+    let world = World::new(&[], &[]);
+    world.run("staging").unwrap();
+    assert!(world.run("zip").unwrap_err().to_string().contains("`staging` is empty"));
+}
+
+#[test]
+fn a_bundle_too_large_for_lambda_says_what_is_large() {
+    let mut world = world();
+    let large = fs::File::create(world.root.join("large.bin")).unwrap();
+    large.set_len(crate::bundle::UNZIPPED_LIMIT).unwrap();
+    world.source("large.bin", None);
+    world.run("staging").unwrap();
+    let error = world.run("zip").unwrap_err().to_string();
+    for part in ["262.1 MB", "the project's own files", "demo-1-py3-none-any.whl", "limits = false"]
+    {
+        assert!(error.contains(part), "{error}");
+    }
+}
