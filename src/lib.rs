@@ -10,6 +10,7 @@ pub mod wheel;
 pub mod bundle;
 pub mod event;
 pub mod project;
+pub mod aws;
 pub mod buildfile;
 pub mod files;
 pub mod instant;

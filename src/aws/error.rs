@@ -1,0 +1,167 @@
+//! What went wrong with a request, in one sentence: what was wanted, of which function, where,
+//! why it failed, and the way out when there is one. Never a credential: only the first line of
+//! a service's answer is shown, and the values in the environment are blanked out of it.
+
+use std::error::Error as StdError;
+use std::fmt;
+
+use aws_sdk_lambda::config::http::HttpResponse;
+use aws_sdk_lambda::error::{ErrorMetadata, ProvideErrorMetadata, SdkError};
+
+use crate::project::Project;
+
+/// What a caller can do something about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Problem {
+    /// There is no such function.
+    NotFound,
+    /// Another operation on the function is in progress.
+    Busy,
+    /// The function is no longer the one that was read.
+    Changed,
+    Other,
+}
+
+#[derive(Clone, Debug)]
+pub struct Error {
+    pub problem: Problem,
+    text: String,
+}
+
+impl Error {
+    pub(super) fn new(problem: Problem, text: impl Into<String>) -> Self {
+        Self { problem, text: text.into() }
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.text)
+    }
+}
+
+impl StdError for Error {}
+
+/// The error of one request. `wanted` completes "could not …"; `place` says where.
+pub(super) fn explain<E>(wanted: &str, place: &str, error: &SdkError<E, HttpResponse>) -> Error
+where
+    E: ProvideErrorMetadata + StdError + 'static,
+{
+    let (problem, reason) = match error {
+        SdkError::ServiceError(answer) => {
+            let status = answer.raw().status().as_u16();
+            (problem(answer.err().meta()), service_reason(answer.err().meta(), status))
+        }
+        SdkError::TimeoutError(_) => (Problem::Other, "no answer in time".into()),
+        SdkError::ResponseError(answer) => {
+            let status = answer.raw().status().as_u16();
+            (Problem::Other, format!("the answer (HTTP {status}) is not one of Lambda's"))
+        }
+        other => (Problem::Other, local_reason(other)),
+    };
+    Error::new(problem, format!("could not {wanted} {place}: {reason}"))
+}
+
+fn problem(meta: &ErrorMetadata) -> Problem {
+    match meta.code() {
+        Some("ResourceNotFoundException") => Problem::NotFound,
+        Some("ResourceConflictException") => Problem::Busy,
+        Some("PreconditionFailedException") => Problem::Changed,
+        _ => Problem::Other,
+    }
+}
+
+/// What the service says, and the way out of the usual refusals.
+fn service_reason(meta: &ErrorMetadata, status: u16) -> String {
+    let code = meta.code().map_or_else(|| format!("HTTP {status}"), str::to_owned);
+    // A refused signature comes with the request that was signed, token and all, on further lines.
+    let message = meta.message().and_then(|text| text.lines().next()).unwrap_or_default();
+    let reason = if message.is_empty() { code.clone() } else { format!("{code}: {message}") };
+    let way_out = match code.as_str() {
+        "ExpiredTokenException" | "ExpiredToken" | "RequestExpired" => {
+            "the credentials have expired: sign in again, e.g. with `aws sso login`"
+        }
+        "UnrecognizedClientException"
+        | "InvalidClientTokenId"
+        | "InvalidSignatureException"
+        | "SignatureDoesNotMatch"
+        | "IncompleteSignatureException" => {
+            "the credentials are not valid here: look at AWS_PROFILE and the AWS_ACCESS_KEY_ID group"
+        }
+        "AccessDeniedException" | "AccessDenied" => {
+            "zipwright needs lambda:GetFunctionConfiguration, lambda:UpdateFunctionCode and \
+             lambda:InvokeFunction"
+        }
+        "TooManyRequestsException" | "ThrottlingException" => "try again in a moment",
+        "CodeStorageExceededException" => "delete old versions or functions in this region",
+        "RequestTooLargeException" | "RequestEntityTooLargeException" => {
+            "the request is larger than Lambda takes"
+        }
+        _ => return reason,
+    };
+    format!("{}; {way_out}", reason.trim_end_matches('.'))
+}
+
+/// Why a request was not sent, or not answered.
+fn local_reason(error: &(dyn StdError + 'static)) -> String {
+    let causes: Vec<String> = std::iter::successors(Some(error), |error| (*error).source())
+        .map(ToString::to_string)
+        .collect();
+    let deepest = causes.last().map_or("", String::as_str);
+    if causes.iter().any(|cause| cause.contains("credential") || cause.contains("identity")) {
+        return format!(
+            "no usable AWS credentials ({deepest}): set AWS_PROFILE, or sign in, e.g. with \
+             `aws sso login`"
+        );
+    }
+    if causes.iter().any(|cause| cause.contains("certificate")) {
+        return format!(
+            "{deepest}; where a proxy has its own certificates, set SSL_CERT_FILE to them \
+             (AWS_CA_BUNDLE is not read)"
+        );
+    }
+    deepest.to_owned()
+}
+
+/// Blanks the credentials of the environment out of `error`.
+pub(super) fn redact(mut error: Error, project: &Project) -> Error {
+    for name in ["AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", "AWS_ACCESS_KEY_ID"] {
+        // A short value is no secret but a test's stand-in, and would blank ordinary words.
+        if let Some(secret) = project.var(name).filter(|value| value.len() >= 16) {
+            error.text = error.text.replace(secret, "***");
+        }
+    }
+    error
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn meta(code: &str, message: &str) -> ErrorMetadata {
+        ErrorMetadata::builder().code(code).message(message).build()
+    }
+
+    #[test]
+    fn a_refused_signature_shows_nothing_of_the_signed_request() {
+        let text =
+            "The signature does not match.\n\nThe Canonical String was\nx-amz-security-token:S";
+        let reason = service_reason(&meta("InvalidSignatureException", text), 403);
+        assert!(reason.starts_with("InvalidSignatureException: The signature does not match; "));
+        assert!(!reason.contains("token:S"), "{reason}");
+    }
+
+    #[test]
+    fn an_answer_without_a_code_is_named_by_its_status() {
+        assert_eq!(service_reason(&ErrorMetadata::builder().build(), 502), "HTTP 502");
+    }
+
+    #[test]
+    fn credentials_of_the_environment_are_blanked_out() {
+        let secret = "wJalrXUtnFEMI/K7MDENG";
+        let env = [("AWS_SECRET_ACCESS_KEY".into(), secret.into())].into();
+        let project = Project::new("/".into(), env);
+        let error = redact(Error::new(Problem::Other, format!("bad {secret}!")), &project);
+        assert_eq!(error.to_string(), "bad ***!");
+    }
+}

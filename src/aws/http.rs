@@ -1,0 +1,190 @@
+//! The HTTP client of every request, those for credentials included: rustls on ring, proxies as
+//! the environment names them, and the guard that keeps requests on this machine.
+
+use std::fmt;
+use std::net::{Ipv4Addr, Ipv6Addr};
+use std::sync::{Arc, Mutex};
+
+use aws_smithy_http_client::Connector;
+use aws_smithy_http_client::proxy::ProxyConfig;
+use aws_smithy_http_client::tls::{Provider, rustls_provider::CryptoMode};
+use aws_smithy_runtime_api::client::http::{
+    HttpClient as Client, HttpConnector, HttpConnectorFuture, HttpConnectorSettings,
+    SharedHttpConnector,
+};
+use aws_smithy_runtime_api::client::orchestrator::HttpRequest;
+use aws_smithy_runtime_api::client::result::ConnectorError;
+use aws_smithy_runtime_api::client::runtime_components::RuntimeComponents;
+
+use super::settings::without_userinfo;
+
+#[derive(Clone, Debug)]
+pub(super) struct HttpClient(Arc<Shared>);
+
+#[derive(Debug)]
+struct Shared {
+    loopback_only: bool,
+    /// Where the last request went, for messages.
+    last: Mutex<Option<String>>,
+    /// One connector for each pair of timeouts, so that connections are used again.
+    connectors: Mutex<Vec<(HttpConnectorSettings, SharedHttpConnector)>>,
+}
+
+impl HttpClient {
+    pub(super) fn new(loopback_only: bool) -> Self {
+        Self(Arc::new(Shared {
+            loopback_only,
+            last: Mutex::new(None),
+            connectors: Mutex::new(Vec::new()),
+        }))
+    }
+
+    /// Scheme, host and port of the last request.
+    pub(super) fn last_origin(&self) -> Option<String> {
+        self.0.last.lock().expect(LOCK).clone()
+    }
+
+    fn connector(
+        &self,
+        settings: &HttpConnectorSettings,
+        components: &RuntimeComponents,
+    ) -> SharedHttpConnector {
+        let timeouts = |settings: &HttpConnectorSettings| {
+            (settings.connect_timeout(), settings.read_timeout())
+        };
+        let mut connectors = self.0.connectors.lock().expect(LOCK);
+        let known = connectors.iter().find(|(known, _)| timeouts(known) == timeouts(settings));
+        if let Some((_, connector)) = known {
+            return connector.clone();
+        }
+        let proxies =
+            if self.0.loopback_only { ProxyConfig::disabled() } else { ProxyConfig::from_env() };
+        let mut builder = Connector::builder()
+            .connector_settings(settings.clone())
+            .proxy_config(proxies)
+            .tls_provider(Provider::Rustls(CryptoMode::Ring));
+        builder.set_sleep_impl(components.sleep_impl());
+        let connector = SharedHttpConnector::new(builder.build());
+        connectors.push((settings.clone(), connector.clone()));
+        connector
+    }
+}
+
+const LOCK: &str = "BUG: no holder of this lock panics";
+
+impl Client for HttpClient {
+    fn http_connector(
+        &self,
+        settings: &HttpConnectorSettings,
+        components: &RuntimeComponents,
+    ) -> SharedHttpConnector {
+        let inner = self.connector(settings, components);
+        SharedHttpConnector::new(Guarded { client: self.clone(), inner })
+    }
+}
+
+/// Looks at every request before it is sent.
+#[derive(Debug)]
+struct Guarded {
+    client: HttpClient,
+    inner: SharedHttpConnector,
+}
+
+impl HttpConnector for Guarded {
+    fn call(&self, request: HttpRequest) -> HttpConnectorFuture {
+        let shared = &self.client.0;
+        let origin = origin(request.uri());
+        *shared.last.lock().expect(LOCK) = Some(origin.clone());
+        if shared.loopback_only && !is_loopback(request.uri()) {
+            let error = ConnectorError::user(Box::new(NotLoopback { origin }));
+            return HttpConnectorFuture::ready(Err(error));
+        }
+        self.inner.call(request)
+    }
+}
+
+#[derive(Debug)]
+pub(super) struct NotLoopback {
+    origin: String,
+}
+
+impl fmt::Display for NotLoopback {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "`{}` is no http address on loopback, and ZIPWRIGHT_REQUIRE_LOOPBACK is set: \
+             nothing was sent",
+            self.origin
+        )
+    }
+}
+
+impl std::error::Error for NotLoopback {}
+
+/// Scheme, host and port of a URL.
+fn origin(url: &str) -> String {
+    let url = without_userinfo(url);
+    let host = url.find("://").map_or(0, |at| at + 3);
+    let end = url[host..].find('/').map_or(url.len(), |at| host + at);
+    url[..end].to_owned()
+}
+
+/// Whether a URL is plain `http` to 127.0.0.0/8, `[::1]` or `localhost`. Anything unusual is not.
+fn is_loopback(url: &str) -> bool {
+    let Some(rest) = url.strip_prefix("http://") else { return false };
+    let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
+    let host = match authority.rsplit_once(':') {
+        Some((host, port)) if port.bytes().all(|byte| byte.is_ascii_digit()) => host,
+        _ => authority,
+    };
+    let bare = host.strip_prefix('[').and_then(|host| host.strip_suffix(']'));
+    match bare {
+        Some(v6) => v6.parse::<Ipv6Addr>().is_ok_and(|address| address.is_loopback()),
+        None => {
+            host == "localhost"
+                || host.parse::<Ipv4Addr>().is_ok_and(|address| address.is_loopback())
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn loopback_is_told_from_what_looks_like_it() {
+        for url in [
+            "http://127.0.0.1:4566/x",
+            "http://127.8.9.1",
+            "http://localhost:1/",
+            "http://[::1]:80/",
+        ] {
+            assert!(is_loopback(url), "{url}");
+        }
+        for url in [
+            "https://127.0.0.1/",
+            "http://127.0.0.1.example.com/",
+            "http://localhost.example.com",
+            "http://127.0.0.1@example.com/",
+            "http://127.0.0.1:80@example.com/",
+            "http://example.com/http://127.0.0.1",
+            "http://example.com?127.0.0.1",
+            "http://[::2]/",
+            "http://0.0.0.0/",
+            "http://169.254.169.254/latest",
+            "127.0.0.1",
+            "",
+        ] {
+            assert!(!is_loopback(url), "{url}");
+        }
+    }
+
+    #[test]
+    fn an_origin_has_no_path_and_no_password() {
+        assert_eq!(origin("http://a:b@127.0.0.1:9/2015/functions?x=y"), "http://127.0.0.1:9");
+        assert_eq!(
+            origin("https://lambda.eu-west-1.amazonaws.com"),
+            "https://lambda.eu-west-1.amazonaws.com"
+        );
+    }
+}

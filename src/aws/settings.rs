@@ -1,0 +1,103 @@
+//! Where requests go and with whose rights: the SDK's configuration, and the part of it that a
+//! user sets by hand, for keys.
+
+use aws_config::{BehaviorVersion, SdkConfig};
+
+use super::error::{Error, Problem};
+use super::http::HttpClient;
+use crate::project::Project;
+
+/// Set to anything: no request leaves this machine.
+const REQUIRE_LOOPBACK: &str = "ZIPWRIGHT_REQUIRE_LOOPBACK";
+
+/// The SDK's configuration. The SDK reads the environment and the config files itself;
+/// `project` holds the same environment.
+pub(super) async fn load(project: &Project) -> Result<(SdkConfig, HttpClient), Error> {
+    let loopback_only = project.var(REQUIRE_LOOPBACK).is_some();
+    let http = HttpClient::new(loopback_only);
+    // A dated version, so that a newer SDK does not change what a build does.
+    let config =
+        aws_config::defaults(BehaviorVersion::v2026_01_12()).http_client(http.clone()).load().await;
+    if config.region().is_none() {
+        return Err(Error::new(
+            Problem::Other,
+            "no AWS region is set: set AWS_REGION, or `region` for the profile in ~/.aws/config",
+        ));
+    }
+    Ok((config, http))
+}
+
+/// What the user set in the environment about where requests go, for a key: another region,
+/// profile or endpoint is another deployment. No credentials. Reads nothing but the environment.
+pub fn destination(project: &Project) -> Vec<(&'static str, String)> {
+    let first = |names: &[&str]| names.iter().find_map(|name| project.var(name));
+    let ignored = project
+        .var("AWS_IGNORE_CONFIGURED_ENDPOINT_URLS")
+        .is_some_and(|value| value.eq_ignore_ascii_case("true"));
+    let endpoint = first(&["AWS_ENDPOINT_URL_LAMBDA", "AWS_ENDPOINT_URL"]);
+    let endpoint = endpoint.filter(|_| !ignored).map(without_userinfo);
+    [
+        ("region", first(&["AWS_REGION", "AWS_DEFAULT_REGION"]).map(str::to_owned)),
+        ("profile", first(&["AWS_PROFILE"]).map(str::to_owned)),
+        ("endpoint", endpoint),
+    ]
+    .into_iter()
+    .filter_map(|(name, value)| Some((name, value?)))
+    .collect()
+}
+
+/// A URL less the `user:password@` it may carry, and less its query.
+pub(super) fn without_userinfo(url: &str) -> String {
+    let url = url.split(['?', '#']).next().unwrap_or_default();
+    let Some((scheme, rest)) = url.split_once("://") else {
+        return url.rsplit('@').next().unwrap_or_default().to_owned();
+    };
+    let (authority, path) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
+    let host = authority.rsplit('@').next().unwrap_or_default();
+    format!("{scheme}://{host}{path}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn destination_with(vars: &[(&str, &str)]) -> Vec<(&'static str, String)> {
+        let env = vars.iter().map(|(name, value)| ((*name).into(), (*value).into())).collect();
+        destination(&Project::new("/".into(), env))
+    }
+
+    #[test]
+    fn the_destination_is_what_the_user_set_without_credentials() {
+        let vars = [
+            ("AWS_ACCESS_KEY_ID", "AKID"),
+            ("AWS_DEFAULT_REGION", "us-east-1"),
+            ("AWS_REGION", "eu-west-1"),
+            ("AWS_ENDPOINT_URL", "http://elsewhere"),
+            ("AWS_ENDPOINT_URL_LAMBDA", "http://me:secret@127.0.0.1:9/x"),
+        ];
+        let expected = [("region", "eu-west-1"), ("endpoint", "http://127.0.0.1:9/x")];
+        assert_eq!(destination_with(&vars), expected.map(|(name, value)| (name, value.into())));
+        assert_eq!(destination_with(&[("AWS_REGION", "")]), []);
+    }
+
+    #[test]
+    fn an_ignored_endpoint_is_no_destination() {
+        let vars = [
+            ("AWS_ENDPOINT_URL", "http://127.0.0.1:9"),
+            ("AWS_IGNORE_CONFIGURED_ENDPOINT_URLS", "true"),
+        ];
+        assert_eq!(destination_with(&vars), []);
+    }
+
+    #[test]
+    fn userinfo_and_query_are_cut_off() {
+        for (url, expected) in [
+            ("https://host/path", "https://host/path"),
+            ("https://a:b@host:1/p@q", "https://host:1/p@q"),
+            ("https://a:b@c@host?token=x", "https://host"),
+            ("a:b@host", "host"),
+        ] {
+            assert_eq!(without_userinfo(url), expected, "{url}");
+        }
+    }
+}
