@@ -1,0 +1,307 @@
+//! Two stand-ins for AWS on loopback, MiniStack and moto, each installed below `target/` the
+//! first time a test wants it and started afresh for every test, so that nothing is left over.
+//!
+//! MiniStack runs functions and has Lambda's states; moto checks less, and errs elsewhere. No
+//! test can reach anything else: [`Emulator::env`] sets `ZIPWRIGHT_REQUIRE_LOOPBACK`.
+
+use std::fs::{self, File};
+use std::io::{Read, Write};
+use std::net::{Ipv4Addr, TcpListener, TcpStream};
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use base64::Engine;
+use base64::prelude::BASE64_STANDARD;
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+const REGION: &str = "eu-west-1";
+
+/// A Python package that is a server, and how it is started.
+struct Tool {
+    name: &'static str,
+    package: &'static str,
+    program: &'static str,
+    ready: &'static str,
+}
+
+const MINISTACK: Tool = Tool {
+    name: "ministack",
+    package: "ministack==1.5.33",
+    program: "ministack",
+    ready: "/_ministack/health",
+};
+
+const MOTO: Tool = Tool {
+    name: "moto",
+    package: "moto[server,awslambda,s3,iam]==5.2.5",
+    program: "moto_server",
+    ready: "/moto-api/data.json",
+};
+
+/// Runs a console script, and ends it with all it started when our end of its standard input
+/// closes: so nothing outlives a test, however the test ends.
+const LAUNCHER: &str = "
+import os, runpy, signal, sys, threading
+def watch():
+    os.read(0, 1)
+    os.killpg(0, signal.SIGKILL)
+threading.Thread(target=watch, daemon=True).start()
+sys.argv = sys.argv[1:]
+runpy.run_path(sys.argv[0], run_name='__main__')
+";
+
+/// A running emulator. Dropped, it is gone.
+pub(crate) struct Emulator {
+    child: Child,
+    port: u16,
+    folder: TempDir,
+    role: String,
+}
+
+impl Emulator {
+    pub(crate) fn ministack() -> Self {
+        let role = "arn:aws:iam::000000000000:role/any";
+        Self::start(&MINISTACK, role, |port| {
+            (
+                Vec::new(),
+                vec![
+                    // Its default is to listen to everybody.
+                    ("BIND_HOST", "127.0.0.1".into()),
+                    ("MINISTACK_HOST", "127.0.0.1".into()),
+                    ("GATEWAY_PORT", port.to_string()),
+                    ("SERVICES", "lambda,iam,sts,logs".into()),
+                    // Further servers, on fixed ports.
+                    ("IOT_MTLS_ENABLED", "0".into()),
+                    ("SFTP_ENABLED", "0".into()),
+                ],
+            )
+        })
+    }
+
+    pub(crate) fn moto() -> Self {
+        let role = "arn:aws:iam::123456789012:role/zipwright";
+        let moto = Self::start(&MOTO, role, |port| {
+            let args = ["-H", "127.0.0.1", "-p", &port.to_string()].map(str::to_owned);
+            (args.to_vec(), Vec::new())
+        });
+        // moto wants the role of a function to exist.
+        let form = "Action=CreateRole&Version=2010-05-08&RoleName=zipwright\
+                    &AssumeRolePolicyDocument=%7B%7D";
+        let (status, answer) = moto.request("iam", "POST", "/", form.as_bytes());
+        assert_eq!(status, 200, "{}", String::from_utf8_lossy(&answer));
+        moto
+    }
+
+    pub(crate) fn endpoint(&self) -> String {
+        format!("http://127.0.0.1:{}", self.port)
+    }
+
+    /// Everything a program needs to find this emulator and nothing else.
+    pub(crate) fn env(&self) -> Vec<(&'static str, String)> {
+        let mut env = loopback_env(self.folder.path());
+        env.push(("AWS_ENDPOINT_URL", self.endpoint()));
+        env
+    }
+
+    /// Makes a function whose code is `zip`, and waits until it is active.
+    pub(crate) fn create_function(&self, name: &str, architecture: &str, zip: &[u8]) {
+        let request = json!({
+            "FunctionName": name,
+            "Runtime": "python3.11",
+            "Role": self.role,
+            "Handler": "app.handler",
+            "Timeout": 5,
+            "Architectures": [architecture],
+            "Code": {"ZipFile": BASE64_STANDARD.encode(zip)},
+        });
+        self.lambda("POST", "/2015-03-31/functions", &request);
+        self.settle(name);
+    }
+
+    /// Changes a function's code behind zipwright's back.
+    pub(crate) fn update_code(&self, name: &str, zip: &[u8]) {
+        let request = json!({"ZipFile": BASE64_STANDARD.encode(zip)});
+        self.lambda("PUT", &format!("/2015-03-31/functions/{name}/code"), &request);
+        self.settle(name);
+    }
+
+    /// A function's configuration.
+    pub(crate) fn function(&self, name: &str) -> Value {
+        let path = format!("/2015-03-31/functions/{name}/configuration");
+        self.lambda("GET", &path, &Value::Null)
+    }
+
+    fn settle(&self, name: &str) {
+        eventually(|| {
+            let function = self.function(name);
+            function["State"] != "Pending" && function["LastUpdateStatus"] != "InProgress"
+        });
+    }
+
+    fn lambda(&self, method: &str, path: &str, request: &Value) -> Value {
+        let body = if request.is_null() { String::new() } else { request.to_string() };
+        let (status, answer) = self.request("lambda", method, path, body.as_bytes());
+        let text = String::from_utf8_lossy(&answer);
+        assert!((200..300).contains(&status), "{method} {path}: {status} {text}");
+        serde_json::from_slice(&answer).unwrap_or_else(|_| panic!("{method} {path}: {text}"))
+    }
+
+    /// A request whose signature is a form only: it tells the emulators service and region.
+    fn request(&self, service: &str, method: &str, path: &str, body: &[u8]) -> (u16, Vec<u8>) {
+        let content = if service == "iam" { "x-www-form-urlencoded" } else { "json" };
+        let head = format!(
+            "{method} {path} HTTP/1.1\r\nHost: 127.0.0.1:{}\r\nConnection: close\r\n\
+             Authorization: AWS4-HMAC-SHA256 Credential=test/20260101/{REGION}/{service}/\
+             aws4_request, SignedHeaders=host, Signature=0\r\n\
+             Content-Type: application/{content}\r\nContent-Length: {}\r\n\r\n",
+            self.port,
+            body.len()
+        );
+        exchange(self.port, &[head.as_bytes(), body].concat()).expect("an answer")
+    }
+
+    fn start(
+        tool: &Tool,
+        role: &str,
+        settings: impl Fn(u16) -> (Vec<String>, Vec<(&'static str, String)>),
+    ) -> Self {
+        let venv = install(tool);
+        // The port is free when it is looked for, and may be taken a moment later.
+        for _ in 0..3 {
+            let port = free_port();
+            let folder = TempDir::new_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
+            let log = File::create(folder.path().join("log")).unwrap();
+            let (args, vars) = settings(port);
+            let child = Command::new(venv.join("bin/python"))
+                .args(["-c", LAUNCHER])
+                .arg(venv.join("bin").join(tool.program))
+                .args(args)
+                .env("TMPDIR", folder.path())
+                .env("HOME", folder.path())
+                .envs(vars)
+                .stdin(Stdio::piped())
+                .stdout(log.try_clone().unwrap())
+                .stderr(log)
+                .process_group(0)
+                .spawn()
+                .unwrap();
+            let mut emulator = Self { child, port, folder, role: role.into() };
+            if emulator.becomes_ready(tool.ready) {
+                return emulator;
+            }
+            let log = fs::read_to_string(emulator.folder.path().join("log"));
+            eprintln!("{} did not start on port {port}:\n{}", tool.name, log.unwrap_or_default());
+        }
+        panic!("{} does not start", tool.name);
+    }
+
+    fn becomes_ready(&mut self, path: &str) -> bool {
+        let request =
+            format!("GET {path} HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n\r\n");
+        let end = Instant::now() + Duration::from_secs(60);
+        while Instant::now() < end && matches!(self.child.try_wait(), Ok(None)) {
+            if exchange(self.port, request.as_bytes()).is_some_and(|(status, _)| status == 200) {
+                // Another program's answer would do as well, unless ours has ended.
+                return matches!(self.child.try_wait(), Ok(None));
+            }
+            thread::sleep(Duration::from_millis(50));
+        }
+        false
+    }
+}
+
+impl Drop for Emulator {
+    fn drop(&mut self) {
+        let group = rustix::process::Pid::from_raw(self.child.id().cast_signed()).unwrap();
+        let _ = rustix::process::kill_process_group(group, rustix::process::Signal::KILL);
+        let _ = self.child.wait();
+    }
+}
+
+/// The variables of a program that may talk to this machine only: no endpoint yet.
+pub(crate) fn loopback_env(home: &Path) -> Vec<(&'static str, String)> {
+    let home = home.to_str().unwrap();
+    [
+        ("ZIPWRIGHT_REQUIRE_LOOPBACK", "1"),
+        ("AWS_EC2_METADATA_DISABLED", "true"),
+        ("AWS_ACCESS_KEY_ID", "test"),
+        ("AWS_SECRET_ACCESS_KEY", "test"),
+        ("AWS_REGION", REGION),
+        ("HOME", home),
+    ]
+    .map(|(name, value)| (name, value.to_owned()))
+    .to_vec()
+}
+
+/// A zip with one stored file at its root.
+pub(crate) fn bundle(name: &str, content: &str) -> Vec<u8> {
+    let mut zip = zip::ZipWriter::new(std::io::Cursor::new(Vec::new()));
+    let options = zip::write::SimpleFileOptions::default()
+        .compression_method(zip::CompressionMethod::Stored)
+        .last_modified_time(zip::DateTime::default())
+        .unix_permissions(0o644);
+    zip.start_file(name, options).unwrap();
+    zip.write_all(content.as_bytes()).unwrap();
+    zip.finish().unwrap().into_inner()
+}
+
+/// Waits for something that takes a moment.
+pub(crate) fn eventually(mut condition: impl FnMut() -> bool) {
+    let end = Instant::now() + Duration::from_secs(60);
+    while !condition() {
+        assert!(Instant::now() < end, "waited for a minute");
+        thread::sleep(Duration::from_millis(50));
+    }
+}
+
+/// Installs a tool into a virtual environment of its own, once; the folder. Test processes that
+/// want the same tool wait for each other.
+fn install(tool: &Tool) -> PathBuf {
+    let tools = Path::new(env!("CARGO_TARGET_TMPDIR")).parent().unwrap().join("test-tools");
+    fs::create_dir_all(&tools).unwrap();
+    let lock = File::create(tools.join(format!("{}.lock", tool.name))).unwrap();
+    lock.lock().unwrap();
+    let venv = tools.join(tool.name);
+    // Written last; names what is there, so that another version is installed afresh.
+    let mark = venv.join("zipwright-installed");
+    let python = Command::new("python3").arg("-VV").output().expect("python3 on PATH").stdout;
+    let wanted = format!("{}\n{}", tool.package, String::from_utf8_lossy(&python));
+    if fs::read_to_string(&mark).is_ok_and(|found| found == wanted) {
+        return venv;
+    }
+    if venv.exists() {
+        fs::remove_dir_all(&venv).unwrap();
+    }
+    run(Command::new("python3").args(["-m", "venv"]).arg(&venv));
+    let pip = ["-m", "pip", "install", "--quiet", "--disable-pip-version-check", tool.package];
+    run(Command::new(venv.join("bin/python")).args(pip));
+    fs::write(mark, wanted).unwrap();
+    venv
+}
+
+fn run(command: &mut Command) {
+    let output = command.output().unwrap();
+    let text = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{command:?} failed:\n{text}");
+}
+
+fn free_port() -> u16 {
+    TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap().local_addr().unwrap().port()
+}
+
+/// Sends a whole request and reads the whole answer; `None` when nobody listens.
+fn exchange(port: u16, request: &[u8]) -> Option<(u16, Vec<u8>)> {
+    let mut stream = TcpStream::connect((Ipv4Addr::LOCALHOST, port)).ok()?;
+    stream.set_read_timeout(Some(Duration::from_secs(30))).ok()?;
+    stream.write_all(request).ok()?;
+    let mut answer = Vec::new();
+    stream.read_to_end(&mut answer).ok()?;
+    let end = answer.windows(4).position(|four| four == b"\r\n\r\n")?;
+    let head = String::from_utf8_lossy(&answer[..end]).into_owned();
+    let status = head.split(' ').nth(1)?.parse().ok()?;
+    Some((status, answer[end + 4..].to_vec()))
+}

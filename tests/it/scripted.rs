@@ -1,0 +1,102 @@
+//! A stand-in for Lambda that answers what a test tells it to, in that order, and remembers
+//! what it was asked: for what no emulator does on demand.
+
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{Ipv4Addr, TcpListener, TcpStream};
+use std::sync::{Arc, Mutex};
+use std::thread;
+
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+use crate::emulators::loopback_env;
+
+/// One answer: status, error type, body.
+#[derive(Clone)]
+pub(crate) struct Answer(u16, Option<&'static str>, String);
+
+pub(crate) fn answer(body: &Value) -> Answer {
+    Answer(200, None, body.to_string())
+}
+
+pub(crate) fn failure(status: u16, kind: &'static str, message: &str) -> Answer {
+    Answer(status, Some(kind), json!({"Message": message}).to_string())
+}
+
+/// A running server. It lives as long as the test process.
+pub(crate) struct Script {
+    port: u16,
+    home: TempDir,
+    asked: Arc<Mutex<Vec<(String, String)>>>,
+}
+
+impl Script {
+    pub(crate) fn new(answers: Vec<Answer>) -> Self {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let asked = Arc::new(Mutex::new(Vec::new()));
+        let seen = Arc::clone(&asked);
+        thread::spawn(move || {
+            let mut answers = answers.into_iter();
+            for stream in listener.incoming().flatten() {
+                let Some(request) = read(&stream) else { continue };
+                seen.lock().unwrap().push(request);
+                let spent = failure(500, "ServiceException", "the script is at its end");
+                say(&stream, &answers.next().unwrap_or(spent));
+            }
+        });
+        Self { port, home: TempDir::new_in(env!("CARGO_TARGET_TMPDIR")).unwrap(), asked }
+    }
+
+    pub(crate) fn endpoint(&self) -> String {
+        format!("http://127.0.0.1:{}", self.port)
+    }
+
+    pub(crate) fn env(&self) -> Vec<(&'static str, String)> {
+        let mut env = loopback_env(self.home.path());
+        env.push(("AWS_ENDPOINT_URL", self.endpoint()));
+        env
+    }
+
+    /// Method and path of everything that was asked.
+    pub(crate) fn requests(&self) -> Vec<String> {
+        self.asked.lock().unwrap().iter().map(|(head, _)| head.clone()).collect()
+    }
+
+    pub(crate) fn bodies(&self) -> Vec<String> {
+        self.asked.lock().unwrap().iter().map(|(_, body)| body.clone()).collect()
+    }
+}
+
+fn read(stream: &TcpStream) -> Option<(String, String)> {
+    let mut reader = BufReader::new(stream);
+    let mut head = String::new();
+    reader.read_line(&mut head).ok().filter(|length| *length > 0)?;
+    let mut length = 0;
+    loop {
+        let mut line = String::new();
+        reader.read_line(&mut line).ok()?;
+        let line = line.trim_end().to_ascii_lowercase();
+        if line.is_empty() {
+            break;
+        }
+        if let Some(value) = line.strip_prefix("content-length:") {
+            length = value.trim().parse().ok()?;
+        }
+    }
+    let mut body = vec![0; length];
+    reader.read_exact(&mut body).ok()?;
+    let head = head.rsplit_once(' ')?.0.to_owned();
+    Some((head, String::from_utf8_lossy(&body).into_owned()))
+}
+
+fn say(mut stream: &TcpStream, Answer(status, kind, body): &Answer) {
+    let kind = kind.map(|kind| format!("x-amzn-errortype: {kind}\r\n")).unwrap_or_default();
+    let text = format!(
+        "HTTP/1.1 {status} Said\r\n{kind}Content-Type: application/json\r\nConnection: close\r\n\
+         Content-Length: {}\r\n\r\n{body}",
+        body.len()
+    );
+    // A client that hung up meanwhile has its answer.
+    let _ = stream.write_all(text.as_bytes());
+}
