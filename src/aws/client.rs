@@ -15,7 +15,7 @@ use aws_sdk_lambda::types::{Architecture, LastUpdateStatus, LogType, PackageType
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 
-use super::error::{Error, Problem, explain, redact};
+use super::error::{Error, Problem, explain, is_about_credentials, redact};
 use super::http::HttpClient;
 use super::settings;
 use crate::project::Project;
@@ -177,7 +177,14 @@ impl<'a> Lambda<'a> {
     where
         E: ProvideErrorMetadata + StdError + 'static,
     {
-        redact(explain(wanted, &self.place(), error), self.project)
+        // The last request was then one for credentials, and says nothing of the function.
+        let unsent = matches!(error, SdkError::DispatchFailure(_));
+        let place = if unsent && is_about_credentials(error) {
+            format!("in {}", self.region)
+        } else {
+            self.place()
+        };
+        redact(explain(wanted, &place, error), self.project)
     }
 }
 

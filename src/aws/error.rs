@@ -73,11 +73,17 @@ fn problem(meta: &ErrorMetadata) -> Problem {
 
 /// What the service says, and the way out of the usual refusals.
 fn service_reason(meta: &ErrorMetadata, status: u16) -> String {
-    let code = meta.code().map_or_else(|| format!("HTTP {status}"), str::to_owned);
+    let Some(code) = meta.code() else {
+        return match status {
+            // The SDK could not read it. Proxies and portals like to answer with a page of theirs.
+            200..300 => format!("the answer (HTTP {status}) is not one of Lambda's"),
+            _ => format!("HTTP {status}"),
+        };
+    };
     // A refused signature comes with the request that was signed, token and all, on further lines.
     let message = meta.message().and_then(|text| text.lines().next()).unwrap_or_default();
-    let reason = if message.is_empty() { code.clone() } else { format!("{code}: {message}") };
-    let way_out = match code.as_str() {
+    let reason = if message.is_empty() { code.to_owned() } else { format!("{code}: {message}") };
+    let way_out = match code {
         "ExpiredTokenException" | "ExpiredToken" | "RequestExpired" => {
             "the credentials have expired: sign in again, e.g. with `aws sso login`"
         }
@@ -104,13 +110,17 @@ fn service_reason(meta: &ErrorMetadata, status: u16) -> String {
 
 /// Why a request was not sent, or not answered.
 fn local_reason(error: &(dyn StdError + 'static)) -> String {
-    let causes: Vec<String> = std::iter::successors(Some(error), |error| (*error).source())
-        .map(ToString::to_string)
-        .collect();
+    let causes = causes(error);
     let deepest = causes.last().map_or("", String::as_str);
-    if causes.iter().any(|cause| cause.contains("credential") || cause.contains("identity")) {
+    if is_about_credentials(error) {
+        // Where nothing is set, the SDK lists all the places where nothing is set.
+        let detail = if deepest.starts_with("no credentials found in chain") {
+            String::new()
+        } else {
+            format!(" ({})", deepest.split_whitespace().collect::<Vec<_>>().join(" "))
+        };
         return format!(
-            "no usable AWS credentials ({deepest}): set AWS_PROFILE, or sign in, e.g. with \
+            "no usable AWS credentials{detail}: set AWS_PROFILE, or sign in, e.g. with \
              `aws sso login`"
         );
     }
@@ -121,6 +131,15 @@ fn local_reason(error: &(dyn StdError + 'static)) -> String {
         );
     }
     deepest.to_owned()
+}
+
+/// Whether the request was not sent for want of credentials.
+pub(super) fn is_about_credentials(error: &(dyn StdError + 'static)) -> bool {
+    causes(error).iter().any(|cause| cause.contains("credential"))
+}
+
+fn causes(error: &(dyn StdError + 'static)) -> Vec<String> {
+    std::iter::successors(Some(error), |error| (*error).source()).map(ToString::to_string).collect()
 }
 
 /// Blanks the credentials of the environment out of `error`.

@@ -33,7 +33,7 @@ pub(super) fn run(upload: &Upload, job: &Job) -> Result<Done> {
 
     job.messages.status(&format!("looking at function `{name}`"));
     let lambda = Lambda::connect(job.project)?;
-    let sent = bring_up_to_date(&lambda, name, zip, &code_sha256, job)?;
+    let sent = bring_up_to_date(&lambda, name, &zip, &code_sha256, job)?;
     if !sent {
         job.messages.status(&format!("function `{name}` has this code already: nothing sent"));
     }
@@ -72,10 +72,9 @@ fn read_bundle(path: &RelPath, job: &Job) -> Result<Vec<u8>> {
         fs::open(&place)?.metadata().with_context(|| format!("could not read `{path}`"))?.len();
     if !aws::fits_a_request(size) {
         bail!(
-            "`{path}` is too large to upload directly: it has {}, and Lambda takes at most {} \
-             in a request; larger bundles need S3, which zipwright cannot do yet",
-            words::size(size),
-            words::size(aws::direct_limit()),
+            "`{path}` is too large to upload directly: it has {size} bytes, and Lambda \
+             takes at most {} in a request; larger bundles need S3, which zipwright cannot do yet",
+            aws::direct_limit(),
         );
     }
     fs::read(&place)
@@ -85,7 +84,7 @@ fn read_bundle(path: &RelPath, job: &Job) -> Result<Vec<u8>> {
 fn bring_up_to_date(
     lambda: &Lambda,
     name: &str,
-    zip: Vec<u8>,
+    zip: &[u8],
     code_sha256: &str,
     job: &Job,
 ) -> Result<bool> {
@@ -105,11 +104,14 @@ fn bring_up_to_date(
         attempts += 1;
         job.messages
             .status(&format!("uploading {} to function `{name}`", words::size(zip.len() as u64)));
-        match lambda.update_code(&function, zip.clone()) {
-            Ok(received) => {
-                expect_digest(&received, code_sha256, name, "answered")?;
-                break;
-            }
+        match lambda.update_code(&function, zip.to_vec()) {
+            Ok(received) if received == code_sha256 => break,
+            Ok(received) => bail!(
+                "Lambda received something else than was sent for function `{name}` {}: its \
+                 CodeSha256 is {} instead of {code_sha256}; run again",
+                lambda.place(),
+                or_none(&received),
+            ),
             // Somebody else's update, or our own whose answer was lost: the digest will tell.
             Err(error) if error.problem == Problem::Busy && attempts < MOST_ATTEMPTS => {}
             Err(error) if error.problem == Problem::Changed => {
@@ -134,19 +136,19 @@ fn bring_up_to_date(
             lambda.place()
         );
     }
-    expect_digest(&function.code_sha256, code_sha256, name, "has")?;
+    if function.code_sha256 != code_sha256 {
+        bail!(
+            "function `{name}` {} has CodeSha256 {} after {code_sha256} was uploaded: another \
+             deployment came after this one; run again to upload over it",
+            lambda.place(),
+            or_none(&function.code_sha256),
+        );
+    }
     Ok(true)
 }
 
-/// After an upload, Lambda's digest must be the one that was known before it.
-fn expect_digest(found: &str, expected: &str, name: &str, verb: &str) -> Result<()> {
-    if found != expected {
-        bail!(
-            "function `{name}` {verb} CodeSha256 {found}, but {expected} was uploaded: another \
-             deployment came between; run again to upload over it"
-        );
-    }
-    Ok(())
+fn or_none(digest: &str) -> &str {
+    if digest.is_empty() { "missing" } else { digest }
 }
 
 fn refuse_image(function: &Function, lambda: &Lambda) -> Result<()> {

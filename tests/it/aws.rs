@@ -21,7 +21,7 @@ use zipwright::process::Stream;
 use zipwright::project::Project;
 
 use crate::emulators::{Emulator, bundle, loopback_env};
-use crate::scripted::{Script, answer, failure};
+use crate::scripted::{Script, answer, failure, plain};
 
 const HELLO: &str = "def handler(event, context):\n    return {'answer': 1}\n";
 const ANSWER_2: &str = "
@@ -241,7 +241,16 @@ fn another_digest_than_ours_is_an_error() {
         answer(&json!({"CodeSha256": "theirs"})),
     ]);
     let error = Sandbox::new(b"zip").upload(&server.env()).error.unwrap();
-    assert!(error.contains("answered CodeSha256 theirs, but"), "{error}");
+    assert!(error.contains("Lambda received something else than was sent"), "{error}");
+    assert!(error.contains("its CodeSha256 is theirs instead of "), "{error}");
+
+    let server = Script::new(vec![
+        answer(&json!({"CodeSha256": "old"})),
+        answer(&json!({"CodeSha256": zipwright::aws::code_sha256(b"zip")})),
+        answer(&json!({"CodeSha256": "theirs"})),
+    ]);
+    let error = Sandbox::new(b"zip").upload(&server.env()).error.unwrap();
+    assert!(error.contains("another deployment came after this one"), "{error}");
 }
 
 #[test]
@@ -284,6 +293,29 @@ fn no_error_shows_a_credential() {
     let error = Sandbox::new(b"zip").upload(&env).error.unwrap();
     assert!(error.contains("bad token ***; the credentials are not valid here"), "{error}");
     assert!(!error.contains(secret), "{error}");
+}
+
+#[test]
+fn a_server_that_is_not_there_is_named() {
+    let server = Script::new(Vec::new());
+    let mut env = server.env();
+    env.push(("AWS_ENDPOINT_URL_LAMBDA", "http://127.0.0.1:1".into()));
+    let error = Sandbox::new(b"zip").upload(&env).error.unwrap();
+    assert!(error.contains("function `hello` in eu-west-1 at http://127.0.0.1:1: "), "{error}");
+    assert!(error.to_lowercase().contains("connection refused"), "{error}");
+}
+
+#[test]
+fn an_answer_that_is_none_of_lambdas_is_no_success() {
+    let server = Script::new(vec![plain(200, "<html>sign in</html>"); 3]);
+    let error = Sandbox::new(b"zip").upload(&server.env()).error.unwrap();
+    assert!(error.contains("the answer (HTTP 200) is not one of Lambda's"), "{error}");
+    let server = Script::new(vec![plain(200, "{}"); 3]);
+    let error = Sandbox::new(b"zip").upload(&server.env()).error.unwrap();
+    assert!(error.contains("its CodeSha256 is missing instead of"), "{error}");
+    let server = Script::new(vec![plain(413, "too large")]);
+    let error = Sandbox::new(b"zip").invoke(&server.env(), "{}").error.unwrap();
+    assert!(error.contains("HTTP 413"), "{error}");
 }
 
 #[test]

@@ -170,6 +170,7 @@ impl Emulator {
         settings: impl Fn(u16) -> (Vec<String>, Vec<(&'static str, String)>),
     ) -> Self {
         let venv = install(tool);
+        let mut logs = Vec::new();
         // The port is free when it is looked for, and may be taken a moment later.
         for _ in 0..3 {
             let port = free_port();
@@ -194,9 +195,17 @@ impl Emulator {
                 return emulator;
             }
             let log = fs::read_to_string(emulator.folder.path().join("log"));
-            eprintln!("{} did not start on port {port}:\n{}", tool.name, log.unwrap_or_default());
+            logs.push(log.unwrap_or_default());
         }
-        panic!("{} does not start", tool.name);
+        panic!(
+            "{} does not start:
+{}",
+            tool.name,
+            logs.join(
+                "
+"
+            )
+        );
     }
 
     fn becomes_ready(&mut self, path: &str) -> bool {

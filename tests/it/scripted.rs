@@ -23,6 +23,11 @@ pub(crate) fn failure(status: u16, kind: &'static str, message: &str) -> Answer 
     Answer(status, Some(kind), json!({"Message": message}).to_string())
 }
 
+/// Something that does not come from Lambda.
+pub(crate) fn plain(status: u16, text: &str) -> Answer {
+    Answer(status, None, text.into())
+}
+
 /// A running server. It lives as long as the test process.
 pub(crate) struct Script {
     port: u16,
