@@ -12,6 +12,7 @@ pub mod event;
 pub mod project;
 pub mod aws;
 pub mod buildfile;
+pub mod graph;
 pub mod files;
 pub mod instant;
 pub mod kinds;

@@ -153,7 +153,7 @@ mod tests {
         let shown = Diagnostic::nowhere("no variable `a`").hint("declare it");
         assert_eq!(
             shown.render("Buildfile", "", false),
-            "error: no variable `a`\n  |\n  = hint: declare it"
+            "error: no variable `a`\n |\n = hint: declare it"
         );
     }
 }

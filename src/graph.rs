@@ -1,0 +1,208 @@
+//! What the targets of a Buildfile are to each other: ids, edges, and the mistakes that only
+//! show when all targets are seen together. Knows nothing of the disk, of what is up to date, or
+//! of the order in which targets run.
+//!
+//! Every lookup goes through a map, so that the cost grows with the number of targets and edges.
+
+mod check;
+mod cycle;
+mod edges;
+mod outputs;
+
+#[cfg(test)]
+mod tests;
+
+use std::cmp::Reverse;
+use std::collections::{BinaryHeap, HashMap};
+
+use crate::base::RelPath;
+use crate::buildfile::Diagnostic;
+use crate::buildfile::model::{Kind, Model, Output, Span};
+use outputs::Outputs;
+
+/// A target's position in the model.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct TargetId(u32);
+
+impl TargetId {
+    pub fn index(self) -> usize {
+        self.0 as usize
+    }
+
+    fn new(index: usize) -> Self {
+        Self(u32::try_from(index).expect("BUG: a Buildfile of less than 4 GB has fewer targets"))
+    }
+}
+
+pub struct Graph {
+    ids: HashMap<String, TargetId>,
+    owners: Outputs,
+    needs: Adjacency,
+    after: Adjacency,
+    dependents: Adjacency,
+}
+
+/// Why one target is brought up to date after another, and where the Buildfile says so.
+struct Edge<'m> {
+    from: TargetId,
+    to: TargetId,
+    via: Via<'m>,
+    span: &'m Span,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Via<'m> {
+    /// `from` names `to`.
+    Name,
+    /// `from` reads this, and `to` makes it.
+    File(&'m str),
+    /// `from` names `to` in `after`: order alone.
+    After,
+}
+
+impl Graph {
+    /// The graph of a model, and the mistakes in it. With mistakes, edges may be missing or go in
+    /// circles, and the graph is good for nothing but being looked at.
+    pub fn new(model: &Model) -> (Self, Vec<Diagnostic>) {
+        let ids: HashMap<String, TargetId> = model
+            .targets
+            .iter()
+            .enumerate()
+            .map(|(index, target)| (target.name.value.clone(), TargetId::new(index)))
+            .collect();
+        let (owners, mut mistakes) = Outputs::new(model);
+        let mut edges = check::named_edges(model, &ids, &mut mistakes);
+        edges::add_file_edges(model, &owners, &mut edges);
+        edges.sort_by(|a, b| (a.from, a.to, a.via).cmp(&(b.from, b.to, b.via)));
+        // The strongest reason comes first and stands for all.
+        edges.dedup_by(|second, first| (second.from, second.to) == (first.from, first.to));
+
+        let count = model.targets.len();
+        let pairs = |order: bool| {
+            let of_order = move |edge: &&Edge| (edge.via == Via::After) == order;
+            edges.iter().filter(of_order).map(|edge| (edge.from, edge.to)).collect()
+        };
+        let graph = Self {
+            needs: Adjacency::new(count, pairs(false)),
+            after: Adjacency::new(count, pairs(true)),
+            dependents: Adjacency::new(
+                count,
+                edges.iter().map(|edge| (edge.to, edge.from)).collect(),
+            ),
+            ids,
+            owners,
+        };
+        mistakes.extend(cycle::cycles(model, &edges));
+        mistakes.sort_by_key(Diagnostic::position);
+        (graph, mistakes)
+    }
+
+    pub fn len(&self) -> usize {
+        self.ids.len()
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.ids.is_empty()
+    }
+
+    /// Every target, in the order of the Buildfile.
+    pub fn ids(&self) -> impl Iterator<Item = TargetId> + use<> {
+        (0..self.len()).map(TargetId::new)
+    }
+
+    pub fn id(&self, name: &str) -> Option<TargetId> {
+        self.ids.get(name).copied()
+    }
+
+    /// The target that makes `path`, or a folder that `path` lies in. Stamps count.
+    pub fn by_output(&self, path: &RelPath) -> Option<TargetId> {
+        self.owners.of(path).map(|output| output.owner)
+    }
+
+    /// The targets that make what `id` depends on; sorted.
+    pub fn needs(&self, id: TargetId) -> &[TargetId] {
+        self.needs.of(id)
+    }
+
+    /// The targets that `id` comes after without needing them; sorted.
+    pub fn after(&self, id: TargetId) -> &[TargetId] {
+        self.after.of(id)
+    }
+
+    /// The targets that need `id` or come after it; sorted.
+    pub fn dependents(&self, id: TargetId) -> &[TargetId] {
+        self.dependents.of(id)
+    }
+
+    /// The goals and all that they need or come after, each behind its dependencies and otherwise
+    /// in the order of the file.
+    pub fn closure(&self, goals: &[TargetId]) -> Vec<TargetId> {
+        let mut waiting: HashMap<TargetId, usize> = HashMap::new();
+        let mut found: Vec<TargetId> = goals.to_vec();
+        while let Some(id) = found.pop() {
+            waiting.entry(id).or_insert_with(|| {
+                found.extend(self.needs(id));
+                found.extend(self.after(id));
+                self.needs(id).len() + self.after(id).len()
+            });
+        }
+        let mut ready: BinaryHeap<Reverse<TargetId>> =
+            waiting.iter().filter(|(_, count)| **count == 0).map(|(id, _)| Reverse(*id)).collect();
+        let mut order = Vec::with_capacity(waiting.len());
+        while let Some(Reverse(id)) = ready.pop() {
+            order.push(id);
+            for dependent in self.dependents(id) {
+                if let Some(count) = waiting.get_mut(dependent) {
+                    *count -= 1;
+                    if *count == 0 {
+                        ready.push(Reverse(*dependent));
+                    }
+                }
+            }
+        }
+        order
+    }
+
+    /// The outputs that wildcards and folders among inputs pass over: what zipwright itself
+    /// makes, in the order of the file.
+    pub fn hidden_outputs(model: &Model) -> Vec<RelPath> {
+        let hidden = |output: &Output, kind: &Kind| {
+            matches!(output, Output::Stamp(_)) || !matches!(kind, Kind::Command(_))
+        };
+        model
+            .targets
+            .iter()
+            .flat_map(|target| {
+                let outputs = target.outputs().into_iter();
+                outputs.filter(|output| hidden(output, &target.kind))
+            })
+            .map(|output| output.path().clone())
+            .collect()
+    }
+}
+
+/// For each target a sorted list of others, all in one vector.
+struct Adjacency {
+    /// Where each target's list starts; one more than there are targets.
+    starts: Vec<usize>,
+    others: Vec<TargetId>,
+}
+
+impl Adjacency {
+    fn new(count: usize, mut pairs: Vec<(TargetId, TargetId)>) -> Self {
+        pairs.sort_unstable();
+        pairs.dedup();
+        let mut starts = vec![0; count + 1];
+        for (from, _) in &pairs {
+            starts[from.index() + 1] += 1;
+        }
+        for index in 0..count {
+            starts[index + 1] += starts[index];
+        }
+        Self { starts, others: pairs.into_iter().map(|(_, to)| to).collect() }
+    }
+
+    fn of(&self, id: TargetId) -> &[TargetId] {
+        &self.others[self.starts[id.index()]..self.starts[id.index() + 1]]
+    }
+}

@@ -1,0 +1,108 @@
+//! The names that targets call each other by: every one must be a target, and of the right kind.
+
+use std::collections::{BTreeMap, HashMap};
+
+use super::{Edge, TargetId, Via};
+use crate::base::words::nearest;
+use crate::buildfile::model::{Kind, Model, Spanned, Target};
+use crate::buildfile::{Diagnostic, mistakes};
+
+/// The edges of all names, and what is wrong with the names.
+pub(super) fn named_edges<'m>(
+    model: &'m Model,
+    ids: &HashMap<String, TargetId>,
+    mistakes: &mut Vec<Diagnostic>,
+) -> Vec<Edge<'m>> {
+    let mut names = Names { model, ids, nearest: HashMap::new(), of_kind: BTreeMap::new() };
+    for goal in &model.default {
+        names.resolve(goal, None, mistakes);
+    }
+    let mut edges = Vec::new();
+    for (index, target) in model.targets.iter().enumerate() {
+        let from = TargetId::new(index);
+        for (name, kind, via) in references(target) {
+            if let Some(to) = names.resolve(name, kind, mistakes) {
+                edges.push(Edge { from, to, via, span: &name.span });
+            }
+        }
+    }
+    edges
+}
+
+/// The names in a target, each with the kind it must be of.
+fn references(
+    target: &Target,
+) -> impl Iterator<Item = (&Spanned<String>, Option<&'static str>, Via<'_>)> {
+    let (kind, names): (_, &[_]) = match &target.kind {
+        Kind::Staging(staging) => (Some("wheelhouse"), &staging.wheels),
+        Kind::Zip(zip) => (Some("staging"), std::slice::from_ref(&zip.staging)),
+        Kind::Upload(upload) => (Some("zip"), std::slice::from_ref(&upload.zip)),
+        Kind::Invoke(invoke) => (Some("upload"), std::slice::from_ref(&invoke.upload)),
+        Kind::Group(group) => (None, &group.targets),
+        Kind::Wheelhouse(_) | Kind::Clamp(_) | Kind::Command(_) => (None, &[]),
+    };
+    let of_kind = names.iter().map(move |name| (name, kind, Via::Name));
+    let needs = target.needs.iter().map(|name| (name, None, Via::Name));
+    let after = target.after.iter().map(|name| (name, None, Via::After));
+    of_kind.chain(needs).chain(after)
+}
+
+struct Names<'m> {
+    model: &'m Model,
+    ids: &'m HashMap<String, TargetId>,
+    /// Looking for the nearest name is slow, and one wrong name is often written many times.
+    nearest: HashMap<&'m str, Option<&'m str>>,
+    of_kind: BTreeMap<&'static str, Vec<&'m str>>,
+}
+
+impl<'m> Names<'m> {
+    fn resolve(
+        &mut self,
+        name: &'m Spanned<String>,
+        kind: Option<&'static str>,
+        mistakes: &mut Vec<Diagnostic>,
+    ) -> Option<TargetId> {
+        let Some(&id) = self.ids.get(&name.value) else {
+            if !self.model.partial && !self.model.broken.contains(&name.value) {
+                let nearest = self.nearest(&name.value, kind);
+                mistakes.push(mistakes::unknown_target(&name.span, &name.value, nearest));
+            }
+            return None;
+        };
+        let target = &self.model.targets[id.index()];
+        match kind {
+            Some(expected) if expected != target.kind.name() => {
+                let mistake = mistakes::WrongKind {
+                    span: &name.span,
+                    name: &name.value,
+                    found: target.kind.name(),
+                    expected,
+                    declared: &target.name.span,
+                };
+                mistakes.push(mistakes::wrong_kind(&mistake, self.of_kind(expected)));
+                None
+            }
+            _ => Some(id),
+        }
+    }
+
+    /// The nearest name; among those of the right kind when there is one.
+    fn nearest(&mut self, name: &'m str, kind: Option<&'static str>) -> Option<&'m str> {
+        if let Some(kind) = kind
+            && let Some(found) = nearest(name, self.of_kind(kind).iter().copied())
+        {
+            return Some(found);
+        }
+        let targets = &self.model.targets;
+        let names = || targets.iter().map(|target| target.name.value.as_str());
+        *self.nearest.entry(name).or_insert_with(|| nearest(name, names()))
+    }
+
+    fn of_kind(&mut self, kind: &'static str) -> &[&'m str] {
+        let targets = &self.model.targets;
+        self.of_kind.entry(kind).or_insert_with(|| {
+            let right = targets.iter().filter(|target| target.kind.name() == kind);
+            right.map(|target| target.name.value.as_str()).collect()
+        })
+    }
+}

@@ -1,0 +1,126 @@
+//! The edges that files make: an input that another target outputs, as in make.
+
+use std::collections::HashMap;
+
+use super::outputs::{Made, Outputs};
+use super::{Edge, TargetId, Via};
+use crate::base::RelPath;
+use crate::buildfile::model::{Glob, Kind, Model, Payload, Span, Spanned, Target};
+
+pub(super) fn add_file_edges<'m>(model: &'m Model, outputs: &Outputs, edges: &mut Vec<Edge<'m>>) {
+    let mut finder = Finder { outputs, seen: HashMap::new() };
+    for (index, target) in model.targets.iter().enumerate() {
+        let from = TargetId::new(index);
+        for input in inputs(target) {
+            let (text, span) = input.written();
+            finder.makers(from, &input, |to| {
+                edges.push(Edge { from, to, via: Via::File(text), span });
+            });
+        }
+    }
+}
+
+/// Something that a target reads.
+enum Input<'m> {
+    /// This very path. Nothing below it counts.
+    Path(&'m Spanned<RelPath>),
+    /// A program: a path only when it has a `/`.
+    Program(&'m Spanned<String>),
+    /// This folder, with all below it.
+    Folder(&'m Spanned<RelPath>),
+    Glob(&'m Spanned<Glob>),
+}
+
+impl<'m> Input<'m> {
+    fn written(&self) -> (&'m str, &'m Span) {
+        match self {
+            Self::Path(path) | Self::Folder(path) => (path.value.as_str(), &path.span),
+            Self::Program(program) => (&program.value, &program.span),
+            Self::Glob(glob) => (&glob.value.pattern, &glob.span),
+        }
+    }
+}
+
+fn inputs(target: &Target) -> Vec<Input<'_>> {
+    match &target.kind {
+        Kind::Wheelhouse(wheelhouse) => {
+            let files = wheelhouse.requirements.iter().chain(&wheelhouse.constraints);
+            let paths = files.chain(&wheelhouse.projects).map(Input::Path);
+            paths.chain([Input::Program(&wheelhouse.python)]).collect()
+        }
+        Kind::Staging(staging) => {
+            staging.sources.iter().map(|source| Input::Glob(&source.from)).collect()
+        }
+        Kind::Clamp(clamp) => vec![Input::Folder(&clamp.directory)],
+        Kind::Invoke(invoke) => match &invoke.payload {
+            Payload::File(path) => vec![Input::Path(path)],
+            Payload::Inline(_) => Vec::new(),
+        },
+        Kind::Command(command) => command.inputs.iter().map(Input::Glob).collect(),
+        Kind::Zip(_) | Kind::Upload(_) | Kind::Group(_) => Vec::new(),
+    }
+}
+
+struct Finder<'m, 'o> {
+    outputs: &'o Outputs,
+    /// What a pattern (`true`) or folder finds; the same one is often written in many targets.
+    seen: HashMap<(&'m str, bool), Vec<TargetId>>,
+}
+
+impl<'m> Finder<'m, '_> {
+    /// Calls `found` for every target that makes something of `input`.
+    fn makers(&mut self, from: TargetId, input: &Input<'m>, mut found: impl FnMut(TargetId)) {
+        match input {
+            Input::Path(path) => self.maker(&path.value).into_iter().for_each(found),
+            Input::Program(program) if program.value.contains('/') => {
+                let path = RelPath::parse(&program.value).ok();
+                path.and_then(|path| self.maker(&path)).into_iter().for_each(found);
+            }
+            Input::Program(_) => {}
+            Input::Folder(path) => {
+                let folder = Glob {
+                    pattern: path.value.as_str().into(),
+                    base: path.value.clone(),
+                    has_wildcard: false,
+                };
+                self.maker(&path.value).into_iter().for_each(&mut found);
+                let all = self.seen.entry((path.value.as_str(), false));
+                let all = all.or_insert_with(|| matching(self.outputs, &folder));
+                all.iter().filter(|to| **to != from).copied().for_each(found);
+            }
+            Input::Glob(glob) => {
+                let Glob { pattern, base, has_wildcard } = &glob.value;
+                // A plain path that is one's own output is a mistake, and shows as a cycle. A
+                // pattern is not about this file, and passes over it.
+                let own = |to: &TargetId| *has_wildcard && *to == from;
+                self.maker(base).filter(|to| !own(to)).into_iter().for_each(&mut found);
+                let all = self.seen.entry((pattern, *has_wildcard));
+                let all = all.or_insert_with(|| matching(self.outputs, &glob.value));
+                all.iter().filter(|to| **to != from).copied().for_each(found);
+            }
+        }
+    }
+
+    fn maker(&self, path: &RelPath) -> Option<TargetId> {
+        self.outputs.of(path).map(|made| made.owner)
+    }
+}
+
+/// The targets that make something below the base of `glob` that it matches.
+fn matching(outputs: &Outputs, glob: &Glob) -> Vec<TargetId> {
+    let mut visible = outputs.below(&glob.base).filter(|(_, made)| made.visible).peekable();
+    // Compiling is the slow part, and mostly there is nothing to match.
+    let matcher = match glob.has_wildcard && visible.peek().is_some() {
+        true => glob.matcher().ok(),
+        false => None,
+    };
+    let matches = |path: &RelPath| match &matcher {
+        Some(matcher) => matcher.is_match(path.as_str()),
+        None => !glob.has_wildcard,
+    };
+    let owner = |(_, made): (&RelPath, &Made)| made.owner;
+    let mut makers: Vec<TargetId> = visible.filter(|(path, _)| matches(path)).map(owner).collect();
+    makers.sort_unstable();
+    makers.dedup();
+    makers
+}

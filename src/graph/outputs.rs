@@ -1,0 +1,98 @@
+//! Who makes which path: one owner for each, none inside another's.
+
+use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
+use std::ops::Bound;
+
+use super::TargetId;
+use crate::base::RelPath;
+use crate::buildfile::model::{Kind, Model, Span, Target};
+use crate::buildfile::{Diagnostic, mistakes};
+
+pub(super) struct Outputs(BTreeMap<RelPath, Made>);
+
+/// An output and its owner.
+#[derive(Clone, Debug)]
+pub(super) struct Made {
+    pub(super) owner: TargetId,
+    /// A declared output of a `command`: patterns see it. They pass over all others.
+    pub(super) visible: bool,
+    span: Span,
+}
+
+impl Outputs {
+    pub(super) fn new(model: &Model) -> (Self, Vec<Diagnostic>) {
+        let name = |made: &Made| model.targets[made.owner.index()].name.value.as_str();
+        let mut outputs: BTreeMap<RelPath, Made> = BTreeMap::new();
+        let mut mistakes = Vec::new();
+        for (index, target) in model.targets.iter().enumerate() {
+            for (path, span, visible) in declared(target) {
+                let made = Made { owner: TargetId::new(index), visible, span: span.clone() };
+                match outputs.entry(path.clone()) {
+                    Entry::Vacant(entry) => {
+                        entry.insert(made);
+                    }
+                    Entry::Occupied(entry) => {
+                        let first = (name(entry.get()), &entry.get().span);
+                        let second = (name(&made), &made.span);
+                        mistakes.push(mistakes::same_output(path.as_str(), first, second));
+                    }
+                }
+            }
+        }
+        let outputs = Self(outputs);
+        for (path, inner) in &outputs.0 {
+            if let Some((outer_path, outer)) = outputs.around(&path.parent()) {
+                let inner = (path.as_str(), name(inner), &inner.span);
+                let outer = (outer_path.as_str(), name(outer), &outer.span);
+                mistakes.push(mistakes::output_inside(inner, outer));
+            }
+        }
+        (outputs, mistakes)
+    }
+
+    /// The output that is `path` or that `path` lies in.
+    pub(super) fn of(&self, path: &RelPath) -> Option<&Made> {
+        self.around(path).map(|(_, made)| made)
+    }
+
+    /// All outputs below `folder`, in the order of their paths.
+    pub(super) fn below(&self, folder: &RelPath) -> impl Iterator<Item = (&RelPath, &Made)> {
+        // `0` follows `/` in ASCII, so these are the bounds of all that starts with `folder/`.
+        let bounds = match folder.is_root() {
+            true => None,
+            false => Some((format!("{folder}/"), format!("{folder}0"))),
+        };
+        let (from, to) = match &bounds {
+            None => (Bound::Unbounded, Bound::Unbounded),
+            Some((from, to)) => (Bound::Included(from.as_str()), Bound::Excluded(to.as_str())),
+        };
+        self.0.range::<str, _>((from, to))
+    }
+
+    fn around(&self, path: &RelPath) -> Option<(&RelPath, &Made)> {
+        let mut text = path.as_str();
+        loop {
+            if let Some(found) = self.0.get_key_value(text) {
+                return Some(found);
+            }
+            text = text.rsplit_once('/')?.0;
+        }
+    }
+}
+
+/// The outputs of a target: path, the place where it is said, and whether patterns see it.
+fn declared(target: &Target) -> impl Iterator<Item = (&RelPath, &Span, bool)> {
+    let one = match &target.kind {
+        Kind::Wheelhouse(wheelhouse) => Some(&wheelhouse.output),
+        Kind::Staging(staging) => Some(&staging.output),
+        Kind::Zip(zip) => Some(&zip.output),
+        _ => None,
+    };
+    let several: &[_] = match &target.kind {
+        Kind::Command(command) => &command.outputs,
+        _ => &[],
+    };
+    let own = one.into_iter().chain(&target.stamp).map(|path| (&path.value, &path.span, false));
+    own.chain(several.iter().map(|path| (&path.value, &path.span, true)))
+}
