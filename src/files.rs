@@ -54,12 +54,30 @@ pub struct Stat {
     pub mode: u32,
 }
 
+/// Digests to keep from one run to the next.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Memory {
+    pub files: Vec<(RelPath, Remembered)>,
+    /// Programs outside the project, by absolute path.
+    pub tools: Vec<(PathBuf, Remembered)>,
+}
+
 /// A digest and the stat data it was taken under.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Remembered {
     pub stat: Stat,
     pub digest: Digest,
 }
+
+/// A program's digest; `checked` when its stat data was looked at in this run.
+struct Tool {
+    remembered: Remembered,
+    checked: bool,
+}
+
+/// How much older than the clock's instant a program's times must be. It may lie on another file
+/// system, whose clock is not the one that [`Files::tick`] reads.
+const FOREIGN_CLOCK_MARGIN: i64 = 3_000_000_000;
 
 const SHARDS: usize = 64;
 
@@ -69,6 +87,8 @@ pub struct Files {
     hidden: Vec<RelPath>,
     remembered: Shards<Remembered>,
     seen: Shards<Fact>,
+    /// Programs outside the project, by absolute path.
+    tools: Mutex<HashMap<PathBuf, Tool>>,
     /// Instant of the file system's clock, in nanoseconds; see [`Files::tick`].
     now: AtomicI64,
     clock: PathBuf,
@@ -81,23 +101,24 @@ fn shards<T>() -> Shards<T> {
 }
 
 impl Files {
-    /// `remembered` comes from the state of earlier runs; `hidden` are the outputs that globs
-    /// pass over. The state folder is where the clock is read: it must be on the same file
-    /// system as the project.
-    pub fn new(
-        root: &Path,
-        hidden: Vec<RelPath>,
-        remembered: impl IntoIterator<Item = (RelPath, Remembered)>,
-    ) -> Self {
+    /// `memory` comes from the state of earlier runs; `hidden` are the outputs that globs pass
+    /// over. The state folder is where the clock is read: it must be on the same file system as
+    /// the project.
+    pub fn new(root: &Path, hidden: Vec<RelPath>, memory: Memory) -> Self {
+        let tools = memory
+            .tools
+            .into_iter()
+            .map(|(path, remembered)| (path, Tool { remembered, checked: false }));
         let files = Self {
             root: root.to_path_buf(),
             hidden,
             remembered: shards(),
             seen: shards(),
+            tools: Mutex::new(tools.collect()),
             now: AtomicI64::new(i64::MIN),
             clock: root.join(STATE_FOLDER),
         };
-        for (path, entry) in remembered {
+        for (path, entry) in memory.files {
             shard(&files.remembered, &path).insert(path, entry);
         }
         files
@@ -131,10 +152,15 @@ impl Files {
         });
     }
 
-    /// Something wrote at `path`, or below it: look again when asked.
+    /// Something may have written at `path`: look again when asked.
     pub fn forget(&self, path: &RelPath) {
+        shard(&self.seen, path).remove(path);
+    }
+
+    /// Something may have written anywhere below `folder`.
+    pub fn forget_folder(&self, folder: &RelPath) {
         for shard in &self.seen {
-            lock(shard).retain(|seen, _| !seen.is_within(path));
+            lock(shard).retain(|seen, _| !seen.is_within(folder));
         }
     }
 
@@ -164,17 +190,42 @@ impl Files {
         Ok(found.into_iter().filter(|path| matcher.is_match(path.as_str())).collect())
     }
 
+    /// The digest of a program outside the project, links followed.
+    pub fn tool(&self, place: &Path) -> Result<Digest> {
+        let failed = || format!("could not read `{}`", place.display());
+        let mut tools = lock(&self.tools);
+        let known = tools.get(place);
+        if let Some(Tool { remembered, checked: true }) = known {
+            return Ok(remembered.digest);
+        }
+        let stat = stat_of(&fs::metadata(place).with_context(failed)?);
+        let digest = match known.filter(|tool| tool.remembered.stat == stat) {
+            Some(tool) => tool.remembered.digest,
+            None => Digest::of_file(place).with_context(failed)?,
+        };
+        let remembered = Remembered { stat, digest };
+        tools.insert(place.to_path_buf(), Tool { remembered, checked: true });
+        Ok(digest)
+    }
+
     /// Everything worth remembering for the next run, sorted by path.
-    pub fn remember(&self) -> Vec<(RelPath, Remembered)> {
-        let mut all: Vec<_> = self
+    pub fn memory(&self) -> Memory {
+        let mut files: Vec<_> = self
             .remembered
             .iter()
             .flat_map(|shard| {
                 lock(shard).iter().map(|(path, entry)| (path.clone(), *entry)).collect::<Vec<_>>()
             })
             .collect();
-        all.sort_by(|(a, _), (b, _)| a.cmp(b));
-        all
+        files.sort_by(|(a, _), (b, _)| a.cmp(b));
+        let settled = self.now.load(Ordering::Relaxed).saturating_sub(FOREIGN_CLOCK_MARGIN);
+        let mut tools: Vec<_> = lock(&self.tools)
+            .iter()
+            .map(|(path, tool)| (path.clone(), tool.remembered))
+            .filter(|(_, entry)| entry.stat.mtime < settled && entry.stat.ctime < settled)
+            .collect();
+        tools.sort_by(|(a, _), (b, _)| a.cmp(b));
+        Memory { files, tools }
     }
 
     fn look(&self, path: &RelPath) -> io::Result<Fact> {

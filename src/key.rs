@@ -6,8 +6,8 @@
 
 use std::fmt;
 
-use crate::base::Digest;
 use crate::base::digest::FieldHasher;
+use crate::base::{Digest, RelPath};
 
 /// One fact that a target's output depends on. `name` says what (`file requirements.txt`,
 /// `run`, `pip version`); it is unique within a key.
@@ -16,6 +16,16 @@ pub struct Component {
     pub name: String,
     pub value: Value,
 }
+
+impl Component {
+    /// The file that this component is the content of; see [`Key::file`].
+    pub fn file(&self) -> Option<RelPath> {
+        RelPath::parse(self.name.strip_prefix(FILE)?).ok()
+    }
+}
+
+/// What the name of a file's component starts with.
+const FILE: &str = "file ";
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Value {
@@ -59,6 +69,11 @@ impl Key {
         self.components.push(Component { name: name.into(), value });
     }
 
+    /// What is at a path of the project.
+    pub fn file(&mut self, path: &RelPath, value: Value) {
+        self.push(format!("{FILE}{path}"), value);
+    }
+
     pub fn text(&mut self, name: impl Into<String>, value: impl fmt::Display) {
         self.push(name, Value::Text(value.to_string()));
     }
@@ -95,7 +110,7 @@ impl Key {
                     new: value.to_string(),
                 }),
                 None => {
-                    reasons.push(Reason::Added { component: name.clone(), new: value.to_string() })
+                    reasons.push(Reason::Added { component: name.clone(), new: value.to_string() });
                 }
             }
         }

@@ -15,5 +15,8 @@ pub mod buildfile;
 pub mod graph;
 pub mod files;
 pub mod instant;
+pub mod codec;
+pub mod state;
+pub mod lock;
 pub mod kinds;
 pub mod ui;

@@ -467,7 +467,7 @@ fn with_job<T>(
         target: model.target(name).unwrap(),
         model: &model,
         project: &Project::new(folder.into(), env),
-        files: &Files::new(folder, Vec::new(), []),
+        files: &Files::new(folder, Vec::new(), zipwright::files::Memory::default()),
         results: &results,
         write_tree: false,
         messages,

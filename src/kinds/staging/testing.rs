@@ -13,7 +13,7 @@ use crate::buildfile::model::{
     Clamp, Compression, Conflict, Destination, Glob, Instant, Kind, Model, Source, Spanned,
     Staging, Target, Wheelhouse, Winner, Zip,
 };
-use crate::files::Files;
+use crate::files::{Files, Memory};
 use crate::key::Key;
 use crate::kinds::{self, Done, Job, Messages};
 use crate::process::Stream;
@@ -146,7 +146,7 @@ impl World {
             ("wheels".to_owned(), Digest::of(b"wheels")),
             ("staging".to_owned(), Digest::of(b"staging")),
         ]);
-        let files = Files::new(&self.root, Vec::new(), []);
+        let files = Files::new(&self.root, Vec::new(), Memory::default());
         ask(&Job {
             model: &model,
             target: model.target(name).unwrap(),

@@ -1,0 +1,81 @@
+//! Bytes of the state file's records: texts and lists with their length in front, numbers of
+//! eight bytes, little-endian. Reading gives `None` for anything that does not fit.
+
+use crate::base::Digest;
+
+pub struct Encoder(Vec<u8>);
+
+impl Encoder {
+    pub fn new(kind: u8) -> Self {
+        Self(vec![kind])
+    }
+
+    pub fn byte(&mut self, byte: u8) -> &mut Self {
+        self.0.push(byte);
+        self
+    }
+
+    pub fn number(&mut self, number: u64) -> &mut Self {
+        self.0.extend(number.to_le_bytes());
+        self
+    }
+
+    pub fn text(&mut self, text: &str) -> &mut Self {
+        self.number(text.len() as u64);
+        self.0.extend(text.as_bytes());
+        self
+    }
+
+    pub fn digest(&mut self, digest: &Digest) -> &mut Self {
+        self.0.extend(digest.as_bytes());
+        self
+    }
+
+    pub fn finish(self) -> Vec<u8> {
+        self.0
+    }
+}
+
+pub struct Decoder<'a>(&'a [u8]);
+
+impl<'a> Decoder<'a> {
+    pub fn new(bytes: &'a [u8]) -> Self {
+        Self(bytes)
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    pub fn byte(&mut self) -> Option<u8> {
+        self.take(1).map(|bytes| bytes[0])
+    }
+
+    pub fn number(&mut self) -> Option<u64> {
+        self.take(8)?.try_into().ok().map(u64::from_le_bytes)
+    }
+
+    pub fn text(&mut self) -> Option<String> {
+        let length = usize::try_from(self.number()?).ok()?;
+        String::from_utf8(self.take(length)?.to_vec()).ok()
+    }
+
+    pub fn digest(&mut self) -> Option<Digest> {
+        self.take(32)?.try_into().ok().map(Digest::from_bytes)
+    }
+
+    pub fn list<T>(&mut self, item: impl Fn(&mut Self) -> Option<T>) -> Option<Vec<T>> {
+        let length = self.number()?;
+        // Every item takes at least a byte: a longer list than bytes is damage.
+        if length > self.0.len() as u64 {
+            return None;
+        }
+        (0..length).map(|_| item(self)).collect()
+    }
+
+    fn take(&mut self, length: usize) -> Option<&'a [u8]> {
+        let (taken, rest) = self.0.split_at_checked(length)?;
+        self.0 = rest;
+        Some(taken)
+    }
+}
