@@ -1,1 +1,7 @@
-fn main() {}
+//! The `zipwright` program.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    zipwright::cli::main()
+}

@@ -1,15 +1,216 @@
-//! The `command` kind.
+//! The `command` kind: runs a program, or a shell script, over declared inputs and outputs.
+//!
+//! Declared outputs that were not made are an error. When the command fails, the outputs it
+//! touched are removed; when it leaves the same bytes as before, an output keeps its mtime.
 
-use anyhow::{Result, bail};
+use std::fs;
+use std::os::unix::fs::MetadataExt;
+use std::path::PathBuf;
+
+use anyhow::{Context, Result, bail};
+use filetime::FileTime;
 
 use super::{Done, Job};
-use crate::buildfile::model::Command;
-use crate::key::Key;
+use crate::base::fs as base_fs;
+use crate::base::{RelPath, words};
+use crate::buildfile::model::{Action, Command, Output};
+use crate::files::{Content, Fact};
+use crate::key::{Key, Value};
+use crate::process::{self, Invocation};
 
-pub(super) fn key(_command: &Command, _job: &Job) -> Result<Key> {
-    bail!("not built yet")
+pub(super) fn key(command: &Command, job: &Job) -> Result<Key> {
+    let Command { action, inputs, outputs, env, directory, phony } = command;
+    let mut key = Key::new();
+    match action {
+        Action::Run(words) => key.text("run", quote(words)),
+        Action::Shell(script) => key.text("shell", script),
+    }
+    key.text("directory", directory);
+    // A program that is made in this build is an input like any other, if it is declared as one.
+    if let Ok(program) = program(command, job)
+        && !program.starts_with(&job.project.root)
+    {
+        key.push("program", Value::Digest(job.files.tool(&program)?));
+    }
+    for (name, value) in env {
+        key.text(format!("env {name}"), value);
+    }
+    for output in outputs {
+        key.text(format!("output {}", output.value), "declared");
+    }
+    key.text("phony", phony);
+    let own = job.target.outputs();
+    let mut seen = std::collections::HashSet::new();
+    for input in inputs {
+        for path in job.files.matches(&input.value)? {
+            if own.iter().any(|output| *output.path() == path) || !seen.insert(path.clone()) {
+                continue;
+            }
+            if job.files.fact(&path)?.content == Content::Missing {
+                bail!(
+                    "input `{path}` does not exist and no target makes it; make it, or take it \
+                     out of `inputs`"
+                );
+            }
+            job.add_file(&mut key, &path)?;
+            job.add_stamp(&mut key, &path);
+        }
+    }
+    Ok(key)
 }
 
-pub(super) fn run(_command: &Command, _job: &Job) -> Result<Done> {
-    bail!("not built yet")
+pub(super) fn run(command: &Command, job: &Job) -> Result<Done> {
+    let before: Vec<Before> =
+        command.outputs.iter().map(|path| Before::of(&path.value, job)).collect::<Result<_>>()?;
+    for path in command.outputs.iter().map(|path| &path.value) {
+        base_fs::create_dir_all(&job.project.place(&path.parent()))?;
+    }
+    let result = execute(command, job).and_then(|()| check_outputs(&before, job));
+    for path in command.outputs.iter().map(|path| &path.value) {
+        job.files.forget(path);
+    }
+    if let Err(error) = result {
+        for output in &before {
+            output.remove_if_touched(job)?;
+        }
+        return Err(error);
+    }
+    for output in &before {
+        output.restore_time_if_equal(job)?;
+    }
+    let outputs = command.outputs.iter().map(|path| Output::File(path.value.clone())).collect();
+    Ok(Done { outputs, ..Done::default() })
+}
+
+fn execute(command: &Command, job: &Job) -> Result<()> {
+    let directory = job.project.place(&command.directory);
+    let mut invocation = Invocation::new(program(command, job)?, directory);
+    invocation = match &command.action {
+        Action::Run(words) => invocation.args(&words[1..]),
+        Action::Shell(script) => invocation.args(["-c", script]),
+    };
+    for (name, value) in &command.env {
+        invocation = invocation.env(name, value);
+    }
+    let status = invocation.stream(&|stream, line| job.messages.line(stream, line))?;
+    if !status.success() {
+        let shown = match &command.action {
+            Action::Run(words) => quote(words),
+            Action::Shell(script) => script.trim().to_owned(),
+        };
+        bail!("`{shown}` ended with {}", process::describe(status));
+    }
+    Ok(())
+}
+
+/// The program that runs. One with a `/` is found from the command's own folder, as after `cd`.
+fn program(command: &Command, job: &Job) -> Result<PathBuf> {
+    let word = match &command.action {
+        Action::Run(words) => words.first().context("`run` is empty")?.as_str(),
+        Action::Shell(_) => "/bin/sh",
+    };
+    let word = match word.contains('/') {
+        true => job.project.place(&command.directory).join(word).to_string_lossy().into_owned(),
+        false => word.to_owned(),
+    };
+    job.project.find_program(&word).with_context(|| {
+        format!("there is no program `{word}`; is it installed, executable and on PATH?")
+    })
+}
+
+fn check_outputs(before: &[Before], job: &Job) -> Result<()> {
+    let missing: Vec<&str> = before
+        .iter()
+        .filter(|output| fs::symlink_metadata(job.project.place(&output.path)).is_err())
+        .map(|output| output.path.as_str())
+        .collect();
+    if missing.is_empty() {
+        return Ok(());
+    }
+    bail!(
+        "the command succeeded but did not make {}; make it there, or take it out of `outputs`",
+        words::list(&missing)
+    );
+}
+
+/// An output as it was before the command ran.
+struct Before {
+    path: RelPath,
+    fact: Fact,
+    /// What changes with any write; `None` when there was nothing.
+    stat: Option<(u64, i64, i64, i64, i64)>,
+    modified: Option<FileTime>,
+}
+
+impl Before {
+    fn of(path: &RelPath, job: &Job) -> Result<Self> {
+        let meta = fs::symlink_metadata(job.project.place(path)).ok();
+        let fact = job.files.fact(path)?;
+        if fact.content == Content::Folder {
+            bail!("output `{path}` is a folder; declare the files in it, or remove it");
+        }
+        Ok(Self {
+            path: path.clone(),
+            fact,
+            stat: meta.as_ref().map(stat_of),
+            modified: meta.as_ref().map(FileTime::from_last_modification_time),
+        })
+    }
+
+    fn remove_if_touched(&self, job: &Job) -> Result<()> {
+        let place = job.project.place(&self.path);
+        let now = fs::symlink_metadata(&place).ok().as_ref().map(stat_of);
+        if now.is_some() && now != self.stat {
+            base_fs::remove(&place)?;
+        }
+        Ok(())
+    }
+
+    fn restore_time_if_equal(&self, job: &Job) -> Result<()> {
+        let Some(modified) = self.modified else { return Ok(()) };
+        let place = job.project.place(&self.path);
+        if job.files.fact(&self.path)? == self.fact {
+            filetime::set_symlink_file_times(&place, modified, modified)
+                .with_context(|| format!("could not set the time of `{}`", self.path))?;
+            job.files.forget(&self.path);
+        }
+        Ok(())
+    }
+}
+
+fn stat_of(meta: &fs::Metadata) -> (u64, i64, i64, i64, i64) {
+    (meta.ino(), meta.mtime(), meta.mtime_nsec(), meta.ctime(), meta.ctime_nsec())
+}
+
+/// The words as one would type them in a shell.
+fn quote(words: &[String]) -> String {
+    let plain = |word: &str| {
+        !word.is_empty()
+            && word.chars().all(|c| c.is_ascii_alphanumeric() || "-_./=:,+@%".contains(c))
+    };
+    let quoted: Vec<String> =
+        words
+            .iter()
+            .map(|word| {
+                if plain(word) {
+                    word.clone()
+                } else {
+                    format!("'{}'", word.replace('\'', r"'\''"))
+                }
+            })
+            .collect();
+    quoted.join(" ")
+}
+
+impl Job<'_> {
+    /// An empty stamp among the inputs stands for the work it says was done.
+    fn add_stamp(&self, key: &mut Key, path: &RelPath) {
+        for (name, result) in self.results {
+            let target = self.model.target(name);
+            let stamp = target.and_then(|target| target.stamp.as_ref());
+            if stamp.is_some_and(|stamp| stamp.value == *path) {
+                key.push(format!("stamp of {name}"), Value::Digest(*result));
+            }
+        }
+    }
 }

@@ -119,7 +119,7 @@ impl Job<'_> {
             Content::Missing => Value::Missing,
             Content::Other => anyhow::bail!("`{path}` is neither a file nor a folder"),
         };
-        key.push(format!("file {path}"), value);
+        key.file(path, value);
         Ok(())
     }
 

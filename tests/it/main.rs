@@ -1,3 +1,9 @@
-mod aws;
+//! End-to-end tests: one binary, a module per feature.
+
 mod emulators;
+mod sandbox;
 mod scripted;
+
+mod aws;
+mod commands;
+mod tidy;

@@ -1,0 +1,42 @@
+//! `zipwright digest FILE|TARGET`: the `CodeSha256` that Lambda reports for a zip.
+
+use std::path::Path;
+
+use anyhow::anyhow;
+use serde_json::json;
+
+use super::args::{Common, Digest};
+use super::session::Session;
+use super::{Failure, SUCCESS, print};
+use crate::buildfile::model::Kind;
+use crate::bundle;
+
+pub(super) fn run(common: &Common, digest: &Digest) -> Result<u8, Failure> {
+    let subject = &digest.subject;
+    let path = match Path::new(subject).is_file() {
+        true => subject.clone(),
+        false => zip_of(common, subject)?,
+    };
+    let code_sha256 = bundle::code_sha256_of(Path::new(&path))?;
+    if common.json {
+        print(&json!({ "path": path, "code_sha256": code_sha256 }).to_string())?;
+    } else {
+        print(&code_sha256)?;
+    }
+    Ok(SUCCESS)
+}
+
+/// The output of a zip target, which must be there already.
+fn zip_of(common: &Common, name: &str) -> Result<String, Failure> {
+    let session = Session::open(common, &[name.to_owned()])?;
+    let target = &session.model.targets[session.find(name)?.index()];
+    let Kind::Zip(zip) = &target.kind else {
+        let kind = target.kind.name();
+        return Err(anyhow!("`{name}` is a {kind}; only a zip has a CodeSha256").into());
+    };
+    let path = &zip.output.value;
+    if !session.project.place(path).is_file() {
+        return Err(anyhow!("`{path}` is not there yet; run `zipwright {name}` first").into());
+    }
+    Ok(path.to_string())
+}

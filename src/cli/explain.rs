@@ -1,0 +1,74 @@
+//! `zipwright explain TARGET...`: which components of its key make a target out of date.
+
+use super::args::{Common, Explain};
+use super::session::Session;
+use super::{FAILURE, Failure, SUCCESS, print};
+use crate::base::words;
+use crate::engine::{Mode, Options};
+use crate::event::{Event, Finished, Outcome, Report};
+use crate::ui::{self, Writers};
+
+pub(super) fn run(common: &Common, explain: &Explain) -> Result<u8, Failure> {
+    let session = Session::open(common, &explain.words)?;
+    let goals = session.goal_ids()?;
+    let options = Options {
+        goals: goals.clone(),
+        jobs: 1,
+        keep_going: true,
+        always: false,
+        mode: Mode::DryRun,
+    };
+    let mut collected = Collected::default();
+    let mut state = session.state();
+    super::build::run_engine(&session, &mut state, &options, &mut collected)?;
+    let mut code = SUCCESS;
+    let mut json = ui::json(Writers::standard());
+    for goal in goals {
+        let name = &session.model.targets[goal.index()].name.value;
+        let Some(finished) = collected.0.iter().find(|finished| finished.target == *name) else {
+            continue;
+        };
+        if matches!(finished.outcome, Outcome::Failed | Outcome::Skipped) {
+            code = FAILURE;
+        }
+        if common.json {
+            json.event(&Event::Finished(finished.clone()));
+        } else {
+            let components = state.target(name).map_or(0, |record| record.key.components.len());
+            print(&describe(finished, components))?;
+        }
+    }
+    Ok(code)
+}
+
+fn describe(finished: &Finished, components: usize) -> String {
+    let name = &finished.target;
+    match finished.outcome {
+        Outcome::UpToDate => {
+            let components = words::count(components, "component");
+            format!("`{name}` is up to date: none of the {components} of its key differs")
+        }
+        Outcome::Failed | Outcome::Skipped => {
+            let error = finished.error.as_deref().unwrap_or_default();
+            format!("`{name}` cannot be judged: {error}")
+        }
+        Outcome::Ran | Outcome::WouldRun => {
+            let mut text = format!("`{name}` is out of date:");
+            for reason in &finished.reasons {
+                text.push_str(&format!("\n  {reason}"));
+            }
+            text
+        }
+    }
+}
+
+#[derive(Default)]
+struct Collected(Vec<Finished>);
+
+impl Report for Collected {
+    fn event(&mut self, event: &Event) {
+        if let Event::Finished(finished) = event {
+            self.0.push(finished.clone());
+        }
+    }
+}

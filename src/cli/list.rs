@@ -1,0 +1,43 @@
+//! `zipwright list`: the targets, what each is, and what it makes.
+
+use serde_json::json;
+
+use super::args::{Common, Words};
+use super::session::Session;
+use super::{Failure, SUCCESS, print};
+use crate::buildfile::model::Target;
+
+pub(super) fn run(common: &Common, words: &Words) -> Result<u8, Failure> {
+    let session = Session::open(common, &words.words)?;
+    let asked = session.goals.iter().map(|goal| session.find(goal));
+    let asked = asked.collect::<anyhow::Result<Vec<_>>>()?;
+    let shown: Vec<&Target> = session
+        .graph
+        .ids()
+        .filter(|id| asked.is_empty() || asked.contains(id))
+        .map(|id| &session.model.targets[id.index()])
+        .collect();
+    let width = shown.iter().map(|target| target.name.value.chars().count()).max().unwrap_or(0);
+    let is_default =
+        |target: &Target| session.model.default.iter().any(|name| name.value == target.name.value);
+    for target in shown {
+        let name = &target.name.value;
+        let outputs: Vec<String> =
+            target.outputs().iter().map(|output| output.path().to_string()).collect();
+        if common.json {
+            let line = json!({
+                "target": name,
+                "kind": target.kind.name(),
+                "description": target.description,
+                "default": is_default(target),
+                "outputs": outputs,
+            });
+            print(&line.to_string())?;
+            continue;
+        }
+        let mark = if is_default(target) { '*' } else { ' ' };
+        let about = target.description.clone().unwrap_or_else(|| outputs.join(", "));
+        print(format!("{mark} {name:width$}  {:10}  {about}", target.kind.name()).trim_end())?;
+    }
+    Ok(SUCCESS)
+}

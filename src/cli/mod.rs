@@ -1,0 +1,132 @@
+//! The command line: from words to a build, and from what happened to an exit status.
+
+mod args;
+mod build;
+mod clean;
+mod digest;
+mod explain;
+mod list;
+mod session;
+
+use std::io::{self, ErrorKind, IsTerminal, Write};
+use std::process::ExitCode;
+
+use anyhow::Context;
+use clap::Parser;
+use clap::error::ErrorKind as ClapError;
+
+use args::{Cli, Color, Command, Common};
+
+use crate::signals;
+
+/// All is up to date.
+const SUCCESS: u8 = 0;
+/// `-q`: something is out of date.
+const OUT_OF_DATE: u8 = 1;
+/// Any error.
+const FAILURE: u8 = 2;
+
+/// Names of the commands, for hints.
+const COMMANDS: [&str; 5] = ["build", "list", "explain", "clean", "digest"];
+
+/// Why a command ended early.
+#[derive(Debug)]
+enum Failure {
+    Error(anyhow::Error),
+    /// A whole text for standard error.
+    Told(String),
+}
+
+impl From<anyhow::Error> for Failure {
+    fn from(error: anyhow::Error) -> Self {
+        Self::Error(error)
+    }
+}
+
+/// Runs the command that the process was started with.
+pub fn main() -> ExitCode {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => return usage(&error),
+    };
+    let code = match run(&cli) {
+        Ok(code) => code,
+        Err(Failure::Told(text)) => {
+            tell(&text);
+            FAILURE
+        }
+        Err(Failure::Error(error)) if is_broken_pipe(&error) => SUCCESS,
+        Err(Failure::Error(error)) => {
+            tell(&format!("error: {error:#}"));
+            FAILURE
+        }
+    };
+    if let Some(signal) = signals::received() {
+        signals::die_of(signal);
+    }
+    ExitCode::from(code)
+}
+
+fn run(cli: &Cli) -> Result<u8, Failure> {
+    let common = &cli.common;
+    for directory in &common.directory {
+        std::env::set_current_dir(directory)
+            .with_context(|| format!("could not change to `{}`", directory.display()))?;
+    }
+    match &cli.command {
+        None => build::run(common, &cli.build),
+        Some(Command::Build(build)) => build::run(common, build),
+        Some(Command::List(words)) => list::run(common, words),
+        Some(Command::Explain(explain)) => explain::run(common, explain),
+        Some(Command::Clean(words)) => clean::run(common, words),
+        Some(Command::Digest(digest)) => digest::run(common, digest),
+    }
+}
+
+/// `--help` and `--version` are no errors; a word that is not understood is.
+fn usage(error: &clap::Error) -> ExitCode {
+    let _ = error.print();
+    match error.kind() {
+        ClapError::DisplayHelp | ClapError::DisplayVersion => ExitCode::from(SUCCESS),
+        _ => ExitCode::from(FAILURE),
+    }
+}
+
+/// Whether text for a person, on standard error, may be coloured.
+fn color(common: &Common) -> bool {
+    match common.color {
+        Color::Always => true,
+        Color::Never => false,
+        Color::Auto => {
+            anstream::AutoStream::choice(&io::stderr()) != anstream::ColorChoice::Never
+                && io::stderr().is_terminal()
+        }
+    }
+}
+
+fn warn(text: &str) {
+    tell(&format!("warning: {text}"));
+}
+
+fn note(text: &str) {
+    tell(&format!("note: {text}"));
+}
+
+/// A text on standard error. One that cannot be written has no reader.
+fn tell(text: &str) {
+    let _ = writeln!(io::stderr(), "{text}");
+}
+
+/// Data that was asked for, on standard output.
+fn print(text: &str) -> anyhow::Result<()> {
+    let mut stdout = io::stdout().lock();
+    writeln!(stdout, "{text}")?;
+    Ok(stdout.flush()?)
+}
+
+fn is_broken_pipe(error: &anyhow::Error) -> bool {
+    error
+        .chain()
+        .filter_map(|cause| cause.downcast_ref::<io::Error>())
+        .any(|cause| cause.kind() == ErrorKind::BrokenPipe)
+}

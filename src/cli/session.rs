@@ -1,0 +1,136 @@
+//! One project, opened: folder, Buildfile, graph, state. Every command starts here.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Result, anyhow, bail};
+
+use super::Failure;
+use super::args::Common;
+use crate::base::fs as base_fs;
+use crate::base::{RelPath, words};
+use crate::buildfile::model::Model;
+use crate::buildfile::{self, Diagnostic};
+use crate::files::Files;
+use crate::graph::{Graph, TargetId};
+use crate::lock::Lock;
+use crate::project::Project;
+use crate::state::State;
+
+const BUILDFILE: &str = "Buildfile";
+
+pub(super) struct Session {
+    pub(super) project: Project,
+    pub(super) model: Model,
+    pub(super) graph: Graph,
+    /// Names and paths given on the command line.
+    pub(super) goals: Vec<String>,
+}
+
+impl Session {
+    /// Reads the Buildfile of the current folder.
+    pub(super) fn open(common: &Common, words: &[String]) -> Result<Self, Failure> {
+        let project = Project::here()?;
+        let file = common.file.clone().unwrap_or_else(|| PathBuf::from(BUILDFILE));
+        let text = read_buildfile(&project, &file)?;
+        let (overrides, goals) = split_words(words);
+        let loaded = buildfile::load(&text, &overrides);
+        let (graph, problems) = Graph::new(&loaded.model);
+        let mut diagnostics = loaded.diagnostics;
+        diagnostics.extend(problems);
+        if !diagnostics.is_empty() {
+            return Err(broken_buildfile(&file, &text, &diagnostics, super::color(common)));
+        }
+        Ok(Self { project, model: loaded.model, graph, goals })
+    }
+
+    /// The goals asked for, or the default ones.
+    pub(super) fn goal_ids(&self) -> Result<Vec<TargetId>> {
+        if self.goals.is_empty() {
+            let default = self.model.default.iter().map(|name| name.value.as_str());
+            let ids: Vec<TargetId> = default.filter_map(|name| self.graph.id(name)).collect();
+            if ids.is_empty() {
+                bail!("no goal: name one, or say `default = [\"…\"]` in the Buildfile");
+            }
+            return Ok(ids);
+        }
+        self.goals.iter().map(|goal| self.find(goal)).collect()
+    }
+
+    /// The target of this name, or the one that makes this path.
+    pub(super) fn find(&self, goal: &str) -> Result<TargetId> {
+        let by_path = || self.graph.by_output(&RelPath::parse(goal).ok()?);
+        self.graph.id(goal).or_else(by_path).ok_or_else(|| {
+            let names = self.model.targets.iter().map(|target| target.name.value.as_str());
+            match words::nearest(goal, names.chain(super::COMMANDS)) {
+                Some(near) => anyhow!("there is no target `{goal}`; did you mean `{near}`?"),
+                None => {
+                    anyhow!("there is no target `{goal}`; `zipwright list` shows what there is")
+                }
+            }
+        })
+    }
+
+    /// Files as remembered by `state`.
+    pub(super) fn files(&self, state: &State) -> Files {
+        Files::new(&self.project.root, Graph::hidden_outputs(&self.model), state.memory())
+    }
+
+    /// Takes the project's lock and reads its state, for a command that writes.
+    pub(super) fn locked_state(&self) -> Result<(Lock, State)> {
+        let folder = self.project.state();
+        base_fs::create_dir_all(&folder)?;
+        base_fs::write_if_changed(&folder.join(".gitignore"), b"*\n", base_fs::FILE_MODE)?;
+        let lock = Lock::take(&folder, |holder| {
+            super::note(&format!("waiting for another build in this project: {holder}"));
+        })?;
+        Ok((lock, self.state()))
+    }
+
+    /// Reads the state, for a command that writes nothing.
+    pub(super) fn state(&self) -> State {
+        let (state, notice) = State::load(&self.project.state());
+        if let Some(notice) = notice {
+            super::warn(&notice);
+        }
+        state
+    }
+}
+
+fn read_buildfile(project: &Project, file: &Path) -> Result<String> {
+    let place = project.root.join(file);
+    if !place.exists() {
+        bail!(
+            "there is no `{}` in `{}`; write one (docs/BUILDFILE.md), or name another with -f or -C",
+            file.display(),
+            project.root.display()
+        );
+    }
+    base_fs::read_to_string(&place)
+}
+
+/// `NAME=VALUE` sets a variable, the last one wins; everything else is a goal.
+fn split_words(words: &[String]) -> (BTreeMap<String, String>, Vec<String>) {
+    let mut overrides = BTreeMap::new();
+    let mut goals = Vec::new();
+    for word in words {
+        match word.split_once('=') {
+            Some((name, value)) => {
+                overrides.insert(name.to_owned(), value.to_owned());
+            }
+            None => goals.push(word.clone()),
+        }
+    }
+    (overrides, goals)
+}
+
+fn broken_buildfile(file: &Path, text: &str, diagnostics: &[Diagnostic], color: bool) -> Failure {
+    let file = file.display().to_string();
+    let rendered: Vec<String> =
+        diagnostics.iter().map(|diagnostic| diagnostic.render(&file, text, color)).collect();
+    let count = words::count(diagnostics.len(), "mistake");
+    Failure::Told(format!(
+        "{}\n\nerror: {count} in `{file}`; nothing was done",
+        rendered.join("\n\n")
+    ))
+}

@@ -1,0 +1,169 @@
+//! Is a target up to date, and if not, why: its key as it is now against the recorded one, and
+//! its outputs against what was left. Writes nothing.
+
+use std::collections::BTreeMap;
+
+use anyhow::Result;
+
+use super::World;
+use super::work::Channel;
+use crate::base::Digest;
+use crate::base::digest::FieldHasher;
+use crate::buildfile::model::{Output, Target};
+use crate::files::{Content, Fact, Files};
+use crate::key::{Key, Reason, Value};
+use crate::kinds::{self, Job};
+use crate::state::Record;
+
+/// A question about one target, all that it needs being done.
+pub(super) struct Ask<'a> {
+    pub(super) world: World<'a>,
+    pub(super) target: &'a Target,
+    pub(super) record: Option<&'a Record>,
+    pub(super) results: BTreeMap<String, Digest>,
+    /// In a dry run: a target it needs that would run first.
+    pub(super) runs_first: Option<&'a str>,
+    pub(super) tree: bool,
+    /// `-B`.
+    pub(super) always: bool,
+    pub(super) messages: Channel,
+}
+
+pub(super) enum Verdict {
+    UpToDate {
+        result: Digest,
+    },
+    /// `key` is `None` only where a dry run cannot know it.
+    OutOfDate {
+        key: Option<Key>,
+        reasons: Vec<Reason>,
+    },
+}
+
+pub(super) fn judge(ask: &Ask) -> Result<Verdict> {
+    let mut reasons = Vec::new();
+    if ask.always {
+        reasons.push(Reason::Forced);
+    }
+    if ask.target.is_phony() {
+        reasons.push(Reason::AlwaysRuns);
+    }
+    if let Some(need) = ask.runs_first {
+        reasons.push(Reason::MayChange { target: need.to_owned() });
+    }
+    let job = ask.job();
+    let key = match target_key(&job) {
+        Ok(key) => key,
+        // What cannot be read yet may be what the target before it makes.
+        Err(_) if ask.runs_first.is_some() => {
+            return Ok(Verdict::OutOfDate { key: None, reasons });
+        }
+        Err(error) => return Err(error),
+    };
+    match ask.record {
+        None => reasons.push(Reason::NeverBuilt),
+        Some(record) => {
+            if record.key_digest != key.digest() {
+                reasons.extend(key.differences(&record.key));
+            }
+            reasons.extend(output_differences(&job, record)?);
+        }
+    }
+    match (ask.record, reasons.is_empty()) {
+        (Some(record), true) => Ok(Verdict::UpToDate { result: record.result }),
+        _ => Ok(Verdict::OutOfDate { key: Some(key), reasons }),
+    }
+}
+
+impl Ask<'_> {
+    fn job(&self) -> Job<'_> {
+        Job {
+            model: self.world.model,
+            target: self.target,
+            project: self.world.project,
+            files: self.world.files,
+            results: &self.results,
+            write_tree: self.tree,
+            messages: &self.messages,
+        }
+    }
+}
+
+/// The kind's own components, and the results of the targets named by `needs`.
+pub(super) fn target_key(job: &Job) -> Result<Key> {
+    // A dry run knows no result of a target that was never built.
+    let named = job.target.needs.iter().map(|need| need.value.as_str());
+    let mut key = kinds::key(job)?;
+    key.text("kind", job.target.kind.name());
+    for name in named {
+        if let Some(result) = job.results.get(name) {
+            key.push(format!("needs {name}"), Value::Digest(*result));
+        }
+    }
+    Ok(key)
+}
+
+/// Everything that must be on disk: the kind's outputs, and the stamp.
+pub(super) fn all_outputs(job: &Job) -> Vec<Output> {
+    let mut outputs = kinds::expected_outputs(job);
+    let stamp = job.target.stamp.as_ref();
+    outputs.extend(stamp.map(|stamp| Output::Stamp(stamp.value.clone())));
+    outputs
+}
+
+fn output_differences(job: &Job, record: &Record) -> Result<Vec<Reason>> {
+    let mut reasons = Vec::new();
+    for output in all_outputs(job) {
+        let path = output.path().to_string();
+        let recorded = record.outputs.iter().find(|recorded| recorded.path == *output.path());
+        match (output_digest(job.files, &output)?, recorded) {
+            (None, _) => reasons.push(Reason::OutputMissing { path }),
+            (Some(now), Some(recorded)) if now == recorded.digest => {}
+            (Some(_), _) => reasons.push(Reason::OutputChanged { path }),
+        }
+    }
+    Ok(reasons)
+}
+
+/// Digest of an output as it is on disk; `None` when it is not there.
+pub(super) fn output_digest(files: &Files, output: &Output) -> Result<Option<Digest>> {
+    let mut hasher = FieldHasher::new();
+    match output {
+        Output::File(path) | Output::Stamp(path) => {
+            if !add_fact(&mut hasher, &files.fact(path)?) {
+                return Ok(None);
+            }
+        }
+        Output::Folder(path) => {
+            if files.fact(path)?.content != Content::Folder {
+                return Ok(None);
+            }
+            let members = files.list(path)?;
+            files.prefetch(&members);
+            for member in members {
+                hasher.field(member.as_str());
+                add_fact(&mut hasher, &files.fact(&member)?);
+            }
+        }
+    }
+    Ok(Some(hasher.finish()))
+}
+
+/// Whether there is anything at the path.
+fn add_fact(hasher: &mut FieldHasher, fact: &Fact) -> bool {
+    if let Some(link) = &fact.link {
+        hasher.field("link").field(link);
+    }
+    match fact.content {
+        Content::File { digest, executable, .. } => {
+            hasher.field(if executable { "x" } else { "f" }).field(digest.as_bytes());
+        }
+        Content::Folder => {
+            hasher.field("folder");
+        }
+        Content::Missing | Content::Other => {
+            hasher.field("nothing");
+        }
+    }
+    fact.content != Content::Missing || fact.link.is_some()
+}

@@ -1,0 +1,370 @@
+//! The loop that brings targets up to date. Single-threaded: it owns the plan, the state and
+//! everything that was found out about targets, and receives events from the threads that work.
+//!
+//! Each target is judged once everything it needs is done, so a rebuild that gave the same bytes
+//! stops there. Judging is data-parallel (rayon); a run gets a thread of its own, because it may
+//! block on a process or the network, and that pool must stay free for hashing and deflating.
+
+mod judge;
+mod work;
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::thread::{self, Scope};
+use std::time::Instant;
+
+use anyhow::Result;
+use rayon::prelude::*;
+
+use crate::base::Digest;
+use crate::buildfile::model::{Kind, Model, Output, Target};
+use crate::event::{Event, Finished, Outcome, Report, Summary};
+use crate::files::Files;
+use crate::graph::{Graph, TargetId};
+use crate::key::{Key, Reason};
+use crate::plan::Plan;
+use crate::project::Project;
+use crate::signals;
+use crate::state::State;
+
+use judge::{Ask, Verdict, judge};
+use work::{Channel, Work, Worked, refuse_foreign_folder, work};
+
+/// What is asked of a build.
+#[derive(Clone, Debug)]
+pub struct Options {
+    pub goals: Vec<TargetId>,
+    /// Targets that run at once, at least 1.
+    pub jobs: usize,
+    /// After a failure, build what does not need the failed target.
+    pub keep_going: bool,
+    /// Run every target, up to date or not.
+    pub always: bool,
+    pub mode: Mode,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mode {
+    Build,
+    /// Say what would run; write nothing.
+    DryRun,
+    /// Like `DryRun`, and stop at the first target that would run.
+    Question,
+}
+
+/// What a build reads and never changes.
+#[derive(Clone, Copy)]
+pub struct World<'a> {
+    pub project: &'a Project,
+    pub model: &'a Model,
+    pub graph: &'a Graph,
+    pub files: &'a Files,
+}
+
+impl<'a> World<'a> {
+    fn target(self, id: TargetId) -> &'a Target {
+        &self.model.targets[id.index()]
+    }
+
+    fn name(self, id: TargetId) -> &'a str {
+        &self.target(id).name.value
+    }
+}
+
+/// Brings the goals up to date, or says what that would take. A target that fails is told to
+/// `report` and counted; an error is one of the engine's own, such as a state file that cannot
+/// be written.
+pub fn build(
+    world: World,
+    state: &mut State,
+    options: &Options,
+    report: &mut dyn Report,
+) -> Result<Summary> {
+    let engine = Engine {
+        world,
+        options,
+        plan: Plan::new(world.graph, &options.goals),
+        trees: written_trees(world, &options.goals),
+        results: vec![None; world.graph.len()],
+        would_run: vec![false; world.graph.len()],
+        waiting: VecDeque::new(),
+        running: 0,
+        stopping: false,
+        summary: Summary::default(),
+        state,
+        report,
+    };
+    engine.run()
+}
+
+struct Engine<'a, 'b> {
+    world: World<'a>,
+    options: &'b Options,
+    plan: Plan<'a>,
+    /// The staging targets whose tree is read by something other than a zip.
+    trees: Vec<bool>,
+    /// Results of the targets that are done; in a dry run also what earlier runs left.
+    results: Vec<Option<Digest>>,
+    would_run: Vec<bool>,
+    /// Judged out of date; each runs when there is a slot.
+    waiting: VecDeque<Work>,
+    running: usize,
+    /// Nothing new is started: a target failed, or a signal came.
+    stopping: bool,
+    summary: Summary,
+    state: &'b mut State,
+    report: &'b mut dyn Report,
+}
+
+/// What the working threads send to the loop.
+enum Message {
+    Event(Event),
+    Finished { id: TargetId, seconds: f64, reasons: Vec<Reason>, worked: Result<Worked> },
+}
+
+impl<'a> Engine<'a, '_> {
+    fn run(mut self) -> Result<Summary> {
+        let started = Instant::now();
+        self.report.event(&Event::Planned { targets: self.plan.unfinished().len() });
+        let (sender, receiver) = channel();
+        thread::scope(|scope| self.turn(scope, &sender, &receiver))?;
+        if self.options.mode == Mode::Build {
+            self.state.remember(self.world.files.memory())?;
+        }
+        self.summary.seconds = started.elapsed().as_secs_f64();
+        self.report.event(&Event::Summary(self.summary));
+        Ok(self.summary)
+    }
+
+    /// Judge what is ready, start what is out of date, wait for one to finish; again.
+    fn turn<'scope>(
+        &mut self,
+        scope: &'scope Scope<'scope, 'a>,
+        sender: &Sender<Message>,
+        receiver: &Receiver<Message>,
+    ) -> Result<()> {
+        loop {
+            let judged = self.judge_ready(sender)?;
+            while let Ok(message) = receiver.try_recv() {
+                self.take_in(message)?;
+            }
+            self.stopping |= signals::received().is_some();
+            if judged && !self.stopping {
+                continue;
+            }
+            while self.running < self.options.jobs && !self.stopping {
+                let Some(next) = self.waiting.pop_front() else { break };
+                self.start(next, scope, sender)?;
+            }
+            if self.running == 0 {
+                return Ok(());
+            }
+            let message = receiver.recv().expect("BUG: the loop itself holds a sender");
+            self.take_in(message)?;
+        }
+    }
+
+    /// Judges every target that is ready; whether there was one.
+    fn judge_ready(&mut self, sender: &Sender<Message>) -> Result<bool> {
+        let mut ready = Vec::new();
+        while !self.stopping
+            && let Some(id) = self.plan.take_ready()
+        {
+            ready.push(id);
+        }
+        let asks: Vec<Ask> = ready.iter().map(|id| self.ask(*id, sender)).collect();
+        let verdicts: Vec<Result<Verdict>> = asks.par_iter().map(judge).collect();
+        drop(asks);
+        for (id, verdict) in ready.iter().zip(verdicts) {
+            match verdict {
+                Ok(Verdict::UpToDate { result }) => self.up_to_date(*id, result),
+                Ok(Verdict::OutOfDate { key, reasons }) if self.options.mode == Mode::Build => {
+                    let key = key.expect("BUG: only a dry run judges without a key");
+                    self.enqueue(*id, key, reasons);
+                }
+                Ok(Verdict::OutOfDate { reasons, .. }) => self.would_run(*id, reasons),
+                Err(error) => self.failed(*id, Vec::new(), 0.0, &error),
+            }
+        }
+        Ok(!ready.is_empty())
+    }
+
+    fn enqueue(&mut self, id: TargetId, key: Key, reasons: Vec<Reason>) {
+        let refused =
+            refuse_foreign_folder(self.world, self.world.target(id), |path| self.state.owns(path));
+        match refused {
+            Ok(()) => {
+                let (results, tree) = (self.results_of(id), self.trees[id.index()]);
+                self.waiting.push_back(Work { id, key, reasons, results, tree });
+            }
+            Err(error) => self.failed(id, reasons, 0.0, &error),
+        }
+    }
+
+    fn ask(&self, id: TargetId, sender: &Sender<Message>) -> Ask<'_> {
+        let name = self.world.name(id);
+        let runs_first =
+            self.world.graph.needs(id).iter().find(|need| self.would_run[need.index()]);
+        Ask {
+            world: self.world,
+            target: self.world.target(id),
+            record: self.state.target(name),
+            results: self.results_of(id),
+            runs_first: runs_first.map(|need| self.world.name(*need)),
+            tree: self.trees[id.index()],
+            always: self.options.always,
+            messages: Channel::new(name, sender.clone()),
+        }
+    }
+
+    fn results_of(&self, id: TargetId) -> BTreeMap<String, Digest> {
+        let needs = self.world.graph.needs(id).iter();
+        needs
+            .filter_map(|need| {
+                Some((self.world.name(*need).to_owned(), self.results[need.index()]?))
+            })
+            .collect()
+    }
+
+    fn start<'scope>(
+        &mut self,
+        next: Work,
+        scope: &'scope Scope<'scope, 'a>,
+        sender: &Sender<Message>,
+    ) -> Result<()> {
+        let target = self.world.target(next.id);
+        for output in target.outputs() {
+            if let Output::Folder(path) = output {
+                self.state.own(path)?;
+            }
+        }
+        // From here on what the record says may be untrue. Were it kept, a run that is killed
+        // half-way and an input put back would look up to date.
+        self.state.forget(&target.name.value)?;
+        self.report.event(&Event::Started {
+            target: target.name.value.clone(),
+            kind: target.kind.name(),
+            reasons: next.reasons.clone(),
+        });
+        self.running += 1;
+        let (world, sender) = (self.world, sender.clone());
+        scope.spawn(move || {
+            let started = Instant::now();
+            let channel = Channel::new(world.name(next.id), sender.clone());
+            let worked = work(world, &next, &channel);
+            let seconds = started.elapsed().as_secs_f64();
+            let Work { id, reasons, .. } = next;
+            // The loop outlives its workers: somebody is there to receive.
+            let _ = sender.send(Message::Finished { id, seconds, reasons, worked });
+        });
+        Ok(())
+    }
+
+    fn take_in(&mut self, message: Message) -> Result<()> {
+        match message {
+            Message::Event(event) => self.report.event(&event),
+            Message::Finished { id, seconds, reasons, worked } => {
+                self.running -= 1;
+                match worked {
+                    Ok(worked) => self.ran(id, reasons, seconds, worked)?,
+                    Err(error) => self.failed(id, reasons, seconds, &error),
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn up_to_date(&mut self, id: TargetId, result: Digest) {
+        self.results[id.index()] = Some(result);
+        self.plan.done(id);
+        let record = self.state.target(self.world.name(id));
+        let facts = record.map(|record| record.facts.clone()).unwrap_or_default();
+        let facts = facts
+            .into_iter()
+            .filter_map(|(name, json)| Some((name, serde_json::from_str(&json).ok()?)))
+            .collect();
+        self.finish(id, Outcome::UpToDate, Vec::new(), 0.0, facts, None);
+    }
+
+    fn would_run(&mut self, id: TargetId, reasons: Vec<Reason>) {
+        self.would_run[id.index()] = true;
+        let record = self.state.target(self.world.name(id));
+        self.results[id.index()] = record.map(|record| record.result);
+        self.plan.done(id);
+        self.finish(id, Outcome::WouldRun, reasons, 0.0, Vec::new(), None);
+        self.stopping |= self.options.mode == Mode::Question;
+    }
+
+    fn ran(
+        &mut self,
+        id: TargetId,
+        reasons: Vec<Reason>,
+        seconds: f64,
+        worked: Worked,
+    ) -> Result<()> {
+        let Worked { result, facts, record } = worked;
+        if let Some(mut record) = record {
+            record.seconds = seconds;
+            self.state.record(self.world.name(id), record)?;
+        }
+        self.results[id.index()] = Some(result);
+        self.plan.done(id);
+        self.finish(id, Outcome::Ran, reasons, seconds, facts, None);
+        Ok(())
+    }
+
+    fn failed(&mut self, id: TargetId, reasons: Vec<Reason>, seconds: f64, error: &anyhow::Error) {
+        let skipped = self.plan.failed(id);
+        let text = Some(format!("{error:#}"));
+        self.finish(id, Outcome::Failed, reasons, seconds, Vec::new(), text);
+        for (id, cause) in skipped {
+            let cause = Some(self.world.name(cause).to_owned());
+            self.finish(id, Outcome::Skipped, Vec::new(), 0.0, Vec::new(), cause);
+        }
+        self.stopping |= !self.options.keep_going;
+    }
+
+    fn finish(
+        &mut self,
+        id: TargetId,
+        outcome: Outcome,
+        reasons: Vec<Reason>,
+        seconds: f64,
+        facts: Vec<(String, serde_json::Value)>,
+        error: Option<String>,
+    ) {
+        let target = self.world.target(id);
+        self.summary.add(outcome);
+        self.report.event(&Event::Finished(Finished {
+            target: target.name.value.clone(),
+            kind: target.kind.name(),
+            outcome,
+            reasons,
+            seconds,
+            outputs: target.outputs().iter().map(|output| output.path().to_string()).collect(),
+            facts,
+            error,
+        }));
+    }
+}
+
+/// The staging targets whose tree must be there as a folder: goals, members of groups that are
+/// goals, and those that a target other than a zip reads.
+fn written_trees(world: World, goals: &[TargetId]) -> Vec<bool> {
+    let mut written = vec![false; world.graph.len()];
+    let mut asked = goals.to_vec();
+    while let Some(id) = asked.pop() {
+        if matches!(world.target(id).kind, Kind::Group(_)) {
+            asked.extend(world.graph.needs(id));
+        }
+        written[id.index()] = true;
+    }
+    for id in world.graph.closure(goals) {
+        if !matches!(world.target(id).kind, Kind::Zip(_) | Kind::Group(_)) {
+            for need in world.graph.needs(id) {
+                written[need.index()] = true;
+            }
+        }
+    }
+    written
+}

@@ -1,0 +1,204 @@
+//! One run of one target, on a thread of its own: the kind does the work, then the stamp is
+//! touched, the inputs are looked at again, and what there is to record is put together.
+
+use std::collections::BTreeMap;
+use std::fs::{self, OpenOptions};
+use std::sync::mpsc::Sender;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use anyhow::{Context, Result, bail};
+
+use super::judge::{all_outputs, output_digest, target_key};
+use super::{Message, World};
+use crate::base::digest::FieldHasher;
+use crate::base::fs as base_fs;
+use crate::base::{Digest, RelPath};
+use crate::buildfile::model::{Kind, Output, Target};
+use crate::event::Event;
+use crate::graph::TargetId;
+use crate::key::{Key, Reason};
+use crate::kinds::{self, Done, Job, Messages};
+use crate::process::Stream;
+use crate::state::{Record, RecordedOutput};
+
+/// A target that was judged out of date.
+pub(super) struct Work {
+    pub(super) id: TargetId,
+    /// As it was before the work.
+    pub(super) key: Key,
+    pub(super) reasons: Vec<Reason>,
+    pub(super) results: BTreeMap<String, Digest>,
+    /// Whether a staging tree must be there as a folder.
+    pub(super) tree: bool,
+}
+
+/// A run that succeeded.
+pub(super) struct Worked {
+    pub(super) result: Digest,
+    pub(super) facts: Vec<(String, serde_json::Value)>,
+    /// `None` when an input changed under way: what was made of it is not known.
+    pub(super) record: Option<Record>,
+}
+
+pub(super) fn work(world: World, work: &Work, messages: &Channel) -> Result<Worked> {
+    let job = Job {
+        model: world.model,
+        target: world.target(work.id),
+        project: world.project,
+        files: world.files,
+        results: &work.results,
+        write_tree: work.tree,
+        messages,
+    };
+    let done = kinds::run(&job)?;
+    let mut expected = all_outputs(&job);
+    for output in &expected {
+        match output {
+            Output::Folder(path) => world.files.forget_folder(path),
+            Output::File(path) | Output::Stamp(path) => world.files.forget(path),
+        }
+    }
+    let key = look_again(&job, work)?;
+    if key.is_none() {
+        // The stamp must not say that this is up to date either.
+        expected.retain(|output| !matches!(output, Output::Stamp(_)));
+    }
+    if let Some(stamp) = job.target.stamp.as_ref().filter(|_| key.is_some()) {
+        touch(&job, &stamp.value)?;
+    }
+    world.files.tick().context("could not write in the state folder")?;
+    let outputs = record_outputs(&job, expected)?;
+    let Done { result, facts, .. } = done;
+    let result = result.unwrap_or_else(|| result_of(&job, &outputs, &work.key));
+    let record = key.map(|key| Record {
+        key_digest: key.digest(),
+        key,
+        result,
+        outputs,
+        seconds: 0.0,
+        facts: facts.iter().map(|(name, fact)| (name.clone(), fact.to_string())).collect(),
+    });
+    Ok(Worked { result, facts, record })
+}
+
+/// The key to record, or `None` when an input is not what it was when the work began.
+fn look_again(job: &Job, work: &Work) -> Result<Option<Key>> {
+    for component in &work.key.components {
+        if let Some(path) = component.file() {
+            job.files.forget(&path);
+        }
+    }
+    let now = target_key(job)?;
+    // A clamp changes the very times it looks at.
+    if matches!(job.target.kind, Kind::Clamp(_)) || now.digest() == work.key.digest() {
+        return Ok(Some(now));
+    }
+    let changed: Vec<String> =
+        now.differences(&work.key).iter().take(5).map(ToString::to_string).collect();
+    job.messages.warn(&format!(
+        "its inputs changed while it ran, so it counts as out of date ({})",
+        changed.join("; ")
+    ));
+    Ok(None)
+}
+
+fn record_outputs(job: &Job, expected: Vec<Output>) -> Result<Vec<RecordedOutput>> {
+    expected
+        .into_iter()
+        .map(|output| {
+            let path = output.path().clone();
+            let digest = output_digest(job.files, &output)?
+                .with_context(|| format!("output `{path}` went away as soon as it was made"))?;
+            Ok(RecordedOutput { path, digest })
+        })
+        .collect()
+}
+
+/// What stands for the target in the keys of those that need it, when its kind does not say.
+fn result_of(job: &Job, outputs: &[RecordedOutput], key: &Key) -> Digest {
+    let stamp = job.target.stamp.as_ref().map(|stamp| &stamp.value);
+    let mut hasher = FieldHasher::new();
+    let mut contents = 0;
+    for RecordedOutput { path, digest } in outputs {
+        if Some(path) != stamp {
+            hasher.field(path.as_str()).field(digest.as_bytes());
+            contents += 1;
+        }
+    }
+    if contents == 0 {
+        hasher.field(key.digest().as_bytes());
+        if job.target.is_phony() {
+            // Like a phony prerequisite in make: who needs it runs whenever it does.
+            let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+            hasher.field(now.as_nanos().to_le_bytes());
+        }
+    }
+    hasher.finish()
+}
+
+/// Makes the stamp, or sets its mtime to now.
+fn touch(job: &Job, stamp: &RelPath) -> Result<()> {
+    let place = job.project.place(stamp);
+    base_fs::create_dir_all(&job.project.place(&stamp.parent()))?;
+    let failed = || format!("could not write stamp `{stamp}`");
+    let file = OpenOptions::new().create(true).write(true).truncate(true).open(&place);
+    let file = file.with_context(failed)?;
+    file.set_modified(SystemTime::now()).with_context(failed)?;
+    job.files.forget(stamp);
+    Ok(())
+}
+
+/// Refuses an output folder that holds something zipwright did not put there: a run would
+/// remove it.
+pub(super) fn refuse_foreign_folder(
+    world: World,
+    target: &Target,
+    owned: impl Fn(&RelPath) -> bool,
+) -> Result<()> {
+    let stamp = target.stamp.as_ref();
+    let has_stamp = stamp.is_some_and(|stamp| world.project.place(&stamp.value).exists());
+    for output in target.outputs() {
+        let Output::Folder(path) = output else { continue };
+        let filled = fs::read_dir(world.project.place(&path))
+            .is_ok_and(|mut entries| entries.next().is_some());
+        if filled && !has_stamp && !owned(&path) {
+            bail!(
+                "output folder `{path}` holds files that zipwright did not make; move them away, \
+                 or name another folder with `output`"
+            );
+        }
+    }
+    Ok(())
+}
+
+/// Sends what a kind says to the loop.
+#[derive(Clone)]
+pub(super) struct Channel {
+    target: String,
+    sender: Sender<Message>,
+}
+
+impl Channel {
+    pub(super) fn new(target: &str, sender: Sender<Message>) -> Self {
+        Self { target: target.to_owned(), sender }
+    }
+
+    fn send(&self, event: Event) {
+        // The loop outlives everyone who holds a channel to it.
+        let _ = self.sender.send(Message::Event(event));
+    }
+}
+
+impl Messages for Channel {
+    fn line(&self, stream: Stream, text: &str) {
+        self.send(Event::Line { target: self.target.clone(), stream, text: text.to_owned() });
+    }
+
+    fn warn(&self, text: &str) {
+        self.send(Event::Warning { target: Some(self.target.clone()), text: text.to_owned() });
+    }
+
+    fn status(&self, text: &str) {
+        self.send(Event::Status { target: self.target.clone(), text: text.to_owned() });
+    }
+}

@@ -1,0 +1,126 @@
+//! What a reviewer would otherwise have to look for: layers, sizes, module docs, links.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// Longest a source file may be, tests in it included.
+const FILE_LINES_MAX: usize = 600;
+/// Longest a function may be: it fits a screen.
+const FUNCTION_LINES_MAX: usize = 70;
+
+fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+fn sources(folder: &str) -> Vec<(PathBuf, String)> {
+    walkdir::WalkDir::new(root().join(folder))
+        .sort_by_file_name()
+        .into_iter()
+        .map(Result::unwrap)
+        .filter(|entry| entry.path().extension().is_some_and(|extension| extension == "rs"))
+        .map(|entry| {
+            let text = fs::read_to_string(entry.path()).unwrap();
+            (entry.path().strip_prefix(root()).unwrap().to_path_buf(), text)
+        })
+        .collect()
+}
+
+/// The modules of the crate in the order of their layers.
+fn layers() -> Vec<String> {
+    let lib = fs::read_to_string(root().join("src/lib.rs")).unwrap();
+    lib.lines()
+        .filter_map(|line| line.strip_prefix("pub mod ")?.strip_suffix(';'))
+        .map(String::from)
+        .collect()
+}
+
+#[test]
+fn imports_go_downwards_only() {
+    let layers = layers();
+    let layer = |name: &str| layers.iter().position(|module| module == name);
+    let mut wrong = Vec::new();
+    for (path, text) in sources("src") {
+        let own = path.components().nth(1).unwrap().as_os_str().to_str().unwrap();
+        let Some(own) = layer(own.trim_end_matches(".rs")) else { continue };
+        for rest in text.split("crate::").skip(1) {
+            let name: String =
+                rest.chars().take_while(|c| c.is_ascii_alphanumeric() || *c == '_').collect();
+            if layer(&name).is_some_and(|imported| imported > own) {
+                wrong.push(format!("{}: crate::{name}", path.display()));
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "imports that point upwards:\n{}", wrong.join("\n"));
+}
+
+#[test]
+fn every_module_says_what_it_is_for() {
+    let silent: Vec<String> = sources("src")
+        .into_iter()
+        .chain(sources("tests/it"))
+        .filter(|(_, text)| !text.starts_with("//!"))
+        .map(|(path, _)| path.display().to_string())
+        .collect();
+    assert!(silent.is_empty(), "modules without `//!`: {silent:?}");
+}
+
+#[test]
+fn files_and_functions_fit() {
+    let mut long = Vec::new();
+    for (path, text) in sources("src").into_iter().chain(sources("tests/it")) {
+        let lines: Vec<&str> = text.lines().collect();
+        if lines.len() > FILE_LINES_MAX {
+            long.push(format!("{}: {} lines", path.display(), lines.len()));
+        }
+        for (start, line) in lines.iter().enumerate() {
+            let indent = line.len() - line.trim_start().len();
+            let is_function = line.trim_start().split("fn ").next().is_some_and(|before| {
+                before.len() < line.trim_start().len()
+                    && before.split_whitespace().all(|word| {
+                        word.starts_with("pub") || ["async", "const", "super)"].contains(&word)
+                    })
+            });
+            if !is_function {
+                continue;
+            }
+            let end = format!("{}}}", " ".repeat(indent));
+            let length = lines[start..].iter().position(|line| *line == end).unwrap_or(0);
+            if length > FUNCTION_LINES_MAX {
+                long.push(format!("{}:{}: {length} lines", path.display(), start + 1));
+            }
+        }
+    }
+    assert!(long.is_empty(), "too long:\n{}", long.join("\n"));
+}
+
+#[test]
+fn links_between_the_documents_lead_somewhere() {
+    let mut broken = Vec::new();
+    let documents = walkdir::WalkDir::new(root().join("docs"))
+        .into_iter()
+        .map(|entry| entry.unwrap().into_path())
+        .chain([root().join("README.md"), root().join("CONTRIBUTING.md")])
+        .filter(|path| path.extension().is_some_and(|extension| extension == "md"));
+    for path in documents {
+        let Ok(text) = fs::read_to_string(&path) else { continue };
+        for link in text.split("](").skip(1).filter_map(|rest| rest.split(')').next()) {
+            let file = link.split('#').next().unwrap();
+            if file.is_empty() || file.contains("://") {
+                continue;
+            }
+            if !path.parent().unwrap().join(file).exists() {
+                broken.push(format!("{}: {link}", path.display()));
+            }
+        }
+    }
+    assert!(broken.is_empty(), "links to nothing:\n{}", broken.join("\n"));
+}
+
+/// The lock file is the dependency tree; it grows only on purpose.
+#[test]
+fn the_dependency_tree_stays_small() {
+    const PACKAGES_MAX: usize = 260;
+    let lock = fs::read_to_string(root().join("Cargo.lock")).unwrap();
+    let packages = lock.matches("[[package]]").count();
+    assert!(packages <= PACKAGES_MAX, "{packages} packages; say why in docs/ARCHITECTURE.md");
+}
