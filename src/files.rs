@@ -184,7 +184,7 @@ impl Files {
                 _ => Ok(vec![glob.base.clone()]),
             };
         }
-        let matcher = compile(&glob.pattern)?;
+        let matcher = glob.matcher().with_context(|| format!("`{}` is too large", glob.pattern))?;
         let hidden = self.hidden_from(&glob.base);
         let found = self.walk(&glob.base, |path| !is_hidden(path, &hidden))?;
         Ok(found.into_iter().filter(|path| matcher.is_match(path.as_str())).collect())
@@ -321,15 +321,6 @@ impl Files {
     fn hidden_from(&self, base: &RelPath) -> Vec<RelPath> {
         self.hidden.iter().filter(|path| !base.is_within(path)).cloned().collect()
     }
-}
-
-/// Compiles a pattern: `*` and `?` stay within a path part, `**` crosses parts.
-pub fn compile(pattern: &str) -> Result<globset::GlobMatcher> {
-    Ok(globset::GlobBuilder::new(pattern)
-        .literal_separator(true)
-        .build()
-        .with_context(|| format!("`{pattern}` is no glob"))?
-        .compile_matcher())
 }
 
 fn is_hidden(path: &RelPath, hidden: &[RelPath]) -> bool {

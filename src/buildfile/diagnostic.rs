@@ -14,7 +14,19 @@ pub struct Diagnostic {
     place: Option<Place>,
     related: Vec<Place>,
     hints: Vec<String>,
-    absence: bool,
+    rests: Rests,
+}
+
+/// What of the text a mistake rests on, and so whether it still counts where that could not be
+/// read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Rests {
+    /// The place it points to.
+    Place,
+    /// Which table a key is in: on every header so far.
+    Headers,
+    /// Something not being there: on the whole text.
+    Whole,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -37,7 +49,7 @@ impl Diagnostic {
             place: None,
             related: Vec::new(),
             hints: Vec::new(),
-            absence: false,
+            rests: Rests::Place,
         }
     }
 
@@ -61,15 +73,29 @@ impl Diagnostic {
         self
     }
 
-    /// Marks a mistake that consists in something not being there. Where part of the file could
-    /// not be read, it may be there after all.
+    /// Marks a mistake that consists in something not being there.
     pub(crate) fn absence(mut self) -> Self {
-        self.absence = true;
+        self.rests = Rests::Whole;
         self
     }
 
-    pub(crate) fn is_absence(&self) -> bool {
-        self.absence
+    /// Marks a mistake that consists in something being in the wrong table.
+    pub(crate) fn misplaced(mut self) -> Self {
+        self.rests = Rests::Headers;
+        self
+    }
+
+    /// Whether this is a mistake for sure although the text is no TOML at `errors`.
+    pub(super) fn is_sure(&self, errors: &[Span]) -> bool {
+        let Some(place) = &self.place else { return false };
+        let before = errors.iter().all(|error| place.span.end <= error.start);
+        match self.rests {
+            Rests::Place => errors
+                .iter()
+                .all(|error| place.span.end <= error.start || error.end <= place.span.start),
+            Rests::Headers => before,
+            Rests::Whole => false,
+        }
     }
 
     /// The order in which mistakes are shown: that of the file, the command line's first.

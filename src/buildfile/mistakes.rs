@@ -13,8 +13,16 @@ const LISTED: usize = 12;
 // The text itself.
 
 pub(crate) fn syntax(span: &Span, message: &str) -> Diagnostic {
-    // The parser speaks in sentences of several parts; the first line says what is wrong.
     Diagnostic::at(span, format!("not TOML: {message}"))
+}
+
+pub(crate) fn given_twice(span: &Span, written: &str, first: Option<&Span>) -> Diagnostic {
+    let mistake = Diagnostic::at(span, format!("`{written}` is given twice"))
+        .hint("keep one of them, or put both into one");
+    match first {
+        Some(first) => mistake.also(first, "first given here"),
+        None => mistake,
+    }
 }
 
 pub(crate) fn wrong_type(span: &Span, what: &str, expected: &str, found: &str) -> Diagnostic {
@@ -23,11 +31,9 @@ pub(crate) fn wrong_type(span: &Span, what: &str, expected: &str, found: &str) -
 }
 
 pub(crate) fn unknown_key(span: &Span, key: &str, owner: &str, valid: &[&str]) -> Diagnostic {
-    Diagnostic::at(span, format!("unknown key `{key}` in {owner}")).hint(meant(
-        key,
-        valid,
-        "the keys are",
-    ))
+    Diagnostic::at(span, format!("unknown key `{key}` in {owner}"))
+        .hint(meant(key, valid, "the keys are"))
+        .misplaced()
 }
 
 /// An unknown key that opens a table: most likely a target whose header is not quite right.
@@ -45,11 +51,18 @@ pub(crate) fn unknown_table(span: &Span, key: &str, owner: &str, valid: &[&str])
 pub(crate) fn dotted_name(span: &Span, target: &str, key: &str) -> Diagnostic {
     Diagnostic::at(span, format!("unknown table `{key}` in target `{target}`"))
         .hint(format!("a name with a `.` is quoted: `[target.\"{target}.{key}\"]`"))
+        .misplaced()
 }
 
 pub(crate) fn missing_key(span: &Span, key: &str, owner: &str, example: &str) -> Diagnostic {
     Diagnostic::at(span, format!("{owner} has no `{key}`"))
         .hint(format!("add `{key} = {example}`"))
+        .absence()
+}
+
+pub(crate) fn missing_kind(span: &Span, name: &str, kinds: &[&str]) -> Diagnostic {
+    Diagnostic::at(span, format!("target `{name}` has no `kind`"))
+        .hint(format!("the kinds are {}", list(kinds)))
         .absence()
 }
 
@@ -203,8 +216,8 @@ pub(crate) fn bad_project_name(span: &Span, name: &str) -> Diagnostic {
         .hint("`sources`, or the name of a wheel's project, such as `boto3`")
 }
 
-pub(crate) fn no_stamp(span: &Span, kind: &str, why: &str) -> Diagnostic {
-    Diagnostic::at(span, format!("a {kind} has no stamp")).hint(why)
+pub(crate) fn no_stamp(span: &Span, owner: &str, why: &str) -> Diagnostic {
+    Diagnostic::at(span, format!("{owner} has no stamp")).hint(why)
 }
 
 pub(crate) fn not_json(span: &Span, found: &str) -> Diagnostic {
@@ -214,11 +227,18 @@ pub(crate) fn not_json(span: &Span, found: &str) -> Diagnostic {
 
 // What the targets are to each other.
 
-pub(crate) fn unknown_target(span: &Span, name: &str, nearest: Option<&str>) -> Diagnostic {
+/// `nearest` is the name that was meant, if one is near; `targets` are all of them.
+pub(crate) fn unknown_target<'a>(
+    span: &Span,
+    name: &str,
+    nearest: Option<&str>,
+    targets: impl ExactSizeIterator<Item = &'a str>,
+) -> Diagnostic {
     Diagnostic::at(span, format!("there is no target `{name}`"))
-        .hint(match nearest {
-            Some(nearest) => format!("did you mean `{nearest}`?"),
-            None => "`zipwright list` shows all targets".into(),
+        .hint(match (nearest, targets.len()) {
+            (Some(nearest), _) => format!("did you mean `{nearest}`?"),
+            (None, ..=LISTED) => format!("the targets are {}", list(&targets.collect::<Vec<_>>())),
+            (None, more) => format!("none of the {more} targets has a similar name"),
         })
         .absence()
 }
@@ -239,6 +259,7 @@ pub(crate) fn wrong_kind(mistake: &WrongKind, candidates: &[&str]) -> Diagnostic
         .also(declared, format!("`{name}` is declared here"))
         .hint(match candidates {
             [] => format!("no target is {expected}"),
+            [only] => format!("did you mean `{only}`?"),
             names if names.len() <= LISTED => format!("one of {}", list(names)),
             names => format!("{} are {expected}", count(names.len(), "target")),
         })
@@ -283,7 +304,7 @@ pub(crate) fn cycle(members: &[&str], steps: &[Step], others: &[&str]) -> Diagno
         members => {
             let path: Vec<String> =
                 members.iter().chain(&members[..1]).map(|name| format!("`{name}`")).collect();
-            format!("targets need each other in a cycle: {}", path.join(" → "))
+            format!("targets wait for each other in a cycle: {}", path.join(" → "))
         }
     };
     let mut mistake = Diagnostic::at(first.span, message).label(first.text.clone());

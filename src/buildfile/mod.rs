@@ -10,6 +10,7 @@ mod kinds;
 pub mod model;
 mod payload;
 mod schema;
+mod syntax;
 mod table;
 mod value;
 mod vars;
@@ -37,13 +38,11 @@ pub fn load(text: &str, overrides: &BTreeMap<String, String>) -> Loaded {
     let (mut model, mut diagnostics) = schema::read(document.get_ref(), text, overrides);
     model.partial = !errors.is_empty();
     if model.partial {
-        // Half a file gives half the keys: only the mistakes that are there for sure count.
-        diagnostics.retain(|mistake| !mistake.is_absence());
+        let places: Vec<model::Span> =
+            errors.iter().map(|error| syntax::place(error, text)).collect();
+        diagnostics.retain(|mistake| mistake.is_sure(&places));
+        diagnostics.extend(syntax::mistakes(&errors, text));
     }
-    diagnostics.extend(errors.iter().map(|error| {
-        let span = error.span().unwrap_or(text.len()..text.len());
-        mistakes::syntax(&span, error.message())
-    }));
     diagnostics.sort_by_key(Diagnostic::position);
     Loaded { model, diagnostics }
 }

@@ -111,7 +111,13 @@ fn is_target_name(name: &str) -> bool {
 fn target(name: &Spanned<String>, stem: &str, item: Item, reader: &mut Reader) -> Option<Target> {
     let owner = format!("target `{}`", name.value);
     let mut table = Table::new(entries(item, reader)?, owner, name.span.clone());
-    let kind_name = table.required("kind", "\"…\"", reader, kind_name);
+    let kind_name = match table.take("kind") {
+        Some(item) => kind_name(item, reader),
+        None => {
+            reader.report(mistakes::missing_kind(&name.span, &name.value, &kinds::NAMES));
+            None
+        }
+    };
     let description = table.optional("description", reader, text);
     let needs = table.many("needs", reader, string);
     let after = table.many("after", reader, string);
@@ -120,7 +126,8 @@ fn target(name: &Spanned<String>, stem: &str, item: Item, reader: &mut Reader) -
 
     // Which of the other keys are right depends on the kind.
     let kind_name = kind_name?;
-    table.call(format!("{kind_name} `{}`", name.value));
+    let owner = format!("{kind_name} `{}`", name.value);
+    table.call(owner.clone());
     let kind = kinds::read(kind_name, stem, &mut table, reader);
     table.finish(reader, |span, item, owner, valid| match item.value {
         DeValue::Table(_) if item.start < span.start => {
@@ -133,7 +140,7 @@ fn target(name: &Spanned<String>, stem: &str, item: Item, reader: &mut Reader) -
     let stamp = match (no_stamp(&kind), stamp_item) {
         (None, _) => stamp.or_else(|| Some(default_path(stem, ".stamp", &name.span))),
         (Some(why), Some(item)) => {
-            reader.report(mistakes::no_stamp(&item.span(), kind_name, why));
+            reader.report(mistakes::no_stamp(&item.span(), &owner, why));
             None
         }
         (Some(_), None) => None,

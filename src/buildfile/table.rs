@@ -24,6 +24,7 @@ pub(super) struct Item<'a> {
     pub(super) end: usize,
     /// The key it was given for, and for a member of an array that of the array.
     pub(super) key: &'a str,
+    is_member: bool,
 }
 
 /// A table being read. It remembers which keys were asked for: those are the valid ones.
@@ -74,7 +75,10 @@ impl<'a> Item<'a> {
 
     /// Reports that this is not what was expected.
     pub(super) fn wrong(&self, expected: &str, reader: &mut Reader) {
-        let what = format!("`{}`", self.key);
+        let what = match self.is_member {
+            true => format!("a member of `{}`", self.key),
+            false => format!("`{}`", self.key),
+        };
         let mut mistake =
             mistakes::wrong_type(&self.span(), &what, expected, type_name(self.value));
         let written = &reader.text[self.span()];
@@ -88,12 +92,12 @@ impl<'a> Item<'a> {
 
     pub(super) fn members(&self, array: &'a DeArray<'a>) -> impl Iterator<Item = Item<'a>> {
         let key = self.key;
-        array.iter().map(move |member| Item::of(key, member))
+        array.iter().map(move |member| Item { is_member: true, ..Item::of(key, member) })
     }
 
     fn of(key: &'a str, value: &'a toml::Spanned<DeValue<'a>>) -> Self {
         let span = value.span();
-        Self { value: value.get_ref(), start: span.start, end: span.end, key }
+        Self { value: value.get_ref(), start: span.start, end: span.end, key, is_member: false }
     }
 }
 

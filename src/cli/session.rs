@@ -38,6 +38,7 @@ impl Session {
         let (graph, problems) = Graph::new(&loaded.model);
         let mut diagnostics = loaded.diagnostics;
         diagnostics.extend(problems);
+        diagnostics.sort_by_key(Diagnostic::position);
         if !diagnostics.is_empty() {
             return Err(broken_buildfile(&file, &text, &diagnostics, super::color(common)));
         }

@@ -65,7 +65,9 @@ impl<'m> Names<'m> {
         let Some(&id) = self.ids.get(&name.value) else {
             if !self.model.partial && !self.model.broken.contains(&name.value) {
                 let nearest = self.nearest(&name.value, kind);
-                mistakes.push(mistakes::unknown_target(&name.span, &name.value, nearest));
+                let targets = self.model.targets.iter().map(|target| target.name.value.as_str());
+                let (span, name) = (&name.span, &name.value);
+                mistakes.push(mistakes::unknown_target(span, name, nearest, targets));
             }
             return None;
         };
@@ -93,9 +95,11 @@ impl<'m> Names<'m> {
         {
             return Some(found);
         }
-        let targets = &self.model.targets;
-        let names = || targets.iter().map(|target| target.name.value.as_str());
-        *self.nearest.entry(name).or_insert_with(|| nearest(name, names()))
+        let Model { targets, broken, .. } = self.model;
+        *self.nearest.entry(name).or_insert_with(|| {
+            let sound = targets.iter().map(|target| target.name.value.as_str());
+            nearest(name, sound.chain(broken.iter().map(String::as_str)))
+        })
     }
 
     fn of_kind(&mut self, kind: &'static str) -> &[&'m str] {

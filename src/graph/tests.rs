@@ -76,6 +76,14 @@ fn the_example_has_no_mistakes() {
 }
 
 #[test]
+fn every_sound_file_has_no_mistakes() {
+    for entry in fs::read_dir(in_repository("tests/buildfiles/valid")).unwrap() {
+        let model = sound(&fs::read_to_string(entry.unwrap().path()).unwrap());
+        assert!(!model.targets.is_empty());
+    }
+}
+
+#[test]
 fn the_examples_of_the_docs_have_no_mistakes() {
     let docs = read("docs/BUILDFILE.md");
     let examples: Vec<&str> =
@@ -294,8 +302,8 @@ fn a_large_buildfile_is_cheap() {
     let order = graph.closure(&[graph.id("t50000").unwrap()]);
     assert_eq!((diagnostics.len(), mistakes.len(), graph.len()), (0, 0, count));
     assert_eq!(order.len(), 15);
-    // Generous, for a slow machine without optimisation: anything quadratic takes minutes.
-    assert!(start.elapsed() < Duration::from_secs(30), "{:?}", start.elapsed());
+    // Generous, for a busy machine without optimisation: anything quadratic takes many minutes.
+    assert!(start.elapsed() < Duration::from_secs(90), "{:?}", start.elapsed());
 }
 
 #[test]

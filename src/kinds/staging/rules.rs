@@ -1,11 +1,10 @@
 //! Globs over the paths inside a tree.
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 use globset::GlobMatcher;
 
 use crate::base::RelPath;
 use crate::buildfile::model::Glob;
-use crate::files::compile;
 
 /// Some globs, of which a path needs to match one: itself, or by a folder that it lies in.
 pub(super) struct Rules(Vec<Rule>);
@@ -19,7 +18,9 @@ impl Rules {
     pub(super) fn new<'a>(globs: impl IntoIterator<Item = &'a Glob>) -> Result<Self> {
         let rule = |glob: &Glob| {
             Ok(if glob.has_wildcard {
-                Rule::Pattern(compile(&glob.pattern)?)
+                Rule::Pattern(
+                    glob.matcher().with_context(|| format!("`{}` is too large", glob.pattern))?,
+                )
             } else {
                 Rule::Path(glob.base.clone())
             })

@@ -1,0 +1,56 @@
+//! What the TOML parser reports, as our own mistakes.
+
+use toml::de::Error;
+
+use super::diagnostic::Diagnostic;
+use super::mistakes;
+use super::model::Span;
+
+/// Where an error stands; one without a place is about the end of the text.
+pub(super) fn place(error: &Error, text: &str) -> Span {
+    error.span().unwrap_or(text.len()..text.len())
+}
+
+pub(super) fn mistakes(errors: &[Error], text: &str) -> Vec<Diagnostic> {
+    let mut mistakes = Vec::new();
+    // Keys before this place are given twice only because their whole table is.
+    let mut repeated = 0;
+    for error in errors {
+        let span = place(error, text);
+        if error.message() != "duplicate key" {
+            mistakes.push(mistakes::syntax(&span, error.message()));
+        } else if span.start >= repeated {
+            let start = text[..span.start].rfind('\n').map_or(0, |newline| newline + 1);
+            if text[start..].trim_start().starts_with('[') {
+                let rest = &text[span.end..];
+                repeated = span.end + rest.find("\n[").unwrap_or(rest.len());
+            }
+            let first = first_given(text, &span, start);
+            mistakes.push(mistakes::given_twice(&span, &text[span.clone()], first.as_ref()));
+        }
+    }
+    mistakes
+}
+
+/// Where the key at `span`, in the line that starts at `start`, is given before: the nearest
+/// earlier line that begins in the same way, for a key within the same table.
+fn first_given(text: &str, span: &Span, start: usize) -> Option<Span> {
+    let beginning = text[start..span.end].trim_start();
+    let is_header = beginning.starts_with('[');
+    let mut end = start;
+    while end > 0 {
+        let start = text[..end - 1].rfind('\n').map_or(0, |newline| newline + 1);
+        let line = &text[start..end];
+        let indent = line.len() - line.trim_start().len();
+        let rest = line.trim_start().strip_prefix(beginning);
+        if rest.is_some_and(|rest| rest.trim_start().starts_with(['=', ']'])) {
+            let end = start + indent + beginning.len();
+            return Some(end - span.len()..end);
+        }
+        if !is_header && line.trim_start().starts_with('[') {
+            return None;
+        }
+        end = start;
+    }
+    None
+}
