@@ -185,3 +185,35 @@ fn metadata_of_another_project_is_refused() {
     assert_refused(&other, &["another project"]);
     assert_refused(&patch(bytes, b"dist-info/RECORD", b"dist-info/RECARD"), &["0 `.dist-info"]);
 }
+
+#[test]
+fn no_flipped_bit_changes_what_is_read() {
+    let content = "print('spam')\n".repeat(9);
+    let bytes = Fixture::new(&[("demo/a.py", &content), ("demo/b.py", "")]).bytes();
+    let seen = |bytes: &[u8]| {
+        let members = open(bytes).wheel.ok()?.members;
+        let seen = |member: Member| (member.name, member.size, member.digest);
+        Some(members.into_iter().map(seen).collect::<Vec<_>>())
+    };
+    let honest = seen(&bytes);
+    assert!(honest.is_some());
+    let mut refused = 0;
+    for at in 0..bytes.len() * 8 {
+        let mut flipped = bytes.clone();
+        flipped[at / 8] ^= 1 << (at % 8);
+        match seen(&flipped) {
+            None => refused += 1,
+            // Times, modes, versions: nothing that a bundle takes over as it is.
+            read => assert_eq!(read, honest, "bit {at}"),
+        }
+    }
+    assert!(refused > bytes.len() * 4, "{refused} of {} refused", bytes.len() * 8);
+}
+
+#[test]
+fn a_torn_wheel_is_refused_wherever_it_is_torn() {
+    let bytes = Fixture::new(&[("demo/a.py", "x = 1")]).bytes();
+    for length in 0..bytes.len() {
+        assert!(open(&bytes[..length]).wheel.is_err(), "{length} bytes");
+    }
+}
