@@ -39,7 +39,7 @@ pub(super) fn run(clamp: &Clamp, job: &Job) -> Result<Done> {
     let instant = instant::resolve(&clamp.instant.value, job.project)?;
     let count = lower(&directory, instant)?;
     job.messages.status(&format!("lowered the time of {}", words::count(count, "file")));
-    job.files.forget(&clamp.directory.value);
+    job.files.forget_folder(&clamp.directory.value);
     Ok(Done::default())
 }
 

@@ -40,22 +40,23 @@ pub(super) fn key(staging: &Staging, job: &Job) -> Result<Key> {
         let result = job.result_of(&name.value);
         key.push(format!("wheels {}", name.value), Value::Digest(result));
     }
+    // Quoted, so that no text can pass for two, nor two for one.
     for (at, source) in sources.iter().enumerate() {
         let to = match source.to.as_ref().map(|to| &to.value) {
             None => String::new(),
-            Some(Destination::Folder(folder)) => format!(" to {folder}/"),
-            Some(Destination::Exactly(path)) => format!(" to {path}"),
+            Some(Destination::Folder(folder)) => format!(" to \"{folder}/\""),
+            Some(Destination::Exactly(path)) => format!(" to \"{path}\""),
         };
-        key.text(format!("source {}", at + 1), format!("{}{to}", source.from.value.pattern));
+        key.text(format!("source {}", at + 1), format!("{:?}{to}", source.from.value.pattern));
     }
     let patterns: Vec<&str> = exclude.iter().map(|glob| glob.value.pattern.as_str()).collect();
-    key.text("exclude", patterns.join(" "));
+    key.text("exclude", format!("{patterns:?}"));
     for (at, conflict) in conflicts.iter().enumerate() {
         let keep = match &conflict.keep.value {
             Winner::Sources => "the sources",
             Winner::Wheel(project) => project,
         };
-        let rule = format!("{} from {keep}", conflict.path.value.pattern);
+        let rule = format!("{:?} from {keep}", conflict.path.value.pattern);
         key.text(format!("conflict {}", at + 1), rule);
     }
     let picked = sources::pick(staging, job, &Rules::new(exclude.iter().map(|glob| &glob.value))?)?;

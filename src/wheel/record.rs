@@ -151,6 +151,17 @@ mod tests {
     }
 
     #[test]
+    fn longer_hashes_prove_as_much() {
+        let sha512 = "sha512=z4PhNX7vuL3xVChQ1m2AB9Yg5AULVxXcg_SpIdNs6c5H0NE8XYXysP-DGNKHfuwvY7kxvUdBeoGl\
+                      ODJ6-SfaPg==";
+        let lines = parse(&format!("a.py,{sha512},0")).unwrap();
+        let hash = lines["a.py"].hash.clone().unwrap();
+        let mut hasher = hash.hasher().unwrap();
+        hasher.update(b"");
+        assert!(hash.is(&hasher.finalize()));
+    }
+
+    #[test]
     fn weak_hashes_prove_nothing() {
         let lines = parse("a.py,md5=1B2M2Y8AsgTpgAmY7PhCfg,0").unwrap();
         let error = lines["a.py"].hash.as_ref().unwrap().hasher().err().unwrap();

@@ -6,4 +6,5 @@ mod scripted;
 
 mod aws;
 mod commands;
+mod staging;
 mod tidy;

@@ -29,7 +29,7 @@ pub(super) fn write(
     instant: Option<i64>,
 ) -> Result<()> {
     let root = job.project.place(output);
-    job.files.forget(output);
+    job.files.forget_folder(output);
     if fs::symlink_metadata(&root).is_ok_and(|meta| !meta.is_dir()) {
         remove(&root)?;
     }
@@ -49,7 +49,7 @@ pub(super) fn write(
         .par_iter()
         .map(|entry| bring(entry, &job.files.fact(&output.join(&entry.path))?, origins, &root))
         .collect();
-    job.files.forget(output);
+    job.files.forget_folder(output);
     written.into_iter().collect::<Result<()>>()?;
     if let Some(instant) = instant {
         clamp::lower(&root, instant)?;
