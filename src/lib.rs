@@ -15,6 +15,7 @@ pub mod buildfile;
 pub mod graph;
 pub mod plan;
 pub mod files;
+pub mod pip;
 pub mod instant;
 pub mod codec;
 pub mod state;

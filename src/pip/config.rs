@@ -1,0 +1,321 @@
+//! pip's own configuration: what of it can change a result, freed of credentials.
+//!
+//! Counted are `PIP_*` variables and the files pip reads (`PIP_CONFIG_FILE`, those of the system,
+//! the user and the interpreter's prefix), for the commands used here. Left out are settings that
+//! change only how pip talks, waits or caches: [`HARMLESS`]. An unknown setting counts.
+//! Also counted are the variables that compilers and build back ends listen to.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+
+use super::requirements::{has_scheme, inside};
+use super::secrets::{Redactor, redact};
+use crate::base::digest::FieldHasher;
+use crate::base::{Digest, RelPath};
+use crate::project::Project;
+
+/// Settings of pip that change nothing in what it makes.
+const HARMLESS: [&str; 30] = [
+    "break-system-packages",
+    "cache-dir",
+    "cert",
+    "client-cert",
+    "debug",
+    "default-timeout",
+    "disable-pip-version-check",
+    "exists-action",
+    "keyring-provider",
+    "log",
+    "log-file",
+    "no-cache-dir",
+    "no-color",
+    "no-input",
+    "no-python-version-warning",
+    "progress-bar",
+    "proxy",
+    "quiet",
+    "require-virtualenv",
+    "resume-retries",
+    "retries",
+    "root-user-action",
+    "timeout",
+    "trusted-host",
+    "use-feature-warnings",
+    "user",
+    "verbose",
+    "no-warn-conflicts",
+    "no-warn-script-location",
+    "config-file",
+];
+
+/// Settings whose values are files that pip reads.
+const FILES: [&str; 3] = ["build-constraint", "constraint", "requirement"];
+
+/// Sections of a `pip.conf` that bear on the commands used here.
+const SECTIONS: [&str; 4] = ["global", "install", "wheel", "download"];
+
+/// Variables that compilers and build back ends listen to.
+const BUILD_VARIABLES: [&str; 22] = [
+    "AR",
+    "ARCHFLAGS",
+    "CARGO_BUILD_TARGET",
+    "CC",
+    "CFLAGS",
+    "CMAKE_ARGS",
+    "CPPFLAGS",
+    "CXX",
+    "CXXFLAGS",
+    "DISTUTILS_USE_SDK",
+    "LDFLAGS",
+    "LDSHARED",
+    "LIBRARY_PATH",
+    "C_INCLUDE_PATH",
+    "MACOSX_DEPLOYMENT_TARGET",
+    "PKG_CONFIG_PATH",
+    "PYTHONPATH",
+    "RUSTFLAGS",
+    "SETUPTOOLS_SCM_PRETEND_VERSION",
+    "SETUPTOOLS_USE_DISTUTILS",
+    "SKBUILD_CMAKE_ARGS",
+    "SOURCE_DATE_EPOCH",
+];
+
+/// pip's configuration as far as it counts.
+#[derive(Clone, Debug, Default)]
+pub struct Config {
+    /// Name and value of each setting, without credentials and without the project's own place.
+    pub settings: Vec<(String, String)>,
+    /// Files that pip reads because of a setting: the setting, the digest of the content.
+    pub files: Vec<(String, Option<Digest>)>,
+    /// Folders of find-links inside the project.
+    pub find_links: BTreeSet<RelPath>,
+    pub secrets: Redactor,
+}
+
+impl Config {
+    /// Reads what an interpreter with this prefix would.
+    pub fn read(project: &Project, prefix: &Path) -> Self {
+        Self::read_files(project, &config_files(project, prefix, Path::new("/")))
+    }
+
+    /// The files in the order in which later ones win.
+    fn read_files(project: &Project, files: &[PathBuf]) -> Self {
+        let mut settings = BTreeMap::new();
+        for file in files {
+            if let Ok(text) = std::fs::read_to_string(&file) {
+                for (section, name, value) in parse(&text) {
+                    settings.insert(format!("{section}.{name}"), value);
+                }
+            }
+        }
+        for (variable, value) in project.vars() {
+            if let Some(name) = variable.strip_prefix("PIP_").filter(|_| !value.is_empty()) {
+                settings.insert(normal(name), value.clone());
+            }
+        }
+        let mut config = Self::default();
+        for (name, value) in settings {
+            config.add(project, &name, &value);
+        }
+        for name in BUILD_VARIABLES {
+            if let Some(value) = project.var(name) {
+                config.settings.push((name.into(), config.clean(project, value)));
+            }
+        }
+        config
+    }
+
+    /// Digest of everything that counts, for the keys of the cache.
+    pub fn digest(&self) -> Digest {
+        let mut hasher = FieldHasher::new();
+        for (name, value) in &self.settings {
+            hasher.field(name).field(value);
+        }
+        for (name, digest) in &self.files {
+            hasher.field(name).field(digest.map_or([0; 32], |digest| *digest.as_bytes()));
+        }
+        hasher.finish()
+    }
+
+    fn add(&mut self, project: &Project, name: &str, value: &str) {
+        self.secrets.learn(value);
+        let option = name.rsplit('.').next().unwrap_or(name);
+        if HARMLESS.contains(&option) {
+            return;
+        }
+        let shown = format!("pip {name}");
+        if FILES.contains(&option) {
+            for path in value.split_whitespace().filter(|path| !has_scheme(path)) {
+                let content = std::fs::read_to_string(project.root.join(path)).ok();
+                let digest = content.map(|text| {
+                    self.secrets.learn(&text);
+                    Digest::of(redact(&text).as_bytes())
+                });
+                self.files.push((format!("{shown} {}", self.clean(project, path)), digest));
+            }
+        }
+        if option == "find-links" {
+            let local = value.split_whitespace().filter_map(|place| {
+                let path = place.strip_prefix("file://").unwrap_or(place);
+                if has_scheme(path) { None } else { inside(project, &project.root.join(path)) }
+            });
+            self.find_links.extend(local);
+        }
+        self.settings.push((shown, self.clean(project, value)));
+    }
+
+    /// Without credentials, and the same in every checkout.
+    fn clean(&self, project: &Project, value: &str) -> String {
+        let clean = self.secrets.redact(value);
+        clean
+            .split_whitespace()
+            .collect::<Vec<_>>()
+            .join(" ")
+            .replace(&*project.root.to_string_lossy(), ".")
+    }
+}
+
+/// The files in the order in which later ones win.
+fn config_files(project: &Project, prefix: &Path, system: &Path) -> Vec<PathBuf> {
+    let own = project.var("PIP_CONFIG_FILE").map(|path| project.root.join(path));
+    if own.as_deref() == Some(Path::new("/dev/null")) {
+        return Vec::new();
+    }
+    let mut files = Vec::new();
+    let folders = project.var("XDG_CONFIG_DIRS").unwrap_or("/etc/xdg");
+    files.extend(folders.split(':').map(|folder| Path::new(folder).join("pip/pip.conf")));
+    files.push(system.join("Library/Application Support/pip/pip.conf"));
+    files.push(system.join("etc/pip.conf"));
+    // A file that is named and there stands in place of the user's.
+    if !own.as_ref().is_some_and(|own| own.exists())
+        && let Some(home) = project.var("HOME").map(Path::new)
+    {
+        files.push(home.join(".pip/pip.conf"));
+        files.push(home.join("Library/Application Support/pip/pip.conf"));
+        let config = project.var("XDG_CONFIG_HOME").map(PathBuf::from);
+        files.push(config.unwrap_or_else(|| home.join(".config")).join("pip/pip.conf"));
+    }
+    files.push(prefix.join("pip.conf"));
+    files.extend(own);
+    files
+}
+
+/// `(section, name, value)` of each setting; a value goes on in lines that are indented.
+fn parse(text: &str) -> Vec<(String, String, String)> {
+    let mut section = String::new();
+    let mut found: Vec<(String, String, String)> = Vec::new();
+    for line in text.lines() {
+        let trimmed = line.trim();
+        if trimmed.is_empty() || trimmed.starts_with(['#', ';']) {
+            continue;
+        }
+        if let Some(name) = trimmed.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')) {
+            section = name.into();
+        } else if line.starts_with([' ', '\t']) && !found.is_empty() {
+            let (_, _, value) = found.last_mut().expect("BUG: checked to be there");
+            value.push(' ');
+            value.push_str(trimmed);
+        } else if let Some((name, value)) = trimmed.split_once(['=', ':']) {
+            found.push((section.clone(), normal(name.trim()), value.trim().into()));
+        }
+    }
+    found.retain(|(section, _, _)| SECTIONS.contains(&section.as_str()));
+    found
+}
+
+/// `INDEX_URL` and `index_url` are `index-url`.
+fn normal(name: &str) -> String {
+    name.trim_start_matches("--").to_ascii_lowercase().replace('_', "-")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn config(files: &[(&str, &str)], env: &[(&str, &str)]) -> Config {
+        let temp = tempfile::tempdir().unwrap();
+        let root = temp.path().canonicalize().unwrap();
+        for (path, text) in files {
+            let place = root.join(path);
+            std::fs::create_dir_all(place.parent().unwrap()).unwrap();
+            std::fs::write(place, text).unwrap();
+        }
+        let place = |value: &str| value.replace("ROOT", &root.to_string_lossy());
+        let mut all: BTreeMap<String, String> =
+            env.iter().map(|(name, value)| ((*name).into(), place(value))).collect();
+        all.insert("XDG_CONFIG_DIRS".into(), place("ROOT/none"));
+        all.entry("HOME".into()).or_insert_with(|| place("ROOT/home"));
+        let project = Project::new(root.clone(), all);
+        let files = config_files(&project, &root.join("prefix"), &root.join("system"));
+        Config::read_files(&project, &files)
+    }
+
+    #[test]
+    fn a_rotated_token_changes_nothing_and_is_known_as_a_secret() {
+        let with =
+            |token: &str| config(&[], &[("PIP_INDEX_URL", &format!("https://u:{token}@h/simple"))]);
+        assert_eq!(with("first-token").digest(), with("second-token").digest());
+        let first = with("first-token");
+        assert!(!format!("{:?}{:?}", first.settings, first.files).contains("first-token"));
+        assert_eq!(first.secrets.redact("bad first-token"), "bad ****");
+    }
+
+    #[test]
+    fn settings_that_change_no_result_do_not_count() {
+        let none = config(&[], &[]).digest();
+        let harmless = [
+            ("PIP_TIMEOUT", "9"),
+            ("PIP_NO_COLOR", "1"),
+            ("PIP_CACHE_DIR", "/c"),
+            ("PIP_RETRIES", "2"),
+        ];
+        assert_eq!(config(&[], &harmless).digest(), none);
+        assert_ne!(config(&[], &[("PIP_PRE", "1")]).digest(), none);
+        assert_ne!(config(&[], &[("CFLAGS", "-O1")]).digest(), none);
+    }
+
+    #[test]
+    fn files_are_read_in_pips_order() {
+        let conf = "[global]\nindex-url = https://me:pw@one/s\nextra-index-url =\n  https://two\n  https://three\n\n[list]\nformat = json\n[install]\nno_binary = x\n";
+        let found = config(
+            &[
+                ("home/.config/pip/pip.conf", conf),
+                ("prefix/pip.conf", "[global]\nindex-url: https://site/s"),
+            ],
+            &[],
+        );
+        assert_eq!(
+            found.settings,
+            [
+                ("pip global.extra-index-url", "https://two https://three"),
+                ("pip global.index-url", "https://site/s"),
+                ("pip install.no-binary", "x"),
+            ]
+            .map(|(name, value)| (name.to_string(), value.to_string()))
+        );
+    }
+
+    #[test]
+    fn a_named_file_stands_in_place_of_the_users() {
+        let files = [
+            ("home/.config/pip/pip.conf", "[global]\npre = 1"),
+            ("own.conf", "[global]\nno-index = 1"),
+        ];
+        let found = config(&files, &[("PIP_CONFIG_FILE", "ROOT/own.conf")]);
+        assert_eq!(found.settings, [("pip global.no-index".to_string(), "1".to_string())]);
+    }
+
+    #[test]
+    fn files_that_a_setting_names_count_by_content() {
+        let with = |text: &str| config(&[("c.txt", text)], &[("PIP_CONSTRAINT", "ROOT/c.txt")]);
+        assert_ne!(with("idna<3").digest(), with("idna<4").digest());
+        assert_eq!(with("idna<3").digest(), with("idna<3").digest(), "wherever the checkout is");
+    }
+
+    #[test]
+    fn find_links_inside_the_project_are_found() {
+        let found = config(&[], &[("PIP_FIND_LINKS", "ROOT/wheels /opt/other https://h/l rel")]);
+        let expected = ["rel", "wheels"].map(|path| RelPath::parse(path).unwrap());
+        assert_eq!(found.find_links, expected.into());
+    }
+}

@@ -1,0 +1,286 @@
+//! Which Python runs pip, and what of it can change a result.
+//!
+//! Asking an interpreter costs a process, so the answer is kept in the per-user cache together
+//! with its *witnesses*: stat data of the program, its library, its standard library, its
+//! `pyvenv.cfg` and every place where it would find pip. It is used again only while all of them
+//! are the same, and only for a program that is a binary: a script (a pyenv shim, a wrapper)
+//! decides anew at each start which Python it runs, so it is asked each time.
+
+use std::fs::{self, File};
+use std::io::Read;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, bail};
+use serde::{Deserialize, Serialize};
+
+use crate::base::digest::FieldHasher;
+use crate::base::fs::write_if_changed;
+use crate::process::{Invocation, describe};
+use crate::project::Project;
+
+/// `pip install --dry-run --report` came with this version.
+const OLDEST_PIP: (u32, u32) = (22, 2);
+
+/// Variables that decide where an interpreter finds its modules.
+const SEARCH_VARIABLES: [&str; 6] =
+    ["PYTHONPATH", "PYTHONHOME", "PYTHONNOUSERSITE", "PYTHONUSERBASE", "PYTHONSAFEPATH", "HOME"];
+
+/// Asks an interpreter about itself; prints one JSON object.
+const QUESTIONS: &str = r"
+import json, os, platform, sys, sysconfig
+try:
+    import pip
+    version, place = pip.__version__, pip.__file__
+except ImportError:
+    version, place = None, None
+config = sysconfig.get_config_var
+library = os.path.join(config('LIBDIR') or '', config('INSTSONAME') or '')
+witnesses = [library, os.__file__, os.path.join(sys.prefix, 'pyvenv.cfg'),
+             os.path.join(os.path.dirname(sys.executable), '..', 'pyvenv.cfg')]
+for folder in sys.path[1:]:
+    found = os.path.join(folder, 'pip', '__init__.py')
+    witnesses.append(found)
+    if place and os.path.exists(found):
+        break
+print(json.dumps({
+    'python': ' '.join([platform.python_implementation(), platform.python_version(),
+                        config('SOABI') or '', sysconfig.get_platform()]
+                       + [part for part in platform.libc_ver() if part]),
+    'minor': list(sys.version_info[:2]),
+    'pip': version,
+    'prefix': sys.prefix,
+    'witnesses': [path for path in witnesses if os.path.isabs(path)],
+}))
+";
+
+/// What an interpreter says of itself.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Identity {
+    /// Implementation, full version, ABI, platform and C library; no paths.
+    pub python: String,
+    pub minor: (u8, u8),
+    pub pip: String,
+    /// Where its own `pip.conf` would be. Never part of a key.
+    pub prefix: PathBuf,
+}
+
+/// An interpreter that was found, and found to be able to do what is asked of it.
+#[derive(Clone, Debug)]
+pub struct Interpreter {
+    pub program: PathBuf,
+    pub identity: Identity,
+}
+
+#[derive(Deserialize)]
+struct Answer {
+    python: String,
+    minor: (u8, u8),
+    pip: Option<String>,
+    prefix: PathBuf,
+    witnesses: Vec<PathBuf>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct Remembered {
+    identity: Identity,
+    witnesses: Vec<(PathBuf, Witness)>,
+}
+
+/// Stat data of a file; `None` when there is none.
+type Witness = Option<(u64, i64, i64, i64, i64, u64)>;
+
+impl Interpreter {
+    /// Finds `python`, a name on PATH or a path, and what it is.
+    pub fn find(project: &Project, python: &str) -> Result<Self> {
+        let Some(program) = project.find_program(python) else {
+            let place = if python.contains('/') { "in the project or there" } else { "on PATH" };
+            bail!(
+                "there is no interpreter `{python}` {place}: set `python` to one that is installed"
+            );
+        };
+        let record = record_place(project, &program);
+        let binary = fs::canonicalize(&program).ok().filter(|real| is_binary(real));
+        if binary.is_some()
+            && let Some(identity) = recall(&record)
+        {
+            return Ok(Self { program, identity });
+        }
+        let (identity, mut witnesses) = ask(project, python, &program)?;
+        if let Some(real) = binary {
+            witnesses.extend([program.clone(), real]);
+            // A cache that cannot be written only costs the next build a process.
+            let _ = keep(&record, &identity, witnesses);
+        }
+        Ok(Self { program, identity })
+    }
+}
+
+fn record_place(project: &Project, program: &Path) -> PathBuf {
+    let mut hasher = FieldHasher::new();
+    hasher.field(program.as_os_str().as_encoded_bytes()).field(QUESTIONS);
+    // Python looks for modules where it runs, too.
+    hasher.field(project.root.as_os_str().as_encoded_bytes());
+    for name in SEARCH_VARIABLES {
+        hasher.field(project.vars().get(name).map_or("", String::as_str));
+    }
+    project.cache.join("interpreters").join(format!("{:.32}", hasher.finish()))
+}
+
+fn recall(record: &Path) -> Option<Identity> {
+    let remembered: Remembered = serde_json::from_slice(&fs::read(record).ok()?).ok()?;
+    let valid = remembered.witnesses.iter().all(|(path, witness)| look(path) == *witness);
+    valid.then_some(remembered.identity)
+}
+
+fn keep(record: &Path, identity: &Identity, witnesses: Vec<PathBuf>) -> Result<()> {
+    let witnesses = witnesses.into_iter().map(|path| (path.clone(), look(&path))).collect();
+    let remembered = Remembered { identity: identity.clone(), witnesses };
+    write_if_changed(record, &serde_json::to_vec(&remembered)?, 0o600)?;
+    Ok(())
+}
+
+/// Stat data with links followed: a link that leads elsewhere leads to another inode.
+fn look(path: &Path) -> Witness {
+    let meta = fs::metadata(path).ok()?;
+    Some((
+        meta.size(),
+        meta.mtime(),
+        meta.mtime_nsec(),
+        meta.ctime(),
+        meta.ctime_nsec(),
+        meta.ino(),
+    ))
+}
+
+/// Whether a file is a program of its own (ELF, Mach-O) and not a script for another.
+fn is_binary(path: &Path) -> bool {
+    let mut start = [0; 4];
+    let read = File::open(path).and_then(|mut file| file.read_exact(&mut start));
+    let known: [[u8; 4]; 4] =
+        [*b"\x7fELF", [0xcf, 0xfa, 0xed, 0xfe], [0xfe, 0xed, 0xfa, 0xcf], [0xca, 0xfe, 0xba, 0xbe]];
+    read.is_ok() && known.contains(&start)
+}
+
+fn ask(project: &Project, python: &str, program: &Path) -> Result<(Identity, Vec<PathBuf>)> {
+    let asked = Invocation::new(program, &project.root)
+        .args(["-c", QUESTIONS])
+        .env("PYTHONIOENCODING", "utf-8")
+        .capture()?;
+    if !asked.status.success() {
+        let said = asked.stderr.trim().lines().last().unwrap_or("it said nothing").to_string();
+        bail!("the interpreter `{python}` does not run ({}): {said}", describe(asked.status));
+    }
+    let line = asked.stdout.lines().last().unwrap_or_default();
+    let answer: Answer = serde_json::from_str(line)
+        .with_context(|| format!("`{python}` does not answer as a Python 3 interpreter does"))?;
+    let Some(pip) = answer.pip else {
+        bail!(
+            "the interpreter `{python}` has no pip: run `{python} -m ensurepip`, or set `python` \
+             to the interpreter of a virtual environment"
+        );
+    };
+    if version(&pip).is_some_and(|version| version < OLDEST_PIP) {
+        bail!(
+            "the interpreter `{python}` has pip {pip}, and 22.2 or later is needed: run \
+             `{python} -m pip install --upgrade pip`"
+        );
+    }
+    let Answer { python, minor, pip: _, prefix, witnesses } = answer;
+    Ok((Identity { python, minor, pip, prefix }, witnesses))
+}
+
+/// The first two numbers of a version.
+fn version(text: &str) -> Option<(u32, u32)> {
+    let mut parts = text.split('.');
+    let major = parts.next()?.parse().ok()?;
+    let minor = parts.next().unwrap_or("0");
+    let digits: String = minor.chars().take_while(char::is_ascii_digit).collect();
+    Some((major, digits.parse().unwrap_or(0)))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+    use std::os::unix::fs::PermissionsExt;
+
+    use super::*;
+
+    /// A project whose PATH has only `bin/` of the folder.
+    fn project(folder: &Path) -> Project {
+        let root = folder.canonicalize().unwrap();
+        let env = [
+            ("PATH".to_string(), root.join("bin").to_string_lossy().into_owned()),
+            ("XDG_CACHE_HOME".to_string(), root.join("cache").to_string_lossy().into_owned()),
+        ];
+        Project::new(root, BTreeMap::from(env))
+    }
+
+    /// A script that stands for an interpreter, counts its starts and gives this answer.
+    fn fake(folder: &Path, answer: &str) {
+        let program = folder.join("bin/python3");
+        fs::create_dir_all(program.parent().unwrap()).unwrap();
+        let count = folder.join("count");
+        let script = format!("#!/bin/sh\necho x >> '{}'\n{answer}\n", count.display());
+        fs::write(&program, script).unwrap();
+        fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).unwrap();
+    }
+
+    fn answer(pip: &str) -> String {
+        format!(
+            r#"echo '{{"python":"CPython 3.13.0","minor":[3,13],"pip":{pip},"prefix":"/p","witnesses":[]}}'"#
+        )
+    }
+
+    fn error(folder: &Path) -> String {
+        format!("{:#}", Interpreter::find(&project(folder), "python3").unwrap_err())
+    }
+
+    #[test]
+    fn what_is_wrong_with_an_interpreter_is_said_with_a_way_out() {
+        let folder = tempfile::tempdir().unwrap();
+        assert!(error(folder.path()).contains("there is no interpreter `python3` on PATH"));
+        fake(folder.path(), &answer("null"));
+        assert!(error(folder.path()).contains("has no pip: run `python3 -m ensurepip`"));
+        fake(folder.path(), &answer("\"21.3.1\""));
+        assert!(error(folder.path()).contains("pip 21.3.1, and 22.2 or later is needed"));
+        fake(folder.path(), "echo no such version >&2; exit 127");
+        assert!(error(folder.path()).contains("does not run (exit status 127): no such version"));
+    }
+
+    #[test]
+    fn a_script_is_asked_each_time() {
+        let folder = tempfile::tempdir().unwrap();
+        fake(folder.path(), &answer("\"24.2\""));
+        for _ in 0..2 {
+            let found = Interpreter::find(&project(folder.path()), "python3").unwrap();
+            assert_eq!(found.identity.pip, "24.2");
+        }
+        let count = fs::read_to_string(folder.path().join("count")).unwrap();
+        assert_eq!(count.lines().count(), 2);
+    }
+
+    #[test]
+    fn a_remembered_answer_holds_while_its_witnesses_do() {
+        let folder = tempfile::tempdir().unwrap();
+        let (record, witness) = (folder.path().join("record"), folder.path().join("pip.py"));
+        let identity = Identity {
+            python: "CPython".into(),
+            minor: (3, 13),
+            pip: "24.2".into(),
+            prefix: "/p".into(),
+        };
+        keep(&record, &identity, vec![witness.clone()]).unwrap();
+        assert_eq!(recall(&record), Some(identity));
+        fs::write(&witness, "").unwrap();
+        assert_eq!(recall(&record), None);
+    }
+
+    #[test]
+    fn versions_are_compared_by_number() {
+        assert_eq!(version("22.2"), Some((22, 2)));
+        assert_eq!(version("9.0.3"), Some((9, 0)));
+        assert_eq!(version("25.1b1"), Some((25, 1)));
+        assert!(version("22.0.4").unwrap() < OLDEST_PIP);
+    }
+}

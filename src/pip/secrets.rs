@@ -1,0 +1,164 @@
+//! Takes credentials out of text, before anything is hashed, shown or kept.
+//!
+//! Knows what a URL with a password looks like, and the passwords it was told of; nothing else.
+//! A secret that stands in the path of a URL cannot be told from a folder's name.
+
+/// What stands in place of a secret that cannot simply be left out.
+const HIDDEN: &str = "****";
+
+/// Shorter strings are not looked for on their own: they would hide half the words of a message.
+const SHORTEST: usize = 4;
+
+/// Parts of the names of query parameters whose values are secrets.
+const SECRET_PARAMETERS: [&str; 8] =
+    ["token", "key", "secret", "sig", "password", "passwd", "auth", "credential"];
+
+/// `text` without credentials in its URLs: `https://user:word@host` becomes `https://host`, and
+/// the values of query parameters that are named like secrets are hidden.
+pub fn redact(text: &str) -> String {
+    let mut clean = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some(at) = rest.find("://") {
+        let (before, after) = rest.split_at(at + 3);
+        clean.push_str(before);
+        let end = after.find(ends_url).unwrap_or(after.len());
+        let (url, tail) = after.split_at(end);
+        clean.push_str(&redact_query(host_and_rest(url).1));
+        rest = tail;
+    }
+    clean.push_str(rest);
+    clean
+}
+
+/// Hides what [`redact`] hides, and the known secrets wherever they stand.
+#[derive(Clone, Debug, Default)]
+pub struct Redactor {
+    known: Vec<String>,
+}
+
+impl Redactor {
+    /// Learns the credentials of all URLs in `text`, as written and percent-decoded.
+    pub fn learn(&mut self, text: &str) {
+        for (at, _) in text.match_indices("://") {
+            let after = &text[at + 3..];
+            let url = &after[..after.find(ends_url).unwrap_or(after.len())];
+            let Some(credentials) = host_and_rest(url).0 else { continue };
+            // A user's name alone is a token when no password follows it.
+            let secret = match credentials.split_once(':') {
+                Some((user, "" | "x-oauth-basic")) => user,
+                Some((_, password)) => password,
+                None => credentials,
+            };
+            for form in [secret.to_string(), percent_decode(secret)] {
+                if form.len() >= SHORTEST && !self.known.contains(&form) {
+                    self.known.push(form);
+                }
+            }
+        }
+        // The longest first: a secret may contain another.
+        self.known.sort_by_key(|secret| std::cmp::Reverse(secret.len()));
+    }
+
+    pub fn redact(&self, text: &str) -> String {
+        let mut clean = redact(text);
+        for secret in &self.known {
+            if clean.contains(secret.as_str()) {
+                clean = clean.replace(secret.as_str(), HIDDEN);
+            }
+        }
+        clean
+    }
+}
+
+/// Decodes `%41`; whatever is no such code stays as it is.
+pub(super) fn percent_decode(text: &str) -> String {
+    let bytes = text.as_bytes();
+    let mut decoded = Vec::with_capacity(bytes.len());
+    let mut at = 0;
+    while at < bytes.len() {
+        let code = (bytes[at] == b'%')
+            .then(|| text.get(at + 1..at + 3))
+            .flatten()
+            .and_then(|hex| u8::from_str_radix(hex, 16).ok());
+        decoded.push(code.unwrap_or(bytes[at]));
+        at += if code.is_some() { 3 } else { 1 };
+    }
+    String::from_utf8_lossy(&decoded).into_owned()
+}
+
+fn ends_url(c: char) -> bool {
+    c.is_whitespace() || matches!(c, '"' | '\'' | '<' | '>' | '`')
+}
+
+/// Splits what follows `scheme://` into its credentials and the rest. The account `git` alone,
+/// as in `ssh://git@host`, is part of the address and no secret.
+fn host_and_rest(url: &str) -> (Option<&str>, &str) {
+    let authority = &url[..url.find(['/', '?', '#']).unwrap_or(url.len())];
+    match authority.rfind('@') {
+        Some(at) if &authority[..at] != "git" => (Some(&url[..at]), &url[at + 1..]),
+        _ => (None, url),
+    }
+}
+
+fn redact_query(url: &str) -> String {
+    let Some((path, query)) = url.split_once('?') else { return url.into() };
+    let (query, fragment) = match query.split_once('#') {
+        Some((query, fragment)) => (query, Some(fragment)),
+        None => (query, None),
+    };
+    let parameters: Vec<String> = query
+        .split('&')
+        .map(|parameter| match parameter.split_once('=') {
+            Some((name, _)) if is_secret(name) => format!("{name}={HIDDEN}"),
+            _ => parameter.to_string(),
+        })
+        .collect();
+    let mut clean = format!("{path}?{}", parameters.join("&"));
+    if let Some(fragment) = fragment {
+        clean.push('#');
+        clean.push_str(fragment);
+    }
+    clean
+}
+
+fn is_secret(parameter: &str) -> bool {
+    let name = parameter.to_ascii_lowercase();
+    SECRET_PARAMETERS.iter().any(|part| name.contains(part))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn credentials_leave_urls() {
+        for (text, clean) in [
+            ("https://me:s3cret@host/simple", "https://host/simple"),
+            ("see https://tok@host, or http://b/c", "see https://host, or http://b/c"),
+            ("https://a:p@ss@host/x@y", "https://host/x@y"),
+            ("git+ssh://git@github.com/a/b@v1", "git+ssh://git@github.com/a/b@v1"),
+            (
+                "https://h/w.whl?X-Amz-Signature=abc&v=1#sha256=00",
+                "https://h/w.whl?X-Amz-Signature=****&v=1#sha256=00",
+            ),
+            ("no url at all: a@b", "no url at all: a@b"),
+        ] {
+            assert_eq!(redact(text), clean);
+        }
+    }
+
+    #[test]
+    fn known_secrets_are_hidden_wherever_they_stand() {
+        let mut redactor = Redactor::default();
+        redactor.learn("--index-url https://__token__:pypi%2DAgE1@host/simple https://onlytoken@b");
+        assert_eq!(
+            redactor.redact("401 for pypi-AgE1 (pypi%2DAgE1), onlytoken, __token__"),
+            "401 for **** (****), ****, __token__"
+        );
+    }
+
+    #[test]
+    fn percent_codes_are_decoded_and_broken_ones_kept() {
+        assert_eq!(percent_decode("a%20b%zz%"), "a b%zz%");
+    }
+}
