@@ -1,15 +1,146 @@
-//! The `wheelhouse` kind.
+//! The `wheelhouse` kind: the wheels that requirements and local projects mean, in a folder that
+//! holds exactly these.
+//!
+//! What an index holds is no part of the key: a wheelhouse that is up to date is not resolved
+//! again because somebody published something. Knows the keys of the Buildfile; how pip is read
+//! and run is in [`crate::pip`].
 
-use anyhow::{Result, bail};
+use anyhow::Result;
 
 use super::{Done, Job};
-use crate::buildfile::model::Wheelhouse;
-use crate::key::Key;
+use crate::base::{Digest, RelPath};
+use crate::buildfile::model::{Arch, Output, Platform, PythonVersion, Spanned, Wheelhouse};
+use crate::key::{Key, Value};
+use crate::pip::{Inputs, Request, Runtime, Talk};
 
-pub(super) fn key(_wheelhouse: &Wheelhouse, _job: &Job) -> Result<Key> {
-    bail!("not built yet")
+pub(super) fn key(wheelhouse: &Wheelhouse, job: &Job) -> Result<Key> {
+    let Wheelhouse { requirements, constraints, projects, python, platform, pip_args: _, output } =
+        wheelhouse;
+    let paths = Paths::of(wheelhouse, job);
+    let inputs = Inputs::read(&paths.request(wheelhouse, job))?;
+    let mut key = Key::new();
+    key.text("requirements", joined(requirements));
+    key.text("constraints", joined(constraints));
+    key.text("projects", joined(projects));
+    key.text(
+        "platform",
+        platform.as_ref().map_or("this host".into(), |platform| runtime(platform).describe()),
+    );
+    key.text("pip_args", inputs.pip_args.join(" "));
+    key.text("output", &output.value);
+    key.text(format!("python {}", python.value), &inputs.interpreter.identity.python);
+    key.text("pip", &inputs.interpreter.identity.pip);
+    for (name, value) in &inputs.config.settings {
+        key.text(name, value);
+    }
+    for (name, digest) in &inputs.config.files {
+        key.push(format!("file of {name}"), digest.map_or(Value::Missing, Value::Digest));
+    }
+    add_requirements(&mut key, &inputs, job)?;
+    for source in &inputs.sources {
+        for (path, content) in source.files() {
+            key.text(format!("project {} file {path}", source.folder), content);
+        }
+    }
+    Ok(key)
 }
 
-pub(super) fn run(_wheelhouse: &Wheelhouse, _job: &Job) -> Result<Done> {
-    bail!("not built yet")
+pub(super) fn run(wheelhouse: &Wheelhouse, job: &Job) -> Result<Done> {
+    let paths = Paths::of(wheelhouse, job);
+    let request = paths.request(wheelhouse, job);
+    let inputs = Inputs::read(&request)?;
+    let talk = Talk {
+        line: &|stream, text| job.messages.line(stream, text),
+        status: &|text| job.messages.status(text),
+    };
+    let wheels = inputs.gather(&request, talk)?;
+    let output = &wheelhouse.output.value;
+    inputs.leave(&request, &wheels, &job.project.place(output))?;
+    Ok(Done {
+        result: None,
+        outputs: vec![Output::Folder(output.clone())],
+        facts: vec![("wheels".into(), wheels.len().into())],
+    })
+}
+
+/// Files that pip reads, and what lies in folders that it looks into.
+fn add_requirements(key: &mut Key, inputs: &Inputs, job: &Job) -> Result<()> {
+    let requirements = &inputs.requirements;
+    let mut added = std::collections::BTreeSet::new();
+    for file in requirements.files.iter().filter(|file| added.insert(&file.path)) {
+        if file.secret {
+            // The password in it may be changed without a reason to build anything.
+            let digest = Digest::of(file.text.as_bytes());
+            key.push(format!("file {} without credentials", file.path), Value::Digest(digest));
+        } else {
+            job.add_file(key, &file.path)?;
+        }
+    }
+    for (line, text) in &requirements.expanded {
+        key.push(format!("variables in {line}"), Value::Digest(Digest::of(text.as_bytes())));
+    }
+    let mut files = requirements.archives.clone();
+    for place in &inputs.find_links {
+        files.extend(job.files.list(place)?);
+        if job.project.place(place).is_file() {
+            files.insert(place.clone());
+        }
+    }
+    files.iter().filter(|path| added.insert(*path)).try_for_each(|path| job.add_file(key, path))
+}
+
+/// The paths of a wheelhouse, in the form that [`Request`] borrows.
+struct Paths {
+    requirements: Vec<RelPath>,
+    constraints: Vec<RelPath>,
+    projects: Vec<RelPath>,
+    left_out: Vec<RelPath>,
+}
+
+impl Paths {
+    fn of(wheelhouse: &Wheelhouse, job: &Job) -> Self {
+        // What a target made for this one is an input; what others make is none of its business.
+        let needed = |name: &str| job.target.needs.iter().any(|need| need.value == name);
+        let others = job.model.targets.iter().filter(|target| !needed(&target.name.value));
+        Self {
+            requirements: values(&wheelhouse.requirements),
+            constraints: values(&wheelhouse.constraints),
+            projects: values(&wheelhouse.projects),
+            left_out: others
+                .flat_map(super::super::buildfile::model::Target::outputs)
+                .map(|output| output.path().clone())
+                .collect(),
+        }
+    }
+
+    fn request<'a>(&'a self, wheelhouse: &'a Wheelhouse, job: &Job<'a>) -> Request<'a> {
+        Request {
+            project: job.project,
+            files: job.files,
+            requirements: &self.requirements,
+            constraints: &self.constraints,
+            projects: &self.projects,
+            python: &wheelhouse.python.value,
+            runtime: wheelhouse.platform.as_ref().map(runtime),
+            pip_args: &wheelhouse.pip_args,
+            left_out: &self.left_out,
+        }
+    }
+}
+
+fn runtime(platform: &Platform) -> Runtime {
+    let Platform { span: _, python: PythonVersion { major, minor }, arch } = *platform;
+    let machine = match arch {
+        Arch::X86_64 => "x86_64",
+        Arch::Arm64 => "aarch64",
+    };
+    Runtime { major, minor, machine }
+}
+
+fn values(paths: &[Spanned<RelPath>]) -> Vec<RelPath> {
+    paths.iter().map(|path| path.value.clone()).collect()
+}
+
+fn joined(paths: &[Spanned<RelPath>]) -> String {
+    values(paths).iter().map(RelPath::as_str).collect::<Vec<_>>().join(" ")
 }

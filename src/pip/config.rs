@@ -102,7 +102,7 @@ impl Config {
     fn read_files(project: &Project, files: &[PathBuf]) -> Self {
         let mut settings = BTreeMap::new();
         for file in files {
-            if let Ok(text) = std::fs::read_to_string(&file) {
+            if let Ok(text) = std::fs::read_to_string(file) {
                 for (section, name, value) in parse(&text) {
                     settings.insert(format!("{section}.{name}"), value);
                 }

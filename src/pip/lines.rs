@@ -119,7 +119,12 @@ pub(super) fn meaning(text: &str) -> Meaning {
     if !text.starts_with('-') {
         return Meaning::Requirement(requirement(text, false));
     }
-    let mut words = words(text).into_iter().peekable();
+    arguments(words(text))
+}
+
+/// Reads options that are words already.
+pub(super) fn arguments(words: Vec<String>) -> Meaning {
+    let mut words = words.into_iter().peekable();
     let mut options = Vec::new();
     while let Some(word) = words.next() {
         let (name, mut value) = option(&word);

@@ -4,15 +4,26 @@
 //! reads, asks it once what it would install, and keeps every wheel by its SHA-256. This module
 //! knows nothing of targets, keys or Buildfiles.
 
+mod build;
 mod config;
+mod fetch;
+mod gather;
 mod interpreter;
 mod lines;
 mod platform;
 mod requirements;
+mod resolve;
+mod run;
 mod secrets;
+mod store;
+mod tree;
 
+pub use build::Source;
 pub use config::Config;
+pub use gather::{Inputs, Request};
 pub use interpreter::{Identity, Interpreter};
 pub use platform::Runtime;
-pub use requirements::Requirements;
+pub use requirements::{ReadFile, Requirements};
+pub use run::Talk;
 pub use secrets::{Redactor, redact};
+pub use store::Wheel;

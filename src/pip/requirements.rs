@@ -18,6 +18,10 @@ use crate::base::RelPath;
 use crate::base::fs::{is_missing, read_to_string, write_if_changed};
 use crate::project::Project;
 
+/// The words that stand for a local folder, given its extras: the requirement, and options that
+/// come after its marker.
+type Replace<'a> = &'a dyn Fn(&RelPath, &str) -> Option<(String, String)>;
+
 /// What pip reads because of the files it was given.
 #[derive(Clone, Debug, Default)]
 pub struct Requirements {
@@ -44,10 +48,13 @@ pub struct Requirements {
 #[derive(Clone, Debug)]
 pub struct ReadFile {
     pub path: RelPath,
-    /// The text without credentials, when there were any.
-    pub redacted: Option<String>,
+    /// Its text, without credentials.
+    pub text: String,
+    /// Whether its text has credentials that were taken out.
+    pub secret: bool,
+    /// Whether it is read as constraints.
+    pub constraint: bool,
     lines: Vec<(Line, Meaning)>,
-    constraint: bool,
 }
 
 impl Requirements {
@@ -88,9 +95,10 @@ impl Requirements {
         let index = self.files.len();
         self.files.push(ReadFile {
             path: path.clone(),
-            redacted: (clean != text).then_some(clean),
-            lines: Vec::new(),
+            secret: clean != text,
+            text: clean,
             constraint,
+            lines: Vec::new(),
         });
         let mut read = Vec::new();
         for line in lines::split(&text) {
@@ -172,14 +180,7 @@ impl Requirements {
 
     /// Writes copies of all files into `folder`, with line numbers unchanged: for when pip cannot
     /// be given the files themselves. `replace` gives the words that stand for a local folder.
-    /// Returns each copy with the name of the file it stands for.
-    pub fn write(
-        &self,
-        project: &Project,
-        folder: &Path,
-        replace: &dyn Fn(&RelPath, &str) -> Option<String>,
-    ) -> Result<Vec<(PathBuf, String)>> {
-        let mut written = Vec::new();
+    pub fn write(&self, project: &Project, folder: &Path, replace: Replace) -> Result<()> {
         for (index, file) in self.files.iter().enumerate() {
             let place = copy_place(folder, index);
             let mut text = String::new();
@@ -190,9 +191,8 @@ impl Requirements {
                 text.push_str(&"\n".repeat(line.height));
             }
             write_if_changed(&place, text.as_bytes(), 0o600)?;
-            written.push((place, file.path.to_string()));
         }
-        Ok(written)
+        Ok(())
     }
 
     fn rewritten_line(
@@ -201,7 +201,7 @@ impl Requirements {
         file: &ReadFile,
         folder: &Path,
         (line, meaning): (&Line, &Meaning),
-        replace: &dyn Fn(&RelPath, &str) -> Option<String>,
+        replace: Replace,
     ) -> String {
         match meaning {
             Meaning::Include { path, constraint } if !has_scheme(path) => {
@@ -231,7 +231,7 @@ impl Requirements {
                     .and_then(|path| inside(project, &project.root.join(path)));
                 let wheel = local.and_then(|local| replace(&local, &requirement.extras));
                 match wheel {
-                    Some(words) => format!("{words} {}", requirement.marker),
+                    Some((words, hash)) => format!("{words} {}{hash}", requirement.marker),
                     None if requirement.editable => requirement.words.clone(),
                     None => line.text.clone(),
                 }

@@ -55,7 +55,17 @@ impl Redactor {
                 }
             }
         }
-        // The longest first: a secret may contain another.
+        self.sort();
+    }
+
+    /// Learns what another one knows.
+    pub fn join(&mut self, other: &Self) {
+        self.known.extend(other.known.iter().cloned());
+        self.sort();
+    }
+
+    /// The longest first: a secret may contain another.
+    fn sort(&mut self) {
         self.known.sort_by_key(|secret| std::cmp::Reverse(secret.len()));
     }
 

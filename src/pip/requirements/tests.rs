@@ -111,7 +111,7 @@ fn variables_count_by_their_values_but_for_credentials() {
 fn a_password_in_a_file_is_not_part_of_what_is_recorded() {
     let text = "-i https://me:hunter2@host/simple\n";
     let found = read(&folder(&[("requirements.txt", text)])).unwrap();
-    assert_eq!(found.files[0].redacted.as_deref(), Some("-i https://host/simple\n"));
+    assert_eq!(found.files[0].text, "-i https://host/simple\n");
 }
 
 #[test]
@@ -135,14 +135,16 @@ fn copies_keep_line_numbers_and_name_wheels_for_folders() {
     ]);
     let found = read(&folder).unwrap();
     let out = tempfile::tempdir().unwrap();
-    let replace = |local: &RelPath, extras: &str| Some(format!("{local}{extras} @ file:///w.whl"));
+    let replace = |local: &RelPath, extras: &str| {
+        Some((format!("{local}{extras} @ file:///w.whl"), " --hash=sha256:0".into()))
+    };
     found.write(&folder.project, out.path(), &replace).unwrap();
     let copy = found.copy_of(out.path(), &path("requirements.txt"), false).unwrap();
     let more = found.copy_of(out.path(), &path("more.txt"), false).unwrap();
     assert_eq!(
         std::fs::read_to_string(copy).unwrap(),
         format!(
-            "\nlib[x] @ file:///w.whl ; python_version > '3'\n-r '{}'\nidna >=3\n\nattrs\n",
+            "\nlib[x] @ file:///w.whl ; python_version > '3' --hash=sha256:0\n-r '{}'\nidna >=3\n\nattrs\n",
             more.display()
         )
     );

@@ -1,0 +1,222 @@
+//! Local projects: what their wheels depend on, and building them.
+//!
+//! A project is built by `pip wheel` from a clean copy of its folder, and after the build it is
+//! known which files of the copy were read. A later state of the project gives the same wheel
+//! when it has the same file names and the same content in every file that was read: the build
+//! would go the same way. So an edit of a file that no build reads (a handler beside a `src/`
+//! layout, a README) changes nothing, without anyone having to declare it.
+//!
+//! What stands in a key for such a project is the list of its files as they were when the wheel
+//! was built, for as long as that holds; else the list as it is now.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::ffi::OsString;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Result, bail};
+use serde::{Deserialize, Serialize};
+
+use super::platform::Runtime;
+use super::run::Pip;
+use super::store::{Store, Wheel};
+use super::tree::Tree;
+use crate::base::digest::FieldHasher;
+use crate::base::fs::create_dir_all;
+use crate::base::{Digest, RelPath};
+use crate::files::Files;
+use crate::project::Project;
+
+/// How many states of one project are remembered.
+const REMEMBERED: usize = 16;
+
+const RECORDS: &str = "projects";
+
+/// A local project as it is now.
+#[derive(Clone, Debug)]
+pub struct Source {
+    pub folder: RelPath,
+    tree: Tree,
+    /// Where what is known of it is kept.
+    record: Digest,
+    known: Option<Known>,
+}
+
+/// A wheel that was built, and from what.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+struct Known {
+    /// All files of the project at that time: path, digest.
+    files: BTreeMap<String, String>,
+    /// Those that the build read; `None`: all.
+    read: Option<BTreeSet<String>>,
+    wheel: Wheel,
+}
+
+impl Known {
+    /// Whether a project with these files, of the same names, would give the same wheel.
+    fn holds(&self, files: &BTreeMap<String, String>) -> bool {
+        match &self.read {
+            None => self.files == *files,
+            Some(read) => read.iter().all(|path| self.files.get(path) == files.get(path)),
+        }
+    }
+}
+
+impl Source {
+    /// `context` is the digest of everything else that a build depends on.
+    pub(super) fn look(
+        project: &Project,
+        files: &Files,
+        folder: &RelPath,
+        (left_out, context): (&[RelPath], Digest),
+    ) -> Result<Self> {
+        let place = project.place(folder);
+        if !["pyproject.toml", "setup.py"].iter().any(|name| place.join(name).is_file()) {
+            bail!(
+                "`{folder}` is no Python project: it has neither `pyproject.toml` nor `setup.py`"
+            );
+        }
+        let tree = Tree::look(project, files, folder, left_out)?;
+        let mut hasher = FieldHasher::new();
+        hasher.field(context.as_bytes()).field(tree.names().as_bytes());
+        let record = hasher.finish();
+        let now = texts(&tree);
+        let remembered: Vec<Known> =
+            Store::new(&project.cache).recall(RECORDS, &record).unwrap_or_default();
+        let known = remembered.into_iter().find(|known| known.holds(&now));
+        Ok(Self { folder: folder.clone(), tree, record, known })
+    }
+
+    /// What the wheel depends on: path below the project's folder, and a word for the content.
+    pub fn files(&self) -> BTreeMap<String, String> {
+        self.known.as_ref().map_or_else(|| texts(&self.tree), |known| known.files.clone())
+    }
+
+    /// The project's wheel, from the store or built now.
+    pub(super) fn wheel(&self, pip: &Pip, store: &Store, build: &Build) -> Result<Wheel> {
+        let wheel = match &self.known {
+            Some(known) if store.has(&known.wheel)? => known.wheel.clone(),
+            _ => self.build(pip, store, build)?,
+        };
+        if let Some(runtime) = build.runtime.filter(|_| !wheel.is_portable()) {
+            bail!(
+                "the local project `{}` builds `{}`, which fits this host and not {}: build it on \
+                 a host like the runtime, or give pip a ready wheel by --find-links",
+                self.folder,
+                wheel.name,
+                runtime.describe()
+            );
+        }
+        Ok(wheel)
+    }
+
+    fn build(&self, pip: &Pip, store: &Store, build: &Build) -> Result<Wheel> {
+        (pip.talk.status)(&format!("building local project `{}`", self.folder));
+        let workshop = store.workshop()?;
+        let (copy, out) = (workshop.path().join("source"), workshop.path().join("out"));
+        create_dir_all(&copy)?;
+        let copied = self.tree.copy(pip.project, &copy)?;
+        let shown = vec![(copy.display().to_string(), format!("local project {}", self.folder))];
+        let target = [copy.clone().into_os_string()];
+        if let Err(failure) =
+            pip.run(build.wheel_command(workshop.path(), &out, target)?, &shown)?
+        {
+            return Err(failure.error(&format!("build the local project `{}`", self.folder)));
+        }
+        let file = only_wheel(&out)?;
+        let wheel = store.put(&file)?;
+        let read = copied.read_in(&copy, &file)?;
+        let read = read.map(|paths| paths.iter().map(ToString::to_string).collect());
+        self.remember(store, Known { files: texts(&copied), read, wheel: wheel.clone() })?;
+        Ok(wheel)
+    }
+
+    fn remember(&self, store: &Store, mut built: Known) -> Result<()> {
+        // The list that stood in the key stays the one that stands in the key.
+        if let Some(known) = &self.known
+            && built.holds(&known.files)
+        {
+            built.files = known.files.clone();
+        }
+        let mut all: Vec<Known> = store.recall(RECORDS, &self.record).unwrap_or_default();
+        all.retain(|known| !known.holds(&built.files));
+        all.insert(0, built);
+        all.truncate(REMEMBERED);
+        store.remember(RECORDS, &self.record, &all)
+    }
+}
+
+/// What every build from source is given besides its source.
+pub(super) struct Build<'a> {
+    /// Option lines of the requirements files: indexes, find-links.
+    pub options: &'a [String],
+    pub pip_args: &'a [String],
+    pub runtime: Option<Runtime>,
+}
+
+impl Build<'_> {
+    /// `pip wheel` without dependencies, into `out`; its options file is put into `folder`.
+    pub(super) fn wheel_command(
+        &self,
+        folder: &Path,
+        out: &Path,
+        targets: impl IntoIterator<Item = OsString>,
+    ) -> Result<Vec<OsString>> {
+        let mut command: Vec<OsString> =
+            ["wheel", "--no-deps", "--wheel-dir"].map(Into::into).into();
+        command.push(out.into());
+        if !self.options.is_empty() {
+            let file = folder.join("options.txt");
+            let text: String = self.options.iter().map(|option| format!("{option}\n")).collect();
+            crate::base::fs::write_if_changed(&file, text.as_bytes(), 0o600)?;
+            command.extend(["-r".into(), file.into()]);
+        }
+        command.extend(self.pip_args.iter().map(Into::into));
+        command.extend(targets);
+        Ok(command)
+    }
+}
+
+fn texts(tree: &Tree) -> BTreeMap<String, String> {
+    tree.files.iter().map(|(path, entry)| (path.to_string(), entry.clone())).collect()
+}
+
+fn only_wheel(folder: &Path) -> Result<PathBuf> {
+    match wheels_in(folder).as_slice() {
+        [wheel] => Ok(wheel.clone()),
+        found => bail!("BUG: pip built {} wheels of one project", found.len()),
+    }
+}
+
+/// The wheels in a folder that pip filled.
+pub(super) fn wheels_in(folder: &Path) -> Vec<PathBuf> {
+    let entries = fs::read_dir(folder).into_iter().flatten().flatten();
+    let mut wheels: Vec<PathBuf> = entries
+        .map(|entry| entry.path())
+        .filter(|path| path.extension().is_some_and(|extension| extension == "whl"))
+        .collect();
+    wheels.sort();
+    wheels
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn files(entries: &[(&str, &str)]) -> BTreeMap<String, String> {
+        entries.iter().map(|(path, digest)| ((*path).into(), (*digest).into())).collect()
+    }
+
+    #[test]
+    fn a_wheel_holds_while_what_its_build_read_is_the_same() {
+        let wheel = Wheel { name: "p-1-py3-none-any.whl".into(), sha256: "0".into() };
+        let built = files(&[("handler.py", "1"), ("src/p.py", "1")]);
+        let read = Some(["src/p.py".to_string()].into());
+        let known = Known { files: built.clone(), read, wheel };
+        assert!(known.holds(&files(&[("handler.py", "2"), ("src/p.py", "1")])));
+        assert!(!known.holds(&files(&[("handler.py", "1"), ("src/p.py", "2")])));
+        let all = Known { read: None, ..known };
+        assert!(all.holds(&built));
+        assert!(!all.holds(&files(&[("handler.py", "2"), ("src/p.py", "1")])));
+    }
+}

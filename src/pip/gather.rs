@@ -1,0 +1,291 @@
+//! The whole way from requirements to wheels: read what pip reads, build local projects, ask pip
+//! once what it would install, and get what is not in the store.
+//!
+//! pip does not run at all where its answer is known: when everything is pinned by hashes, the
+//! same files, settings and interpreter mean the same wheels, so the answer is kept with them.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::ffi::OsString;
+use std::path::Path;
+
+use anyhow::{Result, bail};
+
+use super::build::{Build, Source};
+use super::config::Config;
+use super::fetch::Fetch;
+use super::interpreter::Interpreter;
+use super::lines::{self, Meaning, Word};
+use super::platform::Runtime;
+use super::requirements::{Requirements, has_scheme, inside};
+use super::resolve::resolve;
+use super::run::{Pip, Talk};
+use super::secrets::{Redactor, redact};
+use super::store::{Store, Wheel};
+use crate::base::digest::FieldHasher;
+use crate::base::fs::write_if_changed;
+use crate::base::{Digest, RelPath};
+use crate::files::Files;
+use crate::project::Project;
+
+/// Version of everything here that decides what is built; a change makes old records void.
+const RECIPE: &str = "1";
+
+/// Kind of the records of what pinned requirements mean.
+const RESOLVED: &str = "resolved";
+
+/// What a person asks for.
+pub struct Request<'a> {
+    pub project: &'a Project,
+    pub files: &'a Files,
+    pub requirements: &'a [RelPath],
+    pub constraints: &'a [RelPath],
+    pub projects: &'a [RelPath],
+    pub python: &'a str,
+    pub runtime: Option<Runtime>,
+    pub pip_args: &'a [String],
+    /// What a build of a local project must not see: the outputs of targets.
+    pub left_out: &'a [RelPath],
+}
+
+/// Everything that the wheels depend on, as it is now.
+pub struct Inputs {
+    pub interpreter: Interpreter,
+    pub config: Config,
+    pub requirements: Requirements,
+    pub sources: Vec<Source>,
+    /// Folders of find-links inside the project, wherever they were named.
+    pub find_links: BTreeSet<RelPath>,
+    /// pip's further arguments, without credentials.
+    pub pip_args: Vec<String>,
+    secrets: Redactor,
+    context: Digest,
+}
+
+impl Inputs {
+    /// Finds all of it out. Starts no process where what an interpreter is is known.
+    pub fn read(request: &Request) -> Result<Self> {
+        let Request { project, files, requirements, constraints, projects, .. } = *request;
+        let requirements = Requirements::read(project, requirements, constraints)?;
+        let interpreter = Interpreter::find(project, request.python)?;
+        let config = Config::read(project, &interpreter.identity.prefix);
+        let mut find_links = &requirements.find_links | &config.find_links;
+        find_links.extend(check_arguments(project, request.pip_args)?);
+        let mut secrets = Redactor::default();
+        secrets.join(&requirements.secrets);
+        secrets.join(&config.secrets);
+        secrets.learn(&request.pip_args.join(" "));
+        let pip_args: Vec<String> = request.pip_args.iter().map(|arg| redact(arg)).collect();
+        let context = context(request, &interpreter, &config, &requirements);
+        let mut folders: BTreeSet<&RelPath> = projects.iter().collect();
+        folders.extend(&requirements.folders);
+        let look =
+            |folder: &&RelPath| Source::look(project, files, folder, (request.left_out, context));
+        let sources = folders.iter().map(look).collect::<Result<_>>()?;
+        Ok(Self {
+            interpreter,
+            config,
+            requirements,
+            sources,
+            find_links,
+            pip_args,
+            secrets,
+            context,
+        })
+    }
+
+    /// The wheels, sorted by name, every one in the store.
+    pub fn gather(&self, request: &Request, talk: Talk) -> Result<Vec<Wheel>> {
+        let store = Store::new(&request.project.cache);
+        let pip = Pip {
+            project: request.project,
+            interpreter: &self.interpreter,
+            secrets: &self.secrets,
+            talk,
+        };
+        let build = Build {
+            options: &self.requirements.options,
+            pip_args: request.pip_args,
+            runtime: request.runtime,
+        };
+        let mut built = BTreeMap::new();
+        for source in &self.sources {
+            built.insert(source.folder.clone(), source.wheel(&pip, &store, &build)?);
+        }
+        let pinned = self.requirements.hashed.then(|| self.meaning_key(request, &built));
+        if let Some(wheels) = pinned.and_then(|key| store.recall::<Vec<Wheel>>(RESOLVED, &key))
+            && wheels
+                .iter()
+                .map(|wheel| store.has(wheel))
+                .collect::<Result<Vec<_>>>()?
+                .into_iter()
+                .all(|has| has)
+        {
+            return Ok(wheels);
+        }
+        let workshop = store.workshop()?;
+        let names = self.names(request, workshop.path());
+        let given = self.given(request, &store, &built, workshop.path())?;
+        let picks = resolve(&pip, given, request.runtime, (workshop.path(), &names))?;
+        let fetch = Fetch { pip: &pip, store: &store, build: &build, context: self.context };
+        let mut wheels = fetch.all(&picks)?;
+        wheels.sort();
+        if let Some(key) = pinned {
+            store.remember(RESOLVED, &key, &wheels)?;
+        }
+        Ok(wheels)
+    }
+
+    /// Leaves exactly these wheels in `folder`; a wheel that is there already stays untouched.
+    pub fn leave(&self, request: &Request, wheels: &[Wheel], folder: &Path) -> Result<()> {
+        let store = Store::new(&request.project.cache);
+        crate::base::fs::create_dir_all(folder)?;
+        for wheel in wheels {
+            if !store.copy_into(wheel, folder)? {
+                bail!("`{}` vanished from the cache while it was used: build again", wheel.name);
+            }
+        }
+        let entries = std::fs::read_dir(folder)
+            .map_err(|error| anyhow::anyhow!("could not list `{}`: {error}", folder.display()))?;
+        for entry in entries.flatten() {
+            if !wheels.iter().any(|wheel| entry.file_name() == wheel.name.as_str()) {
+                crate::base::fs::remove(&entry.path())?;
+            }
+        }
+        Ok(())
+    }
+
+    /// What a resolution is kept under.
+    fn meaning_key(&self, request: &Request, built: &BTreeMap<RelPath, Wheel>) -> Digest {
+        let mut hasher = FieldHasher::new();
+        hasher.field(self.context.as_bytes());
+        hasher.field(request.runtime.map_or_else(String::new, Runtime::describe));
+        for file in &self.requirements.files {
+            hasher.field(file.path.as_str()).field(&file.text);
+        }
+        for (line, text) in &self.requirements.expanded {
+            hasher.field(line).field(text);
+        }
+        for (paths, word) in [(request.requirements, "r"), (request.constraints, "c")] {
+            for path in paths {
+                hasher.field(word).field(path.as_str());
+            }
+        }
+        for folder in request.projects {
+            hasher.field(folder.as_str());
+        }
+        for (folder, wheel) in built {
+            hasher.field(folder.as_str()).field(&wheel.sha256);
+        }
+        hasher.finish()
+    }
+
+    /// The options that name what is wanted, files rewritten where they name local folders.
+    fn given(
+        &self,
+        request: &Request,
+        store: &Store,
+        built: &BTreeMap<RelPath, Wheel>,
+        folder: &Path,
+    ) -> Result<Vec<OsString>> {
+        let hashed = self.requirements.hashed;
+        let words = |local: &RelPath, extras: &str| {
+            let wheel = built.get(local)?;
+            let url = file_url(&store.place(wheel));
+            let hash =
+                if hashed { format!(" --hash=sha256:{}", wheel.sha256) } else { String::new() };
+            Some((format!("{}{extras} @ {url}", wheel.project()), hash))
+        };
+        let rewritten = self.requirements.rewritten;
+        if rewritten {
+            self.requirements
+                .write(request.project, folder, &|local, extras| words(local, extras))?;
+        }
+        let mut given: Vec<OsString> = Vec::new();
+        for (option, paths) in [("-r", request.requirements), ("-c", request.constraints)] {
+            for path in paths {
+                let copy = self.requirements.copy_of(folder, path, option == "-c");
+                let place =
+                    copy.filter(|_| rewritten).map_or_else(|| path.as_str().into(), Into::into);
+                given.extend([option.into(), place]);
+            }
+        }
+        let mut own = String::new();
+        for local in request.projects {
+            let (requirement, hash) = words(local, "").expect("BUG: every project was built");
+            own.push_str(&format!("{requirement}{hash}\n"));
+        }
+        if !own.is_empty() {
+            let file = folder.join("projects.txt");
+            write_if_changed(&file, own.as_bytes(), 0o600)?;
+            given.extend(["-r".into(), file.into()]);
+        }
+        given.extend(request.pip_args.iter().map(Into::into));
+        Ok(given)
+    }
+
+    /// How pip's names for files that are only copies are shown.
+    fn names(&self, request: &Request, folder: &Path) -> Vec<(String, String)> {
+        let copies = self.requirements.files.iter().filter_map(|file| {
+            let copy = self.requirements.copy_of(folder, &file.path, file.constraint)?;
+            Some((copy.display().to_string(), file.path.to_string()))
+        });
+        let own =
+            [(folder.join("projects.txt").display().to_string(), "the local projects".into())];
+        let root = [(format!("{}/", request.project.root.display()), String::new())];
+        copies.chain(own).chain(root).collect()
+    }
+}
+
+/// Digest of what a build from source depends on besides its source.
+fn context(
+    request: &Request,
+    interpreter: &Interpreter,
+    config: &Config,
+    requirements: &Requirements,
+) -> Digest {
+    let mut hasher = FieldHasher::new();
+    hasher.field(RECIPE).field(&interpreter.identity.python).field(&interpreter.identity.pip);
+    hasher.field(config.digest().as_bytes());
+    let root = request.project.root.to_string_lossy();
+    for option in requirements.options.iter().chain(request.pip_args) {
+        hasher.field(redact(option).replace(&*root, "."));
+    }
+    hasher.finish()
+}
+
+/// Folders of find-links that pip's arguments name. What belongs into keys of its own is refused:
+/// it would be an input that nobody sees change.
+fn check_arguments(project: &Project, arguments: &[String]) -> Result<Vec<RelPath>> {
+    match lines::arguments(arguments.to_vec()) {
+        Meaning::Include { constraint, .. } => bail!(
+            "`pip_args` names a file of requirements: use the key `{}` instead",
+            if constraint { "constraints" } else { "requirements" }
+        ),
+        Meaning::Requirement(_) => {
+            bail!("`pip_args` names an editable requirement: use the key `projects` instead")
+        }
+        Meaning::Options(words) => Ok(words
+            .iter()
+            .filter_map(|word| match word {
+                Word::FindLinks(place) if !has_scheme(place) => {
+                    inside(project, &project.root.join(place))
+                }
+                _ => None,
+            })
+            .collect()),
+        Meaning::Nothing => Ok(Vec::new()),
+    }
+}
+
+fn file_url(path: &Path) -> String {
+    let mut url = String::from("file://");
+    for byte in path.as_os_str().as_encoded_bytes() {
+        match byte {
+            b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'/' | b'-' | b'_' | b'.' | b'~' | b'+' => {
+                url.push(char::from(*byte));
+            }
+            byte => url.push_str(&format!("%{byte:02X}")),
+        }
+    }
+    url
+}

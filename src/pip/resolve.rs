@@ -1,0 +1,201 @@
+//! Asks pip what a set of requirements means: one dry run with a report.
+
+use std::ffi::OsString;
+use std::path::Path;
+
+use anyhow::{Context, Result, bail};
+use serde::Deserialize;
+
+use super::platform::Runtime;
+use super::run::{Failure, Pip};
+use super::secrets::percent_decode;
+use crate::base::fs::read;
+
+/// One distribution that pip chose.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Pick {
+    pub project: String,
+    pub version: String,
+    /// As pip reports it: without credentials.
+    pub url: String,
+    pub origin: Origin,
+    pub subdirectory: Option<String>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Origin {
+    Wheel { name: String, sha256: Option<String> },
+    Archive { sha256: Option<String> },
+    Repository { vcs: String, commit: String },
+}
+
+#[derive(Deserialize)]
+struct Report {
+    install: Vec<Item>,
+}
+
+#[derive(Deserialize)]
+struct Item {
+    download_info: Download,
+    metadata: Metadata,
+}
+
+#[derive(Deserialize)]
+struct Metadata {
+    name: String,
+    version: String,
+}
+
+#[derive(Deserialize)]
+struct Download {
+    url: String,
+    archive_info: Option<Archive>,
+    vcs_info: Option<Vcs>,
+    subdirectory: Option<String>,
+}
+
+#[derive(Deserialize)]
+struct Archive {
+    hash: Option<String>,
+    hashes: Option<std::collections::BTreeMap<String, String>>,
+}
+
+#[derive(Deserialize)]
+struct Vcs {
+    vcs: String,
+    commit_id: String,
+}
+
+/// Runs pip once. `given` are the options that name requirements and constraints; `folder` is for
+/// what pip leaves behind.
+pub(super) fn resolve(
+    pip: &Pip,
+    given: Vec<OsString>,
+    runtime: Option<Runtime>,
+    (folder, names): (&Path, &[(String, String)]),
+) -> Result<Vec<Pick>> {
+    (pip.talk.status)("asking pip what the requirements mean");
+    let report = folder.join("report.json");
+    let mut args: Vec<OsString> =
+        ["install", "--dry-run", "--ignore-installed", "--report"].map(Into::into).into();
+    args.push(report.clone().into());
+    // Nothing is put into either: pip wants a target for foreign platforms, and for Pythons that
+    // their system manages; and it would clone editable requirements beside the project.
+    args.extend(["--target".into(), folder.join("target").into()]);
+    args.extend(["--src".into(), folder.join("src").into()]);
+    args.extend(runtime.iter().flat_map(|runtime| runtime.options()).map(Into::into));
+    args.extend(given);
+    if let Err(failure) = pip.run(args, names)? {
+        return Err(match (runtime, unfit(&failure)) {
+            (Some(runtime), Some(requirement)) => no_wheel(runtime, requirement, &failure),
+            _ => failure.error("resolve the requirements"),
+        });
+    }
+    parse(&read(&report)?)
+}
+
+/// Reads pip's report.
+fn parse(report: &[u8]) -> Result<Vec<Pick>> {
+    let report: Report = serde_json::from_slice(report).context("pip's report is not readable")?;
+    report.install.into_iter().map(pick).collect()
+}
+
+fn pick(item: Item) -> Result<Pick> {
+    let Download { url, archive_info, vcs_info, subdirectory } = item.download_info;
+    let Metadata { name: project, version } = item.metadata;
+    let origin = match (archive_info, vcs_info) {
+        (_, Some(Vcs { vcs, commit_id })) => Origin::Repository { vcs, commit: commit_id },
+        (Some(Archive { hash, hashes }), None) => {
+            let old = hash.and_then(|hash| hash.strip_prefix("sha256=").map(String::from));
+            let sha256 = hashes.and_then(|mut hashes| hashes.remove("sha256")).or(old);
+            let name = file_name(&url);
+            if name.ends_with(".whl") {
+                Origin::Wheel { name, sha256 }
+            } else {
+                Origin::Archive { sha256 }
+            }
+        }
+        (None, None) => bail!(
+            "`{project}` comes from the folder `{url}`, named by another package: name the folder \
+             in a requirements file or in `projects`, so that its files are inputs"
+        ),
+    };
+    Ok(Pick { project, version, url, origin, subdirectory })
+}
+
+fn file_name(url: &str) -> String {
+    let path = url.split(['?', '#']).next().unwrap_or(url);
+    percent_decode(path.rsplit('/').next().unwrap_or(path))
+}
+
+/// The requirement for which pip found nothing, in pip's words.
+fn unfit(failure: &Failure) -> Option<&str> {
+    failure
+        .said
+        .iter()
+        .find_map(|line| line.strip_prefix("ERROR: No matching distribution found for "))
+}
+
+fn no_wheel(runtime: Runtime, requirement: &str, failure: &Failure) -> anyhow::Error {
+    let requirement = requirement.split(" (from ").next().unwrap_or(requirement);
+    anyhow::anyhow!(
+        "no wheel of `{requirement}` fits {} (glibc 2.{}): it may have a source distribution only, \
+         wheels for other systems only, or no such version. Choose a version that has a wheel, or \
+         build one for that system and name its folder by --find-links\n{}",
+        runtime.describe(),
+        runtime.glibc(),
+        failure.said.join("\n")
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reports_of_old_and_new_pips_are_read() {
+        let report = br#"{"version":"1","install":[
+          {"download_info":{"url":"https://h/a%2Bb-1-py3-none-any.whl","archive_info":{"hash":"sha256=00"}},
+           "metadata":{"name":"a","version":"1"}},
+          {"download_info":{"url":"file:///w/b-2.tar.gz","archive_info":{}},
+           "metadata":{"name":"b","version":"2"}},
+          {"download_info":{"url":"https://h/r.git","vcs_info":{"vcs":"git","commit_id":"c0"},"subdirectory":"s"},
+           "metadata":{"name":"c","version":"3"}},
+          {"download_info":{"url":"https://h/d-4.zip","archive_info":{"hashes":{"md5":"1","sha256":"11"}}},
+           "metadata":{"name":"d","version":"4"}}]}"#;
+        let origins: Vec<_> = parse(report).unwrap().into_iter().map(|pick| pick.origin).collect();
+        assert_eq!(
+            origins,
+            [
+                Origin::Wheel { name: "a+b-1-py3-none-any.whl".into(), sha256: Some("00".into()) },
+                Origin::Archive { sha256: None },
+                Origin::Repository { vcs: "git".into(), commit: "c0".into() },
+                Origin::Archive { sha256: Some("11".into()) },
+            ]
+        );
+    }
+
+    #[test]
+    fn a_folder_that_only_metadata_names_is_refused() {
+        let report = br#"{"install":[{"download_info":{"url":"file:///x","dir_info":{}},
+          "metadata":{"name":"a","version":"1"}}]}"#;
+        let error = parse(report).unwrap_err().to_string();
+        assert!(error.contains("`a` comes from the folder `file:///x`"), "{error}");
+    }
+
+    #[test]
+    fn a_package_without_a_fitting_wheel_is_named() {
+        let said = [
+            "ERROR: Could not find a version",
+            "ERROR: No matching distribution found for x==1 (from -r r.txt (line 2))",
+        ];
+        let failure =
+            Failure { said: said.map(String::from).into(), status: "exit status 1".into() };
+        let runtime = Runtime { major: 3, minor: 13, machine: "aarch64" };
+        let error = no_wheel(runtime, unfit(&failure).unwrap(), &failure).to_string();
+        assert!(
+            error.starts_with("no wheel of `x==1` fits python3.13 on arm64 (glibc 2.34)"),
+            "{error}"
+        );
+    }
+}

@@ -1,0 +1,120 @@
+//! One run of pip: its environment, its words on their way to the user, and its errors.
+//! Every line passes the redactor; file names that exist only for pip are given back their own.
+
+use std::ffi::OsString;
+use std::sync::Mutex;
+
+use anyhow::Result;
+
+use super::interpreter::Interpreter;
+use super::secrets::Redactor;
+use super::tree::EPOCH;
+use crate::process::{Invocation, Stream, describe};
+use crate::project::Project;
+
+/// How many lines of pip's own words an error repeats.
+const REPEATED_LINES: usize = 8;
+
+/// Where pip's words go.
+#[derive(Clone, Copy)]
+pub struct Talk<'a> {
+    pub line: &'a (dyn Fn(Stream, &str) + Sync),
+    pub status: &'a (dyn Fn(&str) + Sync),
+}
+
+/// pip of one interpreter, ready to run.
+pub(super) struct Pip<'a> {
+    pub project: &'a Project,
+    pub interpreter: &'a Interpreter,
+    pub secrets: &'a Redactor,
+    pub talk: Talk<'a>,
+}
+
+/// A run of pip that failed.
+#[derive(Debug)]
+pub(super) struct Failure {
+    /// What pip said to it, redacted: its error lines, or its last ones.
+    pub said: Vec<String>,
+    pub status: String,
+}
+
+impl Failure {
+    pub(super) fn error(&self, doing: &str) -> anyhow::Error {
+        let Self { said, status } = self;
+        anyhow::anyhow!("pip could not {doing} ({status}):\n{}", said.join("\n"))
+    }
+}
+
+impl Pip<'_> {
+    /// Runs pip to the end. `names` are pairs of a text in pip's output and what to show instead.
+    pub(super) fn run(
+        &self,
+        args: impl IntoIterator<Item = OsString>,
+        names: &[(String, String)],
+    ) -> Result<Result<(), Failure>> {
+        let kept = Mutex::new(Vec::new());
+        let status = self.invocation(args).stream(&|stream, line| {
+            let mut line = self.secrets.redact(line.trim_end());
+            for (theirs, ours) in names {
+                line = line.replace(theirs, ours);
+            }
+            (self.talk.line)(stream, &line);
+            if stream == Stream::Stderr && !line.is_empty() {
+                kept.lock().expect("BUG: no holder of this lock panics").push(line);
+            }
+        })?;
+        if status.success() {
+            return Ok(Ok(()));
+        }
+        let lines = kept.into_inner().expect("BUG: as above");
+        Ok(Err(Failure { said: essence(lines), status: describe(status) }))
+    }
+
+    fn invocation(&self, args: impl IntoIterator<Item = OsString>) -> Invocation {
+        let mut invocation = Invocation::new(&self.interpreter.program, &self.project.root)
+            .args(["-m", "pip"])
+            .args(args);
+        let fixed = [
+            ("PIP_DISABLE_PIP_VERSION_CHECK", "1"),
+            ("PIP_NO_COLOR", "1"),
+            ("PIP_NO_INPUT", "1"),
+            ("PIP_PROGRESS_BAR", "off"),
+            // Nothing is installed, so these settings could only stand in the way.
+            ("PIP_REQUIRE_VIRTUALENV", "0"),
+            ("PIP_USER", "0"),
+            ("PYTHONHASHSEED", "0"),
+            ("PYTHONIOENCODING", "utf-8"),
+            ("PYTHONUNBUFFERED", "1"),
+        ];
+        for (name, value) in fixed {
+            invocation = invocation.env(name, value);
+        }
+        // Build back ends stamp wheels with the time of files, unless they are told one.
+        if self.project.var("SOURCE_DATE_EPOCH").is_none() {
+            invocation = invocation.env("SOURCE_DATE_EPOCH", EPOCH.to_string());
+        }
+        invocation
+    }
+}
+
+/// pip marks its conclusions with `ERROR:`; where it does not, the last words are the best.
+fn essence(lines: Vec<String>) -> Vec<String> {
+    let marked: Vec<String> =
+        lines.iter().filter(|line| line.starts_with("ERROR: ")).cloned().collect();
+    let chosen = if marked.is_empty() { lines } else { marked };
+    let skip = chosen.len().saturating_sub(REPEATED_LINES);
+    chosen.into_iter().skip(skip).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_error_repeats_what_pip_marks_as_one() {
+        let lines = ["WARNING: x", "ERROR: a", "noise", "ERROR: b"].map(String::from);
+        assert_eq!(essence(lines.into()), ["ERROR: a", "ERROR: b"]);
+        let many: Vec<String> = (0..20).map(|number| number.to_string()).collect();
+        assert_eq!(essence(many)[0], "12");
+    }
+}

@@ -1,0 +1,205 @@
+//! The per-user store: wheels by the SHA-256 of their bytes, and small records of what was learned.
+//!
+//! Safe to delete at any time, and to use from several targets and processes at once: everything
+//! is written beside its place and renamed into it, and every wheel is checked against its digest
+//! when it is used. A damaged one is thrown away, as if it had never been there.
+
+use std::fs::{self, File};
+use std::io::{Read, Write};
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, bail};
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+use sha2::{Digest as _, Sha256};
+
+use crate::base::Digest;
+use crate::base::fs::{FILE_MODE, open, persist, remove, temp_beside, write_if_changed};
+
+/// A wheel: its file name, and the SHA-256 of its bytes in lowercase hex.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Wheel {
+    pub name: String,
+    pub sha256: String,
+}
+
+impl Wheel {
+    /// The name of its project, normalised: lowercase, runs of `-`, `_`, `.` as one `-`.
+    pub fn project(&self) -> String {
+        normal_name(self.name.split('-').next().unwrap_or_default())
+    }
+
+    /// Whether it fits every platform.
+    pub fn is_portable(&self) -> bool {
+        self.name.ends_with("-any.whl")
+    }
+}
+
+pub(super) fn normal_name(name: &str) -> String {
+    let parts: Vec<&str> = name.split(['-', '_', '.']).filter(|part| !part.is_empty()).collect();
+    parts.join("-").to_ascii_lowercase()
+}
+
+#[derive(Clone, Debug)]
+pub(super) struct Store {
+    root: PathBuf,
+}
+
+impl Store {
+    pub(super) fn new(cache: &Path) -> Self {
+        Self { root: cache.to_path_buf() }
+    }
+
+    pub(super) fn place(&self, wheel: &Wheel) -> PathBuf {
+        self.root.join("wheels").join(&wheel.sha256).join(&wheel.name)
+    }
+
+    /// Takes a copy of a wheel.
+    pub(super) fn put(&self, file: &Path) -> Result<Wheel> {
+        let name = file.file_name().and_then(|name| name.to_str()).unwrap_or_default().to_string();
+        if !name.ends_with(".whl") {
+            bail!("`{}` is no wheel", file.display());
+        }
+        let mut temp = temp_beside(&self.root.join("wheels/new"))?;
+        let sha256 = pour(file, temp.as_file_mut())?;
+        let wheel = Wheel { name, sha256 };
+        let place = self.place(&wheel);
+        crate::base::fs::create_dir_all(place.parent().unwrap_or(&self.root))?;
+        persist(temp, &place, FILE_MODE)?;
+        Ok(wheel)
+    }
+
+    /// Whether the wheel is there and whole.
+    pub(super) fn has(&self, wheel: &Wheel) -> Result<bool> {
+        let place = self.place(wheel);
+        if !place.is_file() {
+            return Ok(false);
+        }
+        let whole = sha256_of(&place)? == wheel.sha256;
+        if !whole {
+            remove(&place)?;
+        }
+        Ok(whole)
+    }
+
+    /// Makes `folder` have the wheel; one with the right bytes is left as it is. Whether it has it
+    /// now: `false` means that the store does not have it, or has it damaged.
+    pub(super) fn copy_into(&self, wheel: &Wheel, folder: &Path) -> Result<bool> {
+        let place = folder.join(&wheel.name);
+        let is_file = fs::symlink_metadata(&place).is_ok_and(|meta| meta.is_file());
+        if is_file && sha256_of(&place)? == wheel.sha256 {
+            return Ok(true);
+        }
+        let kept = self.place(wheel);
+        if !kept.is_file() {
+            return Ok(false);
+        }
+        let mut temp = temp_beside(&place)?;
+        if pour(&kept, temp.as_file_mut())? != wheel.sha256 {
+            remove(&kept)?;
+            return Ok(false);
+        }
+        if !is_file {
+            remove(&place)?;
+        }
+        persist(temp, &place, FILE_MODE)?;
+        Ok(true)
+    }
+
+    /// A record of this kind; one that cannot be read counts as none.
+    pub(super) fn recall<T: DeserializeOwned>(&self, kind: &str, key: &Digest) -> Option<T> {
+        serde_json::from_slice(&fs::read(self.record(kind, key)).ok()?).ok()
+    }
+
+    pub(super) fn remember<T: Serialize>(&self, kind: &str, key: &Digest, value: &T) -> Result<()> {
+        write_if_changed(&self.record(kind, key), &serde_json::to_vec(value)?, 0o600)?;
+        Ok(())
+    }
+
+    fn record(&self, kind: &str, key: &Digest) -> PathBuf {
+        self.root.join(kind).join(key.to_string())
+    }
+
+    /// A folder for work, removed when dropped.
+    pub(super) fn workshop(&self) -> Result<tempfile::TempDir> {
+        crate::base::fs::temp_dir_beside(&self.root.join("work/new"))
+    }
+}
+
+pub(super) fn sha256_of(path: &Path) -> Result<String> {
+    pour(path, &mut std::io::sink())
+}
+
+/// Copies a file's bytes; their SHA-256.
+fn pour(from: &Path, to: &mut dyn Write) -> Result<String> {
+    let mut file: File = open(from)?;
+    let mut hasher = Sha256::new();
+    let mut buffer = vec![0; 1 << 18];
+    loop {
+        let length = file
+            .read(&mut buffer)
+            .with_context(|| format!("could not read `{}`", from.display()))?;
+        if length == 0 {
+            break;
+        }
+        hasher.update(&buffer[..length]);
+        to.write_all(&buffer[..length])
+            .with_context(|| format!("could not copy `{}`", from.display()))?;
+    }
+    Ok(hasher.finalize().iter().map(|byte| format!("{byte:02x}")).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn stored(folder: &Path) -> (Store, Wheel) {
+        let file = folder.join("My_Lib-1-py3-none-any.whl");
+        fs::write(&file, "bytes").unwrap();
+        let store = Store::new(&folder.join("cache"));
+        let wheel = store.put(&file).unwrap();
+        (store, wheel)
+    }
+
+    #[test]
+    fn a_wheel_is_kept_by_its_digest_and_copied_out() {
+        let folder = tempfile::tempdir().unwrap();
+        let (store, wheel) = stored(folder.path());
+        assert_eq!(wheel.project(), "my-lib");
+        assert!(wheel.is_portable() && store.has(&wheel).unwrap());
+        let out = folder.path().join("out");
+        assert!(store.copy_into(&wheel, &out).unwrap());
+        assert_eq!(fs::read(out.join(&wheel.name)).unwrap(), b"bytes");
+    }
+
+    #[test]
+    fn equal_bytes_stay_untouched_and_others_are_replaced() {
+        use std::os::unix::fs::MetadataExt;
+        let folder = tempfile::tempdir().unwrap();
+        let (store, wheel) = stored(folder.path());
+        let out = folder.path().join("out");
+        let place = out.join(&wheel.name);
+        store.copy_into(&wheel, &out).unwrap();
+        let before = fs::metadata(&place).unwrap().ino();
+        store.copy_into(&wheel, &out).unwrap();
+        assert_eq!(fs::metadata(&place).unwrap().ino(), before);
+        fs::write(&place, "tampered").unwrap();
+        store.copy_into(&wheel, &out).unwrap();
+        assert_eq!(fs::read(&place).unwrap(), b"bytes");
+        assert_eq!(fs::metadata(store.place(&wheel)).unwrap().nlink(), 1, "never a hard link");
+    }
+
+    #[test]
+    fn a_damaged_wheel_is_thrown_away() {
+        let folder = tempfile::tempdir().unwrap();
+        for used in [
+            |store: &Store, wheel: &Wheel, _: &Path| store.has(wheel).unwrap(),
+            |store: &Store, wheel: &Wheel, out: &Path| store.copy_into(wheel, out).unwrap(),
+        ] {
+            let (store, wheel) = stored(folder.path());
+            fs::write(store.place(&wheel), "byte").unwrap();
+            assert!(!used(&store, &wheel, &folder.path().join("out")));
+            assert!(!store.place(&wheel).exists());
+        }
+    }
+}

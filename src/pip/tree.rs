@@ -1,0 +1,299 @@
+//! The files of a local project that a build may see, a clean copy of them to build in, and which
+//! of them the build then read.
+//!
+//! Left out by name are version control, caches, virtual environments and what earlier builds
+//! leave behind; and whatever the caller names, the outputs of targets above all. The copy holds
+//! nothing else, so what is left out cannot get into a wheel. What was read shows in the access
+//! times of the copy: they are set to an instant in the past, and every read by whatever program
+//! moves them. Where the file system keeps no access times, every file counts as read.
+
+use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::fs::{self, Permissions};
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::path::Path;
+
+use anyhow::{Context, Result, bail};
+use filetime::FileTime;
+
+use crate::base::digest::FieldHasher;
+use crate::base::fs::{EXECUTABLE_MODE, FILE_MODE, create_dir_all, read};
+use crate::base::{Digest, RelPath};
+use crate::files::{Content, Files};
+use crate::project::{Project, STATE_FOLDER};
+
+/// 1980-02-01T00:00:00Z, the time of every file in a copy: the zip format knows nothing earlier
+/// than 1980, in any time zone.
+pub(super) const EPOCH: i64 = 318_211_200;
+
+/// Folders that hold nothing a build should see, wherever they are.
+const LEFT_OUT: [&str; 14] = [
+    STATE_FOLDER,
+    ".git",
+    ".hg",
+    ".svn",
+    ".bzr",
+    "__pycache__",
+    ".eggs",
+    ".mypy_cache",
+    ".nox",
+    ".pytest_cache",
+    ".ruff_cache",
+    ".tox",
+    ".venv",
+    "node_modules",
+];
+
+/// Where builds leave their results, at the top of a project only: deeper, these are just names.
+const BUILD_FOLDERS: [&str; 2] = ["build", "dist"];
+
+/// What a project's files are now.
+#[derive(Clone, Debug)]
+pub(super) struct Tree {
+    folder: RelPath,
+    /// Digest of content, with ` x` when executable; by path below the project's folder.
+    pub files: BTreeMap<RelPath, String>,
+    /// Links to folders of the project, and links that lead nowhere.
+    links: BTreeMap<RelPath, String>,
+}
+
+impl Tree {
+    pub(super) fn look(
+        project: &Project,
+        files: &Files,
+        folder: &RelPath,
+        left_out: &[RelPath],
+    ) -> Result<Self> {
+        let paths = list(project, folder, left_out)?;
+        files.prefetch(&paths);
+        let mut tree =
+            Self { folder: folder.clone(), files: BTreeMap::new(), links: BTreeMap::new() };
+        for path in paths {
+            let below = path.below(folder).expect("BUG: listed below this folder");
+            let fact = files.fact(&path)?;
+            match (fact.content, fact.link) {
+                (Content::File { digest, executable, .. }, _) => {
+                    tree.files.insert(below, entry(digest, executable));
+                }
+                (Content::Folder, Some(link)) => {
+                    let target = fs::canonicalize(project.place(&path)).ok();
+                    let root = fs::canonicalize(project.place(folder)).ok();
+                    if !target.zip(root).is_some_and(|(target, root)| target.starts_with(root)) {
+                        bail!(
+                            "`{path}` is a link to a folder outside the local project `{folder}`: \
+                             copy the folder in, or remove the link"
+                        );
+                    }
+                    tree.links.insert(below, link);
+                }
+                (Content::Missing, Some(link)) => {
+                    tree.links.insert(below, link);
+                }
+                // A socket, or gone since it was listed: nothing to build from.
+                _ => {}
+            }
+        }
+        Ok(tree)
+    }
+
+    /// Digest of the names alone.
+    pub(super) fn names(&self) -> Digest {
+        let mut hasher = FieldHasher::new();
+        for path in self.files.keys() {
+            hasher.field("f").field(path.as_str());
+        }
+        for (path, link) in &self.links {
+            hasher.field("l").field(path.as_str()).field(link);
+        }
+        hasher.finish()
+    }
+
+    /// Fills `to`, an empty folder. Returns the tree as it was copied: a file may have changed
+    /// since it was looked at.
+    pub(super) fn copy(&self, project: &Project, to: &Path) -> Result<Self> {
+        let mut copied = self.clone();
+        for (path, entry_now) in &mut copied.files {
+            let from = project.place(&self.folder.join(path));
+            let bytes = read(&from)?;
+            let executable = fs::metadata(&from).is_ok_and(|meta| meta.mode() & 0o100 != 0);
+            *entry_now = entry(Digest::of(&bytes), executable);
+            let place = path.under(to);
+            create_dir_all(place.parent().unwrap_or(to))?;
+            let mode = if executable { EXECUTABLE_MODE } else { FILE_MODE };
+            write_old(&place, &bytes, mode)
+                .with_context(|| format!("could not write `{}`", place.display()))?;
+        }
+        for (path, link) in &self.links {
+            let place = path.under(to);
+            create_dir_all(place.parent().unwrap_or(to))?;
+            std::os::unix::fs::symlink(link, &place)
+                .with_context(|| format!("could not link `{}`", place.display()))?;
+        }
+        Ok(copied)
+    }
+
+    /// Which files of a copy were read since, or changed, or removed; `None` when that cannot be
+    /// known. `wheel` is what was built: bytes that are in it were read, whatever the times say.
+    pub(super) fn read_in(&self, copy: &Path, wheel: &Path) -> Result<Option<BTreeSet<RelPath>>> {
+        if !keeps_access_times(copy.parent().unwrap_or(copy)) {
+            return Ok(None);
+        }
+        let shipped = members(wheel)?;
+        let used = |path: &RelPath, entry: &String| {
+            let untouched = fs::symlink_metadata(path.under(copy))
+                .is_ok_and(|meta| meta.atime() == EPOCH && meta.mtime() == EPOCH);
+            !untouched || shipped.contains(entry.trim_end_matches(" x"))
+        };
+        let read = self.files.iter().filter(|(path, entry)| used(path, entry));
+        Ok(Some(read.map(|(path, _)| path.clone()).collect()))
+    }
+}
+
+fn entry(digest: Digest, executable: bool) -> String {
+    if executable { format!("{digest} x") } else { digest.to_string() }
+}
+
+/// All files and links that a build may see, sorted.
+fn list(project: &Project, folder: &RelPath, left_out: &[RelPath]) -> Result<Vec<RelPath>> {
+    let top = project.place(folder);
+    let mut paths = Vec::new();
+    let mut walk = walkdir::WalkDir::new(&top).min_depth(1).into_iter();
+    while let Some(entry) = walk.next() {
+        let entry =
+            entry.with_context(|| format!("could not list the local project `{folder}`"))?;
+        let below = entry.path().strip_prefix(&top).ok().and_then(Path::to_str);
+        let Some(below) = below.and_then(|below| RelPath::parse(below).ok()) else {
+            bail!(
+                "the name `{}` in the local project `{folder}` is not UTF-8 or has control characters",
+                entry.path().display()
+            );
+        };
+        let path = folder.join(&below);
+        let is_folder = entry.file_type().is_dir();
+        if is_left_out(entry.path(), &below, is_folder) || left_out.contains(&path) {
+            if is_folder {
+                walk.skip_current_dir();
+            }
+        } else if !is_folder {
+            paths.push(path);
+        }
+    }
+    paths.sort();
+    Ok(paths)
+}
+
+fn is_left_out(place: &Path, below: &RelPath, is_folder: bool) -> bool {
+    let name = below.file_name();
+    if name.starts_with(crate::base::fs::TEMP_PREFIX) {
+        return true;
+    }
+    if !is_folder {
+        // In a linked working tree of git, `.git` is a file.
+        return name == ".git" || name.ends_with(".pyc");
+    }
+    // A package may have such a name: then it has a module of its own.
+    let is_build = BUILD_FOLDERS.contains(&below.as_str()) && !place.join("__init__.py").exists();
+    LEFT_OUT.contains(&name)
+        || name.ends_with(".egg-info")
+        || is_build
+        || place.join("pyvenv.cfg").exists()
+}
+
+fn write_old(place: &Path, bytes: &[u8], mode: u32) -> std::io::Result<()> {
+    fs::write(place, bytes)?;
+    fs::set_permissions(place, Permissions::from_mode(mode))?;
+    let epoch = FileTime::from_unix_time(EPOCH, 0);
+    filetime::set_file_times(place, epoch, epoch)
+}
+
+/// Finds out by trying: mounts may keep no access times.
+fn keeps_access_times(folder: &Path) -> bool {
+    let probe = folder.join("access-time");
+    let tried = write_old(&probe, b"?", FILE_MODE)
+        .and_then(|()| fs::read(&probe))
+        .and_then(|_| fs::metadata(&probe));
+    tried.is_ok_and(|meta| meta.atime() != EPOCH)
+}
+
+/// Digests of all members of a wheel, the empty ones left out: they say nothing.
+fn members(wheel: &Path) -> Result<HashSet<String>> {
+    let damaged = || format!("the wheel `{}` that was built is damaged", wheel.display());
+    let file = crate::base::fs::open(wheel)?;
+    let mut archive = zip::ZipArchive::new(file).with_context(damaged)?;
+    let mut digests = HashSet::new();
+    for index in 0..archive.len() {
+        let mut member = archive.by_index(index).with_context(damaged)?;
+        let mut bytes = Vec::new();
+        std::io::copy(&mut member, &mut bytes).with_context(damaged)?;
+        if !bytes.is_empty() {
+            digests.insert(Digest::of(&bytes).to_string());
+        }
+    }
+    Ok(digests)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn look(root: &Path, left_out: &[&str]) -> Vec<String> {
+        let project = Project::new(root.to_path_buf(), BTreeMap::new());
+        let files = Files::new(root, Vec::new(), []);
+        let left_out: Vec<_> = left_out.iter().map(|path| RelPath::parse(path).unwrap()).collect();
+        let tree = Tree::look(&project, &files, &RelPath::root(), &left_out).unwrap();
+        tree.files.keys().map(ToString::to_string).collect()
+    }
+
+    fn write(root: &Path, path: &str) {
+        let place = root.join(path);
+        fs::create_dir_all(place.parent().unwrap()).unwrap();
+        fs::write(place, path).unwrap();
+    }
+
+    #[test]
+    fn what_builds_and_tools_leave_behind_is_not_seen() {
+        let temp = tempfile::tempdir().unwrap();
+        let kept = ["dist/__init__.py", "lib/build/tool.py", "pyproject.toml", "src/p/__init__.py"];
+        let left = [
+            "build/lib/old.py",
+            "src/p.egg-info/PKG-INFO",
+            ".git/HEAD",
+            "env/pyvenv.cfg",
+            "env/bin/python",
+            "src/p/__pycache__/x.pyc",
+            ".zipwright/state",
+            "out/lambda.zip",
+        ];
+        for path in kept.iter().chain(&left) {
+            write(temp.path(), path);
+        }
+        assert_eq!(look(temp.path(), &["out/lambda.zip"]), kept);
+    }
+
+    #[test]
+    fn a_copy_tells_which_files_were_read() {
+        let temp = tempfile::tempdir().unwrap();
+        let root = temp.path().join("project");
+        for path in ["read.py", "unread.py", "shipped.py"] {
+            write(&root, path);
+        }
+        let project = Project::new(root.clone(), BTreeMap::new());
+        let files = Files::new(&root, Vec::new(), []);
+        let tree = Tree::look(&project, &files, &RelPath::root(), &[]).unwrap();
+        let copy = temp.path().join("work/copy");
+        fs::create_dir_all(&copy).unwrap();
+        let copied = tree.copy(&project, &copy).unwrap();
+        assert_eq!(copied.files, tree.files);
+        fs::read(copy.join("read.py")).unwrap();
+        let wheel = temp.path().join("w.whl");
+        let mut zip = zip::ZipWriter::new(fs::File::create(&wheel).unwrap());
+        zip.start_file("p/shipped.py", zip::write::SimpleFileOptions::default()).unwrap();
+        std::io::Write::write_all(&mut zip, b"shipped.py").unwrap();
+        zip.finish().unwrap();
+        let Some(read) = copied.read_in(&copy, &wheel).unwrap() else {
+            assert!(!keeps_access_times(temp.path()), "unknown only where no times are kept");
+            return;
+        };
+        let read: Vec<_> = read.iter().map(RelPath::as_str).collect();
+        assert_eq!(read, ["read.py", "shipped.py"]);
+    }
+}
