@@ -8,3 +8,4 @@ mod aws;
 mod commands;
 mod staging;
 mod tidy;
+mod wheelhouse;

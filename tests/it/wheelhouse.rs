@@ -1,0 +1,403 @@
+//! The wheelhouse with a real pip: what makes it run, what it takes from the store, and what it
+//! says when something is wrong. Where a test needs an index, it is the one that pip is set up
+//! with; all others build the fixture, whose back end needs nothing.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::Mutex;
+
+use anyhow::Result;
+use zipwright::base::RelPath;
+use zipwright::buildfile::model::{
+    Arch, Kind, Model, Platform, PythonVersion, Spanned, Target, Wheelhouse,
+};
+use zipwright::files::Files;
+use zipwright::key::Key;
+use zipwright::kinds::{self, Job, Messages};
+use zipwright::process::Stream;
+use zipwright::project::Project;
+
+/// A project folder with a wheelhouse target, and a cache that may be shared.
+struct House {
+    temp: tempfile::TempDir,
+    cache: PathBuf,
+    env: BTreeMap<String, String>,
+    wheelhouse: Wheelhouse,
+    said: Said,
+}
+
+#[derive(Default)]
+struct Said(Mutex<Vec<String>>);
+
+impl Messages for Said {
+    fn line(&self, _: Stream, text: &str) {
+        self.0.lock().unwrap().push(text.into());
+    }
+    fn warn(&self, text: &str) {
+        self.0.lock().unwrap().push(text.into());
+    }
+    fn status(&self, text: &str) {
+        self.0.lock().unwrap().push(format!("status: {text}"));
+    }
+}
+
+fn spanned<T>(value: T) -> Spanned<T> {
+    Spanned { value, span: 0..0 }
+}
+
+fn path(text: &str) -> RelPath {
+    RelPath::parse(text).unwrap()
+}
+
+impl House {
+    fn new() -> Self {
+        let temp = tempfile::tempdir().unwrap();
+        let cache = temp.path().join("cache");
+        let wheelhouse = Wheelhouse {
+            requirements: Vec::new(),
+            constraints: Vec::new(),
+            projects: Vec::new(),
+            python: spanned(std::env::var("TEST_PYTHON").unwrap_or("python3".into())),
+            platform: None,
+            pip_args: Vec::new(),
+            output: spanned(path("build/wheels")),
+        };
+        let env = std::env::vars().filter(|(name, _)| name != "PIP_FIND_LINKS").collect();
+        let house = Self { temp, cache, env, wheelhouse, said: Said::default() };
+        fs::create_dir_all(house.root()).unwrap();
+        house
+    }
+
+    /// The fixture as the project `folder`.
+    fn with_project(mut self, folder: &str) -> Self {
+        let fixture = Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/greeting");
+        for name in ["pyproject.toml", "backend/backend.py", "src/greeting/__init__.py"] {
+            let text = fs::read_to_string(fixture.join(name)).unwrap();
+            self.write(&format!("{folder}/{name}"), &text);
+        }
+        self.wheelhouse.projects.push(spanned(path(folder)));
+        self
+    }
+
+    fn with_requirements(mut self, text: &str) -> Self {
+        self.write("requirements.txt", text);
+        self.wheelhouse.requirements = vec![spanned(path("requirements.txt"))];
+        self
+    }
+
+    fn root(&self) -> PathBuf {
+        self.temp.path().join("project")
+    }
+
+    fn write(&self, path: &str, text: &str) {
+        let place = self.root().join(path);
+        fs::create_dir_all(place.parent().unwrap()).unwrap();
+        fs::write(place, text).unwrap();
+    }
+
+    fn with<T>(&self, work: impl FnOnce(&Job) -> T) -> T {
+        let mut env = self.env.clone();
+        env.insert("XDG_CACHE_HOME".into(), self.cache.display().to_string());
+        let project = Project::new(self.root().canonicalize().unwrap(), env);
+        let target = Target {
+            name: spanned("wheels".into()),
+            description: None,
+            needs: Vec::new(),
+            after: Vec::new(),
+            stamp: None,
+            kind: Kind::Wheelhouse(self.wheelhouse.clone()),
+        };
+        let model = Model { targets: vec![target.clone()], ..Model::default() };
+        let files = Files::new(&project.root, Vec::new(), []);
+        work(&Job {
+            model: &model,
+            target: &target,
+            project: &project,
+            files: &files,
+            results: &BTreeMap::new(),
+            write_tree: false,
+            messages: &self.said,
+        })
+    }
+
+    fn key(&self) -> Key {
+        self.with(kinds::key).unwrap()
+    }
+
+    fn run(&self) -> Vec<String> {
+        self.try_run().unwrap()
+    }
+
+    /// Runs, as an engine would: key first. The names of the wheels it leaves.
+    fn try_run(&self) -> Result<Vec<String>> {
+        self.said.0.lock().unwrap().clear();
+        self.with(kinds::key)?;
+        self.with(kinds::run)?;
+        let folder = self.root().join("build/wheels");
+        let entries = fs::read_dir(folder)?.map(|entry| entry.unwrap().file_name());
+        let mut names: Vec<_> = entries.map(|name| name.into_string().unwrap()).collect();
+        names.sort();
+        Ok(names)
+    }
+
+    fn statuses(&self) -> Vec<String> {
+        let said = self.said.0.lock().unwrap();
+        said.iter().filter_map(|line| line.strip_prefix("status: ")).map(Into::into).collect()
+    }
+
+    fn error(&self) -> String {
+        format!("{:#}", self.try_run().unwrap_err())
+    }
+}
+
+const GREETING: &str = "greeting-1.0-py3-none-any.whl";
+const BUILDING: &str = "building local project `.`";
+const ASKING: &str = "asking pip what the requirements mean";
+
+#[test]
+fn an_edit_of_a_file_that_no_build_reads_changes_nothing() {
+    let house = House::new().with_project(".");
+    house.write("lambda_handler.py", "x = 1\n");
+    let first = house.key();
+    assert_eq!(house.run(), [GREETING]);
+    assert_eq!(house.key(), first, "a run does not change its own key");
+    house.write("lambda_handler.py", "x = 2\n");
+    assert_eq!(house.key(), first);
+    house.write("src/greeting/__init__.py", "edited = True\n");
+    let reasons = house.key().differences(&first);
+    assert_eq!(reasons.len(), 2, "the edited file, and the handler as it is now: {reasons:?}");
+    house.run();
+    assert_eq!(house.statuses(), [BUILDING, ASKING]);
+    assert!(house.key().differences(&first).iter().any(|reason| {
+        reason.to_string().starts_with("project . file src/greeting/__init__.py: ")
+    }));
+}
+
+#[test]
+fn a_handler_that_is_a_module_of_the_project_is_an_input() {
+    let house = House::new().with_project(".");
+    house.write("lambda_handler.py", "x = 1\n");
+    house.write("modules.txt", "lambda_handler.py\n");
+    house.run();
+    let before = house.key();
+    house.write("lambda_handler.py", "x = 2\n");
+    assert_ne!(house.key(), before);
+}
+
+#[test]
+fn a_new_file_is_seen_and_a_build_that_is_known_is_not_repeated() {
+    let house = House::new().with_project(".");
+    house.run();
+    let before = house.key();
+    house.write("src/greeting/more.py", "y = 1\n");
+    assert_ne!(house.key(), before);
+    house.run();
+    fs::remove_file(house.root().join("src/greeting/more.py")).unwrap();
+    assert_eq!(house.key(), before);
+    house.run();
+    assert_eq!(house.statuses(), [ASKING]);
+}
+
+#[test]
+fn nothing_left_by_an_earlier_build_gets_in() {
+    let house = House::new().with_project(".");
+    house.run();
+    let clean = fs::read(house.root().join("build/wheels").join(GREETING)).unwrap();
+    house.write("src/greeting/__pycache__/old.pyc", "old");
+    house.write("src/greeting.egg-info/PKG-INFO", "old");
+    house.write("build/lib/greeting/old.py", "old");
+    fs::remove_dir_all(&house.cache).unwrap();
+    house.run();
+    assert_eq!(house.statuses(), [BUILDING, ASKING]);
+    assert_eq!(fs::read(house.root().join("build/wheels").join(GREETING)).unwrap(), clean);
+}
+
+#[test]
+fn two_checkouts_have_equal_keys_and_share_wheels() {
+    let one = House::new().with_project("lib");
+    one.run();
+    let mut two = House::new().with_project("lib");
+    two.cache = one.cache.clone();
+    assert_eq!(one.key(), two.key());
+    assert_eq!(two.run(), [GREETING]);
+    assert_eq!(two.statuses(), [ASKING]);
+}
+
+#[test]
+fn a_folder_named_in_requirements_is_a_local_project() {
+    let mut house = House::new().with_project("lib");
+    house.wheelhouse.projects.clear();
+    let house = house.with_requirements("# ours\n-e ./lib ; python_version > '3'\n");
+    assert_eq!(house.run(), [GREETING]);
+    let before = house.key();
+    house.write("lib/src/greeting/__init__.py", "edited = True\n");
+    assert_ne!(house.key(), before);
+}
+
+#[test]
+fn wheels_that_are_no_longer_wanted_leave_the_folder() {
+    let house = House::new().with_project(".");
+    house.write("build/wheels/old-1-py3-none-any.whl", "old");
+    house.write("build/wheels/notes", "old");
+    assert_eq!(house.run(), [GREETING]);
+}
+
+#[test]
+fn a_damaged_wheel_in_the_store_is_made_anew() {
+    let house = House::new().with_project(".");
+    house.run();
+    let kept = walkdir::WalkDir::new(house.cache.join("zipwright/wheels"));
+    for file in kept.into_iter().flatten().filter(|entry| entry.file_type().is_file()) {
+        fs::write(file.path(), "damaged").unwrap();
+    }
+    let before = house.key();
+    fs::remove_dir_all(house.root().join("build")).unwrap();
+    assert_eq!(house.run(), [GREETING]);
+    assert_eq!(house.statuses(), [BUILDING, ASKING]);
+    assert_eq!(house.key(), before);
+}
+
+#[test]
+fn a_source_archive_is_built_once() {
+    let mut house = House::new().with_project("lib");
+    let (archive, lib) = (house.root().join("greeting-1.0.tar.gz"), house.root().join("lib"));
+    let mut tar = Command::new("tar");
+    tar.arg("czf").arg(&archive).arg("--transform=s,^lib,greeting-1.0,");
+    assert!(tar.arg("-C").arg(house.root()).arg("lib").status().unwrap().success());
+    fs::remove_dir_all(lib).unwrap();
+    house.wheelhouse.projects.clear();
+    let house = house.with_requirements("./greeting-1.0.tar.gz\n");
+    assert_eq!(house.run(), [GREETING]);
+    assert_eq!(house.statuses(), [ASKING, "asking pip to build 1 source distribution"]);
+    fs::remove_dir_all(house.root().join("build")).unwrap();
+    assert_eq!(house.run(), [GREETING]);
+    assert_eq!(house.statuses(), [ASKING]);
+}
+
+#[test]
+fn find_links_of_the_project_are_inputs_and_need_no_second_run_of_pip() {
+    let maker = House::new().with_project(".");
+    maker.run();
+    let house = House::new().with_requirements("--no-index\n-f wheels\ngreeting\n");
+    let wheel = fs::read(maker.root().join("build/wheels").join(GREETING)).unwrap();
+    fs::create_dir_all(house.root().join("wheels")).unwrap();
+    fs::write(house.root().join("wheels").join(GREETING), &wheel).unwrap();
+    assert_eq!(house.run(), [GREETING]);
+    assert_eq!(house.statuses(), [ASKING]);
+    let before = house.key();
+    house.write("wheels/other-1-py3-none-any.whl", "new");
+    assert_ne!(house.key(), before);
+}
+
+#[test]
+fn pinned_by_hashes_and_in_the_store_means_that_pip_does_not_run() {
+    let maker = House::new().with_project(".");
+    maker.run();
+    let wheel = maker.root().join("build/wheels").join(GREETING);
+    let sum = Command::new("sha256sum").arg(&wheel).output().unwrap().stdout;
+    let sum = String::from_utf8(sum).unwrap();
+    let sum = sum.split(' ').next().unwrap();
+    let text = format!("--no-index\n-f wheels\ngreeting==1.0 --hash=sha256:{sum}\n");
+    let house = House::new().with_requirements(&text);
+    fs::create_dir_all(house.root().join("wheels")).unwrap();
+    fs::copy(&wheel, house.root().join("wheels").join(GREETING)).unwrap();
+    assert_eq!(house.run(), [GREETING]);
+    fs::remove_dir_all(house.root().join("build")).unwrap();
+    assert_eq!(house.run(), [GREETING]);
+    assert_eq!(house.statuses(), [""; 0]);
+    house.write("requirements.txt", &text.replace(&sum[..8], "00000000"));
+    assert!(house.error().contains("HASHES"), "{}", house.error());
+}
+
+#[test]
+fn a_project_that_fits_this_host_only_is_refused_for_another() {
+    let mut house = House::new().with_project(".");
+    let platform =
+        |arch| Some(Platform { span: 0..0, python: PythonVersion { major: 3, minor: 13 }, arch });
+    house.wheelhouse.platform = platform(Arch::Arm64);
+    assert_eq!(house.run(), [GREETING]);
+    let pyproject = fs::read_to_string(house.root().join("pyproject.toml")).unwrap();
+    house.write(
+        "pyproject.toml",
+        &format!("{pyproject}\n[tool.x]\ntag = \"py3-none-linux_x86_64\"\n"),
+    );
+    let error = house.error();
+    assert!(error.contains("fits this host and not python3.13 on arm64"), "{error}");
+}
+
+#[test]
+fn a_failed_build_names_the_project_and_repeats_pips_error() {
+    let house = House::new().with_project(".");
+    house.write("backend/backend.py", "raise SystemExit('the back end is broken')\n");
+    let error = house.error();
+    assert!(
+        error.starts_with("pip could not build the local project `.` (exit status 1)"),
+        "{error}"
+    );
+    assert!(
+        house.said.0.lock().unwrap().iter().any(|line| line.contains("the back end is broken"))
+    );
+    assert!(!house.root().join("build").exists());
+}
+
+#[test]
+fn a_token_never_shows() {
+    let mut house = House::new().with_requirements(
+        "--index-url https://me:t0p-s3cret@127.0.0.1:9/simple\n--retries 0\nnothing-of-the-kind\n",
+    );
+    house.wheelhouse.pip_args =
+        ["--retries", "0", "--extra-index-url", "https://0ther-t0ken@127.0.0.1:9/s"]
+            .map(String::from)
+            .into();
+    house.env.insert("PIP_TRUSTED_HOST".into(), "127.0.0.1".into());
+    house.write(
+        "requirements.txt",
+        "--index-url https://me:t0p-s3cret@127.0.0.1:9/simple\nnothing-of-the-kind\n",
+    );
+    let before = house.key();
+    let error = house.error();
+    let said = house.said.0.lock().unwrap().join("\n");
+    for secret in ["t0p-s3cret", "0ther-t0ken"] {
+        assert!(!said.contains(secret) && !error.contains(secret), "{said}\n{error}");
+        assert!(!format!("{before:?}").contains(secret));
+        for file in walkdir::WalkDir::new(house.temp.path().join("cache")).into_iter().flatten() {
+            let text = fs::read(file.path()).unwrap_or_default();
+            assert!(!String::from_utf8_lossy(&text).contains(secret), "{}", file.path().display());
+        }
+    }
+    house.write(
+        "requirements.txt",
+        "--index-url https://me:r0tated@127.0.0.1:9/simple\nnothing-of-the-kind\n",
+    );
+    assert_eq!(house.key(), before);
+}
+
+#[test]
+fn one_more_requirement_fetches_only_that() {
+    let house = House::new().with_requirements("idna==3.7\n");
+    assert_eq!(house.run(), ["idna-3.7-py3-none-any.whl"]);
+    assert_eq!(house.statuses(), [ASKING, "asking pip to fetch 1 wheel"]);
+    house.write("requirements.txt", "idna==3.7\ntomlkit==0.13.2\n");
+    assert_eq!(house.run(), ["idna-3.7-py3-none-any.whl", "tomlkit-0.13.2-py3-none-any.whl"]);
+    assert_eq!(house.statuses(), [ASKING, "asking pip to fetch 1 wheel"]);
+    house.write("requirements.txt", "tomlkit==0.13.2\n");
+    assert_eq!(house.run(), ["tomlkit-0.13.2-py3-none-any.whl"]);
+    assert_eq!(house.statuses(), [ASKING]);
+}
+
+#[test]
+fn wheels_are_chosen_for_the_runtime() {
+    let mut house = House::new().with_requirements("markupsafe==3.0.2\n");
+    let python = PythonVersion { major: 3, minor: 13 };
+    house.wheelhouse.platform = Some(Platform { span: 0..0, python, arch: Arch::Arm64 });
+    assert_eq!(
+        house.run(),
+        ["MarkupSafe-3.0.2-cp313-cp313-manylinux_2_17_aarch64.manylinux2014_aarch64.whl"]
+    );
+    // It has never had a wheel.
+    house.write("requirements.txt", "docopt==0.6.2\n");
+    let error = house.error();
+    assert!(error.contains("no wheel of `docopt==0.6.2` fits python3.13 on arm64"), "{error}");
+}
