@@ -7,7 +7,8 @@ use std::sync::{Arc, Mutex};
 
 use aws_smithy_http_client::Connector;
 use aws_smithy_http_client::proxy::ProxyConfig;
-use aws_smithy_http_client::tls::{Provider, rustls_provider::CryptoMode};
+use aws_smithy_http_client::tls::rustls_provider::CryptoMode;
+use aws_smithy_http_client::tls::{Provider, TlsContext, TrustStore};
 use aws_smithy_runtime_api::client::http::{
     HttpClient as Client, HttpConnector, HttpConnectorFuture, HttpConnectorSettings,
     SharedHttpConnector,
@@ -57,12 +58,18 @@ impl HttpClient {
         if let Some((_, connector)) = known {
             return connector.clone();
         }
-        let proxies =
-            if self.0.loopback_only { ProxyConfig::disabled() } else { ProxyConfig::from_env() };
+        let (proxies, roots) = if self.0.loopback_only {
+            // Only plain http passes the guard, so that no certificate is ever looked at.
+            (ProxyConfig::disabled(), TrustStore::empty())
+        } else {
+            (ProxyConfig::from_env(), TrustStore::default())
+        };
+        let tls = TlsContext::builder().with_trust_store(roots).build();
         let mut builder = Connector::builder()
             .connector_settings(settings.clone())
             .proxy_config(proxies)
-            .tls_provider(Provider::Rustls(CryptoMode::Ring));
+            .tls_provider(Provider::Rustls(CryptoMode::Ring))
+            .tls_context(tls.expect("BUG: a list of certificates is all there is to it"));
         builder.set_sleep_impl(components.sleep_impl());
         let connector = SharedHttpConnector::new(builder.build());
         connectors.push((settings.clone(), connector.clone()));

@@ -1,6 +1,8 @@
 //! Where requests go and with whose rights: the SDK's configuration, and the part of it that a
 //! user sets by hand, for keys.
 
+use std::path::Path;
+
 use aws_config::{BehaviorVersion, SdkConfig};
 
 use super::error::{Error, Problem};
@@ -13,6 +15,13 @@ const REQUIRE_LOOPBACK: &str = "ZIPWRIGHT_REQUIRE_LOOPBACK";
 /// The SDK's configuration. The SDK reads the environment and the config files itself;
 /// `project` holds the same environment.
 pub(super) async fn load(project: &Project) -> Result<(SdkConfig, HttpClient), Error> {
+    // The HTTP client would go on without a single certificate to trust.
+    if let Some(path) = project.var("SSL_CERT_FILE").filter(|path| !Path::new(path).is_file()) {
+        return Err(Error::new(
+            Problem::Other,
+            format!("SSL_CERT_FILE names `{path}`, which is no file: correct it, or unset it"),
+        ));
+    }
     let loopback_only = project.var(REQUIRE_LOOPBACK).is_some();
     let http = HttpClient::new(loopback_only);
     // A dated version, so that a newer SDK does not change what a build does.

@@ -1,26 +1,17 @@
 //! The kinds `upload` and `invoke`: against MiniStack and moto, and against a server that says
-//! what a test wants to hear. Each run is a process of its own, because the SDK reads the
-//! environment of its process.
+//! what a test wants to hear.
 
 use std::collections::BTreeMap;
-use std::env;
 use std::fs;
-use std::path::{Path, PathBuf};
-use std::process::Command;
-use std::sync::Mutex;
+use std::path::PathBuf;
 
 use serde_json::{Value, json};
 use tempfile::TempDir;
-use zipwright::base::{Digest, RelPath};
-use zipwright::buildfile::model::{
-    Compression, Invoke, Kind, Model, Payload, Spanned, Target, Upload, Zip,
-};
-use zipwright::files::Files;
-use zipwright::kinds::{self, Job, Messages};
-use zipwright::process::Stream;
-use zipwright::project::Project;
+use zipwright::base::Digest;
+use zipwright::kinds;
 
 use crate::emulators::{Emulator, bundle, loopback_env};
+use crate::one_target::{Said, Sandbox, with_job};
 use crate::scripted::{Script, answer, failure, plain};
 
 const HELLO: &str = "def handler(event, context):\n    return {'answer': 1}\n";
@@ -165,11 +156,22 @@ fn a_missing_region_says_how_to_set_one() {
 }
 
 #[test]
-fn a_profile_names_region_and_endpoint() {
+fn a_certificate_file_that_is_not_there_is_named() {
+    let server = Script::new(Vec::new());
+    let mut env = server.env();
+    env.push(("SSL_CERT_FILE", "/nowhere/ca.pem".into()));
+    let error = Sandbox::new(b"zip").upload(&env).error.unwrap();
+    assert!(error.contains("SSL_CERT_FILE names `/nowhere/ca.pem`"), "{error}");
+}
+
+#[test]
+fn a_profile_names_region_endpoint_and_credentials() {
     let server = Script::new(vec![failure(404, "ResourceNotFoundException", "gone")]);
     let mut env = server.env();
     let home = PathBuf::from(&env.iter().find(|(name, _)| *name == "HOME").unwrap().1);
-    env.retain(|(name, _)| !["AWS_REGION", "AWS_ENDPOINT_URL"].contains(name));
+    let from_files =
+        ["AWS_REGION", "AWS_ENDPOINT_URL", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"];
+    env.retain(|(name, _)| !from_files.contains(name));
     env.push(("AWS_PROFILE", "local".into()));
     fs::create_dir_all(home.join(".aws")).unwrap();
     let config = format!(
@@ -178,6 +180,8 @@ fn a_profile_names_region_and_endpoint() {
         server.endpoint()
     );
     fs::write(home.join(".aws/config"), config).unwrap();
+    let credentials = "[local]\naws_access_key_id = test\naws_secret_access_key = test\n";
+    fs::write(home.join(".aws/credentials"), credentials).unwrap();
     let error = Sandbox::new(b"zip").upload(&env).error.unwrap();
     assert!(error.contains(&format!("in sa-east-1 at {}", server.endpoint())), "{error}");
 }
@@ -354,156 +358,17 @@ fn an_upload_key_holds_the_destination_and_no_credentials() {
     assert_eq!(shown, expected);
 }
 
-/// A project with a bundle in it. Its runs are processes of their own.
-struct Sandbox {
-    folder: TempDir,
-}
-
-/// What a run said and how it ended.
-#[derive(Debug)]
-struct Outcome {
-    error: Option<String>,
-    facts: Value,
-    stdout: Vec<String>,
-    stderr: Vec<String>,
-}
-
-impl Outcome {
-    #[track_caller]
-    fn success(&self) {
-        assert_eq!(self.error, None);
-    }
-}
-
-impl Sandbox {
-    fn new(zip: &[u8]) -> Self {
-        let folder = TempDir::new_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
-        fs::create_dir(folder.path().join("build")).unwrap();
-        fs::write(folder.path().join("build/lambda.zip"), zip).unwrap();
-        Self { folder }
-    }
-
-    fn upload(&self, env: &[(&'static str, String)]) -> Outcome {
-        self.run("upload", env)
-    }
-
-    fn invoke(&self, env: &[(&'static str, String)], payload: &str) -> Outcome {
-        fs::write(self.folder.path().join("payload.json"), payload).unwrap();
-        self.run("invoke", env)
-    }
-
-    fn run(&self, target: &str, env: &[(&'static str, String)]) -> Outcome {
-        let required = ("ZIPWRIGHT_REQUIRE_LOOPBACK", "1".to_owned());
-        assert!(env.contains(&required), "a test stays on this machine");
-        let output = Command::new(env::current_exe().unwrap())
-            .args(["aws::runs_a_target_for_a_test", "--exact", "--nocapture"])
-            .current_dir(&self.folder)
-            .env_clear()
-            .envs(env.iter().map(|(name, value)| (name, value)))
-            .env(TARGET, target)
-            .output()
-            .unwrap();
-        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-        let outcome = fs::read(self.folder.path().join("outcome.json")).unwrap();
-        let outcome: Value = serde_json::from_slice(&outcome).unwrap();
-        let lines = |stream: &str| serde_json::from_value(outcome[stream].clone()).unwrap();
-        Outcome {
-            error: outcome["error"].as_str().map(str::to_owned),
-            facts: outcome["facts"].clone(),
-            stdout: lines("stdout"),
-            stderr: lines("stderr"),
-        }
-    }
-}
-
-/// Names the target to run, in the process that runs it.
-const TARGET: &str = "ZIPWRIGHT_TEST_TARGET";
-
-/// Not a test of its own: what [`Sandbox::run`] starts.
 #[test]
-fn runs_a_target_for_a_test() {
-    let Ok(target) = env::var(TARGET) else { return };
-    let said = Said::default();
-    let folder = env::current_dir().unwrap();
-    let done = with_job(&folder, env::vars().collect(), &target, &said, kinds::run);
-    let (error, facts) = match done {
-        Ok(done) => (None, done.facts.into_iter().collect()),
-        Err(error) => (Some(format!("{error:#}")), serde_json::Map::new()),
-    };
-    let Said { stdout, stderr } = said;
-    let outcome = json!({"error": error, "facts": facts, "stdout": stdout, "stderr": stderr});
-    fs::write("outcome.json", outcome.to_string()).unwrap();
-}
-
-#[derive(Default)]
-struct Said {
-    stdout: Mutex<Vec<String>>,
-    stderr: Mutex<Vec<String>>,
-}
-
-impl Messages for Said {
-    fn line(&self, stream: Stream, text: &str) {
-        let lines = if stream == Stream::Stdout { &self.stdout } else { &self.stderr };
-        lines.lock().unwrap().push(text.into());
-    }
-
-    fn warn(&self, _text: &str) {}
-
-    fn status(&self, _text: &str) {}
-}
-
-fn with_job<T>(
-    folder: &Path,
-    env: BTreeMap<String, String>,
-    name: &str,
-    messages: &Said,
-    work: impl Fn(&Job) -> anyhow::Result<T>,
-) -> anyhow::Result<T> {
-    let model = model();
-    let results = ["package", "upload"]
-        .map(|name| (name.to_owned(), Digest::of(format!("result of {name}").as_bytes())))
-        .into();
-    work(&Job {
-        target: model.target(name).unwrap(),
-        model: &model,
-        project: &Project::new(folder.into(), env),
-        files: &Files::new(folder, Vec::new(), zipwright::files::Memory::default()),
-        results: &results,
-        write_tree: false,
-        messages,
-    })
-}
-
-fn model() -> Model {
-    let path = |path: &str| spanned(RelPath::parse(path).unwrap());
-    let target = |name: &str, kind| Target {
-        name: spanned(name.into()),
-        description: None,
-        needs: Vec::new(),
-        after: Vec::new(),
-        stamp: None,
-        kind,
-    };
-    let zip = Zip {
-        staging: spanned("staging".into()),
-        output: path("build/lambda.zip"),
-        compression: Compression::Keep,
-        clamp: None,
-        limits: true,
-    };
-    let upload = Upload { zip: spanned("package".into()), function: spanned("hello".into()) };
-    let invoke =
-        Invoke { upload: spanned("upload".into()), payload: Payload::File(path("payload.json")) };
-    Model {
-        targets: vec![
-            target("package", Kind::Zip(zip)),
-            target("upload", Kind::Upload(upload)),
-            target("invoke", Kind::Invoke(invoke)),
-        ],
-        ..Model::default()
-    }
-}
-
-fn spanned<T>(value: T) -> Spanned<T> {
-    Spanned { value, span: 0..0 }
+fn an_invoke_key_holds_the_payload_and_what_was_uploaded() {
+    let project = Sandbox::new(b"zip");
+    let folder = project.folder.path();
+    fs::write(folder.join("payload.json"), "{}").unwrap();
+    let key = with_job(folder, BTreeMap::new(), "invoke", &Said::default(), kinds::key).unwrap();
+    let shown: Vec<String> =
+        key.components.iter().map(|part| format!("{}={}", part.name, part.value)).collect();
+    let expected = [
+        format!("upload={:.12}", Digest::of(b"result of upload")),
+        format!("file payload.json={:.12}", Digest::of(b"{}")),
+    ];
+    assert_eq!(shown, expected);
 }

@@ -197,15 +197,7 @@ impl Emulator {
             let log = fs::read_to_string(emulator.folder.path().join("log"));
             logs.push(log.unwrap_or_default());
         }
-        panic!(
-            "{} does not start:
-{}",
-            tool.name,
-            logs.join(
-                "
-"
-            )
-        );
+        panic!("{} does not start:\n{}", tool.name, logs.join("\n"));
     }
 
     fn becomes_ready(&mut self, path: &str) -> bool {

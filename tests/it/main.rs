@@ -2,6 +2,7 @@
 
 mod emulators;
 mod sandbox;
+mod one_target;
 mod scripted;
 
 mod aws;
