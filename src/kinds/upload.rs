@@ -3,12 +3,14 @@
 
 use anyhow::{Context, Result, bail};
 use serde_json::Value as Json;
+use sha2::{Digest as _, Sha256};
 
 use super::{Done, Job};
 use crate::aws::{self, Function, Lambda, Problem, Update};
 use crate::base::digest::FieldHasher;
-use crate::base::{RelPath, fs, words};
+use crate::base::{Digest, RelPath, fs, words};
 use crate::buildfile::model::{Kind, Upload};
+use crate::bundle;
 use crate::key::{Key, Value};
 
 /// How often an update that came between is waited for before this one gives up.
@@ -28,7 +30,8 @@ pub(super) fn key(upload: &Upload, job: &Job) -> Result<Key> {
 pub(super) fn run(upload: &Upload, job: &Job) -> Result<Done> {
     let path = zip_path(upload, job)?;
     let zip = read_bundle(path, job)?;
-    let code_sha256 = aws::code_sha256(&zip);
+    // Of the bytes that are sent, not of the file as it may be a moment later.
+    let code_sha256 = bundle::code_sha256(&Sha256::digest(&zip).into());
     let name = &upload.function.value;
 
     job.messages.status(&format!("looking at function `{name}`"));
@@ -49,7 +52,7 @@ pub(super) fn run(upload: &Upload, job: &Job) -> Result<Done> {
 }
 
 /// Stands for the code that is live where it was uploaded to.
-fn result(upload: &Upload, code_sha256: &str, job: &Job) -> crate::base::Digest {
+fn result(upload: &Upload, code_sha256: &str, job: &Job) -> Digest {
     let mut hasher = FieldHasher::new();
     hasher.field(&upload.function.value).field(code_sha256);
     for (name, value) in aws::destination(job.project) {
@@ -70,11 +73,11 @@ fn read_bundle(path: &RelPath, job: &Job) -> Result<Vec<u8>> {
     let place = job.project.place(path);
     let size =
         fs::open(&place)?.metadata().with_context(|| format!("could not read `{path}`"))?.len();
-    if !aws::fits_a_request(size) {
+    if !bundle::fits_in_a_request(size) {
         bail!(
-            "`{path}` is too large to upload directly: it has {size} bytes, and Lambda \
-             takes at most {} in a request; larger bundles need S3, which zipwright cannot do yet",
-            aws::direct_limit(),
+            "`{path}` is too large to upload directly: it has {}, and a request to Lambda holds \
+             a little less than 50 MiB; larger bundles need S3, which zipwright cannot do yet",
+            words::size(size),
         );
     }
     fs::read(&place)

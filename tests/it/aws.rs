@@ -10,7 +10,7 @@ use tempfile::TempDir;
 use zipwright::base::Digest;
 use zipwright::kinds;
 
-use crate::emulators::{Emulator, bundle, loopback_env};
+use crate::emulators::{Emulator, bundle, code_sha256, loopback_env};
 use crate::one_target::{Said, Sandbox, with_job};
 use crate::scripted::{Script, answer, failure, plain};
 
@@ -32,7 +32,7 @@ fn an_upload_sends_what_differs_and_nothing_else() {
     let first = project.upload(&aws.env());
     assert_eq!(first.facts["sent"], json!(true), "{first:?}");
     let live = aws.function("hello");
-    assert_eq!(live["CodeSha256"], zipwright::aws::code_sha256(&old));
+    assert_eq!(live["CodeSha256"], code_sha256(&old));
     assert_eq!(first.facts["code_sha256"], live["CodeSha256"]);
     assert_eq!(live["Architectures"], json!(["arm64"]), "an update keeps the architecture");
 
@@ -89,7 +89,7 @@ fn moto_agrees() {
     let first = project.upload(&aws.env());
     assert_eq!(first.facts["sent"], json!(true), "{first:?}");
     let live = aws.function("hello");
-    assert_eq!(live["CodeSha256"], zipwright::aws::code_sha256(&zip));
+    assert_eq!(live["CodeSha256"], code_sha256(&zip));
 
     assert_eq!(project.upload(&aws.env()).facts["sent"], json!(false));
     assert_eq!(aws.function("hello")["LastModified"], live["LastModified"]);
@@ -199,7 +199,7 @@ fn a_bundle_that_no_request_can_hold_is_refused_before_the_network() {
 
 #[test]
 fn an_update_in_progress_is_waited_for_and_the_update_is_guarded() {
-    let digest = zipwright::aws::code_sha256(b"zip");
+    let digest = code_sha256(b"zip");
     let server = Script::new(vec![
         answer(&json!({"CodeSha256": "old", "LastUpdateStatus": "InProgress"})),
         answer(&json!({"CodeSha256": "old", "LastUpdateStatus": "Successful",
@@ -216,7 +216,7 @@ fn an_update_in_progress_is_waited_for_and_the_update_is_guarded() {
 
 #[test]
 fn an_upload_that_lambda_cannot_use_is_an_error_with_its_reason() {
-    let digest = zipwright::aws::code_sha256(b"zip");
+    let digest = code_sha256(b"zip");
     let server = Script::new(vec![
         answer(&json!({"CodeSha256": "old", "LastUpdateStatus": "Successful"})),
         answer(&json!({"CodeSha256": digest})),
@@ -229,7 +229,7 @@ fn an_upload_that_lambda_cannot_use_is_an_error_with_its_reason() {
 
 #[test]
 fn a_failed_update_is_sent_again_although_the_digest_is_equal() {
-    let digest = zipwright::aws::code_sha256(b"zip");
+    let digest = code_sha256(b"zip");
     let server = Script::new(vec![
         answer(&json!({"CodeSha256": digest, "LastUpdateStatus": "Failed"})),
         answer(&json!({"CodeSha256": digest})),
@@ -250,7 +250,7 @@ fn another_digest_than_ours_is_an_error() {
 
     let server = Script::new(vec![
         answer(&json!({"CodeSha256": "old"})),
-        answer(&json!({"CodeSha256": zipwright::aws::code_sha256(b"zip")})),
+        answer(&json!({"CodeSha256": code_sha256(b"zip")})),
         answer(&json!({"CodeSha256": "theirs"})),
     ]);
     let error = Sandbox::new(b"zip").upload(&server.env()).error.unwrap();
@@ -269,14 +269,14 @@ fn a_change_in_the_middle_of_an_upload_stops_it_unless_it_was_ours() {
     let error = Sandbox::new(b"zip").upload(&server.env()).error.unwrap();
     assert!(error.contains("changed by somebody else"), "{error}");
 
-    let ours = json!({"CodeSha256": zipwright::aws::code_sha256(b"zip"), "RevisionId": "r-2"});
+    let ours = json!({"CodeSha256": code_sha256(b"zip"), "RevisionId": "r-2"});
     let server = Script::new(vec![before, changed(), answer(&ours)]);
     assert_eq!(Sandbox::new(b"zip").upload(&server.env()).facts["sent"], json!(true));
 }
 
 #[test]
 fn another_operation_in_between_is_waited_for() {
-    let digest = zipwright::aws::code_sha256(b"zip");
+    let digest = code_sha256(b"zip");
     let server = Script::new(vec![
         answer(&json!({"CodeSha256": "old", "RevisionId": "r-1"})),
         failure(409, "ResourceConflictException", "An update is in progress"),

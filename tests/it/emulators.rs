@@ -16,6 +16,7 @@ use std::time::{Duration, Instant};
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 use serde_json::{Value, json};
+use sha2::{Digest, Sha256};
 use tempfile::TempDir;
 
 const REGION: &str = "eu-west-1";
@@ -248,6 +249,11 @@ pub(crate) fn bundle(name: &str, content: &str) -> Vec<u8> {
     zip.start_file(name, options).unwrap();
     zip.write_all(content.as_bytes()).unwrap();
     zip.finish().unwrap().into_inner()
+}
+
+/// `CodeSha256`, found out without zipwright.
+pub(crate) fn code_sha256(zip: &[u8]) -> String {
+    BASE64_STANDARD.encode(Sha256::digest(zip))
 }
 
 /// Waits for something that takes a moment.
