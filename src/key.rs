@@ -20,8 +20,13 @@ pub struct Component {
 impl Component {
     /// The file that this component is the content of; see [`Key::file`].
     pub fn file(&self) -> Option<RelPath> {
-        RelPath::parse(self.name.strip_prefix(FILE)?).ok()
+        file_of_component(&self.name)
     }
+}
+
+/// The file that a component of this name is the content of.
+pub fn file_of_component(name: &str) -> Option<RelPath> {
+    RelPath::parse(name.strip_prefix(FILE)?).ok()
 }
 
 /// What the name of a file's component starts with.
@@ -134,6 +139,10 @@ pub enum Reason {
     AlwaysRuns,
     /// `-B`.
     Forced,
+    /// `-W` of a file it depends on.
+    WhatIf {
+        path: String,
+    },
     OutputMissing {
         path: String,
     },
@@ -162,12 +171,25 @@ pub enum Reason {
     },
 }
 
+impl Reason {
+    /// The name of the component that differs, for the reasons that are about one.
+    pub fn component(&self) -> Option<&str> {
+        match self {
+            Self::Changed { component, .. }
+            | Self::Added { component, .. }
+            | Self::Removed { component, .. } => Some(component),
+            _ => None,
+        }
+    }
+}
+
 impl fmt::Display for Reason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::NeverBuilt => f.write_str("not built before"),
             Self::AlwaysRuns => f.write_str("always runs"),
             Self::Forced => f.write_str("forced by -B"),
+            Self::WhatIf { path } => write!(f, "file {path}: as if it had changed (-W)"),
             Self::OutputMissing { path } => write!(f, "output `{path}` is missing"),
             Self::OutputChanged { path } => {
                 write!(f, "output `{path}` is not what was left there")

@@ -1,10 +1,11 @@
 //! File operations whose errors name the path and what was being done, and writing that is
 //! all or nothing: beside the place, then renamed into it.
 
-use std::fs::{self, File, Permissions};
+use std::fs::{self, File, OpenOptions, Permissions};
 use std::io::{self, ErrorKind, Write};
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
+use std::time::SystemTime;
 
 use anyhow::{Context, Result};
 use tempfile::{NamedTempFile, TempDir};
@@ -95,6 +96,16 @@ pub fn write_if_changed(place: &Path, bytes: &[u8], mode: u32) -> Result<bool> {
     file.write_all(bytes).with_context(|| format!("could not write `{}`", place.display()))?;
     persist(file, place, mode)?;
     Ok(true)
+}
+
+/// Sets a file's mtime to now; one that is not there is made, empty.
+pub fn touch(place: &Path) -> Result<()> {
+    let failed = || format!("could not touch `{}`", place.display());
+    if let Some(folder) = place.parent() {
+        create_dir_all(folder)?;
+    }
+    let file = OpenOptions::new().create(true).append(true).open(place).with_context(failed)?;
+    file.set_modified(SystemTime::now()).with_context(failed)
 }
 
 /// Permission bits of a file, links followed.

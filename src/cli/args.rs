@@ -1,6 +1,6 @@
-//! What was typed. Only this file names the argument parser; [`super::options`] says what the
-//! words mean.
+//! What was typed. Only this file and [`super::main`] name the argument parser.
 
+use std::ffi::OsString;
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
@@ -9,6 +9,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 #[command(
     name = "zipwright",
     version,
+    disable_version_flag = true,
     about = "Builds AWS Lambda bundles for Python: the same lambda.zip, bit for bit, everywhere",
     override_usage = "zipwright [OPTIONS] [GOAL | NAME=VALUE]...\n       zipwright [OPTIONS] <COMMAND>",
     after_help = EXAMPLES,
@@ -21,6 +22,10 @@ pub(super) struct Cli {
 
     #[command(flatten)]
     pub(super) build: Build,
+
+    /// Print the version
+    #[arg(short = 'v', short_alias = 'V', long, action = clap::ArgAction::Version)]
+    pub(super) version: Option<bool>,
 
     #[command(subcommand)]
     pub(super) command: Option<Command>,
@@ -73,33 +78,142 @@ pub(super) struct Build {
     #[arg(value_name = "GOAL | NAME=VALUE")]
     pub(super) words: Vec<String>,
 
-    /// Run up to N targets at once [default: the number of cores]
-    #[arg(short = 'j', long = "jobs", value_name = "N")]
+    /// Run up to N targets at once; without N, as many as there are [default: the cores]
+    #[arg(
+        short = 'j',
+        long = "jobs",
+        value_name = "N",
+        num_args = 0..=1,
+        require_equals = true,
+        default_missing_value = "0",
+        overrides_with = "jobs"
+    )]
     pub(super) jobs: Option<usize>,
 
     /// Say what would run, and run nothing
-    #[arg(short = 'n', long = "dry-run")]
+    #[arg(short = 'n', long = "dry-run", visible_alias = "just-print", alias = "recon")]
     pub(super) dry_run: bool,
-
-    /// Run every target, up to date or not
-    #[arg(short = 'B', long = "always-make")]
-    pub(super) always_make: bool,
-
-    /// After a failure, build everything that does not need what failed
-    #[arg(short = 'k', long = "keep-going")]
-    pub(super) keep_going: bool,
 
     /// Run nothing and print nothing; exit 1 when something is out of date
     #[arg(short = 'q', long = "question")]
     pub(super) question: bool,
 
+    /// Count targets as up to date as they are: touch what they make, run nothing
+    #[arg(short = 't', long = "touch")]
+    pub(super) touch: bool,
+
+    /// Run every target, up to date or not
+    #[arg(short = 'B', long = "always-make")]
+    pub(super) always_make: bool,
+
+    /// Run what depends on FILE, as if FILE had just changed
+    #[arg(
+        short = 'W',
+        long = "what-if",
+        value_name = "FILE",
+        visible_alias = "assume-new",
+        alias = "new-file"
+    )]
+    pub(super) what_if: Vec<String>,
+
+    /// Do not make FILE, and let no change of it be a reason to run anything
+    #[arg(short = 'o', long = "old-file", value_name = "FILE", visible_alias = "assume-old")]
+    pub(super) old_file: Vec<String>,
+
+    /// After a failure, build everything that does not need what failed
+    #[arg(short = 'k', long = "keep-going", overrides_with = "stop")]
+    pub(super) keep_going: bool,
+
+    /// Start nothing new after a failure: the default, takes back -k
+    #[arg(
+        short = 'S',
+        long = "no-keep-going",
+        id = "stop",
+        visible_alias = "stop",
+        overrides_with = "keep_going"
+    )]
+    pub(super) no_keep_going: bool,
+
+    /// Go on as if targets that fail had succeeded
+    #[arg(short = 'i', long = "ignore-errors")]
+    pub(super) ignore_errors: bool,
+
+    /// Start nothing beside what runs while the load average is LOAD or more; without LOAD, no limit
+    #[arg(
+        short = 'l',
+        long = "load-average",
+        value_name = "LOAD",
+        num_args = 0..=1,
+        require_equals = true,
+        default_missing_value = "inf",
+        overrides_with = "load_average",
+        alias = "max-load"
+    )]
+    pub(super) load_average: Option<f64>,
+
+    /// Start what is ready in another order: random, by SEED, `reverse`, or `none`
+    #[arg(
+        long,
+        value_name = "SEED",
+        num_args = 0..=1,
+        require_equals = true,
+        default_missing_value = "random",
+        overrides_with = "shuffle"
+    )]
+    pub(super) shuffle: Option<String>,
+
+    /// How the output of targets that run at once is kept apart
+    #[arg(
+        short = 'O',
+        long = "output-sync",
+        value_name = "TYPE",
+        num_args = 0..=1,
+        require_equals = true,
+        default_value = "target",
+        default_missing_value = "target",
+        overrides_with = "output_sync"
+    )]
+    pub(super) output_sync: OutputSync,
+
+    /// Variables of the environment override those of [vars]
+    #[arg(short = 'e', long = "environment-overrides")]
+    pub(super) environment_overrides: bool,
+
     /// Print nothing of zipwright's own but errors and warnings
-    #[arg(short = 's', long = "silent", visible_alias = "quiet")]
+    #[arg(short = 's', long = "silent", visible_alias = "quiet", overrides_with = "no_silent")]
     pub(super) silent: bool,
 
+    /// Takes back -s
+    #[arg(long, overrides_with = "silent")]
+    pub(super) no_silent: bool,
+
     /// Say for every target why it runs, or that it is up to date
-    #[arg(long)]
+    #[arg(long, short = 'd', visible_alias = "debug")]
     pub(super) trace: bool,
+
+    /// Say which folder is entered and left; the default with -C and below another make
+    #[arg(short = 'w', long = "print-directory", overrides_with = "no_print_directory")]
+    pub(super) print_directory: bool,
+
+    /// Takes back -w, and its default
+    #[arg(long, overrides_with = "print_directory")]
+    pub(super) no_print_directory: bool,
+
+    /// Means nothing here: there are no built-in rules and variables, and no -b and -m in make
+    #[arg(short = 'r', short_aliases = ['R', 'b', 'm'], alias = "no-builtin-rules", hide = true)]
+    pub(super) no_meaning: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(super) enum OutputSync {
+    /// Lines as they come
+    None,
+    /// Whole lines; the same as `none`, whose lines are whole too
+    Line,
+    /// The lines of a target together
+    Target,
+    /// The same as `target`
+    Recurse,
 }
 
 #[derive(Subcommand, Debug)]
@@ -135,4 +249,98 @@ pub(super) struct Digest {
     /// A zip file, or a zip target
     #[arg(value_name = "FILE | TARGET")]
     pub(super) subject: String,
+}
+
+/// Short options of make's that may or may not have a value, which only its own parser tells
+/// apart: `-j`, `-j4` and `-j 4`, but `-j all` is `-j` and a goal. They are rewritten in the long
+/// form; everything else stays as it was typed.
+pub(super) fn as_make_reads(words: impl IntoIterator<Item = OsString>) -> Vec<OsString> {
+    let mut read = Vec::new();
+    let mut words = words.into_iter().peekable();
+    read.extend(words.next());
+    while let Some(word) = words.next() {
+        let Some(text) = word.to_str() else {
+            read.push(word);
+            continue;
+        };
+        if text == "--" {
+            read.push(word);
+            break;
+        }
+        let cluster = text.strip_prefix('-').filter(|rest| !rest.starts_with('-'));
+        let Some((at, option)) = cluster.and_then(optional_value) else {
+            read.push(word);
+            continue;
+        };
+        let cluster = cluster.unwrap_or_default();
+        if at > 0 {
+            read.push(format!("-{}", &cluster[..at]).into());
+        }
+        let attached = &cluster[at + 1..];
+        let is_number = |word: &OsString| {
+            word.to_str().is_some_and(|text| text.parse::<f64>().is_ok_and(f64::is_finite))
+        };
+        read.push(match attached.is_empty() {
+            false => format!("{option}={attached}").into(),
+            true if option != OUTPUT_SYNC && words.peek().is_some_and(is_number) => {
+                let value = words.next().unwrap_or_default();
+                format!("{option}={}", value.to_string_lossy()).into()
+            }
+            true => option.into(),
+        });
+    }
+    read.extend(words);
+    read
+}
+
+const OUTPUT_SYNC: &str = "--output-sync";
+
+/// The first option in a cluster of short ones that may have a value, and its long name. A
+/// letter whose value is required ends the search: the rest is that value.
+fn optional_value(cluster: &str) -> Option<(usize, &'static str)> {
+    cluster.char_indices().take_while(|(_, letter)| !"CfWo".contains(*letter)).find_map(
+        |(at, letter)| match letter {
+            'j' => Some((at, "--jobs")),
+            'l' => Some((at, "--load-average")),
+            'O' => Some((at, OUTPUT_SYNC)),
+            _ => None,
+        },
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(words: &str) -> String {
+        let words = format!("zipwright {words}");
+        let read = as_make_reads(words.split_whitespace().map(OsString::from));
+        let read: Vec<_> = read.iter().map(|word| word.to_str().unwrap()).collect();
+        read[1..].join(" ")
+    }
+
+    #[test]
+    fn values_are_found_as_make_finds_them() {
+        for (typed, expected) in [
+            ("-j", "--jobs"),
+            ("-j4 all", "--jobs=4 all"),
+            ("-j 4 all", "--jobs=4 all"),
+            ("-j all", "--jobs all"),
+            ("-kj4", "-k --jobs=4"),
+            ("-kj all", "-k --jobs all"),
+            ("-l 2.5 -l", "--load-average=2.5 --load-average"),
+            ("-Oline -O none", "--output-sync=line --output-sync none"),
+            ("-C jobs -Cjobs", "-C jobs -Cjobs"),
+            ("-f j4", "-f j4"),
+            ("--jobs=3 -- -j", "--jobs=3 -- -j"),
+        ] {
+            assert_eq!(read(typed), expected, "{typed}");
+        }
+    }
+
+    #[test]
+    fn the_parser_has_no_contradictions() {
+        use clap::CommandFactory;
+        Cli::command().debug_assert();
+    }
 }

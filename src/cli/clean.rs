@@ -4,7 +4,7 @@
 use anyhow::Result;
 
 use super::args::{Common, Words};
-use super::session::Session;
+use super::session::{self, Session};
 use super::{Failure, SUCCESS, note, warn};
 use crate::base::fs as base_fs;
 use crate::base::words;
@@ -12,7 +12,7 @@ use crate::buildfile::model::{Output, Target};
 use crate::state::State;
 
 pub(super) fn run(common: &Common, words: &Words) -> Result<u8, Failure> {
-    let session = Session::open(common, &words.words)?;
+    let session = Session::open(common, session::Words::new(&words.words))?;
     let targets: Vec<&Target> = if session.goals.is_empty() {
         session.model.targets.iter().collect()
     } else {

@@ -1,21 +1,27 @@
 //! `zipwright explain TARGET...`: which components of its key make a target out of date.
 
 use super::args::{Common, Explain};
-use super::session::Session;
+use super::session::{self, Session};
 use super::{FAILURE, Failure, SUCCESS, print};
 use crate::base::words;
-use crate::engine::{Mode, Options};
+use crate::engine::{Mode, Options, Shuffle};
 use crate::event::{Event, Finished, Outcome, Report};
 use crate::ui::{self, Writers};
 
 pub(super) fn run(common: &Common, explain: &Explain) -> Result<u8, Failure> {
-    let session = Session::open(common, &explain.words)?;
+    let session = Session::open(common, session::Words::new(&explain.words))?;
     let goals = session.goal_ids()?;
     let options = Options {
         goals: goals.clone(),
         jobs: 1,
         keep_going: true,
         always: false,
+        touch: false,
+        ignore_errors: false,
+        what_if: Vec::new(),
+        old_files: Vec::new(),
+        load_max: f64::INFINITY,
+        shuffle: Shuffle::No,
         mode: Mode::DryRun,
     };
     let mut collected = Collected::default();

@@ -3,12 +3,12 @@
 use serde_json::json;
 
 use super::args::{Common, Words};
-use super::session::Session;
+use super::session::{self, Session};
 use super::{Failure, SUCCESS, print};
 use crate::buildfile::model::Target;
 
 pub(super) fn run(common: &Common, words: &Words) -> Result<u8, Failure> {
-    let session = Session::open(common, &words.words)?;
+    let session = Session::open(common, session::Words::new(&words.words))?;
     let asked = session.goals.iter().map(|goal| session.find(goal));
     let asked = asked.collect::<anyhow::Result<Vec<_>>>()?;
     let shown: Vec<&Target> = session

@@ -45,7 +45,7 @@ impl From<anyhow::Error> for Failure {
 
 /// Runs the command that the process was started with.
 pub fn main() -> ExitCode {
-    let cli = match Cli::try_parse() {
+    let cli = match Cli::try_parse_from(args::as_make_reads(std::env::args_os())) {
         Ok(cli) => cli,
         Err(error) => return usage(&error),
     };

@@ -19,6 +19,20 @@ use crate::state::State;
 
 const BUILDFILE: &str = "Buildfile";
 
+/// Words of the command line that are no options.
+#[derive(Clone, Copy)]
+pub(super) struct Words<'a> {
+    pub(super) given: &'a [String],
+    /// `-e`: variables of the environment count like those given.
+    pub(super) environment: bool,
+}
+
+impl<'a> Words<'a> {
+    pub(super) fn new(given: &'a [String]) -> Self {
+        Self { given, environment: false }
+    }
+}
+
 pub(super) struct Session {
     pub(super) project: Project,
     pub(super) model: Model,
@@ -29,11 +43,19 @@ pub(super) struct Session {
 
 impl Session {
     /// Reads the Buildfile of the current folder.
-    pub(super) fn open(common: &Common, words: &[String]) -> Result<Self, Failure> {
+    pub(super) fn open(common: &Common, words: Words) -> Result<Self, Failure> {
         let project = Project::here()?;
         let file = common.file.clone().unwrap_or_else(|| PathBuf::from(BUILDFILE));
         let text = read_buildfile(&project, &file)?;
-        let (overrides, goals) = split_words(words);
+        let (mut overrides, goals) = split_words(words.given);
+        if words.environment {
+            let declared = buildfile::load(&text, &BTreeMap::new()).model.vars;
+            for name in declared.into_keys().filter(|name| !name.is_empty()) {
+                if let Some(value) = project.var(&name).map(str::to_owned) {
+                    overrides.entry(name).or_insert(value);
+                }
+            }
+        }
         let loaded = buildfile::load(&text, &overrides);
         let (graph, problems) = Graph::new(&loaded.model);
         let mut diagnostics = loaded.diagnostics;
@@ -70,6 +92,14 @@ impl Session {
                 }
             }
         })
+    }
+
+    /// A path given on the command line, relative to the project. One outside of it is no file
+    /// that the build knows, and stands for itself.
+    pub(super) fn path(&self, text: &str) -> RelPath {
+        let inside = Path::new(text).strip_prefix(&self.project.root).ok();
+        let text = inside.and_then(Path::to_str).unwrap_or(text);
+        RelPath::parse(text.trim_start_matches('/')).unwrap_or_else(|_| RelPath::root())
     }
 
     /// Files as remembered by `state`.

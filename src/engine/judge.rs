@@ -5,13 +5,13 @@ use std::collections::BTreeMap;
 
 use anyhow::Result;
 
-use super::World;
 use super::work::Channel;
+use super::{Options, World};
 use crate::base::Digest;
 use crate::base::digest::FieldHasher;
 use crate::buildfile::model::{Output, Target};
 use crate::files::{Content, Fact, Files};
-use crate::key::{Key, Reason, Value};
+use crate::key::{Component, Key, Reason, Value, file_of_component};
 use crate::kinds::{self, Job};
 use crate::state::Record;
 
@@ -24,8 +24,7 @@ pub(super) struct Ask<'a> {
     /// In a dry run: a target it needs that would run first.
     pub(super) runs_first: Option<&'a str>,
     pub(super) tree: bool,
-    /// `-B`.
-    pub(super) always: bool,
+    pub(super) options: &'a Options,
     pub(super) messages: Channel,
 }
 
@@ -42,7 +41,11 @@ pub(super) enum Verdict {
 
 pub(super) fn judge(ask: &Ask) -> Result<Verdict> {
     let mut reasons = Vec::new();
-    if ask.always {
+    let job = ask.job();
+    if let Some(result) = ask.old_result(&job)? {
+        return Ok(Verdict::UpToDate { result });
+    }
+    if ask.options.always {
         reasons.push(Reason::Forced);
     }
     if ask.target.is_phony() {
@@ -51,7 +54,6 @@ pub(super) fn judge(ask: &Ask) -> Result<Verdict> {
     if let Some(need) = ask.runs_first {
         reasons.push(Reason::MayChange { target: need.to_owned() });
     }
-    let job = ask.job();
     let key = match target_key(&job) {
         Ok(key) => key,
         // What cannot be read yet may be what the target before it makes.
@@ -64,10 +66,14 @@ pub(super) fn judge(ask: &Ask) -> Result<Verdict> {
         None => reasons.push(Reason::NeverBuilt),
         Some(record) => {
             if record.key_digest != key.digest() {
-                reasons.extend(key.differences(&record.key));
+                reasons.extend(ask.key_differences(&key, record));
             }
             reasons.extend(output_differences(&job, record)?);
         }
+    }
+    let files = key.components.iter().filter_map(Component::file);
+    for path in files.filter(|path| ask.options.what_if.contains(path)) {
+        reasons.push(Reason::WhatIf { path: path.to_string() });
     }
     match (ask.record, reasons.is_empty()) {
         (Some(record), true) => Ok(Verdict::UpToDate { result: record.result }),
@@ -76,6 +82,33 @@ pub(super) fn judge(ask: &Ask) -> Result<Verdict> {
 }
 
 impl Ask<'_> {
+    /// `-o` of something this target makes: it is not judged, and stands as it is.
+    fn old_result(&self, job: &Job) -> Result<Option<Digest>> {
+        let outputs = self.target.outputs();
+        if !outputs.iter().any(|output| self.options.old_files.contains(output.path())) {
+            return Ok(None);
+        }
+        if let Some(record) = self.record {
+            return Ok(Some(record.result));
+        }
+        let mut hasher = FieldHasher::new();
+        for output in outputs {
+            if let Some(digest) = output_digest(job.files, &output)? {
+                hasher.field(output.path().as_str()).field(digest.as_bytes());
+            }
+        }
+        Ok(Some(hasher.finish()))
+    }
+
+    /// What changed, but for the files that `-o` names.
+    fn key_differences(&self, key: &Key, record: &Record) -> Vec<Reason> {
+        let is_old = |reason: &Reason| {
+            let file = reason.component().and_then(file_of_component);
+            file.is_some_and(|file| self.options.old_files.contains(&file))
+        };
+        key.differences(&record.key).into_iter().filter(|reason| !is_old(reason)).collect()
+    }
+
     fn job(&self) -> Job<'_> {
         Job {
             model: self.world.model,

@@ -6,17 +6,19 @@
 //! block on a process or the network, and that pool must stay free for hashing and deflating.
 
 mod judge;
+mod order;
 mod work;
 
-use std::collections::{BTreeMap, VecDeque};
-use std::sync::mpsc::{Receiver, Sender, channel};
+use std::collections::BTreeMap;
+use std::fs;
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::thread::{self, Scope};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use anyhow::Result;
 use rayon::prelude::*;
 
-use crate::base::Digest;
+use crate::base::{Digest, RelPath};
 use crate::buildfile::model::{Kind, Model, Output, Target};
 use crate::event::{Event, Finished, Outcome, Report, Summary};
 use crate::files::Files;
@@ -27,8 +29,11 @@ use crate::project::Project;
 use crate::signals;
 use crate::state::State;
 
+pub use order::Shuffle;
+
 use judge::{Ask, Verdict, judge};
-use work::{Channel, Work, Worked, refuse_foreign_folder, work};
+use order::Order;
+use work::{Channel, How, Work, Worked, refuse_foreign_folder, work};
 
 /// What is asked of a build.
 #[derive(Clone, Debug)]
@@ -40,6 +45,17 @@ pub struct Options {
     pub keep_going: bool,
     /// Run every target, up to date or not.
     pub always: bool,
+    /// Count targets as up to date as they are, and run nothing.
+    pub touch: bool,
+    /// Go on as if a target that failed had succeeded; nothing is recorded for it.
+    pub ignore_errors: bool,
+    /// Files that count as just changed, whatever is in them.
+    pub what_if: Vec<RelPath>,
+    /// Files that are not made, and whose changes are no reason to run anything.
+    pub old_files: Vec<RelPath>,
+    /// Nothing is started beside what runs while the load average is this or more.
+    pub load_max: f64,
+    pub shuffle: Shuffle,
     pub mode: Mode,
 }
 
@@ -80,14 +96,17 @@ pub fn build(
     options: &Options,
     report: &mut dyn Report,
 ) -> Result<Summary> {
+    let seconds = |id| state.target(world.name(id)).map(|record| record.seconds);
+    let order = Order::new(world.graph, &options.goals, options.jobs, options.shuffle, seconds);
     let engine = Engine {
         world,
         options,
+        order,
         plan: Plan::new(world.graph, &options.goals),
         trees: written_trees(world, &options.goals),
         results: vec![None; world.graph.len()],
         would_run: vec![false; world.graph.len()],
-        waiting: VecDeque::new(),
+        waiting: Vec::new(),
         running: 0,
         stopping: false,
         summary: Summary::default(),
@@ -106,14 +125,24 @@ struct Engine<'a, 'b> {
     /// Results of the targets that are done; in a dry run also what earlier runs left.
     results: Vec<Option<Digest>>,
     would_run: Vec<bool>,
+    order: Order,
     /// Judged out of date; each runs when there is a slot.
-    waiting: VecDeque<Work>,
+    waiting: Vec<Work>,
     running: usize,
     /// Nothing new is started: a target failed, or a signal came.
     stopping: bool,
     summary: Summary,
     state: &'b mut State,
     report: &'b mut dyn Report,
+}
+
+/// How often the loop looks at the load and at signals while nothing else happens.
+const LOOK_AGAIN: Duration = Duration::from_millis(200);
+
+/// Processes that ran or waited for a core, averaged over the last minute; `None` where the
+/// system does not say.
+fn load_average() -> Option<f64> {
+    fs::read_to_string("/proc/loadavg").ok()?.split_whitespace().next()?.parse().ok()
 }
 
 /// What the working threads send to the loop.
@@ -144,24 +173,41 @@ impl<'a> Engine<'a, '_> {
         receiver: &Receiver<Message>,
     ) -> Result<()> {
         loop {
-            let judged = self.judge_ready(sender)?;
             while let Ok(message) = receiver.try_recv() {
                 self.take_in(message)?;
             }
             self.stopping |= signals::received().is_some();
-            if judged && !self.stopping {
+            if self.judge_ready(sender)? {
                 continue;
             }
-            while self.running < self.options.jobs && !self.stopping {
-                let Some(next) = self.waiting.pop_front() else { break };
+            while self.running < self.options.jobs && !self.stopping && !self.is_loaded() {
+                let Some(next) = self.take_next() else { break };
                 self.start(next, scope, sender)?;
             }
             if self.running == 0 {
                 return Ok(());
             }
-            let message = receiver.recv().expect("BUG: the loop itself holds a sender");
-            self.take_in(message)?;
+            match receiver.recv_timeout(LOOK_AGAIN) {
+                Ok(message) => self.take_in(message)?,
+                Err(RecvTimeoutError::Timeout) => {}
+                Err(RecvTimeoutError::Disconnected) => {
+                    unreachable!("BUG: the loop itself holds a sender")
+                }
+            }
         }
+    }
+
+    fn take_next(&mut self) -> Option<Work> {
+        let ids: Vec<TargetId> = self.waiting.iter().map(|work| work.id).collect();
+        let next = self.order.next(&ids)?;
+        Some(self.waiting.remove(next))
+    }
+
+    /// Whether the machine is too busy to start something beside what runs.
+    fn is_loaded(&self) -> bool {
+        self.running > 0
+            && self.options.load_max.is_finite()
+            && load_average().is_some_and(|load| load >= self.options.load_max)
     }
 
     /// Judges every target that is ready; whether there was one.
@@ -195,7 +241,7 @@ impl<'a> Engine<'a, '_> {
         match refused {
             Ok(()) => {
                 let (results, tree) = (self.results_of(id), self.trees[id.index()]);
-                self.waiting.push_back(Work { id, key, reasons, results, tree });
+                self.waiting.push(Work { id, key, reasons, results, tree });
             }
             Err(error) => self.failed(id, reasons, 0.0, &error),
         }
@@ -212,7 +258,7 @@ impl<'a> Engine<'a, '_> {
             results: self.results_of(id),
             runs_first: runs_first.map(|need| self.world.name(*need)),
             tree: self.trees[id.index()],
-            always: self.options.always,
+            options: self.options,
             messages: Channel::new(name, sender.clone()),
         }
     }
@@ -248,10 +294,11 @@ impl<'a> Engine<'a, '_> {
         });
         self.running += 1;
         let (world, sender) = (self.world, sender.clone());
+        let how = if self.options.touch { How::Touch } else { How::Run };
         scope.spawn(move || {
             let started = Instant::now();
             let channel = Channel::new(world.name(next.id), sender.clone());
-            let worked = work(world, &next, &channel);
+            let worked = work(world, &next, how, &channel);
             let seconds = started.elapsed().as_secs_f64();
             let Work { id, reasons, .. } = next;
             // The loop outlives its workers: somebody is there to receive.
@@ -267,11 +314,33 @@ impl<'a> Engine<'a, '_> {
                 self.running -= 1;
                 match worked {
                     Ok(worked) => self.ran(id, reasons, seconds, worked)?,
+                    Err(error) if self.ignores_errors() => {
+                        self.failed_but_ignored(id, reasons, seconds, &error);
+                    }
                     Err(error) => self.failed(id, reasons, seconds, &error),
                 }
             }
         }
         Ok(())
+    }
+
+    /// A signal is no error of the target's own.
+    fn ignores_errors(&self) -> bool {
+        self.options.ignore_errors && signals::received().is_none()
+    }
+
+    fn failed_but_ignored(
+        &mut self,
+        id: TargetId,
+        reasons: Vec<Reason>,
+        seconds: f64,
+        error: &anyhow::Error,
+    ) {
+        let target = Some(self.world.name(id).to_owned());
+        self.report.event(&Event::Warning { target, text: format!("{error:#} (ignored)") });
+        self.results[id.index()] = Some(work::result_of_nothing());
+        self.plan.done(id);
+        self.finish(id, Outcome::Ran, reasons, seconds, Vec::new(), None);
     }
 
     fn up_to_date(&mut self, id: TargetId, result: Digest) {

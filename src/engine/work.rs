@@ -40,7 +40,14 @@ pub(super) struct Worked {
     pub(super) record: Option<Record>,
 }
 
-pub(super) fn work(world: World, work: &Work, messages: &Channel) -> Result<Worked> {
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum How {
+    Run,
+    /// `-t`: what is there is taken for what a run would have made.
+    Touch,
+}
+
+pub(super) fn work(world: World, work: &Work, how: How, messages: &Channel) -> Result<Worked> {
     let job = Job {
         model: world.model,
         target: world.target(work.id),
@@ -50,7 +57,10 @@ pub(super) fn work(world: World, work: &Work, messages: &Channel) -> Result<Work
         write_tree: work.tree,
         messages,
     };
-    let done = kinds::run(&job)?;
+    let done = match how {
+        How::Run => kinds::run(&job)?,
+        How::Touch => kinds::touch(&job)?,
+    };
     let mut expected = all_outputs(&job);
     for output in &expected {
         match output {
@@ -129,11 +139,16 @@ fn result_of(job: &Job, outputs: &[RecordedOutput], key: &Key) -> Digest {
         hasher.field(key.digest().as_bytes());
         if job.target.is_phony() {
             // Like a phony prerequisite in make: who needs it runs whenever it does.
-            let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-            hasher.field(now.as_nanos().to_le_bytes());
+            return result_of_nothing();
         }
     }
     hasher.finish()
+}
+
+/// A result that equals no other: who needs it runs.
+pub(super) fn result_of_nothing() -> Digest {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    FieldHasher::new().field("moment").field(now.as_nanos().to_le_bytes()).finish()
 }
 
 /// Makes the stamp, or sets its mtime to now.

@@ -18,6 +18,7 @@ use std::collections::BTreeMap;
 
 use anyhow::{Context, Result};
 
+use crate::base::fs as base_fs;
 use crate::base::{Digest, RelPath};
 use crate::buildfile::model::{Kind, Model, Output, Target};
 use crate::files::{Content, Files};
@@ -85,6 +86,29 @@ pub fn run(job: &Job) -> Result<Done> {
         Kind::Invoke(invoke) => invoke::run(invoke, job),
         Kind::Command(command) => command::run(command, job),
         Kind::Group(group) => group::run(group, job),
+    }
+}
+
+/// Takes what is there for what a run would have made, as `make -t` does: sets the outputs' mtimes
+/// to now. A command's output that is not there is made empty, as make does it; what another
+/// kind makes cannot be faked.
+pub fn touch(job: &Job) -> Result<Done> {
+    for output in expected_outputs(job) {
+        let place = job.project.place(output.path());
+        let path = output.path();
+        let is_command = matches!(job.target.kind, Kind::Command(_));
+        if !is_command && place.symlink_metadata().is_err() {
+            anyhow::bail!("`{path}` is not there, so -t cannot count it as up to date; build it");
+        }
+        if let Output::File(path) = &output {
+            base_fs::touch(&place)?;
+            job.files.forget(path);
+        }
+    }
+    match &job.target.kind {
+        Kind::Zip(zip) => zip::touched(zip, job),
+        Kind::Staging(_) => staging::touched(job),
+        _ => Ok(Done::default()),
     }
 }
 

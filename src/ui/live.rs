@@ -33,7 +33,7 @@ impl Live {
 
     fn on(screen: ProgressDrawTarget, wait: Duration, style: Style, writers: Writers) -> Self {
         Self {
-            narrator: Narrator::new(style.wording(), style.verbosity, Announce::AtEnd),
+            narrator: Narrator::new(style, Announce::AtEnd),
             writers,
             moving: Moving::new(screen, wait, style.wording()),
         }
@@ -172,8 +172,13 @@ mod tests {
 
     fn live(wait: Duration) -> (Live, Screen, Transcript) {
         let (screen, transcript) = (Screen::default(), Transcript::default());
-        let style =
-            Style { color: false, live: true, verbosity: Verbosity::Normal, dry_run: false };
+        let style = Style {
+            color: false,
+            live: true,
+            verbosity: Verbosity::Normal,
+            dry_run: false,
+            hold: true,
+        };
         let target = ProgressDrawTarget::term_like(Box::new(screen.clone()));
         (Live::on(target, wait, style, transcript.writers()), screen, transcript)
     }

@@ -26,6 +26,8 @@ pub struct Style {
     pub verbosity: Verbosity,
     /// Nothing runs, so there is no progress to show.
     pub dry_run: bool,
+    /// Targets that run at once do not mix their output: it is held back until each has ended.
+    pub hold: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -5,8 +5,8 @@
 //! Owns what is held back and what the last line will say. Knows nothing of writers, terminals
 //! or the wording itself.
 
-use super::Verbosity;
 use super::wording::{Reasons, Tally, Wording};
+use super::{Style, Verbosity};
 use crate::event::{Event, Finished, Outcome};
 use crate::key::Reason;
 use crate::process::Stream;
@@ -29,7 +29,7 @@ pub(super) enum Announce {
 
 pub(super) struct Narrator {
     wording: Wording,
-    verbosity: Verbosity,
+    style: Style,
     announce: Announce,
     /// In the order in which they started.
     running: Vec<Running>,
@@ -47,10 +47,10 @@ struct Running {
 }
 
 impl Narrator {
-    pub(super) fn new(wording: Wording, verbosity: Verbosity, announce: Announce) -> Self {
+    pub(super) fn new(style: Style, announce: Announce) -> Self {
         Self {
-            wording,
-            verbosity,
+            wording: style.wording(),
+            style,
             announce,
             running: Vec::new(),
             last: None,
@@ -70,7 +70,7 @@ impl Narrator {
             }
             Event::Finished(finished) => self.finished(finished),
             Event::Summary(summary) => {
-                if self.verbosity != Verbosity::Silent {
+                if self.style.verbosity != Verbosity::Silent {
                     self.say(None, self.wording.summary(summary, &self.tally));
                 }
             }
@@ -85,7 +85,7 @@ impl Narrator {
             announced: false,
             held: Vec::new(),
         });
-        if self.announce == Announce::AtStart || self.verbosity == Verbosity::Trace {
+        if self.announce == Announce::AtStart || self.style.verbosity == Verbosity::Trace {
             self.announce(self.running.len() - 1);
         }
     }
@@ -97,7 +97,7 @@ impl Narrator {
             return self.pass_on(stream, text);
         };
         self.running[index].held.push((stream, text.to_owned()));
-        if self.running.len() == 1 {
+        if self.running.len() == 1 || !self.style.hold {
             self.release(index);
         }
     }
@@ -119,8 +119,8 @@ impl Narrator {
     fn end(&mut self, finished: &Finished, ended: Option<&Running>) {
         let Finished { target, outcome, reasons, error, .. } = finished;
         let shown = self.reasons();
-        let silent = self.verbosity == Verbosity::Silent;
-        let trace = self.verbosity == Verbosity::Trace;
+        let silent = self.style.verbosity == Verbosity::Silent;
+        let trace = self.style.verbosity == Verbosity::Trace;
         let text = match outcome {
             Outcome::Failed => self.wording.failed(target, error.as_deref()),
             _ if silent => return,
@@ -150,7 +150,7 @@ impl Narrator {
     }
 
     fn reasons(&self) -> Reasons {
-        if self.verbosity == Verbosity::Trace { Reasons::All } else { Reasons::First }
+        if self.style.verbosity == Verbosity::Trace { Reasons::All } else { Reasons::First }
     }
 
     /// Says that the running target `index` runs.
@@ -160,7 +160,7 @@ impl Narrator {
         running.announced = true;
         let target = running.target.clone();
         let text = self.wording.running(&target, &running.reasons, shown);
-        if self.verbosity != Verbosity::Silent {
+        if self.style.verbosity != Verbosity::Silent {
             self.say(Some(&target), text);
         }
     }
@@ -184,7 +184,7 @@ impl Narrator {
 
     /// Makes it clear that the next lines are those of `target`.
     fn head(&mut self, target: &str) {
-        if self.last.as_deref() != Some(target) && self.verbosity != Verbosity::Silent {
+        if self.last.as_deref() != Some(target) && self.style.verbosity != Verbosity::Silent {
             self.say(Some(target), self.wording.heading(target));
         }
     }

@@ -13,7 +13,7 @@ pub(super) struct Plain {
 
 impl Plain {
     pub(super) fn new(style: Style, writers: Writers) -> Self {
-        let narrator = Narrator::new(style.wording(), style.verbosity, Announce::AtStart);
+        let narrator = Narrator::new(style, Announce::AtStart);
         Self { narrator, writers }
     }
 }
@@ -40,7 +40,7 @@ mod tests {
 
     fn shown_as(verbosity: Verbosity, dry_run: bool, events: &[Event]) -> Transcript {
         let transcript = Transcript::default();
-        let style = Style { color: false, live: false, verbosity, dry_run };
+        let style = Style { color: false, live: false, verbosity, dry_run, hold: true };
         let mut report = report(style, transcript.writers());
         events.iter().for_each(|event| report.event(event));
         transcript
@@ -246,8 +246,13 @@ mod tests {
             let transcript = Transcript::default();
             let mut writers = transcript.writers();
             writers.stdout = Some(Box::new(Broken(kind)));
-            let style =
-                Style { color: false, live: false, verbosity: Verbosity::Silent, dry_run: false };
+            let style = Style {
+                color: false,
+                live: false,
+                verbosity: Verbosity::Silent,
+                dry_run: false,
+                hold: true,
+            };
             let mut report = report(style, writers);
             for event in [started("a", 0), line("a", "1"), line("a", "2"), error_line("a", "3")] {
                 report.event(&event);

@@ -13,7 +13,7 @@ use zipwright::base::RelPath;
 use zipwright::buildfile::model::{
     Arch, Kind, Model, Platform, PythonVersion, Spanned, Target, Wheelhouse,
 };
-use zipwright::files::Files;
+use zipwright::files::{Files, Memory};
 use zipwright::key::Key;
 use zipwright::kinds::{self, Job, Messages};
 use zipwright::process::Stream;
@@ -110,7 +110,7 @@ impl House {
             kind: Kind::Wheelhouse(self.wheelhouse.clone()),
         };
         let model = Model { targets: vec![target.clone()], ..Model::default() };
-        let files = Files::new(&project.root, Vec::new(), []);
+        let files = Files::new(&project.root, Vec::new(), Memory::default());
         work(&Job {
             model: &model,
             target: &target,

@@ -1,0 +1,102 @@
+//! Which of the targets that wait for a slot starts next: the critical path first, by the times
+//! of earlier builds, when several run at once; make's own order when one does; or another on
+//! purpose, to find edges that are missing. Pure.
+
+use crate::graph::{Graph, TargetId};
+
+/// `--shuffle`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Shuffle {
+    No,
+    Reverse,
+    /// By this seed: the same seed gives the same order for the same course of events.
+    Random(u64),
+}
+
+pub(super) struct Order {
+    /// Position in make's order: what a goal needs before it, goals and needs as they are listed.
+    position: Vec<usize>,
+    /// Seconds from the start of a target to the end of the build, when nothing has to wait.
+    path: Vec<f64>,
+    one_at_a_time: bool,
+    shuffle: Shuffle,
+}
+
+/// Taken for a target that no earlier build has a time of, in seconds.
+const UNKNOWN_SECONDS: f64 = 1.0;
+
+impl Order {
+    pub(super) fn new(
+        graph: &Graph,
+        goals: &[TargetId],
+        jobs: usize,
+        shuffle: Shuffle,
+        seconds: impl Fn(TargetId) -> Option<f64>,
+    ) -> Self {
+        let mut path = vec![0.0; graph.len()];
+        if jobs > 1 {
+            for id in graph.closure(goals).into_iter().rev() {
+                let dependents = graph.dependents(id).iter();
+                let rest = dependents.map(|id| path[id.index()]).fold(0.0, f64::max);
+                path[id.index()] = rest + seconds(id).unwrap_or(UNKNOWN_SECONDS);
+            }
+        }
+        let position = positions(graph, goals);
+        Self { position, path, one_at_a_time: jobs == 1, shuffle }
+    }
+
+    /// Which of `waiting` comes next; `None` when nothing waits.
+    pub(super) fn next(&mut self, waiting: &[TargetId]) -> Option<usize> {
+        if waiting.is_empty() {
+            return None;
+        }
+        if let Shuffle::Random(state) = &mut self.shuffle {
+            return Some((random(state) % waiting.len() as u64) as usize);
+        }
+        let rank = |at: &usize| {
+            let index = waiting[*at].index();
+            let path = if self.one_at_a_time { 0.0 } else { -self.path[index] };
+            (path, self.position[index])
+        };
+        let by_rank = |a: &usize, b: &usize| {
+            let (a, b) = (rank(a), rank(b));
+            a.0.total_cmp(&b.0).then(a.1.cmp(&b.1))
+        };
+        match self.shuffle {
+            Shuffle::Reverse => (0..waiting.len()).max_by(by_rank),
+            _ => (0..waiting.len()).min_by(by_rank),
+        }
+    }
+}
+
+/// Each target's place when a goal's needs come before it, depth first.
+fn positions(graph: &Graph, goals: &[TargetId]) -> Vec<usize> {
+    const UNSEEN: usize = usize::MAX;
+    let mut position = vec![UNSEEN; graph.len()];
+    let mut entered = vec![false; graph.len()];
+    let mut count = 0;
+    for goal in goals {
+        // An explicit stack: a chain may be longer than the thread's own is deep.
+        let mut stack = vec![(*goal, false)];
+        while let Some((id, left)) = stack.pop() {
+            if left {
+                position[id.index()] = count;
+                count += 1;
+            } else if !std::mem::replace(&mut entered[id.index()], true) {
+                stack.push((id, true));
+                let before = graph.needs(id).iter().chain(graph.after(id)).rev();
+                stack.extend(before.map(|id| (*id, false)));
+            }
+        }
+    }
+    position
+}
+
+/// The next number of the SplitMix64 sequence (Steele, Lea and Flood, 2014).
+fn random(state: &mut u64) -> u64 {
+    *state = state.wrapping_add(0x9E37_79B9_7F4A_7C15);
+    let mut mixed = *state;
+    mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+    mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+    mixed ^ (mixed >> 31)
+}
