@@ -9,7 +9,7 @@ use rayon::prelude::*;
 use crate::base::fs;
 use crate::buildfile::model::Staging;
 use crate::bundle::Origin;
-use crate::files::Content;
+use crate::files::{Content, Fact};
 use crate::kinds::Job;
 use crate::project::Project;
 use crate::wheel::{Member, Wheel};
@@ -25,11 +25,13 @@ impl<'a> Origins<'a> {
     pub(in crate::kinds) fn open(staging: &Staging, job: &Job<'a>) -> Result<Self> {
         let mut found = BTreeMap::new();
         for folder in super::wheelhouses(staging, job)? {
-            for path in job.files.list(folder)? {
-                if !path.file_name().ends_with(".whl") {
-                    continue;
-                }
-                let Content::File { digest, .. } = job.files.fact(&path)?.content else {
+            let mut paths = job.files.list(folder)?;
+            paths.retain(|path| path.file_name().ends_with(".whl"));
+            // Wheels are few and large: each is worth a thread of its own.
+            let facts: Vec<Result<Fact>> =
+                paths.par_iter().map(|path| job.files.fact(path)).collect();
+            for (path, fact) in paths.into_iter().zip(facts) {
+                let Content::File { digest, .. } = fact?.content else {
                     bail!("`{path}` is no file");
                 };
                 found.entry(digest).or_insert(path);

@@ -36,6 +36,7 @@ pub(super) fn pick(staging: &Staging, job: &Job, exclude: &Rules) -> Result<Pick
         }
         files.retain(|file| !is_clutter(file, &glob.base));
         refuse_several(source, &files)?;
+        job.files.prefetch(&files);
         for from in files {
             let to = destination(source, &from);
             if !exclude.cover(&to) {
