@@ -26,7 +26,7 @@ pub(super) fn key(wheelhouse: &Wheelhouse, job: &Job) -> Result<Key> {
         "platform",
         platform.as_ref().map_or("this host".into(), |platform| runtime(platform).describe()),
     );
-    key.text("pip_args", inputs.pip_args.join(" "));
+    key.text("pip-args", inputs.pip_args.join(" "));
     key.text("output", &output.value);
     key.text(format!("python {}", python.value), &inputs.interpreter.identity.python);
     key.text("pip", &inputs.interpreter.identity.pip);
@@ -38,8 +38,9 @@ pub(super) fn key(wheelhouse: &Wheelhouse, job: &Job) -> Result<Key> {
     }
     add_requirements(&mut key, &inputs, job)?;
     for source in &inputs.sources {
-        for (path, content) in source.files() {
-            key.text(format!("project {} file {path}", source.folder), content);
+        for (path, digest, executable) in source.files() {
+            let name = format!("project {} file {path}", source.folder);
+            key.push(name, Value::File { digest, executable });
         }
     }
     Ok(key)

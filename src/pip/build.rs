@@ -6,8 +6,8 @@
 //! would go the same way. So an edit of a file that no build reads (a handler beside a `src/`
 //! layout, a README) changes nothing, without anyone having to declare it.
 //!
-//! What stands in a key for such a project is the list of its files as they were when the wheel
-//! was built, for as long as that holds; else the list as it is now.
+//! What stands in a key for such a project is the list of its files, those that no build read as
+//! they were when they were first seen: so they are not named as the reason of a later build.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsString;
@@ -20,7 +20,7 @@ use serde::{Deserialize, Serialize};
 use super::platform::Runtime;
 use super::run::Pip;
 use super::store::{Store, Wheel};
-use super::tree::Tree;
+use super::tree::{self, Tree};
 use crate::base::digest::FieldHasher;
 use crate::base::fs::create_dir_all;
 use crate::base::{Digest, RelPath};
@@ -40,6 +40,8 @@ pub struct Source {
     /// Where what is known of it is kept.
     record: Digest,
     known: Option<Known>,
+    /// What the last build read, when nothing is known of the project as it is now.
+    last: Option<Known>,
 }
 
 /// A wheel that was built, and from what.
@@ -83,13 +85,31 @@ impl Source {
         let now = texts(&tree);
         let remembered: Vec<Known> =
             Store::new(&project.cache).recall(RECORDS, &record).unwrap_or_default();
+        let last = remembered.first().cloned();
         let known = remembered.into_iter().find(|known| known.holds(&now));
-        Ok(Self { folder: folder.clone(), tree, record, known })
+        Ok(Self { folder: folder.clone(), tree, record, known, last })
     }
 
-    /// What the wheel depends on: path below the project's folder, and a word for the content.
-    pub fn files(&self) -> BTreeMap<String, String> {
-        self.known.as_ref().map_or_else(|| texts(&self.tree), |known| known.files.clone())
+    /// What the wheel depends on: path below the project's folder, digest, whether executable.
+    pub fn files(&self) -> Vec<(String, Digest, bool)> {
+        let words = self.words().into_iter();
+        words
+            .filter_map(|(path, word)| {
+                let (digest, executable) = tree::parse_entry(&word)?;
+                Some((path, digest, executable))
+            })
+            .collect()
+    }
+
+    fn words(&self) -> BTreeMap<String, String> {
+        let mut words = texts(&self.tree);
+        if let Some(Known { files, read: Some(read), .. }) =
+            self.known.as_ref().or(self.last.as_ref())
+        {
+            let unread = files.iter().filter(|(path, _)| !read.contains(*path));
+            words.extend(unread.map(|(path, word)| (path.clone(), word.clone())));
+        }
+        words
     }
 
     /// The project's wheel, from the store or built now.
@@ -133,10 +153,9 @@ impl Source {
 
     fn remember(&self, store: &Store, mut built: Known) -> Result<()> {
         // The list that stood in the key stays the one that stands in the key.
-        if let Some(known) = &self.known
-            && built.holds(&known.files)
-        {
-            built.files = known.files.clone();
+        let words = self.words();
+        if built.holds(&words) {
+            built.files = words;
         }
         let mut all: Vec<Known> = store.recall(RECORDS, &self.record).unwrap_or_default();
         all.retain(|known| !known.holds(&built.files));

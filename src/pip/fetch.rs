@@ -123,6 +123,7 @@ impl Fetch<'_> {
         let file = workshop.join("picks.txt");
         let text: String = picks.iter().map(|pick| format!("{}\n", line(pick))).collect();
         crate::base::fs::write_if_changed(&file, text.as_bytes(), 0o600)?;
+        let file_name = file.display().to_string();
         let targets: [OsString; 2] = ["-r".into(), file.into()];
         let mut command = self.build.wheel_command(workshop, &out, targets)?;
         if download {
@@ -131,7 +132,11 @@ impl Fetch<'_> {
             let runtime = self.build.runtime.iter().flat_map(|runtime| runtime.options());
             command.extend(runtime.map(OsString::from));
         }
-        match self.pip.run(command, &[])? {
+        let names = [
+            (file_name, "the resolved requirements".to_string()),
+            (format!("{}/", out.display()), String::new()),
+        ];
+        match self.pip.run(command, &names)? {
             Ok(()) => Ok(wheels_in(&out)),
             Err(failure) => Err(failure.error(&doing)),
         }

@@ -123,7 +123,11 @@ impl Inputs {
             return Ok(wheels);
         }
         let workshop = store.workshop()?;
-        let names = self.names(request, workshop.path());
+        let mut names = self.names(request, workshop.path());
+        for wheel in built.values() {
+            let kept = store.place(wheel).with_file_name("");
+            names.insert(0, (kept.display().to_string(), String::new()));
+        }
         let given = self.given(request, &store, &built, workshop.path())?;
         let picks = resolve(&pip, given, request.runtime, (workshop.path(), &names))?;
         let fetch = Fetch { pip: &pip, store: &store, build: &build, context: self.context };
@@ -258,11 +262,11 @@ fn context(
 fn check_arguments(project: &Project, arguments: &[String]) -> Result<Vec<RelPath>> {
     match lines::arguments(arguments.to_vec()) {
         Meaning::Include { constraint, .. } => bail!(
-            "`pip_args` names a file of requirements: use the key `{}` instead",
+            "`pip-args` names a file of requirements: use the key `{}` instead",
             if constraint { "constraints" } else { "requirements" }
         ),
         Meaning::Requirement(_) => {
-            bail!("`pip_args` names an editable requirement: use the key `projects` instead")
+            bail!("`pip-args` names an editable requirement: use the key `projects` instead")
         }
         Meaning::Options(words) => Ok(words
             .iter()

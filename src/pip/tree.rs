@@ -152,6 +152,16 @@ fn entry(digest: Digest, executable: bool) -> String {
     if executable { format!("{digest} x") } else { digest.to_string() }
 }
 
+/// Reads what [`entry`] wrote.
+pub(super) fn parse_entry(text: &str) -> Option<(Digest, bool)> {
+    let hex = text.trim_end_matches(" x");
+    let mut bytes = [0; 32];
+    for (at, byte) in bytes.iter_mut().enumerate() {
+        *byte = u8::from_str_radix(hex.get(2 * at..2 * at + 2)?, 16).ok()?;
+    }
+    Some((Digest::from_bytes(bytes), hex != text))
+}
+
 /// All files and links that a build may see, sorted.
 fn list(project: &Project, folder: &RelPath, left_out: &[RelPath]) -> Result<Vec<RelPath>> {
     let top = project.place(folder);
@@ -238,7 +248,7 @@ mod tests {
 
     fn look(root: &Path, left_out: &[&str]) -> Vec<String> {
         let project = Project::new(root.to_path_buf(), BTreeMap::new());
-        let files = Files::new(root, Vec::new(), Memory::default());
+        let files = Files::new(root, Vec::new(), crate::files::Memory::default());
         let left_out: Vec<_> = left_out.iter().map(|path| RelPath::parse(path).unwrap()).collect();
         let tree = Tree::look(&project, &files, &RelPath::root(), &left_out).unwrap();
         tree.files.keys().map(ToString::to_string).collect()
@@ -278,7 +288,7 @@ mod tests {
             write(&root, path);
         }
         let project = Project::new(root.clone(), BTreeMap::new());
-        let files = Files::new(&root, Vec::new(), Memory::default());
+        let files = Files::new(&root, Vec::new(), crate::files::Memory::default());
         let tree = Tree::look(&project, &files, &RelPath::root(), &[]).unwrap();
         let copy = temp.path().join("work/copy");
         fs::create_dir_all(&copy).unwrap();
