@@ -193,7 +193,8 @@ impl Fetch<'_> {
     }
 }
 
-/// The requirement that means exactly this pick.
+/// The requirement that means exactly this pick. A bare URL: older pips take not every URL after a
+/// name and `@`.
 fn line(pick: &Pick) -> String {
     let mut fragment = Vec::new();
     let url = match &pick.origin {
@@ -205,7 +206,7 @@ fn line(pick: &Pick) -> String {
     };
     fragment.extend(pick.subdirectory.iter().map(|folder| format!("subdirectory={folder}")));
     let mark = if fragment.is_empty() { "" } else { "#" };
-    format!("{} @ {url}{mark}{}", pick.project, fragment.join("&"))
+    format!("{url}{mark}{}", fragment.join("&"))
 }
 
 fn local_file(url: &str) -> Option<PathBuf> {
@@ -226,8 +227,8 @@ mod tests {
             origin: Origin::Archive { sha256: Some("00".into()) },
             subdirectory: Some("s".into()),
         };
-        assert_eq!(line(&pick), "a @ https://h/a-1.tar.gz#sha256=00&subdirectory=s");
+        assert_eq!(line(&pick), "https://h/a-1.tar.gz#sha256=00&subdirectory=s");
         pick.origin = Origin::Repository { vcs: "git".into(), commit: "c0".into() };
-        assert_eq!(line(&pick), "a @ git+https://h/a-1.tar.gz@c0#subdirectory=s");
+        assert_eq!(line(&pick), "git+https://h/a-1.tar.gz@c0#subdirectory=s");
     }
 }

@@ -59,6 +59,7 @@ impl House {
             requirements: Vec::new(),
             constraints: Vec::new(),
             projects: Vec::new(),
+            // Another interpreter, for trying the whole file with another pip.
             python: spanned(std::env::var("TEST_PYTHON").unwrap_or("python3".into())),
             platform: None,
             pip_args: Vec::new(),
@@ -313,9 +314,8 @@ fn pinned_by_hashes_and_in_the_store_means_that_pip_does_not_run() {
 #[test]
 fn a_project_that_fits_this_host_only_is_refused_for_another() {
     let mut house = House::new().with_project(".");
-    let platform =
-        |arch| Some(Platform { span: 0..0, python: PythonVersion { major: 3, minor: 13 }, arch });
-    house.wheelhouse.platform = platform(Arch::Arm64);
+    let python = PythonVersion { major: 3, minor: 13 };
+    house.wheelhouse.platform = Some(Platform { span: 0..0, python, arch: Arch::Arm64 });
     assert_eq!(house.run(), [GREETING]);
     let pyproject = fs::read_to_string(house.root().join("pyproject.toml")).unwrap();
     house.write(
@@ -343,18 +343,14 @@ fn a_failed_build_names_the_project_and_repeats_pips_error() {
 
 #[test]
 fn a_token_never_shows() {
-    let mut house = House::new().with_requirements(
-        "--index-url https://me:t0p-s3cret@127.0.0.1:9/simple\n--retries 0\nnothing-of-the-kind\n",
-    );
+    let index =
+        |token| format!("--index-url https://me:{token}@127.0.0.1:9/simple\nnothing-at-all\n");
+    let mut house = House::new().with_requirements(&index("t0p-s3cret"));
     house.wheelhouse.pip_args =
         ["--retries", "0", "--extra-index-url", "https://0ther-t0ken@127.0.0.1:9/s"]
             .map(String::from)
             .into();
     house.env.insert("PIP_TRUSTED_HOST".into(), "127.0.0.1".into());
-    house.write(
-        "requirements.txt",
-        "--index-url https://me:t0p-s3cret@127.0.0.1:9/simple\nnothing-of-the-kind\n",
-    );
     let before = house.key();
     let error = house.error();
     let said = house.said.0.lock().unwrap().join("\n");
@@ -366,10 +362,7 @@ fn a_token_never_shows() {
             assert!(!String::from_utf8_lossy(&text).contains(secret), "{}", file.path().display());
         }
     }
-    house.write(
-        "requirements.txt",
-        "--index-url https://me:r0tated@127.0.0.1:9/simple\nnothing-of-the-kind\n",
-    );
+    house.write("requirements.txt", &index("r0tated"));
     assert_eq!(house.key(), before);
 }
 

@@ -1,3 +1,5 @@
+//! Requirements files on disk, and what is found in them.
+
 use std::collections::BTreeMap;
 
 use super::*;
