@@ -1,8 +1,7 @@
 //! Two stand-ins for AWS on loopback, MiniStack and moto, each installed below `target/` the
 //! first time a test wants it and started afresh for every test, so that nothing is left over.
 //!
-//! MiniStack runs functions and has Lambda's states; moto checks less, and errs elsewhere. No
-//! test can reach anything else: [`Emulator::env`] sets `ZIPWRIGHT_REQUIRE_LOOPBACK`.
+//! MiniStack runs functions and has Lambda's states; moto checks less, and errs elsewhere.
 
 use std::fs::{self, File};
 use std::io::{Read, Write};
@@ -19,7 +18,8 @@ use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 use tempfile::TempDir;
 
-const REGION: &str = "eu-west-1";
+/// The region that tests deploy to.
+pub(crate) const REGION: &str = "eu-west-1";
 
 /// A Python package that is a server, and how it is started.
 struct Tool {
@@ -99,13 +99,6 @@ impl Emulator {
 
     pub(crate) fn endpoint(&self) -> String {
         format!("http://127.0.0.1:{}", self.port)
-    }
-
-    /// Everything a program needs to find this emulator and nothing else.
-    pub(crate) fn env(&self) -> Vec<(&'static str, String)> {
-        let mut env = loopback_env(self.folder.path());
-        env.push(("AWS_ENDPOINT_URL", self.endpoint()));
-        env
     }
 
     /// Makes a function whose code is `zip`, and waits until it is active.
@@ -222,21 +215,6 @@ impl Drop for Emulator {
         let _ = rustix::process::kill_process_group(group, rustix::process::Signal::KILL);
         let _ = self.child.wait();
     }
-}
-
-/// The variables of a program that may talk to this machine only: no endpoint yet.
-pub(crate) fn loopback_env(home: &Path) -> Vec<(&'static str, String)> {
-    let home = home.to_str().unwrap();
-    [
-        ("ZIPWRIGHT_REQUIRE_LOOPBACK", "1"),
-        ("AWS_EC2_METADATA_DISABLED", "true"),
-        ("AWS_ACCESS_KEY_ID", "test"),
-        ("AWS_SECRET_ACCESS_KEY", "test"),
-        ("AWS_REGION", REGION),
-        ("HOME", home),
-    ]
-    .map(|(name, value)| (name, value.to_owned()))
-    .to_vec()
 }
 
 /// A zip with one stored file at its root.

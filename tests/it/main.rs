@@ -2,7 +2,6 @@
 
 mod emulators;
 mod sandbox;
-mod one_target;
 mod scripted;
 
 mod aws;

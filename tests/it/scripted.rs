@@ -7,9 +7,6 @@ use std::sync::{Arc, Mutex};
 use std::thread;
 
 use serde_json::{Value, json};
-use tempfile::TempDir;
-
-use crate::emulators::loopback_env;
 
 /// One answer: status, error type, body.
 #[derive(Clone)]
@@ -31,7 +28,6 @@ pub(crate) fn plain(status: u16, text: &str) -> Answer {
 /// A running server. It lives as long as the test process.
 pub(crate) struct Script {
     port: u16,
-    home: TempDir,
     asked: Arc<Mutex<Vec<(String, String)>>>,
 }
 
@@ -50,17 +46,11 @@ impl Script {
                 say(&stream, &answers.next().unwrap_or(spent));
             }
         });
-        Self { port, home: TempDir::new_in(env!("CARGO_TARGET_TMPDIR")).unwrap(), asked }
+        Self { port, asked }
     }
 
     pub(crate) fn endpoint(&self) -> String {
         format!("http://127.0.0.1:{}", self.port)
-    }
-
-    pub(crate) fn env(&self) -> Vec<(&'static str, String)> {
-        let mut env = loopback_env(self.home.path());
-        env.push(("AWS_ENDPOINT_URL", self.endpoint()));
-        env
     }
 
     /// Method and path of everything that was asked.
