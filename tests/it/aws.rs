@@ -375,7 +375,8 @@ fn no_credential_is_shown_or_recorded() {
 
     let userinfo = server.endpoint().replace("http://", &format!("http://me:{secret}@"));
     project.set("AWS_ENDPOINT_URL", userinfo);
-    let runs = [project.run(["--trace", "upload"]).failure(), project.run(["explain", "upload"])];
+    let runs =
+        [project.run(["--trace", "-B", "upload"]).failure(), project.run(["explain", "upload"])];
     for run in runs {
         assert!(!run.to_string().contains(secret), "{run}");
     }
