@@ -4,6 +4,7 @@ mod emulators;
 mod sandbox;
 mod scripted;
 
+mod article;
 mod aws;
 mod commands;
 mod staging;

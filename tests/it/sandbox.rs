@@ -66,10 +66,6 @@ impl Sandbox {
         self.env.insert(name.into(), value.to_string());
     }
 
-    pub(crate) fn unset(&mut self, name: &str) {
-        self.env.remove(name);
-    }
-
     /// A path in the project.
     pub(crate) fn path(&self, path: &str) -> PathBuf {
         self.folder.path().join("project").join(path)
