@@ -6,6 +6,7 @@
 pub mod base;
 pub mod key;
 pub mod process;
+pub mod make;
 pub mod wheel;
 pub mod bundle;
 pub mod event;

@@ -1,0 +1,263 @@
+//! Job slots shared with other programs: with the make that started us, or with those we start.
+//!
+//! One slot is every process's own; each further job needs a byte out of the shared pipe, and
+//! the same byte goes back when the job is done. A [`Pool`] counts the jobs and moves the bytes;
+//! it knows nothing of what a job is.
+//!
+//! What was taken is given back when a [`Token`] is dropped, which covers errors and panics, and
+//! by [`Pool::close`], for a process that is about to die by a signal. After `kill -9` nobody
+//! gives anything back: the outer build goes on with fewer slots, as with any client, and GNU
+//! make says so at its end.
+
+use std::collections::VecDeque;
+use std::fmt;
+use std::io::{Read, Write};
+use std::os::fd::AsFd;
+use std::os::unix::net::UnixStream;
+use std::path::Path;
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::thread::{self, JoinHandle};
+
+use anyhow::{Context, Result};
+
+use super::flags::Auth;
+use super::wire::{self, Wire};
+
+/// The job slots that this process draws from.
+#[derive(Debug)]
+pub struct Pool {
+    shared: Arc<Shared>,
+    /// Started by the first request.
+    waiter: Mutex<Option<JoinHandle<()>>>,
+}
+
+/// Leave to run one job. Its slot is free again when it is dropped.
+#[must_use]
+#[derive(Debug)]
+pub struct Token {
+    shared: Arc<Shared>,
+}
+
+type Deliver = Box<dyn FnOnce(Token) + Send>;
+
+#[derive(Debug)]
+struct Shared {
+    source: Source,
+    state: Mutex<State>,
+    /// A byte into the one wakes the waiter at the other.
+    waker: UnixStream,
+    woken: UnixStream,
+}
+
+#[derive(Debug)]
+enum Source {
+    /// Shared with nobody.
+    Limit(usize),
+    Wire(Wire),
+}
+
+/// Always: as many bytes are held as jobs run beyond the first, until the pool is closed.
+#[derive(Default)]
+struct State {
+    running: usize,
+    bytes: Vec<u8>,
+    requests: VecDeque<Deliver>,
+    /// Nothing is handed out any more.
+    closed: bool,
+    /// The pipe failed: what is left is the slot of our own.
+    broken: bool,
+}
+
+impl Pool {
+    /// Slots of the make that started us. Call it before this process opens pipes of its own.
+    pub fn client(auth: &Auth) -> Result<Self> {
+        Self::new(Source::Wire(Wire::connect(auth)?))
+    }
+
+    /// Slots for `jobs` jobs, ours and those of the programs we start together. They go by a
+    /// pipe that children inherit, which every make understands; one before 4.4 stops at the
+    /// sight of a named pipe.
+    pub fn server(jobs: usize) -> Result<Self> {
+        Self::new(Source::Wire(Wire::pipe(jobs.saturating_sub(1))?))
+    }
+
+    /// The same by a named pipe that is created at `path`, for children that close what they
+    /// inherit, as Python's do, or know no other form, like ninja.
+    pub fn fifo_server(path: &Path, jobs: usize) -> Result<Self> {
+        Self::new(Source::Wire(Wire::fifo(path, jobs.saturating_sub(1))?))
+    }
+
+    /// Slots for `jobs` jobs of our own; `usize::MAX` is no limit.
+    pub fn private(jobs: usize) -> Result<Self> {
+        Self::new(Source::Limit(jobs))
+    }
+
+    fn new(source: Source) -> Result<Self> {
+        let what = "could not create the sockets that job slots are waited for with";
+        let (waker, woken) = UnixStream::pair().context(what)?;
+        waker.set_nonblocking(true).context(what)?;
+        woken.set_nonblocking(true).context(what)?;
+        let shared = Shared { source, state: Mutex::default(), waker, woken };
+        Ok(Self { shared: Arc::new(shared), waiter: Mutex::default() })
+    }
+
+    /// What children must be told to share these slots; `None` if they cannot.
+    pub fn auth(&self) -> Option<&Auth> {
+        match &self.shared.source {
+            Source::Limit(_) => None,
+            Source::Wire(wire) => Some(wire.auth()),
+        }
+    }
+
+    /// A slot if one is free now. When no job runs, one always is.
+    pub fn try_acquire(&self) -> Option<Token> {
+        Shared::try_acquire(&self.shared)
+    }
+
+    /// Calls `deliver` from another thread as soon as a slot is free, or never, if the pool is
+    /// closed or dropped before. Requests are served in their order.
+    pub fn request(&self, deliver: impl FnOnce(Token) + Send + 'static) -> Result<()> {
+        let mut waiter = self.waiter.lock().expect("BUG: no holder of this lock panics");
+        if waiter.is_none() {
+            let shared = Arc::clone(&self.shared);
+            let thread = thread::Builder::new().name("job slots".into());
+            let started = thread.spawn(move || shared.serve());
+            *waiter = Some(started.context("could not start a thread to wait for job slots")?);
+        }
+        let mut state = self.shared.lock();
+        if !state.closed {
+            state.requests.push_back(Box::new(deliver));
+        }
+        drop(state);
+        self.shared.wake();
+        Ok(())
+    }
+
+    /// Gives every slot back now, whoever still has a token, and hands out none any more: for
+    /// the moment before this process ends by a signal, when its jobs have been ended.
+    pub fn close(&self) {
+        let mut state = self.shared.lock();
+        state.closed = true;
+        for byte in std::mem::take(&mut state.bytes) {
+            self.shared.give(byte);
+        }
+        let unserved = std::mem::take(&mut state.requests);
+        drop(state);
+        // What a request holds is dropped without the lock: it may hold anything.
+        drop(unserved);
+        self.shared.wake();
+    }
+}
+
+impl Drop for Pool {
+    /// Ends the waiting; tokens that are out stay good.
+    fn drop(&mut self) {
+        let mut state = self.shared.lock();
+        state.closed = true;
+        let unserved = std::mem::take(&mut state.requests);
+        drop(state);
+        drop(unserved);
+        self.shared.wake();
+        let waiter = self.waiter.get_mut().ok().and_then(Option::take);
+        // A request that was the last to own the pool is dropped on the waiter itself.
+        if let Some(waiter) = waiter.filter(|waiter| waiter.thread().id() != thread::current().id())
+        {
+            // The waiter panics only if a `deliver` did, which has been reported.
+            let _ = waiter.join();
+        }
+    }
+}
+
+impl Drop for Token {
+    fn drop(&mut self) {
+        let mut state = self.shared.lock();
+        state.running -= 1;
+        // Which job had which byte does not matter: the slot of our own is the last to be free.
+        if let Some(byte) = state.bytes.pop() {
+            self.shared.give(byte);
+        }
+        let wanted = !state.requests.is_empty();
+        drop(state);
+        if wanted {
+            self.shared.wake();
+        }
+    }
+}
+
+impl Shared {
+    fn try_acquire(shared: &Arc<Self>) -> Option<Token> {
+        let mut state = shared.lock();
+        if state.closed {
+            return None;
+        }
+        if state.running > 0 {
+            match &shared.source {
+                Source::Limit(jobs) if state.running < *jobs => {}
+                Source::Limit(_) => return None,
+                Source::Wire(_) if state.broken => return None,
+                Source::Wire(wire) => match wire.take() {
+                    Ok(byte) => state.bytes.push(byte?),
+                    Err(_) => {
+                        state.broken = true;
+                        return None;
+                    }
+                },
+            }
+        }
+        state.running += 1;
+        Some(Token { shared: Arc::clone(shared) })
+    }
+
+    /// The waiter's life.
+    fn serve(self: Arc<Self>) {
+        loop {
+            self.forget_wakes();
+            let state = self.lock();
+            if state.closed {
+                return;
+            }
+            let (wanted, broken) = (!state.requests.is_empty(), state.broken);
+            drop(state);
+            if wanted && let Some(token) = Self::try_acquire(&self) {
+                let request = self.lock().requests.pop_front();
+                if let Some(deliver) = request {
+                    deliver(token);
+                }
+                continue;
+            }
+            match &self.source {
+                Source::Wire(wire) if wanted && !broken => {
+                    wire::wait(&[self.woken.as_fd(), wire.slots()]);
+                }
+                _ => wire::wait(&[self.woken.as_fd()]),
+            }
+        }
+    }
+
+    fn give(&self, byte: u8) {
+        if let Source::Wire(wire) = &self.source {
+            // A pipe that takes no byte is full of slots, or its readers are all gone.
+            let _ = wire.give(byte);
+        }
+    }
+
+    fn wake(&self) {
+        // When the socket is full, the waiter has been woken often enough.
+        let _ = (&self.waker).write(&[0]);
+    }
+
+    fn forget_wakes(&self) {
+        let mut bytes = [0; 64];
+        while (&self.woken).read(&mut bytes).is_ok_and(|read| read == bytes.len()) {}
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().expect("BUG: no holder of this lock panics")
+    }
+}
+
+impl fmt::Debug for State {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("State").field("running", &self.running).finish_non_exhaustive()
+    }
+}

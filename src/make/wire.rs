@@ -1,0 +1,184 @@
+//! The pipe, or named pipe, in which job slots lie as bytes: opens it, takes a byte, gives one
+//! back, waits for one. Knows nothing of who holds a slot.
+//!
+//! We read and write through descriptions of our own, opened anew through `/proc/self/fd`. That
+//! lets a read of ours never block without setting `O_NONBLOCK` on the description that every
+//! process of the build shares, where it would break those that expect a read to wait.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, PipeReader, PipeWriter};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
+use std::os::unix::fs::{FileTypeExt, MetadataExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, bail, ensure};
+use rustix::event::{PollFd, PollFlags, poll};
+use rustix::fs::{CWD, FileType, Mode, OFlags, mknodat};
+use rustix::io::{Errno, FdFlags, fcntl_setfd, read, retry_on_intr, write};
+
+use super::flags::Auth;
+
+/// The byte that make puts in for each slot. Other servers use others, so what is given back is
+/// what was taken.
+const SLOT: u8 = b'+';
+
+/// A pipe holds at least one page whatever the limits of the system, and a build that could run
+/// this many jobs wants no limit at all.
+const MOST_SLOTS: usize = 4096;
+
+#[derive(Debug)]
+pub(super) struct Wire {
+    slots: File,
+    returns: File,
+    auth: Auth,
+    origin: Origin,
+}
+
+/// What keeps the slots in being.
+#[derive(Debug)]
+enum Origin {
+    /// Another process made them.
+    Outer,
+    /// Descriptors that our children inherit.
+    Pipe { _read: PipeReader, _write: PipeWriter },
+    /// A file that goes when we go.
+    Fifo(PathBuf),
+}
+
+impl Wire {
+    pub(super) fn connect(auth: &Auth) -> Result<Self> {
+        let (read, write) = match auth {
+            Auth::Pipe { read, write } => inherited(*read, *write)?,
+            Auth::Fifo(path) => (PathBuf::from(path), PathBuf::from(path)),
+            Auth::Unknown(text) => {
+                bail!("the jobserver `{text}` of the outer make is of no known form")
+            }
+        };
+        let (slots, returns) = open(&read, &write)
+            .with_context(|| format!("could not open the jobserver of the outer make, `{auth}`"))?;
+        Ok(Self { slots, returns, auth: auth.clone(), origin: Origin::Outer })
+    }
+
+    /// A pipe whose two descriptors every child inherits.
+    pub(super) fn pipe(slots: usize) -> Result<Self> {
+        let what = "could not create a pipe for job slots";
+        let (reader, writer) = io::pipe().context(what)?;
+        fcntl_setfd(&reader, FdFlags::empty()).context(what)?;
+        fcntl_setfd(&writer, FdFlags::empty()).context(what)?;
+        let auth = Auth::Pipe { read: reader.as_raw_fd(), write: writer.as_raw_fd() };
+        let mut wire = Self::connect(&auth)?;
+        wire.origin = Origin::Pipe { _read: reader, _write: writer };
+        wire.fill(slots)
+    }
+
+    /// A named pipe at `path`, where no file may be yet.
+    pub(super) fn fifo(path: &Path, slots: usize) -> Result<Self> {
+        let what = || format!("could not create `{}` for job slots", path.display());
+        let path = std::path::absolute(path).with_context(what)?;
+        let text = path.to_str().with_context(what)?.to_owned();
+        mknodat(CWD, &path, FileType::Fifo, Mode::RUSR | Mode::WUSR, 0).with_context(what)?;
+        let origin = Origin::Fifo(path.clone());
+        let connected = Self::connect(&Auth::Fifo(text));
+        if connected.is_err() {
+            let _ = fs::remove_file(&path);
+        }
+        let mut wire = connected?;
+        wire.origin = origin;
+        wire.fill(slots)
+    }
+
+    fn fill(self, slots: usize) -> Result<Self> {
+        for _ in 0..slots.min(MOST_SLOTS) {
+            self.give(SLOT).context("could not put the job slots into their pipe")?;
+        }
+        Ok(self)
+    }
+
+    pub(super) fn auth(&self) -> &Auth {
+        &self.auth
+    }
+
+    /// Takes a slot if one is there now.
+    pub(super) fn take(&self) -> io::Result<Option<u8>> {
+        let mut byte = [0];
+        match retry_on_intr(|| read(&self.slots, &mut byte)) {
+            Ok(1) => Ok(Some(byte[0])),
+            // We hold the other end open ourselves, so this end cannot come to an end.
+            Ok(_) => Err(io::ErrorKind::UnexpectedEof.into()),
+            Err(Errno::AGAIN) => Ok(None),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    pub(super) fn give(&self, byte: u8) -> io::Result<()> {
+        retry_on_intr(|| write(&self.returns, &[byte])).map(|_| ()).map_err(Into::into)
+    }
+
+    /// The end to wait at. What it announces may be taken by another process first.
+    pub(super) fn slots(&self) -> BorrowedFd<'_> {
+        self.slots.as_fd()
+    }
+}
+
+impl Drop for Wire {
+    fn drop(&mut self) {
+        if let Origin::Fifo(path) = &self.origin {
+            // Whoever emptied the state folder removed it for us.
+            let _ = fs::remove_file(path);
+        }
+    }
+}
+
+/// Sleeps until one of `ends` can be read.
+pub(super) fn wait(ends: &[BorrowedFd<'_>]) {
+    let mut polled: Vec<PollFd<'_>> =
+        ends.iter().map(|end| PollFd::from_borrowed_fd(*end, PollFlags::IN)).collect();
+    // An error wakes the caller like a slot does; it finds none and is told why then.
+    let _ = poll(&mut polled, None);
+}
+
+/// Paths of the inherited descriptors, once it is sure that they are what the outer make meant:
+/// the two ends of one pipe, and not files that this process opened under the same numbers.
+fn inherited(read: i32, write: i32) -> Result<(PathBuf, PathBuf)> {
+    let closed = "the outer make does not share its job slots with this command: \
+                  put `+` in front of its recipe line";
+    ensure!(read >= 0 && write >= 0, closed);
+    let folder = Path::new("/proc/self");
+    ensure!(
+        folder.exists(),
+        "the outer make shares its job slots by descriptor, which needs /proc"
+    );
+    let mut pipes = Vec::new();
+    for (number, wrong_access) in [(read, OFlags::WRONLY), (write, OFlags::RDONLY)] {
+        let path = folder.join(format!("fd/{number}"));
+        let info = folder.join(format!("fdinfo/{number}"));
+        let (Ok(metadata), Ok(info)) = (fs::metadata(&path), fs::read_to_string(info)) else {
+            bail!(closed);
+        };
+        let flags = OFlags::from_bits_retain(open_flags(&info).context("/proc is unreadable")?);
+        let ours = flags.contains(OFlags::CLOEXEC);
+        let access = flags & OFlags::RWMODE;
+        ensure!(metadata.file_type().is_fifo() && !ours && access != wrong_access, closed);
+        pipes.push((path, metadata.dev(), metadata.ino()));
+    }
+    let [(read, device, inode), (write, other_device, other_inode)] =
+        pipes.try_into().expect("BUG: two");
+    ensure!((device, inode) == (other_device, other_inode), closed);
+    Ok((read, write))
+}
+
+/// The `flags:` of `/proc/self/fdinfo/N`, which are octal.
+fn open_flags(info: &str) -> Option<u32> {
+    let octal = info.lines().find_map(|line| line.strip_prefix("flags:"))?;
+    u32::from_str_radix(octal.trim(), 8).ok()
+}
+
+/// Opens both ends so that nothing done with them blocks. The reading end comes first: without a
+/// reader a named pipe cannot be opened for writing.
+fn open(read: &Path, write: &Path) -> Result<(File, File)> {
+    ensure!(fs::metadata(read)?.file_type().is_fifo(), "it is not a pipe");
+    let flags = OFlags::NONBLOCK.bits().cast_signed();
+    let slots = OpenOptions::new().read(true).custom_flags(flags).open(read)?;
+    let returns = OpenOptions::new().write(true).custom_flags(flags).open(write)?;
+    Ok((slots, returns))
+}
