@@ -261,3 +261,244 @@ impl fmt::Debug for State {
         f.debug_struct("State").field("running", &self.running).finish_non_exhaustive()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rustix::io::{FdFlags, fcntl_setfd};
+    use std::io::{PipeReader, PipeWriter};
+    use std::os::fd::AsRawFd;
+    use std::sync::mpsc;
+    use std::time::Duration;
+
+    /// An outer make's pipe, with slots that can be told apart.
+    struct Outer {
+        read: PipeReader,
+        write: PipeWriter,
+    }
+
+    impl Outer {
+        fn new(slots: &[u8]) -> Self {
+            let (read, mut write) = std::io::pipe().unwrap();
+            fcntl_setfd(&read, FdFlags::empty()).unwrap();
+            fcntl_setfd(&write, FdFlags::empty()).unwrap();
+            write.write_all(slots).unwrap();
+            Self { read, write }
+        }
+
+        fn auth(&self) -> Auth {
+            Auth::Pipe { read: self.read.as_raw_fd(), write: self.write.as_raw_fd() }
+        }
+
+        fn pool(&self) -> Pool {
+            Pool::client(&self.auth()).unwrap()
+        }
+
+        /// What lies in the pipe, sorted; the pipe is empty afterwards.
+        fn slots(self) -> Vec<u8> {
+            let Self { mut read, write } = self;
+            drop(write);
+            let mut slots = Vec::new();
+            read.read_to_end(&mut slots).unwrap();
+            slots.sort_unstable();
+            slots
+        }
+    }
+
+    fn acquire_all(pool: &Pool) -> Vec<Token> {
+        std::iter::from_fn(|| pool.try_acquire()).collect()
+    }
+
+    const SOON: Duration = Duration::from_secs(20);
+    const NEVER: Duration = Duration::from_millis(50);
+
+    #[test]
+    fn one_slot_is_our_own_and_the_same_bytes_go_back() {
+        let outer = Outer::new(b"abc");
+        let pool = outer.pool();
+        let tokens = acquire_all(&pool);
+        assert_eq!(tokens.len(), 4);
+        drop(tokens);
+        assert_eq!(acquire_all(&pool).len(), 4, "and can be had again");
+        drop(pool);
+        assert_eq!(outer.slots(), b"abc");
+    }
+
+    #[test]
+    fn the_slot_of_our_own_is_the_last_to_be_free() {
+        let outer = Outer::new(b"a");
+        let pool = outer.pool();
+        let first = pool.try_acquire().unwrap();
+        let second = pool.try_acquire().unwrap();
+        drop(first);
+        let others = outer.pool();
+        assert_eq!(acquire_all(&others).len(), 2, "the shared slot is free for others");
+        drop((second, others, pool));
+        assert_eq!(outer.slots(), b"a");
+    }
+
+    #[test]
+    fn an_error_or_a_panic_gives_its_slot_back() {
+        let outer = Outer::new(b"ab");
+        let pool = Arc::new(outer.pool());
+        let (one, two) = (pool.try_acquire(), pool.try_acquire());
+        let panicking = thread::spawn(move || {
+            let _held = (one, two);
+            panic!("a job that fails on purpose");
+        });
+        assert!(panicking.join().is_err());
+        assert_eq!(acquire_all(&pool).len(), 3);
+        drop(pool);
+        assert_eq!(outer.slots(), b"ab");
+    }
+
+    #[test]
+    fn a_request_waits_for_a_slot() {
+        let outer = Outer::new(b"");
+        let pool = outer.pool();
+        let (sender, receiver) = mpsc::channel();
+        let ask = || {
+            let sender = sender.clone();
+            pool.request(move |token| drop(sender.send(token))).unwrap();
+        };
+        ask();
+        let own = receiver.recv_timeout(SOON).unwrap();
+        ask();
+        assert!(receiver.recv_timeout(NEVER).is_err());
+        (&outer.write).write_all(b"x").unwrap();
+        let shared = receiver.recv_timeout(SOON).expect("a slot that another process gave back");
+        ask();
+        assert!(receiver.recv_timeout(NEVER).is_err());
+        drop(own);
+        drop(receiver.recv_timeout(SOON).expect("a slot that a job of ours gave back"));
+        drop((shared, pool));
+        assert_eq!(outer.slots(), b"x");
+    }
+
+    #[test]
+    fn a_dropped_pool_serves_no_request_and_loses_no_slot() {
+        let outer = Outer::new(b"");
+        let pool = outer.pool();
+        let own = pool.try_acquire();
+        let (sender, receiver) = mpsc::channel();
+        for _ in 0..3 {
+            let sender = sender.clone();
+            pool.request(move |token| drop(sender.send(token))).unwrap();
+        }
+        drop((pool, sender));
+        (&outer.write).write_all(b"x").unwrap();
+        assert!(receiver.recv().is_err(), "the requests are gone, and their senders");
+        drop(own);
+        assert_eq!(outer.slots(), b"x");
+    }
+
+    #[test]
+    fn a_token_in_a_channel_that_nobody_reads_goes_back() {
+        let outer = Outer::new(b"x");
+        let pool = outer.pool();
+        let own = pool.try_acquire();
+        let (sender, receiver) = mpsc::channel();
+        let (delivered, seen) = mpsc::channel();
+        pool.request(move |token| {
+            sender.send(token).unwrap();
+            delivered.send(()).unwrap();
+        })
+        .unwrap();
+        seen.recv_timeout(SOON).unwrap();
+        drop((receiver, own, pool));
+        assert_eq!(outer.slots(), b"x");
+    }
+
+    #[test]
+    fn a_closed_pool_has_given_everything_back_once() {
+        let outer = Outer::new(b"abc");
+        let pool = outer.pool();
+        let tokens = acquire_all(&pool);
+        pool.close();
+        assert!(pool.try_acquire().is_none());
+        pool.request(|_| panic!("BUG: served after the close")).unwrap();
+        drop((tokens, pool));
+        assert_eq!(outer.slots(), b"abc");
+    }
+
+    #[test]
+    fn the_shared_pipe_still_blocks_those_who_want_it_to() {
+        let outer = Outer::new(b"a");
+        let _pool = outer.pool();
+        for flags in [rustix::fs::fcntl_getfl(&outer.read), rustix::fs::fcntl_getfl(&outer.write)] {
+            assert!(!flags.unwrap().contains(rustix::fs::OFlags::NONBLOCK));
+        }
+    }
+
+    #[test]
+    fn descriptors_that_are_not_the_outer_makes_are_refused() {
+        let refused = |read, write| {
+            let error = Pool::client(&Auth::Pipe { read, write }).unwrap_err();
+            assert!(error.to_string().contains("put `+` in front"), "{error:#}");
+        };
+        refused(-2, -2);
+        refused(9_999_998, 9_999_999);
+        let file = tempfile::tempfile().unwrap();
+        refused(file.as_raw_fd(), file.as_raw_fd());
+        let (one, other) = (Outer::new(b""), Outer::new(b""));
+        refused(one.read.as_raw_fd(), other.write.as_raw_fd());
+        refused(one.write.as_raw_fd(), one.read.as_raw_fd());
+        let (read, write) = std::io::pipe().unwrap();
+        refused(read.as_raw_fd(), write.as_raw_fd());
+        let unknown = Pool::client(&Auth::Unknown("later".into())).unwrap_err();
+        assert!(unknown.to_string().contains("`later`"), "{unknown:#}");
+    }
+
+    #[test]
+    fn a_named_pipe_serves_as_well_and_goes_with_its_server() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("job slots");
+        let server = Pool::fifo_server(&path, 3).unwrap();
+        let client = Pool::client(server.auth().unwrap()).unwrap();
+        let (ours, theirs) = (server.try_acquire(), acquire_all(&client));
+        assert_eq!(theirs.len(), 3, "two shared slots and its own");
+        assert!(server.try_acquire().is_none());
+        drop(theirs);
+        assert_eq!(acquire_all(&server).len(), 2);
+        drop(ours);
+        assert!(Pool::fifo_server(&path, 3).is_err(), "the path is taken");
+        drop(server);
+        assert!(!path.exists());
+        assert!(Pool::client(&Auth::Fifo(path.to_str().unwrap().into())).is_err());
+        std::fs::write(&path, "").unwrap();
+        assert!(Pool::client(&Auth::Fifo(path.to_str().unwrap().into())).is_err());
+    }
+
+    #[test]
+    fn a_private_pool_counts() {
+        let pool = Pool::private(2).unwrap();
+        assert_eq!(pool.auth(), None);
+        let tokens = acquire_all(&pool);
+        assert_eq!(tokens.len(), 2);
+        let (sender, receiver) = mpsc::channel();
+        pool.request(move |token| drop(sender.send(token))).unwrap();
+        assert!(receiver.recv_timeout(NEVER).is_err());
+        drop(tokens);
+        drop(receiver.recv_timeout(SOON).unwrap());
+        assert_eq!(acquire_all(&Pool::private(0).unwrap()).len(), 1);
+    }
+
+    #[test]
+    fn many_who_want_the_same_slots_lose_none() {
+        let outer = Outer::new(b"abcde");
+        thread::scope(|scope| {
+            for _ in 0..4 {
+                let pool = outer.pool();
+                scope.spawn(move || {
+                    let (sender, receiver) = mpsc::channel();
+                    for _ in 0..200 {
+                        let sender = sender.clone();
+                        pool.request(move |token| drop(sender.send(token))).unwrap();
+                    }
+                    receiver.iter().take(200).for_each(drop);
+                });
+            }
+        });
+        assert_eq!(outer.slots(), b"abcde");
+    }
+}
