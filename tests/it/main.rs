@@ -7,6 +7,8 @@ mod scripted;
 mod article;
 mod aws;
 mod commands;
+mod jobserver;
+mod makeflags;
 mod staging;
 mod tidy;
 mod wheelhouse;
