@@ -182,3 +182,42 @@ fn open(read: &Path, write: &Path) -> Result<(File, File)> {
     let returns = OpenOptions::new().write(true).custom_flags(flags).open(write)?;
     Ok((slots, returns))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn refused(read: i32, write: i32) {
+        let error = Wire::connect(&Auth::Pipe { read, write }).unwrap_err();
+        assert!(error.to_string().contains("put `+` in front"), "{error:#}");
+    }
+
+    #[test]
+    fn descriptors_that_are_closed_or_not_a_pipe_are_refused() {
+        refused(-2, -2);
+        refused(9_999_998, 9_999_999);
+        let file = tempfile::tempfile().unwrap();
+        fcntl_setfd(&file, FdFlags::empty()).unwrap();
+        refused(file.as_raw_fd(), file.as_raw_fd());
+    }
+
+    #[test]
+    fn only_the_two_ends_of_one_inherited_pipe_are_taken() {
+        let (one, other) = (io::pipe().unwrap(), io::pipe().unwrap());
+        let (read, write) = (one.0.as_raw_fd(), one.1.as_raw_fd());
+        // Opened by this very process, as the flag tells.
+        refused(read, write);
+        for end in [one.0.as_fd(), one.1.as_fd(), other.1.as_fd()] {
+            fcntl_setfd(end, FdFlags::empty()).unwrap();
+        }
+        refused(write, read);
+        refused(read, other.1.as_raw_fd());
+        Wire::connect(&Auth::Pipe { read, write }).unwrap();
+    }
+
+    #[test]
+    fn an_unknown_form_is_named() {
+        let error = Wire::connect(&Auth::Unknown("later".into())).unwrap_err();
+        assert!(error.to_string().contains("`later`"), "{error:#}");
+    }
+}
