@@ -82,8 +82,8 @@ impl Pool {
         Self::new(Source::Wire(Wire::pipe(jobs.saturating_sub(1))?))
     }
 
-    /// The same by a named pipe that is created at `path`, where nothing may be yet, for children that close what they
-    /// inherit, as Python's do, or know no other form, like ninja.
+    /// The same by a named pipe that is created at `path`, where nothing may be yet: for
+    /// children that close what they inherit, as Python's do, or know no other form, like ninja.
     pub fn fifo_server(path: &Path, jobs: usize) -> Result<Self> {
         Self::new(Source::Wire(Wire::fifo(path, jobs.saturating_sub(1))?))
     }
