@@ -10,6 +10,7 @@ pub mod make;
 pub mod wheel;
 pub mod bundle;
 pub mod event;
+pub mod drawing;
 pub mod project;
 pub mod aws;
 pub mod buildfile;
