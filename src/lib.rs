@@ -11,6 +11,7 @@ pub mod wheel;
 pub mod bundle;
 pub mod event;
 pub mod drawing;
+pub mod timings;
 pub mod project;
 pub mod aws;
 pub mod buildfile;
