@@ -16,6 +16,8 @@ const LEAST_WIDTH: f64 = 0.1;
 const REASONS_SHOWN: usize = 6;
 /// With more bars than this the page offers to stretch the chart.
 const MANY_BARS: usize = 40;
+/// How many times wider than the page the chart can be made; the style sheet has a rule for each.
+const STRETCHES: [u32; 3] = [1, 4, 16];
 
 /// The chart with the names of its rows; nothing when no target ran.
 pub(super) fn chart(timings: &Timings) -> String {
@@ -25,14 +27,17 @@ pub(super) fn chart(timings: &Timings) -> String {
     let slots = slots(&timings.spans);
     let rows = slots.iter().max().map_or(0, |slot| slot + 1);
     let height = AXIS_HEIGHT + rows * ROW_HEIGHT;
+    let many = timings.spans.len() > MANY_BARS;
+    let stretches = if many { &STRETCHES[..] } else { &STRETCHES[..1] };
+    let axes: String =
+        stretches.iter().map(|stretch| axis(timings.extent(), height, *stretch)).collect();
     let names: String = (1..=rows).map(|row| format!("<div>job {row}</div>")).collect();
     format!(
         "<div class=\"chart\">\n{zoom}<div class=\"rows\">{names}</div>\n\
          <div class=\"scroll\"><svg class=\"time\" width=\"100%\" height=\"{height}\" role=\"img\" \
          aria-label=\"Targets over time, one row per job; the tables below have the numbers.\">\n\
-         {axis}{links}{bars}</svg></div>\n</div>\n",
-        zoom = if timings.spans.len() > MANY_BARS { zoom() } else { String::new() },
-        axis = axis(timings.extent(), height),
+         {axes}{links}{bars}</svg></div>\n</div>\n",
+        zoom = if many { zoom() } else { String::new() },
         links = links(timings, &slots),
         bars = bars(timings, &slots),
     )
@@ -40,27 +45,33 @@ pub(super) fn chart(timings: &Timings) -> String {
 
 /// Buttons that stretch the chart, without a script: the style sheet reads which one is chosen.
 fn zoom() -> String {
-    let button = |times: usize, name: &str, chosen: &str| {
-        format!(
-            "<input type=\"radio\" name=\"zoom\" id=\"zoom{times}\"{chosen}>\
-             <label for=\"zoom{times}\">{name}</label>"
-        )
-    };
-    let fit = button(1, "fit", " checked");
-    let rest = [4, 16].map(|times| button(times, &format!("{times}×"), ""));
-    format!("{fit}{}\n", rest.concat())
+    let buttons: String = STRETCHES
+        .iter()
+        .map(|stretch| {
+            let (chosen, name) = if *stretch == 1 {
+                (" checked", "fit".into())
+            } else {
+                ("", format!("{stretch}×"))
+            };
+            format!(
+                "<input type=\"radio\" name=\"zoom\" id=\"zoom{stretch}\"{chosen}>\
+                 <label for=\"zoom{stretch}\">{name}</label>"
+            )
+        })
+        .collect();
+    format!("{buttons}<div class=\"break\"></div>\n")
 }
 
-/// Lines at round times, five to twelve of them.
-fn axis(extent: f64, height: usize) -> String {
-    let step = step(extent);
+/// Lines at round times, at most twelve in what is seen of a chart stretched so many times.
+fn axis(extent: f64, height: usize, stretch: u32) -> String {
+    let step = step(extent / f64::from(stretch));
     let mut lines = String::new();
     let count = if extent.is_finite() { (extent / step).floor() as usize } else { 0 };
     for tick in 0..=count {
         let time = tick as f64 * step;
         let x = share(time, extent);
         // A label at the right edge would be cut off; the total is in the headline anyway.
-        let label = if x > 96.0 {
+        let label = if (100.0 - x) * f64::from(stretch) < 4.0 {
             String::new()
         } else {
             format!("<text x=\"{x:.3}%\" dx=\"4\" y=\"14\">{}</text>", tick_label(time, step))
@@ -69,7 +80,7 @@ fn axis(extent: f64, height: usize) -> String {
             "<line class=\"tick\" x1=\"{x:.3}%\" x2=\"{x:.3}%\" y1=\"0\" y2=\"{height}\"/>{label}\n"
         );
     }
-    lines
+    format!("<g class=\"axis{stretch}\">\n{lines}</g>\n")
 }
 
 /// The smallest of 1, 2 and 5 times a power of ten that goes at most twelve times into `extent`.
@@ -187,7 +198,7 @@ mod tests {
 
     #[test]
     fn the_axis_has_a_few_round_times() {
-        assert!(axis(9.7, 80).contains("<text x=\"92.784%\" dx=\"4\" y=\"14\">9 s</text>"));
+        assert!(axis(9.7, 80, 1).contains("<text x=\"92.784%\" dx=\"4\" y=\"14\">9 s</text>"));
         for (extent, expected) in
             [(0.0004, 0.00005), (0.9, 0.1), (12.0, 1.0), (12.1, 2.0), (59.0, 5.0), (7e4, 1e4)]
         {
@@ -196,8 +207,9 @@ mod tests {
         }
         assert_eq!(tick_label(0.25, 0.05), "0.25 s");
         assert_eq!(tick_label(40.0, 20.0), "40 s");
-        assert_eq!(axis(0.0, 80).matches("<line").count(), 1);
-        assert_eq!(axis(f64::INFINITY, 80).matches("<line").count(), 1);
+        assert!(axis(16.0, 80, 16).contains("dx=\"4\" y=\"14\">0.1 s</text>"));
+        assert_eq!(axis(0.0, 80, 1).matches("<line").count(), 1);
+        assert_eq!(axis(f64::INFINITY, 80, 16).matches("<line").count(), 1);
     }
 
     #[test]

@@ -134,7 +134,7 @@ fn critical_section(timings: &Timings) -> String {
         .collect();
     format!(
         "<h2>Critical path</h2>\n<p>{}, {} of {}: with these targets as slow as they were, no \
-         number of jobs makes the build faster than this.</p>\n<table>\n<thead><tr><th></th>\
+         number of jobs makes the build faster than this.</p>\n<table>\n<thead><tr><th class=\"number\"></th>\
          <th>target</th><th>kind</th><th class=\"number\">time</th><th class=\"number\">of the \
          total</th><th class=\"number\">started at</th></tr></thead>\n<tbody>\n{rows}</tbody>\n\
          </table>\n",
@@ -179,7 +179,7 @@ fn name_and_time(span: &Span, total: f64) -> String {
     let share = if total > 0.0 { span.seconds() / total * 100.0 } else { 0.0 };
     let mark = if span.outcome == Outcome::Failed { "✗ " } else { "" };
     format!(
-        "<td class=\"name\">{mark}{}</td><td>{}{}</td><td class=\"number\">{}</td>\
+        "<td class=\"name\">{mark}{}</td><td class=\"kind\">{}{}</td><td class=\"number\">{}</td>\
          <td class=\"number\">{share:.1} %</td>",
         escaped(&span.target),
         swatch(span.kind),
@@ -275,7 +275,7 @@ mod tests {
         assert!(section.contains("<p>4 targets, 9.60 s of 9.70 s:"));
         assert!(section.contains(
             "<tr><td class=\"number\">2</td><td class=\"name\">staging</td>\
-             <td><i class=\"swatch k-staging\"></i>staging</td><td class=\"number\">0.40 s</td>\
+             <td class=\"kind\"><i class=\"swatch k-staging\"></i>staging</td><td class=\"number\">0.40 s</td>\
              <td class=\"number\">4.1 %</td><td class=\"number\">6.00 s</td></tr>\n"
         ));
     }
@@ -289,7 +289,7 @@ mod tests {
             .collect();
         assert!(places.is_sorted(), "{places:?}");
         assert!(section.contains(
-            "<tr class=\"bad\"><td class=\"name\">✗ lint</td><td><i class=\"swatch k-command\"></i>\
+            "<tr class=\"bad\"><td class=\"name\">✗ lint</td><td class=\"kind\"><i class=\"swatch k-command\"></i>\
              command</td><td class=\"number\">1.00 s</td><td class=\"number\">10.3 %</td><td>\
              <p class=\"error\">`ruff check &lt;src&gt;` exited with status 1</p></td></tr>\n"
         ));
