@@ -248,7 +248,7 @@ mod tests {
 
     fn look(root: &Path, left_out: &[&str]) -> Vec<String> {
         let project = Project::new(root.to_path_buf(), BTreeMap::new());
-        let files = Files::new(root, Vec::new(), crate::files::Memory::default());
+        let files = Files::new(root, Vec::new(), Memory::default());
         let left_out: Vec<_> = left_out.iter().map(|path| RelPath::parse(path).unwrap()).collect();
         let tree = Tree::look(&project, &files, &RelPath::root(), &left_out).unwrap();
         tree.files.keys().map(ToString::to_string).collect()
@@ -288,7 +288,7 @@ mod tests {
             write(&root, path);
         }
         let project = Project::new(root.clone(), BTreeMap::new());
-        let files = Files::new(&root, Vec::new(), crate::files::Memory::default());
+        let files = Files::new(&root, Vec::new(), Memory::default());
         let tree = Tree::look(&project, &files, &RelPath::root(), &[]).unwrap();
         let copy = temp.path().join("work/copy");
         fs::create_dir_all(&copy).unwrap();
