@@ -72,7 +72,7 @@ pub(super) enum Color {
     Never,
 }
 
-#[derive(Args, Debug)]
+#[derive(Args, Clone, Debug)]
 pub(super) struct Build {
     /// Targets, or paths that targets make; and NAME=VALUE to set a variable of [vars]
     #[arg(value_name = "GOAL | NAME=VALUE")]
@@ -162,18 +162,17 @@ pub(super) struct Build {
     )]
     pub(super) shuffle: Option<String>,
 
-    /// How the output of targets that run at once is kept apart
+    /// How the output of targets that run at once is kept apart [default: target]
     #[arg(
         short = 'O',
         long = "output-sync",
         value_name = "TYPE",
         num_args = 0..=1,
         require_equals = true,
-        default_value = "target",
         default_missing_value = "target",
         overrides_with = "output_sync"
     )]
-    pub(super) output_sync: OutputSync,
+    pub(super) output_sync: Option<OutputSync>,
 
     /// Variables of the environment override those of [vars]
     #[arg(short = 'e', long = "environment-overrides")]

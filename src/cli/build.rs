@@ -9,55 +9,70 @@ use anyhow::{Context, Result};
 
 use super::args::{Build, Common, OutputSync};
 use super::session::{Session, Words};
+use super::under_make::Asked;
 use super::{FAILURE, Failure, OUT_OF_DATE, SUCCESS};
 use crate::engine::{self, Mode, Options, Shuffle, World};
 use crate::event::{Report, Summary};
+use crate::make::Pool;
 use crate::project::Project;
 use crate::signals;
 use crate::state::State;
 use crate::ui::{self, Style, Verbosity, Writers};
 
-pub(super) fn run(common: &Common, build: &Build) -> Result<u8, Failure> {
-    let words = Words { given: &build.words, environment: build.environment_overrides };
-    let session = Session::open(common, words)?;
-    let entered = says_directory(common, build, &session.project);
+pub(super) fn run(common: &Common, typed: &Build) -> Result<u8, Failure> {
+    let project = Project::here()?;
+    let mut asked = Asked::new(typed, &project);
+    let words = asked.build.words.clone();
+    let words = Words { given: &words, inherited: asked.inherited(&project) };
+    let session = Session::open_in(project, common, words)?;
+    let entered = says_directory(common, &asked);
+    let root = session.project.root.display();
     if entered {
-        super::tell(&format!("zipwright: Entering directory '{}'", session.project.root.display()));
+        super::tell(&format!("zipwright: Entering directory '{root}'"));
     }
-    let summary = build_goals(common, build, &session);
+    let summary = build_goals(common, &mut asked, &session);
     if entered {
-        super::tell(&format!("zipwright: Leaving directory '{}'", session.project.root.display()));
+        super::tell(&format!("zipwright: Leaving directory '{root}'"));
     }
     Ok(match summary? {
         Summary { failed: 1.., .. } => FAILURE,
-        Summary { would_run: 1.., .. } if build.question => OUT_OF_DATE,
+        Summary { would_run: 1.., .. } if asked.build.question => OUT_OF_DATE,
         _ => SUCCESS,
     })
 }
 
-fn build_goals(common: &Common, build: &Build, session: &Session) -> Result<Summary> {
-    let options = options(build, session)?;
-    let mut report = reporter(common, build);
-    if options.mode == Mode::Build {
-        let (_lock, mut state) = session.locked_state()?;
-        signals::install().context("could not listen for signals")?;
-        run_engine(session, &mut state, &options, report.as_mut())
-    } else {
-        run_engine(session, &mut session.state(), &options, report.as_mut())
+fn build_goals(common: &Common, asked: &mut Asked, session: &Session) -> Result<Summary> {
+    let cores = thread::available_parallelism().map_or(1, NonZero::get);
+    let options = options(asked, session)?;
+    let mut report = reporter(common, &asked.build);
+    if options.mode != Mode::Build {
+        let pool = Pool::private(1)?;
+        return run_engine(session, &mut session.state(), &options, &pool, report.as_mut());
     }
+    let (_lock, mut state) = session.locked_state()?;
+    signals::install().context("could not listen for signals")?;
+    let pool = asked.pool(cores, super::warn)?;
+    let serial = asked.is_serial();
+    let options = Options { child_env: asked.for_children(&pool), serial, ..options };
+    // Only the first call in a process counts, and there is but one build in each.
+    let _ = rayon::ThreadPoolBuilder::new().num_threads(asked.threads(cores)).build_global();
+    let summary = run_engine(session, &mut state, &options, &pool, report.as_mut());
+    pool.close();
+    summary
 }
 
 /// As make: when asked, after `-C`, and below another make.
-fn says_directory(common: &Common, build: &Build, project: &Project) -> bool {
-    let nested = project.var("MAKELEVEL").is_some_and(|level| level != "0");
+fn says_directory(common: &Common, asked: &Asked) -> bool {
+    let build = &asked.build;
     let quiet = build.silent || build.question || build.no_print_directory || common.json;
-    build.print_directory || (!quiet && (!common.directory.is_empty() || nested))
+    build.print_directory || (!quiet && (!common.directory.is_empty() || asked.is_nested()))
 }
 
 pub(super) fn run_engine(
     session: &Session,
     state: &mut State,
     options: &Options,
+    pool: &Pool,
     report: &mut dyn Report,
 ) -> Result<Summary> {
     let files = session.files(state);
@@ -70,19 +85,11 @@ pub(super) fn run_engine(
         graph: &session.graph,
         files: &files,
     };
-    engine::build(world, state, options, report)
+    engine::build(world, state, options, pool, report)
 }
 
-fn options(build: &Build, session: &Session) -> Result<Options> {
-    let cores = thread::available_parallelism().map_or(1, NonZero::get);
-    let jobs = match build.jobs {
-        None => cores,
-        // `-j` without a number.
-        Some(0) => usize::MAX,
-        Some(jobs) => jobs,
-    };
-    // Only the first call in a process counts, and there is but one build in each.
-    let _ = rayon::ThreadPoolBuilder::new().num_threads(jobs.min(cores)).build_global();
+fn options(asked: &Asked, session: &Session) -> Result<Options> {
+    let build = &asked.build;
     let mode = match (build.question, build.dry_run) {
         (true, _) => Mode::Question,
         (false, true) => Mode::DryRun,
@@ -91,7 +98,8 @@ fn options(build: &Build, session: &Session) -> Result<Options> {
     let paths = |texts: &[String]| texts.iter().map(|text| session.path(text)).collect();
     Ok(Options {
         goals: session.goal_ids()?,
-        jobs,
+        child_env: Vec::new(),
+        serial: true,
         keep_going: build.keep_going,
         always: build.always_make,
         touch: build.touch,
@@ -140,6 +148,6 @@ fn style(common: &Common, build: &Build, verbosity: Verbosity) -> Style {
         live: io::stderr().is_terminal() && !dumb && verbosity != Verbosity::Silent,
         verbosity,
         dry_run: build.dry_run || build.question,
-        hold: matches!(build.output_sync, OutputSync::Target | OutputSync::Recurse),
+        hold: !matches!(build.output_sync, Some(OutputSync::None | OutputSync::Line)),
     }
 }

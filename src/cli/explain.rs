@@ -6,6 +6,7 @@ use super::{FAILURE, Failure, SUCCESS, print};
 use crate::base::words;
 use crate::engine::{Mode, Options, Shuffle};
 use crate::event::{Event, Finished, Outcome, Report};
+use crate::make::Pool;
 use crate::ui::{self, Writers};
 
 pub(super) fn run(common: &Common, explain: &Explain) -> Result<u8, Failure> {
@@ -13,7 +14,8 @@ pub(super) fn run(common: &Common, explain: &Explain) -> Result<u8, Failure> {
     let goals = session.goal_ids()?;
     let options = Options {
         goals: goals.clone(),
-        jobs: 1,
+        child_env: Vec::new(),
+        serial: true,
         keep_going: true,
         always: false,
         touch: false,
@@ -26,7 +28,8 @@ pub(super) fn run(common: &Common, explain: &Explain) -> Result<u8, Failure> {
     };
     let mut collected = Collected::default();
     let mut state = session.state();
-    super::build::run_engine(&session, &mut state, &options, &mut collected)?;
+    let pool = Pool::private(1)?;
+    super::build::run_engine(&session, &mut state, &options, &pool, &mut collected)?;
     let mut code = SUCCESS;
     let mut json = ui::json(Writers::standard());
     for goal in goals {

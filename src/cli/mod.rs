@@ -7,6 +7,7 @@ mod digest;
 mod explain;
 mod list;
 mod session;
+mod under_make;
 
 use std::io::{self, ErrorKind, IsTerminal, Write};
 use std::process::ExitCode;

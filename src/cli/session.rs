@@ -19,17 +19,16 @@ use crate::state::State;
 
 const BUILDFILE: &str = "Buildfile";
 
-/// Words of the command line that are no options.
-#[derive(Clone, Copy)]
+/// Words of the command line that are no options, and what comes from elsewhere to go with them.
 pub(super) struct Words<'a> {
     pub(super) given: &'a [String],
-    /// `-e`: variables of the environment count like those given.
-    pub(super) environment: bool,
+    /// Variables that count where the Buildfile declares them.
+    pub(super) inherited: BTreeMap<String, String>,
 }
 
 impl<'a> Words<'a> {
     pub(super) fn new(given: &'a [String]) -> Self {
-        Self { given, environment: false }
+        Self { given, inherited: BTreeMap::new() }
     }
 }
 
@@ -44,14 +43,21 @@ pub(super) struct Session {
 impl Session {
     /// Reads the Buildfile of the current folder.
     pub(super) fn open(common: &Common, words: Words) -> Result<Self, Failure> {
-        let project = Project::here()?;
+        Self::open_in(Project::here()?, common, words)
+    }
+
+    pub(super) fn open_in(
+        project: Project,
+        common: &Common,
+        words: Words,
+    ) -> Result<Self, Failure> {
         let file = common.file.clone().unwrap_or_else(|| PathBuf::from(BUILDFILE));
         let text = read_buildfile(&project, &file)?;
         let (mut overrides, goals) = split_words(words.given);
-        if words.environment {
+        if !words.inherited.is_empty() {
             let declared = buildfile::load(&text, &BTreeMap::new()).model.vars;
-            for name in declared.into_keys().filter(|name| !name.is_empty()) {
-                if let Some(value) = project.var(&name).map(str::to_owned) {
+            for (name, value) in words.inherited {
+                if declared.contains_key(&name) {
                     overrides.entry(name).or_insert(value);
                 }
             }

@@ -117,6 +117,7 @@ impl Ask<'_> {
             files: self.world.files,
             results: &self.results,
             write_tree: self.tree,
+            child_env: &[],
             messages: &self.messages,
         }
     }

@@ -24,6 +24,7 @@ use crate::event::{Event, Finished, Outcome, Report, Summary};
 use crate::files::Files;
 use crate::graph::{Graph, TargetId};
 use crate::key::{Key, Reason};
+use crate::make::{Pool, Token};
 use crate::plan::Plan;
 use crate::project::Project;
 use crate::signals;
@@ -39,8 +40,10 @@ use work::{Channel, How, Work, Worked, refuse_foreign_folder, work};
 #[derive(Clone, Debug)]
 pub struct Options {
     pub goals: Vec<TargetId>,
-    /// Targets that run at once, at least 1.
-    pub jobs: usize,
+    /// Variables that commands find in their environment, on top of the one we have.
+    pub child_env: Vec<(String, String)>,
+    /// No two targets run at once, so make's own order is kept.
+    pub serial: bool,
     /// After a failure, build what does not need the failed target.
     pub keep_going: bool,
     /// Run every target, up to date or not.
@@ -90,18 +93,22 @@ impl<'a> World<'a> {
 /// Brings the goals up to date, or says what that would take. A target that fails is told to
 /// `report` and counted; an error is one of the engine's own, such as a state file that cannot
 /// be written.
-pub fn build(
-    world: World,
+pub fn build<'a>(
+    world: World<'a>,
     state: &mut State,
-    options: &Options,
+    options: &'a Options,
+    pool: &Pool,
     report: &mut dyn Report,
 ) -> Result<Summary> {
     let seconds = |id| state.target(world.name(id)).map(|record| record.seconds);
-    let order = Order::new(world.graph, &options.goals, options.jobs, options.shuffle, seconds);
+    let order = Order::new(world.graph, &options.goals, options.serial, options.shuffle, seconds);
     let engine = Engine {
         world,
         options,
         order,
+        pool,
+        offered: None,
+        asked: false,
         plan: Plan::new(world.graph, &options.goals),
         trees: written_trees(world, &options.goals),
         results: vec![None; world.graph.len()],
@@ -118,7 +125,7 @@ pub fn build(
 
 struct Engine<'a, 'b> {
     world: World<'a>,
-    options: &'b Options,
+    options: &'a Options,
     plan: Plan<'a>,
     /// The staging targets whose tree is read by something other than a zip.
     trees: Vec<bool>,
@@ -126,6 +133,11 @@ struct Engine<'a, 'b> {
     results: Vec<Option<Digest>>,
     would_run: Vec<bool>,
     order: Order,
+    pool: &'b Pool,
+    /// A job slot that came for a target that waits.
+    offered: Option<Token>,
+    /// Whether a slot was asked for and has not come yet.
+    asked: bool,
     /// Judged out of date; each runs when there is a slot.
     waiting: Vec<Work>,
     running: usize,
@@ -148,6 +160,7 @@ fn load_average() -> Option<f64> {
 /// What the working threads send to the loop.
 enum Message {
     Event(Event),
+    Token(Token),
     Finished { id: TargetId, seconds: f64, reasons: Vec<Reason>, worked: Result<Worked> },
 }
 
@@ -180,11 +193,8 @@ impl<'a> Engine<'a, '_> {
             if self.judge_ready(sender)? {
                 continue;
             }
-            while self.running < self.options.jobs && !self.stopping && !self.is_loaded() {
-                let Some(next) = self.take_next() else { break };
-                self.start(next, scope, sender)?;
-            }
-            if self.running == 0 {
+            self.start_waiting(scope, sender)?;
+            if self.running == 0 && (self.waiting.is_empty() || self.stopping) {
                 return Ok(());
             }
             match receiver.recv_timeout(LOOK_AGAIN) {
@@ -197,10 +207,29 @@ impl<'a> Engine<'a, '_> {
         }
     }
 
-    fn take_next(&mut self) -> Option<Work> {
-        let ids: Vec<TargetId> = self.waiting.iter().map(|work| work.id).collect();
-        let next = self.order.next(&ids)?;
-        Some(self.waiting.remove(next))
+    /// Starts what waits, as far as there are job slots; for the rest one is asked for.
+    fn start_waiting<'scope>(
+        &mut self,
+        scope: &'scope Scope<'scope, 'a>,
+        sender: &Sender<Message>,
+    ) -> Result<()> {
+        while !self.waiting.is_empty() && !self.stopping && !self.is_loaded() {
+            let Some(token) = self.offered.take().or_else(|| self.pool.try_acquire()) else {
+                if !self.asked {
+                    let sender = sender.clone();
+                    // A token that nobody receives any more is dropped, which gives it back.
+                    self.pool.request(move |token| drop(sender.send(Message::Token(token))))?;
+                    self.asked = true;
+                }
+                return Ok(());
+            };
+            let ids: Vec<TargetId> = self.waiting.iter().map(|work| work.id).collect();
+            let next = self.order.next(&ids).expect("BUG: something waits");
+            let next = self.waiting.remove(next);
+            self.start(next, token, scope, sender)?;
+        }
+        self.offered = None;
+        Ok(())
     }
 
     /// Whether the machine is too busy to start something beside what runs.
@@ -275,6 +304,7 @@ impl<'a> Engine<'a, '_> {
     fn start<'scope>(
         &mut self,
         next: Work,
+        token: Token,
         scope: &'scope Scope<'scope, 'a>,
         sender: &Sender<Message>,
     ) -> Result<()> {
@@ -293,14 +323,15 @@ impl<'a> Engine<'a, '_> {
             reasons: next.reasons.clone(),
         });
         self.running += 1;
-        let (world, sender) = (self.world, sender.clone());
+        let (world, options, sender) = (self.world, self.options, sender.clone());
         let how = if self.options.touch { How::Touch } else { How::Run };
         scope.spawn(move || {
             let started = Instant::now();
             let channel = Channel::new(world.name(next.id), sender.clone());
-            let worked = work(world, &next, how, &channel);
+            let worked = work(world, &next, how, &options.child_env, &channel);
             let seconds = started.elapsed().as_secs_f64();
             let Work { id, reasons, .. } = next;
+            drop(token);
             // The loop outlives its workers: somebody is there to receive.
             let _ = sender.send(Message::Finished { id, seconds, reasons, worked });
         });
@@ -310,6 +341,10 @@ impl<'a> Engine<'a, '_> {
     fn take_in(&mut self, message: Message) -> Result<()> {
         match message {
             Message::Event(event) => self.report.event(&event),
+            Message::Token(token) => {
+                self.asked = false;
+                self.offered = Some(token);
+            }
             Message::Finished { id, seconds, reasons, worked } => {
                 self.running -= 1;
                 match worked {

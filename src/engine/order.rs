@@ -18,7 +18,7 @@ pub(super) struct Order {
     position: Vec<usize>,
     /// Seconds from the start of a target to the end of the build, when nothing has to wait.
     path: Vec<f64>,
-    one_at_a_time: bool,
+    serial: bool,
     shuffle: Shuffle,
 }
 
@@ -29,12 +29,12 @@ impl Order {
     pub(super) fn new(
         graph: &Graph,
         goals: &[TargetId],
-        jobs: usize,
+        serial: bool,
         shuffle: Shuffle,
         seconds: impl Fn(TargetId) -> Option<f64>,
     ) -> Self {
         let mut path = vec![0.0; graph.len()];
-        if jobs > 1 {
+        if !serial {
             for id in graph.closure(goals).into_iter().rev() {
                 let dependents = graph.dependents(id).iter();
                 let rest = dependents.map(|id| path[id.index()]).fold(0.0, f64::max);
@@ -42,7 +42,7 @@ impl Order {
             }
         }
         let position = positions(graph, goals);
-        Self { position, path, one_at_a_time: jobs == 1, shuffle }
+        Self { position, path, serial, shuffle }
     }
 
     /// Which of `waiting` comes next; `None` when nothing waits.
@@ -55,7 +55,7 @@ impl Order {
         }
         let rank = |at: &usize| {
             let index = waiting[*at].index();
-            let path = if self.one_at_a_time { 0.0 } else { -self.path[index] };
+            let path = if self.serial { 0.0 } else { -self.path[index] };
             (path, self.position[index])
         };
         let by_rank = |a: &usize, b: &usize| {

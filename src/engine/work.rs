@@ -47,7 +47,13 @@ pub(super) enum How {
     Touch,
 }
 
-pub(super) fn work(world: World, work: &Work, how: How, messages: &Channel) -> Result<Worked> {
+pub(super) fn work(
+    world: World,
+    work: &Work,
+    how: How,
+    child_env: &[(String, String)],
+    messages: &Channel,
+) -> Result<Worked> {
     let job = Job {
         model: world.model,
         target: world.target(work.id),
@@ -55,6 +61,7 @@ pub(super) fn work(world: World, work: &Work, how: How, messages: &Channel) -> R
         files: world.files,
         results: &work.results,
         write_tree: work.tree,
+        child_env,
         messages,
     };
     let done = match how {

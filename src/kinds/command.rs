@@ -89,7 +89,7 @@ fn execute(command: &Command, job: &Job) -> Result<()> {
         Action::Run(words) => invocation.args(&words[1..]),
         Action::Shell(script) => invocation.args(["-c", script]),
     };
-    for (name, value) in &command.env {
+    for (name, value) in job.child_env.iter().map(|(n, v)| (n, v)).chain(&command.env) {
         invocation = invocation.env(name, value);
     }
     let status = invocation.stream(&|stream, line| job.messages.line(stream, line))?;

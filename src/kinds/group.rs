@@ -11,7 +11,7 @@ pub(super) fn key(group: &Group, job: &Job) -> Result<Key> {
     let Group { targets } = group;
     let mut key = Key::new();
     for member in targets {
-        key.push(format!("target {}", member.value), Value::Digest(job.result_of(&member.value)));
+        key.push(format!("target {}", member.value), Value::Digest(job.result_of(&member.value)?));
     }
     Ok(key)
 }

@@ -16,7 +16,7 @@ use crate::process::Stream;
 /// For `explain` only: an invoke runs whenever it is asked for.
 pub(super) fn key(invoke: &Invoke, job: &Job) -> Result<Key> {
     let mut key = Key::new();
-    key.push("upload", Value::Digest(job.result_of(&invoke.upload.value)));
+    key.push("upload", Value::Digest(job.result_of(&invoke.upload.value)?));
     match &invoke.payload {
         Payload::File(path) => job.add_file(&mut key, &path.value)?,
         Payload::Inline(text) => key.text("payload", text),

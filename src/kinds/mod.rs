@@ -36,6 +36,8 @@ pub struct Job<'a> {
     pub results: &'a BTreeMap<String, Digest>,
     /// Whether a staging tree must be there as a folder, not only as its manifest.
     pub write_tree: bool,
+    /// Variables for a command's environment: make's own, for the makes below.
+    pub child_env: &'a [(String, String)],
     pub messages: &'a dyn Messages,
 }
 
@@ -126,9 +128,10 @@ pub fn expected_outputs(job: &Job) -> Vec<Output> {
 }
 
 impl Job<'_> {
-    /// The result of a target that this one needs.
-    fn result_of(&self, name: &str) -> Digest {
-        *self.results.get(name).expect("BUG: a kind asks only for targets it names, done by now")
+    /// The result of a target that this one needs. There is none yet only in a dry run, of a
+    /// target that was never built.
+    fn result_of(&self, name: &str) -> Result<Digest> {
+        self.results.get(name).copied().with_context(|| format!("`{name}` was not built before"))
     }
 
     /// Adds what is at `path` to `key`: content, executable bit, and a link's own text.

@@ -37,7 +37,7 @@ pub(super) fn key(staging: &Staging, job: &Job) -> Result<Key> {
     let mut key = Key::new();
     key.text("form", FORM);
     for name in wheels {
-        let result = job.result_of(&name.value);
+        let result = job.result_of(&name.value)?;
         key.push(format!("wheels {}", name.value), Value::Digest(result));
     }
     // Quoted, so that no text can pass for two, nor two for one.

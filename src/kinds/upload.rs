@@ -20,7 +20,7 @@ const MOST_ATTEMPTS: usize = 3;
 pub(super) fn key(upload: &Upload, job: &Job) -> Result<Key> {
     let mut key = Key::new();
     key.text("function", &upload.function.value);
-    key.push("zip", Value::Digest(job.result_of(&upload.zip.value)));
+    key.push("zip", Value::Digest(job.result_of(&upload.zip.value)?));
     for (name, value) in aws::destination(job.project) {
         key.text(name, value);
     }

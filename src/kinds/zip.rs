@@ -33,7 +33,7 @@ pub(super) fn key(zip: &Zip, job: &Job) -> Result<Key> {
     let Zip { staging, output, compression, clamp, limits } = zip;
     let mut key = Key::new();
     key.text("form", bundle::FORM);
-    let result = job.result_of(&staging.value);
+    let result = job.result_of(&staging.value)?;
     key.push(format!("staging {}", staging.value), Value::Digest(result));
     key.text("output", &output.value);
     key.text(

@@ -89,6 +89,8 @@ impl Pip<'_> {
         for (name, value) in fixed {
             invocation = invocation.env(name, value);
         }
+        // Python closes the descriptors that the job slots of a make above are shared by.
+        invocation.env_remove.extend(["MAKEFLAGS".into(), "MFLAGS".into(), "MAKELEVEL".into()]);
         // Build back ends stamp wheels with the time of files, unless they are told one.
         if self.project.var("SOURCE_DATE_EPOCH").is_none() {
             invocation = invocation.env("SOURCE_DATE_EPOCH", EPOCH.to_string());

@@ -381,3 +381,74 @@ fn an_outer_makefile_can_depend_on_outputs_and_stamps() {
     sandbox.sh("make -s").success();
     assert_eq!(sandbox.read("log"), "out\nstamp\nout\nstamp\n");
 }
+
+#[test]
+fn a_make_below_shares_our_job_slots_and_knows_its_level() {
+    let sandbox = Sandbox::with(
+        r#"
+        [vars]
+        word = "file"
+        [target.below]
+        kind = "command"
+        phony = true
+        shell = "make -s -f below.mk"
+        "#,
+    );
+    sandbox.write("below.mk", "all: ; +@echo \"$(MAKELEVEL) $(word) $$MAKEFLAGS\"\n");
+    let run = sandbox.run(["-j3", "below", "word=typed"]).success();
+    assert!(run.stdout.starts_with("1 typed "), "{run}");
+    assert!(run.stdout.contains("--jobserver-auth="), "{run}");
+    run.stderr_has("1 ran (below)");
+}
+
+#[test]
+fn below_make_its_slots_flags_and_variables_count() {
+    let sandbox = Sandbox::with(
+        r#"
+        [vars]
+        word = "file"
+        [target.a]
+        kind = "command"
+        phony = true
+        shell = "echo a {word} >> log; exit 1"
+        [target.b]
+        kind = "command"
+        phony = true
+        shell = "echo b {word} >> log"
+        [target.both]
+        kind = "group"
+        targets = ["a", "b"]
+        "#,
+    );
+    let zipwright = env!("CARGO_BIN_EXE_zipwright");
+    sandbox.write("Makefile", format!("all: ; +@{zipwright} both\n"));
+    sandbox.sh("make -s -j2 -k word=handed").failure();
+    let mut log: Vec<String> = sandbox.read("log").lines().map(str::to_owned).collect();
+    log.sort();
+    assert_eq!(log, ["a handed", "b handed"]);
+    // -n goes down as well: nothing runs.
+    sandbox.sh("make -n").success();
+    assert_eq!(sandbox.read("log").lines().count(), 2);
+}
+
+#[test]
+fn no_more_targets_run_at_once_than_make_has_slots() {
+    let mut buildfile = String::from("[target.all]\nkind = \"group\"\ntargets = [");
+    for number in 0..6 {
+        buildfile.push_str(&format!("\"t{number}\", "));
+    }
+    buildfile.push_str("]\n");
+    for number in 0..6 {
+        buildfile.push_str(&format!(
+            "[target.t{number}]\nkind = \"command\"\nphony = true\n\
+             shell = \"mkdir running/{number}; ls running | wc -l >> seen; sleep 0.1; rmdir running/{number}\"\n"
+        ));
+    }
+    let sandbox = Sandbox::with(&buildfile);
+    let zipwright = env!("CARGO_BIN_EXE_zipwright");
+    sandbox.write("running/.keep", "").write("Makefile", format!("all: ; +@{zipwright} -s all\n"));
+    // Make itself says so when a slot was not given back.
+    sandbox.sh("make -s -j2").success().stderr_lacks("INTERNAL");
+    let most = sandbox.read("seen").lines().map(|line| line.trim().parse::<u32>().unwrap()).max();
+    assert_eq!(most, Some(2));
+}

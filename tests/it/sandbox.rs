@@ -211,6 +211,12 @@ impl Run {
         self
     }
 
+    #[track_caller]
+    pub(crate) fn stderr_lacks(self, text: &str) -> Self {
+        assert!(!self.stderr.contains(text), "`{text}` in\n{self}");
+        self
+    }
+
     /// The objects of a `--json` run. Anything else on standard output fails the test.
     #[track_caller]
     pub(crate) fn events(&self) -> Vec<Value> {

@@ -119,6 +119,7 @@ impl House {
             files: &files,
             results: &BTreeMap::new(),
             write_tree: false,
+            child_env: &[],
             messages: &self.said,
         })
     }

@@ -154,6 +154,7 @@ impl World {
             files: &files,
             results: &results,
             write_tree: self.write_tree,
+            child_env: &[],
             messages: &self.warnings,
         })
     }

@@ -1,0 +1,132 @@
+//! Living below another make, and above one: what `MAKEFLAGS` hands down is laid under what was
+//! typed here, and what the programs we run get of it is put together.
+
+use std::collections::BTreeMap;
+
+use anyhow::Result;
+
+use super::args::{Build, OutputSync};
+use crate::make::{self, Flags, Jobs, Pool, Variable};
+use crate::project::Project;
+
+/// A build as asked for by the words typed and the make above, if there is one.
+pub(super) struct Asked {
+    pub(super) build: Build,
+    flags: Flags,
+    level: u32,
+}
+
+impl Asked {
+    pub(super) fn new(typed: &Build, project: &Project) -> Self {
+        let mut flags = Flags::parse(project.var("MAKEFLAGS").unwrap_or_default());
+        let mut build = typed.clone();
+        build.dry_run |= flags.dry_run;
+        build.question |= flags.question;
+        build.touch |= flags.touch;
+        build.always_make |= flags.always;
+        build.ignore_errors |= flags.ignore_errors;
+        build.trace |= flags.trace;
+        build.keep_going |= flags.keep_going && !typed.no_keep_going;
+        build.silent |= flags.silent && !typed.no_silent;
+        build.print_directory |= flags.print_directory == Some(true) && !typed.no_print_directory;
+        build.no_print_directory |= flags.print_directory == Some(false) && !typed.print_directory;
+        build.load_average = typed.load_average.or(flags.load);
+        build.shuffle = typed.shuffle.clone().or_else(|| flags.shuffle.clone());
+        if typed.output_sync.is_none() {
+            build.output_sync = match flags.output_sync.as_deref() {
+                Some("none") => Some(OutputSync::None),
+                Some("line") => Some(OutputSync::Line),
+                _ => None,
+            };
+        }
+        flags.keep_going = build.keep_going;
+        flags.silent = build.silent;
+        flags.ignore_errors = build.ignore_errors;
+        flags.always = build.always_make;
+        flags.load = build.load_average;
+        for (name, value) in build.words.iter().filter_map(|word| word.split_once('=')) {
+            flags.set(Variable::literal(name, value));
+        }
+        let level = make::level(project.var("MAKELEVEL"));
+        Self { build, flags, level }
+    }
+
+    /// Variables that the make above was given, and with `-e` those of the environment. They
+    /// count where the Buildfile declares them.
+    pub(super) fn inherited(&self, project: &Project) -> BTreeMap<String, String> {
+        let mut inherited = BTreeMap::new();
+        if self.build.environment_overrides {
+            inherited.extend(project.vars().clone());
+        }
+        for variable in &self.flags.variables {
+            // make exports what it made of the definition; the text itself may hold references.
+            let value = project.var(&variable.name).map(str::to_owned);
+            inherited.insert(variable.name.clone(), value.unwrap_or_else(|| variable.value()));
+        }
+        inherited
+    }
+
+    /// Whether another make started this build.
+    pub(super) fn is_nested(&self) -> bool {
+        self.level > 0
+    }
+
+    /// The job slots of this build: those of the make above, unless `-j` was typed here.
+    pub(super) fn pool(&mut self, cores: usize, warn: impl Fn(&str)) -> Result<Pool> {
+        let outer = self.flags.jobserver.take();
+        match (self.build.jobs, outer) {
+            (None, Some(auth)) => match Pool::client(&auth) {
+                Ok(pool) => Ok(pool),
+                Err(error) => {
+                    warn(&format!("{error:#}; one target at a time"));
+                    self.flags.jobs = Some(Jobs::Limit(1));
+                    Pool::private(1)
+                }
+            },
+            (Some(typed), outer) => {
+                if outer.is_some() {
+                    warn("-j was given here, so job slots are not shared with the make above");
+                }
+                self.own_pool(typed)
+            }
+            (None, None) => self.own_pool(match self.flags.jobs {
+                Some(Jobs::Limit(jobs)) => jobs,
+                Some(Jobs::Unlimited) => 0,
+                // As a make below a make that was not given -j.
+                None if self.is_nested() => 1,
+                None => cores,
+            }),
+        }
+    }
+
+    /// 0 stands for no limit.
+    fn own_pool(&mut self, jobs: usize) -> Result<Pool> {
+        if jobs == 0 {
+            self.flags.jobs = Some(Jobs::Unlimited);
+            return Pool::private(usize::MAX);
+        }
+        self.flags.jobs = Some(Jobs::Limit(jobs));
+        Pool::server(jobs)
+    }
+
+    /// Whether no two targets run at once. Known once there is a pool.
+    pub(super) fn is_serial(&self) -> bool {
+        self.flags.jobs == Some(Jobs::Limit(1))
+    }
+
+    /// Threads for hashing, unpacking and deflating. Known once there is a pool.
+    pub(super) fn threads(&self, cores: usize) -> usize {
+        match self.flags.jobs {
+            Some(Jobs::Limit(jobs)) => jobs.min(cores),
+            Some(Jobs::Unlimited) | None => cores,
+        }
+    }
+
+    /// What the commands of this build find in their environment.
+    pub(super) fn for_children(&self, pool: &Pool) -> Vec<(String, String)> {
+        vec![
+            ("MAKEFLAGS".into(), self.flags.for_children(pool.auth())),
+            ("MAKELEVEL".into(), make::level_for_children(self.level)),
+        ]
+    }
+}
