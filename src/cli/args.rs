@@ -190,6 +190,17 @@ pub(super) struct Build {
     #[arg(long, short = 'd', visible_alias = "debug")]
     pub(super) trace: bool,
 
+    /// Write where the time went, as a page and a trace, to FILE.html and FILE.json
+    /// [default: .zipwright/timings]
+    #[arg(
+        long,
+        value_name = "FILE",
+        num_args = 0..=1,
+        require_equals = true,
+        default_missing_value = ".zipwright/timings"
+    )]
+    pub(super) timings: Option<PathBuf>,
+
     /// Say which folder is entered and left; the default with -C and below another make
     #[arg(short = 'w', long = "print-directory", overrides_with = "no_print_directory")]
     pub(super) print_directory: bool,
@@ -223,6 +234,8 @@ pub(super) enum Command {
     List(Words),
     /// Say which components of its key make a target out of date, or that none does
     Explain(Explain),
+    /// Draw the targets and what each needs, of the goals or of all
+    Graph(Graph),
     /// Remove what targets made, all of them or those named, and their stamps
     Clean(Words),
     /// Print the CodeSha256 of a zip file, or of what a zip target made
@@ -241,6 +254,24 @@ pub(super) struct Explain {
     /// Targets; and NAME=VALUE to set a variable of [vars]
     #[arg(value_name = "TARGET | NAME=VALUE", required = true)]
     pub(super) words: Vec<String>,
+}
+
+#[derive(Args, Debug)]
+pub(super) struct Graph {
+    /// Targets; and NAME=VALUE to set a variable of [vars]
+    #[arg(value_name = "GOAL | NAME=VALUE")]
+    pub(super) words: Vec<String>,
+
+    /// For Graphviz, for Markdown, or for programs
+    #[arg(long, value_name = "FORMAT", default_value = "dot")]
+    pub(super) format: GraphFormat,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(super) enum GraphFormat {
+    Dot,
+    Mermaid,
+    Json,
 }
 
 #[derive(Args, Debug)]

@@ -1,7 +1,9 @@
 //! `zipwright [GOAL]...`: brings goals up to date, or says what that would take.
 
+use std::collections::BTreeMap;
 use std::io::{self, IsTerminal};
 use std::num::NonZero;
+use std::path::Path;
 use std::thread;
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -11,12 +13,15 @@ use super::args::{Build, Common, OutputSync};
 use super::session::{Session, Words};
 use super::under_make::Asked;
 use super::{FAILURE, Failure, OUT_OF_DATE, SUCCESS};
+use crate::base::fs as base_fs;
 use crate::engine::{self, Mode, Options, Shuffle, World};
 use crate::event::{Report, Summary};
+use crate::graph::TargetId;
 use crate::make::Pool;
 use crate::project::Project;
 use crate::signals;
 use crate::state::State;
+use crate::timings::{self, Recorder, Timings};
 use crate::ui::{self, Style, Verbosity, Writers};
 
 pub(super) fn run(common: &Common, typed: &Build) -> Result<u8, Failure> {
@@ -56,9 +61,32 @@ fn build_goals(common: &Common, asked: &mut Asked, session: &Session) -> Result<
     let options = Options { child_env: asked.for_children(&pool), serial, ..options };
     // Only the first call in a process counts, and there is but one build in each.
     let _ = rayon::ThreadPoolBuilder::new().num_threads(asked.threads(cores)).build_global();
-    let summary = run_engine(session, &mut state, &options, &pool, report.as_mut());
+    let mut recorder = Recorder::new(report);
+    let summary = run_engine(session, &mut state, &options, &pool, &mut recorder);
     pool.close();
+    if let Some(place) = &asked.build.timings {
+        let jobs = asked.slots();
+        write_timings(place, &recorder.timings(jobs, &needs_by_name(session)))?;
+    }
     summary
+}
+
+/// Everything each target waits for, order-only edges included.
+fn needs_by_name(session: &Session) -> BTreeMap<String, Vec<String>> {
+    let name = |id: TargetId| session.model.targets[id.index()].name.value.clone();
+    let graph = &session.graph;
+    let waits = |id| graph.needs(id).iter().chain(graph.after(id)).map(|need| name(*need));
+    graph.ids().map(|id| (name(id), waits(id).collect())).collect()
+}
+
+fn write_timings(place: &Path, timings: &Timings) -> Result<()> {
+    let page = place.with_extension("html");
+    base_fs::write_if_changed(&page, timings::html(timings).as_bytes(), base_fs::FILE_MODE)?;
+    let trace = place.with_extension("json");
+    let text = timings::chrome_trace(timings);
+    base_fs::write_if_changed(&trace, text.as_bytes(), base_fs::FILE_MODE)?;
+    super::note(&format!("times are in `{}` and `{}`", page.display(), trace.display()));
+    Ok(())
 }
 
 /// As make: when asked, after `-C`, and below another make.

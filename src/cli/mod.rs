@@ -5,6 +5,7 @@ mod build;
 mod clean;
 mod digest;
 mod explain;
+mod graph;
 mod list;
 mod session;
 mod under_make;
@@ -28,7 +29,7 @@ const OUT_OF_DATE: u8 = 1;
 const FAILURE: u8 = 2;
 
 /// Names of the commands, for hints.
-const COMMANDS: [&str; 5] = ["build", "list", "explain", "clean", "digest"];
+const COMMANDS: [&str; 6] = ["build", "list", "explain", "graph", "clean", "digest"];
 
 /// Why a command ended early.
 #[derive(Debug)]
@@ -79,6 +80,7 @@ fn run(cli: &Cli) -> Result<u8, Failure> {
         Some(Command::Build(build)) => build::run(common, build),
         Some(Command::List(words)) => list::run(common, words),
         Some(Command::Explain(explain)) => explain::run(common, explain),
+        Some(Command::Graph(graph)) => graph::run(common, graph),
         Some(Command::Clean(words)) => clean::run(common, words),
         Some(Command::Digest(digest)) => digest::run(common, digest),
     }

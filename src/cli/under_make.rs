@@ -114,6 +114,15 @@ impl Asked {
         self.flags.jobs == Some(Jobs::Limit(1))
     }
 
+    /// Targets that may run at once, as far as it is known: a make above may lend more slots or
+    /// fewer.
+    pub(super) fn slots(&self) -> usize {
+        match self.flags.jobs {
+            Some(Jobs::Limit(jobs)) => jobs,
+            Some(Jobs::Unlimited) | None => usize::MAX,
+        }
+    }
+
     /// Threads for hashing, unpacking and deflating. Known once there is a pool.
     pub(super) fn threads(&self, cores: usize) -> usize {
         match self.flags.jobs {

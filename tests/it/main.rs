@@ -7,6 +7,7 @@ mod scripted;
 mod article;
 mod aws;
 mod commands;
+mod inspect;
 mod jobserver;
 mod makeflags;
 mod staging;
