@@ -8,6 +8,7 @@ mod article;
 mod aws;
 mod commands;
 mod inspect;
+mod differential;
 mod jobserver;
 mod makeflags;
 mod staging;

@@ -1,0 +1,165 @@
+//! Zipwright against `/usr/bin/make`: scenarios are described once, written out both as a
+//! Makefile and as a Buildfile, and played with both tools; after every invocation the exit
+//! status, the commands that ran (with `-j1` also their order) and the files left must be the
+//! same. Where zipwright does otherwise on purpose, the scenario says why, and what each of the
+//! two does is asserted, so that it fails on the day they agree.
+//!
+//! - `rules` describes targets and writes them in both languages;
+//! - `scenario` describes what is done step by step;
+//! - `compare` plays a scenario and compares;
+//! - all else is scenarios: `shapes` × `matrix`, and by feature.
+
+mod compare;
+mod failures;
+mod flags;
+mod goals;
+mod matrix;
+mod nested;
+mod parallel;
+mod purpose;
+mod rules;
+mod scenario;
+mod shapes;
+
+use std::collections::BTreeSet;
+
+use compare::check;
+use scenario::{Expected, Scenario, Step};
+
+/// Fewer than these would be a table that lost its rows.
+const SCENARIOS_MIN: usize = 500;
+
+type Family = fn() -> Vec<Scenario>;
+
+const FAMILIES: &[Family] = &[
+    matrix::after_changes,
+    matrix::under_flags,
+    matrix::asked_after_an_edit,
+    matrix::with_failures,
+    matrix::taken_up_again,
+    matrix::up_to_date,
+    goals::goals,
+    goals::command_lines,
+    goals::default_goals,
+    goals::unknown,
+    goals::variables,
+    goals::folders,
+    failures::ends_of_commands,
+    failures::keep_going,
+    failures::missing_inputs,
+    failures::leftovers,
+    failures::signals,
+    flags::always,
+    flags::touch,
+    flags::what_if,
+    flags::old_file,
+    flags::ignore_errors,
+    flags::manners,
+    flags::silence,
+    nested::calls,
+    nested::reads_what_the_inner_one_left,
+    nested::environment,
+    parallel::at_once,
+    parallel::one_at_a_time,
+    parallel::with_failures,
+    parallel::shuffled,
+    purpose::content,
+    purpose::outputs,
+    purpose::meaning,
+    purpose::mistakes,
+    purpose::order_only,
+];
+
+fn check_all(families: &[Family]) {
+    let scenarios: Vec<Scenario> = families.iter().flat_map(|family| family()).collect();
+    check(&scenarios);
+}
+
+#[test]
+fn there_are_enough_scenarios_and_each_has_a_name_of_its_own() {
+    let scenarios: Vec<Scenario> = FAMILIES.iter().flat_map(|family| family()).collect();
+    let differs = |step: &Step| match step {
+        Step::Run(invocation) => matches!(invocation.expected, Expected::Differs { .. }),
+        _ => false,
+    };
+    let on_purpose = scenarios.iter().filter(|scenario| scenario.steps.iter().any(differs)).count();
+    let count = scenarios.len();
+    println!("{count} scenarios; in {on_purpose} of them zipwright differs on purpose");
+    assert!(count >= SCENARIOS_MIN, "{count}");
+    let mut names = BTreeSet::new();
+    let twice: Vec<&str> = scenarios
+        .iter()
+        .map(|scenario| scenario.name.as_str())
+        .filter(|name| !names.insert(*name))
+        .collect();
+    assert!(twice.is_empty(), "{twice:?}");
+}
+
+#[test]
+fn changes_are_seen_as_make_sees_them() {
+    check_all(&[matrix::after_changes, matrix::up_to_date]);
+}
+
+#[test]
+fn flags_mean_what_they_mean_to_make() {
+    check_all(&[matrix::under_flags]);
+}
+
+#[test]
+fn dry_runs_and_questions_give_the_same_answers() {
+    check_all(&[matrix::asked_after_an_edit]);
+}
+
+#[test]
+fn failures_stop_and_leave_the_same() {
+    check_all(&[matrix::with_failures, matrix::taken_up_again]);
+}
+
+#[test]
+fn commands_may_fail_in_every_way() {
+    check_all(&[failures::ends_of_commands, failures::keep_going]);
+    check_all(&[failures::missing_inputs, failures::leftovers]);
+}
+
+#[test]
+fn signals_end_both_alike() {
+    check_all(&[failures::signals]);
+}
+
+#[test]
+fn goals_are_found_and_ordered_alike() {
+    check_all(&[goals::goals, goals::default_goals, goals::unknown]);
+}
+
+#[test]
+fn command_lines_are_read_alike() {
+    check_all(&[goals::command_lines, goals::folders, flags::manners, flags::silence]);
+}
+
+#[test]
+fn variables_are_set_alike() {
+    check_all(&[goals::variables]);
+}
+
+#[test]
+fn flags_that_pretend_pretend_alike() {
+    check_all(&[flags::always, flags::touch, flags::what_if, flags::old_file]);
+    check_all(&[flags::ignore_errors]);
+}
+
+#[test]
+fn tools_call_each_other() {
+    check_all(&[nested::calls, nested::reads_what_the_inner_one_left, nested::environment]);
+}
+
+#[test]
+fn several_run_at_once_and_one_at_a_time_in_order() {
+    check_all(&[parallel::at_once, parallel::one_at_a_time, parallel::with_failures]);
+    check_all(&[parallel::shuffled]);
+}
+
+#[test]
+fn differences_on_purpose_are_still_there() {
+    check_all(&[purpose::content, purpose::outputs, purpose::meaning]);
+    check_all(&[purpose::mistakes, purpose::order_only]);
+}

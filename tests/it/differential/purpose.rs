@@ -1,0 +1,256 @@
+//! Where zipwright does otherwise than make, and why: each of these is asserted for both.
+
+use super::rules::{Rules, command, file, group, phony, rules};
+use super::scenario::{Scenario, ends, ran, scenario};
+
+const CONTENT: &str = "what a file holds decides, not when it was written";
+const CUTOFF: &str = "the same bytes as before are no reason to make what comes after them again";
+const MEANING: &str = "what a target does is part of what it is made of";
+
+fn chain() -> Rules {
+    rules([file("last", "middle"), file("middle", "in")])
+}
+
+fn built(name: &str) -> Scenario {
+    scenario(name, &chain()).sources("in").run("-j1", ran("middle last"))
+}
+
+pub(super) fn content() -> Vec<Scenario> {
+    vec![
+        built("a touched source").touch("in").differs("-j1", CONTENT, ran("middle last"), ran("")),
+        built("a source written again with the same text").write("in", "in").differs(
+            "-j1",
+            CONTENT,
+            ran("middle last"),
+            ran(""),
+        ),
+        built("a touched source, asked").touch("in").differs("-q", CONTENT, ends(1), ends(0)),
+        built("a touched source in a dry run").touch("in").differs(
+            "-n",
+            CONTENT,
+            ran("middle last"),
+            ran(""),
+        ),
+        built("an edit with an old time").backdate("in", "new").differs(
+            "-j1",
+            CONTENT,
+            ran(""),
+            ran("middle last").leaves("middle", "middle\nnew\n"),
+        ),
+        built("an edit of the same length with an old time").backdate("in", "ni").differs(
+            "-j1",
+            CONTENT,
+            ran(""),
+            ran("middle last"),
+        ),
+        built("a touched intermediate").touch("middle").differs(
+            "-j1",
+            CONTENT,
+            ran("last"),
+            ran(""),
+        ),
+        built("an output with an old time").backdate("last", "last\nmiddle\nin").differs(
+            "-j1",
+            CONTENT,
+            ran("last"),
+            ran(""),
+        ),
+        built("an older file in place of a source")
+            .backdate("older", "old")
+            .rename("older", "in")
+            .differs("-j1", CONTENT, ran(""), ran("middle last")),
+        built("a source made executable").chmod("in", 0o755).differs(
+            "-j1",
+            "a mode can reach the bundle, so it is part of the content",
+            ran(""),
+            ran("middle"),
+        ),
+        built("a deleted intermediate").remove("middle").differs(
+            "-j1",
+            CUTOFF,
+            ran("middle last"),
+            ran("middle"),
+        ),
+        built("an edit and its undoing between two builds")
+            .write("in", "new")
+            .write("in", "in")
+            .differs("-j1", CONTENT, ran("middle last"), ran("")),
+    ]
+}
+
+pub(super) fn outputs() -> Vec<Scenario> {
+    let lazy = rules([
+        group("all", "lazy after"),
+        command("lazy").inputs("in").outputs("out").script("true"),
+        file("after", "in"),
+    ]);
+    let pair = rules([command("pair")
+        .inputs("in")
+        .outputs("x y")
+        .script("cp in x; test -e lazy || cp in y")]);
+    let head = rules([
+        file("last", "head"),
+        command("head").inputs("in").outputs("head").script("head -c 1 in > head"),
+    ]);
+    vec![
+        built("an output edited by hand").write("last", "mine").differs(
+            "-j1",
+            "an output is what its command left there, or it is made again",
+            ran("").leaves("last", "mine\n"),
+            ran("last").leaves("last", "last\nmiddle\nin\n"),
+        ),
+        built("an intermediate edited by hand").write("middle", "mine").differs(
+            "-j1",
+            "an output is what its command left there, or it is made again",
+            ran("last").leaves("last", "last\nmine\n"),
+            ran("middle").leaves("last", "last\nmiddle\nin\n"),
+        ),
+        built("an output made executable").chmod("last", 0o755).differs(
+            "-j1",
+            "an output is what its command left there, or it is made again",
+            ran(""),
+            ran("last"),
+        ),
+        scenario("files that somebody else made", &chain()).sources("in middle last").differs(
+            "-j1",
+            "a file that zipwright did not make may be anything: its time proves nothing",
+            ran("").leaves("last", "last\n"),
+            ran("middle last"),
+        ),
+        scenario("an output that is not made", &lazy).sources("in").differs(
+            "-j1",
+            "a declared output that is not there would fail later, and elsewhere",
+            ran("lazy after"),
+            ends(2).ran("lazy").lacks("out"),
+        ),
+        scenario("one output of two that is not made", &pair).sources("in lazy").differs(
+            "-j1",
+            "a declared output that is not there would fail later, and elsewhere",
+            ran("pair").leaves("x", "in\n"),
+            ends(2).ran("pair").lacks("x").lacks("build/pair.stamp"),
+        ),
+        scenario("an edit that gives the same output", &head)
+            .sources("in")
+            .run("-j1", ran("head last"))
+            .write("in", "ink")
+            .differs("-j1", CUTOFF, ran("head last"), ran("head")),
+    ]
+}
+
+pub(super) fn meaning() -> Vec<Scenario> {
+    let other = chain().with(file("last", "middle").script("echo other > last"));
+    let more = chain().with(file("last", "middle in"));
+    let renamed = rules([file("final", "middle"), file("middle", "in")]);
+    let pattern = rules([command("join").inputs("src/*").outputs("joined")]);
+    let joined = |name: &str| {
+        let start = scenario(name, &pattern).sources("src/a src/b");
+        start.run("-j1", ran("join").leaves("joined", "joined\nsrc/a\nsrc/b\n"))
+    };
+    vec![
+        built("another command").rewrite(&other).differs(
+            "-j1",
+            MEANING,
+            ran(""),
+            ran("last").leaves("last", "other\n"),
+        ),
+        built("another command, asked").rewrite(&other).differs("-q", MEANING, ends(0), ends(1)),
+        built("another command and back").rewrite(&other).rewrite(&chain()).run("-j1", ran("")),
+        built("another input").rewrite(&more).differs("-j1", MEANING, ran(""), ran("last")),
+        built("another name").rewrite(&renamed).run("-j1", ran("final")),
+        joined("a member of a pattern goes").remove("src/a").differs(
+            "-j1",
+            "a member that is gone is a change like any other",
+            ran("").leaves("joined", "joined\nsrc/a\nsrc/b\n"),
+            ran("join").leaves("joined", "joined\nsrc/b\n"),
+        ),
+        joined("a member of a pattern is renamed").rename("src/a", "src/c").differs(
+            "-j1",
+            "the names of members count, not only when they were written",
+            ran(""),
+            ran("join").leaves("joined", "joined\nsrc/b\nsrc/a\n"),
+        ),
+        joined("a member of a pattern comes")
+            .write("src/c", "c")
+            .run("-j1", ran("join").leaves("joined", "joined\nsrc/a\nsrc/b\nc\n")),
+        joined("an old file comes under a pattern").backdate("src/c", "c").differs(
+            "-j1",
+            "a file that comes is a change, however old it is",
+            ran(""),
+            ran("join"),
+        ),
+    ]
+}
+
+pub(super) fn mistakes() -> Vec<Scenario> {
+    let circle = rules([file("a", "b"), file("b", "a"), file("c", "in")]);
+    let oneself = rules([file("a", "a in")]);
+    let twice = rules([
+        command("one").inputs("in").outputs("out"),
+        command("two").inputs("in").outputs("out"),
+    ]);
+    let needless = rules([group("all", "out"), file("out", "in").needs("nobody")]);
+    let late = rules([group("all", "good bad"), file("good", "in"), file("bad", "missing")]);
+    vec![
+        scenario("a circle", &circle).sources("in").differs(
+            "-j1 a",
+            "a circle is a mistake, and the order in which make cuts it is nobody's choice",
+            ran("b a").leaves("a", "a\nb\n"),
+            ends(2).ran(""),
+        ),
+        scenario("a circle elsewhere", &circle).sources("in").differs(
+            "-j1 c",
+            "a mistake in the rules is told at once, whatever was asked for",
+            ran("c"),
+            ends(2).ran(""),
+        ),
+        scenario("a target made of itself", &oneself).sources("in").differs(
+            "-j1",
+            "a circle is a mistake, and the order in which make cuts it is nobody's choice",
+            ends(0),
+            ends(2).ran(""),
+        ),
+        scenario("an output of two targets", &twice).sources("in").differs(
+            "-j1 out",
+            "which of the two would win is nobody's choice",
+            ran("two"),
+            ends(2).ran(""),
+        ),
+        scenario("a need that is not there", &needless).sources("in").run("-j1", ends(2).ran("")),
+        scenario("a missing input behind what can be made", &late).sources("in").differs(
+            "-j1",
+            "what cannot be made is told before time is spent on the rest",
+            ends(2).ran("good"),
+            ends(2).ran("").lacks("good"),
+        ),
+        scenario("the default is not there", &chain().default_goals("nobody"))
+            .sources("in")
+            .run("-j1", ends(2).ran("")),
+    ]
+}
+
+pub(super) fn order_only() -> Vec<Scenario> {
+    let rules = rules([
+        file("out", "in").after("prepare send"),
+        file("prepare", "prepare.in"),
+        command("send").inputs("prepare.in"),
+        phony("always"),
+        file("late", "in").after("always"),
+    ]);
+    let start = |name: &str| scenario(name, &rules).sources("in prepare.in");
+    let built = |name: &str| start(name).run("-j1", ran("prepare send out"));
+    vec![
+        built("what comes first is no reason")
+            .write("prepare.in", "new")
+            .run("-j1", ran("prepare send")),
+        built("what comes first is made again").remove("prepare").run("-j1", ran("prepare")),
+        built("an edit behind an order").write("in", "new").run("-j1", ran("out")),
+        start("phony comes first")
+            .run("-j1 late", ran("always late"))
+            .run("-j1 late", ran("always")),
+        start("what comes first, dry").run("-n", ran("prepare send out")),
+        start("what comes first, asked").run("-q", ends(1)).run("-j1", ends(0)).run("-q", ran("")),
+        start("what comes first fails")
+            .write("prepare.broken", "")
+            .run("-j1", ends(2).ran("prepare")),
+    ]
+}
