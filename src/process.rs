@@ -1,15 +1,25 @@
 //! Runs programs: each in a process group of its own, its output handed on line by line.
 //! Knows nothing of targets; who asked for the output decides what becomes of it.
 
+mod orphans;
+
 use std::ffi::OsString;
-use std::io::{BufRead, BufReader, Read};
+use std::fs::File;
+use std::io::{self, PipeReader, Write};
+use std::os::fd::OwnedFd;
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::PathBuf;
 use std::process::{Child, ExitStatus, Stdio};
-use std::sync::Mutex;
+use std::sync::{Mutex, MutexGuard};
 use std::thread;
+use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::io::Errno;
+use rustix::process::{WaitId, WaitIdOptions};
+
+pub use orphans::{end_orphans, namespace};
 
 /// Where a line of output came from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -58,17 +68,28 @@ impl Invocation {
         self
     }
 
-    /// Runs to the end. `on_line` gets each line without its line break, from two threads in
-    /// turn; bytes that are not UTF-8 are replaced. Standard input is empty.
+    /// Runs to the end. `on_line` gets each line without its line break; bytes that are not
+    /// UTF-8 are replaced. Standard input is empty. The end is the program's own: a process that
+    /// it left behind with its output open is not waited for.
     pub fn stream(&self, on_line: &(dyn Fn(Stream, &str) + Sync)) -> Result<ExitStatus> {
+        let lost = || format!("lost track of `{}`", self.program.display());
+        let (ended, tell_of_end) = io::pipe().with_context(lost)?;
         let mut child = self.spawn()?;
-        let _running = Running::new(&child);
-        let (stdout, stderr) = (child.stdout.take(), child.stderr.take());
+        let running = Running::new(&child);
+        let pipes = [
+            child.stdout.take().map(|pipe| Lines::new(pipe, Stream::Stdout)),
+            child.stderr.take().map(|pipe| Lines::new(pipe, Stream::Stderr)),
+        ];
         thread::scope(|scope| {
-            scope.spawn(|| hand_on(stderr, Stream::Stderr, on_line));
-            hand_on(stdout, Stream::Stdout, on_line);
+            scope.spawn(|| {
+                running.wait();
+                drop(tell_of_end);
+            });
+            hand_on(pipes.into_iter().flatten().collect(), &ended, on_line);
         });
-        child.wait().with_context(|| format!("lost track of `{}`", self.program.display()))
+        let status = child.wait().with_context(lost)?;
+        running.end_the_rest();
+        Ok(status)
     }
 
     /// Runs to the end and keeps all output.
@@ -86,6 +107,9 @@ impl Invocation {
     }
 
     fn spawn(&self) -> Result<Child> {
+        if programs().ending.is_some() {
+            bail!("`{}` was not started: zipwright was told to end", self.program.display());
+        }
         let mut command = std::process::Command::new(&self.program);
         command
             .args(&self.args)
@@ -122,50 +146,172 @@ pub fn describe(status: ExitStatus) -> String {
     }
 }
 
-/// Sends `signal` to the process group of every program that runs now.
+/// Sends `signal` to the process group of every program that runs now, and to all that come to
+/// light later: one may be just about to start.
 pub fn signal_all(signal: i32) {
-    let Some(signal) = rustix::process::Signal::from_named_raw(signal) else { return };
-    for group in RUNNING.lock().expect("BUG: no holder of this lock panics").iter() {
-        if let Some(pid) = rustix::process::Pid::from_raw(*group) {
-            // The group may have ended by itself a moment ago.
-            let _ = rustix::process::kill_process_group(pid, signal);
-        }
+    let mut programs = programs();
+    programs.ending = Some(signal);
+    for group in &programs.groups {
+        signal_group(*group, signal);
     }
 }
 
-/// Process groups of the programs that run now. Global because a signal is: it ends every
-/// program of this process, whichever target asked for it.
-static RUNNING: Mutex<Vec<i32>> = Mutex::new(Vec::new());
+/// From now on says in `journal` which programs were started, so that [`end_orphans`] can end
+/// those of a zipwright that was killed.
+pub fn keep_journal(journal: Option<File>) {
+    programs().journal = journal;
+}
 
-/// Keeps a program's group in [`RUNNING`] for as long as it runs.
+/// The programs that run now. Global because a signal is: it ends every program of this process,
+/// whichever target asked for it.
+struct Programs {
+    groups: Vec<i32>,
+    /// The last signal that they were all sent.
+    ending: Option<i32>,
+    journal: Option<File>,
+}
+
+static PROGRAMS: Mutex<Programs> =
+    Mutex::new(Programs { groups: Vec::new(), ending: None, journal: None });
+
+fn programs() -> MutexGuard<'static, Programs> {
+    PROGRAMS.lock().expect("BUG: no holder of this lock panics")
+}
+
+fn signal_group(group: i32, signal: i32) {
+    let signal = rustix::process::Signal::from_named_raw(signal);
+    if let (Some(group), Some(signal)) = (rustix::process::Pid::from_raw(group), signal) {
+        // The group may have ended by itself a moment ago.
+        let _ = rustix::process::kill_process_group(group, signal);
+    }
+}
+
+/// How long processes that a program left behind may take to end by themselves, once zipwright
+/// was told to end.
+const GRACE: Duration = Duration::from_secs(2);
+
+/// Keeps a program's group in [`PROGRAMS`] for as long as it runs.
 struct Running(i32);
 
 impl Running {
     fn new(child: &Child) -> Self {
         let group = child.id().cast_signed();
-        RUNNING.lock().expect("BUG: no holder of this lock panics").push(group);
+        let mut programs = programs();
+        programs.groups.push(group);
+        if let Some(journal) = &mut programs.journal {
+            // Without the line a killed zipwright's program may go on for a while. No harm else.
+            let _ = writeln!(journal, "{}", orphans::describe(group));
+        }
+        if let Some(signal) = programs.ending {
+            signal_group(group, signal);
+        }
         Self(group)
+    }
+
+    /// Waits for the program, and leaves its status to be collected.
+    fn wait(&self) {
+        let Some(pid) = rustix::process::Pid::from_raw(self.0) else { return };
+        let options = WaitIdOptions::EXITED | WaitIdOptions::NOWAIT;
+        while let Err(Errno::INTR) = rustix::process::waitid(WaitId::Pid(pid), options) {}
+    }
+
+    /// After a signal: the program is gone, but others of its group may ignore what they were
+    /// told.
+    fn end_the_rest(&self) {
+        let Some(group) = rustix::process::Pid::from_raw(self.0) else { return };
+        if programs().ending.is_none() {
+            return;
+        }
+        let started = Instant::now();
+        while rustix::process::test_kill_process_group(group).is_ok() {
+            if started.elapsed() > GRACE {
+                signal_group(self.0, rustix::process::Signal::KILL.as_raw());
+                return;
+            }
+            thread::sleep(Duration::from_millis(5));
+        }
     }
 }
 
 impl Drop for Running {
     fn drop(&mut self) {
-        RUNNING.lock().expect("BUG: no holder of this lock panics").retain(|pid| *pid != self.0);
+        programs().groups.retain(|group| *group != self.0);
     }
 }
 
-fn hand_on(pipe: Option<impl Read>, stream: Stream, on_line: &(dyn Fn(Stream, &str) + Sync)) {
-    let Some(pipe) = pipe else { return };
-    let mut reader = BufReader::new(pipe);
-    let mut line = Vec::new();
-    // A pipe that fails is a pipe that ended: the exit status tells the rest.
-    while reader.read_until(b'\n', &mut line).is_ok_and(|length| length > 0) {
-        if line.last() == Some(&b'\n') {
-            line.pop();
-        }
-        on_line(stream, &String::from_utf8_lossy(&line));
-        line.clear();
+/// What is read after a program's end: all that fits a pipe. Somebody else may still write.
+const LAST_WORDS: usize = 1 << 20;
+
+/// One of a program's two pipes, cut into lines.
+struct Lines {
+    pipe: OwnedFd,
+    stream: Stream,
+    /// The beginning of a line.
+    rest: Vec<u8>,
+}
+
+impl Lines {
+    fn new(pipe: impl Into<OwnedFd>, stream: Stream) -> Self {
+        Self { pipe: pipe.into(), stream, rest: Vec::new() }
     }
+
+    /// Reads once; how much there was, 0 at the end. A pipe that fails is a pipe that ended: the
+    /// exit status tells the rest.
+    fn read(&mut self, on_line: &(dyn Fn(Stream, &str) + Sync)) -> usize {
+        let mut buffer = [0; 16 * 1024];
+        let length = match rustix::io::read(&self.pipe, &mut buffer) {
+            Err(Errno::INTR) => return 1,
+            read => read.unwrap_or(0),
+        };
+        for part in buffer[..length].split_inclusive(|byte| *byte == b'\n') {
+            self.rest.extend(part);
+            if self.rest.last() == Some(&b'\n') {
+                self.rest.pop();
+                on_line(self.stream, &String::from_utf8_lossy(&self.rest));
+                self.rest.clear();
+            }
+        }
+        length
+    }
+
+    fn finish(self, on_line: &(dyn Fn(Stream, &str) + Sync)) {
+        if !self.rest.is_empty() {
+            on_line(self.stream, &String::from_utf8_lossy(&self.rest));
+        }
+    }
+}
+
+/// Hands on what comes, until both pipes are closed, or the program has `ended` and what it
+/// wrote was read.
+fn hand_on(mut pipes: Vec<Lines>, ended: &PipeReader, on_line: &(dyn Fn(Stream, &str) + Sync)) {
+    let mut left = None;
+    while !pipes.is_empty() && left != Some(0) {
+        let mut fds: Vec<PollFd> =
+            pipes.iter().map(|lines| PollFd::new(&lines.pipe, PollFlags::IN)).collect();
+        if left.is_none() {
+            fds.push(PollFd::new(ended, PollFlags::IN));
+        }
+        match poll(&mut fds, left.map(|_| &Timespec { tv_sec: 0, tv_nsec: 0 })) {
+            Err(Errno::INTR) => continue,
+            Err(_) | Ok(0) => break,
+            Ok(_) => {}
+        }
+        let ready: Vec<bool> = fds.iter().map(|fd| !fd.revents().is_empty()).collect();
+        drop(fds);
+        if left.is_none() && ready.last() == Some(&true) {
+            left = Some(LAST_WORDS);
+        }
+        for (at, is_ready) in ready.iter().enumerate().take(pipes.len()).rev() {
+            if !is_ready {
+                continue;
+            }
+            match pipes[at].read(on_line) {
+                0 => pipes.remove(at).finish(on_line),
+                length => left = left.map(|left| left.saturating_sub(length)),
+            }
+        }
+    }
+    pipes.into_iter().for_each(|lines| lines.finish(on_line));
 }
 
 #[cfg(test)]

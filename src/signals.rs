@@ -1,11 +1,16 @@
 //! SIGINT, SIGTERM and SIGHUP: every running program is told to end, the build stops starting
 //! new ones and unwinds, and at the very end zipwright dies of that signal, as make does.
+//!
+//! Programs that do not end when told to are killed after a while, or at once when a second
+//! signal comes. What then still holds the build up, such as a connection, is not waited for.
 
+use std::fs;
 use std::io;
 use std::sync::atomic::{AtomicI32, Ordering};
 use std::thread;
+use std::time::{Duration, Instant};
 
-use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGKILL, SIGTERM};
 use signal_hook::iterator::Signals;
 use signal_hook::low_level;
 
@@ -14,16 +19,53 @@ use crate::process;
 /// The first signal that came; 0 for none. Global because signals are.
 static RECEIVED: AtomicI32 = AtomicI32::new(0);
 
-/// From now on the three signals end the build instead of the process.
+/// How long programs may take to end, and then the build to unwind.
+const GRACE: Duration = Duration::from_secs(5);
+
+/// One intention may come as several signals: from a terminal and from an outer make, or from
+/// `timeout`, which tells the process and its group. Within this time they are one.
+const ONE_INTENTION: Duration = Duration::from_millis(500);
+
+/// From now on the three signals end the build instead of the process. One that was ignored when
+/// zipwright was started stays so: that is how `nohup` works.
 pub fn install() -> io::Result<()> {
-    let mut signals = Signals::new([SIGHUP, SIGINT, SIGTERM])?;
+    let ignored = ignored();
+    let heeded = [SIGHUP, SIGINT, SIGTERM].into_iter().filter(|signal| !ignored.contains(signal));
+    let mut signals = Signals::new(heeded)?;
     thread::spawn(move || {
+        let (mut count, mut last) = (0, Instant::now());
         for signal in signals.forever() {
-            let _ = RECEIVED.compare_exchange(0, signal, Ordering::Relaxed, Ordering::Relaxed);
-            process::signal_all(SIGTERM);
+            if count > 0 && last.elapsed() < ONE_INTENTION {
+                continue;
+            }
+            (count, last) = (count + 1, Instant::now());
+            match count {
+                1 => first(signal),
+                2 => process::signal_all(SIGKILL),
+                _ => die_of(signal),
+            }
         }
     });
     Ok(())
+}
+
+fn first(signal: i32) {
+    RECEIVED.store(signal, Ordering::Relaxed);
+    process::signal_all(SIGTERM);
+    thread::spawn(move || {
+        thread::sleep(GRACE);
+        process::signal_all(SIGKILL);
+        thread::sleep(GRACE);
+        die_of(signal);
+    });
+}
+
+/// The signals that this process was started to ignore, where the system tells.
+fn ignored() -> Vec<i32> {
+    let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
+    let mask = mask.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok()).unwrap_or(0);
+    (1..=64).filter(|signal| mask >> (signal - 1) & 1 == 1).collect()
 }
 
 pub fn received() -> Option<i32> {

@@ -3,6 +3,7 @@
 mod emulators;
 mod sandbox;
 mod scripted;
+mod wait;
 
 mod article;
 mod aws;
@@ -11,6 +12,7 @@ mod inspect;
 mod differential;
 mod jobserver;
 mod makeflags;
+mod signals;
 mod staging;
 mod tidy;
 mod wheelhouse;
