@@ -23,6 +23,7 @@ pub mod instant;
 pub mod codec;
 pub mod state;
 pub mod lock;
+pub mod leftovers;
 pub mod kinds;
 pub mod signals;
 pub mod engine;

@@ -1,26 +1,42 @@
 //! One build at a time in a project. The lock is the kernel's, on a file below the state folder:
-//! it dies with its holder, however that ends, and no child inherits it. The file's text says
-//! who holds it; it means nothing while nobody does.
+//! it dies with its holder, however that ends, and no child inherits it.
+//!
+//! The file's text says who holds it and which programs it started. A holder that ends in order
+//! leaves the file empty, so a text that nobody holds the lock to is of one that was killed.
 
 use std::fs::{File, OpenOptions, TryLockError};
-use std::io::{Read, Seek, Write};
+use std::io::{Read, Seek, SeekFrom, Write};
 use std::path::Path;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
+
+use crate::process;
 
 const FILE_NAME: &str = "lock";
 
+/// What to do when another build has the lock.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Patience {
+    Wait,
+    /// That is an error.
+    None,
+}
+
 /// Held for as long as it lives.
 pub struct Lock {
-    _file: File,
+    file: File,
+    /// Whether an earlier holder may have left something half-made: it was killed, or nothing
+    /// is known of it.
+    pub after_a_kill: bool,
 }
 
 impl Lock {
     /// Takes the lock. When another build has it, `waiting` gets who that is, and then this one
-    /// waits.
-    pub fn take(folder: &Path, waiting: impl FnOnce(&str)) -> Result<Self> {
+    /// waits. Ends the programs that a killed holder left running.
+    pub fn take(folder: &Path, patience: Patience, waiting: impl FnOnce(&str)) -> Result<Self> {
         let path = folder.join(FILE_NAME);
         let failed = || format!("could not lock `{}`", path.display());
+        let is_new = !path.exists();
         let mut file = OpenOptions::new()
             .create(true)
             .read(true)
@@ -31,24 +47,49 @@ impl Lock {
         match file.try_lock() {
             Ok(()) => {}
             Err(TryLockError::WouldBlock) => {
-                waiting(&holder(&mut file));
+                let holder = holder(&mut file);
+                if patience == Patience::None {
+                    bail!("another build runs in this project: {holder}");
+                }
+                waiting(&holder);
                 file.lock().with_context(failed)?;
             }
             Err(TryLockError::Error(error)) => return Err(error).with_context(failed),
         }
+        let left = text_of(&mut file);
+        let space = process::namespace();
+        let mut lines = left.lines();
+        if lines.nth(1) == Some(&space) {
+            process::end_orphans(&lines.collect::<Vec<_>>().join("\n"));
+        }
         let words: Vec<String> = std::env::args().collect();
+        let words = words.join(" ").replace(char::is_control, " ");
         file.set_len(0).with_context(failed)?;
-        file.rewind().with_context(failed)?;
-        write!(file, "process {}, `{}`", std::process::id(), words.join(" "))
-            .with_context(failed)?;
-        Ok(Self { _file: file })
+        file.seek(SeekFrom::Start(0)).with_context(failed)?;
+        let text = format!("process {}, `{words}`\n{space}\n", std::process::id());
+        file.write_all(text.as_bytes()).with_context(failed)?;
+        process::keep_journal(Some(file.try_clone().with_context(failed)?));
+        Ok(Self { file, after_a_kill: is_new || !left.is_empty() })
     }
 }
 
+impl Drop for Lock {
+    fn drop(&mut self) {
+        process::keep_journal(None);
+        // At worst the next holder looks for leftovers that are not there.
+        let _ = self.file.set_len(0);
+    }
+}
+
+fn text_of(file: &mut File) -> String {
+    let mut bytes = Vec::new();
+    let read = file.rewind().and_then(|()| file.read_to_end(&mut bytes));
+    read.map(|_| String::from_utf8_lossy(&bytes).into_owned()).unwrap_or_default()
+}
+
 fn holder(file: &mut File) -> String {
-    let mut text = String::new();
-    match file.read_to_string(&mut text) {
-        Ok(length) if length > 0 => text,
+    match text_of(file).lines().next() {
+        Some(line) if !line.is_empty() => line.into(),
         _ => "another build".into(),
     }
 }

@@ -186,6 +186,10 @@ pub(super) struct Build {
     #[arg(long, overrides_with = "silent")]
     pub(super) no_silent: bool,
 
+    /// When another build runs in this project, end with an error instead of waiting for it
+    #[arg(long)]
+    pub(super) no_wait: bool,
+
     /// Say for every target why it runs, or that it is up to date
     #[arg(long, short = 'd', visible_alias = "debug")]
     pub(super) trace: bool,

@@ -17,6 +17,7 @@ use crate::base::fs as base_fs;
 use crate::engine::{self, Mode, Options, Shuffle, World};
 use crate::event::{Report, Summary};
 use crate::graph::TargetId;
+use crate::lock::Patience;
 use crate::make::Pool;
 use crate::project::Project;
 use crate::signals;
@@ -54,7 +55,8 @@ fn build_goals(common: &Common, asked: &mut Asked, session: &Session) -> Result<
         let pool = Pool::private(1)?;
         return run_engine(session, &mut session.state(), &options, &pool, report.as_mut());
     }
-    let (_lock, mut state) = session.locked_state()?;
+    let patience = if asked.build.no_wait { Patience::None } else { Patience::Wait };
+    let (_lock, mut state) = session.locked_state(patience)?;
     signals::install().context("could not listen for signals")?;
     let pool = asked.pool(cores, super::warn)?;
     let serial = asked.is_serial();

@@ -9,6 +9,7 @@ use super::{Failure, SUCCESS, note, warn};
 use crate::base::fs as base_fs;
 use crate::base::words;
 use crate::buildfile::model::{Output, Target};
+use crate::lock::Patience;
 use crate::state::State;
 
 pub(super) fn run(common: &Common, words: &Words) -> Result<u8, Failure> {
@@ -19,7 +20,7 @@ pub(super) fn run(common: &Common, words: &Words) -> Result<u8, Failure> {
         let ids = session.goal_ids()?;
         ids.iter().map(|id| &session.model.targets[id.index()]).collect()
     };
-    let (_lock, mut state) = session.locked_state()?;
+    let (_lock, mut state) = session.locked_state(Patience::Wait)?;
     let mut removed = 0;
     for target in targets {
         removed += clean(&session, target, &mut state)?;

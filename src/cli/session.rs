@@ -13,7 +13,8 @@ use crate::buildfile::model::Model;
 use crate::buildfile::{self, Diagnostic};
 use crate::files::Files;
 use crate::graph::{Graph, TargetId};
-use crate::lock::Lock;
+use crate::leftovers;
+use crate::lock::{Lock, Patience};
 use crate::project::Project;
 use crate::state::State;
 
@@ -114,13 +115,16 @@ impl Session {
     }
 
     /// Takes the project's lock and reads its state, for a command that writes.
-    pub(super) fn locked_state(&self) -> Result<(Lock, State)> {
+    pub(super) fn locked_state(&self, patience: Patience) -> Result<(Lock, State)> {
         let folder = self.project.state();
         base_fs::create_dir_all(&folder)?;
         base_fs::write_if_changed(&folder.join(".gitignore"), b"*\n", base_fs::FILE_MODE)?;
-        let lock = Lock::take(&folder, |holder| {
+        let lock = Lock::take(&folder, patience, |holder| {
             super::note(&format!("waiting for another build in this project: {holder}"));
         })?;
+        if lock.after_a_kill {
+            leftovers::sweep(&self.project, &self.model);
+        }
         Ok((lock, self.state()))
     }
 

@@ -11,6 +11,7 @@ mod commands;
 mod inspect;
 mod differential;
 mod jobserver;
+mod locks;
 mod makeflags;
 mod signals;
 mod staging;

@@ -99,7 +99,8 @@ pub(super) fn default_goals() -> Vec<Scenario> {
         start("several defaults", &rules(two.clone()).default_goals("three one"))
             .run("-j1", ran("three one"))
             .run("-j1", ran("")),
-        start("a group is the default", &rules(two).default_goals("two")).run("-j1 one", ran("one")),
+        start("a group is the default", &rules(two).default_goals("two"))
+            .run("-j1 one", ran("one")),
         start("no targets at all", &rules([])).run("", ends(2)),
     ]
 }
