@@ -75,6 +75,13 @@ struct Tool {
     checked: bool,
 }
 
+/// What was found at a path in this run.
+struct Seen {
+    fact: Fact,
+    /// Of a file.
+    stat: Option<Stat>,
+}
+
 /// How much older than the clock's instant a program's times must be. It may lie on another file
 /// system, whose clock is not the one that [`Files::tick`] reads.
 const FOREIGN_CLOCK_MARGIN: i64 = 3_000_000_000;
@@ -86,7 +93,7 @@ pub struct Files {
     /// Outputs that a wildcard does not reach: see [`Files::matches`].
     hidden: Vec<RelPath>,
     remembered: Shards<Remembered>,
-    seen: Shards<Fact>,
+    seen: Shards<Seen>,
     /// Programs outside the project, by absolute path.
     tools: Mutex<HashMap<PathBuf, Tool>>,
     /// Instant of the file system's clock, in nanoseconds; see [`Files::tick`].
@@ -136,12 +143,20 @@ impl Files {
 
     /// What is at `path`. Found out once a run, until [`Files::forget`].
     pub fn fact(&self, path: &RelPath) -> Result<Fact> {
-        if let Some(fact) = shard(&self.seen, path).get(path) {
-            return Ok(fact.clone());
+        if let Some(seen) = shard(&self.seen, path).get(path) {
+            return Ok(seen.fact.clone());
         }
-        let fact = self.look(path).with_context(|| format!("could not read `{path}`"))?;
-        shard(&self.seen, path).insert(path.clone(), fact.clone());
+        let seen = self.look(path).with_context(|| format!("could not read `{path}`"))?;
+        let fact = seen.fact.clone();
+        shard(&self.seen, path).insert(path.clone(), seen);
         Ok(fact)
+    }
+
+    /// What a write to the file that [`Files::fact`] found at `path` would change, though it
+    /// wrote the same bytes. The ctime is no part of it: a new link to a file is no write.
+    pub fn written(&self, path: &RelPath) -> Option<(u64, i64, u64)> {
+        let stat = shard(&self.seen, path).get(path)?.stat?;
+        Some((stat.size, stat.mtime, stat.inode))
     }
 
     /// Finds out about many paths at once, in parallel. What cannot be read is left to
@@ -228,40 +243,47 @@ impl Files {
         Memory { files, tools }
     }
 
-    fn look(&self, path: &RelPath) -> io::Result<Fact> {
+    fn look(&self, path: &RelPath) -> io::Result<Seen> {
         let place = path.under(&self.root);
         let meta = match fs::symlink_metadata(&place) {
             Ok(meta) => meta,
             Err(error) if is_missing(&error) => {
-                return Ok(Fact { link: None, content: Content::Missing });
+                let fact = Fact { link: None, content: Content::Missing };
+                return Ok(Seen { fact, stat: None });
             }
             Err(error) => return Err(error),
         };
         if !meta.is_symlink() {
-            return Ok(Fact { link: None, content: self.content(path, &place, &meta)? });
+            return self.content(None, path, &place, &meta);
         }
         let link = Some(fs::read_link(&place)?.to_string_lossy().into_owned());
-        let content = match fs::metadata(&place) {
-            Ok(meta) => self.content(path, &place, &meta)?,
-            Err(error) if is_missing(&error) => Content::Missing,
-            Err(error) => return Err(error),
-        };
-        Ok(Fact { link, content })
+        match fs::metadata(&place) {
+            Ok(meta) => self.content(link, path, &place, &meta),
+            Err(error) if is_missing(&error) => {
+                Ok(Seen { fact: Fact { link, content: Content::Missing }, stat: None })
+            }
+            Err(error) => Err(error),
+        }
     }
 
-    fn content(&self, path: &RelPath, place: &Path, meta: &Metadata) -> io::Result<Content> {
-        if meta.is_dir() {
-            return Ok(Content::Folder);
-        }
+    fn content(
+        &self,
+        link: Option<String>,
+        path: &RelPath,
+        place: &Path,
+        meta: &Metadata,
+    ) -> io::Result<Seen> {
         if !meta.is_file() {
-            return Ok(Content::Other);
+            let content = if meta.is_dir() { Content::Folder } else { Content::Other };
+            return Ok(Seen { fact: Fact { link, content }, stat: None });
         }
         let stat = stat_of(meta);
         let digest = match self.known(path, &stat) {
             Some(digest) => digest,
             None => self.hash(path, place, stat)?,
         };
-        Ok(Content::File { digest, executable: stat.mode & 0o100 != 0, size: stat.size })
+        let content = Content::File { digest, executable: stat.mode & 0o100 != 0, size: stat.size };
+        Ok(Seen { fact: Fact { link, content }, stat: Some(stat) })
     }
 
     fn known(&self, path: &RelPath, stat: &Stat) -> Option<Digest> {

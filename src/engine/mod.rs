@@ -34,7 +34,7 @@ pub use order::Shuffle;
 
 use judge::{Ask, Verdict, judge};
 use order::Order;
-use work::{Channel, How, Work, Worked, refuse_foreign_folder, work};
+use work::{Channel, How, Work, Worked, refuse_foreign_folder, work, written};
 
 /// What is asked of a build.
 #[derive(Clone, Debug)]
@@ -270,7 +270,8 @@ impl<'a> Engine<'a, '_> {
         match refused {
             Ok(()) => {
                 let (results, tree) = (self.results_of(id), self.trees[id.index()]);
-                self.waiting.push(Work { id, key, reasons, results, tree });
+                let written = written(&key, self.world.files);
+                self.waiting.push(Work { id, key, written, reasons, results, tree });
             }
             Err(error) => self.failed(id, reasons, 0.0, &error),
         }

@@ -15,6 +15,7 @@ use crate::base::fs as base_fs;
 use crate::base::{Digest, RelPath};
 use crate::buildfile::model::{Kind, Output, Target};
 use crate::event::Event;
+use crate::files::Files;
 use crate::graph::TargetId;
 use crate::key::{Key, Reason};
 use crate::kinds::{self, Done, Job, Messages};
@@ -26,10 +27,27 @@ pub(super) struct Work {
     pub(super) id: TargetId,
     /// As it was before the work.
     pub(super) key: Key,
+    /// Of the files in `key`, what any write to them changes.
+    pub(super) written: Vec<Written>,
     pub(super) reasons: Vec<Reason>,
     pub(super) results: BTreeMap<String, Digest>,
     /// Whether a staging tree must be there as a folder.
     pub(super) tree: bool,
+}
+
+/// A file, and what [`Files::written`] said of it.
+type Written = (RelPath, Option<(u64, i64, u64)>);
+
+pub(super) fn written(key: &Key, files: &Files) -> Vec<Written> {
+    let paths = key.components.iter().filter_map(|component| component.file());
+    paths
+        .map(|path| {
+            // Another target that reads it too may have had it forgotten a moment ago.
+            let _ = files.fact(&path);
+            let stat = files.written(&path);
+            (path, stat)
+        })
+        .collect()
 }
 
 /// A run that succeeded.
@@ -100,18 +118,24 @@ pub(super) fn work(
 
 /// The key to record, or `None` when an input is not what it was when the work began.
 fn look_again(job: &Job, work: &Work) -> Result<Option<Key>> {
-    for component in &work.key.components {
-        if let Some(path) = component.file() {
-            job.files.forget(&path);
-        }
+    for (path, _) in &work.written {
+        job.files.forget(path);
     }
     let now = target_key(job)?;
     // A clamp changes the very times it looks at.
-    if matches!(job.target.kind, Kind::Clamp(_)) || now.digest() == work.key.digest() {
+    if matches!(job.target.kind, Kind::Clamp(_)) {
         return Ok(Some(now));
     }
-    let changed: Vec<String> =
+    let mut changed: Vec<String> =
         now.differences(&work.key).iter().take(5).map(ToString::to_string).collect();
+    if now.digest() == work.key.digest() {
+        // An edit that was taken back: who knows which of the two the work has read?
+        let again = work.written.iter().filter(|(path, stat)| job.files.written(path) != *stat);
+        changed.extend(again.take(5).map(|(path, _)| format!("`{path}` was written")));
+        if changed.is_empty() {
+            return Ok(Some(now));
+        }
+    }
     job.messages.warn(&format!(
         "its inputs changed while it ran, so it counts as out of date ({})",
         changed.join("; ")
