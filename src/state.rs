@@ -280,7 +280,10 @@ impl State {
 /// foreign or damaged: it is set aside, not written over.
 fn open_log(path: &Path, good: u64) -> io::Result<File> {
     if good == 0 {
-        match fs::rename(path, path.with_extension("set-aside")) {
+        let aside = path.with_extension("set-aside");
+        // The one set aside before makes room; a folder in its place could not be replaced.
+        base_fs::remove(&aside).map_err(io::Error::other)?;
+        match fs::rename(path, aside) {
             Err(error) if !base_fs::is_missing(&error) => return Err(error),
             _ => {}
         }
