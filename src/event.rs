@@ -16,6 +16,8 @@ pub enum Event {
         target: String,
         kind: &'static str,
         reasons: Vec<Reason>,
+        /// It has the terminal to itself until it has finished: nothing else may draw.
+        terminal: bool,
     },
     /// A line of output of the work itself: a command's, pip's, a function's response.
     Line {

@@ -15,7 +15,7 @@ use crate::project::Project;
 pub fn sweep(project: &Project, model: &Model) {
     let state = project.state();
     let mut folders: BTreeSet<PathBuf> = BTreeSet::from([state.join("manifests"), state]);
-    for output in model.targets.iter().flat_map(|target| target.outputs()) {
+    for output in model.targets.iter().flat_map(super::buildfile::model::Target::outputs) {
         folders.insert(project.place(&output.path().parent()));
     }
     for folder in folders {

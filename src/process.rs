@@ -92,6 +92,16 @@ impl Invocation {
         Ok(status)
     }
 
+    /// Runs to the end with our own standard input and outputs, and in our own process group, so
+    /// that a terminal takes it for the program in the foreground.
+    pub fn on_terminal(&self) -> Result<ExitStatus> {
+        let mut child = self.start(|command| {
+            command.stdin(Stdio::inherit()).stdout(Stdio::inherit()).stderr(Stdio::inherit())
+        })?;
+        let _running = Running::new(&child);
+        child.wait().with_context(|| format!("lost track of `{}`", self.program.display()))
+    }
+
     /// Runs to the end and keeps all output.
     pub fn capture(&self) -> Result<Captured> {
         let stdout = Mutex::new(String::new());
@@ -107,17 +117,24 @@ impl Invocation {
     }
 
     fn spawn(&self) -> Result<Child> {
+        self.start(|command| {
+            command
+                .stdin(Stdio::null())
+                .stdout(Stdio::piped())
+                .stderr(Stdio::piped())
+                .process_group(0)
+        })
+    }
+
+    fn start(
+        &self,
+        connect: impl FnOnce(&mut std::process::Command) -> &mut std::process::Command,
+    ) -> Result<Child> {
         if programs().ending.is_some() {
             bail!("`{}` was not started: zipwright was told to end", self.program.display());
         }
         let mut command = std::process::Command::new(&self.program);
-        command
-            .args(&self.args)
-            .current_dir(&self.directory)
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .process_group(0);
+        connect(command.args(&self.args).current_dir(&self.directory));
         for name in &self.env_remove {
             command.env_remove(name);
         }
@@ -181,8 +198,10 @@ fn programs() -> MutexGuard<'static, Programs> {
 fn signal_group(group: i32, signal: i32) {
     let signal = rustix::process::Signal::from_named_raw(signal);
     if let (Some(group), Some(signal)) = (rustix::process::Pid::from_raw(group), signal) {
-        // The group may have ended by itself a moment ago.
-        let _ = rustix::process::kill_process_group(group, signal);
+        // A program on the terminal leads no group. Either may have ended a moment ago.
+        if rustix::process::kill_process_group(group, signal).is_err() {
+            let _ = rustix::process::kill_process(group, signal);
+        }
     }
 }
 

@@ -185,6 +185,7 @@ fn command(table: &mut Table, reader: &mut Reader) -> Option<Command> {
     let env = table.optional("env", reader, env).unwrap_or_default();
     let directory = table.optional("directory", reader, value::path);
     let phony = table.optional("phony", reader, boolean).unwrap_or(false);
+    let terminal = table.optional("terminal", reader, boolean).unwrap_or(false);
     Some(Command {
         action: action?,
         inputs,
@@ -192,6 +193,7 @@ fn command(table: &mut Table, reader: &mut Reader) -> Option<Command> {
         env,
         directory: directory.map_or_else(RelPath::root, |path| path.value),
         phony,
+        terminal,
     })
 }
 

@@ -220,6 +220,8 @@ pub struct Command {
     pub directory: RelPath,
     /// Always runs.
     pub phony: bool,
+    /// Runs alone, with the terminal as its own where there is one.
+    pub terminal: bool,
 }
 
 #[derive(Clone, Debug, PartialEq)]

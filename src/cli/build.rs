@@ -17,6 +17,7 @@ use crate::base::fs as base_fs;
 use crate::engine::{self, Mode, Options, Shuffle, World};
 use crate::event::{Report, Summary};
 use crate::graph::TargetId;
+use crate::kinds::Surroundings;
 use crate::lock::Patience;
 use crate::make::Pool;
 use crate::project::Project;
@@ -60,7 +61,9 @@ fn build_goals(common: &Common, asked: &mut Asked, session: &Session) -> Result<
     signals::install().context("could not listen for signals")?;
     let pool = asked.pool(cores, super::warn)?;
     let serial = asked.is_serial();
-    let options = Options { child_env: asked.for_children(&pool), serial, ..options };
+    let surroundings =
+        Surroundings { env: asked.for_children(&pool), terminal: has_terminal(common) };
+    let options = Options { surroundings, serial, ..options };
     // Only the first call in a process counts, and there is but one build in each.
     let _ = rayon::ThreadPoolBuilder::new().num_threads(asked.threads(cores)).build_global();
     let mut recorder = Recorder::new(report);
@@ -89,6 +92,14 @@ fn write_timings(place: &Path, timings: &Timings) -> Result<()> {
     base_fs::write_if_changed(&trace, text.as_bytes(), base_fs::FILE_MODE)?;
     super::note(&format!("times are in `{}` and `{}`", page.display(), trace.display()));
     Ok(())
+}
+
+/// Whether a command can be given the terminal: all of it, and nobody waits for our own output.
+fn has_terminal(common: &Common) -> bool {
+    !common.json
+        && io::stdin().is_terminal()
+        && io::stdout().is_terminal()
+        && io::stderr().is_terminal()
 }
 
 /// As make: when asked, after `-C`, and below another make.
@@ -128,7 +139,7 @@ fn options(asked: &Asked, session: &Session) -> Result<Options> {
     let paths = |texts: &[String]| texts.iter().map(|text| session.path(text)).collect();
     Ok(Options {
         goals: session.goal_ids()?,
-        child_env: Vec::new(),
+        surroundings: Surroundings::default(),
         serial: true,
         keep_going: build.keep_going,
         always: build.always_make,

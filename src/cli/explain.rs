@@ -6,6 +6,7 @@ use super::{FAILURE, Failure, SUCCESS, print};
 use crate::base::words;
 use crate::engine::{Mode, Options, Shuffle};
 use crate::event::{Event, Finished, Outcome, Report};
+use crate::kinds::Surroundings;
 use crate::make::Pool;
 use crate::ui::{self, Writers};
 
@@ -14,7 +15,7 @@ pub(super) fn run(common: &Common, explain: &Explain) -> Result<u8, Failure> {
     let goals = session.goal_ids()?;
     let options = Options {
         goals: goals.clone(),
-        child_env: Vec::new(),
+        surroundings: Surroundings::default(),
         serial: true,
         keep_going: true,
         always: false,

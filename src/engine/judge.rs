@@ -117,7 +117,7 @@ impl Ask<'_> {
             files: self.world.files,
             results: &self.results,
             write_tree: self.tree,
-            child_env: &[],
+            surroundings: &self.options.surroundings,
             messages: &self.messages,
         }
     }

@@ -24,6 +24,7 @@ use crate::event::{Event, Finished, Outcome, Report, Summary};
 use crate::files::Files;
 use crate::graph::{Graph, TargetId};
 use crate::key::{Key, Reason};
+use crate::kinds::Surroundings;
 use crate::make::{Pool, Token};
 use crate::plan::Plan;
 use crate::project::Project;
@@ -40,8 +41,7 @@ use work::{Channel, How, Work, Worked, refuse_foreign_folder, work, written};
 #[derive(Clone, Debug)]
 pub struct Options {
     pub goals: Vec<TargetId>,
-    /// Variables that commands find in their environment, on top of the one we have.
-    pub child_env: Vec<(String, String)>,
+    pub surroundings: Surroundings,
     /// No two targets run at once, so make's own order is kept.
     pub serial: bool,
     /// After a failure, build what does not need the failed target.
@@ -115,6 +115,7 @@ pub fn build<'a>(
         would_run: vec![false; world.graph.len()],
         waiting: Vec::new(),
         running: 0,
+        alone: false,
         stopping: false,
         summary: Summary::default(),
         state,
@@ -141,6 +142,8 @@ struct Engine<'a, 'b> {
     /// Judged out of date; each runs when there is a slot.
     waiting: Vec<Work>,
     running: usize,
+    /// A command runs that asked for the terminal, and so alone.
+    alone: bool,
     /// Nothing new is started: a target failed, or a signal came.
     stopping: bool,
     summary: Summary,
@@ -161,7 +164,13 @@ fn load_average() -> Option<f64> {
 enum Message {
     Event(Event),
     Token(Token),
-    Finished { id: TargetId, seconds: f64, reasons: Vec<Reason>, worked: Result<Worked> },
+    Finished {
+        id: TargetId,
+        token: Token,
+        seconds: f64,
+        reasons: Vec<Reason>,
+        worked: Result<Worked>,
+    },
 }
 
 impl<'a> Engine<'a, '_> {
@@ -213,7 +222,7 @@ impl<'a> Engine<'a, '_> {
         scope: &'scope Scope<'scope, 'a>,
         sender: &Sender<Message>,
     ) -> Result<()> {
-        while !self.waiting.is_empty() && !self.stopping && !self.is_loaded() {
+        while !self.waiting.is_empty() && !self.stopping && !self.alone && !self.is_loaded() {
             let Some(token) = self.offered.take().or_else(|| self.pool.try_acquire()) else {
                 if !self.asked {
                     let sender = sender.clone();
@@ -225,11 +234,21 @@ impl<'a> Engine<'a, '_> {
             };
             let ids: Vec<TargetId> = self.waiting.iter().map(|work| work.id).collect();
             let next = self.order.next(&ids).expect("BUG: something waits");
+            if self.wants_terminal(ids[next]) {
+                if self.running > 0 {
+                    return Ok(());
+                }
+                self.alone = true;
+            }
             let next = self.waiting.remove(next);
             self.start(next, token, scope, sender)?;
         }
         self.offered = None;
         Ok(())
+    }
+
+    fn wants_terminal(&self, id: TargetId) -> bool {
+        matches!(&self.world.target(id).kind, Kind::Command(command) if command.terminal)
     }
 
     /// Whether the machine is too busy to start something beside what runs.
@@ -322,6 +341,7 @@ impl<'a> Engine<'a, '_> {
             target: target.name.value.clone(),
             kind: target.kind.name(),
             reasons: next.reasons.clone(),
+            terminal: self.alone && self.options.surroundings.terminal,
         });
         self.running += 1;
         let (world, options, sender) = (self.world, self.options, sender.clone());
@@ -329,12 +349,11 @@ impl<'a> Engine<'a, '_> {
         scope.spawn(move || {
             let started = Instant::now();
             let channel = Channel::new(world.name(next.id), sender.clone());
-            let worked = work(world, &next, how, &options.child_env, &channel);
+            let worked = work(world, &next, how, &options.surroundings, &channel);
             let seconds = started.elapsed().as_secs_f64();
             let Work { id, reasons, .. } = next;
-            drop(token);
             // The loop outlives its workers: somebody is there to receive.
-            let _ = sender.send(Message::Finished { id, seconds, reasons, worked });
+            let _ = sender.send(Message::Finished { id, token, seconds, reasons, worked });
         });
         Ok(())
     }
@@ -346,8 +365,11 @@ impl<'a> Engine<'a, '_> {
                 self.asked = false;
                 self.offered = Some(token);
             }
-            Message::Finished { id, seconds, reasons, worked } => {
+            Message::Finished { id, token, seconds, reasons, worked } => {
+                // Not before: how this one ended decides whether another may start.
+                drop(token);
                 self.running -= 1;
+                self.alone = false;
                 match worked {
                     Ok(worked) => self.ran(id, reasons, seconds, worked)?,
                     Err(error) if self.ignores_errors() => {

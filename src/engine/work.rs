@@ -18,7 +18,7 @@ use crate::event::Event;
 use crate::files::Files;
 use crate::graph::TargetId;
 use crate::key::{Key, Reason};
-use crate::kinds::{self, Done, Job, Messages};
+use crate::kinds::{self, Done, Job, Messages, Surroundings};
 use crate::process::Stream;
 use crate::state::{Record, RecordedOutput};
 
@@ -39,7 +39,7 @@ pub(super) struct Work {
 type Written = (RelPath, Option<(u64, i64, u64)>);
 
 pub(super) fn written(key: &Key, files: &Files) -> Vec<Written> {
-    let paths = key.components.iter().filter_map(|component| component.file());
+    let paths = key.components.iter().filter_map(super::super::key::Component::file);
     paths
         .map(|path| {
             // Another target that reads it too may have had it forgotten a moment ago.
@@ -69,7 +69,7 @@ pub(super) fn work(
     world: World,
     work: &Work,
     how: How,
-    child_env: &[(String, String)],
+    surroundings: &Surroundings,
     messages: &Channel,
 ) -> Result<Worked> {
     let job = Job {
@@ -79,7 +79,7 @@ pub(super) fn work(
         files: world.files,
         results: &work.results,
         write_tree: work.tree,
-        child_env,
+        surroundings,
         messages,
     };
     let done = match how {

@@ -19,7 +19,7 @@ use crate::key::{Key, Value};
 use crate::process::{self, Invocation};
 
 pub(super) fn key(command: &Command, job: &Job) -> Result<Key> {
-    let Command { action, inputs, outputs, env, directory, phony } = command;
+    let Command { action, inputs, outputs, env, directory, phony, terminal: _ } = command;
     let mut key = Key::new();
     match action {
         Action::Run(words) => key.text("run", quote(words)),
@@ -89,10 +89,15 @@ fn execute(command: &Command, job: &Job) -> Result<()> {
         Action::Run(words) => invocation.args(&words[1..]),
         Action::Shell(script) => invocation.args(["-c", script]),
     };
-    for (name, value) in job.child_env.iter().map(|(n, v)| (n, v)).chain(&command.env) {
+    let env = job.surroundings.env.iter().map(|(name, value)| (name, value));
+    for (name, value) in env.chain(&command.env) {
         invocation = invocation.env(name, value);
     }
-    let status = invocation.stream(&|stream, line| job.messages.line(stream, line))?;
+    let status = if command.terminal && job.surroundings.terminal {
+        invocation.on_terminal()?
+    } else {
+        invocation.stream(&|stream, line| job.messages.line(stream, line))?
+    };
     if !status.success() {
         let shown = match &command.action {
             Action::Run(words) => quote(words),

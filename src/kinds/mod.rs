@@ -36,9 +36,17 @@ pub struct Job<'a> {
     pub results: &'a BTreeMap<String, Digest>,
     /// Whether a staging tree must be there as a folder, not only as its manifest.
     pub write_tree: bool,
-    /// Variables for a command's environment: make's own, for the makes below.
-    pub child_env: &'a [(String, String)],
+    pub surroundings: &'a Surroundings,
     pub messages: &'a dyn Messages,
+}
+
+/// What the programs that a command runs find around them.
+#[derive(Clone, Debug, Default)]
+pub struct Surroundings {
+    /// Variables on top of our own environment: make's, for the makes below.
+    pub env: Vec<(String, String)>,
+    /// Standard input and both outputs are a terminal that a command may be given.
+    pub terminal: bool,
 }
 
 /// Where a kind's words go while it works.

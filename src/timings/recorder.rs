@@ -67,7 +67,7 @@ impl Recorder {
     fn note(&mut self, event: &Event, now: f64) {
         self.latest = now;
         match event {
-            Event::Started { target, kind, reasons } => self.running.push(Running {
+            Event::Started { target, kind, reasons, .. } => self.running.push(Running {
                 target: target.clone(),
                 kind,
                 start: now,
@@ -163,7 +163,12 @@ mod tests {
 
     fn started(target: &str) -> Event {
         let target = target.into();
-        Event::Started { target, kind: "command", reasons: vec![Reason::NeverBuilt] }
+        Event::Started {
+            target,
+            kind: "command",
+            reasons: vec![Reason::NeverBuilt],
+            terminal: false,
+        }
     }
 
     fn finished(target: &str, outcome: Outcome, error: Option<&str>) -> Event {

@@ -37,7 +37,7 @@ fn object(event: &Event) -> Option<Value> {
     Some(match event {
         // For a display that moves: they say nothing that the other events do not.
         Event::Planned { .. } | Event::Status { .. } => return None,
-        Event::Started { target, kind, reasons } => json!({
+        Event::Started { target, kind, reasons, .. } => json!({
             "event": "started",
             "target": target,
             "kind": kind,

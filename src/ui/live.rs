@@ -45,6 +45,7 @@ impl Report for Live {
         // What stays is written onto lines that no longer claim that the target runs.
         match event {
             Event::Planned { targets } => self.moving.expect(*targets),
+            Event::Started { terminal: true, .. } => self.moving.pause(),
             Event::Started { target, .. } => self.moving.start(target),
             Event::Status { target, text } => self.moving.status(target, text),
             Event::Finished(finished) => self.moving.finish(&finished.target),
@@ -94,6 +95,13 @@ impl Moving {
         self.running.push((target.to_owned(), bar));
     }
 
+    /// Draws nothing until a target has finished.
+    fn pause(&mut self) {
+        self.counter.disable_steady_tick();
+        // A terminal that cannot be cleared cannot be drawn on either.
+        let _ = self.bars.clear();
+    }
+
     fn status(&mut self, target: &str, text: &str) {
         if let Some((_, bar)) = self.running.iter().find(|(name, _)| name == target) {
             bar.set_message(one_line(text));
@@ -108,6 +116,7 @@ impl Moving {
         }
         self.counter.inc(1);
         self.counter.tick();
+        self.counter.enable_steady_tick(FRAME);
     }
 
     /// Gives the terminal back as it was found.

@@ -22,7 +22,12 @@ pub(super) fn reasons(target: &str, count: usize) -> Vec<Reason> {
 }
 
 pub(super) fn started(target: &str, count: usize) -> Event {
-    Event::Started { target: target.into(), kind: "command", reasons: reasons(target, count) }
+    Event::Started {
+        target: target.into(),
+        kind: "command",
+        reasons: reasons(target, count),
+        terminal: false,
+    }
 }
 
 pub(super) fn line(target: &str, text: &str) -> Event {

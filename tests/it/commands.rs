@@ -452,3 +452,31 @@ fn no_more_targets_run_at_once_than_make_has_slots() {
     let most = sandbox.read("seen").lines().map(|line| line.trim().parse::<u32>().unwrap()).max();
     assert_eq!(most, Some(2));
 }
+
+#[test]
+fn a_command_may_have_the_terminal_alone() {
+    let sandbox = Sandbox::with(
+        r#"
+        [target.ask]
+        kind = "command"
+        phony = true
+        terminal = true
+        shell = "test -t 0 && test -t 1 && test -t 2 && echo asked >> log"
+        [target.other]
+        kind = "command"
+        phony = true
+        shell = "! test -t 1 && echo other >> log"
+        "#,
+    );
+    let zipwright = env!("CARGO_BIN_EXE_zipwright");
+    let script = format!(
+        "import os, pty; \
+         raise SystemExit(os.waitstatus_to_exitcode(pty.spawn(['{zipwright}', 'ask', 'other'])))"
+    );
+    sandbox.sh(&format!("python3 -c \"{script}\" < /dev/null")).success();
+    let mut log: Vec<String> = sandbox.read("log").lines().map(str::to_owned).collect();
+    log.sort();
+    assert_eq!(log, ["asked", "other"]);
+    // Without a terminal its output is passed on like any other.
+    sandbox.run(["ask"]).failure().stderr_has("ended with exit status 1");
+}

@@ -15,7 +15,7 @@ use zipwright::buildfile::model::{
 };
 use zipwright::files::{Files, Memory};
 use zipwright::key::Key;
-use zipwright::kinds::{self, Job, Messages};
+use zipwright::kinds::{self, Job, Messages, Surroundings};
 use zipwright::process::Stream;
 use zipwright::project::Project;
 
@@ -119,7 +119,7 @@ impl House {
             files: &files,
             results: &BTreeMap::new(),
             write_tree: false,
-            child_env: &[],
+            surroundings: &Surroundings::default(),
             messages: &self.said,
         })
     }

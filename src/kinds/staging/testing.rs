@@ -15,7 +15,7 @@ use crate::buildfile::model::{
 };
 use crate::files::{Files, Memory};
 use crate::key::Key;
-use crate::kinds::{self, Done, Job, Messages};
+use crate::kinds::{self, Done, Job, Messages, Surroundings};
 use crate::process::Stream;
 use crate::project::Project;
 use crate::wheel::testing::Fixture;
@@ -154,7 +154,7 @@ impl World {
             files: &files,
             results: &results,
             write_tree: self.write_tree,
-            child_env: &[],
+            surroundings: &Surroundings::default(),
             messages: &self.warnings,
         })
     }
