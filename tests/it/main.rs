@@ -8,6 +8,7 @@ mod wait;
 mod article;
 mod aws;
 mod commands;
+mod fuzz;
 mod inspect;
 mod differential;
 mod jobserver;
