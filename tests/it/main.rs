@@ -1,5 +1,11 @@
 //! End-to-end tests: one binary, a module per feature.
 
+#![expect(
+    clippy::print_stderr,
+    clippy::print_stdout,
+    reason = "the long runs say how much they did"
+)]
+
 mod emulators;
 mod sandbox;
 mod scripted;
