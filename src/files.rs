@@ -76,6 +76,7 @@ struct Tool {
 }
 
 /// What was found at a path in this run.
+#[derive(Clone)]
 struct Seen {
     fact: Fact,
     /// Of a file.
@@ -143,20 +144,23 @@ impl Files {
 
     /// What is at `path`. Found out once a run, until [`Files::forget`].
     pub fn fact(&self, path: &RelPath) -> Result<Fact> {
-        if let Some(seen) = shard(&self.seen, path).get(path) {
-            return Ok(seen.fact.clone());
-        }
-        let seen = self.look(path).with_context(|| format!("could not read `{path}`"))?;
-        let fact = seen.fact.clone();
-        shard(&self.seen, path).insert(path.clone(), seen);
-        Ok(fact)
+        Ok(self.see(path)?.fact)
     }
 
-    /// What a write to the file that [`Files::fact`] found at `path` would change, though it
-    /// wrote the same bytes. The ctime is no part of it: a new link to a file is no write.
-    pub fn written(&self, path: &RelPath) -> Option<(u64, i64, u64)> {
-        let stat = shard(&self.seen, path).get(path)?.stat?;
-        Some((stat.size, stat.mtime, stat.inode))
+    /// What a write to the file at `path` would change, though it wrote the same bytes: of the
+    /// moment at which [`Files::fact`] was found out. The ctime is no part of it: a new link to
+    /// a file is no write.
+    pub fn written(&self, path: &RelPath) -> Result<Option<(u64, i64, u64)>> {
+        Ok(self.see(path)?.stat.map(|stat| (stat.size, stat.mtime, stat.inode)))
+    }
+
+    fn see(&self, path: &RelPath) -> Result<Seen> {
+        if let Some(seen) = shard(&self.seen, path).get(path) {
+            return Ok(seen.clone());
+        }
+        let seen = self.look(path).with_context(|| format!("could not read `{path}`"))?;
+        shard(&self.seen, path).insert(path.clone(), seen.clone());
+        Ok(seen)
     }
 
     /// Finds out about many paths at once, in parallel. What cannot be read is left to

@@ -17,7 +17,7 @@ use crate::buildfile::model::{Kind, Output, Target};
 use crate::event::Event;
 use crate::files::Files;
 use crate::graph::TargetId;
-use crate::key::{Key, Reason};
+use crate::key::{Component, Key, Reason};
 use crate::kinds::{self, Done, Job, Messages, Surroundings};
 use crate::process::Stream;
 use crate::state::{Record, RecordedOutput};
@@ -39,15 +39,9 @@ pub(super) struct Work {
 type Written = (RelPath, Option<(u64, i64, u64)>);
 
 pub(super) fn written(key: &Key, files: &Files) -> Vec<Written> {
-    let paths = key.components.iter().filter_map(super::super::key::Component::file);
-    paths
-        .map(|path| {
-            // Another target that reads it too may have had it forgotten a moment ago.
-            let _ = files.fact(&path);
-            let stat = files.written(&path);
-            (path, stat)
-        })
-        .collect()
+    let paths = key.components.iter().filter_map(Component::file);
+    // What cannot be read now is looked at, and told, when the key is made again.
+    paths.map(|path| (path.clone(), files.written(&path).unwrap_or_default())).collect()
 }
 
 /// A run that succeeded.
@@ -130,8 +124,9 @@ fn look_again(job: &Job, work: &Work) -> Result<Option<Key>> {
         now.differences(&work.key).iter().take(5).map(ToString::to_string).collect();
     if now.digest() == work.key.digest() {
         // An edit that was taken back: who knows which of the two the work has read?
-        let again = work.written.iter().filter(|(path, stat)| job.files.written(path) != *stat);
-        changed.extend(again.take(5).map(|(path, _)| format!("`{path}` was written")));
+        let again = written(&work.key, job.files);
+        let again = again.iter().zip(&work.written).filter(|(now, before)| now != before);
+        changed.extend(again.take(5).map(|((path, _), _)| format!("`{path}` was written")));
         if changed.is_empty() {
             return Ok(Some(now));
         }
