@@ -20,6 +20,7 @@ mod differential;
 mod jobserver;
 mod locks;
 mod makeflags;
+mod racy;
 mod signals;
 mod staging;
 mod tidy;

@@ -1,0 +1,162 @@
+//! Files that change faster than the clock ticks, and files that change while they are read.
+
+use std::fs;
+use std::path::Path;
+use std::process::Stdio;
+
+use zipwright::base::{Digest, RelPath};
+use zipwright::files::{Content, Files, Memory};
+
+use crate::sandbox::Sandbox;
+use crate::wait::{end_of, until};
+
+fn digest(files: &Files, path: &RelPath) -> Digest {
+    match files.fact(path).unwrap().content {
+        Content::File { digest, .. } => digest,
+        other => panic!("{other:?}"),
+    }
+}
+
+/// Rewrites of the same size in a tight loop, each looked at by the next run of a build that
+/// remembers what the run before found. The clock is read before, as a build does.
+#[test]
+fn a_rewrite_of_the_same_size_is_never_missed() {
+    const ROUNDS: u32 = 4_000;
+    let folder = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
+    fs::create_dir(folder.path().join(".zipwright")).unwrap();
+    let path = RelPath::parse("file").unwrap();
+    let place = folder.path().join("file");
+    let mut memory = Memory::default();
+    let mut remembered = 0;
+    for round in 0..ROUNDS {
+        let text = format!("{round:08}");
+        // In place: the inode is the same, and mostly both times too.
+        fs::write(&place, &text).unwrap();
+        let files = Files::new(folder.path(), Vec::new(), memory);
+        if round % 3 == 0 {
+            files.tick().unwrap();
+        }
+        assert_eq!(digest(&files, &path), Digest::of(text.as_bytes()), "round {round}");
+        if round % 3 == 1 {
+            files.tick().unwrap();
+            files.forget(&path);
+            assert_eq!(digest(&files, &path), Digest::of(text.as_bytes()), "round {round}");
+        }
+        memory = files.memory();
+        remembered += memory.files.len();
+    }
+    // Else this test would show nothing.
+    assert!(remembered > 0);
+}
+
+/// A rewrite after the look, at once and with the time put back.
+#[test]
+fn a_rewrite_with_its_old_time_is_never_missed() {
+    let folder = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
+    fs::create_dir(folder.path().join(".zipwright")).unwrap();
+    let path = RelPath::parse("file").unwrap();
+    let place = folder.path().join("file");
+    let old = filetime::FileTime::from_unix_time(1_000_000_000, 0);
+    let mut memory = Memory::default();
+    for round in 0..2_000 {
+        let text = format!("{round:08}");
+        fs::write(&place, &text).unwrap();
+        filetime::set_file_mtime(&place, old).unwrap();
+        let files = Files::new(folder.path(), Vec::new(), memory);
+        files.tick().unwrap();
+        assert_eq!(digest(&files, &path), Digest::of(text.as_bytes()), "round {round}");
+        memory = files.memory();
+    }
+}
+
+const COPY: &str = r#"
+default = ["copy"]
+[target.copy]
+kind = "command"
+inputs = ["in"]
+outputs = ["out"]
+shell = "cat in > out"
+"#;
+
+#[test]
+fn whole_builds_see_every_rewrite() {
+    let sandbox = Sandbox::with(COPY);
+    for round in 0..300 {
+        let text = format!("{round:04}");
+        sandbox.write("in", &text);
+        sandbox.run(["-s"]).success();
+        assert_eq!(sandbox.read("out"), text);
+        if round % 2 == 0 {
+            // The output, too, at the size that it had.
+            sandbox.write("out", "ruin");
+            sandbox.run(["-s"]).success();
+            assert_eq!(sandbox.read("out"), text);
+        }
+    }
+    assert_eq!(sandbox.ran([]), [""; 0]);
+}
+
+/// A command that says that it has read its input, and goes on when told to.
+const READER: &str = r#"
+default = ["read"]
+[target.read]
+kind = "command"
+inputs = ["in", "src/*"]
+outputs = ["out", "more"]
+shell = "cat in src/* > out; cp out more; : > has-read; until test -e go; do sleep 0.02; done"
+"#;
+
+/// Does something to the inputs while the command runs. Nothing may be recorded, the user is
+/// told, and the next build is right.
+fn meddle(what: &str, change: impl Fn(&Sandbox)) {
+    let sandbox = Sandbox::with(READER);
+    sandbox.write("in", "one").write("src/a", "a").write("src/b", "b");
+    let mut build = sandbox.zipwright().stderr(Stdio::piped()).spawn().unwrap();
+    until("the command to read", || sandbox.exists("has-read").then_some(()));
+    change(&sandbox);
+    sandbox.write("go", "");
+    let status = end_of(&mut build);
+    let said = std::io::read_to_string(build.stderr.take().unwrap()).unwrap();
+    assert!(status.success(), "{what}: {said}");
+    assert!(said.contains("changed while it ran"), "{what}: {said}");
+    assert!(!sandbox.exists("build/read.stamp"), "{what}");
+    assert_eq!(sandbox.ran([]), ["read"], "{what}");
+    let run = sandbox.sh("cat in src/* | cmp - out").success();
+    assert_eq!(run.stdout, "");
+    assert_eq!(sandbox.ran([]), [""; 0], "{what}");
+}
+
+#[test]
+fn an_input_that_changes_while_it_is_read_is_not_recorded() {
+    meddle("an edit", |sandbox| {
+        sandbox.write("in", "two");
+    });
+    meddle("an edit that is taken back", |sandbox| {
+        sandbox.write("in", "two").write("in", "one");
+    });
+    meddle("another file in its place, taken back", |sandbox| {
+        fs::rename(sandbox.path("in"), sandbox.path("kept")).unwrap();
+        sandbox.write("in", "two").remove("in").write("in", "one");
+    });
+    meddle("a new member of a glob", |sandbox| {
+        sandbox.write("src/c", "c");
+    });
+    meddle("a member that goes", |sandbox| {
+        sandbox.remove("src/a");
+    });
+    meddle("a mode", |sandbox| {
+        sandbox.chmod("in", 0o755);
+    });
+    meddle("a link", |sandbox| {
+        sandbox.write("elsewhere", "one").remove("in");
+        std::os::unix::fs::symlink(Path::new("elsewhere"), sandbox.path("in")).unwrap();
+    });
+}
+
+#[test]
+fn a_new_name_for_an_input_is_no_change_of_it() {
+    let sandbox = Sandbox::with(&READER.replace("cp out more", "ln in linked; cp out more"));
+    sandbox.write("in", "one").write("src/a", "a").write("go", "");
+    assert_eq!(sandbox.ran([]), ["read"]);
+    assert_eq!(sandbox.ran([]), [""; 0]);
+}
