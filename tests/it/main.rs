@@ -6,6 +6,7 @@
     reason = "the long runs say how much they did"
 )]
 
+mod dice;
 mod emulators;
 mod sandbox;
 mod scripted;
@@ -21,6 +22,7 @@ mod jobserver;
 mod locks;
 mod makeflags;
 mod racy;
+mod random;
 mod signals;
 mod staging;
 mod tidy;
