@@ -19,6 +19,7 @@ mod fuzz;
 mod inspect;
 mod differential;
 mod jobserver;
+mod kills;
 mod locks;
 mod makeflags;
 mod racy;
