@@ -7,7 +7,7 @@ use std::fs;
 use std::path::PathBuf;
 
 use crate::base::fs::{TEMP_PREFIX, remove};
-use crate::buildfile::model::Model;
+use crate::buildfile::model::{Model, Target};
 use crate::project::Project;
 
 /// Removes them, as far as they can be removed. What lies inside of a staging tree goes when the
@@ -15,7 +15,7 @@ use crate::project::Project;
 pub fn sweep(project: &Project, model: &Model) {
     let state = project.state();
     let mut folders: BTreeSet<PathBuf> = BTreeSet::from([state.join("manifests"), state]);
-    for output in model.targets.iter().flat_map(super::buildfile::model::Target::outputs) {
+    for output in model.targets.iter().flat_map(Target::outputs) {
         folders.insert(project.place(&output.path().parent()));
     }
     for folder in folders {

@@ -5,7 +5,7 @@
 //! leaves the file empty, so a text that nobody holds the lock to is of one that was killed.
 
 use std::fs::{File, OpenOptions, TryLockError};
-use std::io::{Read, Seek, SeekFrom, Write};
+use std::io::{Read, Seek, Write};
 use std::path::Path;
 
 use anyhow::{Context, Result, bail};
@@ -64,10 +64,11 @@ impl Lock {
         }
         let words: Vec<String> = std::env::args().collect();
         let words = words.join(" ").replace(char::is_control, " ");
-        file.set_len(0).with_context(failed)?;
-        file.seek(SeekFrom::Start(0)).with_context(failed)?;
         let text = format!("process {}, `{words}`\n{space}\n", std::process::id());
+        file.rewind().with_context(failed)?;
         file.write_all(text.as_bytes()).with_context(failed)?;
+        // Cut only now: were it empty in between, a kill in this moment would look like order.
+        file.set_len(text.len() as u64).with_context(failed)?;
         process::keep_journal(Some(file.try_clone().with_context(failed)?));
         Ok(Self { file, after_a_kill: is_new || !left.is_empty() })
     }
