@@ -1,5 +1,7 @@
 //! Random numbers that come again with their seed, and how long a soak is.
 
+use std::io::Write;
+
 /// splitmix64: small, and good enough to choose among a few.
 pub(crate) struct Dice(u64);
 
@@ -35,4 +37,9 @@ impl Dice {
 pub(crate) fn number(variable: &str) -> Option<u64> {
     let text = std::env::var(variable).ok()?;
     Some(text.parse().unwrap_or_else(|_| panic!("{variable} is a number, not `{text}`")))
+}
+
+/// A word on what was skipped, or how much was done. Not lost when the test goes well.
+pub(crate) fn say(text: &str) {
+    let _ = writeln!(std::io::stderr(), "{text}");
 }

@@ -19,7 +19,7 @@ use sha2::{Digest, Sha256};
 use zip::ZipWriter;
 use zip::write::SimpleFileOptions;
 
-use crate::dice::{Dice, number};
+use crate::dice::{Dice, number, say};
 use crate::sandbox::{Run, Sandbox};
 
 /// In every test run, without the variable.
@@ -316,7 +316,7 @@ fn campaign(kills: u64, seed: u64) {
             assert_eq!(sandbox.ran([]), [""; 0], "{what}");
         }
     }
-    println!("{done} kills, {late} builds were over before their moment");
+    say(&format!("{done} kills, {late} builds were over before their moment"));
 }
 
 #[test]

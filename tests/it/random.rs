@@ -43,9 +43,10 @@ fn seeds_three() {
 
 fn several(first: u64) {
     if let Some(seed) = number("ZIPWRIGHT_SEED") {
-        return if first == 1_000 {
-            play(seed)
-        };
+        if first == 1_000 {
+            play(seed);
+        }
+        return;
     }
     let seeds = number("ZIPWRIGHT_SOAK_SEEDS").map_or(SEEDS, |all| all.div_ceil(3));
     for seed in 0..seeds {

@@ -134,7 +134,7 @@ impl Model {
     }
 
     pub(super) fn buildfile(&self) -> String {
-        let is = if self.spelling % 2 == 0 { " = " } else { "=" };
+        let is = if self.spelling.is_multiple_of(2) { " = " } else { "=" };
         let remark = "# A remark.\n".repeat(self.spelling / 2);
         let list =
             |words: &[String]| format!("[{}]", words.join(if is == "=" { "," } else { ", " }));
