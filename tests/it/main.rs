@@ -18,6 +18,8 @@ mod commands;
 mod fuzz;
 mod inspect;
 mod differential;
+mod damage;
+mod faults;
 mod jobserver;
 mod kills;
 mod locks;

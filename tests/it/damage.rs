@@ -1,0 +1,177 @@
+//! A damaged state file, at the level of whole builds: whatever lies in its place, the build
+//! that follows is right, and so is one after an input was changed.
+
+use std::fs;
+use std::os::unix::fs::symlink;
+
+use crate::dice::say;
+use crate::sandbox::{Run, Sandbox};
+
+const BUILDFILE: &str = r#"
+default = ["last", "package"]
+[target.first]
+kind = "command"
+inputs = ["in"]
+outputs = ["mid"]
+shell = "tr a-z A-Z < in > mid"
+[target.last]
+kind = "command"
+inputs = ["mid", "src/*"]
+outputs = ["out", "more"]
+shell = "cat mid src/* > out; cat out out > more"
+[target.staging]
+kind = "staging"
+sources = ["src/*", "out"]
+[target.package]
+kind = "zip"
+staging = "staging"
+"#;
+
+const STATE: &str = ".zipwright/state";
+
+fn sandbox() -> Sandbox {
+    let sandbox = Sandbox::with(BUILDFILE);
+    sandbox.write("in", "zero\n").write("src/a", "a\n").write("src/b", "b\n");
+    sandbox.run([]).success();
+    // Another build, so that there are records that a later one makes void.
+    sandbox.write("in", "one!\n").run(["-s"]).success();
+    sandbox
+}
+
+/// Puts `state` in its place, and builds after an edit that is the one from before, or another.
+fn builds_right(sandbox: &Sandbox, state: &[u8], text: &str, what: &str) {
+    fs::write(sandbox.path(STATE), state).unwrap();
+    builds_right_as_it_is(sandbox, text, what);
+}
+
+fn builds_right_as_it_is(sandbox: &Sandbox, text: &str, what: &str) {
+    sandbox.write("in", text);
+    let run = sandbox.run(["-s"]);
+    assert_eq!(run.code, Some(0), "{what}\n{run}");
+    let notices = run.stderr.lines().filter(|line| !line.is_empty()).count();
+    assert!(notices <= 1, "{what}\n{run}");
+    let out = format!("{}a\nb\n", text.to_uppercase());
+    assert_eq!(sandbox.read("out"), out, "{what}");
+    assert_eq!(sandbox.read("more"), out.repeat(2), "{what}");
+    let zip = sandbox.bytes("build/package.zip");
+    let mut archive = zip::ZipArchive::new(std::io::Cursor::new(zip)).unwrap();
+    let member = std::io::read_to_string(archive.by_name("out").unwrap()).unwrap();
+    assert_eq!(member, out, "{what}");
+}
+
+/// So many positions over a length, each in another place of a record.
+fn positions(length: usize, count: usize) -> impl Iterator<Item = usize> {
+    (0..count).map(move |at| at * length / count)
+}
+
+/// Texts of one size: that of the first state, of the second, and one never built.
+const TEXTS: [&str; 3] = ["one!\n", "zero\n", "two!\n"];
+
+#[test]
+fn a_state_cut_at_any_length() {
+    let sandbox = sandbox();
+    let whole = sandbox.bytes(STATE);
+    for (at, length) in positions(whole.len(), 150).enumerate() {
+        builds_right(&sandbox, &whole[..length], TEXTS[at % 3], &format!("cut at {length}"));
+    }
+    assert_eq!(sandbox.ran([]), [""; 0]);
+}
+
+#[test]
+fn a_state_with_a_flipped_bit() {
+    let sandbox = sandbox();
+    let whole = sandbox.bytes(STATE);
+    for (at, place) in positions(whole.len(), 150).enumerate() {
+        let mut bytes = whole.clone();
+        bytes[place] ^= 1 << (at % 8);
+        builds_right(&sandbox, &bytes, TEXTS[at % 3], &format!("flipped at {place}"));
+    }
+    assert_eq!(sandbox.ran([]), [""; 0]);
+}
+
+#[test]
+fn a_state_whose_tail_is_zero() {
+    let sandbox = sandbox();
+    let whole = sandbox.bytes(STATE);
+    for (at, place) in positions(whole.len(), 60).enumerate() {
+        let mut bytes = whole.clone();
+        bytes[place..].fill(0);
+        builds_right(&sandbox, &bytes, TEXTS[at % 3], &format!("zero from {place}"));
+        bytes.resize(whole.len() + 5000, 0);
+        builds_right(&sandbox, &bytes, TEXTS[(at + 1) % 3], &format!("zero from {place} on"));
+    }
+}
+
+#[test]
+fn a_state_of_another_kind() {
+    let sandbox = sandbox();
+    for (what, bytes) in [
+        ("empty", b"".to_vec()),
+        ("a later version", b"zipwright state 99\n\x01\x02".to_vec()),
+        ("text", b"hello\n".to_vec()),
+        (
+            "noise",
+            (0..10_000_u32).flat_map(|n| n.wrapping_mul(2_654_435_761).to_le_bytes()).collect(),
+        ),
+    ] {
+        for text in TEXTS {
+            builds_right(&sandbox, &bytes, text, what);
+        }
+        assert_eq!(sandbox.ran([]), [""; 0], "{what}");
+    }
+}
+
+#[test]
+fn something_else_in_the_place_of_the_state() {
+    let sandbox = sandbox();
+    for round in 0..2 {
+        // A folder that is not empty, also where the last one was set aside.
+        sandbox.remove(STATE).write(".zipwright/state/strange", "?");
+        builds_right_as_it_is(&sandbox, TEXTS[round], "a folder");
+        assert_eq!(sandbox.ran([]), [""; 0]);
+        sandbox.remove(STATE);
+        symlink("nowhere", sandbox.path(STATE)).unwrap();
+        builds_right_as_it_is(&sandbox, TEXTS[round + 1], "a link to nothing");
+        assert_eq!(sandbox.ran([]), [""; 0]);
+        symlink("loop", sandbox.path(".zipwright/loop")).unwrap();
+        sandbox.remove(STATE);
+        symlink("loop", sandbox.path(STATE)).unwrap();
+        builds_right_as_it_is(&sandbox, TEXTS[round], "a loop of links");
+        sandbox.remove(".zipwright/loop");
+    }
+}
+
+/// Root may read everything, so it gives that up first.
+#[test]
+fn a_state_that_cannot_be_read() {
+    let sandbox = sandbox();
+    if sandbox.sh("setpriv --bounding-set -all true").code != Some(0) {
+        say("skipped: no `setpriv`, or not root");
+        return;
+    }
+    for text in TEXTS {
+        sandbox.chmod(STATE, 0);
+        sandbox.write("in", text);
+        let program = env!("CARGO_BIN_EXE_zipwright");
+        let run =
+            Run::of(sandbox.program("setpriv").args(["--bounding-set", "-all", program, "-s"]));
+        run.success().stderr_has("could not read");
+        builds_right_as_it_is(&sandbox, text, "unreadable");
+    }
+}
+
+/// Manifests are state, too.
+#[test]
+fn a_damaged_manifest() {
+    let sandbox = sandbox();
+    let path = ".zipwright/manifests/staging";
+    let whole = sandbox.bytes(path);
+    for place in positions(whole.len(), 40) {
+        let mut bytes = whole.clone();
+        bytes[place] ^= 4;
+        sandbox.write(path, &bytes);
+        builds_right_as_it_is(&sandbox, "one!\n", &format!("manifest flipped at {place}"));
+        sandbox.write(path, &whole[..place]);
+        builds_right_as_it_is(&sandbox, "one!\n", &format!("manifest cut at {place}"));
+    }
+}
