@@ -10,6 +10,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
     name = "zipwright",
     version,
     disable_version_flag = true,
+    args_override_self = true,
     about = "Builds AWS Lambda bundles for Python: the same lambda.zip, bit for bit, everywhere",
     override_usage = "zipwright [OPTIONS] [GOAL | NAME=VALUE]...\n       zipwright [OPTIONS] <COMMAND>",
     after_help = EXAMPLES,
@@ -85,8 +86,8 @@ pub(super) struct Build {
         value_name = "N",
         num_args = 0..=1,
         require_equals = true,
-        default_missing_value = "0",
-        overrides_with = "jobs"
+        default_missing_value = UNLIMITED,
+        value_parser = parse_jobs
     )]
     pub(super) jobs: Option<usize>,
 
@@ -146,7 +147,6 @@ pub(super) struct Build {
         num_args = 0..=1,
         require_equals = true,
         default_missing_value = "inf",
-        overrides_with = "load_average",
         alias = "max-load"
     )]
     pub(super) load_average: Option<f64>,
@@ -157,8 +157,7 @@ pub(super) struct Build {
         value_name = "SEED",
         num_args = 0..=1,
         require_equals = true,
-        default_missing_value = "random",
-        overrides_with = "shuffle"
+        default_missing_value = "random"
     )]
     pub(super) shuffle: Option<String>,
 
@@ -169,8 +168,7 @@ pub(super) struct Build {
         value_name = "TYPE",
         num_args = 0..=1,
         require_equals = true,
-        default_missing_value = "target",
-        overrides_with = "output_sync"
+        default_missing_value = "target"
     )]
     pub(super) output_sync: Option<OutputSync>,
 
@@ -233,6 +231,7 @@ pub(super) enum OutputSync {
 #[derive(Subcommand, Debug)]
 pub(super) enum Command {
     /// Bring goals up to date: the long form of `zipwright [GOAL]...`, for any name of a goal
+    #[command(args_override_self = true)]
     Build(Build),
     /// List the targets
     List(Words),
@@ -285,9 +284,9 @@ pub(super) struct Digest {
     pub(super) subject: String,
 }
 
-/// Short options of make's that may or may not have a value, which only its own parser tells
-/// apart: `-j`, `-j4` and `-j 4`, but `-j all` is `-j` and a goal. They are rewritten in the long
-/// form; everything else stays as it was typed.
+/// Options of make's that may or may not have a value, which only its own parser tells apart:
+/// `-j`, `-j4`, `-j 4` and `--jobs 4`, but `-j all` is `-j` and a goal. They are rewritten in the
+/// long form; everything else stays as it was typed.
 pub(super) fn as_make_reads(words: impl IntoIterator<Item = OsString>) -> Vec<OsString> {
     let mut read = Vec::new();
     let mut words = words.into_iter().peekable();
@@ -301,6 +300,12 @@ pub(super) fn as_make_reads(words: impl IntoIterator<Item = OsString>) -> Vec<Os
             read.push(word);
             break;
         }
+        if OF_NUMBERS.contains(&text)
+            && let Some(number) = words.next_if(is_number)
+        {
+            read.push(format!("{text}={}", number.to_string_lossy()).into());
+            continue;
+        }
         let cluster = text.strip_prefix('-').filter(|rest| !rest.starts_with('-'));
         let Some((at, option)) = cluster.and_then(optional_value) else {
             read.push(word);
@@ -311,23 +316,38 @@ pub(super) fn as_make_reads(words: impl IntoIterator<Item = OsString>) -> Vec<Os
             read.push(format!("-{}", &cluster[..at]).into());
         }
         let attached = &cluster[at + 1..];
-        let is_number = |word: &OsString| {
-            word.to_str().is_some_and(|text| text.parse::<f64>().is_ok_and(f64::is_finite))
-        };
-        read.push(match attached.is_empty() {
-            false => format!("{option}={attached}").into(),
-            true if option != OUTPUT_SYNC && words.peek().is_some_and(is_number) => {
-                let value = words.next().unwrap_or_default();
-                format!("{option}={}", value.to_string_lossy()).into()
-            }
-            true => option.into(),
-        });
+        if !attached.is_empty() {
+            read.push(format!("{option}={attached}").into());
+        } else if OF_NUMBERS.contains(&option)
+            && let Some(number) = words.next_if(is_number)
+        {
+            read.push(format!("{option}={}", number.to_string_lossy()).into());
+        } else {
+            read.push(option.into());
+        }
     }
     read.extend(words);
     read
 }
 
-const OUTPUT_SYNC: &str = "--output-sync";
+fn is_number(word: &OsString) -> bool {
+    word.to_str().is_some_and(|text| text.parse::<f64>().is_ok_and(f64::is_finite))
+}
+
+/// `-j` without a number, as a value.
+const UNLIMITED: &str = "unlimited";
+
+/// Any number but 0, which stands for no limit.
+fn parse_jobs(text: &str) -> Result<usize, String> {
+    match text.parse() {
+        _ if text == UNLIMITED => Ok(0),
+        Ok(jobs @ 1..) => Ok(jobs),
+        _ => Err("it takes a number from 1 up".into()),
+    }
+}
+
+/// Long options that may be followed by a number.
+const OF_NUMBERS: [&str; 3] = ["--jobs", "--load-average", "--max-load"];
 
 /// The first option in a cluster of short ones that may have a value, and its long name. A
 /// letter whose value is required ends the search: the rest is that value.
@@ -336,7 +356,7 @@ fn optional_value(cluster: &str) -> Option<(usize, &'static str)> {
         |(at, letter)| match letter {
             'j' => Some((at, "--jobs")),
             'l' => Some((at, "--load-average")),
-            'O' => Some((at, OUTPUT_SYNC)),
+            'O' => Some((at, "--output-sync")),
             _ => None,
         },
     )
@@ -367,6 +387,8 @@ mod tests {
             ("-C jobs -Cjobs", "-C jobs -Cjobs"),
             ("-f j4", "-f j4"),
             ("--jobs=3 -- -j", "--jobs=3 -- -j"),
+            ("--jobs 3 all", "--jobs=3 all"),
+            ("--jobs all --max-load 2", "--jobs all --max-load=2"),
         ] {
             assert_eq!(read(typed), expected, "{typed}");
         }
