@@ -78,9 +78,12 @@ impl Graph {
         edges.dedup_by(|second, first| (second.from, second.to) == (first.from, first.to));
 
         let count = model.targets.len();
+        // One at a time, targets run in the order in which the Buildfile lists them, as in make.
+        let mut listed: Vec<&Edge> = edges.iter().collect();
+        listed.sort_by_key(|edge| (edge.span.start, edge.to));
         let pairs = |order: bool| {
-            let of_order = move |edge: &&Edge| (edge.via == Via::After) == order;
-            edges.iter().filter(of_order).map(|edge| (edge.from, edge.to)).collect()
+            let of_order = |edge: &&&Edge| (edge.via == Via::After) == order;
+            listed.iter().filter(of_order).map(|edge| (edge.from, edge.to)).collect()
         };
         let graph = Self {
             needs: Adjacency::new(count, pairs(false)),
@@ -119,17 +122,17 @@ impl Graph {
         self.owners.of(path).map(|output| output.owner)
     }
 
-    /// The targets that make what `id` depends on; sorted.
+    /// The targets that make what `id` depends on, as they are listed there.
     pub fn needs(&self, id: TargetId) -> &[TargetId] {
         self.needs.of(id)
     }
 
-    /// The targets that `id` comes after without needing them; sorted.
+    /// The targets that `id` comes after without needing them, as they are listed there.
     pub fn after(&self, id: TargetId) -> &[TargetId] {
         self.after.of(id)
     }
 
-    /// The targets that need `id` or come after it; sorted.
+    /// The targets that need `id` or come after it, in the order of the file.
     pub fn dependents(&self, id: TargetId) -> &[TargetId] {
         self.dependents.of(id)
     }
@@ -181,7 +184,7 @@ impl Graph {
     }
 }
 
-/// For each target a sorted list of others, all in one vector.
+/// For each target a list of others, all in one vector.
 struct Adjacency {
     /// Where each target's list starts; one more than there are targets.
     starts: Vec<usize>,
@@ -189,9 +192,9 @@ struct Adjacency {
 }
 
 impl Adjacency {
+    /// Of `pairs` of which no two are equal; each list is in their order.
     fn new(count: usize, mut pairs: Vec<(TargetId, TargetId)>) -> Self {
-        pairs.sort_unstable();
-        pairs.dedup();
+        pairs.sort_by_key(|(from, _)| *from);
         let mut starts = vec![0; count + 1];
         for (from, _) in &pairs {
             starts[from.index() + 1] += 1;

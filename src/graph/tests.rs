@@ -166,7 +166,7 @@ fn targets_that_name_each_other_have_edges() {
             "#
         ),
         "tree: wheels; package: tree; upload: package; invoke: upload; \
-         all: wheels package invoke | tree",
+         all: package invoke wheels | tree",
     );
 }
 
@@ -196,7 +196,7 @@ fn files_that_others_make_are_edges() {
             command("lock", "", "\"build/requirements.txt\", \"build/venv\""),
             command("generate", "", "\"build/gen\""),
         ),
-        "wheels: lock generate; layer: generate; stamped: wheels layer",
+        "wheels: generate lock; layer: generate; stamped: layer wheels",
     );
 }
 
@@ -220,7 +220,7 @@ fn patterns_see_what_commands_make_and_pass_over_the_rest() {
         (r#""build/wheels/*.whl""#, "; reader: wheels"),
         (r#""build/tree""#, "; reader: tree"),
         (r#""build/tree/**/*.so""#, "; reader: tree"),
-        (r#""build/package.zip", "build/wheels.stamp""#, "; reader: wheels package"),
+        (r#""build/package.zip", "build/wheels.stamp""#, "; reader: package wheels"),
     ] {
         edges(&text(inputs), &format!("{BEFORE}{needs}"));
     }
