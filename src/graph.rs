@@ -140,10 +140,22 @@ impl Graph {
     /// The goals and all that they need or come after, each behind its dependencies and otherwise
     /// in the order of the file.
     pub fn closure(&self, goals: &[TargetId]) -> Vec<TargetId> {
+        self.closure_up_to(goals, |_| false)
+    }
+
+    /// As [`Graph::closure`], without what only the targets that are `settled` need.
+    pub fn closure_up_to(
+        &self,
+        goals: &[TargetId],
+        settled: impl Fn(TargetId) -> bool,
+    ) -> Vec<TargetId> {
         let mut waiting: HashMap<TargetId, usize> = HashMap::new();
         let mut found: Vec<TargetId> = goals.to_vec();
         while let Some(id) = found.pop() {
             waiting.entry(id).or_insert_with(|| {
+                if settled(id) {
+                    return 0;
+                }
                 found.extend(self.needs(id));
                 found.extend(self.after(id));
                 self.needs(id).len() + self.after(id).len()
@@ -154,7 +166,7 @@ impl Graph {
         let mut order = Vec::with_capacity(waiting.len());
         while let Some(Reverse(id)) = ready.pop() {
             order.push(id);
-            for dependent in self.dependents(id) {
+            for dependent in self.dependents(id).iter().filter(|id| !settled(**id)) {
                 if let Some(count) = waiting.get_mut(dependent) {
                     *count -= 1;
                     if *count == 0 {

@@ -33,9 +33,9 @@ pub struct Plan<'g> {
 }
 
 impl<'g> Plan<'g> {
-    /// A build of `goals` and all they need or come after.
-    pub fn new(graph: &'g Graph, goals: &[TargetId]) -> Self {
-        let wanted = graph.closure(goals);
+    /// A build of `goals` and all they need or come after. What is `settled` waits for nothing.
+    pub fn new(graph: &'g Graph, goals: &[TargetId], settled: impl Fn(TargetId) -> bool) -> Self {
+        let wanted = graph.closure_up_to(goals, &settled);
         let mut plan = Self {
             graph,
             progress: vec![Progress::Unwanted; graph.len()],
@@ -45,7 +45,9 @@ impl<'g> Plan<'g> {
         };
         for id in &wanted {
             plan.progress[id.index()] = Progress::Waiting;
-            plan.waits_for[id.index()] = plan.predecessors(*id).count();
+            if !settled(*id) {
+                plan.waits_for[id.index()] = plan.predecessors(*id).count();
+            }
         }
         for id in wanted {
             if plan.waits_for[id.index()] == 0 {

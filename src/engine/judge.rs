@@ -84,15 +84,14 @@ pub(super) fn judge(ask: &Ask) -> Result<Verdict> {
 impl Ask<'_> {
     /// `-o` of something this target makes: it is not judged, and stands as it is.
     fn old_result(&self, job: &Job) -> Result<Option<Digest>> {
-        let outputs = self.target.outputs();
-        if !outputs.iter().any(|output| self.options.old_files.contains(output.path())) {
+        if !self.options.is_old(self.target) {
             return Ok(None);
         }
         if let Some(record) = self.record {
             return Ok(Some(record.result));
         }
         let mut hasher = FieldHasher::new();
-        for output in outputs {
+        for output in self.target.outputs() {
             if let Some(digest) = output_digest(job.files, &output)? {
                 hasher.field(output.path().as_str()).field(digest.as_bytes());
             }

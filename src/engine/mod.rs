@@ -62,6 +62,13 @@ pub struct Options {
     pub mode: Mode,
 }
 
+impl Options {
+    /// Whether `target` makes a file of `-o`. Then it is not looked at, nor what only it needs.
+    fn is_old(&self, target: &Target) -> bool {
+        target.outputs().iter().any(|output| self.old_files.contains(output.path()))
+    }
+}
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Mode {
     Build,
@@ -109,7 +116,7 @@ pub fn build<'a>(
         pool,
         offered: None,
         asked: false,
-        plan: Plan::new(world.graph, &options.goals),
+        plan: Plan::new(world.graph, &options.goals, |id| options.is_old(world.target(id))),
         trees: written_trees(world, &options.goals),
         results: vec![None; world.graph.len()],
         would_run: vec![false; world.graph.len()],
