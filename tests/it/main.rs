@@ -12,6 +12,7 @@ mod sandbox;
 mod scripted;
 mod wait;
 
+mod anchors;
 mod article;
 mod aws;
 mod commands;

@@ -9,7 +9,8 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::OnceLock;
-use std::time::{Duration, SystemTime};
+use std::thread;
+use std::time::{Duration, Instant, SystemTime};
 
 use serde_json::Value;
 use tempfile::TempDir;
@@ -124,6 +125,16 @@ impl Sandbox {
     /// Sets a file's mtime to now.
     pub(crate) fn touch(&self, path: &str) -> &Self {
         self.age(path, 0)
+    }
+
+    /// Waits until something makes this file.
+    #[track_caller]
+    pub(crate) fn wait_for(&self, path: &str) {
+        let until = Instant::now() + Duration::from_secs(60);
+        while !self.exists(path) {
+            assert!(Instant::now() < until, "nobody made {path}");
+            thread::sleep(Duration::from_millis(2));
+        }
     }
 
     /// Copies a folder of `fixtures/` into the project.
