@@ -22,6 +22,7 @@ mod scenario;
 mod shapes;
 
 use std::collections::BTreeSet;
+use std::io::Write;
 
 use compare::check;
 use scenario::{Expected, Scenario, Step};
@@ -68,6 +69,8 @@ const FAMILIES: &[Family] = &[
     purpose::meaning,
     purpose::mistakes,
     purpose::order_only,
+    purpose::siblings,
+    purpose::names,
 ];
 
 fn check_all(families: &[Family]) {
@@ -84,7 +87,8 @@ fn there_are_enough_scenarios_and_each_has_a_name_of_its_own() {
     };
     let on_purpose = scenarios.iter().filter(|scenario| scenario.steps.iter().any(differs)).count();
     let count = scenarios.len();
-    println!("{count} scenarios; in {on_purpose} of them zipwright differs on purpose");
+    let line = format!("{count} scenarios; in {on_purpose} of them zipwright differs on purpose");
+    writeln!(std::io::stderr(), "{line}").unwrap();
     assert!(count >= SCENARIOS_MIN, "{count}");
     let mut names = BTreeSet::new();
     let twice: Vec<&str> = scenarios
@@ -117,8 +121,12 @@ fn failures_stop_and_leave_the_same() {
 
 #[test]
 fn commands_may_fail_in_every_way() {
-    check_all(&[failures::ends_of_commands, failures::keep_going]);
-    check_all(&[failures::missing_inputs, failures::leftovers]);
+    check_all(&[
+        failures::ends_of_commands,
+        failures::keep_going,
+        failures::missing_inputs,
+        failures::leftovers,
+    ]);
 }
 
 #[test]
@@ -143,8 +151,13 @@ fn variables_are_set_alike() {
 
 #[test]
 fn flags_that_pretend_pretend_alike() {
-    check_all(&[flags::always, flags::touch, flags::what_if, flags::old_file]);
-    check_all(&[flags::ignore_errors]);
+    check_all(&[
+        flags::always,
+        flags::touch,
+        flags::what_if,
+        flags::old_file,
+        flags::ignore_errors,
+    ]);
 }
 
 #[test]
@@ -154,12 +167,23 @@ fn tools_call_each_other() {
 
 #[test]
 fn several_run_at_once_and_one_at_a_time_in_order() {
-    check_all(&[parallel::at_once, parallel::one_at_a_time, parallel::with_failures]);
-    check_all(&[parallel::shuffled]);
+    check_all(&[
+        parallel::at_once,
+        parallel::one_at_a_time,
+        parallel::with_failures,
+        parallel::shuffled,
+    ]);
 }
 
 #[test]
 fn differences_on_purpose_are_still_there() {
-    check_all(&[purpose::content, purpose::outputs, purpose::meaning]);
-    check_all(&[purpose::mistakes, purpose::order_only]);
+    check_all(&[
+        purpose::content,
+        purpose::outputs,
+        purpose::meaning,
+        purpose::mistakes,
+        purpose::order_only,
+        purpose::siblings,
+        purpose::names,
+    ]);
 }

@@ -14,6 +14,7 @@ fn chain() -> Rules {
         command("send").inputs("last"),
         phony("test").needs("last"),
         group("all", "send last"),
+        file("other", "extra"),
     ])
 }
 
@@ -118,7 +119,12 @@ pub(super) fn ignore_errors() -> Vec<Scenario> {
         start("--ignore-errors").run("--ignore-errors -j1", ran("check lint out")),
         start("-i with several at once").run("-i -j4", ran("check lint out")),
         start("-i, and then without").run("-i -j1", ran("check lint out")).run("-j1", ends(2)),
-        start("-i makes no rule for what is missing").remove("in").run("-i -j1 out", ends(2)),
+        start("-i makes no rule for what is missing").remove("in").differs(
+            "-i -j1 out",
+            "what a target comes after runs before its inputs are missed, for it may make them",
+            ends(2).ran("").lacks("out"),
+            ends(2).ran("check").lacks("out"),
+        ),
     ]
 }
 
@@ -155,17 +161,17 @@ pub(super) fn manners() -> Vec<Scenario> {
         "--no-print-directory -s",
         "-ks",
         "-wk",
+        "-kk -k",
+        "-BsB",
         "--just-print -q",
     ];
-    let quiet = ["--debug", "--warn-undefined-variables", "-p", "--no-silent"];
-    assert!(quiet.iter().all(|flag| !table.contains(flag)));
     let each = table.into_iter().map(|flags| {
         let start = scenario(format!("`{flags}` builds the same"), &chain());
         let words = format!("-j1 {flags} all");
         start.sources("in extra").same(&words).same(&words)
     });
     let stop = fresh("-S takes back -k").write("first.broken", "");
-    let stopped = stop.run("-j1 -k -S first extra send", ends(2).ran("first"));
+    let stopped = stop.run("-j1 -k -S first other", ends(2).ran("first"));
     each.chain([stopped]).collect()
 }
 

@@ -209,7 +209,8 @@ pub(super) fn folders() -> Vec<Scenario> {
         start("-f, elsewhere")
             .run("-j1 -f rules/other.%file%", ran("outer").leaves("outer", "outer\nin\n")),
         start("-f after -C").run("-C rules -C .. -f rules/other.%file%", ran("outer")),
-        start("-f before -C").run("-f more/%file% -C sub", ends(2).ran("")),
+        start("-f before -C")
+            .run("-f more/%file% -C sub", ran("inner").leaves("sub/inner", "inner\nsub/in\n")),
         start("two folders are two projects")
             .run("-C sub", ran("inner"))
             .run("-C sub/more", ran("inner"))

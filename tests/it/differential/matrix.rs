@@ -24,16 +24,26 @@ const CHANGES: &[(&str, Change)] = &[
         Some(shape.rules.made().iter().fold(scenario, |scenario, path| scenario.remove(path)))
     }),
     ("a source deleted", |scenario, shape| {
-        // A pattern with fewer members is news to zipwright alone.
-        let plain = shape.name != "pattern";
-        plain.then(|| scenario.remove(&words(shape.sources)[0]))
+        told_alike(shape).then(|| scenario.remove(&words(shape.sources)[0]))
     }),
     ("a source renamed away and back", |scenario, shape| {
         let source = &words(shape.sources)[0];
-        let plain = shape.name != "pattern";
-        plain.then(|| scenario.rename(source, "away").same("-j1").rename("away", source))
+        told_alike(shape)
+            .then(|| scenario.rename(source, "away").same("-j1").rename("away", source))
     }),
 ];
+
+/// A pattern with fewer members is news to zipwright alone; and what a target needs by name runs
+/// before its inputs are missed, since it may make them. `purpose` has both.
+fn told_alike(shape: &Shape) -> bool {
+    !["pattern", "phony below"].contains(&shape.name)
+}
+
+/// Make 4.3 is not sure of siblings: a dry run passes over what is made of the second output, and
+/// a failure deletes those that it did not touch. `purpose` has both.
+fn single_outputs() -> impl Iterator<Item = Shape> {
+    shapes().into_iter().filter(|shape| shape.name != "two outputs")
+}
 
 /// Shape by change: a build, the change, two builds.
 pub(super) fn after_changes() -> Vec<Scenario> {
@@ -66,7 +76,7 @@ pub(super) fn under_flags() -> Vec<Scenario> {
 /// A built shape by flags that ask or pretend: after an edit, and once more.
 pub(super) fn asked_after_an_edit() -> Vec<Scenario> {
     let mut scenarios = Vec::new();
-    for shape in shapes() {
+    for shape in single_outputs() {
         for flags in ["-n", "-q"] {
             let name = format!("{} edited, with `{flags}`", shape.name);
             let start = scenario(name, &shape.rules).sources(shape.sources).run("-j1", ends(0));
@@ -80,7 +90,7 @@ pub(super) fn asked_after_an_edit() -> Vec<Scenario> {
 /// Shape by failing target by flags: it fails at once, is mended, and fails when made anew.
 pub(super) fn with_failures() -> Vec<Scenario> {
     let mut scenarios = Vec::new();
-    for shape in shapes() {
+    for shape in single_outputs() {
         for target in words(shape.fallible) {
             for flags in ["-j1", "-k -j1"] {
                 let broken = format!("{target}.broken");

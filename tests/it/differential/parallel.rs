@@ -12,7 +12,7 @@ fn meeting() -> Rules {
         phony("one").script(&format!("{limit} 'echo > a; read x < b'")),
         phony("two").script(&format!("{limit} 'read x < a; echo > b'")),
         phony("pipes").script("mkfifo a b"),
-        phony("clean").script("rm a b"),
+        phony("tidy").script("rm a b"),
     ])
 }
 
@@ -22,7 +22,7 @@ pub(super) fn at_once() -> Vec<Scenario> {
         .map(|flags| {
             let start = scenario(format!("two meet with `{flags}`"), &meeting());
             let met = start.run("pipes", ran("pipes")).run(&format!("{flags} all"), ran("one two"));
-            met.run("clean", ran("clean"))
+            met.run("tidy", ran("tidy"))
         })
         .collect()
 }

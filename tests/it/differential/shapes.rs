@@ -14,13 +14,11 @@ pub(super) struct Shape {
 }
 
 pub(super) fn shapes() -> Vec<Shape> {
-    let mut shapes = graphs();
-    shapes.extend(edges());
-    shapes
+    [lines_and_fans(), shared(), named_edges(), phony_and_groups()].into_iter().flatten().collect()
 }
 
 /// Files made from files.
-fn graphs() -> Vec<Shape> {
+fn lines_and_fans() -> Vec<Shape> {
     vec![
         Shape {
             name: "one file",
@@ -73,6 +71,12 @@ fn graphs() -> Vec<Shape> {
             last: "app",
             fallible: "two.o app",
         },
+    ]
+}
+
+/// Files made from files, with something in common.
+fn shared() -> Vec<Shape> {
+    vec![
         Shape {
             name: "two subtrees",
             rules: rules([
@@ -107,7 +111,7 @@ fn graphs() -> Vec<Shape> {
 }
 
 /// Other edges than from file to file.
-fn edges() -> Vec<Shape> {
+fn named_edges() -> Vec<Shape> {
     vec![
         Shape {
             name: "two outputs",
@@ -155,6 +159,11 @@ fn edges() -> Vec<Shape> {
             last: "report",
             fallible: "data",
         },
+    ]
+}
+
+fn phony_and_groups() -> Vec<Shape> {
+    vec![
         Shape {
             name: "phony on top",
             rules: rules([phony("test").needs("lib"), file("lib", "lib.in")]),
