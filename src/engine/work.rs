@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::fs::{self, OpenOptions};
+use std::panic::{self, AssertUnwindSafe};
 use std::sync::mpsc::Sender;
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -57,6 +58,16 @@ pub(super) enum How {
     Run,
     /// `-t`: what is there is taken for what a run would have made.
     Touch,
+}
+
+/// What `work` gives. A panic is an error like any other: the loop waits for an answer from every
+/// worker, and without one would wait for ever.
+pub(super) fn unless_it_panics<T>(work: impl FnOnce() -> Result<T>) -> Result<T> {
+    panic::catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|cause| {
+        let said = cause.downcast_ref::<String>().map(String::as_str);
+        let said = said.or_else(|| cause.downcast_ref::<&str>().copied()).unwrap_or("it panicked");
+        bail!("this is a mistake in zipwright, not in your project; please report it: {said}")
+    })
 }
 
 pub(super) fn work(
@@ -241,5 +252,17 @@ impl Messages for Channel {
 
     fn status(&self, text: &str) {
         self.send(Event::Status { target: self.target.clone(), text: text.to_owned() });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_panic_is_an_error_with_its_words() {
+        let error = unless_it_panics::<()>(|| panic!("BUG: {}", 7)).unwrap_err().to_string();
+        assert!(error.contains("mistake in zipwright") && error.ends_with("BUG: 7"), "{error}");
+        assert_eq!(unless_it_panics(|| Ok(1)).unwrap(), 1);
     }
 }
