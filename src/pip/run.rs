@@ -58,7 +58,8 @@ impl Pip<'_> {
             for (theirs, ours) in names {
                 line = line.replace(theirs, ours);
             }
-            (self.talk.line)(stream, &line);
+            // Standard output is for data: `zipwright invoke | jq` must read the response alone.
+            (self.talk.line)(Stream::Stderr, &line);
             if stream == Stream::Stderr && !line.is_empty() {
                 kept.lock().expect("BUG: no holder of this lock panics").push(line);
             }
