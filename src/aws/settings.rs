@@ -12,6 +12,9 @@ use crate::project::Project;
 /// Set to anything: no request leaves this machine.
 const REQUIRE_LOOPBACK: &str = "ZIPWRIGHT_REQUIRE_LOOPBACK";
 
+/// Variables with an endpoint, the strongest first.
+const ENDPOINTS: [&str; 2] = ["AWS_ENDPOINT_URL_LAMBDA", "AWS_ENDPOINT_URL"];
+
 /// The SDK's configuration. The SDK reads the environment and the config files itself;
 /// `project` holds the same environment.
 pub(super) async fn load(project: &Project) -> Result<(SdkConfig, HttpClient), Error> {
@@ -22,6 +25,7 @@ pub(super) async fn load(project: &Project) -> Result<(SdkConfig, HttpClient), E
             format!("SSL_CERT_FILE names `{path}`, which is no file: correct it, or unset it"),
         ));
     }
+    check_endpoints(project)?;
     let loopback_only = project.var(REQUIRE_LOOPBACK).is_some();
     let http = HttpClient::new(loopback_only);
     // A dated version, so that a newer SDK does not change what a build does.
@@ -36,6 +40,27 @@ pub(super) async fn load(project: &Project) -> Result<(SdkConfig, HttpClient), E
     Ok((config, http))
 }
 
+/// The SDK panics on an empty endpoint, and of one without a scheme says only that.
+fn check_endpoints(project: &Project) -> Result<(), Error> {
+    for name in ENDPOINTS {
+        let Some(url) = project.vars().get(name) else { continue };
+        if url.starts_with("http://") || url.starts_with("https://") {
+            continue;
+        }
+        let problem = match url.is_empty() {
+            true => format!("{name} is set, but empty: unset it, or give it a URL"),
+            false => {
+                let shown = without_userinfo(url);
+                format!(
+                    "{name} is `{shown}`, which is no URL: it must start with http:// or https://"
+                )
+            }
+        };
+        return Err(Error::new(Problem::Other, problem));
+    }
+    Ok(())
+}
+
 /// What the user set in the environment about where requests go, for a key: another region,
 /// profile or endpoint is another deployment. No credentials. Reads nothing but the environment.
 pub fn destination(project: &Project) -> Vec<(&'static str, String)> {
@@ -43,7 +68,7 @@ pub fn destination(project: &Project) -> Vec<(&'static str, String)> {
     let ignored = project
         .var("AWS_IGNORE_CONFIGURED_ENDPOINT_URLS")
         .is_some_and(|value| value.eq_ignore_ascii_case("true"));
-    let endpoint = first(&["AWS_ENDPOINT_URL_LAMBDA", "AWS_ENDPOINT_URL"]);
+    let endpoint = first(&ENDPOINTS);
     let endpoint = endpoint.filter(|_| !ignored).map(without_userinfo);
     [
         ("region", first(&["AWS_REGION", "AWS_DEFAULT_REGION"]).map(str::to_owned)),
