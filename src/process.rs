@@ -139,7 +139,16 @@ impl Invocation {
             command.env_remove(name);
         }
         command.envs(self.env.iter().map(|(name, value)| (name, value)));
-        command.spawn().with_context(|| format!("could not start `{}`", self.program.display()))
+        command.spawn().with_context(|| {
+            let program = self.program.display();
+            match self.directory.is_dir() {
+                true => format!("could not start `{program}`"),
+                false => format!(
+                    "could not start `{program}` in `{}`, which is no folder",
+                    self.directory.display()
+                ),
+            }
+        })
     }
 }
 

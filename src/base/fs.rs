@@ -26,8 +26,15 @@ pub fn read_to_string(path: &Path) -> Result<String> {
 }
 
 pub fn create_dir_all(path: &Path) -> Result<()> {
-    fs::create_dir_all(path)
-        .with_context(|| format!("could not create folder `{}`", path.display()))
+    fs::create_dir_all(path).with_context(|| {
+        let failed = format!("could not create folder `{}`", path.display());
+        match path.ancestors().find(|above| above.symlink_metadata().is_ok()) {
+            Some(file) if !file.is_dir() => {
+                format!("{failed}; `{}` is no folder: move it away", file.display())
+            }
+            _ => failed,
+        }
+    })
 }
 
 pub fn open(path: &Path) -> Result<File> {
@@ -76,7 +83,10 @@ pub fn temp_dir_beside(place: &Path) -> Result<TempDir> {
 
 /// Gives a finished temporary file its mode and its place.
 pub fn persist(file: NamedTempFile, place: &Path, mode: u32) -> Result<()> {
-    let failed = || format!("could not write `{}`", place.display());
+    let failed = || match place.is_dir() {
+        true => format!("could not write `{}`, a folder: move it away", place.display()),
+        false => format!("could not write `{}`", place.display()),
+    };
     file.as_file().set_permissions(Permissions::from_mode(mode)).with_context(failed)?;
     file.persist(place).map_err(|error| error.error).with_context(failed)?;
     Ok(())

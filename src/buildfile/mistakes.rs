@@ -4,6 +4,7 @@
 use super::diagnostic::Diagnostic;
 use super::glob::GlobProblem;
 use super::model::Span;
+use super::vars::is_name;
 use crate::base::path::PathProblem;
 use crate::base::words::{count, list, nearest};
 
@@ -123,6 +124,10 @@ pub(crate) fn reference_in_variable(span: &Span, name: &str) -> Diagnostic {
 }
 
 pub(crate) fn undeclared_override(name: &str, known: &[&str]) -> Diagnostic {
+    if !is_name(name) {
+        return Diagnostic::nowhere(format!("`{name}=` on the command line names no variable"))
+            .hint("a goal has no `=`; a variable is set by `NAME=VALUE`");
+    }
     Diagnostic::nowhere(format!("the command line sets `{name}`, which `[vars]` does not declare"))
         .hint(match nearest(name, known.iter().copied()) {
             Some(nearest) => format!("did you mean `{nearest}`?"),
@@ -237,6 +242,7 @@ pub(crate) fn unknown_target<'a>(
     Diagnostic::at(span, format!("there is no target `{name}`"))
         .hint(match (nearest, targets.len()) {
             (Some(nearest), _) => format!("did you mean `{nearest}`?"),
+            (None, 0) => "there are no targets; `[target.NAME]` starts one".to_owned(),
             (None, ..=LISTED) => format!("the targets are {}", list(&targets.collect::<Vec<_>>())),
             (None, more) => format!("none of the {more} targets has a similar name"),
         })

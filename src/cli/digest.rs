@@ -32,7 +32,7 @@ fn zip_of(common: &Common, name: &str) -> Result<String, Failure> {
     let target = &session.model.targets[session.find(name)?.index()];
     let Kind::Zip(zip) = &target.kind else {
         let kind = target.kind.name();
-        return Err(anyhow!("`{name}` is a {kind}; only a zip has a CodeSha256").into());
+        return Err(anyhow!("`{name}` is of kind `{kind}`; only a zip has a CodeSha256").into());
     };
     let path = &zip.output.value;
     if !session.project.place(path).is_file() {

@@ -20,6 +20,9 @@ use crate::state::State;
 
 const BUILDFILE: &str = "Buildfile";
 
+/// More in one file are not read by anybody.
+const MISTAKES_SHOWN: usize = 50;
+
 /// Words of the command line that are no options, and what comes from elsewhere to go with them.
 pub(super) struct Words<'a> {
     pub(super) given: &'a [String],
@@ -79,6 +82,9 @@ impl Session {
         if self.goals.is_empty() {
             let default = self.model.default.iter().map(|name| name.value.as_str());
             let ids: Vec<TargetId> = default.filter_map(|name| self.graph.id(name)).collect();
+            if self.model.targets.is_empty() {
+                bail!("the Buildfile has no target; docs/BUILDFILE.md shows how to write one");
+            }
             if ids.is_empty() {
                 bail!("no goal: name one, or say `default = [\"…\"]` in the Buildfile");
             }
@@ -147,7 +153,14 @@ fn read_buildfile(project: &Project, file: &Path) -> Result<String> {
             project.root.display()
         );
     }
-    base_fs::read_to_string(&place)
+    if place.is_dir() {
+        bail!("`{}` is a folder; name the file to read with -f", file.display());
+    }
+    String::from_utf8(base_fs::read(&place)?).map_err(|error| {
+        let sound = &error.as_bytes()[..error.utf8_error().valid_up_to()];
+        let line = sound.iter().filter(|byte| **byte == b'\n').count() + 1;
+        anyhow!("`{}` line {line} is not UTF-8; save the file as UTF-8", file.display())
+    })
 }
 
 /// `NAME=VALUE` sets a variable, the last one wins; everything else is a goal.
@@ -167,8 +180,12 @@ fn split_words(words: &[String]) -> (BTreeMap<String, String>, Vec<String>) {
 
 fn broken_buildfile(file: &Path, text: &str, diagnostics: &[Diagnostic], color: bool) -> Failure {
     let file = file.display().to_string();
-    let rendered: Vec<String> =
-        diagnostics.iter().map(|diagnostic| diagnostic.render(&file, text, color)).collect();
+    let shown = diagnostics.iter().take(MISTAKES_SHOWN);
+    let mut rendered: Vec<String> =
+        shown.map(|diagnostic| diagnostic.render(&file, text, color)).collect();
+    if let more @ 1.. = diagnostics.len() - rendered.len() {
+        rendered.push(format!("… and {more} more"));
+    }
     let count = words::count(diagnostics.len(), "mistake");
     Failure::Told(format!(
         "{}\n\nerror: {count} in `{file}`; nothing was done",

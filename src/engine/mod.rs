@@ -356,9 +356,8 @@ impl<'a> Engine<'a, '_> {
         scope.spawn(move || {
             let started = Instant::now();
             let channel = Channel::new(world.name(next.id), sender.clone());
-            let worked = work::unless_it_panics(|| {
-                work(world, &next, how, &options.surroundings, &channel)
-            });
+            let worked =
+                work::unless_it_panics(|| work(world, &next, how, &options.surroundings, &channel));
             let seconds = started.elapsed().as_secs_f64();
             let Work { id, reasons, .. } = next;
             // The loop outlives its workers: somebody is there to receive.

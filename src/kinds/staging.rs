@@ -189,7 +189,9 @@ fn claims_of_sources(staging: &Staging, job: &Job, exclude: &Rules) -> Result<Ve
             (Content::Missing, Some(link)) => {
                 bail!("source `{from}` is a link to `{link}`, which is not there")
             }
-            (Content::Missing, None) => bail!("source `{from}` is not there"),
+            (Content::Missing, None) => {
+                bail!("source `{from}` is not there; make it, or take it out of `sources`")
+            }
             (Content::Folder, Some(link)) => bail!(
                 "source `{from}` is a link to the folder `{link}`: leave it out with `exclude`, \
                  and name that folder as a source of its own"

@@ -168,8 +168,14 @@ fn ask(project: &Project, python: &str, program: &Path) -> Result<(Identity, Vec
         .env("PYTHONIOENCODING", "utf-8")
         .capture()?;
     if !asked.status.success() {
-        let said = asked.stderr.trim().lines().last().unwrap_or("it said nothing").to_string();
-        bail!("the interpreter `{python}` does not run ({}): {said}", describe(asked.status));
+        let said = asked.stderr.trim().lines().last().unwrap_or("it said nothing");
+        // A program that is no Python may repeat what it was asked.
+        let said: String = said.chars().take(160).collect();
+        let status = describe(asked.status);
+        bail!(
+            "the interpreter `{python}` does not run ({status}): {said}\n\
+             set `python` to a Python that has pip"
+        );
     }
     let line = asked.stdout.lines().last().unwrap_or_default();
     let answer: Answer = serde_json::from_str(line)

@@ -1,10 +1,6 @@
 //! End-to-end tests: one binary, a module per feature.
 
-#![expect(
-    clippy::print_stderr,
-    clippy::print_stdout,
-    reason = "the long runs say how much they did"
-)]
+#![expect(clippy::print_stderr, reason = "the long runs say how much they did")]
 
 mod dice;
 mod emulators;
@@ -28,6 +24,7 @@ mod makeflags;
 mod racy;
 mod random;
 mod signals;
+mod mistakes;
 mod staging;
 mod tidy;
 mod wheelhouse;
