@@ -22,7 +22,6 @@ mod scenario;
 mod shapes;
 
 use std::collections::BTreeSet;
-use std::io::Write;
 
 use compare::check;
 use scenario::{Expected, Scenario, Step};
@@ -87,8 +86,7 @@ fn there_are_enough_scenarios_and_each_has_a_name_of_its_own() {
     };
     let on_purpose = scenarios.iter().filter(|scenario| scenario.steps.iter().any(differs)).count();
     let count = scenarios.len();
-    let line = format!("{count} scenarios; in {on_purpose} of them zipwright differs on purpose");
-    writeln!(std::io::stderr(), "{line}").unwrap();
+    eprintln!("{count} scenarios; in {on_purpose} of them zipwright differs on purpose");
     assert!(count >= SCENARIOS_MIN, "{count}");
     let mut names = BTreeSet::new();
     let twice: Vec<&str> = scenarios

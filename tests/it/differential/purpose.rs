@@ -318,6 +318,12 @@ pub(super) fn order_only() -> Vec<Scenario> {
             .run("-j1 late", ran("always")),
         start("what comes first, dry").run("-n", ran("prepare send out")),
         start("what comes first, asked").run("-q", ends(1)).run("-j1", ends(0)).run("-q", ran("")),
+        start("what comes first fails, with -k").write("prepare.broken", "").differs(
+            "-k -j1",
+            "`after` is order alone: what it names makes nothing that the target is made of",
+            ends(2).ran("prepare send").lacks("out"),
+            ends(2).ran("prepare send out").leaves("out", "out\nin\n"),
+        ),
         start("what comes first fails")
             .write("prepare.broken", "")
             .run("-j1", ends(2).ran("prepare")),
