@@ -9,11 +9,12 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::OnceLock;
-use std::thread;
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, SystemTime};
 
 use serde_json::Value;
 use tempfile::TempDir;
+
+use crate::wait;
 
 pub(crate) struct Sandbox {
     folder: TempDir,
@@ -130,11 +131,7 @@ impl Sandbox {
     /// Waits until something makes this file.
     #[track_caller]
     pub(crate) fn wait_for(&self, path: &str) {
-        let until = Instant::now() + Duration::from_secs(60);
-        while !self.exists(path) {
-            assert!(Instant::now() < until, "nobody made {path}");
-            thread::sleep(Duration::from_millis(2));
-        }
+        wait::until(path, || self.exists(path).then_some(()));
     }
 
     /// Copies a folder of `fixtures/` into the project.
