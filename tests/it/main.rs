@@ -28,3 +28,4 @@ mod mistakes;
 mod staging;
 mod tidy;
 mod wheelhouse;
+mod whole;
