@@ -9,6 +9,7 @@ pub mod process;
 pub mod make;
 pub mod wheel;
 pub mod bundle;
+pub mod check;
 pub mod event;
 pub mod drawing;
 pub mod timings;

@@ -42,6 +42,12 @@ pub struct Function {
     pub update: Update,
     /// As Lambda words them: `x86_64`, `arm64`.
     pub architectures: Vec<String>,
+    /// As Lambda words it: `python3.13`.
+    pub runtime: Option<String>,
+    /// `module.function`
+    pub handler: Option<String>,
+    /// Whether there is more in it than its own code.
+    pub has_layers: bool,
     /// Changes whenever the function does. Not every service gives one.
     pub revision: Option<String>,
     /// A function made of a container image has no code to update.
@@ -209,6 +215,9 @@ impl Function {
             code_sha256: output.code_sha256().unwrap_or_default().to_owned(),
             update,
             architectures: output.architectures().iter().map(ToString::to_string).collect(),
+            runtime: output.runtime().map(ToString::to_string),
+            handler: output.handler().map(str::to_owned),
+            has_layers: !output.layers().is_empty(),
             revision: output.revision_id().map(str::to_owned),
             is_image: output.package_type() == Some(&PackageType::Image),
         }

@@ -4,8 +4,8 @@
 use std::collections::BTreeMap;
 
 use super::model::{
-    Action, Clamp, Command, Compression, Conflict, Destination, Group, Invoke, Kind, Payload,
-    Platform, Source, Spanned, Staging, Upload, Wheelhouse, Zip,
+    Action, Check, Clamp, Command, Compression, Conflict, Destination, Group, Invoke, Kind,
+    Payload, Platform, Source, Spanned, Staging, Upload, Wheelhouse, Zip,
 };
 use super::schema::default_path;
 use super::table::{Item, Reader, Table, boolean, entries, in_order, members, string, text};
@@ -13,8 +13,8 @@ use super::{mistakes, payload, value};
 use crate::base::RelPath;
 use toml::de::DeValue;
 
-pub(super) const NAMES: [&str; 8] =
-    ["wheelhouse", "staging", "clamp", "zip", "upload", "invoke", "command", "group"];
+pub(super) const NAMES: [&str; 9] =
+    ["wheelhouse", "staging", "clamp", "zip", "check", "upload", "invoke", "command", "group"];
 
 /// Reads the keys of a target of the kind `name`. `stem` is what its default paths are called.
 pub(super) fn read(name: &str, stem: &str, table: &mut Table, reader: &mut Reader) -> Option<Kind> {
@@ -23,6 +23,7 @@ pub(super) fn read(name: &str, stem: &str, table: &mut Table, reader: &mut Reade
         "staging" => Some(Kind::Staging(staging(stem, table, reader))),
         "clamp" => clamp(table, reader).map(Kind::Clamp),
         "zip" => zip(stem, table, reader).map(Kind::Zip),
+        "check" => check(table, reader).map(Kind::Check),
         "upload" => upload(table, reader).map(Kind::Upload),
         "invoke" => invoke(table, reader).map(Kind::Invoke),
         "command" => command(table, reader).map(Kind::Command),
@@ -152,12 +153,26 @@ fn zip(stem: &str, table: &mut Table, reader: &mut Reader) -> Option<Zip> {
     })
 }
 
+fn check(table: &mut Table, reader: &mut Reader) -> Option<Check> {
+    let zip = table.required("zip", "\"…\"", reader, string);
+    let runtime = table.required("runtime", "\"python3.13\"", reader, value::runtime);
+    let arch = table.required("arch", "\"arm64\"", reader, value::arch);
+    let handler = table.optional("handler", reader, |item, reader| {
+        value::filled(item, reader, "a handler such as `lambda_handler.handler`")
+    });
+    let silence = table.many("silence", reader, value::rule);
+    let handler = handler.map(|handler| handler.value);
+    Some(Check { zip: zip?, runtime: runtime?, arch: arch?, handler, silence })
+}
+
 fn upload(table: &mut Table, reader: &mut Reader) -> Option<Upload> {
     let zip = table.required("zip", "\"…\"", reader, string);
     let function = table.required("function", "\"…\"", reader, |item, reader| {
         value::filled(item, reader, "the name or ARN of a Lambda function")
     });
-    Some(Upload { zip: zip?, function: function? })
+    let check = table.optional("check", reader, boolean).unwrap_or(true);
+    let silence = table.many("silence", reader, value::rule);
+    Some(Upload { zip: zip?, function: function?, check, silence })
 }
 
 fn invoke(table: &mut Table, reader: &mut Reader) -> Option<Invoke> {

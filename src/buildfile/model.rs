@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 
 use crate::base::RelPath;
+use crate::check::Python;
 
 /// Byte range in the Buildfile's text.
 pub type Span = Range<usize>;
@@ -54,6 +55,7 @@ pub enum Kind {
     Staging(Staging),
     Clamp(Clamp),
     Zip(Zip),
+    Check(Check),
     Upload(Upload),
     Invoke(Invoke),
     Command(Command),
@@ -190,11 +192,28 @@ pub enum Compression {
     Store,
 }
 
+/// Whether a bundle will run in a Lambda runtime.
+#[derive(Clone, Debug)]
+pub struct Check {
+    /// Name of a zip target.
+    pub zip: Spanned<String>,
+    pub runtime: Python,
+    pub arch: Arch,
+    /// `module.function`
+    pub handler: Option<String>,
+    /// Rules that say nothing.
+    pub silence: Vec<String>,
+}
+
 #[derive(Clone, Debug)]
 pub struct Upload {
     /// Name of a zip target.
     pub zip: Spanned<String>,
     pub function: Spanned<String>,
+    /// Whether the bundle is checked against the function before it is sent.
+    pub check: bool,
+    /// Rules of the check that say nothing.
+    pub silence: Vec<String>,
 }
 
 #[derive(Clone, Debug)]
@@ -263,7 +282,11 @@ impl Target {
             Kind::Command(command) => {
                 command.outputs.iter().map(|path| Output::File(path.value.clone())).collect()
             }
-            Kind::Clamp(_) | Kind::Upload(_) | Kind::Invoke(_) | Kind::Group(_) => Vec::new(),
+            Kind::Clamp(_)
+            | Kind::Check(_)
+            | Kind::Upload(_)
+            | Kind::Invoke(_)
+            | Kind::Group(_) => Vec::new(),
         };
         outputs.extend(self.stamp.iter().map(|stamp| Output::Stamp(stamp.value.clone())));
         outputs
@@ -286,6 +309,7 @@ impl Kind {
             Self::Staging(_) => "staging",
             Self::Clamp(_) => "clamp",
             Self::Zip(_) => "zip",
+            Self::Check(_) => "check",
             Self::Upload(_) => "upload",
             Self::Invoke(_) => "invoke",
             Self::Command(_) => "command",

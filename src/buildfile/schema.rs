@@ -160,7 +160,11 @@ fn kind_name(item: Item, reader: &mut Reader) -> Option<&'static str> {
 /// Why a target has no stamp; `None` for one that has.
 fn no_stamp(kind: &Kind) -> Option<&'static str> {
     match kind {
-        Kind::Wheelhouse(_) | Kind::Staging(_) | Kind::Clamp(_) | Kind::Upload(_) => None,
+        Kind::Wheelhouse(_)
+        | Kind::Staging(_)
+        | Kind::Clamp(_)
+        | Kind::Check(_)
+        | Kind::Upload(_) => None,
         Kind::Zip(_) => Some("its bundle is the one file it makes: depend on that"),
         Kind::Invoke(_) => Some("it always runs when it is asked for"),
         Kind::Group(_) => Some("it makes nothing itself: depend on its targets' outputs"),

@@ -8,6 +8,7 @@ use super::mistakes;
 use super::model::{Arch, Glob, Instant, PythonVersion, Spanned, Winner};
 use super::table::{Item, Reader, string};
 use crate::base::RelPath;
+use crate::check::{self, Python};
 use crate::project::STATE_FOLDER;
 
 /// What a zip's own form of time can say.
@@ -78,6 +79,21 @@ pub(super) fn word<T: Copy>(
 
 pub(super) fn arch(item: Item, reader: &mut Reader) -> Option<Arch> {
     word(item, reader, "architecture", &[("arm64", Arch::Arm64), ("x86_64", Arch::X86_64)])
+}
+
+/// A Python of Lambda's, in Lambda's words: `python3.13`.
+pub(super) fn runtime(item: Item, reader: &mut Reader) -> Option<Python> {
+    let known: Vec<(String, Python)> =
+        Python::known().map(|python| (python.to_string(), python)).collect();
+    let words: Vec<(&str, Python)> =
+        known.iter().map(|(name, python)| (name.as_str(), *python)).collect();
+    word(item, reader, "runtime", &words)
+}
+
+/// The name of a rule of the check.
+pub(super) fn rule(item: Item, reader: &mut Reader) -> Option<String> {
+    let words = check::RULES.map(|rule| (rule, rule));
+    word(item, reader, "rule", &words).map(str::to_owned)
 }
 
 pub(super) fn version(item: Item, reader: &mut Reader) -> Option<PythonVersion> {

@@ -243,6 +243,8 @@ pub(super) enum Command {
     Clean(Words),
     /// Print the CodeSha256 of a zip file, or of what a zip target made
     Digest(Digest),
+    /// Say whether a bundle will run in Lambda: exit 0, 1 when not, 2 when it cannot be checked
+    Check(Check),
 }
 
 #[derive(Args, Debug)]
@@ -282,6 +284,29 @@ pub(super) struct Digest {
     /// A zip file, or a zip target
     #[arg(value_name = "FILE | TARGET")]
     pub(super) subject: String,
+}
+
+#[derive(Args, Debug)]
+pub(super) struct Check {
+    /// A zip file, a zip target, or a check target, which says the rest itself
+    #[arg(value_name = "FILE | TARGET")]
+    pub(super) subject: String,
+
+    /// Lambda's name of the runtime, such as python3.13
+    #[arg(long, value_name = "NAME")]
+    pub(super) runtime: Option<String>,
+
+    /// arm64 or x86_64
+    #[arg(long, value_name = "NAME")]
+    pub(super) arch: Option<String>,
+
+    /// The function's handler, such as lambda_handler.handler
+    #[arg(long, value_name = "MODULE.FUNCTION")]
+    pub(super) handler: Option<String>,
+
+    /// Say nothing by this rule (docs/CHECK.md); may be given again
+    #[arg(long, value_name = "RULE")]
+    pub(super) silence: Vec<String>,
 }
 
 /// Options of make's that may or may not have a value, which only its own parser tells apart:

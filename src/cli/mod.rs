@@ -2,6 +2,7 @@
 
 mod args;
 mod build;
+mod check;
 mod clean;
 mod digest;
 mod explain;
@@ -25,11 +26,13 @@ use crate::signals;
 const SUCCESS: u8 = 0;
 /// `-q`: something is out of date.
 const OUT_OF_DATE: u8 = 1;
+/// `check`: the bundle will not run.
+const FAULTY: u8 = 1;
 /// Any error.
 const FAILURE: u8 = 2;
 
 /// Names of the commands, for hints.
-const COMMANDS: [&str; 6] = ["build", "list", "explain", "graph", "clean", "digest"];
+const COMMANDS: [&str; 7] = ["build", "list", "explain", "graph", "clean", "digest", "check"];
 
 /// Why a command ended early.
 #[derive(Debug)]
@@ -83,6 +86,7 @@ fn run(cli: &Cli) -> Result<u8, Failure> {
         Some(Command::Graph(graph)) => graph::run(common, graph),
         Some(Command::Clean(words)) => clean::run(common, words),
         Some(Command::Digest(digest)) => digest::run(common, digest),
+        Some(Command::Check(check)) => check::run(common, check),
     }
 }
 

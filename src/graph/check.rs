@@ -36,6 +36,7 @@ fn references(
     let (kind, names): (_, &[_]) = match &target.kind {
         Kind::Staging(staging) => (Some("wheelhouse"), &staging.wheels),
         Kind::Zip(zip) => (Some("staging"), std::slice::from_ref(&zip.staging)),
+        Kind::Check(check) => (Some("zip"), std::slice::from_ref(&check.zip)),
         Kind::Upload(upload) => (Some("zip"), std::slice::from_ref(&upload.zip)),
         Kind::Invoke(invoke) => (Some("upload"), std::slice::from_ref(&invoke.upload)),
         Kind::Group(group) => (None, &group.targets),

@@ -57,7 +57,7 @@ fn inputs(target: &Target) -> Vec<Input<'_>> {
             Payload::Inline(_) => Vec::new(),
         },
         Kind::Command(command) => command.inputs.iter().map(Input::Glob).collect(),
-        Kind::Zip(_) | Kind::Upload(_) | Kind::Group(_) => Vec::new(),
+        Kind::Zip(_) | Kind::Check(_) | Kind::Upload(_) | Kind::Group(_) => Vec::new(),
     }
 }
 

@@ -70,7 +70,9 @@ fn no_expected_message_is_left_over() {
 #[test]
 fn the_example_has_no_mistakes() {
     let model = sound(&read("Buildfile.example"));
-    for kind in ["wheelhouse", "staging", "clamp", "zip", "upload", "invoke", "command", "group"] {
+    let kinds =
+        ["wheelhouse", "staging", "clamp", "zip", "check", "upload", "invoke", "command", "group"];
+    for kind in kinds {
         assert!(model.targets.iter().any(|target| target.kind.name() == kind), "no {kind}");
     }
 }

@@ -5,6 +5,7 @@
 //! of the Buildfile, the files and the leaves it uses (wheels, pip, AWS); it knows nothing of
 //! order, state or who prints what it says.
 
+mod check;
 mod clamp;
 mod command;
 mod group;
@@ -77,6 +78,7 @@ pub fn key(job: &Job) -> Result<Key> {
         Kind::Staging(staging) => staging::key(staging, job),
         Kind::Clamp(clamp) => clamp::key(clamp, job),
         Kind::Zip(zip) => zip::key(zip, job),
+        Kind::Check(check) => check::key(check, job),
         Kind::Upload(upload) => upload::key(upload, job),
         Kind::Invoke(invoke) => invoke::key(invoke, job),
         Kind::Command(command) => command::key(command, job),
@@ -92,6 +94,7 @@ pub fn run(job: &Job) -> Result<Done> {
         Kind::Staging(staging) => staging::run(staging, job),
         Kind::Clamp(clamp) => clamp::run(clamp, job),
         Kind::Zip(zip) => zip::run(zip, job),
+        Kind::Check(check) => check::run(check, job),
         Kind::Upload(upload) => upload::run(upload, job),
         Kind::Invoke(invoke) => invoke::run(invoke, job),
         Kind::Command(command) => command::run(command, job),

@@ -5,7 +5,7 @@ use anyhow::{Context, Result, bail};
 use serde_json::Value as Json;
 use sha2::{Digest as _, Sha256};
 
-use super::{Done, Job};
+use super::{Done, Job, check};
 use crate::aws::{self, Function, Lambda, Problem, Update};
 use crate::base::digest::FieldHasher;
 use crate::base::{Digest, RelPath, fs, words};
@@ -18,9 +18,11 @@ const MOST_ATTEMPTS: usize = 3;
 
 /// Reads nothing but the environment: a build that has nothing to upload opens no connection.
 pub(super) fn key(upload: &Upload, job: &Job) -> Result<Key> {
+    // Checks change nothing about what an upload does, only whether it comes to it.
+    let Upload { zip, function, check: _, silence: _ } = upload;
     let mut key = Key::new();
-    key.text("function", &upload.function.value);
-    key.push("zip", Value::Digest(job.result_of(&upload.zip.value)?));
+    key.text("function", &function.value);
+    key.push("zip", Value::Digest(job.result_of(&zip.value)?));
     for (name, value) in aws::destination(job.project) {
         key.text(name, value);
     }
@@ -36,7 +38,7 @@ pub(super) fn run(upload: &Upload, job: &Job) -> Result<Done> {
 
     job.messages.status(&format!("looking at function `{name}`"));
     let lambda = Lambda::connect(job.project)?;
-    let sent = bring_up_to_date(&lambda, name, &zip, &code_sha256, job)?;
+    let sent = bring_up_to_date(&lambda, upload, &zip, &code_sha256, job)?;
     if !sent {
         job.messages.status(&format!("function `{name}` has this code already: nothing sent"));
     }
@@ -86,11 +88,12 @@ fn read_bundle(path: &RelPath, job: &Job) -> Result<Vec<u8>> {
 /// Whether the code had to be sent. Afterwards the function has it, and no update is in progress.
 fn bring_up_to_date(
     lambda: &Lambda,
-    name: &str,
+    upload: &Upload,
     zip: &[u8],
     code_sha256: &str,
     job: &Job,
 ) -> Result<bool> {
+    let name = &upload.function.value;
     let wait = |what: &str| {
         let what = what.to_owned();
         move |seconds: u32| job.messages.status(&format!("{what} ({seconds} s)"))
@@ -103,6 +106,9 @@ fn bring_up_to_date(
         // After a failed update the digest says nothing certain about the code that runs.
         if function.code_sha256 == code_sha256 && function.update == Update::Successful {
             return Ok(attempts > 0);
+        }
+        if attempts == 0 {
+            check::before_upload(upload, &function, zip, job)?;
         }
         attempts += 1;
         job.messages

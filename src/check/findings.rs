@@ -1,0 +1,143 @@
+//! What a check found: the rules by name, findings that say the same put together, and how a
+//! finding reads.
+
+use std::fmt;
+
+use crate::base::words;
+
+/// Every rule, in the order in which findings are shown. The names are stable: Buildfiles silence
+/// rules by them.
+pub const RULES: [&str; 22] = [
+    "machine",
+    "glibc",
+    "libstdcxx",
+    "library",
+    "extension",
+    "object",
+    "pyc-python",
+    "wheel-tags",
+    "wheel-glibc",
+    "handler-module",
+    "handler-function",
+    "handler-unsure",
+    "unzipped-size",
+    "zipped-size",
+    "mode",
+    "double",
+    "private-key",
+    "access-key",
+    "secret-file",
+    "case",
+    "pyc-unused",
+    "pyc-stale",
+];
+
+pub fn is_rule(name: &str) -> bool {
+    RULES.contains(&name)
+}
+
+/// How many members a finding shows before it only counts them.
+const SHOWN: usize = 3;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Severity {
+    /// The function would not run, or not be taken.
+    Error,
+    Warning,
+}
+
+/// One thing that is wrong, with all the members it is wrong of.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Finding {
+    pub rule: &'static str,
+    pub severity: Severity,
+    /// Sorted. Empty when it is about the bundle as a whole.
+    pub members: Vec<String>,
+    /// The wheel that brought the members.
+    pub origin: Option<String>,
+    pub text: String,
+    pub hint: String,
+}
+
+#[derive(Default)]
+pub(super) struct Findings(Vec<Finding>);
+
+impl Severity {
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Error => "error",
+            Self::Warning => "warning",
+        }
+    }
+}
+
+impl Finding {
+    pub(super) fn new(
+        rule: &'static str,
+        severity: Severity,
+        text: impl Into<String>,
+        hint: impl Into<String>,
+    ) -> Self {
+        assert!(is_rule(rule), "BUG: `{rule}` is no rule");
+        let (text, hint) = (text.into(), hint.into());
+        Self { rule, severity, members: Vec::new(), origin: None, text, hint }
+    }
+
+    /// That it is about this member.
+    pub(super) fn of(mut self, member: &str, origin: Option<&String>) -> Self {
+        self.members.push(member.to_owned());
+        self.origin = origin.cloned();
+        self
+    }
+
+    /// What it says, without its severity: for where that is said by other means.
+    pub fn described(&self) -> String {
+        let mut text = format!("[{}] {}", self.rule, self.text);
+        if let Some(origin) = &self.origin {
+            text += &format!(" (from {origin})");
+        }
+        for member in self.members.iter().take(SHOWN) {
+            text += &format!("\n    {member}");
+        }
+        if self.members.len() > SHOWN {
+            text += &format!("\n    and {}", words::count(self.members.len() - SHOWN, "more file"));
+        }
+        text + &format!("\n  hint: {}", self.hint)
+    }
+}
+
+impl fmt::Display for Finding {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}{}", self.severity.name(), self.described())
+    }
+}
+
+impl Findings {
+    pub(super) fn add(&mut self, finding: Finding) {
+        let same = self.0.iter_mut().find(|other| {
+            let Finding { rule, severity, members: _, origin, text, hint } = &finding;
+            (other.rule, other.severity) == (*rule, *severity)
+                && (&other.origin, &other.text, &other.hint) == (origin, text, hint)
+        });
+        match same {
+            Some(other) => other.members.extend(finding.members),
+            None => self.0.push(finding),
+        }
+    }
+
+    /// All but what is silenced, sorted.
+    pub(super) fn finish(self, silence: &[String]) -> Vec<Finding> {
+        let mut findings = self.0;
+        findings.retain(|finding| !silence.iter().any(|rule| rule == finding.rule));
+        for finding in &mut findings {
+            finding.members.sort();
+            finding.members.dedup();
+        }
+        let place = |finding: &Finding| RULES.iter().position(|rule| *rule == finding.rule);
+        findings.sort_by(|a, b| {
+            let of = |finding: &Finding| (finding.severity, place(finding));
+            of(a).cmp(&of(b)).then_with(|| a.members.cmp(&b.members))
+        });
+        findings
+    }
+}

@@ -1,0 +1,108 @@
+//! The function's handler: the file of its module, and its name in that file.
+
+use std::io::{Read, Seek};
+
+use anyhow::Result;
+
+use super::Subject;
+use super::archive::{self, Contents, Member};
+use super::findings::{Finding, Findings, Severity};
+use super::source::{self, Answer};
+use crate::base::words;
+
+pub(super) fn check<R: Read + Seek>(
+    members: &[Member],
+    contents: &mut Contents<R>,
+    subject: &Subject,
+    findings: &mut Findings,
+) -> Result<()> {
+    let Some(handler) = &subject.handler else { return Ok(()) };
+    let Some((module, function)) = handler.rsplit_once('.') else {
+        let text = format!("the handler `{handler}` is not of the form `module.function`");
+        let hint = "write it as in `lambda_handler.handler`";
+        findings.add(Finding::new("handler-module", Severity::Error, text, hint));
+        return Ok(());
+    };
+    // Lambda takes both forms for a module in a package.
+    let path = module.replace('.', "/");
+    match find(members, &path) {
+        Some(Module::Source(member)) => {
+            let text = String::from_utf8_lossy(&contents.whole(member)?).into_owned();
+            report(source::defines(&text, function), handler, member, findings);
+        }
+        Some(Module::Compiled(member)) => {
+            report(Answer::Unsure, handler, member, findings);
+        }
+        None if subject.has_layers => {
+            let text = format!("the bundle has no module `{module}` of the handler `{handler}`");
+            let hint = "that is right when a layer has it";
+            findings.add(Finding::new("handler-unsure", Severity::Warning, text, hint));
+        }
+        None => {
+            let text = format!(
+                "the bundle has no module `{module}` of the handler `{handler}`: neither \
+                 `{path}.py` nor `{path}/__init__.py`"
+            );
+            let finding =
+                Finding::new("handler-module", Severity::Error, text, nearby(members, &path));
+            findings.add(finding);
+        }
+    }
+    Ok(())
+}
+
+enum Module<'a> {
+    Source(&'a Member),
+    Compiled(&'a Member),
+}
+
+/// The file that an import would take, in Python's order.
+fn find<'a>(members: &'a [Member], path: &str) -> Option<Module<'a>> {
+    let (folder, name) = path.rsplit_once('/').unwrap_or(("", path));
+    let extension = members.iter().find(|member| {
+        let rest = member.file_name().strip_prefix(name).and_then(|rest| rest.strip_prefix('.'));
+        member.folder() == folder && rest.is_some_and(|rest| rest.ends_with("so"))
+    });
+    let file = |name: String| archive::find(members, &name);
+    file(format!("{path}/__init__.py"))
+        .map(Module::Source)
+        .or_else(|| file(format!("{path}/__init__.pyc")).map(Module::Compiled))
+        .or_else(|| extension.map(Module::Compiled))
+        .or_else(|| file(format!("{path}.py")).map(Module::Source))
+        .or_else(|| file(format!("{path}.pyc")).map(Module::Compiled))
+}
+
+fn report(answer: Answer, handler: &str, member: &Member, findings: &mut Findings) {
+    let function = handler.rsplit('.').next().unwrap_or_default();
+    let finding = match answer {
+        Answer::Defined => return,
+        Answer::NotDefined => Finding::new(
+            "handler-function",
+            Severity::Error,
+            format!("there is no `{function}` at the top level, and the handler is `{handler}`"),
+            "define it there, or correct the function's handler",
+        ),
+        Answer::Unsure => Finding::new(
+            "handler-unsure",
+            Severity::Warning,
+            format!(
+                "whether there is a `{function}`, for the handler `{handler}`, shows only when it runs"
+            ),
+            "a definition that can be read, such as `from package import name`, would be certain",
+        ),
+    };
+    findings.add(finding.of(&member.name, None));
+}
+
+/// Where a module of this name is instead, if anywhere.
+fn nearby(members: &[Member], path: &str) -> String {
+    let modules: Vec<&str> =
+        members.iter().filter_map(|member| member.name.strip_suffix(".py")).collect();
+    let name = path.rsplit('/').next().unwrap_or_default();
+    let elsewhere = modules.iter().find(|module| module.rsplit('/').next() == Some(name));
+    let near = elsewhere.copied().or_else(|| words::nearest(path, modules.iter().copied()));
+    match near {
+        Some(near) => format!("there is `{near}.py`"),
+        None => "put it into the bundle with `sources`, or correct the function's handler".into(),
+    }
+}

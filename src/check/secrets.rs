@@ -1,0 +1,138 @@
+//! Files that look like secrets, among the project's own: what wheels bring has been public before.
+//! A finding never shows the secret.
+
+use std::io::{Read, Seek};
+
+use anyhow::Result;
+
+use super::archive::{Contents, Member};
+use super::findings::{Finding, Findings, Severity};
+
+/// Secrets are in small files.
+const LONGEST: u64 = 256 << 10;
+
+pub(super) fn check<R: Read + Seek>(
+    member: &Member,
+    contents: &mut Contents<R>,
+    findings: &mut Findings,
+) -> Result<()> {
+    if let Some(what) = by_name(&member.name) {
+        let hint = "leave it out with `exclude`; a bundle is readable for all who may read the \
+                    function, and versions keep it";
+        let finding = Finding::new("secret-file", Severity::Warning, what, hint);
+        findings.add(finding.of(&member.name, None));
+    }
+    if member.size > LONGEST {
+        return Ok(());
+    }
+    let bytes = contents.whole(member)?;
+    let Ok(text) = std::str::from_utf8(&bytes) else { return Ok(()) };
+    if has_private_key(text) {
+        let hint = "leave it out with `exclude`, and let the function fetch it, e.g. from Secrets \
+                    Manager";
+        let what = "a private key";
+        findings
+            .add(Finding::new("private-key", Severity::Error, what, hint).of(&member.name, None));
+    }
+    if has_access_key(text) {
+        let what = "the id of an AWS access key";
+        let hint = "take it out: the function has its role's credentials";
+        findings
+            .add(Finding::new("access-key", Severity::Warning, what, hint).of(&member.name, None));
+    }
+    Ok(())
+}
+
+/// What a path is known for.
+fn by_name(path: &str) -> Option<&'static str> {
+    let (folders, name) = path.rsplit_once('/').unwrap_or(("", path));
+    if folders.split('/').any(|folder| folder == ".git") {
+        return Some("part of a git repository, with all that was ever committed");
+    }
+    let in_folder = |folder: &str| folders == folder || folders.ends_with(&format!("/{folder}"));
+    match name {
+        "credentials" if in_folder(".aws") => Some("AWS credentials, by its name"),
+        "id_rsa" | "id_dsa" | "id_ecdsa" | "id_ed25519" => Some("a private SSH key, by its name"),
+        ".netrc" | ".pgpass" | ".pypirc" => Some("passwords, by its name"),
+        name if name.ends_with(".p12") || name.ends_with(".pfx") || name.ends_with(".jks") => {
+            Some("a key store, by its name")
+        }
+        name if name == ".env" || name.starts_with(".env.") => {
+            let kind = name.rsplit('.').next().unwrap_or_default();
+            let is_sample = matches!(kind, "example" | "sample" | "template" | "dist");
+            (!is_sample).then_some("settings of an environment, by its name")
+        }
+        _ => None,
+    }
+}
+
+/// Whether there is a private key in PEM, not only the words that one begins with.
+fn has_private_key(text: &str) -> bool {
+    let mut lines = text.lines().map(str::trim);
+    while let Some(line) = lines.next() {
+        let begins = line.starts_with("-----BEGIN ") && line.ends_with("PRIVATE KEY-----");
+        // An encrypted one says how first, and then an empty line.
+        let body = |line: &&str| !line.contains(':') && !line.is_empty();
+        if begins && lines.clone().find(body).is_some_and(is_base64) {
+            return true;
+        }
+    }
+    false
+}
+
+fn is_base64(line: &str) -> bool {
+    let in_base64 = |c: char| c.is_ascii_alphanumeric() || matches!(c, '+' | '/' | '=');
+    line.len() >= 40 && line.chars().all(in_base64)
+}
+
+/// Whether there is the id of an access key, other than the one of AWS's own examples.
+fn has_access_key(text: &str) -> bool {
+    let is_part = |c: char| c.is_ascii_uppercase() || c.is_ascii_digit();
+    text.split(|c: char| !c.is_ascii_alphanumeric() && c != '_').any(|word| {
+        word.len() == 20
+            && (word.starts_with("AKIA") || word.starts_with("ASIA"))
+            && word.chars().all(is_part)
+            && !word.ends_with("EXAMPLE")
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_tell() {
+        for path in [".env", "conf/.env.prod", ".git/config", "a/.aws/credentials", "k/id_rsa"] {
+            assert!(by_name(path).is_some(), "{path}");
+        }
+        for path in ["env.py", ".env.example", ".gitignore", "credentials", "id_rsa.pub", "a.pem"] {
+            assert!(by_name(path).is_none(), "{path}");
+        }
+    }
+
+    #[test]
+    fn a_key_is_more_than_its_first_line() {
+        let body = "MIIEvQIBADANBgkqhkiG9w0BAQEFAASCBKcwggSjAgEAAoIBAQC7";
+        let pem = |kind: &str| format!("x\n-----BEGIN {kind}-----\n{body}\n-----END {kind}-----");
+        for kind in ["PRIVATE KEY", "RSA PRIVATE KEY", "OPENSSH PRIVATE KEY"] {
+            assert!(has_private_key(&pem(kind)), "{kind}");
+        }
+        assert!(!has_private_key(&pem("CERTIFICATE")));
+        assert!(!has_private_key("-----BEGIN PRIVATE KEY-----\n"));
+        assert!(!has_private_key("marker = '-----BEGIN PRIVATE KEY-----'"));
+        let encrypted = format!(
+            "-----BEGIN RSA PRIVATE KEY-----\nProc-Type: 4,ENCRYPTED\nDEK-Info: AES,0\n\n{body}\n"
+        );
+        assert!(has_private_key(&encrypted));
+    }
+
+    #[test]
+    fn an_access_key_is_a_word_of_its_own() {
+        assert!(has_access_key("key = 'AKIA2E0A8F3B244C9986'"));
+        for text in
+            ["AKIAIOSFODNN7EXAMPLE", "AKIA", "xAKIA2E0A8F3B244C9986", "AKIA2e0A8F3B244C9986"]
+        {
+            assert!(!has_access_key(text), "{text}");
+        }
+    }
+}

@@ -1,0 +1,1 @@
+//! Rules on bundles made for them.

@@ -1,0 +1,217 @@
+//! The wheels that a bundle was made from, by the metadata they left in it: which files each
+//! brought, and which runtimes its tags say it is for.
+
+use std::collections::BTreeMap;
+use std::io::{Read, Seek};
+
+use anyhow::Result;
+
+use super::Subject;
+use super::archive::{Contents, Member};
+use super::findings::{Finding, Findings, Severity};
+use super::runtime::{Arch, Python, Version};
+
+#[derive(Default)]
+pub(super) struct Wheels {
+    /// Which wheel brought a path: `MarkupSafe-3.0.2`.
+    pub(super) origins: BTreeMap<String, String>,
+    pub(super) tags: Vec<Tags>,
+}
+
+/// What a wheel's own `WHEEL` says.
+pub(super) struct Tags {
+    member: String,
+    origin: String,
+    /// `cp312-cp312-manylinux_2_17_x86_64`
+    tags: Vec<String>,
+}
+
+pub(super) fn read<R: Read + Seek>(
+    members: &[Member],
+    contents: &mut Contents<R>,
+) -> Result<Wheels> {
+    let mut wheels = Wheels::default();
+    for member in members.iter().filter(|member| member.is_file()) {
+        let Some((parent, origin)) = metadata_folder(member) else { continue };
+        match member.file_name() {
+            "RECORD" => {
+                let text = String::from_utf8_lossy(&contents.whole(member)?).into_owned();
+                for path in text.lines().filter_map(path_of_line) {
+                    wheels.origins.insert(format!("{parent}{path}"), origin.to_owned());
+                }
+            }
+            "WHEEL" => {
+                let text = String::from_utf8_lossy(&contents.whole(member)?).into_owned();
+                let tags = text.lines().filter_map(|line| line.strip_prefix("Tag:"));
+                wheels.tags.push(Tags {
+                    member: member.name.clone(),
+                    origin: origin.to_owned(),
+                    tags: tags.map(|tag| tag.trim().to_owned()).collect(),
+                });
+            }
+            _ => {}
+        }
+    }
+    Ok(wheels)
+}
+
+/// The folder that a `.dist-info` folder lies in, with its `/`, and what the latter is called.
+fn metadata_folder(member: &Member) -> Option<(&str, &str)> {
+    let folder = member.folder();
+    let (parent, name) = match folder.rfind('/') {
+        Some(at) => folder.split_at(at + 1),
+        None => ("", folder),
+    };
+    Some((parent, name.strip_suffix(".dist-info")?))
+}
+
+/// The path in a line of RECORD, which is quoted when it has a comma.
+fn path_of_line(line: &str) -> Option<String> {
+    match line.strip_prefix('"') {
+        None => line.split(',').next().filter(|path| !path.is_empty()).map(str::to_owned),
+        Some(rest) => {
+            let end = rest.rfind("\",")?;
+            Some(rest[..end].replace("\"\"", "\""))
+        }
+    }
+}
+
+pub(super) fn check(wheels: &[Tags], subject: &Subject, findings: &mut Findings) {
+    let (Some(python), Some(arch)) = (subject.python, subject.arch) else { return };
+    for wheel in wheels {
+        let fits: Vec<Fit> = wheel.tags.iter().flat_map(|tag| fits(tag, python, arch)).collect();
+        let finding = match fits.iter().min() {
+            None | Some(Fit::Yes) => continue,
+            Some(Fit::NewerGlibc) => Finding::new(
+                "wheel-glibc",
+                Severity::Warning,
+                format!(
+                    "its wheel is for a newer glibc ({}) than the {} of {python}",
+                    wheel.tags.join(", "),
+                    python.glibc()
+                ),
+                "whether it runs depends on what it really uses, which rule `glibc` looks at",
+            ),
+            Some(Fit::No) => Finding::new(
+                "wheel-tags",
+                Severity::Error,
+                format!(
+                    "its wheel is for {}, which {python} on {} cannot install",
+                    wheel.tags.join(", "),
+                    arch.name()
+                ),
+                for_runtime(python, arch),
+            ),
+        };
+        findings.add(finding.of(&wheel.member, Some(&wheel.origin)));
+    }
+}
+
+/// How to get the right wheels.
+pub(super) fn for_runtime(python: Python, arch: Arch) -> String {
+    format!(
+        "give the wheelhouse `platform = {{ python = \"3.{}\", arch = \"{}\" }}`, or the function \
+         the runtime that the wheels are for",
+        python.minor,
+        arch.name()
+    )
+}
+
+/// How well a tag fits, best first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Fit {
+    Yes,
+    NewerGlibc,
+    No,
+}
+
+/// Of each simple tag that a compressed one (`py2.py3-none-any`) stands for.
+fn fits(tag: &str, python: Python, arch: Arch) -> Vec<Fit> {
+    let parts: Vec<&str> = tag.split('-').collect();
+    let [pythons, abis, platforms] = parts.as_slice() else { return Vec::new() };
+    let mut fits = Vec::new();
+    for interpreter in pythons.split('.') {
+        for abi in abis.split('.') {
+            for platform in platforms.split('.') {
+                let fit = match interpreter_fits(interpreter, abi, python.minor) {
+                    true => platform_fits(platform, python, arch),
+                    false => Fit::No,
+                };
+                fits.push(fit);
+            }
+        }
+    }
+    fits
+}
+
+fn interpreter_fits(interpreter: &str, abi: &str, minor: u8) -> bool {
+    let digits = interpreter.trim_start_matches(|c: char| !c.is_ascii_digit());
+    let name = &interpreter[..interpreter.len() - digits.len()];
+    let of_minor = digits.strip_prefix('3').and_then(|text| match text {
+        "" => Some(0),
+        text => text.parse::<u8>().ok(),
+    });
+    let Some(of_minor) = of_minor else { return false };
+    match (name, abi) {
+        ("py", "none") => of_minor <= minor,
+        ("cp", "none") => of_minor == 0 || of_minor == minor,
+        ("cp", "abi3") => of_minor <= minor,
+        ("cp", abi) => of_minor == minor && abi.trim_end_matches('m') == interpreter,
+        _ => false,
+    }
+}
+
+fn platform_fits(platform: &str, python: Python, arch: Arch) -> Fit {
+    if platform == "any" {
+        return Fit::Yes;
+    }
+    let Some(system) = platform.strip_suffix(arch.in_tags()).and_then(|p| p.strip_suffix('_'))
+    else {
+        return Fit::No;
+    };
+    let glibc = match system {
+        "linux" | "manylinux1" | "manylinux2010" | "manylinux2014" => return Fit::Yes,
+        system => system.strip_prefix("manylinux_").map(|version| version.replace('_', ".")),
+    };
+    match glibc.and_then(|version| Version::parse(&version)) {
+        Some(version) if version <= python.glibc() => Fit::Yes,
+        Some(_) => Fit::NewerGlibc,
+        None => Fit::No,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tags_fit_as_pip_sees_them() {
+        for (tag, minor, arch, expected) in [
+            ("py3-none-any", 13, Arch::Arm64, Fit::Yes),
+            ("py2.py3-none-any", 13, Arch::X86_64, Fit::Yes),
+            ("py2-none-any", 13, Arch::X86_64, Fit::No),
+            ("py314-none-any", 13, Arch::X86_64, Fit::No),
+            ("cp312-cp312-manylinux_2_17_x86_64", 12, Arch::X86_64, Fit::Yes),
+            ("cp312-cp312-manylinux2014_x86_64", 13, Arch::X86_64, Fit::No),
+            ("cp313-cp313t-manylinux2014_x86_64", 13, Arch::X86_64, Fit::No),
+            ("cp39-abi3-manylinux_2_34_aarch64", 13, Arch::Arm64, Fit::Yes),
+            ("cp39-abi3-manylinux_2_28_x86_64", 11, Arch::X86_64, Fit::NewerGlibc),
+            ("cp39-abi3-manylinux_2_17_x86_64.manylinux2014_x86_64", 11, Arch::X86_64, Fit::Yes),
+            ("cp313-cp313-musllinux_1_2_x86_64", 13, Arch::X86_64, Fit::No),
+            ("cp313-cp313-macosx_11_0_arm64", 13, Arch::Arm64, Fit::No),
+            ("cp313-cp313-win_amd64", 13, Arch::X86_64, Fit::No),
+            ("cp313-cp313-linux_x86_64", 13, Arch::X86_64, Fit::Yes),
+            ("py3-none-manylinux2014_x86_64", 13, Arch::Arm64, Fit::No),
+        ] {
+            let best = fits(tag, Python { minor }, arch).into_iter().min();
+            assert_eq!(best, Some(expected), "{tag} on 3.{minor}");
+        }
+    }
+
+    #[test]
+    fn lines_of_record_have_a_path() {
+        assert_eq!(path_of_line("a/b.py,sha256=x,1").as_deref(), Some("a/b.py"));
+        assert_eq!(path_of_line("\"a,\"\"b\"\".py\",sha256=x,1").as_deref(), Some("a,\"b\".py"));
+        assert_eq!(path_of_line(""), None);
+    }
+}

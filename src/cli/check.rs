@@ -1,0 +1,115 @@
+//! `zipwright check FILE|TARGET`: whether a bundle will run in Lambda, without building anything.
+
+use std::path::Path;
+
+use anyhow::{Context, Result, anyhow};
+use serde_json::{Value, json};
+
+use super::args::{Check, Common};
+use super::session::{Session, Words};
+use super::{FAULTY, Failure, SUCCESS, print};
+use crate::base::{fs, words};
+use crate::buildfile::model::{self, Kind};
+use crate::check::{self, Arch, Finding, Python, RULES, Severity, Subject};
+
+pub(super) fn run(common: &Common, asked: &Check) -> Result<u8, Failure> {
+    let (path, mut subject) = subject(common, &asked.subject)?;
+    if let Some(name) = &asked.runtime {
+        subject.python = Some(Python::parse(name).with_context(|| unknown_runtime(name))?);
+    }
+    if let Some(name) = &asked.arch {
+        let unknown = || format!("unknown architecture `{name}`; Lambda has arm64 and x86_64");
+        subject.arch = Some(Arch::parse(name).with_context(unknown)?);
+    }
+    for rule in &asked.silence {
+        if !check::is_rule(rule) {
+            return Err(anyhow!("unknown rule `{rule}`{}", near(rule, RULES)).into());
+        }
+    }
+    subject.handler = asked.handler.clone().or(subject.handler);
+    subject.silence.extend(asked.silence.iter().cloned());
+    if subject.python.is_none() || subject.arch.is_none() {
+        return Err(anyhow!(
+            "say where `{path}` is to run: --runtime python3.13 --arch arm64, for example"
+        )
+        .into());
+    }
+    let file = fs::open(Path::new(&path))?;
+    let findings =
+        check::check(file, &subject).with_context(|| format!("could not check `{path}`"))?;
+    show(common, &path, &findings)?;
+    let is_faulty = findings.iter().any(|finding| finding.severity == Severity::Error);
+    Ok(if is_faulty { FAULTY } else { SUCCESS })
+}
+
+/// The zip, and what the Buildfile says about where it is to run.
+fn subject(common: &Common, name: &str) -> Result<(String, Subject), Failure> {
+    if Path::new(name).is_file() {
+        return Ok((name.to_owned(), Subject::default()));
+    }
+    let session = Session::open(common, Words::new(&[name.to_owned()]))?;
+    let target = &session.model.targets[session.find(name)?.index()];
+    let mut subject = Subject::default();
+    let zip = match &target.kind {
+        Kind::Check(check) => {
+            subject.python = Some(check.runtime);
+            subject.arch = Some(match check.arch {
+                model::Arch::X86_64 => Arch::X86_64,
+                model::Arch::Arm64 => Arch::Arm64,
+            });
+            subject.handler = check.handler.clone();
+            subject.silence = check.silence.clone();
+            session.model.target(&check.zip.value)
+        }
+        _ => Some(target),
+    };
+    let Some(Kind::Zip(zip)) = zip.map(|target| &target.kind) else {
+        let kind = target.kind.name();
+        return Err(anyhow!("`{name}` is a {kind}; only a zip can be checked").into());
+    };
+    let path = &zip.output.value;
+    if !session.project.place(path).is_file() {
+        return Err(anyhow!("`{path}` is not there yet; run `zipwright {path}` first").into());
+    }
+    Ok((path.to_string(), subject))
+}
+
+fn unknown_runtime(name: &str) -> String {
+    let known: Vec<String> = Python::known().map(|python| python.to_string()).collect();
+    format!("unknown runtime `{name}`{}", near(name, known.iter().map(String::as_str)))
+}
+
+fn near<'a>(name: &str, known: impl IntoIterator<Item = &'a str>) -> String {
+    match words::nearest(name, known) {
+        Some(near) => format!("; did you mean `{near}`?"),
+        None => "; docs/CHECK.md lists what there is".into(),
+    }
+}
+
+fn show(common: &Common, path: &str, findings: &[Finding]) -> Result<()> {
+    let count = |wanted| findings.iter().filter(|finding| finding.severity == wanted).count();
+    let (errors, warnings) = (count(Severity::Error), count(Severity::Warning));
+    if common.json {
+        let findings: Vec<Value> = findings.iter().map(as_json).collect();
+        let report =
+            json!({ "path": path, "errors": errors, "warnings": warnings, "findings": findings });
+        return print(&report.to_string());
+    }
+    for finding in findings {
+        print(&finding.to_string())?;
+    }
+    let (errors, warnings) = (words::count(errors, "error"), words::count(warnings, "warning"));
+    print(&format!("`{path}`: {errors}, {warnings}"))
+}
+
+fn as_json(finding: &Finding) -> Value {
+    let Finding { rule, severity, members, origin, text, hint } = finding;
+    json!({
+        "rule": rule,
+        "severity": severity.name(),
+        "members": members,
+        "origin": origin,
+        "text": text,
+        "hint": hint,
+    })
+}
