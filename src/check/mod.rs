@@ -58,7 +58,7 @@ pub fn check<R: Read + Seek>(zip: R, subject: &Subject) -> Result<Vec<Finding>> 
     let origins = &wheels.origins;
 
     tree::check(&members, &contents, origins, &mut findings);
-    wheels::check(&wheels.tags, subject, &mut findings);
+    wheels::check(&wheels, subject, &mut findings);
     let mut objects = native::Objects::default();
     for member in members.iter().filter(|member| member.is_file()) {
         let origin = origins.get(&member.name);

@@ -1,1 +1,222 @@
 //! Rules on bundles made for them.
+
+use std::io::{Cursor, Write};
+
+use zip::write::SimpleFileOptions;
+use zip::{CompressionMethod, ZipWriter};
+
+use super::elf::testing::object;
+use super::{Arch, Finding, Python, RULES, Severity, Subject, check};
+
+type File<'a> = (&'a str, &'a [u8]);
+
+fn bundle(files: &[File]) -> Vec<u8> {
+    let mut writer = ZipWriter::new(Cursor::new(Vec::new()));
+    for (name, content) in files {
+        let options = SimpleFileOptions::default()
+            .compression_method(CompressionMethod::Deflated)
+            .unix_permissions(if name.ends_with("hidden") { 0o600 } else { 0o644 });
+        writer.start_file(*name, options).unwrap();
+        writer.write_all(content).unwrap();
+    }
+    writer.finish().unwrap().into_inner()
+}
+
+fn subject(minor: u8) -> Subject {
+    Subject { python: Some(Python { minor }), arch: Some(Arch::X86_64), ..Subject::default() }
+}
+
+fn findings(files: &[File], subject: &Subject) -> Vec<Finding> {
+    check(Cursor::new(bundle(files)), subject).unwrap()
+}
+
+/// Rule, `!` for an error, and the first member.
+fn short(findings: &[Finding]) -> Vec<String> {
+    let mark = |severity| if severity == Severity::Error { "!" } else { "" };
+    let line = |finding: &Finding| {
+        let member = finding.members.first().map_or("", String::as_str);
+        format!("{}{} {member}", finding.rule, mark(finding.severity)).trim_end().to_owned()
+    };
+    findings.iter().map(line).collect()
+}
+
+#[track_caller]
+fn expect(files: &[File], subject: &Subject, expected: &[&str]) -> Vec<Finding> {
+    let found = findings(files, subject);
+    assert_eq!(short(&found), expected, "{found:#?}");
+    found
+}
+
+#[test]
+fn a_right_bundle_has_no_finding() {
+    let versions: [(&str, &[&str]); 1] = [("libc.so.6", &["GLIBC_2.34"])];
+    let module = object(62, &["libc.so.6", "libfoo-1a2b.so.1", "libpython3.13.so.1.0"], &versions);
+    let library = object(62, &["libstdc++.so.6"], &[("libstdc++.so.6", &["GLIBCXX_3.4.29"])]);
+    let handler = Subject { handler: Some("app.main.handler".into()), ..subject(13) };
+    let files: [File; 6] = [
+        ("app/main.py", b"def handler(event, context): pass"),
+        ("foo/_a.abi3.so", &module),
+        ("foo/_b.cpython-313-x86_64-linux-gnu.so", &module),
+        ("foo/plain.so", &module),
+        ("foo.libs/libfoo-1a2b.so.1", &library),
+        ("foo/data.bin", b"\x7fELV"),
+    ];
+    expect(&files, &handler, &[]);
+}
+
+#[test]
+fn native_code_is_held_against_the_runtime() {
+    let glibc: [(&str, &[&str]); 1] = [("libc.so.6", &["GLIBC_2.17", "GLIBC_2.28"])];
+    let new = object(62, &["libc.so.6"], &glibc);
+    expect(&[("a.so", &new)], &subject(12), &[]);
+    let found = expect(&[("a.so", &new)], &subject(11), &["glibc! a.so"]);
+    assert_eq!(found[0].text, "needs glibc 2.28, and python3.11 (Amazon Linux 2) has 2.26");
+
+    let relr: [(&str, &[&str]); 1] = [("libc.so.6", &["GLIBC_ABI_DT_RELR"])];
+    expect(&[("a.so", &object(62, &[], &relr))], &subject(13), &["glibc! a.so"]);
+
+    let cxx = |version| object(62, &[], &[("libstdc++.so.6", &[version])]);
+    let file = cxx("GLIBCXX_3.4.30");
+    expect(&[("a.so", &file)], &subject(13), &["libstdcxx a.so"]);
+    expect(&[("a.so", &file)], &subject(11), &["libstdcxx! a.so"]);
+    expect(&[("a.so", &file), ("x.libs/libstdc++.so.6", &cxx("GLIBCXX_3.4"))], &subject(11), &[]);
+    expect(&[("a.so", &cxx("GLIBCXX_3.4.34"))], &subject(13), &["libstdcxx! a.so"]);
+
+    let arm = object(183, &["libnowhere.so"], &[]);
+    expect(&[("bin/tool", &arm)], &subject(13), &["machine! bin/tool"]);
+    let both = [("d/attach_arm.so", arm.as_slice()), ("d/attach_x86.so", &object(62, &[], &[]))];
+    expect(&both, &subject(13), &["machine d/attach_arm.so"]);
+}
+
+#[test]
+fn needed_libraries_are_somewhere() {
+    let file = object(62, &["libGL.so.1", "libc.so.6"], &[]);
+    let found = expect(&[("cv.so", &file)], &subject(13), &["library cv.so"]);
+    assert!(found[0].text.contains("`libGL.so.1`"), "{found:?}");
+    let musl = object(62, &["libc.musl-x86_64.so.1"], &[]);
+    expect(&[("a.so", &musl)], &subject(13), &["library! a.so"]);
+    let python = object(62, &["libpython3.12.so.1.0"], &[]);
+    expect(&[("a.so", &python)], &subject(13), &["library! a.so"]);
+}
+
+#[test]
+fn extension_modules_are_for_one_python() {
+    let elf = object(62, &[], &[]);
+    let named = |name| expect(&[(name, &elf)], &subject(13), &[&format!("extension! {name}")]);
+    let found = named("p/_a.cpython-312-x86_64-linux-gnu.so");
+    assert!(found[0].text.contains("Python 3.12"), "{found:?}");
+    named("p/_a.cpython-313t-x86_64-linux-gnu.so");
+    named("p/_a.pypy310-pp73-x86_64-linux-gnu.so");
+    named("p/_a.cpython-313-x86_64-linux-musl.so");
+    expect(
+        &[("_a.cpython-313-darwin.so", b"\xcf\xfa\xed\xfe")],
+        &subject(13),
+        &["extension! _a.cpython-313-darwin.so"],
+    );
+    expect(&[("_a.pyd", b"MZ\x90\0")], &subject(13), &["extension! _a.pyd"]);
+    expect(&[("a.so", b"version https://git-lfs")], &subject(13), &["object a.so"]);
+    // Beside one that fits, another is dead weight only.
+    let both: [File; 2] = [("p/_a.abi3.so", &elf), ("p/_a.cpython-38-x86_64-linux-gnu.so", &elf)];
+    expect(&both, &subject(13), &["extension p/_a.cpython-38-x86_64-linux-gnu.so"]);
+}
+
+#[test]
+fn bytecode_is_for_one_python() {
+    let of_312 = [b"\xcb\x0d\r\n".as_slice(), &[1, 0, 0, 0], &[0; 8]].concat();
+    let of_313 = [b"\xf3\x0d\r\n".as_slice(), &[0; 12]].concat();
+    expect(&[("a.pyc", &of_312)], &subject(13), &["pyc-python! a.pyc"]);
+    expect(&[("a.pyc", &of_313)], &subject(13), &[]);
+    expect(&[("a.py", b""), ("a.pyc", &of_312)], &subject(13), &["pyc-unused a.pyc"]);
+    let files: [File; 3] = [
+        ("a.py", b"x = 1"),
+        ("__pycache__/a.cpython-312.pyc", &of_312),
+        ("__pycache__/a.cpython-313.pyc", &of_313),
+    ];
+    let expected =
+        ["pyc-unused __pycache__/a.cpython-312.pyc", "pyc-stale __pycache__/a.cpython-313.pyc"];
+    expect(&files, &subject(13), &expected);
+}
+
+#[test]
+fn the_handler_is_looked_for_where_python_would() {
+    let with = |handler: &str| Subject { handler: Some(handler.into()), ..subject(13) };
+    let file: File = ("app.py", b"def main(e, c): pass\nfrom x import *\n");
+    expect(&[file], &with("app.main"), &[]);
+    expect(&[file], &with("app.other"), &["handler-unsure app.py"]);
+    expect(&[("app.py", b"x = 1")], &with("app.main"), &["handler-function! app.py"]);
+    expect(&[("src/app.py", b"")], &with("handler"), &["handler-module!"]);
+    let found = expect(&[("src/app.py", b"")], &with("app.main"), &["handler-module!"]);
+    assert_eq!(found[0].hint, "there is `src/app.py`");
+    expect(&[("src/app.py", b"main = 1")], &with("src/app.main"), &[]);
+    expect(&[("app/__init__.py", b"main = 1"), file], &with("app.main"), &[]);
+    let module = object(62, &[], &[]);
+    expect(&[("app.abi3.so", &module)], &with("app.main"), &["handler-unsure app.abi3.so"]);
+    let layered = Subject { has_layers: true, ..with("datadog_lambda.handler.handler") };
+    expect(&[file], &layered, &["handler-unsure"]);
+}
+
+#[test]
+fn secrets_are_the_projects_own() {
+    let body = "MIIEvQIBADANBgkqhkiG9w0BAQEFAASCBKcwggSjAgEAAoIBAQC7";
+    let pem = format!("-----BEGIN PRIVATE KEY-----\n{body}\n");
+    let files: [File; 6] = [
+        (".env", b"A=1"),
+        (".git/config", b""),
+        (".git/HEAD", b""),
+        ("key.pem", pem.as_bytes()),
+        ("pkg/test.key", pem.as_bytes()),
+        ("pkg-1.dist-info/RECORD", b"pkg/test.key,sha256=x,1\npkg-1.dist-info/RECORD,,\n"),
+    ];
+    let expected = ["private-key! key.pem", "secret-file .env", "secret-file .git/HEAD"];
+    let found = expect(&files, &subject(13), &expected);
+    assert_eq!(found[2].members, [".git/HEAD", ".git/config"]);
+    assert!(!format!("{found:?}").contains(body));
+}
+
+#[test]
+fn modes_letters_and_sizes_are_looked_at() {
+    expect(&[("a/hidden", b"")], &subject(13), &["mode! a/hidden"]);
+    let files: [File; 3] = [("A/x.py", b""), ("a/x.py", b""), ("a/y.py", b"")];
+    expect(&files, &subject(13), &["case a"]);
+    let zeros = vec![0; 140_000_000];
+    let found = expect(&[("a/1", &zeros), ("b/2", &zeros)], &subject(13), &["unzipped-size!"]);
+    assert!(found[0].text.contains("a (140.0 MB), b (140.0 MB)"), "{found:?}");
+}
+
+#[test]
+fn what_is_silenced_is_not_found_and_what_is_not_known_is_not_judged() {
+    let arm = object(183, &[], &[]);
+    let silent = Subject { silence: vec!["machine".into()], ..subject(13) };
+    expect(&[("a.so", &arm)], &silent, &[]);
+    let file = [("_a.cpython-38-x86_64-linux-gnu.so", arm.as_slice())];
+    expect(&file, &Subject::default(), &[]);
+}
+
+#[test]
+fn one_finding_stands_for_all_that_say_the_same() {
+    let arm = object(183, &[], &[]);
+    let files: [File; 5] =
+        [("a.so", &arm), ("b.so", &arm), ("c.so", &arm), ("d.so", &arm), ("e.so", &arm)];
+    let found = expect(&files, &subject(13), &["machine! a.so"]);
+    assert_eq!(found[0].members.len(), 5);
+    let expected = "error[machine] native code for arm64, and the function runs on x86_64\n    \
+                    a.so\n    b.so\n    c.so\n    and 2 more files\n  hint: give the wheelhouse ";
+    assert!(found[0].to_string().starts_with(expected), "{}", found[0]);
+}
+
+#[test]
+fn every_rule_is_described() {
+    let page = include_str!("../../docs/CHECK.md");
+    for rule in RULES {
+        assert!(page.contains(&format!("| `{rule}` |")), "no `{rule}` in docs/CHECK.md");
+    }
+    let rows =
+        page.lines().filter(|line| line.starts_with("| `") && !line.contains("python3")).count();
+    assert_eq!(rows, RULES.len(), "docs/CHECK.md has a rule that is none");
+}
+
+#[test]
+fn what_is_no_zip_cannot_be_checked() {
+    let error = check(Cursor::new(b"PK".to_vec()), &subject(13)).unwrap_err();
+    assert_eq!(error.to_string(), "it is no whole zip file");
+}

@@ -76,9 +76,9 @@ fn path_of_line(line: &str) -> Option<String> {
     }
 }
 
-pub(super) fn check(wheels: &[Tags], subject: &Subject, findings: &mut Findings) {
+pub(super) fn check(wheels: &Wheels, subject: &Subject, findings: &mut Findings) {
     let (Some(python), Some(arch)) = (subject.python, subject.arch) else { return };
-    for wheel in wheels {
+    for wheel in &wheels.tags {
         let fits: Vec<Fit> = wheel.tags.iter().flat_map(|tag| fits(tag, python, arch)).collect();
         let finding = match fits.iter().min() {
             None | Some(Fit::Yes) => continue,
@@ -103,7 +103,8 @@ pub(super) fn check(wheels: &[Tags], subject: &Subject, findings: &mut Findings)
                 for_runtime(python, arch),
             ),
         };
-        findings.add(finding.of(&wheel.member, Some(&wheel.origin)));
+        let origin = wheels.origins.get(&wheel.member).unwrap_or(&wheel.origin);
+        findings.add(finding.of(&wheel.member, Some(origin)));
     }
 }
 

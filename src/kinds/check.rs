@@ -46,7 +46,7 @@ pub(super) fn run(check: &Check, job: &Job) -> Result<Done> {
     let file = fs::open(&job.project.place(path))?;
     let findings =
         check::check(file, &subject).with_context(|| format!("could not check `{path}`"))?;
-    let warnings = conclude(&findings, path.as_str(), job)?;
+    let warnings = conclude(&findings, &format!("`{path}`"), job)?;
     Ok(Done {
         result: Some(job.result_of(name)?),
         outputs: Vec::new(),

@@ -1,6 +1,11 @@
 //! ELF objects, as far as the dynamic linker's first look: machine, what is needed, and which
 //! versions of it. Reads untrusted bytes: every offset is checked, and rubbish is an error.
 
+#[cfg(test)]
+pub(super) mod testing;
+#[cfg(test)]
+mod tests;
+
 /// What an object says of itself.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Elf {

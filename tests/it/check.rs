@@ -1,0 +1,268 @@
+//! `check`: real wheels where they do not belong, made mistakes, and nothing to say of bundles that
+//! are right; as a command, as a target, and before an upload.
+
+use std::io::Write;
+
+use serde_json::{Value, json};
+
+use crate::emulators::{Emulator, REGION, bundle};
+use crate::sandbox::{Run, Sandbox, text};
+
+/// A project of one requirement, fetched for one runtime and checked for another.
+fn project(requirement: &str, platform: &str, runtime: &str) -> Sandbox {
+    let sandbox = Sandbox::with(&format!(
+        r#"
+[target.wheels]
+kind = "wheelhouse"
+requirements = ["requirements.txt"]
+{platform}
+
+[target.staging]
+kind = "staging"
+wheels = ["wheels"]
+sources = ["app.py"]
+
+[target.package]
+kind = "zip"
+staging = "staging"
+output = "build/lambda.zip"
+
+[target.fits]
+kind = "check"
+zip = "package"
+{runtime}
+handler = "app.handler"
+"#
+    ));
+    sandbox
+        .write("requirements.txt", format!("{requirement}\n"))
+        .write("app.py", "def handler(event, context):\n    return 1\n");
+    sandbox
+}
+
+const X86_313: &str = "runtime = 'python3.13'\narch = 'x86_64'";
+
+/// Builds the bundle and checks it by the command; the errors' and the warnings' rules.
+#[track_caller]
+fn rules(sandbox: &Sandbox) -> [Vec<String>; 2] {
+    let _ = sandbox.run(["package"]).success();
+    let run = sandbox.run(["--json", "check", "fits"]);
+    let report = &run.events()[0];
+    let findings = report["findings"].as_array().unwrap();
+    let of = |severity: &str| {
+        let found = findings.iter().filter(|finding| finding["severity"] == severity);
+        found.map(|finding| text(finding, "rule")).collect::<Vec<_>>()
+    };
+    let [errors, warnings] = [of("error"), of("warning")];
+    assert_eq!(report["errors"], errors.len(), "{run}");
+    assert_eq!(run.code, Some(i32::from(!errors.is_empty())), "{run}");
+    [errors, warnings]
+}
+
+#[test]
+fn a_wheel_for_another_machine_is_found() {
+    let platform = "platform = { python = '3.13', arch = 'arm64' }";
+    let sandbox = project("markupsafe==3.0.2", platform, X86_313);
+    assert_eq!(rules(&sandbox), [vec!["machine", "wheel-tags"], vec![]]);
+
+    let run = sandbox.run(["fits"]).failure();
+    let run = run.stderr_has("`build/lambda.zip` will not run in Lambda, for 2 reasons:");
+    let run = run.stderr_has("[machine] native code for arm64, and the function runs on x86_64");
+    let run = run.stderr_has("(from MarkupSafe-3.0.2-cp313-cp313-manylinux");
+    let run = run.stderr_has("markupsafe/_speedups.cpython-313-aarch64-linux-gnu.so");
+    let _ = run.stderr_has("`platform = { python = \"3.13\", arch = \"x86_64\" }`");
+    assert!(!sandbox.exists("build/fits.stamp"));
+
+    // The command needs no Buildfile, and takes another word for the machine.
+    let run = sandbox.run(["-f", "none", "check", "build/lambda.zip", "--runtime", "python3.13"]);
+    let _ = run.failure().stderr_has("say where `build/lambda.zip` is to run");
+    let right = ["check", "build/lambda.zip", "--runtime", "python3.13", "--arch", "arm64"];
+    let run = sandbox.run(right).success();
+    assert_eq!(run.stdout, "`build/lambda.zip`: 0 errors, 0 warnings\n");
+    let run = sandbox.run(["check", "fits", "--silence", "machine", "--silence", "wheel-tags"]);
+    let _ = run.success();
+}
+
+#[test]
+fn an_extension_module_for_another_python_is_found() {
+    let platform = "platform = { python = '3.12', arch = 'x86_64' }";
+    let sandbox = project("markupsafe==3.0.2", platform, X86_313);
+    assert_eq!(rules(&sandbox), [vec!["extension", "wheel-tags"], vec![]]);
+    let run = sandbox.run(["fits"]).failure();
+    let _ = run.stderr_has("[extension] an extension module for Python 3.12, which python3.13");
+}
+
+#[test]
+fn a_wheel_for_a_newer_glibc_is_found() {
+    let platform = "platform = { python = '3.13', arch = 'x86_64' }";
+    let runtime = "runtime = 'python3.11'\narch = 'x86_64'";
+    let sandbox = project("bcrypt==4.3.0", platform, runtime);
+    assert_eq!(rules(&sandbox), [vec!["glibc"], vec!["wheel-glibc"]]);
+    let run = sandbox.run(["fits"]).failure();
+    let run = run.stderr_has("needs glibc 2.28, and python3.11 (Amazon Linux 2) has 2.26");
+    let _ = run.stderr_has("(from bcrypt-4.3.0-cp39-abi3-manylinux_2_28_x86_64.whl)");
+}
+
+/// The name of a wheel is a promise about its code; the code may ask for less.
+#[test]
+fn a_wheel_that_is_only_named_for_a_newer_glibc_is_no_error() {
+    let platform = "platform = { python = '3.11', arch = 'x86_64' }\n\
+                    pip-args = ['--no-deps', '--platform=manylinux_2_28_x86_64']";
+    let runtime = "runtime = 'python3.11'\narch = 'x86_64'";
+    let sandbox = project("contourpy==1.3.3", platform, runtime);
+    assert_eq!(rules(&sandbox), [vec![], vec!["wheel-glibc"]]);
+    let run = sandbox.run(["--json", "fits"]).success();
+    assert_eq!(run.target("fits")["warnings"], 1);
+}
+
+#[test]
+fn what_fits_is_checked_once() {
+    let platform = "platform = { python = '3.13', arch = 'x86_64' }";
+    let requirements = "markupsafe==3.0.2\nargon2-cffi-bindings==25.1.0";
+    let sandbox = project(requirements, platform, X86_313);
+    assert_eq!(rules(&sandbox), [vec![], Vec::<String>::new()]);
+    let run = sandbox.run(["--json", "fits"]).success();
+    assert_eq!(run.target("fits")["warnings"], 0);
+    assert!(sandbox.exists("build/fits.stamp"));
+    assert_eq!(sandbox.ran(["fits"]), [""; 0]);
+    sandbox.write("app.py", "def main(): pass\n");
+    let run = sandbox.run(["fits"]).failure();
+    let _ = run.stderr_has("[handler-function] there is no `handler` at the top level");
+}
+
+#[test]
+fn the_sample_bundles_are_right() {
+    let sandbox = Sandbox::new();
+    sandbox.fixture("hello");
+    let _ = sandbox.run(["package"]).success();
+    let words =
+        "check build/lambda.zip --runtime python3.13 --arch arm64 --handler lambda_handler.handler";
+    let check = |sandbox: &Sandbox| {
+        let run = Run::of(sandbox.zipwright().args(words.split(' '))).success();
+        assert_eq!(run.stdout, "`build/lambda.zip`: 0 errors, 0 warnings\n");
+    };
+    check(&sandbox);
+    let example = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("Buildfile.example");
+    let sandbox = Sandbox::new();
+    sandbox.fixture("article").write("Buildfile", std::fs::read(example).unwrap());
+    let _ = sandbox.run(["package"]).success();
+    check(&sandbox);
+    let _ = sandbox.run(["bundle-check"]).success();
+}
+
+/// A project without wheels, checked for a runtime on arm64.
+fn sources(files: &[(&str, &[u8])]) -> Sandbox {
+    let sandbox = Sandbox::with(
+        r#"
+[target.staging]
+kind = "staging"
+sources = [{ from = "src", to = "." }]
+
+[target.package]
+kind = "zip"
+staging = "staging"
+output = "build/lambda.zip"
+limits = false
+
+[target.fits]
+kind = "check"
+zip = "package"
+runtime = "python3.13"
+arch = "arm64"
+handler = "app.handler"
+"#,
+    );
+    for (name, content) in files {
+        sandbox.write(&format!("src/{name}"), content);
+    }
+    sandbox
+}
+
+#[test]
+fn everything_is_said_at_once() {
+    let body = "MIIEvQIBADANBgkqhkiG9w0BAQEFAASCBKcwggSjAgEAAoIBAQC7";
+    let pem = format!("-----BEGIN RSA PRIVATE KEY-----\n{body}\n");
+    let sandbox = sources(&[
+        ("lambda_handler.py", b"def handler(e, c): pass"),
+        ("a/Data.json", b"{}"),
+        ("a/data.json", b"{}"),
+        (".env", b"TOKEN=1"),
+        ("keys/server.pem", pem.as_bytes()),
+    ]);
+    let expected = [vec!["handler-module", "private-key"], vec!["secret-file", "case"]];
+    assert_eq!(rules(&sandbox), expected);
+    let run = sandbox.run(["check", "fits"]).status(1);
+    assert!(!run.stdout.contains(body), "{run}");
+    assert!(run.stdout.ends_with("`build/lambda.zip`: 2 errors, 2 warnings\n"), "{run}");
+    let run = sandbox.run(["check", "fits", "--silence", "cose"]).failure();
+    let _ = run.stderr_has("unknown rule `cose`; did you mean `case`?");
+    let run = sandbox.run(["check", "staging", "--runtime", "python3.13"]).failure();
+    let _ = run.stderr_has("`staging` is a staging; only a zip can be checked");
+}
+
+#[test]
+fn a_tree_that_lambda_does_not_unzip_is_too_large() {
+    let sandbox = sources(&[("app.py", b"handler = print")]);
+    let file = std::fs::File::create(sandbox.path("src/weights.bin")).unwrap();
+    file.set_len(300_000_000).unwrap();
+    assert_eq!(rules(&sandbox), [vec!["unzipped-size"], vec![]]);
+    let run = sandbox.run(["check", "fits"]).status(1);
+    assert!(run.stdout.contains("weights.bin (300.0 MB), app.py (15 B)"), "{run}");
+}
+
+/// What another tool zipped: modes that zipwright never writes.
+#[test]
+fn modes_that_lambda_cannot_read_are_found() {
+    let sandbox = Sandbox::new();
+    let mut zip = zip::ZipWriter::new(std::fs::File::create(sandbox.path("a.zip")).unwrap());
+    let options =
+        zip::write::SimpleFileOptions::default().compression_method(zip::CompressionMethod::Stored);
+    zip.add_directory("pkg", options.unix_permissions(0o700)).unwrap();
+    zip.start_file("pkg/a.py", options.unix_permissions(0o640)).unwrap();
+    zip.write_all(b"x = 1").unwrap();
+    zip.finish().unwrap();
+    let run = sandbox.run(["check", "a.zip", "--runtime", "python3.13", "--arch", "arm64"]);
+    let run = run.status(1);
+    assert!(run.stdout.contains("the mode 700 keeps Lambda from reading it\n    pkg\n"), "{run}");
+    assert!(run.stdout.contains("the mode 640"), "{run}");
+    sandbox.write("a.zip", "no zip");
+    let run = sandbox.run(["check", "a.zip", "--runtime", "python3.13", "--arch", "arm64"]);
+    let _ = run.failure().stderr_has("could not check `a.zip`: it is no whole zip file");
+}
+
+#[test]
+fn an_upload_is_checked_against_the_function_itself() {
+    let aws = Emulator::ministack();
+    let before = bundle("app.py", "old = 1\n");
+    aws.create_function("hello", "x86_64", &before);
+    let mut sandbox = sources(&[("app.py", b"def main(event, context): pass\n")]);
+    sandbox.set("AWS_REGION", REGION);
+    sandbox.set("AWS_ENDPOINT_URL", aws.endpoint());
+    let buildfile = sandbox.read("Buildfile");
+    let upload = |extra: &str| {
+        let text = format!(
+            "{buildfile}\n[target.up]\nkind = \"upload\"\nzip = \"package\"\nfunction = \"hello\"\n{extra}\n"
+        );
+        sandbox.write("Buildfile", text);
+        sandbox.run(["--json", "up"])
+    };
+    let live = || text(&aws.function("hello"), "CodeSha256");
+    let old = live();
+
+    let run = upload("").failure();
+    let error = text(&run.target("up"), "error");
+    assert!(error.contains("nothing was sent"), "{error}");
+    assert!(error.contains("the handler is `app.handler`"), "{error}");
+    assert_eq!((live(), sandbox.exists("build/up.stamp")), (old.clone(), false));
+
+    let run = upload("silence = [\"handler-function\"]").success();
+    assert_eq!(run.target("up")["sent"], true);
+    assert_ne!(live(), old);
+    // What stops a check is no input of what was sent.
+    assert_eq!(upload("").success().target("up")["outcome"], json!("up-to-date"));
+
+    sandbox.write("src/app.py", "main = 2\n");
+    let _ = upload("").failure();
+    let sent: Value = upload("check = false").success().target("up");
+    assert_eq!(sent["sent"], true);
+}
