@@ -96,11 +96,11 @@ fn an_extension_module_for_another_python_is_found() {
 fn a_wheel_for_a_newer_glibc_is_found() {
     let platform = "platform = { python = '3.13', arch = 'x86_64' }";
     let runtime = "runtime = 'python3.11'\narch = 'x86_64'";
-    let sandbox = project("bcrypt==4.3.0", platform, runtime);
+    let sandbox = project("bcrypt==4.2.1", platform, runtime);
     assert_eq!(rules(&sandbox), [vec!["glibc"], vec!["wheel-glibc"]]);
     let run = sandbox.run(["fits"]).failure();
     let run = run.stderr_has("needs glibc 2.28, and python3.11 (Amazon Linux 2) has 2.26");
-    let _ = run.stderr_has("(from bcrypt-4.3.0-cp39-abi3-manylinux_2_28_x86_64.whl)");
+    let _ = run.stderr_has("(from bcrypt-4.2.1-cp39-abi3-manylinux_2_28_x86_64.whl)");
 }
 
 /// The name of a wheel is a promise about its code; the code may ask for less.
