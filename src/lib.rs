@@ -10,6 +10,7 @@ pub mod make;
 pub mod wheel;
 pub mod bundle;
 pub mod check;
+pub mod diff;
 pub mod event;
 pub mod drawing;
 pub mod timings;

@@ -245,6 +245,17 @@ pub(super) enum Command {
     Digest(Digest),
     /// Say whether a bundle will run in Lambda: exit 0, 1 when not, 2 when it cannot be checked
     Check(Check),
+    /// Explain why two bundles, wheels or folders differ; exit 1 when they do
+    Diff(Diff),
+}
+
+#[derive(Args, Debug)]
+pub(super) struct Diff {
+    /// A zip, a wheel, a folder, or any file
+    pub(super) a: PathBuf,
+
+    /// Another
+    pub(super) b: PathBuf,
 }
 
 #[derive(Args, Debug)]

@@ -4,6 +4,7 @@ mod args;
 mod build;
 mod check;
 mod clean;
+mod diff;
 mod digest;
 mod explain;
 mod graph;
@@ -28,11 +29,14 @@ const SUCCESS: u8 = 0;
 const OUT_OF_DATE: u8 = 1;
 /// `check`: the bundle will not run.
 const FAULTY: u8 = 1;
+/// `diff`: not identical.
+const DIFFERENT: u8 = 1;
 /// Any error.
 const FAILURE: u8 = 2;
 
 /// Names of the commands, for hints.
-const COMMANDS: [&str; 7] = ["build", "list", "explain", "graph", "clean", "digest", "check"];
+const COMMANDS: &[&str] =
+    &["build", "list", "explain", "graph", "clean", "digest", "check", "diff"];
 
 /// Why a command ended early.
 #[derive(Debug)]
@@ -87,6 +91,7 @@ fn run(cli: &Cli) -> Result<u8, Failure> {
         Some(Command::Clean(words)) => clean::run(common, words),
         Some(Command::Digest(digest)) => digest::run(common, digest),
         Some(Command::Check(check)) => check::run(common, check),
+        Some(Command::Diff(diff)) => diff::run(common, diff),
     }
 }
 

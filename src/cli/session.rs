@@ -98,7 +98,7 @@ impl Session {
         let by_path = || self.graph.by_output(&RelPath::parse(goal).ok()?);
         self.graph.id(goal).or_else(by_path).ok_or_else(|| {
             let names = self.model.targets.iter().map(|target| target.name.value.as_str());
-            match words::nearest(goal, names.chain(super::COMMANDS)) {
+            match words::nearest(goal, names.chain(super::COMMANDS.iter().copied())) {
                 Some(near) => anyhow!("there is no target `{goal}`; did you mean `{near}`?"),
                 None => {
                     anyhow!("there is no target `{goal}`; `zipwright list` shows what there is")
