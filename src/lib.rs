@@ -11,6 +11,7 @@ pub mod wheel;
 pub mod bundle;
 pub mod check;
 pub mod diff;
+pub mod record;
 pub mod event;
 pub mod drawing;
 pub mod timings;

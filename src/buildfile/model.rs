@@ -272,13 +272,23 @@ impl Output {
     }
 }
 
+impl Zip {
+    /// Where the record of the build is: beside the bundle.
+    pub fn record(&self) -> RelPath {
+        let path = format!("{}.record.json", self.output.value);
+        RelPath::parse(&path).expect("BUG: a longer name is a name")
+    }
+}
+
 impl Target {
     /// Everything this target may leave on disk, its stamp last.
     pub fn outputs(&self) -> Vec<Output> {
         let mut outputs = match &self.kind {
             Kind::Wheelhouse(wheelhouse) => vec![Output::Folder(wheelhouse.output.value.clone())],
             Kind::Staging(staging) => vec![Output::Folder(staging.output.value.clone())],
-            Kind::Zip(zip) => vec![Output::File(zip.output.value.clone())],
+            Kind::Zip(zip) => {
+                vec![Output::File(zip.output.value.clone()), Output::File(zip.record())]
+            }
             Kind::Command(command) => {
                 command.outputs.iter().map(|path| Output::File(path.value.clone())).collect()
             }

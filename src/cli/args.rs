@@ -247,6 +247,17 @@ pub(super) enum Command {
     Check(Check),
     /// Explain why two bundles, wheels or folders differ; exit 1 when they do
     Diff(Diff),
+    /// Print the bill of materials of a zip, from its record: CycloneDX 1.6
+    Sbom(Paper),
+    /// Print where a zip comes from, from its record: in-toto statement, SLSA provenance, unsigned
+    Provenance(Paper),
+}
+
+#[derive(Args, Debug)]
+pub(super) struct Paper {
+    /// A zip file, or a zip target [default: the only one]
+    #[arg(value_name = "FILE | TARGET")]
+    pub(super) subject: Option<String>,
 }
 
 #[derive(Args, Debug)]

@@ -27,7 +27,7 @@ pub(super) fn run(common: &Common, digest: &Digest) -> Result<u8, Failure> {
 }
 
 /// The output of a zip target, which must be there already.
-fn zip_of(common: &Common, name: &str) -> Result<String, Failure> {
+pub(super) fn zip_of(common: &Common, name: &str) -> Result<String, Failure> {
     let session = Session::open(common, Words::new(&[name.to_owned()]))?;
     let target = &session.model.targets[session.find(name)?.index()];
     let Kind::Zip(zip) = &target.kind else {

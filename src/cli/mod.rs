@@ -9,6 +9,7 @@ mod digest;
 mod explain;
 mod graph;
 mod list;
+mod papers;
 mod session;
 mod under_make;
 
@@ -21,7 +22,7 @@ use clap::error::ErrorKind as ClapError;
 
 use args::{Cli, Color, Command, Common};
 
-use crate::signals;
+use crate::{record, signals};
 
 /// All is up to date.
 const SUCCESS: u8 = 0;
@@ -35,8 +36,18 @@ const DIFFERENT: u8 = 1;
 const FAILURE: u8 = 2;
 
 /// Names of the commands, for hints.
-const COMMANDS: &[&str] =
-    &["build", "list", "explain", "graph", "clean", "digest", "check", "diff"];
+const COMMANDS: &[&str] = &[
+    "build",
+    "list",
+    "explain",
+    "graph",
+    "clean",
+    "digest",
+    "check",
+    "diff",
+    "sbom",
+    "provenance",
+];
 
 /// Why a command ended early.
 #[derive(Debug)]
@@ -92,6 +103,8 @@ fn run(cli: &Cli) -> Result<u8, Failure> {
         Some(Command::Digest(digest)) => digest::run(common, digest),
         Some(Command::Check(check)) => check::run(common, check),
         Some(Command::Diff(diff)) => diff::run(common, diff),
+        Some(Command::Sbom(paper)) => papers::run(common, paper, record::sbom),
+        Some(Command::Provenance(paper)) => papers::run(common, paper, record::provenance),
     }
 }
 

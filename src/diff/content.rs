@@ -271,7 +271,7 @@ fn differing_sections(a: &[(String, &[u8])], b: &[(String, &[u8])]) -> Vec<Strin
         match b.iter().find(|(other, _)| other == name) {
             None => lines.push(format!("section {name}: only in a")),
             Some((_, other)) if other != content => {
-                lines.push(format!("section {name}: {} / {} bytes", content.len(), other.len()))
+                lines.push(format!("section {name}: {} / {} bytes", content.len(), other.len()));
             }
             Some(_) => {}
         }

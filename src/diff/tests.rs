@@ -1,3 +1,5 @@
+//! Comparisons of small zips, folders and files, and of rubbish.
+
 use std::fs;
 use std::io::{Cursor, Write};
 use std::path::{Path, PathBuf};

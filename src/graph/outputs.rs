@@ -32,6 +32,10 @@ impl Outputs {
                     Entry::Vacant(entry) => {
                         entry.insert(made);
                     }
+                    // Two records are one where their zips are, which is said already.
+                    Entry::Occupied(entry)
+                        if is_record(target, &path)
+                            && is_record(&model.targets[entry.get().owner.index()], &path) => {}
                     Entry::Occupied(entry) => {
                         let first = (name(entry.get()), &entry.get().span);
                         let second = (name(&made), &made.span);
@@ -81,8 +85,12 @@ impl Outputs {
     }
 }
 
+fn is_record(target: &Target, path: &RelPath) -> bool {
+    matches!(&target.kind, Kind::Zip(zip) if zip.record() == *path)
+}
+
 /// The outputs of a target: path, the place where it is said, and whether patterns see it.
-fn declared(target: &Target) -> impl Iterator<Item = (&RelPath, &Span, bool)> {
+fn declared(target: &Target) -> impl Iterator<Item = (RelPath, &Span, bool)> {
     let one = match &target.kind {
         Kind::Wheelhouse(wheelhouse) => Some(&wheelhouse.output),
         Kind::Staging(staging) => Some(&staging.output),
@@ -93,6 +101,12 @@ fn declared(target: &Target) -> impl Iterator<Item = (&RelPath, &Span, bool)> {
         Kind::Command(command) => &command.outputs,
         _ => &[],
     };
-    let own = one.into_iter().chain(&target.stamp).map(|path| (&path.value, &path.span, false));
-    own.chain(several.iter().map(|path| (&path.value, &path.span, true)))
+    let record = match &target.kind {
+        Kind::Zip(zip) => Some((zip.record(), &zip.output.span, false)),
+        _ => None,
+    };
+    let own = one.into_iter().chain(&target.stamp);
+    own.map(|path| (path.value.clone(), &path.span, false))
+        .chain(record)
+        .chain(several.iter().map(|path| (path.value.clone(), &path.span, true)))
 }

@@ -284,6 +284,7 @@ fn wildcards_pass_over_what_zipwright_makes() {
             "build/tree",
             "build/tree.stamp",
             "build/package.zip",
+            "build/package.zip.record.json",
             "build/models.stamp"
         ]
     );

@@ -12,15 +12,16 @@ use tempfile::NamedTempFile;
 
 use super::staging::{self, Origins};
 use super::{Done, Job};
-use crate::base::{fs, words};
-use crate::buildfile::model::{Compression, Kind, Output, Zip};
+use crate::base::{Digest, fs, words};
+use crate::buildfile::model::{self, Compression, Kind, Zip};
 use crate::bundle::{
-    self, BundleWriter, Entry, Item, Manifest, Method, Origin, Packed, Packing, Time,
+    self, BundleWriter, Entry, Item, Manifest, Method, Origin, Packed, Packing, Time, Written,
 };
 use crate::instant;
 use crate::key::{Key, Value};
 use crate::wheel::{self, Member, Wheel};
 
+mod record;
 #[cfg(test)]
 mod tests;
 
@@ -48,14 +49,18 @@ pub(super) fn key(zip: &Zip, job: &Job) -> Result<Key> {
         Some(clamp) => key.text("time", instant::resolve(&clamp.value, job.project)?),
     }
     key.text("limits", limits);
+    key.text("record", crate::record::FORM);
+    key.text("zipwright", env!("CARGO_PKG_VERSION"));
+    for house in record::wheelhouses(staging_of(zip, job)?, job) {
+        let platform = house.platform.as_deref().unwrap_or("this host");
+        key.text(format!("wheels of {}", house.target), format!("{} for {platform}", house.python));
+    }
     Ok(key)
 }
 
 pub(super) fn run(zip: &Zip, job: &Job) -> Result<Done> {
     let name = &zip.staging.value;
-    let Kind::Staging(staging) = &job.named(name)?.kind else {
-        bail!("`{name}` is no staging target");
-    };
+    let staging = staging_of(zip, job)?;
     let manifest = staging::load(name, job)?;
     if manifest.entries.is_empty() {
         bail!("`{name}` is empty: give it `wheels` or `sources`");
@@ -82,7 +87,10 @@ pub(super) fn run(zip: &Zip, job: &Job) -> Result<Done> {
     let mut writer = BundleWriter::new(BufWriter::with_capacity(BUFFER, file), time);
     sources.write_all(&manifest.entries, &mut writer)?;
     let written = writer.finish()?;
-    let file = written.sink.into_inner().map_err(io::IntoInnerError::into_error)?;
+    let code_sha256 = bundle::code_sha256(&written.sha256);
+    let Written { sink, size, sha256 } = written;
+    let file = sink.into_inner().map_err(io::IntoInnerError::into_error)?;
+    let written = Written { sink: (), size, sha256 };
     if !has_content_of(&place, file.path(), written.size)? {
         fs::persist(file, &place, fs::FILE_MODE)?;
     }
@@ -94,11 +102,12 @@ pub(super) fn run(zip: &Zip, job: &Job) -> Result<Done> {
         ));
     }
     job.files.forget(&zip.output.value);
+    record::leave(zip, staging, job, (&manifest, &origins), &written)?;
     Ok(Done {
-        result: None,
-        outputs: vec![Output::File(zip.output.value.clone())],
+        result: Some(result(&code_sha256)),
+        outputs: job.target.outputs(),
         facts: vec![
-            ("code_sha256".into(), bundle::code_sha256(&written.sha256).into()),
+            ("code_sha256".into(), code_sha256.into()),
             ("size".into(), written.size.into()),
             ("unzipped_size".into(), unzipped.into()),
         ],
@@ -110,8 +119,22 @@ pub(super) fn touched(zip: &Zip, job: &Job) -> Result<Done> {
     let place = job.project.place(&zip.output.value);
     let code_sha256 = bundle::code_sha256_of(&place)?;
     let size = place.metadata().map_or(0, |meta| meta.len());
+    let result = Some(result(&code_sha256));
     let facts = vec![("code_sha256".into(), code_sha256.into()), ("size".into(), size.into())];
-    Ok(Done { facts, ..Done::default() })
+    Ok(Done { result, facts, ..Done::default() })
+}
+
+/// Stands for the bundle alone: what is informative in the record is nobody's input.
+fn result(code_sha256: &str) -> Digest {
+    Digest::of(code_sha256.as_bytes())
+}
+
+fn staging_of<'a>(zip: &Zip, job: &'a Job) -> Result<&'a model::Staging> {
+    let name = &zip.staging.value;
+    match &job.named(name)?.kind {
+        Kind::Staging(staging) => Ok(staging),
+        _ => bail!("`{name}` is no staging target"),
+    }
 }
 
 /// Where a bundle's data comes from, and how it is to lie in it.

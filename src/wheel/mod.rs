@@ -20,6 +20,7 @@ use std::io::{self, Read};
 use std::path::Path;
 
 use anyhow::{Context, Result};
+use sha2::{Digest as _, Sha256};
 
 use crate::base::{Digest, fs};
 
@@ -96,6 +97,19 @@ impl Wheel {
     /// The member's content.
     pub fn content<'a>(&'a self, member: &Member) -> Box<dyn Read + Send + 'a> {
         reader::content(&self.file, member.method, member.offset, member.compressed)
+    }
+
+    /// SHA-256 of the whole file, as indexes name it.
+    pub fn sha256(&self) -> io::Result<[u8; 32]> {
+        let mut bytes = reader::range(&self.file, 0, self.file.metadata()?.len());
+        let mut hasher = Sha256::new();
+        let mut buffer = vec![0; 1 << 18];
+        loop {
+            match bytes.read(&mut buffer)? {
+                0 => return Ok(hasher.finalize().into()),
+                count => hasher.update(&buffer[..count]),
+            }
+        }
     }
 
     /// The content of a script, its first line replaced by [`PYTHON_SHEBANG`].

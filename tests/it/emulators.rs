@@ -163,7 +163,7 @@ impl Emulator {
         role: &str,
         settings: impl Fn(u16) -> (Vec<String>, Vec<(&'static str, String)>),
     ) -> Self {
-        let venv = install(tool);
+        let venv = install_python(tool.name, tool.package);
         let mut logs = Vec::new();
         // The port is free when it is looked for, and may be taken a moment later.
         for _ in 0..3 {
@@ -243,18 +243,18 @@ pub(crate) fn eventually(mut condition: impl FnMut() -> bool) {
     }
 }
 
-/// Installs a tool into a virtual environment of its own, once; the folder. Test processes that
-/// want the same tool wait for each other.
-fn install(tool: &Tool) -> PathBuf {
+/// Installs a package into a virtual environment of its own, once; the folder. Test processes that
+/// want the same one wait for each other.
+pub(crate) fn install_python(name: &str, package: &str) -> PathBuf {
     let tools = Path::new(env!("CARGO_TARGET_TMPDIR")).parent().unwrap().join("test-tools");
     fs::create_dir_all(&tools).unwrap();
-    let lock = File::create(tools.join(format!("{}.lock", tool.name))).unwrap();
+    let lock = File::create(tools.join(format!("{name}.lock"))).unwrap();
     lock.lock().unwrap();
-    let venv = tools.join(tool.name);
+    let venv = tools.join(name);
     // Written last; names what is there, so that another version is installed afresh.
     let mark = venv.join("zipwright-installed");
     let python = Command::new("python3").arg("-VV").output().expect("python3 on PATH").stdout;
-    let wanted = format!("{}\n{}", tool.package, String::from_utf8_lossy(&python));
+    let wanted = format!("{package}\n{}", String::from_utf8_lossy(&python));
     if fs::read_to_string(&mark).is_ok_and(|found| found == wanted) {
         return venv;
     }
@@ -262,7 +262,7 @@ fn install(tool: &Tool) -> PathBuf {
         fs::remove_dir_all(&venv).unwrap();
     }
     run(Command::new("python3").args(["-m", "venv"]).arg(&venv));
-    let pip = ["-m", "pip", "install", "--quiet", "--disable-pip-version-check", tool.package];
+    let pip = ["-m", "pip", "install", "--quiet", "--disable-pip-version-check", package];
     run(Command::new(venv.join("bin/python")).args(pip));
     fs::write(mark, wanted).unwrap();
     venv

@@ -26,6 +26,7 @@ mod racy;
 mod random;
 mod signals;
 mod mistakes;
+mod proving;
 mod staging;
 mod tidy;
 mod wheelhouse;

@@ -1,0 +1,179 @@
+//! The record that a zip target leaves beside its bundle.
+
+use std::io::Read;
+
+use anyhow::{Context, Result};
+use jiff::Timestamp;
+use rayon::prelude::*;
+
+use crate::base::fs;
+use crate::buildfile::model::{self, Arch, Kind, Zip};
+use crate::bundle::{self, Manifest, Origin, Written};
+use crate::kinds::Job;
+use crate::kinds::staging::Origins;
+use crate::pip::{self, Interpreter};
+use crate::process::Invocation;
+use crate::record::{self, Content, Git, Informative, Licence, Member, Record, Wheel, Wheelhouse};
+use crate::{pip::Obtained, wheel};
+
+/// No METADATA comes near this.
+const METADATA_MAX: u64 = 4 << 20;
+
+/// What the record says of the Buildfile: part of the zip's key, so that the record is right
+/// also when new words gave the same wheels.
+pub(super) fn wheelhouses(staging: &model::Staging, job: &Job) -> Vec<Wheelhouse> {
+    let wheelhouse = |name: &str| match &job.model.target(name)?.kind {
+        Kind::Wheelhouse(wheelhouse) => Some(Wheelhouse {
+            target: name.to_owned(),
+            python: wheelhouse.python.value.clone(),
+            platform: wheelhouse.platform.as_ref().map(|platform| {
+                let arch = match platform.arch {
+                    Arch::Arm64 => "arm64",
+                    Arch::X86_64 => "x86_64",
+                };
+                let python = platform.python;
+                format!("python{}.{} on {arch}", python.major, python.minor)
+            }),
+        }),
+        _ => None,
+    };
+    staging.wheels.iter().filter_map(|name| wheelhouse(&name.value)).collect()
+}
+
+/// Writes the record of a bundle that lies in its place.
+pub(super) fn leave<W>(
+    zip: &Zip,
+    staging: &model::Staging,
+    job: &Job,
+    (manifest, origins): (&Manifest, &Origins),
+    written: &Written<W>,
+) -> Result<()> {
+    let wheels: Vec<Wheel> = origins
+        .wheels
+        .par_iter()
+        .map(|wheel| {
+            describe(wheel).with_context(|| format!("could not read `{}`", wheel.file_name))
+        })
+        .collect::<Result<_>>()?;
+    let members = members(manifest);
+    let wheelhouses = wheelhouses(staging, job);
+    let informative = informative(&wheelhouses, &wheels, manifest, job);
+    let record = Record {
+        form: record::FORM.into(),
+        zipwright: env!("CARGO_PKG_VERSION").into(),
+        zip: record::Zip {
+            name: zip.output.value.file_name().into(),
+            size: written.size,
+            sha256: hex(&written.sha256),
+            code_sha256: bundle::code_sha256(&written.sha256),
+            form: bundle::FORM.into(),
+        },
+        content: Content {
+            digest: record::content_digest(&members),
+            size: manifest.unzipped_size(),
+        },
+        wheelhouses,
+        wheels,
+        members,
+        informative,
+    };
+    let path = zip.record();
+    fs::write_if_changed(&job.project.place(&path), &record.to_bytes(), fs::FILE_MODE)?;
+    job.files.forget(&path);
+    Ok(())
+}
+
+fn members(manifest: &Manifest) -> Vec<Member> {
+    manifest
+        .entries
+        .iter()
+        .map(|entry| Member {
+            path: entry.path.to_string(),
+            mode: if entry.executable { "755" } else { "644" }.into(),
+            size: entry.size,
+            blake3: entry.digest.to_string(),
+            origin: match &entry.origin {
+                Origin::Wheel { wheel, .. } => {
+                    record::Origin::Wheel(manifest.wheels[*wheel].file_name.clone())
+                }
+                Origin::Source(path) => record::Origin::Source(path.to_string()),
+            },
+        })
+        .collect()
+}
+
+fn describe(wheel: &wheel::Wheel) -> Result<Wheel> {
+    Ok(Wheel {
+        file: wheel.file_name.clone(),
+        project: wheel.name.normalised(),
+        version: wheel.name.version.clone(),
+        sha256: hex(&wheel.sha256()?),
+        licence: licence(wheel)?,
+    })
+}
+
+fn licence(wheel: &wheel::Wheel) -> Result<Option<Licence>> {
+    let is_metadata = |name: &str| {
+        name.strip_suffix(".dist-info/METADATA").is_some_and(|rest| !rest.contains('/'))
+    };
+    let Some(member) = wheel.members.iter().find(|member| is_metadata(&member.name)) else {
+        return Ok(None);
+    };
+    let mut bytes = Vec::new();
+    wheel.content(member).take(METADATA_MAX).read_to_end(&mut bytes)?;
+    Ok(record::licence_of(&String::from_utf8_lossy(&bytes)))
+}
+
+fn informative(
+    wheelhouses: &[Wheelhouse],
+    wheels: &[Wheel],
+    manifest: &Manifest,
+    job: &Job,
+) -> Informative {
+    let epoch = job.project.var("SOURCE_DATE_EPOCH").and_then(|text| text.parse().ok());
+    let time = epoch.and_then(|seconds| Timestamp::from_second(seconds).ok());
+    let hashes: Vec<&str> = wheels.iter().map(|wheel| wheel.sha256.as_str()).collect();
+    let obtained = pip::obtained(&job.project.cache, &hashes);
+    let word = |how: &Obtained| match how {
+        Obtained::Built => "built",
+        Obtained::Downloaded => "downloaded",
+        Obtained::Unknown => "unknown",
+    };
+    let identity = |wheelhouse: &Wheelhouse| {
+        let found = Interpreter::find(job.project, &wheelhouse.python).ok()?;
+        Some((wheelhouse.target.clone(), found.identity.python))
+    };
+    let ways = wheels.iter().zip(&obtained);
+    Informative {
+        time: time.unwrap_or_else(Timestamp::now).to_string(),
+        git: git(manifest, job),
+        interpreters: wheelhouses.iter().filter_map(identity).collect(),
+        wheels: ways.map(|(wheel, how)| (wheel.file.clone(), word(how).into())).collect(),
+    }
+}
+
+/// The commit that the project is at; `None` without git, or outside of a repository.
+fn git(manifest: &Manifest, job: &Job) -> Option<Git> {
+    let program = job.project.find_program("git")?;
+    let ask = |words: &[&str]| {
+        // A look must not write into the repository's index.
+        let asked = Invocation::new(&program, &job.project.root)
+            .env("GIT_OPTIONAL_LOCKS", "0")
+            .args(words.iter().copied());
+        let captured = asked.capture().ok()?;
+        captured.status.success().then_some(captured.stdout)
+    };
+    let commit = ask(&["rev-parse", "--verify", "HEAD"])?.trim().to_owned();
+    let tracked = ask(&["status", "--porcelain", "--untracked-files=no"])?;
+    let untracked = ask(&["ls-files", "--others", "--exclude-standard", "-z"])?;
+    let is_untracked = |path: &str| untracked.split('\0').any(|other| other == path);
+    let foreign = manifest.entries.iter().any(|entry| match &entry.origin {
+        Origin::Source(path) => is_untracked(path.as_str()),
+        Origin::Wheel { .. } => false,
+    });
+    Some(Git { commit, clean: tracked.is_empty() && !foreign })
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}

@@ -1,0 +1,245 @@
+//! The build record of a bundle: what is in it, from where, and made by what; and the documents
+//! that are derived from it. Knows nothing of how a bundle is made. Schema: docs/RECORD.md.
+
+mod provenance;
+mod sbom;
+
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, ensure};
+use serde::{Deserialize, Serialize};
+
+use crate::base::{Digest, fs};
+use crate::bundle;
+
+pub use provenance::provenance;
+pub use sbom::sbom;
+
+/// Changes whenever the fields change. Part of every zip's key.
+pub const FORM: &str = "zipwright record 1";
+
+const SUFFIX: &str = ".record.json";
+
+/// All but `informative` follows from the bundle's inputs.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Record {
+    pub form: String,
+    pub zipwright: String,
+    pub zip: Zip,
+    pub content: Content,
+    pub wheelhouses: Vec<Wheelhouse>,
+    pub wheels: Vec<Wheel>,
+    pub members: Vec<Member>,
+    pub informative: Informative,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Zip {
+    pub name: String,
+    pub size: u64,
+    /// Lowercase hex.
+    pub sha256: String,
+    pub code_sha256: String,
+    /// How it is laid out and compressed, and by what.
+    pub form: String,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Content {
+    /// [`content_digest`] of the members.
+    pub digest: String,
+    pub size: u64,
+}
+
+/// What wheels were asked for, in the words of the Buildfile.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Wheelhouse {
+    pub target: String,
+    pub python: String,
+    pub platform: Option<String>,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Wheel {
+    pub file: String,
+    /// Normalised, as package indexes write it.
+    pub project: String,
+    pub version: String,
+    pub sha256: String,
+    /// What its METADATA says.
+    pub licence: Option<Licence>,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Licence {
+    /// An SPDX expression, from `License-Expression`.
+    Expression(String),
+    /// A name in whatever words.
+    Name(String),
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Member {
+    pub path: String,
+    /// Octal.
+    pub mode: String,
+    pub size: u64,
+    pub blake3: String,
+    pub origin: Origin,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Origin {
+    /// File name of the wheel.
+    Wheel(String),
+    /// Path in the project.
+    Source(String),
+}
+
+/// What the machine knew at the time: no part of what is the same in every build.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Informative {
+    pub time: String,
+    pub git: Option<Git>,
+    /// By target: what its interpreter said of itself.
+    pub interpreters: Vec<(String, String)>,
+    /// By file name: `built`, `downloaded` or `unknown`.
+    pub wheels: Vec<(String, String)>,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Git {
+    pub commit: String,
+    /// No tracked file is changed, and no file of the bundle is untracked.
+    pub clean: bool,
+}
+
+/// Digest of names, modes and contents, whatever compressed them: BLAKE3 of one line for each
+/// member, `MODE BLAKE3 PATH`, sorted by path.
+pub fn content_digest(members: &[Member]) -> String {
+    let lines: Vec<String> = members
+        .iter()
+        .map(|Member { path, mode, blake3, .. }| format!("{mode} {blake3} {path}\n"))
+        .collect();
+    format!("blake3:{}", Digest::of(lines.concat().as_bytes()))
+}
+
+/// Where the record of the zip at `zip` is.
+pub fn place_of(zip: &Path) -> PathBuf {
+    let mut place = zip.as_os_str().to_owned();
+    place.push(SUFFIX);
+    place.into()
+}
+
+impl Record {
+    pub fn to_bytes(&self) -> Vec<u8> {
+        let mut bytes = serde_json::to_vec_pretty(self).expect("BUG: a record is plain data");
+        bytes.push(b'\n');
+        bytes
+    }
+
+    /// The record of the zip at `zip`, which must be the one that lies there.
+    pub fn of(zip: &Path) -> Result<Self> {
+        let place = place_of(zip);
+        let (shown, zip_shown) = (place.display(), zip.display());
+        ensure!(
+            place.is_file(),
+            "there is no record `{shown}`: zipwright leaves one beside each zip that it builds"
+        );
+        let record: Self = serde_json::from_slice(&fs::read(&place)?)
+            .with_context(|| format!("`{shown}` cannot be read as a record"))?;
+        ensure!(
+            record.form == FORM,
+            "`{shown}` is of another form (`{}`): build the zip again",
+            record.form
+        );
+        let code_sha256 = bundle::code_sha256_of(zip)?;
+        ensure!(
+            record.zip.code_sha256 == code_sha256,
+            "`{shown}` is the record of another zip than `{zip_shown}`: build it again"
+        );
+        Ok(record)
+    }
+}
+
+impl Wheel {
+    /// Its package URL.
+    fn purl(&self) -> String {
+        let mut version = String::new();
+        for byte in self.version.bytes() {
+            match byte {
+                b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'.' | b'-' | b'_' | b'~' => {
+                    version.push(char::from(byte));
+                }
+                byte => version.push_str(&format!("%{byte:02X}")),
+            }
+        }
+        format!("pkg:pypi/{}@{version}", self.project)
+    }
+}
+
+/// The licence that a wheel's METADATA names.
+pub fn licence_of(metadata: &str) -> Option<Licence> {
+    let fields: Vec<(&str, &str)> = metadata
+        .lines()
+        .take_while(|line| !line.is_empty())
+        .filter_map(|line| line.split_once(':'))
+        .map(|(name, value)| (name, value.trim()))
+        .collect();
+    let find = |wanted: &str| {
+        let mut values = fields.iter().filter(|(name, _)| name.eq_ignore_ascii_case(wanted));
+        values.next().map(|(_, value)| *value).filter(|value| !value.is_empty())
+    };
+    if let Some(expression) = find("License-Expression") {
+        return Some(Licence::Expression(expression.to_owned()));
+    }
+    // Some put the whole text here: its first line is no name.
+    let name = find("License").filter(|name| name.len() <= 64 && *name != "UNKNOWN");
+    let classified = || {
+        let names = fields.iter().filter(|(name, _)| name.eq_ignore_ascii_case("Classifier"));
+        names.filter_map(|(_, value)| value.strip_prefix("License ::")?.rsplit("::").next()).next()
+    };
+    Some(Licence::Name(name.or_else(classified)?.trim().to_owned()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn licences_are_read_from_the_best_field() {
+        let expression = |text: &str| Some(Licence::Expression(text.into()));
+        let name = |text: &str| Some(Licence::Name(text.into()));
+        for (metadata, expected) in [
+            (
+                "License: x\nLicense-Expression: MIT OR Apache-2.0\n",
+                expression("MIT OR Apache-2.0"),
+            ),
+            ("License: BSD-3-Clause\n\nLicense-Expression: MIT", name("BSD-3-Clause")),
+            ("Classifier: License :: OSI Approved :: MIT License\n", name("MIT License")),
+            ("License: UNKNOWN\n", None),
+            ("Name: x\n", None),
+        ] {
+            assert_eq!(licence_of(metadata), expected, "{metadata}");
+        }
+    }
+
+    #[test]
+    fn the_content_digest_is_that_of_its_lines() {
+        let member = |path: &str| Member {
+            path: path.into(),
+            mode: "644".into(),
+            size: 1,
+            blake3: Digest::of(b"x").to_string(),
+            origin: Origin::Source(path.into()),
+        };
+        let line = format!("644 {} a\n", Digest::of(b"x"));
+        assert_eq!(
+            content_digest(&[member("a")]),
+            format!("blake3:{}", Digest::of(line.as_bytes()))
+        );
+        assert_ne!(content_digest(&[member("a")]), content_digest(&[member("b")]));
+    }
+}
