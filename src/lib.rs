@@ -16,6 +16,7 @@ pub mod event;
 pub mod drawing;
 pub mod timings;
 pub mod project;
+pub mod reproduce;
 pub mod aws;
 pub mod buildfile;
 pub mod graph;

@@ -251,6 +251,8 @@ pub(super) enum Command {
     Sbom(Paper),
     /// Print where a zip comes from, from its record: in-toto statement, SLSA provenance, unsigned
     Provenance(Paper),
+    /// Build zips twice from nothing under different circumstances, and say why they differ
+    Reproduce(Words),
 }
 
 #[derive(Args, Debug)]

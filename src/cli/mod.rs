@@ -10,6 +10,7 @@ mod explain;
 mod graph;
 mod list;
 mod papers;
+mod reproduce;
 mod session;
 mod under_make;
 
@@ -30,7 +31,7 @@ const SUCCESS: u8 = 0;
 const OUT_OF_DATE: u8 = 1;
 /// `check`: the bundle will not run.
 const FAULTY: u8 = 1;
-/// `diff`: not identical.
+/// `diff`, `reproduce`: not identical.
 const DIFFERENT: u8 = 1;
 /// Any error.
 const FAILURE: u8 = 2;
@@ -47,6 +48,7 @@ const COMMANDS: &[&str] = &[
     "diff",
     "sbom",
     "provenance",
+    "reproduce",
 ];
 
 /// Why a command ended early.
@@ -105,6 +107,7 @@ fn run(cli: &Cli) -> Result<u8, Failure> {
         Some(Command::Diff(diff)) => diff::run(common, diff),
         Some(Command::Sbom(paper)) => papers::run(common, paper, record::sbom),
         Some(Command::Provenance(paper)) => papers::run(common, paper, record::provenance),
+        Some(Command::Reproduce(words)) => reproduce::run(common, words),
     }
 }
 

@@ -27,6 +27,7 @@ mod random;
 mod signals;
 mod mistakes;
 mod proving;
+mod reproduce;
 mod staging;
 mod tidy;
 mod wheelhouse;
