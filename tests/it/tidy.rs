@@ -116,6 +116,23 @@ fn links_between_the_documents_lead_somewhere() {
     assert!(broken.is_empty(), "links to nothing:\n{}", broken.join("\n"));
 }
 
+#[test]
+fn every_option_and_command_is_described() {
+    let help = std::process::Command::new(env!("CARGO_BIN_EXE_zipwright")).arg("--help").output();
+    let help = String::from_utf8(help.unwrap().stdout).unwrap();
+    let page = fs::read_to_string(root().join("docs/COMMANDS.md")).unwrap();
+    let options = help.lines().filter(|line| line.trim_start().starts_with('-'));
+    let mut names: Vec<&str> = options
+        .flat_map(|line| line.split([' ', ',', '[', '=']))
+        .filter(|word| word.starts_with("--"))
+        .collect();
+    let commands = help.split("Commands:\n").nth(1).unwrap().split("\n\n").next().unwrap();
+    names.extend(commands.lines().filter_map(|line| line.split_whitespace().next()));
+    assert!(names.len() > 25, "{names:?}");
+    names.retain(|name| !page.contains(&format!("`{name}")));
+    assert!(names.is_empty(), "not in docs/COMMANDS.md: {names:?}");
+}
+
 /// The lock file is the dependency tree; it grows only on purpose.
 #[test]
 fn the_dependency_tree_stays_small() {
