@@ -1,6 +1,7 @@
 //! Runs programs: each in a process group of its own, its output handed on line by line.
 //! Knows nothing of targets; who asked for the output decides what becomes of it.
 
+mod background;
 mod orphans;
 
 use std::ffi::OsString;
@@ -19,6 +20,7 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 use rustix::process::{WaitId, WaitIdOptions};
 
+pub use background::Background;
 pub use orphans::{end_orphans, namespace};
 
 /// Where a line of output came from.

@@ -1,0 +1,64 @@
+//! A program that runs beside its caller, with its output in a pipe of the caller's.
+
+use std::io::PipeWriter;
+use std::os::unix::process::CommandExt;
+use std::process::{Child, ExitStatus, Stdio};
+
+use anyhow::{Context, Result};
+use rustix::io::Errno;
+use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process_group, waitid};
+
+use super::{Invocation, Running};
+
+/// A running program. Dropped, it is gone with all that it started.
+pub struct Background {
+    child: Child,
+    /// Set once the program was waited for: its id may then be another's.
+    ended: Option<ExitStatus>,
+    _running: Running,
+}
+
+impl Invocation {
+    /// Starts the program beside the caller, with nothing of the environment that zipwright was
+    /// started in. Everything it prints goes into `output`, in the order in which it was printed.
+    /// Standard input is empty.
+    pub fn isolated(&self, output: PipeWriter) -> Result<Background> {
+        let copy = output.try_clone().context("could not copy a pipe")?;
+        let child = self.start(|command| {
+            command.env_clear().stdin(Stdio::null()).stdout(output).stderr(copy).process_group(0)
+        })?;
+        let running = Running::new(&child);
+        Ok(Background { child, ended: None, _running: running })
+    }
+}
+
+impl Background {
+    /// What returns, in whichever thread, once the program has ended. The program can still be
+    /// killed and waited for: until then its id is given to no other.
+    pub fn end(&self) -> impl FnOnce() + Send + 'static {
+        let pid = Pid::from_child(&self.child);
+        move || {
+            let options = WaitIdOptions::EXITED | WaitIdOptions::NOWAIT;
+            while let Err(Errno::INTR) = waitid(WaitId::Pid(pid), options) {}
+        }
+    }
+
+    /// Kills what still runs of the program and its group, and waits until the program is gone.
+    pub fn kill(&mut self) -> Result<ExitStatus> {
+        if let Some(status) = self.ended {
+            return Ok(status);
+        }
+        // A program that has ended may have left others behind.
+        let _ = kill_process_group(Pid::from_child(&self.child), Signal::KILL);
+        let status = self.child.wait().context("lost track of a program")?;
+        self.ended = Some(status);
+        Ok(status)
+    }
+}
+
+impl Drop for Background {
+    fn drop(&mut self) {
+        // Nobody is left to tell.
+        let _ = self.kill();
+    }
+}
