@@ -23,6 +23,7 @@ pub mod graph;
 pub mod plan;
 pub mod files;
 pub mod pip;
+pub mod local;
 pub mod instant;
 pub mod codec;
 pub mod state;

@@ -1,0 +1,173 @@
+//! Lambda's Runtime API on loopback, for one client: it asks for the next call, waits until there
+//! is one, and says what became of it. Every connection has a thread of its own; what happens is
+//! told in one channel. Knows nothing of programs and time limits.
+//!
+//! <https://docs.aws.amazon.com/lambda/latest/dg/runtimes-api.html>
+
+use std::io::{self, BufReader};
+use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{self, Receiver, Sender, SyncSender};
+use std::sync::{Arc, Mutex};
+use std::thread::{self, JoinHandle};
+
+use anyhow::{Context, Result};
+
+use super::http::{self, Request};
+
+const ROOT: &str = "/2018-06-01/runtime/";
+const LOCK: &str = "BUG: no holder of this lock panics";
+
+/// What a client, its program, or the program's output did.
+#[derive(Debug)]
+pub(super) enum Event {
+    /// The client is ready for a call.
+    Asked,
+    Response {
+        id: String,
+        body: Vec<u8>,
+    },
+    Failed {
+        id: String,
+        body: Vec<u8>,
+    },
+    /// The handler could not be loaded.
+    InitFailed(Vec<u8>),
+    Ended,
+    Line(String),
+    /// All that was printed before the mark has been told.
+    Drained,
+}
+
+/// One call, on its way to the client.
+pub(super) struct Call {
+    pub(super) id: String,
+    pub(super) arn: String,
+    /// Milliseconds since 1970.
+    pub(super) deadline: u128,
+    pub(super) payload: Vec<u8>,
+}
+
+/// A running server. Dropped, it is gone with all its threads.
+pub(super) struct Server {
+    address: SocketAddr,
+    calls: Option<Sender<Call>>,
+    shared: Arc<Shared>,
+    accepting: Option<JoinHandle<()>>,
+}
+
+struct Shared {
+    calls: Mutex<Receiver<Call>>,
+    events: SyncSender<Event>,
+    stopping: AtomicBool,
+    connections: Mutex<Vec<(TcpStream, JoinHandle<()>)>>,
+}
+
+impl Server {
+    pub(super) fn start(events: SyncSender<Event>) -> Result<Self> {
+        let listener =
+            TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).context("could not listen on 127.0.0.1")?;
+        let address = listener.local_addr().context("could not listen on 127.0.0.1")?;
+        let (calls, waiting) = mpsc::channel();
+        let shared = Arc::new(Shared {
+            calls: Mutex::new(waiting),
+            events,
+            stopping: AtomicBool::new(false),
+            connections: Mutex::new(Vec::new()),
+        });
+        let accepting = thread::spawn({
+            let shared = Arc::clone(&shared);
+            move || accept(&listener, &shared)
+        });
+        Ok(Self { address, calls: Some(calls), shared, accepting: Some(accepting) })
+    }
+
+    pub(super) fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Gives the client a call. It has asked for one, and is waiting.
+    pub(super) fn hand(&self, call: Call) {
+        // When nobody takes it, the client is gone, which is an event of its own.
+        let _ = self.calls.as_ref().map(|calls| calls.send(call));
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        self.shared.stopping.store(true, Ordering::SeqCst);
+        // Whoever waits for a call stops waiting.
+        drop(self.calls.take());
+        // Wakes the thread that accepts.
+        let _ = TcpStream::connect(self.address);
+        if let Some(accepting) = self.accepting.take() {
+            let _ = accepting.join();
+        }
+        let connections = std::mem::take(&mut *self.shared.connections.lock().expect(LOCK));
+        for (stream, thread) in connections {
+            let _ = stream.shutdown(Shutdown::Both);
+            let _ = thread.join();
+        }
+    }
+}
+
+fn accept(listener: &TcpListener, shared: &Arc<Shared>) {
+    for stream in listener.incoming().flatten() {
+        if shared.stopping.load(Ordering::SeqCst) {
+            return;
+        }
+        let Ok(ours) = stream.try_clone() else { continue };
+        let thread = thread::spawn({
+            let shared = Arc::clone(shared);
+            move || {
+                // A connection that breaks is a client that ended, and that is seen elsewhere.
+                let _ = serve(&stream, &shared);
+                let _ = stream.shutdown(Shutdown::Both);
+            }
+        });
+        shared.connections.lock().expect(LOCK).push((ours, thread));
+    }
+}
+
+fn serve(mut stream: &TcpStream, shared: &Shared) -> io::Result<()> {
+    stream.set_nodelay(true)?;
+    let mut reader = BufReader::new(stream);
+    while let Some(request) = http::read(&mut reader, &mut stream)? {
+        let tell = |event| shared.events.send(event).is_ok();
+        let Request { method, path, body } = request;
+        let parts: Vec<&str> = path.strip_prefix(ROOT).unwrap_or_default().split('/').collect();
+        let heard = match (method.as_str(), parts.as_slice()) {
+            ("GET", ["invocation", "next"]) => {
+                if !tell(Event::Asked) {
+                    return Ok(());
+                }
+                let Ok(call) = shared.calls.lock().expect(LOCK).recv() else { return Ok(()) };
+                answer(&mut stream, &call)?;
+                continue;
+            }
+            ("POST", ["invocation", id, "response"]) => {
+                tell(Event::Response { id: (*id).into(), body })
+            }
+            ("POST", ["invocation", id, "error"]) => tell(Event::Failed { id: (*id).into(), body }),
+            ("POST", ["init", "error"]) => tell(Event::InitFailed(body)),
+            _ => {
+                http::write(&mut stream, "404 Not Found", &[], b"{}")?;
+                continue;
+            }
+        };
+        if !heard {
+            return Ok(());
+        }
+        http::write(&mut stream, "202 Accepted", &[], br#"{"status":"OK"}"#)?;
+    }
+    Ok(())
+}
+
+fn answer(stream: &mut &TcpStream, call: &Call) -> io::Result<()> {
+    let headers = [
+        ("Lambda-Runtime-Aws-Request-Id", call.id.clone()),
+        ("Lambda-Runtime-Invoked-Function-Arn", call.arn.clone()),
+        ("Lambda-Runtime-Deadline-Ms", call.deadline.to_string()),
+    ];
+    http::write(stream, "200 OK", &headers, &call.payload)
+}

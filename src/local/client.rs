@@ -1,0 +1,58 @@
+//! AWS's own client of the Runtime API, which is what runs handlers on Lambda too: pinned, and
+//! installed once per user and Python. The same for the boto3 that a bundle may ask for.
+
+use anyhow::{Result, bail};
+
+use crate::base::digest::FieldHasher;
+use crate::pip::{self, Interpreter, Talk};
+use crate::project::Project;
+
+/// `awslambdaric` and what it needs, with the hashes of all their wheels.
+const CLIENT: &str = include_str!("client.txt");
+/// `boto3` and what it needs. Lambda's own is some versions older or newer.
+const BOTO3: &str = include_str!("boto3.txt");
+
+/// The pinned client runs on this one and later.
+const OLDEST: (u8, u8) = (3, 10);
+
+/// An interpreter, and what of ours its handlers can import.
+#[derive(Clone, Debug)]
+pub struct Client {
+    pub interpreter: Interpreter,
+    pub(super) folders: Vec<String>,
+}
+
+impl Client {
+    /// Installs what is not there yet; the only part of a local run that may need the network.
+    pub fn prepare(
+        project: &Project,
+        interpreter: Interpreter,
+        with_boto3: bool,
+        talk: Talk,
+    ) -> Result<Self> {
+        let (major, minor) = interpreter.identity.minor;
+        if (major, minor) < OLDEST {
+            bail!(
+                "handlers run locally in Python 3.10 or later, and this is {major}.{minor}: set \
+                 `python`"
+            );
+        }
+        let wanted = [("awslambdaric", CLIENT), ("boto3", BOTO3)];
+        let mut folders = Vec::new();
+        for (name, requirements) in wanted.into_iter().take(if with_boto3 { 2 } else { 1 }) {
+            let mut hasher = FieldHasher::new();
+            hasher.field(requirements).field(&interpreter.identity.python);
+            let key = hasher.finish();
+            let folder = project.cache.join("local").join(format!("{name}-{key:.32}"));
+            if !folder.is_dir() {
+                (talk.status)(&format!("installing {name} for Python {major}.{minor}, once"));
+            }
+            pip::install(project, &interpreter, requirements, &folder, talk)?;
+            let Some(folder) = folder.to_str().filter(|folder| !folder.contains(':')) else {
+                bail!("`{}` cannot be in PYTHONPATH: set XDG_CACHE_HOME", folder.display());
+            };
+            folders.push(folder.to_owned());
+        }
+        Ok(Self { interpreter, folders })
+    }
+}

@@ -1,0 +1,249 @@
+//! One process with the handler in it, from its start to its end. Everything it does arrives in
+//! one channel, in order, and is looked at by whoever makes a call: nothing here sleeps.
+
+use std::io::{BufRead, BufReader, PipeReader, PipeWriter, Write};
+use std::process::ExitStatus;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError, SyncSender};
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use anyhow::{Context, Result};
+
+use super::api::{Call, Event, Server};
+use super::{INIT_LIMIT, Setup};
+use crate::base::digest::FieldHasher;
+use crate::process::{Background, Invocation};
+
+/// How many events may wait to be looked at before whoever makes more of them waits.
+const WAITING: usize = 256;
+
+pub(super) struct Worker {
+    program: Background,
+    server: Server,
+    /// `None` once nobody listens any more.
+    events: Option<Receiver<Event>>,
+    /// Our own end of the pipe that the program prints into.
+    output: PipeWriter,
+    /// What we print into it to learn that all before it was read. No handler can guess it.
+    mark: String,
+    reading: Option<JoinHandle<()>>,
+    ending: Option<JoinHandle<()>>,
+    ready: bool,
+}
+
+/// How a call ended.
+pub(super) enum End {
+    Answered(Vec<u8>),
+    Failed(Vec<u8>),
+    InitFailed(Vec<u8>),
+    TimedOut,
+    InitTimedOut,
+    Exited(ExitStatus),
+}
+
+impl Worker {
+    pub(super) fn start(setup: &Setup) -> Result<Self> {
+        let (sender, events) = mpsc::sync_channel(WAITING);
+        let server = Server::start(sender.clone())?;
+        let (reader, output) = std::io::pipe().context("could not make a pipe")?;
+        let address = server.address().to_string();
+        let program = invocation(setup, &address)
+            .isolated(output.try_clone().context("could not copy a pipe")?)?;
+        let mark = format!("\0{}", unique("mark"));
+        let reading = thread::spawn({
+            let (sender, mark) = (sender.clone(), mark.clone());
+            move || read(reader, &mark, &sender)
+        });
+        let end = program.end();
+        let ending = thread::spawn(move || {
+            end();
+            // Nobody listens when it was us who ended it.
+            let _ = sender.send(Event::Ended);
+        });
+        Ok(Self {
+            program,
+            server,
+            events: Some(events),
+            output,
+            mark,
+            reading: Some(reading),
+            ending: Some(ending),
+            ready: false,
+        })
+    }
+
+    /// Makes one call, and hands on all that was printed until it ended.
+    pub(super) fn call(&mut self, setup: &Setup, id: &str, payload: &[u8]) -> Result<End> {
+        let started = self.until_ready(setup)?;
+        let end = match started {
+            Some(end) => end,
+            None => self.until_done(setup, id, payload)?,
+        };
+        self.drain(setup)?;
+        Ok(end)
+    }
+
+    /// Waits until the program asks for a call; how it ended when it does not.
+    fn until_ready(&mut self, setup: &Setup) -> Result<Option<End>> {
+        let limit = Instant::now() + INIT_LIMIT.max(setup.timeout);
+        let mut failed = None;
+        while !self.ready {
+            match self.next(setup, limit) {
+                Some(Event::Asked) => self.ready = true,
+                // It says why, and then it ends.
+                Some(Event::InitFailed(body)) => failed = Some(body),
+                Some(Event::Ended) => {
+                    let status = self.program.kill()?;
+                    return Ok(Some(failed.map_or(End::Exited(status), End::InitFailed)));
+                }
+                Some(_) => {}
+                None => {
+                    self.program.kill()?;
+                    return Ok(Some(failed.map_or(End::InitTimedOut, End::InitFailed)));
+                }
+            }
+        }
+        Ok(None)
+    }
+
+    fn until_done(&mut self, setup: &Setup, our_id: &str, payload: &[u8]) -> Result<End> {
+        self.ready = false;
+        let limit = Instant::now() + setup.timeout;
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        self.server.hand(Call {
+            id: our_id.to_owned(),
+            arn: setup.arn(),
+            deadline: (now + setup.timeout).as_millis(),
+            payload: payload.to_vec(),
+        });
+        loop {
+            match self.next(setup, limit) {
+                Some(Event::Response { id, body }) if id == our_id => {
+                    return Ok(End::Answered(body));
+                }
+                Some(Event::Failed { id, body }) if id == our_id => return Ok(End::Failed(body)),
+                Some(Event::Ended) => return Ok(End::Exited(self.program.kill()?)),
+                Some(Event::Asked) => self.ready = true,
+                Some(_) => {}
+                None => {
+                    self.program.kill()?;
+                    return Ok(End::TimedOut);
+                }
+            }
+        }
+    }
+
+    /// The next event that is not a printed line; those are handed on. `None` at the limit.
+    fn next(&self, setup: &Setup, limit: Instant) -> Option<Event> {
+        let events = self.events.as_ref().expect("BUG: only a dropped worker has no events");
+        loop {
+            let left = limit.saturating_duration_since(Instant::now());
+            match events.recv_timeout(left) {
+                Ok(Event::Line(line)) => (setup.log)(&line),
+                Ok(event) => return Some(event),
+                Err(RecvTimeoutError::Timeout) => return None,
+                Err(RecvTimeoutError::Disconnected) => {
+                    unreachable!("BUG: the server holds a sender for as long as it runs")
+                }
+            }
+        }
+    }
+
+    /// Hands on what was printed so far. Whatever the program printed before it said how the
+    /// call ended stands in the pipe before our mark.
+    fn drain(&mut self, setup: &Setup) -> Result<()> {
+        writeln!(self.output, "{}", self.mark).context("could not write in a pipe")?;
+        let never = Instant::now() + Duration::from_secs(3600);
+        loop {
+            match self.next(setup, never) {
+                Some(Event::Drained) | None => return Ok(()),
+                Some(Event::Asked) => self.ready = true,
+                Some(_) => {}
+            }
+        }
+    }
+}
+
+impl Drop for Worker {
+    fn drop(&mut self) {
+        // Nobody is left to tell.
+        let _ = self.program.kill();
+        // Threads that have something to say end when nobody listens.
+        drop(self.events.take());
+        // A process that left the group may hold the pipe: its end is not to be waited for.
+        let _ = writeln!(self.output, "{}", self.mark);
+        for thread in [self.reading.take(), self.ending.take()].into_iter().flatten() {
+            let _ = thread.join();
+        }
+    }
+}
+
+/// Reads lines until nobody wants them any more.
+fn read(pipe: PipeReader, mark: &str, sender: &SyncSender<Event>) {
+    let mut reader = BufReader::new(pipe);
+    let mut line = Vec::new();
+    while reader.read_until(b'\n', &mut line).is_ok_and(|length| length > 0) {
+        if line.last() == Some(&b'\n') {
+            line.pop();
+        }
+        let marked = line.strip_suffix(mark.as_bytes());
+        let text = String::from_utf8_lossy(marked.unwrap_or(&line)).into_owned();
+        // Before a mark there may be a line that has no end yet.
+        let said = marked.is_none() || !text.is_empty();
+        if said && sender.send(Event::Line(text)).is_err() {
+            return;
+        }
+        if marked.is_some() && sender.send(Event::Drained).is_err() {
+            return;
+        }
+        line.clear();
+    }
+}
+
+/// The handler under AWS's own client: nothing to import but the bundle, the standard library
+/// and the client. The environment is Lambda's, with nothing of ours in it.
+fn invocation(setup: &Setup, address: &str) -> Invocation {
+    let client = setup.client;
+    let (major, minor) = client.interpreter.identity.minor;
+    let mut invocation = Invocation::new(&client.interpreter.program, setup.tree)
+        .args(["-S", "-s", "-m", "awslambdaric", setup.handler])
+        .env("AWS_EXECUTION_ENV", format!("AWS_Lambda_python{major}.{minor}"))
+        .env("AWS_LAMBDA_FUNCTION_MEMORY_SIZE", super::MEMORY)
+        .env("AWS_LAMBDA_FUNCTION_NAME", setup.name)
+        .env("AWS_LAMBDA_FUNCTION_VERSION", "$LATEST")
+        .env("AWS_LAMBDA_INITIALIZATION_TYPE", "on-demand")
+        .env("AWS_LAMBDA_LOG_GROUP_NAME", format!("/aws/lambda/{}", setup.name))
+        .env("AWS_LAMBDA_LOG_STREAM_NAME", "local")
+        .env("AWS_DEFAULT_REGION", setup.region)
+        .env("AWS_REGION", setup.region)
+        .env("LANG", "C.UTF-8")
+        .env("PATH", "/usr/local/bin:/usr/bin:/bin")
+        // The unpacked bundle is to stay what it is.
+        .env("PYTHONDONTWRITEBYTECODE", "1")
+        .env("TZ", ":UTC");
+    for (name, value) in setup.env {
+        invocation = invocation.env(name, value);
+    }
+    let mut modules: Vec<&str> =
+        setup.env.get("PYTHONPATH").map(String::as_str).into_iter().collect();
+    modules.extend(client.folders.iter().map(String::as_str));
+    invocation
+        .env("PYTHONPATH", modules.join(":"))
+        .env("AWS_LAMBDA_RUNTIME_API", address)
+        .env("LAMBDA_TASK_ROOT", setup.tree)
+        .env("_HANDLER", setup.handler)
+}
+
+/// Thirty-two digits in the form of a request's id, different at every call.
+pub(super) fn unique(what: &str) -> String {
+    static COUNT: AtomicU64 = AtomicU64::new(0);
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    let mut hasher = FieldHasher::new();
+    hasher.field(what).field(now.as_nanos().to_le_bytes());
+    hasher.field(std::process::id().to_le_bytes());
+    hasher.field(COUNT.fetch_add(1, Ordering::Relaxed).to_le_bytes());
+    let digits = hasher.finish().to_string();
+    let [a, b, c, d, e] = [0..8, 8..12, 12..16, 16..20, 20..32].map(|range| &digits[range]);
+    format!("{a}-{b}-{c}-{d}-{e}")
+}
