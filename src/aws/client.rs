@@ -11,7 +11,9 @@ use aws_sdk_lambda::config::{Builder, StalledStreamProtectionConfig};
 use aws_sdk_lambda::error::{ProvideErrorMetadata, SdkError};
 use aws_sdk_lambda::operation::get_function_configuration::GetFunctionConfigurationOutput;
 use aws_sdk_lambda::primitives::Blob;
-use aws_sdk_lambda::types::{Architecture, LastUpdateStatus, LogType, PackageType, State};
+use aws_sdk_lambda::types::{
+    Architecture, InvocationType, LastUpdateStatus, LogType, PackageType, State,
+};
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 
@@ -64,6 +66,25 @@ pub enum Update {
     Failed {
         reason: String,
     },
+}
+
+/// Which function is called, and how.
+#[derive(Clone, Copy, Debug)]
+pub struct Invocation<'a> {
+    pub function: &'a str,
+    /// A version or an alias.
+    pub qualifier: Option<&'a str>,
+    pub way: Way,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Way {
+    /// Waits for the response.
+    Request,
+    /// The event is taken, and the function runs later.
+    Event,
+    /// Only permissions and parameters are looked at.
+    DryRun,
 }
 
 /// What a function answered.
@@ -141,17 +162,26 @@ impl<'a> Lambda<'a> {
 
     /// Calls the function once and waits for its answer. Never tried again: a call whose answer
     /// was lost may have run.
-    pub fn invoke(&self, name: &str, payload: Vec<u8>) -> Result<Answer, Error> {
+    pub fn invoke(&self, call: &Invocation, payload: Vec<u8>) -> Result<Answer, Error> {
         let once = Builder::new()
             .retry_config(RetryConfig::disabled())
             // A function may think for 15 minutes before its first byte.
             .stalled_stream_protection(StalledStreamProtectionConfig::disabled());
+        let Invocation { function: name, qualifier, way } = *call;
+        let (way, log) = match way {
+            // Only a call that is waited for has a log to show.
+            Way::Request => (InvocationType::RequestResponse, Some(LogType::Tail)),
+            Way::Event => (InvocationType::Event, None),
+            Way::DryRun => (InvocationType::DryRun, None),
+        };
         let request = self
             .client
             .invoke()
             .function_name(name)
+            .set_qualifier(qualifier.map(str::to_owned))
+            .invocation_type(way)
+            .set_log_type(log)
             .payload(Blob::new(payload))
-            .log_type(LogType::Tail)
             .customize()
             .config_override(once)
             .send();

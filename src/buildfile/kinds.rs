@@ -4,12 +4,12 @@
 use std::collections::BTreeMap;
 
 use super::model::{
-    Action, Check, Clamp, Command, Compression, Conflict, Destination, Group, Invoke, Kind,
-    Payload, Platform, Source, Spanned, Staging, Upload, Wheelhouse, Zip,
+    Action, Check, Clamp, Command, Compression, Conflict, Destination, Group, Kind, Platform,
+    Source, Spanned, Staging, Upload, Wheelhouse, Zip,
 };
 use super::schema::default_path;
 use super::table::{Item, Reader, Table, boolean, entries, in_order, members, string, text};
-use super::{mistakes, payload, value};
+use super::{invoke, mistakes, value};
 use crate::base::RelPath;
 use toml::de::DeValue;
 
@@ -25,7 +25,7 @@ pub(super) fn read(name: &str, stem: &str, table: &mut Table, reader: &mut Reade
         "zip" => zip(stem, table, reader).map(Kind::Zip),
         "check" => check(table, reader).map(Kind::Check),
         "upload" => upload(table, reader).map(Kind::Upload),
-        "invoke" => invoke(table, reader).map(Kind::Invoke),
+        "invoke" => invoke::read(table, reader).map(Kind::Invoke),
         "command" => command(table, reader).map(Kind::Command),
         "group" => group(table, reader).map(Kind::Group),
         name => unreachable!("BUG: `{name}` is not among the names of kinds"),
@@ -175,24 +175,6 @@ fn upload(table: &mut Table, reader: &mut Reader) -> Option<Upload> {
     Some(Upload { zip: zip?, function: function?, check, silence })
 }
 
-fn invoke(table: &mut Table, reader: &mut Reader) -> Option<Invoke> {
-    let upload = table.required("upload", "\"…\"", reader, string);
-    let payload = table.optional("payload", reader, |item, reader| match item.value {
-        DeValue::String(_) => value::path(item, reader).map(Payload::File),
-        DeValue::Table(_) => {
-            payload::json(item, reader).map(|json| Payload::Inline(json.to_string()))
-        }
-        _ => {
-            item.wrong("a string (a file), or a table that is sent as JSON", reader);
-            None
-        }
-    });
-    Some(Invoke {
-        upload: upload?,
-        payload: payload.unwrap_or_else(|| Payload::Inline("{}".into())),
-    })
-}
-
 fn command(table: &mut Table, reader: &mut Reader) -> Option<Command> {
     let action = action(table, reader);
     let inputs = table.many("inputs", reader, value::glob);
@@ -240,7 +222,7 @@ fn action(table: &mut Table, reader: &mut Reader) -> Option<Action> {
     run.or(shell)
 }
 
-fn env(item: Item, reader: &mut Reader) -> Option<BTreeMap<String, String>> {
+pub(super) fn env(item: Item, reader: &mut Reader) -> Option<BTreeMap<String, String>> {
     let mut env = BTreeMap::new();
     for (span, name, item) in in_order(entries(item, reader)?) {
         if name.is_empty() || name.contains(|c: char| c == '=' || c.is_control()) {

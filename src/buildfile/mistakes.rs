@@ -230,6 +230,31 @@ pub(crate) fn not_json(span: &Span, found: &str) -> Diagnostic {
         .hint("put the payload in a file, or write it as a string")
 }
 
+pub(crate) fn only_on_aws(span: &Span, key: &str, owner: &str) -> Diagnostic {
+    Diagnostic::at(span, format!("{owner} is local and has a `{key}`"))
+        .hint("leave it out: it says how a function on AWS is called")
+}
+
+pub(crate) fn upload_for_local(span: &Span, owner: &str) -> Diagnostic {
+    Diagnostic::at(span, format!("{owner} is local and names an `upload`"))
+        .hint("name the bundle that it runs: `zip = \"…\"`")
+        .hint("for a local run of what is otherwise called on AWS there is the option `--local`")
+}
+
+pub(crate) fn zip_for_aws(span: &Span, owner: &str) -> Diagnostic {
+    Diagnostic::at(span, format!("{owner} names a `zip` and is not local"))
+        .hint("add `local = true` to run the bundle on this machine, or name an `upload` instead")
+}
+
+pub(crate) fn bad_handler(span: &Span, text: &str) -> Diagnostic {
+    Diagnostic::at(span, format!("`{text}` is no handler"))
+        .hint("write module and function, as in `app.handler`")
+}
+
+pub(crate) fn bad_timeout(span: &Span) -> Diagnostic {
+    Diagnostic::at(span, "a function has from 1 to 900 seconds")
+}
+
 // What the targets are to each other.
 
 /// `nearest` is the name that was meant, if one is near; `targets` are all of them.

@@ -6,6 +6,7 @@ pub(crate) mod mistakes;
 
 mod diagnostic;
 mod glob;
+mod invoke;
 mod kinds;
 pub mod model;
 mod payload;

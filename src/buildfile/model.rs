@@ -218,9 +218,54 @@ pub struct Upload {
 
 #[derive(Clone, Debug)]
 pub struct Invoke {
-    /// Name of an upload target.
-    pub upload: Spanned<String>,
-    pub payload: Payload,
+    pub place: Place,
+    /// What the function is called with, in this order; never empty.
+    pub payloads: Vec<Payload>,
+    /// How many times it is called with all of them.
+    pub repeat: usize,
+    pub remote: Remote,
+    pub local: Local,
+}
+
+/// Where an invoke runs the function.
+#[derive(Clone, Debug)]
+pub enum Place {
+    /// On AWS, once this upload target is done.
+    Aws { upload: Spanned<String> },
+    /// On this machine, from the bundle of this zip target.
+    Here { zip: Spanned<String> },
+}
+
+/// What counts for an invoke on AWS.
+#[derive(Clone, Debug)]
+pub struct Remote {
+    pub call: Call,
+    /// A version or an alias.
+    pub qualifier: Option<String>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Call {
+    /// Waits for the response.
+    Request,
+    /// Lambda takes the event, and runs the function later.
+    Event,
+    /// Lambda says whether it would run the function.
+    DryRun,
+}
+
+/// What counts for an invoke on this machine.
+#[derive(Clone, Debug)]
+pub struct Local {
+    /// `module.function`
+    pub handler: Option<String>,
+    /// Seconds.
+    pub timeout: u16,
+    pub env: BTreeMap<String, String>,
+    /// `None`: the Python that the bundle's wheels are for.
+    pub python: Option<Spanned<String>>,
+    /// Whether the handler can import boto3 without having it in the bundle, as on Lambda.
+    pub boto3: bool,
 }
 
 #[derive(Clone, Debug)]

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashMap};
 
 use super::{Edge, TargetId, Via};
 use crate::base::words::nearest;
-use crate::buildfile::model::{Kind, Model, Spanned, Target};
+use crate::buildfile::model::{Kind, Model, Place, Spanned, Target};
 use crate::buildfile::{Diagnostic, mistakes};
 
 /// The edges of all names, and what is wrong with the names.
@@ -38,7 +38,10 @@ fn references(
         Kind::Zip(zip) => (Some("staging"), std::slice::from_ref(&zip.staging)),
         Kind::Check(check) => (Some("zip"), std::slice::from_ref(&check.zip)),
         Kind::Upload(upload) => (Some("zip"), std::slice::from_ref(&upload.zip)),
-        Kind::Invoke(invoke) => (Some("upload"), std::slice::from_ref(&invoke.upload)),
+        Kind::Invoke(invoke) => match &invoke.place {
+            Place::Aws { upload } => (Some("upload"), std::slice::from_ref(upload)),
+            Place::Here { zip } => (Some("zip"), std::slice::from_ref(zip)),
+        },
         Kind::Group(group) => (None, &group.targets),
         Kind::Wheelhouse(_) | Kind::Clamp(_) | Kind::Command(_) => (None, &[]),
     };

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use super::outputs::{Made, Outputs};
 use super::{Edge, TargetId, Via};
 use crate::base::RelPath;
-use crate::buildfile::model::{Glob, Kind, Model, Payload, Span, Spanned, Target};
+use crate::buildfile::model::{Glob, Kind, Model, Payload, Place, Span, Spanned, Target};
 
 pub(super) fn add_file_edges<'m>(model: &'m Model, outputs: &Outputs, edges: &mut Vec<Edge<'m>>) {
     let mut finder = Finder { outputs, seen: HashMap::new() };
@@ -52,10 +52,15 @@ fn inputs(target: &Target) -> Vec<Input<'_>> {
             staging.sources.iter().map(|source| Input::Glob(&source.from)).collect()
         }
         Kind::Clamp(clamp) => vec![Input::Folder(&clamp.directory)],
-        Kind::Invoke(invoke) => match &invoke.payload {
-            Payload::File(path) => vec![Input::Path(path)],
-            Payload::Inline(_) => Vec::new(),
-        },
+        Kind::Invoke(invoke) => {
+            let files = invoke.payloads.iter().filter_map(|payload| match payload {
+                Payload::File(path) => Some(Input::Path(path)),
+                Payload::Inline(_) => None,
+            });
+            let is_here = matches!(invoke.place, Place::Here { .. });
+            let python = invoke.local.python.iter().filter(|_| is_here);
+            files.chain(python.map(Input::Program)).collect()
+        }
         Kind::Command(command) => command.inputs.iter().map(Input::Glob).collect(),
         Kind::Zip(_) | Kind::Check(_) | Kind::Upload(_) | Kind::Group(_) => Vec::new(),
     }

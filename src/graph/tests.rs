@@ -160,6 +160,12 @@ fn targets_that_name_each_other_have_edges() {
             kind = "invoke"
             upload = "upload"
 
+            [target.here]
+            kind = "invoke"
+            local = true
+            zip = "package"
+            handler = "app.handler"
+
             [target.all]
             kind = "group"
             targets = ["package", "invoke", "package"]
@@ -167,7 +173,7 @@ fn targets_that_name_each_other_have_edges() {
             after = ["tree", "package"]
             "#
         ),
-        "tree: wheels; package: tree; upload: package; invoke: upload; \
+        "tree: wheels; package: tree; upload: package; invoke: upload; here: package; \
          all: package invoke wheels | tree",
     );
 }

@@ -1,5 +1,10 @@
-//! The `invoke` kind: calls the function that an upload brought up to date, and shows its answer:
-//! the response on stdout, the end of its log on stderr. A function that fails fails the target.
+//! The `invoke` kind: calls a function, on AWS once an upload brought it up to date or on this
+//! machine from a bundle, and shows its answers: responses on stdout, logs on stderr. A function
+//! that fails fails the target.
+
+mod local;
+mod remote;
+mod report;
 
 use std::fmt::Write;
 
@@ -7,60 +12,92 @@ use anyhow::{Context, Result, bail};
 use serde_json::Value as Json;
 
 use super::{Done, Job};
-use crate::aws::{Answer, Lambda};
+use crate::base::digest::FieldHasher;
 use crate::base::{Digest, fs};
-use crate::buildfile::model::{Invoke, Kind, Payload};
+use crate::buildfile::model::{Call, Invoke, Payload, Place};
 use crate::key::{Key, Value};
 use crate::process::Stream;
+
+/// Most bytes that Lambda takes from a caller who waits for the response.
+const REQUEST_LIMIT: usize = 6 << 20;
+/// Most bytes of an event that is taken for later.
+const EVENT_LIMIT: usize = 1 << 20;
+
+/// Longest payload that a key holds as it is.
+const SHOWN: usize = 200;
 
 /// For `explain` only: an invoke runs whenever it is asked for.
 pub(super) fn key(invoke: &Invoke, job: &Job) -> Result<Key> {
     let mut key = Key::new();
-    key.push("upload", Value::Digest(job.result_of(&invoke.upload.value)?));
-    match &invoke.payload {
-        Payload::File(path) => job.add_file(&mut key, &path.value)?,
-        Payload::Inline(text) => key.text("payload", text),
+    match &invoke.place {
+        Place::Aws { upload } => {
+            key.push("upload", Value::Digest(job.result_of(&upload.value)?));
+        }
+        Place::Here { zip } => {
+            key.push("zip", Value::Digest(job.result_of(&zip.value)?));
+            let handler = invoke.local.handler.as_deref().unwrap_or_default();
+            key.text("handler", handler);
+        }
+    }
+    for (at, payload) in invoke.payloads.iter().enumerate() {
+        let name = format!("payload {}", at + 1);
+        match payload {
+            Payload::File(path) => job.add_file(&mut key, &path.value)?,
+            Payload::Inline(text) if text.len() <= SHOWN => key.text(name, text),
+            Payload::Inline(text) => key.push(name, Value::Digest(Digest::of(text.as_bytes()))),
+        }
     }
     Ok(key)
 }
 
 pub(super) fn run(invoke: &Invoke, job: &Job) -> Result<Done> {
-    let payload = payload(invoke, job)?;
-    let name = match &job.named(&invoke.upload.value)?.kind {
-        Kind::Upload(upload) => &upload.function.value,
-        other => {
-            bail!("`{}` is a {}, and an invoke needs an upload", invoke.upload.value, other.name())
-        }
+    let here = matches!(invoke.place, Place::Here { .. });
+    let limit = match invoke.remote.call {
+        Call::Event if !here => EVENT_LIMIT,
+        _ => REQUEST_LIMIT,
     };
-    job.messages.status(&format!("invoking function `{name}`"));
-    let answer = Lambda::connect(job.project)?.invoke(name, payload)?;
+    let payloads: Vec<Vec<u8>> =
+        invoke.payloads.iter().map(|payload| read(payload, limit, job)).collect::<Result<_>>()?;
+    let calls = Calls { payloads: &payloads, repeat: invoke.repeat };
+    match &invoke.place {
+        Place::Aws { upload } => remote::run(invoke, upload, &calls, job),
+        Place::Here { zip } => local::run(&invoke.local, zip, &calls, job),
+    }
+}
 
-    for line in answer.log_tail.lines() {
-        job.messages.line(Stream::Stderr, line);
+/// What a function is called with.
+struct Calls<'a> {
+    payloads: &'a [Vec<u8>],
+    repeat: usize,
+}
+
+impl Calls<'_> {
+    /// Makes the calls one after the other, up to the first that fails; the digest of all answers.
+    fn each(&self, mut call: impl FnMut(&[u8]) -> Result<Vec<u8>>) -> Result<(usize, FieldHasher)> {
+        let all = self.payloads.len() * self.repeat;
+        let payloads = std::iter::repeat_n(self.payloads, self.repeat).flatten();
+        let mut answers = FieldHasher::new();
+        for (at, payload) in payloads.enumerate() {
+            let answer = match call(payload) {
+                Err(error) if all > 1 => bail!("call {} of {all}: {error:#}", at + 1),
+                answer => answer?,
+            };
+            answers.field(answer);
+        }
+        Ok((all, answers))
     }
-    if let Some(how) = &answer.function_error {
-        bail!("function `{name}` failed ({how}): {}", failure(&answer.payload));
-    }
-    for line in String::from_utf8_lossy(&answer.payload).lines() {
+}
+
+/// Shows a response.
+fn show(response: &[u8], job: &Job) {
+    for line in String::from_utf8_lossy(response).lines() {
         job.messages.line(Stream::Stdout, line);
     }
-    Ok(done(&answer))
 }
 
-fn done(answer: &Answer) -> Done {
-    Done {
-        result: Some(Digest::of(&answer.payload)),
-        outputs: Vec::new(),
-        facts: vec![
-            ("executed_version".into(), Json::from(answer.executed_version.as_deref())),
-            ("status".into(), Json::from(answer.status)),
-        ],
-    }
-}
-
-/// The payload's bytes as they were written, once they are known to be JSON.
-fn payload(invoke: &Invoke, job: &Job) -> Result<Vec<u8>> {
-    let (bytes, place) = match &invoke.payload {
+/// A payload's bytes as they were written, once they are known to be JSON that Lambda takes.
+fn read(payload: &Payload, limit: usize, job: &Job) -> Result<Vec<u8>> {
+    let (bytes, place) = match payload {
         Payload::File(path) => (fs::read(&job.project.place(&path.value))?, path.value.to_string()),
         Payload::Inline(text) => {
             (text.clone().into_bytes(), format!("payload of target {}", job.target.name.value))
@@ -68,6 +105,13 @@ fn payload(invoke: &Invoke, job: &Job) -> Result<Vec<u8>> {
     };
     serde_json::from_slice::<serde::de::IgnoredAny>(&bytes)
         .with_context(|| format!("`{place}` is not JSON, and a function takes nothing else"))?;
+    if bytes.len() > limit {
+        bail!(
+            "`{place}` is too large: it has {} bytes, and Lambda takes {limit} from such a call; \
+             put the data in S3, and send where it is",
+            bytes.len(),
+        );
+    }
     Ok(bytes)
 }
 

@@ -1,0 +1,180 @@
+//! Calls on this machine, straight from a bundle; how is [`crate::local`]'s. Knows which Python a
+//! bundle is for, and the ways out of what goes wrong.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail};
+use serde_json::Value as Json;
+
+use super::super::{Done, Job};
+use super::{Calls, failure, show};
+use crate::base::fs;
+use crate::buildfile::model::{Arch, Kind, Local, Platform, Spanned, Wheelhouse};
+use crate::local::{Client, Function, Outcome, Setup, Tree};
+use crate::pip::{Interpreter, Talk};
+use crate::process::Stream;
+
+/// Where the unpacked bundles are, in the state folder: one folder for each target.
+const UNPACKED: &str = "local";
+
+pub(super) fn run(local: &Local, zip: &Spanned<String>, calls: &Calls, job: &Job) -> Result<Done> {
+    let handler = local.handler.as_deref().context("an invoke that is local needs a `handler`")?;
+    let path = match &job.named(&zip.value)?.kind {
+        Kind::Zip(zip) => &zip.output.value,
+        other => bail!("`{}` is a {}, and a local invoke needs a zip", zip.value, other.name()),
+    };
+    let bundle = fs::read(&job.project.place(path))?;
+    let talk = Talk {
+        line: &|stream, text| job.messages.line(stream, text),
+        status: &|text| job.messages.status(text),
+    };
+    let client = client(local, &zip.value, job, talk)?;
+    job.messages.status("unpacking the bundle");
+    let place = job.project.state().join(UNPACKED).join(&job.target.name.value);
+    let tree = Tree::unpack(&bundle, &place).with_context(|| format!("could not use `{path}`"))?;
+    drop(bundle);
+
+    job.messages.status(&format!("running `{handler}`"));
+    let region = ["AWS_REGION", "AWS_DEFAULT_REGION"].iter().find_map(|name| job.project.var(name));
+    let log = |line: &str| job.messages.line(Stream::Stderr, line);
+    let mut function = Function::new(Setup {
+        name: &job.target.name.value,
+        handler,
+        tree: &tree.folder,
+        client: &client,
+        region: region.unwrap_or("us-east-1"),
+        timeout: Duration::from_secs(local.timeout.into()),
+        env: &local.env,
+        log: &log,
+    });
+    let (mut starts, mut seconds) = (0, 0.0);
+    let called = calls.each(|payload| {
+        let reply = function.call(payload)?;
+        starts += usize::from(reply.cold);
+        seconds = reply.seconds;
+        match reply.outcome {
+            Outcome::Response(response) => {
+                show(&response, job);
+                Ok(response)
+            }
+            Outcome::Failure(report) => {
+                let way_out = way_out(&report, local);
+                bail!("`{handler}` failed: {}{way_out}", failure(&report))
+            }
+        }
+    });
+    drop(function);
+    if let Some(path) = tree.foreign()? {
+        job.messages.warn(&format!(
+            "the handler wrote `{}` beside its code, where nothing can be written on Lambda; only \
+             /tmp can",
+            path.display()
+        ));
+    }
+    let (count, answers) = called?;
+    let milliseconds = (seconds * 1e6).round() / 1e3;
+    let facts = vec![
+        ("local".into(), Json::from(true)),
+        ("python".into(), Json::from(version(client.interpreter.identity.minor))),
+        ("duration_ms".into(), Json::from(milliseconds)),
+        ("cold_starts".into(), Json::from(starts)),
+        ("calls".into(), Json::from(count)),
+    ];
+    Ok(Done { result: Some(answers.finish()), outputs: Vec::new(), facts })
+}
+
+/// AWS's client in the Python that is asked for, or that the bundle's wheels are for.
+fn client(local: &Local, zip: &str, job: &Job, talk: Talk) -> Result<Client> {
+    let wheelhouse = wheelhouse(zip, job);
+    let platform = wheelhouse.and_then(|wheelhouse| wheelhouse.platform.as_ref());
+    let python = match (&local.python, platform, wheelhouse) {
+        (Some(python), ..) => python.value.clone(),
+        (None, Some(platform), _) => {
+            format!("python{}.{}", platform.python.major, platform.python.minor)
+        }
+        (None, None, Some(wheelhouse)) => wheelhouse.python.value.clone(),
+        (None, None, None) => "python3".into(),
+    };
+    let interpreter = Interpreter::find(job.project, &python)?;
+    if let Some(platform) = platform {
+        warn_of_differences(platform, &interpreter, job);
+    }
+    Client::prepare(job.project, interpreter, local.boto3, talk)
+}
+
+fn warn_of_differences(platform: &Platform, interpreter: &Interpreter, job: &Job) {
+    let wanted = (platform.python.major, platform.python.minor);
+    let found = interpreter.identity.minor;
+    if wanted != found {
+        job.messages.warn(&format!(
+            "the bundle is for Python {} and runs in {}: what is compiled in it cannot be imported",
+            version(wanted),
+            version(found)
+        ));
+    }
+    let arch = match platform.arch {
+        Arch::X86_64 => "x86_64",
+        Arch::Arm64 => "aarch64",
+    };
+    if arch != std::env::consts::ARCH {
+        job.messages.warn(
+            "the bundle is for another architecture than this machine's: what is compiled in it \
+             cannot be imported",
+        );
+    }
+}
+
+/// The first wheelhouse in a bundle.
+fn wheelhouse<'a>(zip: &str, job: &Job<'a>) -> Option<&'a Wheelhouse> {
+    let kind = |name: &str| job.model.target(name).map(|target| &target.kind);
+    let Some(Kind::Zip(zip)) = kind(zip) else { return None };
+    let Some(Kind::Staging(staging)) = kind(&zip.staging.value) else { return None };
+    match kind(&staging.wheels.first()?.value) {
+        Some(Kind::Wheelhouse(wheelhouse)) => Some(wheelhouse),
+        _ => None,
+    }
+}
+
+fn version((major, minor): (u8, u8)) -> String {
+    format!("{major}.{minor}")
+}
+
+/// What to do about a module that is missing, when that is what failed.
+fn way_out(report: &[u8], local: &Local) -> String {
+    let report: BTreeMap<String, Json> = serde_json::from_slice(report).unwrap_or_default();
+    let message = report.get("errorMessage").and_then(Json::as_str).unwrap_or_default();
+    let missing =
+        message.split("No module named '").nth(1).and_then(|rest| rest.split('\'').next());
+    let Some(missing) = missing else { return String::new() };
+    let top = missing.split('.').next().unwrap_or(missing);
+    match top {
+        "boto3" | "botocore" | "s3transfer" | "jmespath" if !local.boto3 => format!(
+            "\nthe bundle has no `{top}`; for the one that Lambda's runtime has, set \
+             `with-boto3 = true`"
+        ),
+        _ => format!("\nthe bundle has no `{missing}`; it would be missing on Lambda too"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_missing_module_has_a_way_out() {
+        let local =
+            |boto3| Local { handler: None, timeout: 3, env: BTreeMap::new(), python: None, boto3 };
+        let report = |name: &str| {
+            format!(
+                r#"{{"errorMessage": "Unable to import module 'app': No module named '{name}'"}}"#
+            )
+        };
+        let of = |name: &str, boto3| way_out(report(name).as_bytes(), &local(boto3));
+        assert!(of("boto3", false).contains("`with-boto3 = true`"));
+        assert!(of("boto3", true).contains("has no `boto3`; it would be missing"));
+        assert!(of("yaml.nodes", false).contains("has no `yaml.nodes`"));
+        assert_eq!(way_out(br#"{"errorMessage": "boom"}"#, &local(false)), "");
+        assert_eq!(way_out(b"?", &local(false)), "");
+    }
+}
