@@ -37,6 +37,7 @@ Examples:
   zipwright                        bring the default goals up to date
   zipwright upload                 build what changed, then deploy it
   zipwright invoke function=Other  with the variable `function` set to `Other`
+  zipwright invoke --local         run the handler here, straight from the bundle
   zipwright -j4 -k package tests   four targets at a time, go on after a failure
   zipwright -n --trace upload      what would run, and why
   zipwright build/lambda.zip       a goal may be a path that a target makes
@@ -214,6 +215,34 @@ pub(super) struct Build {
     /// Means nothing here: there are no built-in rules and variables, and no -b and -m in make
     #[arg(short = 'r', short_aliases = ['R', 'b', 'm'], alias = "no-builtin-rules", hide = true)]
     pub(super) no_meaning: bool,
+
+    #[command(flatten)]
+    pub(super) invoking: Invoking,
+}
+
+/// Options for the goals that are invoke targets.
+#[derive(Args, Clone, Debug, Default)]
+#[command(next_help_heading = "Options for invoke targets")]
+pub(super) struct Invoking {
+    /// Run the handler on this machine, straight from the bundle, and upload nothing
+    #[arg(long)]
+    pub(super) local: bool,
+
+    /// Call the function with this instead: a file, JSON, or `-` for standard input; may be repeated
+    #[arg(long, value_name = "FILE | JSON | -")]
+    pub(super) payload: Vec<String>,
+
+    /// Make the calls N times; what runs locally stays warm in between
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    pub(super) repeat: Option<u32>,
+
+    /// Call this version or alias
+    #[arg(long, value_name = "VERSION | ALIAS", conflicts_with = "local")]
+    pub(super) qualifier: Option<String>,
+
+    /// Set a variable for a handler that runs locally; without VALUE, to the one it has here
+    #[arg(long, value_name = "NAME[=VALUE]")]
+    pub(super) env: Vec<String>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -232,7 +261,7 @@ pub(super) enum OutputSync {
 pub(super) enum Command {
     /// Bring goals up to date: the long form of `zipwright [GOAL]...`, for any name of a goal
     #[command(args_override_self = true)]
-    Build(Build),
+    Build(Box<Build>),
     /// List the targets
     List(Words),
     /// Say which components of its key make a target out of date, or that none does

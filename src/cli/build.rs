@@ -10,6 +10,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use anyhow::{Context, Result};
 
 use super::args::{Build, Common, OutputSync};
+use super::invoking;
 use super::session::{Session, Words};
 use super::under_make::Asked;
 use super::{FAILURE, Failure, OUT_OF_DATE, SUCCESS};
@@ -31,7 +32,8 @@ pub(super) fn run(common: &Common, typed: &Build) -> Result<u8, Failure> {
     let mut asked = Asked::new(typed, &project);
     let words = asked.build.words.clone();
     let words = Words { given: &words, inherited: asked.inherited(&project) };
-    let session = Session::open_in(project, common, words)?;
+    let mut session = Session::open_in(project, common, words)?;
+    invoking::apply(&asked.build.invoking, &mut session)?;
     let entered = says_directory(common, &asked);
     let root = session.project.root.display();
     if entered {

@@ -8,6 +8,7 @@ mod diff;
 mod digest;
 mod explain;
 mod graph;
+mod invoking;
 mod list;
 mod papers;
 mod reproduce;

@@ -1,0 +1,154 @@
+//! `--local`, `--payload` and the other options for goals that are invoke targets. They change
+//! what the Buildfile says of these targets before anything is planned: a local run needs the
+//! bundle of its upload, and not the upload.
+
+use std::collections::BTreeSet;
+use std::io::Read;
+
+use anyhow::{Context, Result, bail};
+use serde::de::IgnoredAny;
+
+use super::args::Invoking;
+use super::session::Session;
+use crate::base::{RelPath, fs as base_fs};
+use crate::buildfile::model::{Invoke, Kind, Model, Payload, Place, Spanned};
+use crate::graph::{Graph, TargetId};
+use crate::project::Project;
+
+pub(super) fn apply(given: &Invoking, session: &mut Session) -> Result<()> {
+    let Invoking { local, payload, repeat, qualifier, env } = given;
+    let first = [
+        (*local, "--local"),
+        (!payload.is_empty(), "--payload"),
+        (repeat.is_some(), "--repeat"),
+        (qualifier.is_some(), "--qualifier"),
+        (!env.is_empty(), "--env"),
+    ];
+    let Some((_, option)) = first.into_iter().find(|(given, _)| *given) else { return Ok(()) };
+    let goals: Vec<usize> = session.goal_ids()?.into_iter().map(TargetId::index).collect();
+    let invokes = invokes(&goals, &session.model);
+    if invokes.is_empty() {
+        bail!("{option} is for invoke targets, and no goal is one");
+    }
+    let change = Change {
+        given,
+        payloads: payload
+            .iter()
+            .map(|text| read_payload(text, &session.project))
+            .collect::<Result<_>>()?,
+        env: env.iter().map(|text| variable(text, &session.project)).collect::<Result<_>>()?,
+    };
+    for index in invokes {
+        let mut kind = session.model.targets[index].kind.clone();
+        let name = session.model.targets[index].name.value.clone();
+        if let Kind::Invoke(invoke) = &mut kind {
+            change.make(&name, invoke, &session.model)?;
+        }
+        session.model.targets[index].kind = kind;
+    }
+    session.graph = Graph::new(&session.model).0;
+    Ok(())
+}
+
+/// The invoke targets among the goals, and among the targets of goals that are groups.
+fn invokes(goals: &[usize], model: &Model) -> BTreeSet<usize> {
+    let mut found = BTreeSet::new();
+    let (mut waiting, mut seen) = (goals.to_vec(), BTreeSet::new());
+    while let Some(index) = waiting.pop() {
+        match &model.targets[index].kind {
+            Kind::Invoke(_) => {
+                found.insert(index);
+            }
+            Kind::Group(group) if seen.insert(index) => {
+                let named = |name: &Spanned<String>| {
+                    model.targets.iter().position(|target| target.name.value == name.value)
+                };
+                waiting.extend(group.targets.iter().filter_map(named));
+            }
+            _ => {}
+        }
+    }
+    found
+}
+
+/// What the options say, read once for all targets.
+struct Change<'a> {
+    given: &'a Invoking,
+    payloads: Vec<Payload>,
+    env: Vec<(String, String)>,
+}
+
+impl Change<'_> {
+    fn make(&self, name: &str, invoke: &mut Invoke, model: &Model) -> Result<()> {
+        let Self { given, payloads, env } = self;
+        if given.local
+            && let Place::Aws { upload } = &invoke.place
+        {
+            if invoke.local.handler.is_none() {
+                bail!(
+                    "--local needs to know what to run: add `handler = \"module.function\"` to \
+                     invoke `{name}`"
+                );
+            }
+            let Some(Kind::Upload(upload)) = model.target(&upload.value).map(|found| &found.kind)
+            else {
+                unreachable!("BUG: the graph has checked that `{}` is an upload", upload.value)
+            };
+            invoke.place = Place::Here { zip: upload.zip.clone() };
+        }
+        let is_here = matches!(invoke.place, Place::Here { .. });
+        if !is_here && !env.is_empty() {
+            bail!("--env is for local runs, and invoke `{name}` runs on AWS: add --local");
+        }
+        if is_here && given.qualifier.is_some() {
+            bail!("--qualifier is for functions on AWS, and invoke `{name}` is local");
+        }
+        invoke.local.env.extend(env.iter().cloned());
+        if given.qualifier.is_some() {
+            invoke.remote.qualifier.clone_from(&given.qualifier);
+        }
+        if !payloads.is_empty() {
+            invoke.payloads.clone_from(payloads);
+        }
+        if let Some(repeat) = given.repeat {
+            invoke.repeat = usize::try_from(repeat).unwrap_or(usize::MAX);
+        }
+        Ok(())
+    }
+}
+
+/// A payload as it was typed. A file of the project may be one that a target makes.
+fn read_payload(text: &str, project: &Project) -> Result<Payload> {
+    let json = |text: &str| serde_json::from_str::<IgnoredAny>(text);
+    if text == "-" {
+        let mut read = String::new();
+        std::io::stdin().read_to_string(&mut read).context("could not read standard input")?;
+        json(&read).context("standard input is not JSON, and a function takes nothing else")?;
+        return Ok(Payload::Inline(read));
+    }
+    match json(text) {
+        Ok(_) => return Ok(Payload::Inline(text.to_owned())),
+        Err(error) if text.starts_with(['{', '[', '"']) => {
+            return Err(error).context("what --payload says is not JSON");
+        }
+        Err(_) => {}
+    }
+    match RelPath::parse(text) {
+        Ok(path) => Ok(Payload::File(Spanned { value: path, span: 0..0 })),
+        Err(_) => base_fs::read_to_string(&project.root.join(text)).map(Payload::Inline),
+    }
+}
+
+fn variable(text: &str, project: &Project) -> Result<(String, String)> {
+    let (name, value) = match text.split_once('=') {
+        Some((name, value)) => (name, value),
+        None => match project.vars().get(text) {
+            Some(value) => (text, value.as_str()),
+            None => bail!("--env {text}: the environment has no such variable"),
+        },
+    };
+    if name.is_empty() {
+        bail!("--env {text}: a variable has a name");
+    }
+    Ok((name.to_owned(), value.to_owned()))
+}
