@@ -123,6 +123,16 @@ impl Emulator {
         self.settle(name);
     }
 
+    /// Makes a version of a function as it is now, and an alias for it.
+    pub(crate) fn publish(&self, name: &str, alias: &str) -> String {
+        let path = format!("/2015-03-31/functions/{name}");
+        let published = self.lambda("POST", &format!("{path}/versions"), &json!({}));
+        let version = published["Version"].as_str().unwrap().to_owned();
+        let request = json!({"Name": alias, "FunctionVersion": version});
+        self.lambda("POST", &format!("{path}/aliases"), &request);
+        version
+    }
+
     /// A function's configuration.
     pub(crate) fn function(&self, name: &str) -> Value {
         let path = format!("/2015-03-31/functions/{name}/configuration");

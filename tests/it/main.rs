@@ -20,6 +20,8 @@ mod damage;
 mod faults;
 mod jobserver;
 mod kills;
+mod invoke;
+mod local;
 mod locks;
 mod makeflags;
 mod racy;

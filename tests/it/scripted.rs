@@ -6,23 +6,32 @@ use std::net::{Ipv4Addr, TcpListener, TcpStream};
 use std::sync::{Arc, Mutex};
 use std::thread;
 
+use base64::Engine;
+use base64::prelude::BASE64_STANDARD;
 use serde_json::{Value, json};
 
-/// One answer: status, error type, body.
+/// One answer: status, header lines, body.
 #[derive(Clone)]
-pub(crate) struct Answer(u16, Option<&'static str>, String);
+pub(crate) struct Answer(u16, String, String);
 
 pub(crate) fn answer(body: &Value) -> Answer {
-    Answer(200, None, body.to_string())
+    Answer(200, String::new(), body.to_string())
+}
+
+/// What a function answers, and the end of its log.
+pub(crate) fn invoked(status: u16, version: &str, body: &Value, log: &str) -> Answer {
+    let log = BASE64_STANDARD.encode(log);
+    let headers = format!("X-Amz-Executed-Version: {version}\r\nX-Amz-Log-Result: {log}\r\n");
+    Answer(status, headers, body.to_string())
 }
 
 pub(crate) fn failure(status: u16, kind: &'static str, message: &str) -> Answer {
-    Answer(status, Some(kind), json!({"Message": message}).to_string())
+    Answer(status, format!("x-amzn-errortype: {kind}\r\n"), json!({"Message": message}).to_string())
 }
 
 /// Something that does not come from Lambda.
 pub(crate) fn plain(status: u16, text: &str) -> Answer {
-    Answer(status, None, text.into())
+    Answer(status, String::new(), text.into())
 }
 
 /// A running server. It lives as long as the test process.
@@ -85,10 +94,9 @@ fn read(stream: &TcpStream) -> Option<(String, String)> {
     Some((head, String::from_utf8_lossy(&body).into_owned()))
 }
 
-fn say(mut stream: &TcpStream, Answer(status, kind, body): &Answer) {
-    let kind = kind.map(|kind| format!("x-amzn-errortype: {kind}\r\n")).unwrap_or_default();
+fn say(mut stream: &TcpStream, Answer(status, headers, body): &Answer) {
     let text = format!(
-        "HTTP/1.1 {status} Said\r\n{kind}Content-Type: application/json\r\nConnection: close\r\n\
+        "HTTP/1.1 {status} Said\r\n{headers}Content-Type: application/json\r\nConnection: close\r\n\
          Content-Length: {}\r\n\r\n{body}",
         body.len()
     );

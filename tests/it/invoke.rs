@@ -1,0 +1,128 @@
+//! Calls of functions on AWS: versions, events, dry runs, and what is known after a call. The
+//! usual call is shown with uploads, in `aws`; calls on this machine are in `local`.
+
+use serde_json::json;
+
+use crate::emulators::{Emulator, REGION, bundle, code_sha256};
+use crate::sandbox::{Sandbox, text};
+use crate::scripted::{Answer, Script, answer, invoked};
+
+const BUILDFILE: &str = r#"
+[target.staging]
+kind = "staging"
+sources = ["app.py"]
+
+[target.package]
+kind = "zip"
+staging = "staging"
+
+[target.upload]
+kind = "upload"
+zip = "package"
+function = "hello"
+
+[target.invoke]
+kind = "invoke"
+upload = "upload"
+payload = { n = 1 }
+
+[target.event]
+kind = "invoke"
+upload = "upload"
+type = "event"
+payloads = [{ n = 1 }, { n = 2 }]
+
+[target.may]
+kind = "invoke"
+upload = "upload"
+type = "dry-run"
+"#;
+
+const NEW: &str = "def handler(event, context):\n    return 'new'\n";
+const OLD: &str = "def handler(event, context):\n    return 'old'\n";
+
+fn project(endpoint: &str) -> Sandbox {
+    let mut sandbox = Sandbox::with(BUILDFILE);
+    sandbox.set("AWS_REGION", REGION);
+    sandbox.set("AWS_ENDPOINT_URL", endpoint);
+    sandbox.write("app.py", NEW);
+    sandbox
+}
+
+/// A project whose code is live already, and a server that gives these answers to calls.
+fn scripted(answers: Vec<Answer>) -> (Script, Sandbox) {
+    let mut sandbox = project("http://127.0.0.1:1");
+    let _ = sandbox.run(["package"]).success();
+    let digest = code_sha256(&sandbox.bytes("build/package.zip"));
+    let mut all = vec![answer(&json!({"CodeSha256": digest}))];
+    all.extend(answers);
+    let server = Script::new(all);
+    sandbox.set("AWS_ENDPOINT_URL", server.endpoint());
+    (server, sandbox)
+}
+
+/// Paths and bodies of the calls that were made.
+fn calls(server: &Script) -> Vec<(String, String)> {
+    let all = server.requests().into_iter().zip(server.bodies());
+    all.filter(|(head, _)| head.contains("/invocations")).collect()
+}
+
+#[test]
+fn ministack_calls_versions_takes_events_and_dry_runs() {
+    let aws = Emulator::ministack();
+    aws.create_function("hello", "x86_64", &bundle("app.py", OLD));
+    let version = aws.publish("hello", "live");
+    let project = project(&aws.endpoint());
+    assert_eq!(project.run(["invoke"]).success().stdout, "\"new\"\n");
+    for qualifier in [version.as_str(), "live"] {
+        let run = project.run(["invoke", "--qualifier", qualifier]).success();
+        assert_eq!(run.stdout, "\"old\"\n", "{qualifier}");
+    }
+    let run = project.run(["--json", "event"]).success();
+    let event = run.target("event");
+    assert_eq!((&event["status"], &event["calls"]), (&json!(202), &json!(2)), "{run}");
+    let run = project.run(["--json", "may"]).success();
+    assert_eq!(run.target("may")["status"], 204);
+}
+
+#[test]
+fn a_call_says_what_it_cost_and_which_version_ran() {
+    let report = "START RequestId: 1 Version: 7\nREPORT RequestId: 1\tDuration: 12.34 ms\t\
+                  Billed Duration: 13 ms\tMemory Size: 128 MB\tMax Memory Used: 36 MB\t\n";
+    let (server, project) = scripted(vec![invoked(200, "7", &json!("ok"), report)]);
+    let run = project.run(["--json", "invoke", "--qualifier=live"]).success();
+    let target = run.target("invoke");
+    assert_eq!(target["executed_version"], "7");
+    assert_eq!(target["duration_ms"], 12.34);
+    assert_eq!((&target["billed_ms"], &target["memory_mb"]), (&json!(13), &json!(128)));
+    assert_eq!(target["max_memory_mb"], 36);
+    let calls = calls(&server);
+    assert_eq!(calls[0].0, "POST /2015-03-31/functions/hello/invocations?Qualifier=live");
+    assert_eq!(calls[0].1, "{\"n\":1}");
+}
+
+#[test]
+fn every_payload_is_sent_in_turn_and_repeated() {
+    let answers = (0..4).map(|n| invoked(200, "$LATEST", &json!(n), "")).collect();
+    let (server, project) = scripted(answers);
+    let args = ["invoke", "--repeat=2", "--payload=[1]", "--payload=[2]"];
+    assert_eq!(project.run(args).success().stdout, "0\n1\n2\n3\n");
+    let bodies: Vec<String> = calls(&server).into_iter().map(|(_, body)| body).collect();
+    assert_eq!(bodies, ["[1]", "[2]", "[1]", "[2]"]);
+}
+
+#[test]
+fn payloads_that_lambda_would_refuse_are_not_sent() {
+    let (server, project) = scripted(Vec::new());
+    let large = |size: usize| format!("\"{}\"", "x".repeat(size - 2));
+    project.write("request.json", large((6 << 20) + 1)).write("event.json", large((1 << 20) + 1));
+    for (goal, file, limit) in
+        [("invoke", "request.json", "6291456"), ("event", "event.json", "1048576")]
+    {
+        let run = project.run(["--json", goal, "--payload", file]).failure();
+        let error = text(&run.target(goal), "error");
+        assert!(error.starts_with(&format!("`{file}` is too large")), "{error}");
+        assert!(error.contains(&format!("Lambda takes {limit} from such a call")), "{error}");
+    }
+    assert_eq!(calls(&server), []);
+}
