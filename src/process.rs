@@ -38,6 +38,8 @@ pub struct Invocation {
     /// Set on top of the environment that zipwright was started in.
     pub env: Vec<(OsString, OsString)>,
     pub env_remove: Vec<OsString>,
+    /// Whether nothing is handed down from that environment.
+    pub env_empty: bool,
     pub directory: PathBuf,
 }
 
@@ -48,6 +50,7 @@ impl Invocation {
             args: Vec::new(),
             env: Vec::new(),
             env_remove: Vec::new(),
+            env_empty: false,
             directory: directory.into(),
         }
     }
@@ -67,6 +70,13 @@ impl Invocation {
     #[must_use]
     pub fn env(mut self, name: impl Into<OsString>, value: impl Into<OsString>) -> Self {
         self.env.push((name.into(), value.into()));
+        self
+    }
+
+    /// Hands nothing down from the environment that zipwright was started in.
+    #[must_use]
+    pub fn empty_environment(mut self) -> Self {
+        self.env_empty = true;
         self
     }
 
@@ -137,6 +147,9 @@ impl Invocation {
         }
         let mut command = std::process::Command::new(&self.program);
         connect(command.args(&self.args).current_dir(&self.directory));
+        if self.env_empty {
+            command.env_clear();
+        }
         for name in &self.env_remove {
             command.env_remove(name);
         }

@@ -83,6 +83,7 @@ pub struct BundleWriter<W> {
     central: Vec<u8>,
     entries: u64,
     last: String,
+    folders: bool,
 }
 
 /// What both headers of an entry say.
@@ -106,7 +107,13 @@ impl<W: Write> BundleWriter<W> {
             central: Vec::new(),
             entries: 0,
             last: String::new(),
+            folders: true,
         }
+    }
+
+    /// Writes files only, as is the custom in wheels.
+    pub fn leave_folders_out(&mut self) {
+        self.folders = false;
     }
 
     /// Adds a file, whose name is greater by bytes than those before, and the folders that it is
@@ -115,7 +122,7 @@ impl<W: Write> BundleWriter<W> {
         assert!(item.name > self.last.as_str(), "BUG: entries come sorted");
         for (at, _) in item.name.match_indices('/') {
             let folder = &item.name[..=at];
-            if !self.last.starts_with(folder) {
+            if self.folders && !self.last.starts_with(folder) {
                 self.header(&Header {
                     name: folder,
                     method: Method::Stored,

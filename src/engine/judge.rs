@@ -117,6 +117,7 @@ impl Ask<'_> {
             results: &self.results,
             write_tree: self.tree,
             surroundings: &self.options.surroundings,
+            pool: None,
             messages: &self.messages,
         }
     }

@@ -104,7 +104,7 @@ pub fn build<'a>(
     world: World<'a>,
     state: &mut State,
     options: &'a Options,
-    pool: &Pool,
+    pool: &'a Pool,
     report: &mut dyn Report,
 ) -> Result<Summary> {
     let seconds = |id| state.target(world.name(id)).map(|record| record.seconds);
@@ -141,7 +141,7 @@ struct Engine<'a, 'b> {
     results: Vec<Option<Digest>>,
     would_run: Vec<bool>,
     order: Order,
-    pool: &'b Pool,
+    pool: &'a Pool,
     /// A job slot that came for a target that waits.
     offered: Option<Token>,
     /// Whether a slot was asked for and has not come yet.
@@ -351,13 +351,15 @@ impl<'a> Engine<'a, '_> {
             terminal: self.alone && self.options.surroundings.terminal,
         });
         self.running += 1;
-        let (world, options, sender) = (self.world, self.options, sender.clone());
+        let (world, options, pool) = (self.world, self.options, self.pool);
+        let sender = sender.clone();
         let how = if self.options.touch { How::Touch } else { How::Run };
         scope.spawn(move || {
             let started = Instant::now();
             let channel = Channel::new(world.name(next.id), sender.clone());
-            let worked =
-                work::unless_it_panics(|| work(world, &next, how, &options.surroundings, &channel));
+            let worked = work::unless_it_panics(|| {
+                work(world, &next, how, (&options.surroundings, pool), &channel)
+            });
             let seconds = started.elapsed().as_secs_f64();
             let Work { id, reasons, .. } = next;
             // The loop outlives its workers: somebody is there to receive.

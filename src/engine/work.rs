@@ -20,6 +20,7 @@ use crate::files::Files;
 use crate::graph::TargetId;
 use crate::key::{Component, Key, Reason};
 use crate::kinds::{self, Done, Job, Messages, Surroundings};
+use crate::make::Pool;
 use crate::process::Stream;
 use crate::state::{Record, RecordedOutput};
 
@@ -74,7 +75,7 @@ pub(super) fn work(
     world: World,
     work: &Work,
     how: How,
-    surroundings: &Surroundings,
+    (surroundings, pool): (&Surroundings, &Pool),
     messages: &Channel,
 ) -> Result<Worked> {
     let job = Job {
@@ -85,6 +86,7 @@ pub(super) fn work(
         results: &work.results,
         write_tree: work.tree,
         surroundings,
+        pool: Some(pool),
         messages,
     };
     let done = match how {

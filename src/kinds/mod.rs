@@ -24,6 +24,7 @@ use crate::base::{Digest, RelPath};
 use crate::buildfile::model::{Kind, Model, Output, Target};
 use crate::files::{Content, Files};
 use crate::key::{Key, Value};
+use crate::make::Pool;
 use crate::process::Stream;
 use crate::project::Project;
 
@@ -38,6 +39,8 @@ pub struct Job<'a> {
     /// Whether a staging tree must be there as a folder, not only as its manifest.
     pub write_tree: bool,
     pub surroundings: &'a Surroundings,
+    /// Further job slots, for a kind that does several things at once.
+    pub pool: Option<&'a Pool>,
     pub messages: &'a dyn Messages,
 }
 

@@ -11,7 +11,7 @@ use super::{Done, Job};
 use crate::base::{Digest, RelPath};
 use crate::buildfile::model::{Arch, Output, Platform, PythonVersion, Spanned, Wheelhouse};
 use crate::key::{Key, Value};
-use crate::pip::{Inputs, Request, Runtime, Talk};
+use crate::pip::{Gathered, Inputs, Request, Runtime, Talk};
 
 pub(super) fn key(wheelhouse: &Wheelhouse, job: &Job) -> Result<Key> {
     let Wheelhouse { requirements, constraints, projects, python, platform, pip_args: _, output } =
@@ -53,15 +53,17 @@ pub(super) fn run(wheelhouse: &Wheelhouse, job: &Job) -> Result<Done> {
     let talk = Talk {
         line: &|stream, text| job.messages.line(stream, text),
         status: &|text| job.messages.status(text),
+        warn: &|text| job.messages.warn(text),
     };
-    let wheels = inputs.gather(&request, talk)?;
+    let Gathered { wheels, built, isolation } = inputs.gather(&request, talk)?;
     let output = &wheelhouse.output.value;
     inputs.leave(&request, &wheels, &job.project.place(output))?;
-    Ok(Done {
-        result: None,
-        outputs: vec![Output::Folder(output.clone())],
-        facts: vec![("wheels".into(), wheels.len().into())],
-    })
+    let mut facts = vec![("wheels".into(), wheels.len().into())];
+    if built > 0 {
+        facts.push(("built".into(), built.into()));
+        facts.extend(isolation.map(|isolation| ("isolation".into(), isolation.into())));
+    }
+    Ok(Done { result: None, outputs: vec![Output::Folder(output.clone())], facts })
 }
 
 /// Files that pip reads, and what lies in folders that it looks into.
@@ -125,6 +127,7 @@ impl Paths {
             runtime: wheelhouse.platform.as_ref().map(runtime),
             pip_args: &wheelhouse.pip_args,
             left_out: &self.left_out,
+            pool: job.pool,
         }
     }
 }

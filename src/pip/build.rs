@@ -1,6 +1,6 @@
 //! Local projects: what their wheels depend on, and building them.
 //!
-//! A project is built by `pip wheel` from a clean copy of its folder, and after the build it is
+//! A project is built by the recipe from a clean copy of its folder, and after the build it is
 //! known which files of the copy were read. A later state of the project gives the same wheel
 //! when it has the same file names and the same content in every file that was read: the build
 //! would go the same way. So an edit of a file that no build reads (a handler beside a `src/`
@@ -18,11 +18,11 @@ use anyhow::{Result, bail};
 use serde::{Deserialize, Serialize};
 
 use super::platform::Runtime;
+use super::recipe::{Basis, Made, Recipe};
 use super::run::Pip;
 use super::store::{Store, Wheel};
 use super::tree::{self, Tree};
 use crate::base::digest::FieldHasher;
-use crate::base::fs::create_dir_all;
 use crate::base::{Digest, RelPath};
 use crate::files::Files;
 use crate::project::Project;
@@ -52,6 +52,8 @@ struct Known {
     /// Those that the build read; `None`: all.
     read: Option<BTreeSet<String>>,
     wheel: Wheel,
+    /// What else its build depended on.
+    basis: Basis,
 }
 
 impl Known {
@@ -113,10 +115,18 @@ impl Source {
     }
 
     /// The project's wheel, from the store or built now.
-    pub(super) fn wheel(&self, pip: &Pip, store: &Store, build: &Build) -> Result<Wheel> {
+    pub(super) fn wheel(
+        &self,
+        recipe: &Recipe,
+        store: &Store,
+        (pip, build): (&Pip, &Build),
+    ) -> Result<Wheel> {
         let wheel = match &self.known {
-            Some(known) if store.has(&known.wheel)? => known.wheel.clone(),
-            _ => self.build(pip, store, build)?,
+            Some(known) if store.has(&known.wheel)? && recipe.holds(&known.basis) => {
+                recipe.warn(&known.basis);
+                known.wheel.clone()
+            }
+            _ => self.build(recipe, store, pip)?,
         };
         if let Some(runtime) = build.runtime.filter(|_| !wheel.is_portable()) {
             bail!(
@@ -130,24 +140,17 @@ impl Source {
         Ok(wheel)
     }
 
-    fn build(&self, pip: &Pip, store: &Store, build: &Build) -> Result<Wheel> {
+    fn build(&self, recipe: &Recipe, store: &Store, pip: &Pip) -> Result<Wheel> {
         (pip.talk.status)(&format!("building local project `{}`", self.folder));
-        let workshop = store.workshop()?;
-        let (copy, out) = (workshop.path().join("source"), workshop.path().join("out"));
-        create_dir_all(&copy)?;
-        let copied = self.tree.copy(pip.project, &copy)?;
-        let shown = vec![(copy.display().to_string(), format!("local project {}", self.folder))];
-        let target = [copy.clone().into_os_string()];
-        if let Err(failure) =
-            pip.run(build.wheel_command(workshop.path(), &out, target)?, &shown)?
-        {
-            return Err(failure.error(&format!("build the local project `{}`", self.folder)));
-        }
-        let file = only_wheel(&out)?;
+        let building = recipe.begin(format!("the local project `{}`", self.folder))?;
+        let copied = self.tree.copy(pip.project, &building.source())?;
+        let Made { wheel: file, basis } = recipe.make(&building, Path::new(""), tree::EPOCH)?;
+        recipe.warn(&basis);
         let wheel = store.put(&file)?;
-        let read = copied.read_in(&copy, &file)?;
+        let read = copied.read_in(&building.source(), &file)?;
         let read = read.map(|paths| paths.iter().map(ToString::to_string).collect());
-        self.remember(store, Known { files: texts(&copied), read, wheel: wheel.clone() })?;
+        let built = Known { files: texts(&copied), read, wheel: wheel.clone(), basis };
+        self.remember(store, built)?;
         Ok(wheel)
     }
 
@@ -184,12 +187,7 @@ impl Build<'_> {
         let mut command: Vec<OsString> =
             ["wheel", "--no-deps", "--wheel-dir"].map(Into::into).into();
         command.push(out.into());
-        if !self.options.is_empty() {
-            let file = folder.join("options.txt");
-            let text: String = self.options.iter().map(|option| format!("{option}\n")).collect();
-            crate::base::fs::write_if_changed(&file, text.as_bytes(), 0o600)?;
-            command.extend(["-r".into(), file.into()]);
-        }
+        command.extend(options_file(folder, self.options)?);
         command.extend(self.pip_args.iter().map(Into::into));
         command.extend(targets);
         Ok(command)
@@ -200,11 +198,15 @@ fn texts(tree: &Tree) -> BTreeMap<String, String> {
     tree.files.iter().map(|(path, entry)| (path.to_string(), entry.clone())).collect()
 }
 
-fn only_wheel(folder: &Path) -> Result<PathBuf> {
-    match wheels_in(folder).as_slice() {
-        [wheel] => Ok(wheel.clone()),
-        found => bail!("BUG: pip built {} wheels of one project", found.len()),
+/// Words that hand pip the option lines of requirements files, which are put into `folder`.
+pub(super) fn options_file(folder: &Path, options: &[String]) -> Result<Vec<OsString>> {
+    if options.is_empty() {
+        return Ok(Vec::new());
     }
+    let file = folder.join("options.txt");
+    let text: String = options.iter().map(|option| format!("{option}\n")).collect();
+    crate::base::fs::write_if_changed(&file, text.as_bytes(), 0o600)?;
+    Ok(vec!["-r".into(), file.into()])
 }
 
 /// The wheels in a folder that pip filled.
@@ -229,9 +231,10 @@ mod tests {
     #[test]
     fn a_wheel_holds_while_what_its_build_read_is_the_same() {
         let wheel = Wheel { name: "p-1-py3-none-any.whl".into(), sha256: "0".into() };
+        let basis = Basis::default();
         let built = files(&[("handler.py", "1"), ("src/p.py", "1")]);
         let read = Some(["src/p.py".to_string()].into());
-        let known = Known { files: built.clone(), read, wheel };
+        let known = Known { files: built.clone(), read, wheel, basis };
         assert!(known.holds(&files(&[("handler.py", "2"), ("src/p.py", "1")])));
         assert!(!known.holds(&files(&[("handler.py", "1"), ("src/p.py", "2")])));
         let all = Known { read: None, ..known };

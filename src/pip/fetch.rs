@@ -1,19 +1,23 @@
 //! Gets the wheels that pip chose: from the store, from this disk, or by one further run of pip
-//! that fetches the ready ones and builds the others.
+//! that fetches the ready ones, and one that fetches the sources of those that are built.
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
+use serde::{Deserialize, Serialize};
 
 use super::build::{Build, wheels_in};
+use super::recipe::{Basis, Made, Recipe, unpack};
 use super::resolve::{Origin, Pick};
 use super::run::Pip;
 use super::secrets::{percent_decode, redact};
+use super::side_by_side::side_by_side;
 use super::store::{Store, Wheel, normal_name, sha256_of};
 use crate::base::Digest;
 use crate::base::digest::FieldHasher;
 use crate::base::words::count;
+use crate::make::Pool;
 
 /// Kind of the records of what was built from which source.
 const BUILT: &str = "built";
@@ -22,8 +26,17 @@ pub(super) struct Fetch<'a> {
     pub pip: &'a Pip<'a>,
     pub store: &'a Store,
     pub build: &'a Build<'a>,
+    pub recipe: &'a Recipe<'a>,
     /// Everything that a build depends on besides its source.
     pub context: Digest,
+    pub pool: Option<&'a Pool>,
+}
+
+/// What was built from a source.
+#[derive(Serialize, Deserialize)]
+struct Built {
+    wheel: Wheel,
+    basis: Basis,
 }
 
 impl Fetch<'_> {
@@ -39,23 +52,26 @@ impl Fetch<'_> {
             .collect();
         let (ready, sources): (Vec<&Pick>, Vec<&Pick>) =
             missing.into_iter().partition(|pick| matches!(pick.origin, Origin::Wheel { .. }));
-        // For the host, one command does both; for another system, wheels are fetched by the only
-        // command that chooses for another system, and that one does not build.
-        let runs = if self.build.runtime.is_some() {
-            vec![(ready, true), (sources, false)]
-        } else {
-            vec![([ready, sources].concat(), false)]
-        };
-        for (picks_of_run, download) in runs {
-            if picks_of_run.is_empty() {
-                continue;
-            }
+        let mut gotten: Vec<(&Pick, Wheel)> = Vec::new();
+        if !ready.is_empty() {
             let workshop = self.store.workshop()?;
-            let got = self.run(&picks_of_run, download, workshop.path())?;
-            for (pick, wheel) in picks.iter().zip(&mut wheels) {
-                if wheel.is_none() && picks_of_run.contains(&pick) {
-                    *wheel = Some(self.take(pick, &got)?);
-                }
+            let got = self.run(&ready, workshop.path())?;
+            for pick in ready {
+                gotten.push((pick, self.take(pick, &got)?));
+            }
+        }
+        if !sources.is_empty() {
+            let workshop = self.store.workshop()?;
+            let archives = self.archives(&sources, workshop.path())?;
+            let built = side_by_side(self.pool, &archives, |(pick, archive)| {
+                self.build_source(pick, archive)
+            })?;
+            gotten.extend(sources.into_iter().zip(built));
+        }
+        for (pick, wheel) in picks.iter().zip(&mut wheels) {
+            if wheel.is_none() {
+                let found = gotten.iter().find(|(gotten, _)| *gotten == pick);
+                *wheel = found.map(|(_, wheel)| wheel.clone());
             }
         }
         Ok(wheels.into_iter().map(|wheel| wheel.expect("BUG: every pick was fetched")).collect())
@@ -72,10 +88,13 @@ impl Fetch<'_> {
             Origin::Wheel { .. } => {}
             Origin::Archive { .. } | Origin::Repository { .. } => {
                 let Some(key) = self.source_key(pick)? else { return Ok(None) };
-                let built: Option<Wheel> = self.store.recall(BUILT, &key);
+                let built: Option<Built> = self.store.recall(BUILT, &key);
                 return match built {
-                    Some(wheel) if self.store.has(&wheel)? => {
+                    Some(Built { wheel, basis })
+                        if self.store.has(&wheel)? && self.recipe.holds(&basis) =>
+                    {
                         self.check_platform(pick, &wheel)?;
+                        self.recipe.warn(&basis);
                         Ok(Some(wheel))
                     }
                     _ => Ok(None),
@@ -105,19 +124,80 @@ impl Fetch<'_> {
         Ok(Some(hasher.finish()))
     }
 
-    /// One run of pip in `workshop`; the wheels that it left there.
-    fn run(&self, picks: &[&Pick], download: bool, workshop: &Path) -> Result<Vec<PathBuf>> {
-        let building =
-            picks.iter().filter(|pick| !matches!(pick.origin, Origin::Wheel { .. })).count();
-        let doing = match (picks.len() - building, building) {
-            (fetched, 0) => format!("fetch {}", count(fetched, "wheel")),
-            (0, built) => format!("build {}", count(built, "source distribution")),
-            (fetched, built) => {
-                let (fetched, built) =
-                    (count(fetched, "wheel"), count(built, "source distribution"));
-                format!("fetch {fetched} and build {built}")
-            }
+    /// One run of pip in `workshop` that fetches ready wheels; the wheels that it left there.
+    fn run(&self, picks: &[&Pick], workshop: &Path) -> Result<Vec<PathBuf>> {
+        let doing = format!("fetch {}", count(picks.len(), "wheel"));
+        let out = workshop.join("out");
+        // Only this command chooses for another system; and only for such does it need to.
+        let foreign = self.build.runtime.is_some();
+        self.pip_command(picks, &doing, workshop, (foreign, foreign))?;
+        Ok(wheels_in(&out))
+    }
+
+    /// The archives of sources: those of this disk, and the others fetched by one run of pip.
+    fn archives<'p>(
+        &self,
+        picks: &[&'p Pick],
+        workshop: &Path,
+    ) -> Result<Vec<(&'p Pick, PathBuf)>> {
+        let is_local = |pick: &Pick| {
+            matches!(pick.origin, Origin::Archive { .. }) && local_file(&pick.url).is_some()
         };
+        let far: Vec<&Pick> = picks.iter().copied().filter(|pick| !is_local(pick)).collect();
+        if !far.is_empty() {
+            let doing = format!("fetch {}", count(far.len(), "source distribution"));
+            self.pip_command(&far, &doing, workshop, (true, false))?;
+        }
+        let out = workshop.join("out");
+        picks
+            .iter()
+            .map(|pick| {
+                let archive =
+                    if is_local(pick) { local_file(&pick.url) } else { fetched(pick, &out) };
+                let archive = archive.with_context(|| {
+                    format!("pip left no source of {}, which it had chosen", pick.describe())
+                })?;
+                if let Origin::Archive { sha256: Some(sha256) } = &pick.origin {
+                    let found = sha256_of(&archive)?;
+                    if found != *sha256 {
+                        bail!(
+                            "the source of {} has SHA-256 {found}, and not {sha256} as pip \
+                             resolved it",
+                            pick.describe()
+                        );
+                    }
+                }
+                Ok((*pick, archive))
+            })
+            .collect()
+    }
+
+    /// Builds one source distribution and keeps the wheel.
+    fn build_source(&self, pick: &Pick, archive: &Path) -> Result<Wheel> {
+        let what = pick.describe();
+        (self.pip.talk.status)(&format!("building {what} from source"));
+        let building = self.recipe.begin(what)?;
+        let (top, epoch) = unpack(archive, &building.source())?;
+        let folder = top.join(pick.subdirectory.as_deref().unwrap_or_default());
+        let Made { wheel: file, basis } = self.recipe.make(&building, &folder, epoch)?;
+        self.recipe.warn(&basis);
+        let wheel = self.store.put(&file)?;
+        self.check_platform(pick, &wheel)?;
+        if let Some(key) = self.source_key(pick)? {
+            self.store.remember(BUILT, &key, &Built { wheel: wheel.clone(), basis })?;
+        }
+        Ok(wheel)
+    }
+
+    /// Has pip put what the picks mean into `out` in the workshop: by `download`, which may choose
+    /// `foreign` wheels, or by `wheel`.
+    fn pip_command(
+        &self,
+        picks: &[&Pick],
+        doing: &str,
+        workshop: &Path,
+        (download, foreign): (bool, bool),
+    ) -> Result<()> {
         (self.pip.talk.status)(&format!("asking pip to {doing}"));
         let out = workshop.join("out");
         let file = workshop.join("picks.txt");
@@ -129,6 +209,8 @@ impl Fetch<'_> {
         if download {
             command[0] = "download".into();
             command[2] = "--dest".into();
+        }
+        if foreign {
             let runtime = self.build.runtime.iter().flat_map(|runtime| runtime.options());
             command.extend(runtime.map(OsString::from));
         }
@@ -137,30 +219,21 @@ impl Fetch<'_> {
             (format!("{}/", out.display()), String::new()),
         ];
         match self.pip.run(command, &names)? {
-            Ok(()) => Ok(wheels_in(&out)),
-            Err(failure) => Err(failure.error(&doing)),
+            Ok(()) => Ok(()),
+            Err(failure) => Err(failure.error(doing)),
         }
     }
 
-    /// Puts a pick's wheel into the store.
+    /// Puts the ready wheel of a pick into the store.
     fn take(&self, pick: &Pick, got: &[PathBuf]) -> Result<Wheel> {
-        let wanted = normal_name(&pick.project);
         let found = got.iter().find(|place| {
             let name = place.file_name().and_then(|name| name.to_str()).unwrap_or_default();
-            match &pick.origin {
-                Origin::Wheel { name: own, .. } => name == own,
-                _ => normal_name(name.split('-').next().unwrap_or_default()) == wanted,
-            }
+            matches!(&pick.origin, Origin::Wheel { name: own, .. } if name == own)
         });
         let found = found.with_context(|| {
-            format!("pip left no wheel of `{} {}`, which it had chosen", pick.project, pick.version)
+            format!("pip left no wheel of {}, which it had chosen", pick.describe())
         })?;
-        let wheel = self.checked(pick, found)?;
-        if let Some(key) = self.source_key(pick)? {
-            self.check_platform(pick, &wheel)?;
-            self.store.remember(BUILT, &key, &wheel)?;
-        }
-        Ok(wheel)
+        self.checked(pick, found)
     }
 
     /// Takes a wheel into the store, if it is what pip's report says.
@@ -207,6 +280,25 @@ fn line(pick: &Pick) -> String {
     fragment.extend(pick.subdirectory.iter().map(|folder| format!("subdirectory={folder}")));
     let mark = if fragment.is_empty() { "" } else { "#" };
     format!("{url}{mark}{}", fragment.join("&"))
+}
+
+/// What pip left of a pick's source. Of a repository it makes a zip.
+fn fetched(pick: &Pick, out: &Path) -> Option<PathBuf> {
+    let wanted = match &pick.origin {
+        Origin::Repository { .. } => None,
+        _ => Some(percent_decode(pick.url.split(['?', '#']).next()?.rsplit('/').next()?)),
+    };
+    let entries = std::fs::read_dir(out).into_iter().flatten().flatten();
+    entries.map(|entry| entry.path()).find(|place| {
+        let name = place.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+        match &wanted {
+            Some(wanted) => wanted == name,
+            None => {
+                let start = name.strip_suffix(&format!("-{}.zip", pick.version));
+                start.is_some_and(|start| normal_name(start) == normal_name(&pick.project))
+            }
+        }
+    })
 }
 
 fn local_file(url: &str) -> Option<PathBuf> {

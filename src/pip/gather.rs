@@ -16,19 +16,22 @@ use super::fetch::Fetch;
 use super::interpreter::Interpreter;
 use super::lines::{self, Meaning, Word};
 use super::platform::Runtime;
+use super::recipe::Recipe;
 use super::requirements::{Requirements, has_scheme, inside};
 use super::resolve::resolve;
 use super::run::{Pip, Talk};
 use super::secrets::{Redactor, redact};
+use super::side_by_side::side_by_side;
 use super::store::{Store, Wheel};
 use crate::base::digest::FieldHasher;
 use crate::base::fs::write_if_changed;
 use crate::base::{Digest, RelPath};
 use crate::files::Files;
+use crate::make::Pool;
 use crate::project::Project;
 
 /// Version of everything here that decides what is built; a change makes old records void.
-const RECIPE: &str = "1";
+const RECIPE: &str = "2";
 
 /// Kind of the records of what pinned requirements mean.
 const RESOLVED: &str = "resolved";
@@ -45,6 +48,18 @@ pub struct Request<'a> {
     pub pip_args: &'a [String],
     /// What a build of a local project must not see: the outputs of targets.
     pub left_out: &'a [RelPath],
+    /// Job slots besides the one that the request is worked on in.
+    pub pool: Option<&'a Pool>,
+}
+
+/// What [`Inputs::gather`] got.
+pub struct Gathered {
+    /// Sorted by name, every one in the store.
+    pub wheels: Vec<Wheel>,
+    /// How many of them were built from source now.
+    pub built: usize,
+    /// What builds were kept apart by, where it was looked at.
+    pub isolation: Option<&'static str>,
 }
 
 /// Everything that the wheels depend on, as it is now.
@@ -93,8 +108,8 @@ impl Inputs {
         })
     }
 
-    /// The wheels, sorted by name, every one in the store.
-    pub fn gather(&self, request: &Request, talk: Talk) -> Result<Vec<Wheel>> {
+    /// Gets all the wheels.
+    pub fn gather(&self, request: &Request, talk: Talk) -> Result<Gathered> {
         let store = Store::new(&request.project.cache);
         let pip = Pip {
             project: request.project,
@@ -107,10 +122,16 @@ impl Inputs {
             pip_args: request.pip_args,
             runtime: request.runtime,
         };
-        let mut built = BTreeMap::new();
-        for source in &self.sources {
-            built.insert(source.folder.clone(), source.wheel(&pip, &store, &build)?);
-        }
+        let recipe = Recipe::new(&pip, &store, &build, self.context);
+        let own = side_by_side(request.pool, &self.sources, |source| {
+            source.wheel(&recipe, &store, (&pip, &build))
+        })?;
+        let folders = self.sources.iter().map(|source| source.folder.clone());
+        let built: BTreeMap<RelPath, Wheel> = folders.zip(own).collect();
+        let gathered = |wheels: Vec<Wheel>| {
+            let (built, isolation) = recipe.report();
+            Gathered { wheels, built, isolation }
+        };
         let pinned = self.requirements.hashed.then(|| self.meaning_key(request, &built));
         if let Some(wheels) = pinned.and_then(|key| store.recall::<Vec<Wheel>>(RESOLVED, &key))
             && wheels
@@ -120,7 +141,7 @@ impl Inputs {
                 .into_iter()
                 .all(|has| has)
         {
-            return Ok(wheels);
+            return Ok(gathered(wheels));
         }
         let workshop = store.workshop()?;
         let mut names = self.names(request, workshop.path());
@@ -130,13 +151,15 @@ impl Inputs {
         }
         let given = self.given(request, &store, &built, workshop.path())?;
         let picks = resolve(&pip, given, request.runtime, (workshop.path(), &names))?;
-        let fetch = Fetch { pip: &pip, store: &store, build: &build, context: self.context };
+        let (pool, context) = (request.pool, self.context);
+        let fetch =
+            Fetch { pip: &pip, store: &store, build: &build, recipe: &recipe, context, pool };
         let mut wheels = fetch.all(&picks)?;
         wheels.sort();
         if let Some(key) = pinned {
             store.remember(RESOLVED, &key, &wheels)?;
         }
-        Ok(wheels)
+        Ok(gathered(wheels))
     }
 
     /// Leaves exactly these wheels in `folder`; a wheel that is there already stays untouched.

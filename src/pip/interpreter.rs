@@ -50,6 +50,7 @@ print(json.dumps({
     'minor': list(sys.version_info[:2]),
     'pip': version,
     'prefix': sys.prefix,
+    'program': sys.executable,
     'witnesses': [path for path in witnesses if os.path.isabs(path)],
 }))
 ";
@@ -63,6 +64,8 @@ pub struct Identity {
     pub pip: String,
     /// Where its own `pip.conf` would be. Never part of a key.
     pub prefix: PathBuf,
+    /// The program itself, when what was found is a script that starts it. Never part of a key.
+    pub program: PathBuf,
 }
 
 /// An interpreter that was found, and found to be able to do what is asked of it.
@@ -78,6 +81,7 @@ struct Answer {
     minor: (u8, u8),
     pip: Option<String>,
     prefix: PathBuf,
+    program: PathBuf,
     witnesses: Vec<PathBuf>,
 }
 
@@ -192,8 +196,8 @@ fn ask(project: &Project, python: &str, program: &Path) -> Result<(Identity, Vec
              `{python} -m pip install --upgrade pip`"
         );
     }
-    let Answer { python, minor, pip: _, prefix, witnesses } = answer;
-    Ok((Identity { python, minor, pip, prefix }, witnesses))
+    let Answer { python, minor, pip: _, prefix, program, witnesses } = answer;
+    Ok((Identity { python, minor, pip, prefix, program }, witnesses))
 }
 
 /// The first two numbers of a version.
@@ -234,7 +238,7 @@ mod tests {
 
     fn answer(pip: &str) -> String {
         format!(
-            r#"echo '{{"python":"CPython 3.13.0","minor":[3,13],"pip":{pip},"prefix":"/p","witnesses":[]}}'"#
+            r#"echo '{{"python":"CPython 3.13.0","minor":[3,13],"pip":{pip},"prefix":"/p","program":"/p/bin/python","witnesses":[]}}'"#
         )
     }
 
@@ -275,6 +279,7 @@ mod tests {
             minor: (3, 13),
             pip: "24.2".into(),
             prefix: "/p".into(),
+            program: "/p/bin/python".into(),
         };
         keep(&record, &identity, vec![witness.clone()]).unwrap();
         assert_eq!(recall(&record), Some(identity));

@@ -22,6 +22,13 @@ pub(super) struct Pick {
     pub subdirectory: Option<String>,
 }
 
+impl Pick {
+    /// `` `idna 3.7` ``
+    pub(super) fn describe(&self) -> String {
+        format!("`{} {}`", self.project, self.version)
+    }
+}
+
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Origin {
     Wheel { name: String, sha256: Option<String> },

@@ -20,6 +20,7 @@ const REPEATED_LINES: usize = 8;
 pub struct Talk<'a> {
     pub line: &'a (dyn Fn(Stream, &str) + Sync),
     pub status: &'a (dyn Fn(&str) + Sync),
+    pub warn: &'a (dyn Fn(&str) + Sync),
 }
 
 /// pip of one interpreter, ready to run.

@@ -30,6 +30,7 @@ mod signals;
 mod mistakes;
 mod proving;
 mod reproduce;
+mod recipe;
 mod staging;
 mod tidy;
 mod wheelhouse;

@@ -28,6 +28,7 @@ pub(super) fn run(local: &Local, zip: &Spanned<String>, calls: &Calls, job: &Job
     let talk = Talk {
         line: &|stream, text| job.messages.line(stream, text),
         status: &|text| job.messages.status(text),
+        warn: &|text| job.messages.warn(text),
     };
     let client = client(local, &zip.value, job, talk)?;
     job.messages.status("unpacking the bundle");

@@ -155,6 +155,7 @@ impl World {
             results: &results,
             write_tree: self.write_tree,
             surroundings: &Surroundings::default(),
+            pool: None,
             messages: &self.warnings,
         })
     }

@@ -1,0 +1,149 @@
+//! The place where a wheel is built: one path for every machine, user and build.
+//!
+//! Where the system allows user and mount namespaces, each build has a folder of its own that it
+//! sees as `/zipwright`, so any number of builds may run at once. Elsewhere they take turns in one
+//! real folder under `/tmp`. What a package writes down of its path is then the same on one
+//! machine for one user, and differs between the two ways; so the path is part of what a result
+//! is kept under.
+
+use std::ffi::OsString;
+use std::fs::{self, File};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt};
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, bail};
+use tempfile::TempDir;
+
+use crate::base::fs::{create_dir_all, remove};
+use crate::process::Invocation;
+use crate::project::Project;
+
+/// Where programs are looked for in a build. What is elsewhere differs from machine to machine.
+pub(super) const SYSTEM_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+
+/// Set to anything, builds take turns in a real folder even where namespaces work.
+const NO_NAMESPACES: &str = "ZIPWRIGHT_NO_NAMESPACES";
+
+const ENTER: &str = include_str!("enter.sh");
+const INSIDE: &str = "/zipwright";
+const ENTER_PLAIN: &str = "umask 022; cd \"$1\" && shift && exec \"$@\"";
+
+/// How builds are kept from what is around them.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Isolation {
+    /// `unshare`, the program that makes the namespaces.
+    Namespaces(PathBuf),
+    /// The real folder that all builds of this user share.
+    Folder(PathBuf),
+}
+
+impl Isolation {
+    /// Finds out by trying.
+    pub(super) fn find(project: &Project, workshop: Result<TempDir>) -> Self {
+        let uid = rustix::process::getuid().as_raw();
+        let folder = Self::Folder(PathBuf::from(format!("/tmp/zipwright-{uid}")));
+        if project.var(NO_NAMESPACES).is_some() {
+            return folder;
+        }
+        let Some(unshare) = project.find_program("unshare") else { return folder };
+        let namespaces = Self::Namespaces(unshare);
+        let tried = workshop.and_then(|workshop| namespaces.bench(workshop)).and_then(|bench| {
+            namespaces.invocation(&bench, &["true".into()]).env("PATH", SYSTEM_PATH).capture()
+        });
+        if tried.is_ok_and(|tried| tried.status.success()) { namespaces } else { folder }
+    }
+
+    pub(super) fn describe(&self) -> &'static str {
+        match self {
+            Self::Namespaces(_) => "namespaces",
+            Self::Folder(_) => "fixed folder",
+        }
+    }
+
+    /// The path of the bench as a build sees it.
+    pub(super) fn path(&self) -> PathBuf {
+        match self {
+            Self::Namespaces(_) => INSIDE.into(),
+            Self::Folder(folder) => folder.join("b"),
+        }
+    }
+
+    pub(super) fn bench(&self, workshop: TempDir) -> Result<Bench> {
+        match self {
+            Self::Namespaces(_) => {
+                let mut bench = Bench::in_namespaces(workshop.path())?;
+                bench.workshop = Some(workshop);
+                Ok(bench)
+            }
+            Self::Folder(folder) => Bench::in_folder(folder),
+        }
+    }
+
+    /// A program on the bench, its environment empty.
+    pub(super) fn invocation(&self, bench: &Bench, words: &[OsString]) -> Invocation {
+        let start = match self {
+            Self::Namespaces(unshare) => {
+                let options = ["--user", "--map-root-user", "--mount", "--uts", "/bin/sh", "-c"];
+                let invocation = Invocation::new(unshare, "/").args(options).arg(ENTER).arg("sh");
+                invocation.arg(&bench.root)
+            }
+            Self::Folder(_) => Invocation::new("/bin/sh", "/").args(["-c", ENTER_PLAIN, "sh"]),
+        };
+        start.arg(&bench.place).args(words).empty_environment()
+    }
+}
+
+/// An empty folder to build in.
+pub(super) struct Bench {
+    /// Where it really is.
+    pub(super) place: PathBuf,
+    /// Where the new root of the namespaces is put together.
+    root: PathBuf,
+    workshop: Option<TempDir>,
+    lock: Option<File>,
+}
+
+impl Bench {
+    fn in_namespaces(workshop: &Path) -> Result<Self> {
+        let (place, root) = (workshop.join("b"), workshop.join("root"));
+        create_dir_all(&place)?;
+        create_dir_all(&root)?;
+        Ok(Self { place, root, workshop: None, lock: None })
+    }
+
+    /// Waits for its turn in the folder, and empties it.
+    fn in_folder(folder: &Path) -> Result<Self> {
+        match fs::DirBuilder::new().mode(0o700).create(folder) {
+            Err(error) if error.kind() != std::io::ErrorKind::AlreadyExists => {
+                return Err(error)
+                    .with_context(|| format!("could not create `{}`", folder.display()));
+            }
+            _ => {}
+        }
+        let meta = fs::symlink_metadata(folder)
+            .with_context(|| format!("could not read `{}`", folder.display()))?;
+        let own = meta.uid() == rustix::process::getuid().as_raw();
+        if !meta.is_dir() || !own || meta.mode() & 0o077 != 0 {
+            bail!(
+                "`{}`, where wheels are built, is not a folder that only you can use: remove it",
+                folder.display()
+            );
+        }
+        let lock = File::create(folder.join("lock"))
+            .and_then(|lock| lock.lock().map(|()| lock))
+            .with_context(|| format!("could not lock `{}`", folder.display()))?;
+        let place = folder.join("b");
+        remove(&place)?;
+        create_dir_all(&place)?;
+        Ok(Self { place, root: PathBuf::new(), workshop: None, lock: Some(lock) })
+    }
+}
+
+impl Drop for Bench {
+    fn drop(&mut self) {
+        // What cannot be removed now is removed before the next build, or with the cache.
+        if self.lock.is_some() {
+            let _ = remove(&self.place);
+        }
+    }
+}

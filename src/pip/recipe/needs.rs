@@ -1,0 +1,194 @@
+//! What a build needs before it can run: the back end that `pyproject.toml` names, and the wheels
+//! of its requirements. What these mean is asked of pip once and recorded; the answer is part of
+//! what a result is kept under.
+
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, bail};
+use serde::Deserialize;
+
+use super::super::build::{Build, wheels_in};
+use super::super::run::Pip;
+use super::super::store::{Store, Wheel};
+use crate::base::Digest;
+use crate::base::digest::FieldHasher;
+use crate::base::fs::{create_dir_all, read_to_string, write_if_changed};
+
+/// Kind of the records of which wheels build requirements mean.
+const LOCKS: &str = "build-locks";
+
+/// What a project says of how it is built.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct BackEnd {
+    pub(super) requires: Vec<String>,
+    pub(super) module: String,
+    pub(super) path: Vec<String>,
+}
+
+#[derive(Default, Deserialize)]
+struct PyProject {
+    #[serde(rename = "build-system")]
+    build_system: Option<BuildSystem>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+struct BuildSystem {
+    requires: Option<Vec<String>>,
+    build_backend: Option<String>,
+    #[serde(default)]
+    backend_path: Vec<String>,
+}
+
+impl BackEnd {
+    /// Reads it from a project's folder; what is not said is as PEP 517 says.
+    pub(super) fn read(folder: &Path) -> Result<Self> {
+        let place = folder.join("pyproject.toml");
+        let system = if place.is_file() {
+            let text = read_to_string(&place)?;
+            let project: PyProject =
+                toml::from_str(&text).context("its `pyproject.toml` is not readable")?;
+            project.build_system.unwrap_or_default()
+        } else if folder.join("setup.py").is_file() {
+            BuildSystem::default()
+        } else {
+            bail!("it is no Python project: it has neither `pyproject.toml` nor `setup.py`");
+        };
+        Ok(Self {
+            requires: system.requires.unwrap_or_else(|| vec!["setuptools".into()]),
+            module: system.build_backend.unwrap_or("setuptools.build_meta:__legacy__".into()),
+            path: system.backend_path,
+        })
+    }
+}
+
+/// Finds the wheels that build requirements mean, for one set of sources and settings.
+pub(super) struct Locks<'a> {
+    pub(super) pip: &'a Pip<'a>,
+    pub(super) store: &'a Store,
+    pub(super) build: &'a Build<'a>,
+    pub(super) context: Digest,
+}
+
+impl Locks<'_> {
+    /// What was found out before.
+    pub(super) fn known(&self, requires: &[String]) -> Option<Vec<Wheel>> {
+        if requires.is_empty() {
+            return Some(Vec::new());
+        }
+        self.store.recall(LOCKS, &self.key(requires))
+    }
+
+    /// The wheels, every one in the store, sorted by name.
+    pub(super) fn wheels(&self, requires: &[String], what: &str) -> Result<Vec<Wheel>> {
+        if let Some(known) = self.known(requires)
+            && known
+                .iter()
+                .map(|wheel| self.store.has(wheel))
+                .collect::<Result<Vec<_>>>()?
+                .into_iter()
+                .all(|has| has)
+        {
+            return Ok(known);
+        }
+        (self.pip.talk.status)(&format!("asking pip what {what} needs to be built"));
+        let workshop = self.store.workshop()?;
+        let folder = workshop.path();
+        let file = folder.join("requires.txt");
+        write_if_changed(&file, (requires.join("\n") + "\n").as_bytes(), 0o600)?;
+        let mut files = self.fetch(folder, &file)?;
+        if files.is_empty() {
+            (self.pip.talk.warn)(&format!(
+                "not all that {what} needs to be built has ready wheels: pip builds the rest in \
+                 its own way, so another machine may get other bytes"
+            ));
+            files = self.make(folder, &file, what)?;
+        }
+        let mut wheels: Vec<Wheel> =
+            files.iter().map(|file| self.store.put(file)).collect::<Result<_>>()?;
+        wheels.sort();
+        self.store.remember(LOCKS, &self.key(requires), &wheels)?;
+        Ok(wheels)
+    }
+
+    /// Ready wheels only; none when there are not enough.
+    fn fetch(&self, folder: &Path, file: &Path) -> Result<Vec<PathBuf>> {
+        let out = folder.join("ready");
+        let mut command = self.command(folder, ["download", "--dest"], &out, file)?;
+        command.extend(["--only-binary".into(), ":all:".into()]);
+        Ok(match self.pip.run(command, &names(file))? {
+            Ok(()) => wheels_in(&out),
+            Err(_) => Vec::new(),
+        })
+    }
+
+    fn make(&self, folder: &Path, file: &Path, what: &str) -> Result<Vec<PathBuf>> {
+        let out = folder.join("made");
+        let command = self.command(folder, ["wheel", "--wheel-dir"], &out, file)?;
+        match self.pip.run(command, &names(file))? {
+            Ok(()) => Ok(wheels_in(&out)),
+            Err(failure) => Err(failure.error(&format!("get what {what} needs to be built"))),
+        }
+    }
+
+    fn command(
+        &self,
+        folder: &Path,
+        words: [&str; 2],
+        out: &Path,
+        file: &Path,
+    ) -> Result<Vec<OsString>> {
+        create_dir_all(out)?;
+        let mut command: Vec<OsString> = words.map(Into::into).into();
+        command.push(out.into());
+        // Hashes are asked of what is installed, not of what builds it; so does pip.
+        let options: Vec<String> = self
+            .build
+            .options
+            .iter()
+            .filter(|option| !option.starts_with("--require-hashes"))
+            .cloned()
+            .collect();
+        command.extend(super::super::build::options_file(folder, &options)?);
+        command.extend(self.build.pip_args.iter().map(Into::into));
+        command.extend(["-r".into(), file.into()]);
+        Ok(command)
+    }
+
+    fn key(&self, requires: &[String]) -> Digest {
+        let mut sorted = requires.to_vec();
+        sorted.sort();
+        sorted.dedup();
+        let mut hasher = FieldHasher::new();
+        hasher.field(self.context.as_bytes());
+        for requirement in sorted {
+            hasher.field(requirement);
+        }
+        hasher.finish()
+    }
+}
+
+fn names(file: &Path) -> Vec<(String, String)> {
+    vec![(file.display().to_string(), "the build requirements".into())]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_project_does_not_say_is_setuptools() {
+        let temp = tempfile::tempdir().unwrap();
+        let read = || BackEnd::read(temp.path());
+        assert!(read().unwrap_err().to_string().contains("neither"));
+        std::fs::write(temp.path().join("setup.py"), "").unwrap();
+        let old = read().unwrap();
+        assert_eq!(old.requires, ["setuptools"]);
+        assert_eq!(old.module, "setuptools.build_meta:__legacy__");
+        let text = "[build-system]\nrequires = []\nbuild-backend = \"b\"\nbackend-path = [\"x\"]\n";
+        std::fs::write(temp.path().join("pyproject.toml"), text).unwrap();
+        let own = BackEnd { requires: Vec::new(), module: "b".into(), path: vec!["x".into()] };
+        assert_eq!(read().unwrap(), own);
+    }
+}

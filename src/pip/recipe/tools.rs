@@ -1,0 +1,134 @@
+//! The compilers that a build would use: what they are, and which variables a build is given.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use super::bench::SYSTEM_PATH;
+use crate::base::Digest;
+use crate::base::digest::FieldHasher;
+use crate::process::Invocation;
+use crate::project::Project;
+
+/// Asked for their versions; one that is not there is known by its absence.
+const ASKED: [(&str, &str); 4] =
+    [("cc", "-v"), ("c++", "-v"), ("ld", "--version"), ("cmake", "--version")];
+
+/// Variables that a person sets for compilers and back ends: declared, as they stand in the key
+/// of the wheelhouse, so they are handed on.
+const DECLARED: [&str; 16] = [
+    "AR",
+    "ARCHFLAGS",
+    "CARGO_BUILD_TARGET",
+    "CC",
+    "CFLAGS",
+    "CMAKE_ARGS",
+    "CPPFLAGS",
+    "CXX",
+    "CXXFLAGS",
+    "C_INCLUDE_PATH",
+    "LDFLAGS",
+    "LDSHARED",
+    "LIBRARY_PATH",
+    "PKG_CONFIG_PATH",
+    "SETUPTOOLS_SCM_PRETEND_VERSION",
+    "SKBUILD_CMAKE_ARGS",
+];
+
+/// What cargo needs to reach its registry.
+const NETWORK: [&str; 8] = [
+    "http_proxy",
+    "https_proxy",
+    "no_proxy",
+    "HTTP_PROXY",
+    "HTTPS_PROXY",
+    "NO_PROXY",
+    "SSL_CERT_FILE",
+    "CARGO_HTTP_CAINFO",
+];
+
+/// The tools of this machine.
+pub(super) struct Tools {
+    /// Digest of what they say of themselves.
+    pub(super) identity: Digest,
+    /// Programs of Rust, by name.
+    pub(super) rust: BTreeMap<String, PathBuf>,
+}
+
+impl Tools {
+    pub(super) fn find(project: &Project) -> Self {
+        let mut hasher = FieldHasher::new();
+        for (program, option) in ASKED {
+            let says = Invocation::new("/bin/sh", "/")
+                .args(["-c", "exec \"$0\" \"$1\" 2>&1", program, option])
+                .empty_environment()
+                .env("PATH", SYSTEM_PATH)
+                .env("LC_ALL", "C")
+                .capture();
+            hasher.field(program).field(says.map_or(String::new(), |says| says.stdout));
+        }
+        let names = ["cargo", "rustc", "rustup"];
+        let rust: BTreeMap<String, PathBuf> = names
+            .into_iter()
+            .filter_map(|name| Some((name.to_string(), project.find_program(name)?)))
+            .collect();
+        if let Some(rustc) = rust.get("rustc") {
+            let says = Invocation::new(rustc, "/").arg("-vV").capture();
+            hasher.field("rustc").field(says.map_or(String::new(), |says| says.stdout));
+        }
+        Self { identity: hasher.finish(), rust }
+    }
+}
+
+/// The whole environment of a build: nothing of it says who builds, where or when.
+pub(super) fn environment(
+    project: &Project,
+    root: &Path,
+    (epoch, rust): (i64, bool),
+) -> Vec<(String, String)> {
+    let below = |name: &str| root.join(name).display().to_string();
+    let epoch = project.var("SOURCE_DATE_EPOCH").map_or_else(|| epoch.to_string(), String::from);
+    let mut variables: Vec<(String, String)> = [
+        ("PATH", format!("{}:{}:{SYSTEM_PATH}", below("cc"), below("env/bin"))),
+        ("HOME", below("home")),
+        ("TMPDIR", below("tmp")),
+        ("LC_ALL", "C.UTF-8".into()),
+        ("TZ", "UTC".into()),
+        ("SOURCE_DATE_EPOCH", epoch),
+        ("PYTHONHASHSEED", "0".into()),
+        ("PYTHONDONTWRITEBYTECODE", "1".into()),
+        ("PYTHONNOUSERSITE", "1".into()),
+        ("PYTHONUNBUFFERED", "1".into()),
+        ("PYTHON_CPU_COUNT", "1".into()),
+        ("ZERO_AR_DATE", "1".into()),
+    ]
+    .map(|(name, value)| (name.to_string(), value))
+    .into();
+    let own = |name: &str| project.var(name).map(|value| (name.to_string(), value.to_string()));
+    variables.extend(DECLARED.into_iter().filter_map(own));
+    if rust {
+        let home = |name: &str, folder: &str| {
+            let home = project.var("HOME").unwrap_or("/");
+            project.var(name).map_or_else(|| format!("{home}/{folder}"), String::from)
+        };
+        let cargo = home("CARGO_HOME", ".cargo");
+        variables.extend(NETWORK.into_iter().filter_map(own));
+        variables.extend([
+            ("CARGO_ENCODED_RUSTFLAGS".into(), rust_flags(project, &cargo, root)),
+            ("CARGO_HOME".into(), cargo),
+            ("RUSTUP_HOME".into(), home("RUSTUP_HOME", ".rustup")),
+            ("CARGO_INCREMENTAL".into(), "0".into()),
+        ]);
+    }
+    variables
+}
+
+/// The declared flags and ours, which are last and so win.
+fn rust_flags(project: &Project, cargo: &str, root: &Path) -> String {
+    let declared = project.var("RUSTFLAGS").unwrap_or_default().split_whitespace();
+    let ours = [
+        format!("--remap-path-prefix={cargo}=/cargo"),
+        format!("--remap-path-prefix={}=/zipwright", root.display()),
+    ];
+    let flags: Vec<String> = declared.map(String::from).chain(ours).collect();
+    flags.join("\x1f")
+}

@@ -1,0 +1,182 @@
+//! Wheels built from source: twice, the second time under other circumstances, and the same both
+//! times. The fixture has the bad habits that the recipe cures; the real packages come from the
+//! index that pip is set up with.
+
+use std::io::Read;
+use std::process::Command;
+
+use crate::sandbox::{Run, Sandbox};
+
+const WHEELS: &str =
+    "[target.wheels]\nkind = \"wheelhouse\"\nrequirements = [\"requirements.txt\"]\n";
+
+/// A project that asks for these requirements.
+fn project(requirements: &str) -> Sandbox {
+    let sandbox = Sandbox::with(WHEELS);
+    sandbox.write("requirements.txt", requirements);
+    sandbox
+}
+
+/// A project that asks for the fixture's sdist.
+fn habits() -> Sandbox {
+    let sandbox = project("./habits-1.0.tar.gz\n");
+    let fixture = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/habits");
+    let mut tar = Command::new("tar");
+    tar.args([
+        "czf",
+        "habits-1.0.tar.gz",
+        "--transform=s,^./,habits-1.0/,",
+        "--exclude=__pycache__",
+    ])
+    .arg("--mtime=@1500000000")
+    .arg("-C")
+    .arg(fixture)
+    .args(["./pyproject.toml", "./native.c", "./backend"])
+    .current_dir(sandbox.path(""));
+    assert!(tar.status().unwrap().success());
+    sandbox
+}
+
+/// Turns everything that a build could notice into something else.
+fn make_hostile(sandbox: &mut Sandbox) {
+    for (name, value) in [
+        ("TZ", "Pacific/Kiritimati"),
+        ("LANG", "tr_TR.UTF-8"),
+        ("LC_ALL", "C"),
+        ("PYTHONHASHSEED", "4711"),
+        ("USER", "somebody-else"),
+        ("A_FURTHER_VARIABLE", "of some length"),
+    ] {
+        sandbox.set(name, value);
+    }
+    let tmp = sandbox.beside("a/longer/name/of/a/folder");
+    std::fs::create_dir_all(&tmp).unwrap();
+    sandbox.set("TMPDIR", tmp.display());
+}
+
+fn build(sandbox: &Sandbox, umask: &str) -> Run {
+    let program = env!("CARGO_BIN_EXE_zipwright");
+    sandbox.sh(&format!("umask {umask}; exec '{program}' --json wheels"))
+}
+
+/// The one wheel that was built.
+fn wheel(sandbox: &Sandbox) -> Vec<u8> {
+    let folder = std::fs::read_dir(sandbox.path("build/wheels")).unwrap();
+    let places: Vec<_> = folder.map(|entry| entry.unwrap().path()).collect();
+    assert_eq!(places.len(), 1, "{places:?}");
+    std::fs::read(&places[0]).unwrap()
+}
+
+fn member(wheel: &[u8], name: &str) -> String {
+    let mut archive = zip::ZipArchive::new(std::io::Cursor::new(wheel)).unwrap();
+    let mut bytes = Vec::new();
+    archive.by_name(name).unwrap().read_to_end(&mut bytes).unwrap();
+    String::from_utf8_lossy(&bytes).into_owned()
+}
+
+/// The members of two wheels that differ.
+fn differing(one: &[u8], two: &[u8]) -> Vec<String> {
+    let archive = zip::ZipArchive::new(std::io::Cursor::new(one)).unwrap();
+    let names: Vec<String> = archive.file_names().map(|name| name.unwrap().into_owned()).collect();
+    names.into_iter().filter(|name| member(one, name) != member(two, name)).collect()
+}
+
+#[track_caller]
+fn assert_same(one: &Sandbox, two: &Sandbox) {
+    let (one, two) = (wheel(one), wheel(two));
+    assert!(one == two, "these differ: {:?}", differing(&one, &two));
+}
+
+fn isolation(run: &Run) -> String {
+    run.target("wheels")["isolation"].as_str().unwrap_or_default().to_string()
+}
+
+#[test]
+fn bad_habits_are_cured() {
+    let one = habits();
+    let first = build(&one, "022").success();
+    let mut two = habits();
+    make_hostile(&mut two);
+    build(&two, "077").success();
+    let built = wheel(&one);
+    assert_eq!(member(&built, "habits/umask.txt"), "\"0o22\"");
+    let object = member(&built, "habits/native.so");
+    assert!(object.contains("/zipwright/src/habits-1.0/native.c"), "the path is mapped");
+    assert!(!object.contains(".debug_line"));
+    match isolation(&first).as_str() {
+        "namespaces" => {
+            assert_eq!(member(&built, "habits/cwd.txt"), "\"/zipwright/src/habits-1.0\"");
+            let who = member(&built, "habits/who.txt");
+            assert_eq!(who, "[\"root\", \"localhost\", \"/zipwright/home\"]");
+        }
+        other => assert_eq!(other, "fixed folder"),
+    }
+    assert_same(&one, &two);
+}
+
+#[test]
+fn without_namespaces_builds_share_a_folder_and_the_result_is_the_same_twice() {
+    let mut one = habits();
+    one.set("ZIPWRIGHT_NO_NAMESPACES", "1");
+    let run = build(&one, "022").success();
+    assert_eq!(isolation(&run), "fixed folder");
+    let mut two = habits();
+    two.set("ZIPWRIGHT_NO_NAMESPACES", "1");
+    make_hostile(&mut two);
+    build(&two, "077").success();
+    let differs = differing(&wheel(&one), &wheel(&two));
+    // Without a name space the order of addresses is left to the system.
+    let other: Vec<_> = differs
+        .iter()
+        .filter(|name| {
+            !["habits/addresses.txt", "habits-1.0.dist-info/RECORD"].contains(&name.as_str())
+        })
+        .collect();
+    assert!(other.is_empty(), "{other:?}");
+}
+
+#[test]
+fn a_flag_for_this_very_processor_is_said() {
+    let mut sandbox = habits();
+    sandbox.set("CFLAGS", "-march=native");
+    let run = build(&sandbox, "022").success();
+    let said = format!("{}{}", run.stdout, run.stderr);
+    assert!(said.contains("`habits 1.0` is compiled with `-march=native`"), "{said}");
+}
+
+#[test]
+fn a_failed_build_names_its_log() {
+    let sandbox = project("./habits-1.0.tar.gz\n");
+    sandbox.write(
+        "habits-1.0/pyproject.toml",
+        "[build-system]\nrequires = []\nbuild-backend = \"b\"\nbackend-path = [\".\"]\n",
+    );
+    let back_end = "import os\nM = 'Metadata-Version: 2.1\\nName: habits\\nVersion: 1.0\\n'\n\
+        def prepare_metadata_for_build_wheel(folder, config_settings=None):\n    \
+        os.mkdir(folder + '/habits-1.0.dist-info')\n    \
+        open(folder + '/habits-1.0.dist-info/METADATA', 'w').write(M)\n    \
+        return 'habits-1.0.dist-info'\n\
+        def build_wheel(*_, **__):\n    raise SystemExit('the compiler is on strike')\n";
+    sandbox.write("habits-1.0/b.py", back_end);
+    sandbox.sh("tar czf habits-1.0.tar.gz habits-1.0").success();
+    build(&sandbox, "022").failure();
+    let log = sandbox.read(".zipwright/logs/build-habits-1.0.log");
+    assert!(log.contains("the compiler is on strike"), "{log}");
+    let run = sandbox.run(["wheels"]).failure();
+    run.stderr_has("`habits 1.0` could not be built from source (exit status 1)")
+        .stderr_has("the compiler is on strike")
+        .stderr_has("The whole log is `.zipwright/logs/build-habits-1.0.log`");
+}
+
+#[test]
+fn a_package_in_c_is_the_same_twice_and_stays_optimised() {
+    let requirements = "--no-binary markupsafe\nmarkupsafe==3.0.2\n";
+    let one = project(requirements);
+    build(&one, "022").success();
+    let log = one.read(".zipwright/logs/build-MarkupSafe-3.0.2.log");
+    assert!(log.contains(" -O3 ") || log.contains(" -O2 "), "{log}");
+    let mut two = project(requirements);
+    make_hostile(&mut two);
+    build(&two, "077").success();
+    assert_same(&one, &two);
+}
