@@ -216,7 +216,7 @@ mod tests {
         calm("x.gz", &mut gzip);
         assert_eq!(gzip, [0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 3]);
         let header = |time: &str, owner: &str, mode: &str| {
-            format!("{:16}{time:12}{owner:6}{owner:6}{mode:8}{:10}`\nab\n", "o.o/", 3)
+            format!("{:16}{time:12}{owner:6}{owner:6}{mode:8}{:<10}`\nab\n", "o.o/", 3)
         };
         let mut one = format!("!<arch>\n{}\n", header("1700000000", "1000", "100664")).into_bytes();
         let mut two = format!("!<arch>\n{}\n", header("1700000009", "0", "100644")).into_bytes();
