@@ -141,3 +141,103 @@ impl<'g> Plan<'g> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use super::*;
+    use crate::buildfile;
+
+    /// Plays `deeds` over targets written as `name: what it needs | what it comes after`, all of
+    /// them goals. A deed and what it must lead to: `ready a b`, `done a`, `fail a skips b c`.
+    #[track_caller]
+    fn check(targets: &[&str], deeds: &[&str]) {
+        let mut text = String::new();
+        for target in targets {
+            let (name, rest) = target.split_once(':').unwrap();
+            let (needs, after) = rest.split_once('|').unwrap_or((rest, ""));
+            let list = |names: &str| {
+                let quoted: Vec<_> = names.split_whitespace().map(|n| format!("'{n}'")).collect();
+                quoted.join(", ")
+            };
+            text.push_str(&format!(
+                "[target.{name}]\nkind = 'command'\nphony = true\nshell = 'true'\n\
+                 needs = [{}]\nafter = [{}]\n",
+                list(needs),
+                list(after)
+            ));
+        }
+        let loaded = buildfile::load(&text, &BTreeMap::new());
+        let (graph, mistakes) = Graph::new(&loaded.model);
+        assert!(loaded.diagnostics.is_empty() && mistakes.is_empty(), "{text}");
+        let goals: Vec<TargetId> = graph.ids().collect();
+        let mut plan = Plan::new(&graph, &goals, |_| false);
+        let name = |id: TargetId| loaded.model.targets[id.index()].name.value.as_str();
+        for deed in deeds {
+            let words: Vec<&str> = deed.split_whitespace().collect();
+            let found: Vec<&str> = match words[0] {
+                "ready" => std::iter::from_fn(|| plan.take_ready()).map(name).collect(),
+                "done" => {
+                    plan.done(graph.id(words[1]).unwrap());
+                    continue;
+                }
+                "fail" => {
+                    let skipped = plan.failed(graph.id(words[1]).unwrap());
+                    skipped.into_iter().map(|(id, _)| name(id)).collect()
+                }
+                other => panic!("no deed `{other}`"),
+            };
+            let expected = words.iter().skip(1 + 2 * usize::from(words[0] == "fail"));
+            assert_eq!(found, expected.copied().collect::<Vec<_>>(), "{deed}");
+        }
+        assert!(plan.is_finished(), "{:?}", plan.unfinished());
+    }
+
+    #[test]
+    fn a_target_is_ready_when_all_it_waits_for_is_done() {
+        check(
+            &["wheels:", "staging: wheels", "zip: staging", "lint:"],
+            &[
+                "ready wheels lint",
+                "done lint",
+                "ready",
+                "done wheels",
+                "ready staging",
+                "done staging",
+                "ready zip",
+                "done zip",
+            ],
+        );
+    }
+
+    #[test]
+    fn a_failure_skips_those_that_need_it_and_nobody_else() {
+        check(
+            &["wheels:", "staging: wheels", "zip: staging", "lint:", "late: | wheels"],
+            &[
+                "ready wheels lint",
+                "fail wheels skips staging zip",
+                "ready late",
+                "done lint",
+                "done late",
+            ],
+        );
+    }
+
+    #[test]
+    fn a_diamond_waits_for_both_sides() {
+        check(
+            &["top:", "left: top", "right: top", "bottom: left right"],
+            &[
+                "ready top",
+                "done top",
+                "ready left right",
+                "done right",
+                "ready",
+                "fail left skips bottom",
+                "ready",
+            ],
+        );
+    }
+}

@@ -100,3 +100,49 @@ fn random(state: &mut u64) -> u64 {
     mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
     mixed ^ (mixed >> 31)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use super::*;
+    use crate::buildfile;
+
+    /// `short` and `long` stand first; `end` needs both, `long` by way of `middle`.
+    const TARGETS: &str = "
+        [target.short]\nkind = 'command'\nphony = true\nshell = ''
+        [target.long]\nkind = 'command'\nphony = true\nshell = ''
+        [target.middle]\nkind = 'command'\nphony = true\nshell = ''\nneeds = ['long']
+        [target.end]\nkind = 'command'\nphony = true\nshell = ''\nneeds = ['short', 'middle']
+    ";
+
+    fn first(serial: bool, shuffle: Shuffle, short_seconds: f64) -> &'static str {
+        let text = TARGETS.replace("''", "'true'");
+        let loaded = buildfile::load(&text, &BTreeMap::new());
+        let (graph, mistakes) = Graph::new(&loaded.model);
+        assert!(loaded.diagnostics.is_empty() && mistakes.is_empty());
+        let id = |name: &str| graph.id(name).unwrap();
+        let seconds = |id| (Some(id) == graph.id("short")).then_some(short_seconds);
+        let mut order = Order::new(&graph, &[id("end")], serial, shuffle, seconds);
+        let waiting = [id("short"), id("long")];
+        assert_eq!(order.next(&[]), None);
+        ["short", "long"][order.next(&waiting).unwrap()]
+    }
+
+    #[test]
+    fn the_critical_path_goes_first_by_the_times_of_earlier_builds() {
+        assert_eq!(first(false, Shuffle::No, 0.1), "long");
+        assert_eq!(first(false, Shuffle::No, 60.0), "short");
+    }
+
+    #[test]
+    fn one_at_a_time_keeps_the_order_of_make() {
+        assert_eq!(first(true, Shuffle::No, 0.1), "short");
+        assert_eq!(first(true, Shuffle::Reverse, 0.1), "long");
+    }
+
+    #[test]
+    fn a_seed_gives_one_order() {
+        assert_eq!(first(false, Shuffle::Random(7), 1.0), first(false, Shuffle::Random(7), 1.0));
+    }
+}
