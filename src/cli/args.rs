@@ -190,8 +190,19 @@ pub(super) struct Build {
     pub(super) no_wait: bool,
 
     /// Say for every target why it runs, or that it is up to date
-    #[arg(long, short = 'd', visible_alias = "debug")]
+    #[arg(long, short = 'd')]
     pub(super) trace: bool,
+
+    /// The same, as make spells it; which FLAGS makes no difference
+    #[arg(
+        long,
+        value_name = "FLAGS",
+        num_args = 0..=1,
+        require_equals = true,
+        default_missing_value = "basic",
+        overrides_with = "debug"
+    )]
+    pub(super) debug: Option<String>,
 
     /// Write where the time went, as a page and a trace, to FILE.html and FILE.json
     /// [default: .zipwright/timings]

@@ -25,7 +25,7 @@ impl Asked {
         build.touch |= flags.touch;
         build.always_make |= flags.always;
         build.ignore_errors |= flags.ignore_errors;
-        build.trace |= flags.trace;
+        build.trace |= flags.trace || typed.debug.is_some();
         build.keep_going |= flags.keep_going && !typed.no_keep_going;
         build.silent |= flags.silent && !typed.no_silent;
         build.print_directory |= flags.print_directory == Some(true) && !typed.no_print_directory;
