@@ -352,9 +352,10 @@ pub(super) struct Digest {
 
 #[derive(Args, Debug)]
 pub(super) struct Check {
-    /// A zip file, a zip target, or a check target, which says the rest itself
+    /// A zip file, a zip target, or a check target, which says the rest itself; without it, the
+    /// goal of the name `check`, as with make
     #[arg(value_name = "FILE | TARGET")]
-    pub(super) subject: String,
+    pub(super) subject: Option<String>,
 
     /// Lambda's name of the runtime, such as python3.13
     #[arg(long, value_name = "NAME")]

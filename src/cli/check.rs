@@ -12,8 +12,8 @@ use crate::base::{fs, words};
 use crate::buildfile::model::{self, Kind};
 use crate::check::{self, Arch, Finding, Python, RULES, Severity, Subject};
 
-pub(super) fn run(common: &Common, asked: &Check) -> Result<u8, Failure> {
-    let (path, mut subject) = subject(common, &asked.subject)?;
+pub(super) fn run(common: &Common, asked: &Check, name: &str) -> Result<u8, Failure> {
+    let (path, mut subject) = subject(common, name)?;
     if let Some(name) = &asked.runtime {
         subject.python = Some(Python::parse(name).with_context(|| unknown_runtime(name))?);
     }

@@ -22,7 +22,7 @@ use anyhow::Context;
 use clap::Parser;
 use clap::error::ErrorKind as ClapError;
 
-use args::{Cli, Color, Command, Common};
+use args::{Build, Cli, Color, Command, Common};
 
 use crate::{record, signals};
 
@@ -104,7 +104,11 @@ fn run(cli: &Cli) -> Result<u8, Failure> {
         Some(Command::Graph(graph)) => graph::run(common, graph),
         Some(Command::Clean(words)) => clean::run(common, words),
         Some(Command::Digest(digest)) => digest::run(common, digest),
-        Some(Command::Check(check)) => check::run(common, check),
+        Some(Command::Check(check)) => match &check.subject {
+            Some(subject) => check::run(common, check, subject),
+            // Many a project has a goal of this name, and make's users type it.
+            None => build::run(common, &Build { words: vec!["check".into()], ..cli.build.clone() }),
+        },
         Some(Command::Diff(diff)) => diff::run(common, diff),
         Some(Command::Sbom(paper)) => papers::run(common, paper, record::sbom),
         Some(Command::Provenance(paper)) => papers::run(common, paper, record::provenance),
