@@ -12,6 +12,8 @@ use std::sync::OnceLock;
 use std::time::{Duration, SystemTime};
 
 use serde_json::Value;
+use signal_hook::consts::{SIGHUP, SIGINT, SIGQUIT, SIGTERM};
+use signal_hook::iterator::Signals;
 use tempfile::TempDir;
 
 use crate::wait;
@@ -24,6 +26,7 @@ pub(crate) struct Sandbox {
 impl Sandbox {
     /// An empty project.
     pub(crate) fn new() -> Self {
+        heed_signals();
         let parent = Path::new(env!("CARGO_TARGET_TMPDIR"));
         let folder = tempfile::Builder::new().prefix("zw-").tempdir_in(parent).unwrap();
         for name in ["project", "home", "cache"] {
@@ -261,6 +264,21 @@ impl fmt::Display for Run {
 #[track_caller]
 pub(crate) fn text(event: &Value, field: &str) -> String {
     event[field].as_str().unwrap_or_else(|| panic!("no `{field}` in {event}")).to_owned()
+}
+
+/// Gives signals their first meaning in the programs that tests start. A shell has what it runs in
+/// the background ignore some, zipwright honours that, and a test that sends one would wait in
+/// vain. A signal that is handled here, and be it as ever, is no longer ignored there.
+fn heed_signals() {
+    static HEEDED: OnceLock<()> = OnceLock::new();
+    HEEDED.get_or_init(|| {
+        let mut signals = Signals::new([SIGHUP, SIGINT, SIGQUIT, SIGTERM]).unwrap();
+        std::thread::spawn(move || {
+            for signal in signals.forever() {
+                let _ = signal_hook::low_level::emulate_default_handler(signal);
+            }
+        });
+    });
 }
 
 /// The interpreter that `python3` on PATH really is: version managers put scripts there that
