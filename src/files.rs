@@ -7,12 +7,14 @@
 //! nothing of targets; safe to ask from several threads.
 
 use std::collections::HashMap;
-use std::fs::{self, Metadata};
+use std::fs::{self, File, Metadata};
 use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicI64, Ordering};
+use std::thread;
+use std::time::Duration;
 
 use anyhow::{Context, Result};
 use rayon::prelude::*;
@@ -54,6 +56,15 @@ pub struct Stat {
     pub mode: u32,
 }
 
+/// What every write to a file changes: its size, mtime or inode.
+pub type Written = (u64, i64, u64);
+
+impl Stat {
+    fn written(&self) -> Written {
+        (self.size, self.mtime, self.inode)
+    }
+}
+
 /// Digests to keep from one run to the next.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Memory {
@@ -89,12 +100,19 @@ const FOREIGN_CLOCK_MARGIN: i64 = 3_000_000_000;
 
 const SHARDS: usize = 64;
 
+/// How often, and how long each time, a file's own last write is waited for to be in the past.
+/// Clocks tick every 10 ms at the slowest.
+const SETTLE_TRIES: usize = 20;
+const SETTLE_WAIT: Duration = Duration::from_millis(1);
+
 pub struct Files {
     root: PathBuf,
     /// Outputs that a wildcard does not reach: see [`Files::matches`].
     hidden: Vec<RelPath>,
     remembered: Shards<Remembered>,
     seen: Shards<Seen>,
+    /// Digests of files that zipwright itself wrote, and what any later write would change.
+    made: Mutex<HashMap<RelPath, (Written, Digest)>>,
     /// Programs outside the project, by absolute path.
     tools: Mutex<HashMap<PathBuf, Tool>>,
     /// Instant of the file system's clock, in nanoseconds; see [`Files::tick`].
@@ -122,6 +140,7 @@ impl Files {
             hidden,
             remembered: shards(),
             seen: shards(),
+            made: Mutex::default(),
             tools: Mutex::new(tools.collect()),
             now: AtomicI64::new(i64::MIN),
             clock: root.join(STATE_FOLDER),
@@ -150,8 +169,26 @@ impl Files {
     /// What a write to the file at `path` would change, though it wrote the same bytes: of the
     /// moment at which [`Files::fact`] was found out. The ctime is no part of it: a new link to
     /// a file is no write.
-    pub fn written(&self, path: &RelPath) -> Result<Option<(u64, i64, u64)>> {
-        Ok(self.see(path)?.stat.map(|stat| (stat.size, stat.mtime, stat.inode)))
+    pub fn written(&self, path: &RelPath) -> Result<Option<Written>> {
+        Ok(self.see(path)?.stat.as_ref().map(Stat::written))
+    }
+
+    /// Says that `file`, finished but still under a name that nobody knows, has this digest and
+    /// is about to be renamed to `path`: it need not be read again. Waits until the clock of the
+    /// file system has passed the last write, so that any other shows.
+    pub fn made(&self, path: &RelPath, file: &File, digest: Digest) -> Result<()> {
+        let failed = || format!("could not read the time of `{path}`");
+        let stat = stat_of(&file.metadata().with_context(failed)?);
+        for _ in 0..SETTLE_TRIES {
+            self.tick().with_context(failed)?;
+            if self.now.load(Ordering::Relaxed) > stat.mtime {
+                lock(&self.made).insert(path.clone(), (stat.written(), digest));
+                return Ok(());
+            }
+            thread::sleep(SETTLE_WAIT);
+        }
+        // A clock that stands still: the file is read, like any other.
+        Ok(())
     }
 
     fn see(&self, path: &RelPath) -> Result<Seen> {
@@ -284,7 +321,7 @@ impl Files {
         let stat = stat_of(meta);
         let digest = match self.known(path, &stat) {
             Some(digest) => digest,
-            None => self.hash(path, place, stat)?,
+            None => self.find_out(path, place, stat)?,
         };
         let content = Content::File { digest, executable: stat.mode & 0o100 != 0, size: stat.size };
         Ok(Seen { fact: Fact { link, content }, stat: Some(stat) })
@@ -297,10 +334,14 @@ impl Files {
             .map(|entry| entry.digest)
     }
 
-    fn hash(&self, path: &RelPath, place: &Path, stat: Stat) -> io::Result<Digest> {
+    fn find_out(&self, path: &RelPath, place: &Path, stat: Stat) -> io::Result<Digest> {
         // The clock is read before the content: a later write carries this instant or a later one.
         let now = self.now.load(Ordering::Relaxed);
-        let digest = Digest::of_file(place)?;
+        let made = lock(&self.made).get(path).copied();
+        let digest = match made.filter(|(written, _)| *written == stat.written()) {
+            Some((_, digest)) => digest,
+            None => Digest::of_file(place)?,
+        };
         let unchanged = stat_of(&fs::metadata(place)?) == stat;
         let mut remembered = shard(&self.remembered, path);
         if unchanged && stat.mtime < now && stat.ctime < now {

@@ -3,6 +3,7 @@
 
 mod manifest;
 mod pack;
+mod stream;
 #[cfg(test)]
 mod tests;
 mod writer;

@@ -9,7 +9,9 @@ use std::io::{self, Read, Write};
 
 use anyhow::{Context, Result, bail, ensure};
 use jiff::Timestamp;
-use sha2::{Digest as _, Sha256};
+
+use super::stream::{Sent, Stream};
+use crate::base::Digest;
 
 /// Zip64 begins at this many entries, and at this size. Lambda unzips neither.
 const ENTRIES_LIMIT: u64 = 0xFFFF;
@@ -19,6 +21,8 @@ const SIZE_LIMIT: u64 = 0xFFFF_FFFF;
 const MADE_BY: u16 = 0x0314;
 const UTF8_NAME: u16 = 1 << 11;
 const FOLDER_BIT: u32 = 0x10;
+
+const FAILED: &str = "could not write the bundle";
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Method {
@@ -72,12 +76,12 @@ pub struct Written<W> {
     pub sink: W,
     pub size: u64,
     pub sha256: [u8; 32],
+    /// BLAKE3 of the whole file.
+    pub digest: Digest,
 }
 
 pub struct BundleWriter<W> {
-    sink: W,
-    hasher: Sha256,
-    offset: u64,
+    stream: Stream<W>,
     time: Time,
     /// The central directory so far: some 80 bytes for each entry.
     central: Vec<u8>,
@@ -100,9 +104,7 @@ struct Header<'a> {
 impl<W: Write> BundleWriter<W> {
     pub fn new(sink: W, time: Time) -> Self {
         Self {
-            sink,
-            hasher: Sha256::new(),
-            offset: 0,
+            stream: Stream::new(sink),
             time,
             central: Vec::new(),
             entries: 0,
@@ -149,7 +151,7 @@ impl<W: Write> BundleWriter<W> {
 
     /// Writes the central directory and ends the bundle.
     pub fn finish(mut self) -> Result<Written<W>> {
-        let start = fits(self.offset, "the central directory")?;
+        let start = fits(self.stream.length(), "the central directory")?;
         let central = std::mem::take(&mut self.central);
         self.write(&central)?;
         let entries = u16::try_from(self.entries).expect("BUG: entries were counted");
@@ -160,9 +162,8 @@ impl<W: Write> BundleWriter<W> {
         end.extend(start.to_le_bytes());
         end.extend([0, 0]);
         self.write(&end)?;
-        self.sink.flush()?;
-        let sha256 = self.hasher.finalize().into();
-        Ok(Written { sink: self.sink, size: self.offset, sha256 })
+        let Sent { sink, length, sha256, blake3 } = self.stream.finish().context(FAILED)?;
+        Ok(Written { sink, size: length, sha256, digest: blake3 })
     }
 
     /// Writes the local header and keeps the central one.
@@ -174,7 +175,7 @@ impl<W: Write> BundleWriter<W> {
                  zip that Lambda reads can hold; leave some out with `exclude`"
             );
         }
-        let offset = fits(self.offset, header.name)?;
+        let offset = fits(self.stream.length(), header.name)?;
         let name_length = u16::try_from(header.name.len())
             .with_context(|| format!("the path `{}` is too long for a zip", header.name))?;
         let mut common = Vec::with_capacity(26);
@@ -206,25 +207,22 @@ impl<W: Write> BundleWriter<W> {
     fn data(&mut self, item: &Item, data: &mut dyn Read) -> Result<()> {
         let failed = || format!("could not read the data of `{}`", item.name);
         let mut left = item.compressed;
-        let mut buffer = vec![0; usize::try_from(left.min(256 * 1024))?];
         while left > 0 {
-            let wanted = buffer.len().min(usize::try_from(left).unwrap_or(usize::MAX));
-            let count = match data.read(&mut buffer[..wanted]) {
+            let room = self.stream.room().context(FAILED)?;
+            let wanted = room.len().min(usize::try_from(left).unwrap_or(usize::MAX));
+            let count = match data.read(&mut room[..wanted]) {
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
                 read => read.with_context(failed)?,
             };
             ensure!(count > 0, "the data of `{}` ended too early", item.name);
-            self.write(&buffer[..count])?;
+            self.stream.filled(count);
             left -= count as u64;
         }
         Ok(())
     }
 
     fn write(&mut self, bytes: &[u8]) -> Result<()> {
-        self.sink.write_all(bytes).context("could not write the bundle")?;
-        self.hasher.update(bytes);
-        self.offset += bytes.len() as u64;
-        Ok(())
+        self.stream.write(bytes).context(FAILED)
     }
 }
 

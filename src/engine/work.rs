@@ -16,7 +16,7 @@ use crate::base::fs as base_fs;
 use crate::base::{Digest, RelPath};
 use crate::buildfile::model::{Kind, Output, Target};
 use crate::event::Event;
-use crate::files::Files;
+use crate::files::{self, Files};
 use crate::graph::TargetId;
 use crate::key::{Component, Key, Reason};
 use crate::kinds::{self, Done, Job, Messages, Surroundings};
@@ -38,7 +38,7 @@ pub(super) struct Work {
 }
 
 /// A file, and what [`Files::written`] said of it.
-type Written = (RelPath, Option<(u64, i64, u64)>);
+type Written = (RelPath, Option<files::Written>);
 
 pub(super) fn written(key: &Key, files: &Files) -> Vec<Written> {
     let paths = key.components.iter().filter_map(Component::file);

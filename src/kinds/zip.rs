@@ -3,8 +3,9 @@
 
 use std::collections::BTreeMap;
 use std::fs::File;
-use std::io::{self, BufWriter, Read, Write};
+use std::io::{self, Read, Write};
 use std::path::Path;
+use std::thread;
 
 use anyhow::{Context, Result, bail};
 use rayon::prelude::*;
@@ -76,22 +77,18 @@ pub(super) fn run(zip: &Zip, job: &Job) -> Result<Done> {
     if zip.limits && unzipped > bundle::UNZIPPED_LIMIT {
         bail!("{}", too_large(&manifest, unzipped));
     }
-    let time = match &zip.clamp {
-        None => Time::CONSTANT,
-        Some(clamp) => Time::at(instant::resolve(&clamp.value, job.project)?),
-    };
     let place = job.project.place(&zip.output.value);
-    let folder = place.parent().unwrap_or(&job.project.root);
-    let sources = Sources { origins: &origins, compression: zip.compression, folder };
-    let file = fs::temp_beside(&place)?;
-    let mut writer = BundleWriter::new(BufWriter::with_capacity(BUFFER, file), time);
-    sources.write_all(&manifest.entries, &mut writer)?;
-    let written = writer.finish()?;
+    let (written, git) = thread::scope(|scope| {
+        // Programs, which take their time and none of ours.
+        let git = scope.spawn(|| record::git(&manifest, job));
+        let written = write(zip, job, (&manifest, &origins), &place)?;
+        anyhow::Ok((written, git.join().expect("BUG: asking git does not panic")))
+    })?;
     let code_sha256 = bundle::code_sha256(&written.sha256);
-    let Written { sink, size, sha256 } = written;
-    let file = sink.into_inner().map_err(io::IntoInnerError::into_error)?;
-    let written = Written { sink: (), size, sha256 };
+    let Written { sink: file, size, sha256, digest } = written;
+    let written = Written { sink: (), size, sha256, digest };
     if !has_content_of(&place, file.path(), written.size)? {
+        job.files.made(&zip.output.value, file.as_file(), digest)?;
         fs::persist(file, &place, fs::FILE_MODE)?;
     }
     if zip.limits && !bundle::fits_in_a_request(written.size) {
@@ -102,7 +99,7 @@ pub(super) fn run(zip: &Zip, job: &Job) -> Result<Done> {
         ));
     }
     job.files.forget(&zip.output.value);
-    record::leave(zip, staging, job, (&manifest, &origins), &written)?;
+    record::leave(zip, staging, job, (&manifest, &origins), (&written, git))?;
     Ok(Done {
         result: Some(result(&code_sha256)),
         outputs: job.target.outputs(),
@@ -112,6 +109,24 @@ pub(super) fn run(zip: &Zip, job: &Job) -> Result<Done> {
             ("unzipped_size".into(), unzipped.into()),
         ],
     })
+}
+
+/// Writes the bundle beside its place.
+fn write(
+    zip: &Zip,
+    job: &Job,
+    (manifest, origins): (&Manifest, &Origins),
+    place: &Path,
+) -> Result<Written<NamedTempFile>> {
+    let time = match &zip.clamp {
+        None => Time::CONSTANT,
+        Some(clamp) => Time::at(instant::resolve(&clamp.value, job.project)?),
+    };
+    let folder = place.parent().unwrap_or(&job.project.root);
+    let sources = Sources { origins, compression: zip.compression, folder };
+    let mut writer = BundleWriter::new(fs::temp_beside(place)?, time);
+    sources.write_all(&manifest.entries, &mut writer)?;
+    writer.finish()
 }
 
 /// What a run would say of the bundle that is there, as far as the file itself tells.
@@ -157,11 +172,7 @@ enum Way<'a> {
 
 impl Sources<'_> {
     /// Packs in parallel, and writes in order, a batch at a time.
-    fn write_all(
-        &self,
-        entries: &[Entry],
-        writer: &mut BundleWriter<BufWriter<NamedTempFile>>,
-    ) -> Result<()> {
+    fn write_all(&self, entries: &[Entry], writer: &mut BundleWriter<NamedTempFile>) -> Result<()> {
         let ways: Vec<Way> = entries.iter().map(|entry| self.way(entry)).collect::<Result<_>>()?;
         let all: Vec<(&Entry, &Way)> = entries.iter().zip(&ways).collect();
         let mut rest = all.as_slice();

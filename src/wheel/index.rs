@@ -5,30 +5,31 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Result;
 
-use super::{Member, Method};
+use super::{Checked, Member, Method};
 use crate::base::sealed::{Decoder, Encoder};
 use crate::base::{Digest, fs};
 
 /// Changes whenever the fields change, or when the check becomes stricter.
-const FORM: &str = "zipwright wheel index 1";
+const FORM: &str = "zipwright wheel index 2";
 
 fn place(indexes: &Path, wheel: &Digest) -> PathBuf {
     indexes.join(wheel.to_string())
 }
 
-pub(super) fn load(indexes: &Path, wheel: &Digest) -> Option<Vec<Member>> {
+pub(super) fn load(indexes: &Path, wheel: &Digest) -> Option<Checked> {
     decode(&std::fs::read(place(indexes, wheel)).ok()?, wheel)
 }
 
-pub(super) fn save(indexes: &Path, wheel: &Digest, members: &[Member]) -> Result<()> {
-    fs::write_if_changed(&place(indexes, wheel), &encode(wheel, members), fs::FILE_MODE)?;
+pub(super) fn save(indexes: &Path, wheel: &Digest, checked: &Checked) -> Result<()> {
+    fs::write_if_changed(&place(indexes, wheel), &encode(wheel, checked), fs::FILE_MODE)?;
     Ok(())
 }
 
-fn encode(wheel: &Digest, members: &[Member]) -> Vec<u8> {
+fn encode(wheel: &Digest, checked: &Checked) -> Vec<u8> {
     let mut encoder = Encoder::new(FORM);
     encoder.digest(wheel);
-    for member in members {
+    encoder.text(&checked.sha256);
+    for member in &checked.members {
         encoder.text(&member.name);
         encoder.flag(member.executable);
         encoder.flag(member.method == Method::Deflated);
@@ -42,11 +43,12 @@ fn encode(wheel: &Digest, members: &[Member]) -> Vec<u8> {
     encoder.seal()
 }
 
-fn decode(bytes: &[u8], wheel: &Digest) -> Option<Vec<Member>> {
+fn decode(bytes: &[u8], wheel: &Digest) -> Option<Checked> {
     let mut decoder = Decoder::open(bytes, FORM)?;
     if decoder.digest()? != *wheel {
         return None;
     }
+    let sha256 = decoder.text()?.to_owned();
     let mut members = Vec::new();
     while !decoder.is_at_end() {
         members.push(Member {
@@ -61,5 +63,5 @@ fn decode(bytes: &[u8], wheel: &Digest) -> Option<Vec<Member>> {
             python_shebang: decoder.flag()?,
         });
     }
-    Some(members)
+    Some(Checked { sha256, members })
 }

@@ -60,9 +60,17 @@ pub struct Wheel {
     pub name: WheelName,
     /// BLAKE3 of the whole file.
     pub digest: Digest,
+    /// SHA-256 of the whole file in lowercase hex, as indexes name it.
+    pub sha256: String,
     /// Files only, sorted by name.
     pub members: Vec<Member>,
     file: File,
+}
+
+/// What the check finds out about a wheel.
+struct Checked {
+    sha256: String,
+    members: Vec<Member>,
 }
 
 impl Wheel {
@@ -73,15 +81,17 @@ impl Wheel {
         let refused = || format!("wheel `{file_name}` cannot be used");
         let name = WheelName::parse(&file_name).with_context(refused)?;
         let file = fs::open(place)?;
-        let members = match index::load(indexes, &digest) {
-            Some(members) => members,
+        let checked = match index::load(indexes, &digest) {
+            Some(checked) => checked,
             None => {
                 let members = archive::check(&file, &name).with_context(refused)?;
-                index::save(indexes, &digest, &members)?;
-                members
+                let checked = Checked { sha256: sha256(&file).with_context(refused)?, members };
+                index::save(indexes, &digest, &checked)?;
+                checked
             }
         };
-        Ok(Self { file_name, name, digest, members, file })
+        let Checked { sha256, members } = checked;
+        Ok(Self { file_name, name, digest, sha256, members, file })
     }
 
     pub fn member(&self, name: &str) -> Option<&Member> {
@@ -99,19 +109,6 @@ impl Wheel {
         reader::content(&self.file, member.method, member.offset, member.compressed)
     }
 
-    /// SHA-256 of the whole file, as indexes name it.
-    pub fn sha256(&self) -> io::Result<[u8; 32]> {
-        let mut bytes = reader::range(&self.file, 0, self.file.metadata()?.len());
-        let mut hasher = Sha256::new();
-        let mut buffer = vec![0; 1 << 18];
-        loop {
-            match bytes.read(&mut buffer)? {
-                0 => return Ok(hasher.finalize().into()),
-                count => hasher.update(&buffer[..count]),
-            }
-        }
-    }
-
     /// The content of a script, its first line replaced by [`PYTHON_SHEBANG`].
     pub fn script(&self, member: &Member) -> io::Result<Vec<u8>> {
         let mut content = Vec::new();
@@ -119,4 +116,17 @@ impl Wheel {
         let rest = content.iter().position(|byte| *byte == b'\n').unwrap_or(content.len());
         Ok([PYTHON_SHEBANG, &content[rest..]].concat())
     }
+}
+
+fn sha256(file: &File) -> io::Result<String> {
+    let mut bytes = reader::range(file, 0, file.metadata()?.len());
+    let mut hasher = Sha256::new();
+    let mut buffer = vec![0; 1 << 18];
+    loop {
+        match bytes.read(&mut buffer)? {
+            0 => break,
+            count => hasher.update(&buffer[..count]),
+        }
+    }
+    Ok(hasher.finalize().iter().map(|byte| format!("{byte:02x}")).collect())
 }

@@ -1,5 +1,6 @@
 //! The record that a zip target leaves beside its bundle.
 
+use std::collections::HashSet;
 use std::io::Read;
 
 use anyhow::{Context, Result};
@@ -46,7 +47,7 @@ pub(super) fn leave<W>(
     staging: &model::Staging,
     job: &Job,
     (manifest, origins): (&Manifest, &Origins),
-    written: &Written<W>,
+    (written, git): (&Written<W>, Option<Git>),
 ) -> Result<()> {
     let wheels: Vec<Wheel> = origins
         .wheels
@@ -57,7 +58,7 @@ pub(super) fn leave<W>(
         .collect::<Result<_>>()?;
     let members = members(manifest);
     let wheelhouses = wheelhouses(staging, job);
-    let informative = informative(&wheelhouses, &wheels, manifest, job);
+    let informative = informative(&wheelhouses, &wheels, git, job);
     let record = Record {
         form: record::FORM.into(),
         zipwright: env!("CARGO_PKG_VERSION").into(),
@@ -107,7 +108,7 @@ fn describe(wheel: &wheel::Wheel) -> Result<Wheel> {
         file: wheel.file_name.clone(),
         project: wheel.name.normalised(),
         version: wheel.name.version.clone(),
-        sha256: hex(&wheel.sha256()?),
+        sha256: wheel.sha256.clone(),
         licence: licence(wheel)?,
     })
 }
@@ -127,7 +128,7 @@ fn licence(wheel: &wheel::Wheel) -> Result<Option<Licence>> {
 fn informative(
     wheelhouses: &[Wheelhouse],
     wheels: &[Wheel],
-    manifest: &Manifest,
+    git: Option<Git>,
     job: &Job,
 ) -> Informative {
     let epoch = job.project.var("SOURCE_DATE_EPOCH").and_then(|text| text.parse().ok());
@@ -146,14 +147,14 @@ fn informative(
     let ways = wheels.iter().zip(&obtained);
     Informative {
         time: time.unwrap_or_else(Timestamp::now).to_string(),
-        git: git(manifest, job),
+        git,
         interpreters: wheelhouses.iter().filter_map(identity).collect(),
         wheels: ways.map(|(wheel, how)| (wheel.file.clone(), word(how).into())).collect(),
     }
 }
 
 /// The commit that the project is at; `None` without git, or outside of a repository.
-fn git(manifest: &Manifest, job: &Job) -> Option<Git> {
+pub(super) fn git(manifest: &Manifest, job: &Job) -> Option<Git> {
     let program = job.project.find_program("git")?;
     let ask = |words: &[&str]| {
         // A look must not write into the repository's index.
@@ -163,15 +164,18 @@ fn git(manifest: &Manifest, job: &Job) -> Option<Git> {
         let captured = asked.capture().ok()?;
         captured.status.success().then_some(captured.stdout)
     };
-    let commit = ask(&["rev-parse", "--verify", "HEAD"])?.trim().to_owned();
-    let tracked = ask(&["status", "--porcelain", "--untracked-files=no"])?;
+    let status = ask(&["status", "--porcelain=v2", "--branch", "--untracked-files=no"])?;
+    let commit = status.lines().find_map(|line| line.strip_prefix("# branch.oid "))?;
+    // So git words it before the first commit.
+    let commit = Some(commit).filter(|commit| *commit != "(initial)")?.to_owned();
+    let is_changed = status.lines().any(|line| !line.starts_with('#'));
     let untracked = ask(&["ls-files", "--others", "--exclude-standard", "-z"])?;
-    let is_untracked = |path: &str| untracked.split('\0').any(|other| other == path);
+    let untracked: HashSet<&str> = untracked.split('\0').collect();
     let foreign = manifest.entries.iter().any(|entry| match &entry.origin {
-        Origin::Source(path) => is_untracked(path.as_str()),
+        Origin::Source(path) => untracked.contains(path.as_str()),
         Origin::Wheel { .. } => false,
     });
-    Some(Git { commit, clean: tracked.is_empty() && !foreign })
+    Some(Git { commit, clean: !is_changed && !foreign })
 }
 
 fn hex(bytes: &[u8]) -> String {
