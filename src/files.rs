@@ -6,7 +6,9 @@
 //! file system's own clock tells it; so a rewrite within one clock tick is never missed. Knows
 //! nothing of targets; safe to ask from several threads.
 
-use std::collections::HashMap;
+mod sight;
+
+use std::collections::{BTreeMap, HashMap};
 use std::fs::{self, File, Metadata};
 use std::io;
 use std::os::unix::fs::MetadataExt;
@@ -22,7 +24,9 @@ use rayon::prelude::*;
 use crate::base::fs::{TEMP_PREFIX, is_missing};
 use crate::base::{Digest, RelPath};
 use crate::buildfile::model::Glob;
-use crate::project::STATE_FOLDER;
+use crate::project::{Project, STATE_FOLDER};
+
+pub use sight::Sight;
 
 /// What is at a path.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -80,6 +84,17 @@ pub struct Remembered {
     pub digest: Digest,
 }
 
+/// What a build looked at.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Sights {
+    /// A folder may be there twice: looked at, and listed.
+    pub paths: Vec<(RelPath, Sight)>,
+    /// Programs outside the project, links followed.
+    pub tools: Vec<(PathBuf, Stat)>,
+    /// Words, and where the program of that name is.
+    pub programs: Vec<(String, Option<PathBuf>)>,
+}
+
 /// A program's digest; `checked` when its stat data was looked at in this run.
 struct Tool {
     remembered: Remembered,
@@ -113,8 +128,12 @@ pub struct Files {
     seen: Shards<Seen>,
     /// Digests of files that zipwright itself wrote, and what any later write would change.
     made: Mutex<HashMap<RelPath, (Written, Digest)>>,
+    /// Folders that were listed; `None` where stat data would not show a change.
+    listed: Mutex<HashMap<RelPath, Option<Sight>>>,
     /// Programs outside the project, by absolute path.
     tools: Mutex<HashMap<PathBuf, Tool>>,
+    /// Where programs were found, by the word they were looked for by.
+    programs: Mutex<BTreeMap<String, Option<PathBuf>>>,
     /// Instant of the file system's clock, in nanoseconds; see [`Files::tick`].
     now: AtomicI64,
     clock: PathBuf,
@@ -141,6 +160,8 @@ impl Files {
             remembered: shards(),
             seen: shards(),
             made: Mutex::default(),
+            listed: Mutex::default(),
+            programs: Mutex::default(),
             tools: Mutex::new(tools.collect()),
             now: AtomicI64::new(i64::MIN),
             clock: root.join(STATE_FOLDER),
@@ -264,6 +285,44 @@ impl Files {
         Ok(digest)
     }
 
+    /// As [`Project::find_program`], once for each word.
+    pub fn program(&self, project: &Project, word: &str) -> Option<PathBuf> {
+        let mut programs = lock(&self.programs);
+        if let Some(found) = programs.get(word) {
+            return found.clone();
+        }
+        let found = project.find_program(word);
+        programs.insert(word.to_owned(), found.clone());
+        found
+    }
+
+    /// All that was looked at in this run, sorted, when stat data alone can tell whether it is
+    /// still so.
+    pub fn sights(&self) -> Option<Sights> {
+        let mut paths = Vec::new();
+        for shard in &self.seen {
+            for (path, seen) in lock(shard).iter() {
+                let remembered = seen.stat.is_some_and(|stat| self.known(path, &stat).is_some());
+                paths.push((path.clone(), Sight::of(seen, remembered)?));
+            }
+        }
+        for (path, sight) in lock(&self.listed).iter() {
+            paths.push((path.clone(), sight.clone()?));
+        }
+        paths.sort_by(|(a, _), (b, _)| a.cmp(b));
+        let settled = self.settled();
+        let tools = lock(&self.tools);
+        let used = tools.iter().filter(|(_, tool)| tool.checked);
+        let mut tools: Vec<_> =
+            used.map(|(path, tool)| (path.clone(), tool.remembered.stat)).collect();
+        if tools.iter().any(|(_, stat)| stat.mtime >= settled || stat.ctime >= settled) {
+            return None;
+        }
+        tools.sort_by(|(a, _), (b, _)| a.cmp(b));
+        let programs = lock(&self.programs).clone().into_iter().collect();
+        Some(Sights { paths, tools, programs })
+    }
+
     /// Everything worth remembering for the next run, sorted by path.
     pub fn memory(&self) -> Memory {
         let mut files: Vec<_> = self
@@ -274,7 +333,7 @@ impl Files {
             })
             .collect();
         files.sort_by(|(a, _), (b, _)| a.cmp(b));
-        let settled = self.now.load(Ordering::Relaxed).saturating_sub(FOREIGN_CLOCK_MARGIN);
+        let settled = self.settled();
         let mut tools: Vec<_> = lock(&self.tools)
             .iter()
             .map(|(path, tool)| (path.clone(), tool.remembered))
@@ -282,6 +341,11 @@ impl Files {
             .collect();
         tools.sort_by(|(a, _), (b, _)| a.cmp(b));
         Memory { files, tools }
+    }
+
+    /// Before this instant, times of programs outside the project are of the past for certain.
+    fn settled(&self) -> i64 {
+        self.now.load(Ordering::Relaxed).saturating_sub(FOREIGN_CLOCK_MARGIN)
     }
 
     fn look(&self, path: &RelPath) -> io::Result<Seen> {
@@ -355,6 +419,7 @@ impl Files {
     fn walk(&self, folder: &RelPath, enter: impl Fn(&RelPath) -> bool) -> Result<Vec<RelPath>> {
         let mut found = Vec::new();
         let start = folder.under(&self.root);
+        self.lists(folder, fs::symlink_metadata(&start));
         let mut walk = walkdir::WalkDir::new(&start).min_depth(1).into_iter();
         while let Some(entry) = walk.next() {
             let entry = match entry {
@@ -376,12 +441,34 @@ impl Files {
                 if is_folder {
                     walk.skip_current_dir();
                 }
-            } else if !is_folder {
+            } else if is_folder {
+                self.lists(&path, entry.metadata().map_err(io::Error::from));
+            } else {
                 found.push(path);
             }
         }
         found.sort();
         Ok(found)
+    }
+
+    /// Says that `folder` is about to be listed.
+    fn lists(&self, folder: &RelPath, meta: io::Result<Metadata>) {
+        let now = self.now.load(Ordering::Relaxed);
+        let sight = match meta {
+            Ok(meta) if meta.is_dir() => {
+                let stat = stat_of(&meta);
+                (stat.mtime < now && stat.ctime < now).then_some(Sight::Listed(stat))
+            }
+            Err(error) if is_missing(&error) => Some(Sight::Nothing),
+            _ => None,
+        };
+        let mut listed = lock(&self.listed);
+        // Two listings that saw different members are no ground for anything.
+        let sight = match listed.get(folder) {
+            Some(before) if *before != sight => None,
+            _ => sight,
+        };
+        listed.insert(folder.clone(), sight);
     }
 
     /// What a walk from `base` passes over: nothing that `base` itself lies in.
@@ -395,7 +482,8 @@ fn is_hidden(path: &RelPath, hidden: &[RelPath]) -> bool {
     name == STATE_FOLDER || name == ".git" || hidden.iter().any(|output| path == output)
 }
 
-fn stat_of(meta: &Metadata) -> Stat {
+/// Stat data as it is kept.
+pub fn stat_of(meta: &Metadata) -> Stat {
     Stat {
         size: meta.size(),
         mtime: nanoseconds(meta.mtime(), meta.mtime_nsec()),

@@ -28,6 +28,7 @@ pub mod instant;
 pub mod codec;
 pub mod state;
 pub mod lock;
+pub mod receipt;
 pub mod leftovers;
 pub mod kinds;
 pub mod signals;

@@ -22,7 +22,7 @@ use crate::key::{Component, Key, Value};
 
 /// First line of the file. The number changes whenever a record's layout does.
 const MAGIC: &[u8] = b"zipwright state 1\n";
-const FILE_NAME: &str = "state";
+pub const FILE_NAME: &str = "state";
 
 /// Length and checksum in front of each record.
 const FRAME: usize = 4 + 8;

@@ -5,44 +5,55 @@ use std::io::{self, IsTerminal};
 use std::num::NonZero;
 use std::path::Path;
 use std::thread;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context, Result};
 
 use super::args::{Build, Common, OutputSync};
 use super::invoking;
 use super::session::{Session, Words};
+use super::shortcut;
 use super::under_make::Asked;
 use super::{FAILURE, Failure, OUT_OF_DATE, SUCCESS};
 use crate::base::fs as base_fs;
 use crate::engine::{self, Mode, Options, Shuffle, World};
 use crate::event::{Report, Summary};
+use crate::files::Files;
 use crate::graph::TargetId;
 use crate::kinds::Surroundings;
 use crate::lock::Patience;
 use crate::make::Pool;
 use crate::project::Project;
+use crate::receipt::Question;
 use crate::signals;
 use crate::state::State;
 use crate::timings::{self, Recorder, Timings};
 use crate::ui::{self, Style, Verbosity, Writers};
 
 pub(super) fn run(common: &Common, typed: &Build) -> Result<u8, Failure> {
+    let started = Instant::now();
     let project = Project::here()?;
     let mut asked = Asked::new(typed, &project);
+    let question = shortcut::question(common, &asked, &project);
+    let entered = says_directory(common, &asked);
+    if let Some(question) = &question {
+        let patience = (&project, patience(&asked));
+        let report = || {
+            enter(entered, &project);
+            reporter(common, &asked.build)
+        };
+        if shortcut::answer(question, patience, started, report)?.is_some() {
+            leave(entered, &project);
+            return Ok(SUCCESS);
+        }
+    }
     let words = asked.build.words.clone();
     let words = Words { given: &words, inherited: asked.inherited(&project) };
-    let mut session = Session::open_in(project, common, words)?;
+    let mut session = Session::open_in(project.clone(), common, words)?;
     invoking::apply(&asked.build.invoking, &mut session)?;
-    let entered = says_directory(common, &asked);
-    let root = session.project.root.display();
-    if entered {
-        super::tell(&format!("zipwright: Entering directory '{root}'"));
-    }
-    let summary = build_goals(common, &mut asked, &session);
-    if entered {
-        super::tell(&format!("zipwright: Leaving directory '{root}'"));
-    }
+    enter(entered, &project);
+    let summary = build_goals(common, &mut asked, &session, question.as_ref());
+    leave(entered, &project);
     Ok(match summary? {
         Summary { failed: 1.., .. } => FAILURE,
         Summary { would_run: 1.., .. } if asked.build.question => OUT_OF_DATE,
@@ -50,16 +61,38 @@ pub(super) fn run(common: &Common, typed: &Build) -> Result<u8, Failure> {
     })
 }
 
-fn build_goals(common: &Common, asked: &mut Asked, session: &Session) -> Result<Summary> {
+fn enter(says: bool, project: &Project) {
+    if says {
+        super::tell(&format!("zipwright: Entering directory '{}'", project.root.display()));
+    }
+}
+
+fn leave(says: bool, project: &Project) {
+    if says {
+        super::tell(&format!("zipwright: Leaving directory '{}'", project.root.display()));
+    }
+}
+
+fn patience(asked: &Asked) -> Patience {
+    if asked.build.no_wait { Patience::None } else { Patience::Wait }
+}
+
+fn build_goals(
+    common: &Common,
+    asked: &mut Asked,
+    session: &Session,
+    question: Option<&Question>,
+) -> Result<Summary> {
     let cores = thread::available_parallelism().map_or(1, NonZero::get);
     let options = options(asked, session)?;
     let mut report = reporter(common, &asked.build);
     if options.mode != Mode::Build {
         let pool = Pool::private(1)?;
-        return run_engine(session, &mut session.state(), &options, &pool, report.as_mut());
+        let mut state = session.state();
+        let files = session.files(&state);
+        return run_engine(session, (&mut state, &files), &options, &pool, report.as_mut());
     }
-    let patience = if asked.build.no_wait { Patience::None } else { Patience::Wait };
-    let (_lock, mut state) = session.locked_state(patience)?;
+    let (_lock, mut state) = session.locked_state(patience(asked))?;
     signals::install().context("could not listen for signals")?;
     let pool = asked.pool(cores, super::warn)?;
     let serial = asked.is_serial();
@@ -69,8 +102,13 @@ fn build_goals(common: &Common, asked: &mut Asked, session: &Session) -> Result<
     // Only the first call in a process counts, and there is but one build in each.
     let _ = rayon::ThreadPoolBuilder::new().num_threads(asked.threads(cores)).build_global();
     let mut recorder = Recorder::new(report);
-    let summary = run_engine(session, &mut state, &options, &pool, &mut recorder);
+    let files = session.files(&state);
+    files.tick().context("could not write in the state folder")?;
+    let summary = run_engine(session, (&mut state, &files), &options, &pool, &mut recorder);
     pool.close();
+    if let (Some(question), Ok(summary)) = (question, &summary) {
+        shortcut::keep(question, session, (&state, &files), summary)?;
+    }
     if let Some(place) = &asked.build.timings {
         let jobs = asked.slots();
         write_timings(place, &recorder.timings(jobs, &needs_by_name(session)))?;
@@ -113,21 +151,13 @@ fn says_directory(common: &Common, asked: &Asked) -> bool {
 
 pub(super) fn run_engine(
     session: &Session,
-    state: &mut State,
+    (state, files): (&mut State, &Files),
     options: &Options,
     pool: &Pool,
     report: &mut dyn Report,
 ) -> Result<Summary> {
-    let files = session.files(state);
-    if options.mode == Mode::Build {
-        files.tick().context("could not write in the state folder")?;
-    }
-    let world = World {
-        project: &session.project,
-        model: &session.model,
-        graph: &session.graph,
-        files: &files,
-    };
+    let world =
+        World { project: &session.project, model: &session.model, graph: &session.graph, files };
     engine::build(world, state, options, pool, report)
 }
 

@@ -13,6 +13,7 @@ mod list;
 mod papers;
 mod reproduce;
 mod session;
+mod shortcut;
 mod under_make;
 
 use std::io::{self, ErrorKind, IsTerminal, Write};

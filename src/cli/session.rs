@@ -8,10 +8,10 @@ use anyhow::{Result, anyhow, bail};
 use super::Failure;
 use super::args::Common;
 use crate::base::fs as base_fs;
-use crate::base::{RelPath, words};
+use crate::base::{Digest, RelPath, words};
 use crate::buildfile::model::Model;
 use crate::buildfile::{self, Diagnostic};
-use crate::files::Files;
+use crate::files::{Content, Files};
 use crate::graph::{Graph, TargetId};
 use crate::leftovers;
 use crate::lock::{Lock, Patience};
@@ -42,6 +42,8 @@ pub(super) struct Session {
     pub(super) graph: Graph,
     /// Names and paths given on the command line.
     pub(super) goals: Vec<String>,
+    /// The Buildfile, and the digest of what was read from it.
+    buildfile: (PathBuf, Digest),
 }
 
 impl Session {
@@ -74,7 +76,8 @@ impl Session {
         if !diagnostics.is_empty() {
             return Err(broken_buildfile(&file, &text, &diagnostics, super::color(common)));
         }
-        Ok(Self { project, model: loaded.model, graph, goals })
+        let buildfile = (file, Digest::of(text.as_bytes()));
+        Ok(Self { project, model: loaded.model, graph, goals, buildfile })
     }
 
     /// The goals asked for, or the default ones.
@@ -120,14 +123,18 @@ impl Session {
         Files::new(&self.project.root, Graph::hidden_outputs(&self.model), state.memory())
     }
 
+    /// Whether the Buildfile still has the words that were read; `false` also for one outside of
+    /// the project, where nobody looks.
+    pub(super) fn buildfile_is_as_read(&self, files: &Files) -> Result<bool> {
+        let (file, read) = &self.buildfile;
+        let inside = file.strip_prefix(&self.project.root).unwrap_or(file).to_str();
+        let Some(Ok(path)) = inside.map(RelPath::parse) else { return Ok(false) };
+        Ok(matches!(files.fact(&path)?.content, Content::File { digest, .. } if digest == *read))
+    }
+
     /// Takes the project's lock and reads its state, for a command that writes.
     pub(super) fn locked_state(&self, patience: Patience) -> Result<(Lock, State)> {
-        let folder = self.project.state();
-        base_fs::create_dir_all(&folder)?;
-        base_fs::write_if_changed(&folder.join(".gitignore"), b"*\n", base_fs::FILE_MODE)?;
-        let lock = Lock::take(&folder, patience, |holder| {
-            super::note(&format!("waiting for another build in this project: {holder}"));
-        })?;
+        let lock = lock(&self.project, patience)?;
         if lock.after_a_kill {
             leftovers::sweep(&self.project, &self.model);
         }
@@ -142,6 +149,16 @@ impl Session {
         }
         state
     }
+}
+
+/// Takes the project's lock.
+pub(super) fn lock(project: &Project, patience: Patience) -> Result<Lock> {
+    let folder = project.state();
+    base_fs::create_dir_all(&folder)?;
+    base_fs::write_if_changed(&folder.join(".gitignore"), b"*\n", base_fs::FILE_MODE)?;
+    Lock::take(&folder, patience, |holder| {
+        super::note(&format!("waiting for another build in this project: {holder}"));
+    })
 }
 
 fn read_buildfile(project: &Project, file: &Path) -> Result<String> {

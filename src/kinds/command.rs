@@ -118,7 +118,7 @@ fn program(command: &Command, job: &Job) -> Result<PathBuf> {
         true => job.project.place(&command.directory).join(word).to_string_lossy().into_owned(),
         false => word.to_owned(),
     };
-    job.project.find_program(&word).with_context(|| {
+    job.files.program(job.project, &word).with_context(|| {
         format!("there is no program `{word}`; is it installed, executable and on PATH?")
     })
 }

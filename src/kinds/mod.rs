@@ -21,7 +21,7 @@ use anyhow::{Context, Result};
 
 use crate::base::fs as base_fs;
 use crate::base::{Digest, RelPath};
-use crate::buildfile::model::{Kind, Model, Output, Target};
+use crate::buildfile::model::{Instant, Kind, Model, Output, Spanned, Staging, Target, Zip};
 use crate::files::{Content, Files};
 use crate::key::{Key, Value};
 use crate::make::Pool;
@@ -86,6 +86,35 @@ pub fn key(job: &Job) -> Result<Key> {
         Kind::Invoke(invoke) => invoke::key(invoke, job),
         Kind::Command(command) => command::key(command, job),
         Kind::Group(group) => group::key(group, job),
+    }
+}
+
+/// Whether the key comes from [`Files`], the environment and the Buildfile alone, so that it
+/// stays the same while they do.
+pub fn looks_at_files_only(kind: &Kind) -> bool {
+    let clamped_by_git = |clamp: &Option<Spanned<Instant>>| {
+        clamp.as_ref().is_some_and(|clamp| clamp.value == Instant::Git)
+    };
+    match kind {
+        Kind::Command(_) | Kind::Group(_) => true,
+        Kind::Staging(Staging {
+            wheels: _,
+            sources: _,
+            exclude: _,
+            conflicts: _,
+            clamp,
+            write: _,
+            output: _,
+        }) => !clamped_by_git(clamp),
+        Kind::Zip(Zip { staging: _, output: _, compression: _, clamp, limits: _ }) => {
+            !clamped_by_git(clamp)
+        }
+        // These look at more: an interpreter and its configuration, times, AWS.
+        Kind::Wheelhouse(_)
+        | Kind::Clamp(_)
+        | Kind::Check(_)
+        | Kind::Upload(_)
+        | Kind::Invoke(_) => false,
     }
 }
 

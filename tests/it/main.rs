@@ -29,6 +29,7 @@ mod random;
 mod signals;
 mod mistakes;
 mod proving;
+mod receipt;
 mod reproduce;
 mod recipe;
 mod staging;

@@ -1,0 +1,92 @@
+//! The way around a build that would find nothing to do: by a receipt of the last one.
+
+use std::time::Instant;
+
+use anyhow::Result;
+
+use super::args::{Build, Common};
+use super::session::{self, Session};
+use super::under_make::Asked;
+use crate::event::{Finished, Outcome, Report, Summary};
+use crate::files::Files;
+use crate::kinds;
+use crate::lock::Patience;
+use crate::project::Project;
+use crate::receipt::{Answer, Question};
+use crate::state::State;
+
+/// What is asked, when a receipt could answer it: a build of goals, and nothing out of the way.
+pub(super) fn question<'a>(
+    common: &Common,
+    asked: &Asked,
+    project: &'a Project,
+) -> Option<Question<'a>> {
+    let Build { dry_run, question, touch, always_make, what_if, old_file, trace, timings, .. } =
+        &asked.build;
+    let another = *dry_run || *question || *touch || *always_make || *trace || common.json;
+    let plain = !another
+        && what_if.is_empty()
+        && old_file.is_empty()
+        && timings.is_none()
+        // A make above hands down more than words.
+        && project.var("MAKEFLAGS").is_none();
+    plain.then(|| Question::new(project, std::env::args_os().skip(1)))
+}
+
+/// Tells what the last build had found, where nothing has changed since.
+pub(super) fn answer(
+    question: &Question,
+    (project, patience): (&Project, Patience),
+    started: Instant,
+    report: impl FnOnce() -> Box<dyn Report>,
+) -> Result<Option<Summary>> {
+    if !question.has_receipt() {
+        return Ok(None);
+    }
+    let lock = session::lock(project, patience)?;
+    if lock.after_a_kill {
+        return Ok(None);
+    }
+    let answer = question.answer();
+    Ok(answer.map(|answer| answer.tell(started.elapsed().as_secs_f64(), report().as_mut())))
+}
+
+/// Leaves a receipt of a build that found nothing to do, where its targets allow one.
+pub(super) fn keep(
+    question: &Question,
+    session: &Session,
+    (state, files): (&State, &Files),
+    summary: &Summary,
+) -> Result<()> {
+    let nothing_done =
+        Summary { up_to_date: summary.up_to_date, seconds: summary.seconds, ..Summary::default() };
+    if *summary != nothing_done || !session.buildfile_is_as_read(files)? {
+        return Ok(());
+    }
+    let goals = session.goal_ids()?;
+    let targets = session.graph.closure(&goals).into_iter();
+    let targets: Vec<_> = targets.map(|id| &session.model.targets[id.index()]).collect();
+    if !targets.iter().all(|target| kinds::looks_at_files_only(&target.kind)) {
+        return Ok(());
+    }
+    let Some(sights) = files.sights() else { return Ok(()) };
+    let zips = targets.iter().filter(|target| target.kind.name() == "zip").map(|target| {
+        let record = state.target(&target.name.value);
+        let facts = record.map(|record| record.facts.clone()).unwrap_or_default();
+        Finished {
+            target: target.name.value.clone(),
+            kind: target.kind.name(),
+            outcome: Outcome::UpToDate,
+            reasons: Vec::new(),
+            seconds: 0.0,
+            outputs: target.outputs().iter().map(|output| output.path().to_string()).collect(),
+            facts: facts
+                .into_iter()
+                .filter_map(|(name, json)| Some((name, serde_json::from_str(&json).ok()?)))
+                .collect(),
+            error: None,
+        }
+    });
+    let answer = Answer { up_to_date: summary.up_to_date, zips: zips.collect() };
+    question.keep(&answer, &sights)
+}

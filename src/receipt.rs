@@ -1,0 +1,280 @@
+//! Receipts of builds that found nothing to do: all that such a build looked at. While every bit
+//! of it is still so, the same question has the same answer, and nothing need be parsed, hashed
+//! or judged to give it.
+//!
+//! A receipt is never a truth of its own. It is valid for one program, one command line, one
+//! environment and one state file, holds stat data under the rules of [`crate::files`], and is
+//! thrown away for any doubt. Knows nothing of targets, keys or the Buildfile's meaning.
+
+use std::collections::BTreeMap;
+use std::ffi::OsString;
+use std::fs::{self, File};
+use std::path::{Path, PathBuf};
+use std::time::SystemTime;
+
+use anyhow::Result;
+use rayon::prelude::*;
+
+use crate::base::digest::FieldHasher;
+use crate::base::fs::{FILE_MODE, create_dir_all, remove, write_if_changed};
+use crate::base::sealed::{Decoder, Encoder};
+use crate::event::{Event, Finished, Outcome, Report, Summary};
+use crate::files::{Sight, Sights, Stat, stat_of};
+use crate::project::Project;
+
+/// Changes whenever the fields change.
+const FORM: &str = "zipwright receipt 1";
+
+/// Variables of the environment that say nothing to anybody but shells.
+const IDLE_VARIABLES: [&str; 4] = ["_", "SHLVL", "PWD", "OLDPWD"];
+
+/// One for each way in which a project is built; the oldest makes room.
+const MOST_RECEIPTS: usize = 8;
+
+/// Fewer paths than this are looked at by one thread: a pool takes longer to start.
+const ALONE: usize = 4096;
+
+/// A command line, given in an environment.
+pub struct Question<'a> {
+    project: &'a Project,
+    place: PathBuf,
+}
+
+/// What a build that found nothing to do has to tell.
+pub struct Answer {
+    pub up_to_date: usize,
+    /// Zips among the targets: name, output, facts.
+    pub zips: Vec<Finished>,
+}
+
+impl<'a> Question<'a> {
+    pub fn new(project: &'a Project, words: impl Iterator<Item = OsString>) -> Self {
+        let mut hasher = FieldHasher::new();
+        hasher.field(FORM).field(env!("CARGO_PKG_VERSION"));
+        hasher.field(project.root.as_os_str().as_encoded_bytes());
+        for word in words {
+            hasher.field(word.as_encoded_bytes());
+        }
+        hasher.field("environment");
+        let heard = |name: &&String| !IDLE_VARIABLES.contains(&name.as_str());
+        let vars: BTreeMap<_, _> = project.vars().iter().filter(|(name, _)| heard(name)).collect();
+        for (name, value) in vars {
+            hasher.field(name).field(value);
+        }
+        let name = format!("{:.32}", hasher.finish());
+        Self { project, place: project.state().join("receipts").join(name) }
+    }
+
+    /// Whether there is a receipt to look at.
+    pub fn has_receipt(&self) -> bool {
+        self.place.exists()
+    }
+
+    /// The answer of the last time, if nothing that it came from has changed. Call it under the
+    /// project's lock.
+    pub fn answer(&self) -> Option<Answer> {
+        let bytes = fs::read(&self.place).ok()?;
+        let mut decoder = Decoder::open(&bytes, FORM)?;
+        let same = decode_stat(&mut decoder)? == own_stat()?
+            && decode_stat(&mut decoder)? == self.state_stat()?;
+        if !same {
+            return None;
+        }
+        let answer = decode_answer(&mut decoder)?;
+        let programs = decode_list(&mut decoder, |decoder| {
+            let word = decoder.text()?;
+            Some((word, decoder.flag()?.then(|| decoder.text().map(Path::new)).flatten()))
+        })?;
+        let found = |word| self.project.find_program(word);
+        if programs.iter().any(|(word, place)| found(word).as_deref() != *place) {
+            return None;
+        }
+        let tools =
+            decode_list(&mut decoder, |decoder| Some((decoder.text()?, decode_stat(decoder)?)))?;
+        let now = |path: &str| fs::metadata(path).ok().map(|meta| stat_of(&meta));
+        if tools.iter().any(|(path, stat)| now(path) != Some(*stat)) {
+            return None;
+        }
+        let paths =
+            decode_list(&mut decoder, |decoder| Some((decoder.text()?, decode_sight(decoder)?)))?;
+        let root = File::open(&self.project.root).ok()?;
+        let is_so = |(path, sight): &(&str, Sight)| sight.is_still_at(&root, path);
+        let all_so = if paths.len() < ALONE {
+            paths.iter().all(is_so)
+        } else {
+            paths.par_iter().with_min_len(ALONE / 8).all(is_so)
+        };
+        all_so.then_some(answer)
+    }
+
+    /// Keeps what a build that found nothing to do had looked at. Call it under the lock, and
+    /// after the last write to the state file.
+    pub fn keep(&self, answer: &Answer, sights: &Sights) -> Result<()> {
+        let (Some(own), Some(state)) = (own_stat(), self.state_stat()) else { return Ok(()) };
+        let Some(bytes) = encode(answer, sights, [own, state]) else { return Ok(()) };
+        let folder = self.place.parent().unwrap_or(&self.place);
+        create_dir_all(folder)?;
+        write_if_changed(&self.place, &bytes, FILE_MODE)?;
+        make_room(folder)
+    }
+
+    fn state_stat(&self) -> Option<Stat> {
+        stat_at(&self.project.state().join(crate::state::FILE_NAME))
+    }
+}
+
+impl Answer {
+    /// Says what the build said.
+    pub fn tell(&self, seconds: f64, report: &mut dyn Report) -> Summary {
+        report.event(&Event::Planned { targets: self.up_to_date });
+        for zip in &self.zips {
+            report.event(&Event::Finished(zip.clone()));
+        }
+        let summary = Summary { up_to_date: self.up_to_date, seconds, ..Summary::default() };
+        report.event(&Event::Summary(summary));
+        summary
+    }
+}
+
+/// Of the program that runs: another build of the same version may judge otherwise.
+fn own_stat() -> Option<Stat> {
+    stat_at(Path::new("/proc/self/exe")).or_else(|| stat_at(&std::env::current_exe().ok()?))
+}
+
+fn stat_at(path: &Path) -> Option<Stat> {
+    fs::metadata(path).ok().map(|meta| stat_of(&meta))
+}
+
+fn make_room(folder: &Path) -> Result<()> {
+    let Ok(entries) = fs::read_dir(folder) else { return Ok(()) };
+    let mut kept: Vec<(SystemTime, PathBuf)> = entries
+        .flatten()
+        .filter_map(|entry| Some((entry.metadata().ok()?.modified().ok()?, entry.path())))
+        .collect();
+    kept.sort();
+    let surplus = kept.len().saturating_sub(MOST_RECEIPTS);
+    kept.iter().take(surplus).try_for_each(|(_, path)| remove(path).map(drop))
+}
+
+const NOTHING: u64 = 0;
+const FILE: u64 = 1;
+const FOLDER: u64 = 2;
+const LISTED: u64 = 3;
+const LINK: u64 = 4;
+
+/// `None` for paths that are no texts.
+fn encode(answer: &Answer, sights: &Sights, stats: [Stat; 2]) -> Option<Vec<u8>> {
+    let mut encoder = Encoder::new(FORM);
+    for stat in &stats {
+        encode_stat(&mut encoder, stat);
+    }
+    encoder.number(answer.up_to_date as u64);
+    encoder.number(answer.zips.len() as u64);
+    for zip in &answer.zips {
+        encoder.text(&zip.target);
+        encoder.number(zip.outputs.len() as u64);
+        zip.outputs.iter().for_each(|output| encoder.text(output));
+        encoder.number(zip.facts.len() as u64);
+        for (name, value) in &zip.facts {
+            encoder.text(name);
+            encoder.text(&value.to_string());
+        }
+    }
+    encoder.number(sights.programs.len() as u64);
+    for (word, place) in &sights.programs {
+        encoder.text(word);
+        encoder.flag(place.is_some());
+        if let Some(place) = place {
+            encoder.text(place.to_str()?);
+        }
+    }
+    encoder.number(sights.tools.len() as u64);
+    for (place, stat) in &sights.tools {
+        encoder.text(place.to_str()?);
+        encode_stat(&mut encoder, stat);
+    }
+    encoder.number(sights.paths.len() as u64);
+    for (path, sight) in &sights.paths {
+        encoder.text(path.as_str());
+        encode_sight(&mut encoder, sight);
+    }
+    Some(encoder.seal())
+}
+
+fn encode_sight(encoder: &mut Encoder, sight: &Sight) {
+    match sight {
+        Sight::Nothing => encoder.number(NOTHING),
+        Sight::Folder => encoder.number(FOLDER),
+        Sight::File(stat) => {
+            encoder.number(FILE);
+            encode_stat(encoder, stat);
+        }
+        Sight::Listed(stat) => {
+            encoder.number(LISTED);
+            encode_stat(encoder, stat);
+        }
+        Sight::Link(text, target) => {
+            encoder.number(LINK);
+            encoder.text(text);
+            encode_sight(encoder, target);
+        }
+    }
+}
+
+fn encode_stat(encoder: &mut Encoder, stat: &Stat) {
+    let Stat { size, mtime, ctime, inode, mode } = stat;
+    let times = [mtime.cast_unsigned(), ctime.cast_unsigned()];
+    for number in [*size, times[0], times[1], *inode, u64::from(*mode)] {
+        encoder.number(number);
+    }
+}
+
+fn decode_answer(decoder: &mut Decoder) -> Option<Answer> {
+    let up_to_date = usize::try_from(decoder.number()?).ok()?;
+    let zips = decode_list(decoder, |decoder| {
+        let target = decoder.text()?.to_owned();
+        let outputs = decode_list(decoder, |decoder| decoder.text().map(str::to_owned))?;
+        let facts = decode_list(decoder, |decoder| {
+            Some((decoder.text()?.to_owned(), serde_json::from_str(decoder.text()?).ok()?))
+        })?;
+        Some(Finished {
+            target,
+            kind: "zip",
+            outcome: Outcome::UpToDate,
+            reasons: Vec::new(),
+            seconds: 0.0,
+            outputs,
+            facts,
+            error: None,
+        })
+    })?;
+    Some(Answer { up_to_date, zips })
+}
+
+fn decode_sight(decoder: &mut Decoder) -> Option<Sight> {
+    Some(match decoder.number()? {
+        NOTHING => Sight::Nothing,
+        FOLDER => Sight::Folder,
+        FILE => Sight::File(decode_stat(decoder)?),
+        LISTED => Sight::Listed(decode_stat(decoder)?),
+        LINK => Sight::Link(decoder.text()?.to_owned(), Box::new(decode_sight(decoder)?)),
+        _ => return None,
+    })
+}
+
+fn decode_stat(decoder: &mut Decoder) -> Option<Stat> {
+    Some(Stat {
+        size: decoder.number()?,
+        mtime: decoder.number()?.cast_signed(),
+        ctime: decoder.number()?.cast_signed(),
+        inode: decoder.number()?,
+        mode: u32::try_from(decoder.number()?).ok()?,
+    })
+}
+
+fn decode_list<'a, T>(
+    decoder: &mut Decoder<'a>,
+    item: impl Fn(&mut Decoder<'a>) -> Option<T>,
+) -> Option<Vec<T>> {
+    (0..decoder.number()?).map(|_| item(decoder)).collect()
+}

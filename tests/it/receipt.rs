@@ -1,0 +1,186 @@
+//! A build that finds nothing to do leaves a receipt, and the next one need not look any closer.
+//! Whatever changes, changes the answer.
+
+use std::fs;
+use std::os::unix::fs::{MetadataExt, symlink};
+use std::path::PathBuf;
+
+use crate::sandbox::Sandbox;
+
+const BUILDFILE: &str = r#"
+default = ["all"]
+[vars]
+word = "plain"
+[target.upper]
+kind = "command"
+inputs = ["in", "link", "src/**/*.txt"]
+outputs = ["out"]
+run = ["shout", "{word}"]
+[target.staging]
+kind = "staging"
+sources = ["out", "src/**"]
+[target.package]
+kind = "zip"
+staging = "staging"
+[target.all]
+kind = "group"
+targets = ["package"]
+"#;
+
+/// Built, and looked at again, so that there is a receipt.
+fn settled() -> Sandbox {
+    let mut sandbox = Sandbox::with(BUILDFILE);
+    sandbox.write("in", "in\n").write("aim", "aim\n").write("src/a/b.txt", "b\n");
+    symlink("aim", sandbox.path("link")).unwrap();
+    for folder in ["early", "late"] {
+        fs::create_dir(sandbox.beside(folder)).unwrap();
+    }
+    program(&sandbox, "late", "shout");
+    let path = std::env::var("PATH").unwrap();
+    let places = [sandbox.beside("early"), sandbox.beside("late")];
+    sandbox.set("PATH", format!("{}:{}:{path}", places[0].display(), places[1].display()));
+    sandbox.run([]).success();
+    settle(&sandbox);
+    sandbox
+}
+
+/// Builds until there is a receipt: a program is trusted by its stat data only when that is some
+/// seconds old.
+fn settle(sandbox: &Sandbox) {
+    crate::wait::until("a receipt", || {
+        sandbox.run([]).success();
+        receipts(sandbox).pop()
+    });
+}
+
+fn program(sandbox: &Sandbox, folder: &str, text: &str) {
+    use std::os::unix::fs::PermissionsExt;
+    let place = sandbox.beside(folder).join("shout");
+    fs::write(&place, format!("#!/bin/sh\n# {text}\ncat in link src/a/*.txt > out\n")).unwrap();
+    fs::set_permissions(&place, fs::Permissions::from_mode(0o755)).unwrap();
+}
+
+fn receipts(sandbox: &Sandbox) -> Vec<PathBuf> {
+    let folder = fs::read_dir(sandbox.path(".zipwright/receipts"));
+    folder.into_iter().flatten().map(|entry| entry.unwrap().path()).collect()
+}
+
+/// What every receipt is: a rewritten one has another inode.
+fn identities(sandbox: &Sandbox) -> Vec<(PathBuf, u64, i64)> {
+    let identity = |path: PathBuf| {
+        let meta = path.metadata().unwrap();
+        (path, meta.ino(), meta.ctime_nsec())
+    };
+    receipts(sandbox).into_iter().map(identity).collect()
+}
+
+#[test]
+fn nothing_to_do_is_said_in_the_same_words() {
+    let sandbox = settled();
+    let words = |text: String| {
+        let (counts, rest) = text.split_once(" targets, ").unwrap();
+        format!("{counts} {}", rest.split_once("; ").unwrap().1)
+    };
+    let short = words(sandbox.run([]).success().stderr);
+    sandbox.remove(".zipwright/receipts");
+    let long = words(sandbox.run([]).success().stderr);
+    assert_eq!(short, long);
+    assert!(short.contains("CodeSha256"), "{short}");
+    sandbox.run(["-s"]).success().stderr_lacks("up to date");
+}
+
+#[test]
+fn a_receipt_that_holds_is_left_as_it_is() {
+    let sandbox = settled();
+    let before = identities(&sandbox);
+    sandbox.run([]).success();
+    assert_eq!(identities(&sandbox), before);
+}
+
+/// Each of these, after a receipt was left, leads to work, and to the right bytes.
+#[test]
+fn whatever_changes_is_seen() {
+    type Deed = fn(&Sandbox);
+    let deeds: &[(&str, Deed)] = &[
+        ("an edit", |sandbox| _ = sandbox.write("in", "IN\n")),
+        ("an edit of the same size and time", |sandbox| {
+            let then = sandbox.modified("in");
+            sandbox.write("in", "iN\n");
+            let file = fs::File::options().append(true).open(sandbox.path("in")).unwrap();
+            file.set_modified(then).unwrap();
+        }),
+        ("a new file for a glob", |sandbox| _ = sandbox.write("src/a/c.txt", "c\n")),
+        ("a new file in a new folder", |sandbox| _ = sandbox.write("src/d/e.txt", "e\n")),
+        ("a file less for a glob", |sandbox| {
+            sandbox.remove("src/a/b.txt").write("src/a/z.txt", "z\n");
+        }),
+        ("another file behind a link", |sandbox| _ = sandbox.write("aim", "AIM\n")),
+        ("a link that leads elsewhere", |sandbox| {
+            sandbox.remove("link").write("other", "other\n");
+            symlink("other", sandbox.path("link")).unwrap();
+        }),
+        ("a bit of a mode", |sandbox| _ = sandbox.chmod("src/a/b.txt", 0o755)),
+        ("an output that is gone", |sandbox| _ = sandbox.remove("out")),
+        ("an output that was written over", |sandbox| _ = sandbox.write("out", "mine\n")),
+        ("a bundle that is gone", |sandbox| _ = sandbox.remove("build/package.zip")),
+        ("another program of the name, earlier on PATH", |sandbox| {
+            program(sandbox, "early", "shout louder");
+        }),
+        ("an edit of the program", |sandbox| program(sandbox, "late", "shout lower")),
+        ("the Buildfile", |sandbox| {
+            sandbox.write("Buildfile", BUILDFILE.replace("plain", "fancy"));
+        }),
+        ("no state", |sandbox| _ = sandbox.remove(".zipwright/state")),
+    ];
+    let sandbox = settled();
+    for (what, deed) in deeds {
+        deed(&sandbox);
+        let run = sandbox.run([]).success();
+        assert!(run.stderr.contains(" ran ("), "{what}\n{run}");
+        let out = sandbox.sh("cat in link src/a/*.txt").success().stdout;
+        assert_eq!(sandbox.read("out"), out, "{what}");
+        sandbox.run(["-q"]).success();
+        sandbox.remove(".zipwright/receipts");
+        settle(&sandbox);
+    }
+}
+
+#[test]
+fn another_question_has_another_answer() {
+    let sandbox = settled();
+    sandbox.run(["word=loud"]).success().stderr_has("ran (upper");
+    sandbox.run(["-n", "-W", "in"]).success();
+    let mut sandbox = settled();
+    sandbox.set("ANYTHING", "new");
+    let count = receipts(&sandbox).len();
+    sandbox.run([]).success().stderr_has("up to date: 4 targets");
+    assert_eq!(receipts(&sandbox).len(), count + 1, "the environment is part of the question");
+}
+
+#[test]
+fn a_damaged_receipt_is_none() {
+    let sandbox = settled();
+    let place = receipts(&sandbox).pop().unwrap();
+    let whole = fs::read(&place).unwrap();
+    for at in (0..whole.len()).step_by(1 + whole.len() / 40) {
+        for damaged in [whole[..at].to_vec(), {
+            let mut bytes = whole.clone();
+            bytes[at] ^= 1;
+            bytes
+        }] {
+            fs::write(&place, damaged).unwrap();
+            sandbox.run([]).success().stderr_has("up to date: 4 targets");
+        }
+    }
+    assert_eq!(fs::read(&place).unwrap(), whole, "it was made again");
+}
+
+#[test]
+fn receipts_do_not_pile_up() {
+    let mut sandbox = settled();
+    for number in 0..12 {
+        sandbox.set("NUMBER", number);
+        sandbox.run([]).success();
+    }
+    assert_eq!(receipts(&sandbox).len(), 8);
+}
