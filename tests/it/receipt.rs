@@ -119,7 +119,7 @@ fn whatever_changes_is_seen() {
             sandbox.remove("link").write("other", "other\n");
             symlink("other", sandbox.path("link")).unwrap();
         }),
-        ("a bit of a mode", |sandbox| _ = sandbox.chmod("src/a/b.txt", 0o755)),
+        ("a bit of a mode", |sandbox| _ = sandbox.chmod("src/a/z.txt", 0o755)),
         ("an output that is gone", |sandbox| _ = sandbox.remove("out")),
         ("an output that was written over", |sandbox| _ = sandbox.write("out", "mine\n")),
         ("a bundle that is gone", |sandbox| _ = sandbox.remove("build/package.zip")),
