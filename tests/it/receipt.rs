@@ -123,10 +123,10 @@ fn whatever_changes_is_seen() {
         ("an output that is gone", |sandbox| _ = sandbox.remove("out")),
         ("an output that was written over", |sandbox| _ = sandbox.write("out", "mine\n")),
         ("a bundle that is gone", |sandbox| _ = sandbox.remove("build/package.zip")),
+        ("an edit of the program", |sandbox| program(sandbox, "late", "shout lower")),
         ("another program of the name, earlier on PATH", |sandbox| {
             program(sandbox, "early", "shout louder");
         }),
-        ("an edit of the program", |sandbox| program(sandbox, "late", "shout lower")),
         ("the Buildfile", |sandbox| {
             sandbox.write("Buildfile", BUILDFILE.replace("plain", "fancy"));
         }),
