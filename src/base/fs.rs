@@ -2,8 +2,8 @@
 //! all or nothing: beside the place, then renamed into it.
 
 use std::fs::{self, File, OpenOptions, Permissions};
-use std::io::{self, ErrorKind, Write};
-use std::os::unix::fs::PermissionsExt;
+use std::io::{self, ErrorKind, Read, Write};
+use std::os::unix::fs::{FileExt, PermissionsExt};
 use std::path::Path;
 use std::time::SystemTime;
 
@@ -128,4 +128,40 @@ fn mode_of(path: &Path) -> Result<u32> {
 /// Whether an error says that the thing is not there.
 pub fn is_missing(error: &io::Error) -> bool {
     matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory)
+}
+
+/// Bytes of a file, read by position, so that many threads can share it. An error when the file is
+/// shorter than it was said to be.
+pub struct Range<'a> {
+    file: &'a File,
+    offset: u64,
+    left: u64,
+}
+
+impl<'a> Range<'a> {
+    /// The bytes `offset..offset + length`.
+    pub fn new(file: &'a File, offset: u64, length: u64) -> Self {
+        Self { file, offset, left: length }
+    }
+
+    /// How many have not been read yet.
+    pub fn left(&self) -> u64 {
+        self.left
+    }
+}
+
+impl Read for Range<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let wanted = buffer.len().min(usize::try_from(self.left).unwrap_or(usize::MAX));
+        if wanted == 0 {
+            return Ok(0);
+        }
+        let count = self.file.read_at(&mut buffer[..wanted], self.offset)?;
+        if count == 0 {
+            return Err(io::Error::new(ErrorKind::UnexpectedEof, "the file ends too early"));
+        }
+        self.offset += count as u64;
+        self.left -= count as u64;
+        Ok(count)
+    }
 }

@@ -136,7 +136,11 @@ fn clamp(table: &mut Table, reader: &mut Reader) -> Option<Clamp> {
 }
 
 fn zip(stem: &str, table: &mut Table, reader: &mut Reader) -> Option<Zip> {
-    let words = [("keep", Compression::Keep), ("store", Compression::Store)];
+    let words = [
+        ("keep", Compression::Keep),
+        ("smallest", Compression::Smallest),
+        ("store", Compression::Store),
+    ];
     let staging = table.required("staging", "\"…\"", reader, string);
     let output = table.optional("output", reader, value::output);
     let compression = table.optional("compression", reader, |item, reader| {

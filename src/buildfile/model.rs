@@ -188,6 +188,8 @@ pub struct Zip {
 pub enum Compression {
     /// Wheels' deflated members as they are; the project's own files deflated.
     Keep,
+    /// Everything deflated anew, as small as can be had in reasonable time.
+    Smallest,
     /// Nothing compressed.
     Store,
 }

@@ -19,7 +19,7 @@ use sha2::{Digest as _, Sha256};
 use crate::base::fs;
 
 pub use manifest::{Entry, Manifest, Origin, WheelId};
-pub use pack::{FORM, Packed, Packing, pack};
+pub use pack::{Packed, Packing, pack};
 pub use writer::{BundleWriter, Item, Method, Time, Written};
 
 /// Most bytes that Lambda unzips: 250 MiB.

@@ -1,11 +1,13 @@
 //! Deflates content for a bundle: always the same bytes for the same content, with one pinned
 //! implementation and level. What is large waits in an unnamed temporary file, not in memory.
 
+use std::cell::RefCell;
 use std::io::{self, Read, Seek, Write};
 use std::path::Path;
 
 use flate2::write::DeflateEncoder;
 use flate2::{Compression, Crc};
+use libdeflater::{CompressionLvl, Compressor};
 use tempfile::SpooledTempFile;
 
 use super::Method;
@@ -13,7 +15,8 @@ use crate::base::Digest;
 
 /// The form of the zip and the compressor whose bytes it has. Part of every zip's key: a change
 /// here makes every bundle anew.
-pub const FORM: &str = "zipform=1;deflate=flate2-1.1.11+zlib-rs-0.6.8-9";
+const FORM: &str = "zipform=1;deflate=flate2-1.1.11+zlib-rs-0.6.8-9";
+const FORM_SMALLEST: &str = "zipform=1;deflate=libdeflate-1.26.1-9+10";
 
 const LEVEL: u32 = 9;
 
@@ -28,7 +31,19 @@ const IN_MEMORY: usize = 4 << 20;
 pub enum Packing {
     /// Deflated where that is smaller.
     Deflate,
+    /// The same by a compressor that takes longer, and the whole content in memory.
+    Smallest,
     Store,
+}
+
+impl Packing {
+    /// What decides the bytes besides the content.
+    pub fn form(self) -> &'static str {
+        match self {
+            Self::Deflate | Self::Store => FORM,
+            Self::Smallest => FORM_SMALLEST,
+        }
+    }
 }
 
 /// Content, ready to go into a bundle.
@@ -50,6 +65,9 @@ pub fn pack<R: Read>(
     packing: Packing,
     folder: &Path,
 ) -> io::Result<Packed> {
+    if packing == Packing::Smallest {
+        return pack_smallest(open, folder);
+    }
     if packing == Packing::Deflate {
         let spool = tempfile::spooled_tempfile_in(IN_MEMORY, folder);
         let mut encoder = DeflateEncoder::new(spool, Compression::new(LEVEL));
@@ -63,6 +81,45 @@ pub fn pack<R: Read>(
     let mut data = tempfile::spooled_tempfile_in(IN_MEMORY, folder);
     let sums = feed(open()?, &mut data)?;
     sums.into_packed(Method::Stored, data)
+}
+
+/// Contents of this size gain most from looking for matches longest. For smaller ones it takes
+/// twice the time for half the gain, and the largest would be waited for.
+const LONG_SEARCH: std::ops::Range<usize> = 256 * 1024..4 * 1024 * 1024;
+
+fn pack_smallest<R: Read>(open: impl Fn() -> io::Result<R>, folder: &Path) -> io::Result<Packed> {
+    let mut content = Vec::new();
+    let sums = feed(open()?, &mut content)?;
+    let mut data = tempfile::spooled_tempfile_in(IN_MEMORY, folder);
+    // No longer than the content, or it is not wanted.
+    let mut deflated = vec![0; content.len().saturating_sub(1)];
+    let length = with_compressor(LONG_SEARCH.contains(&content.len()), |compressor| {
+        compressor.deflate_compress(&content, &mut deflated)
+    });
+    match length {
+        Ok(length) => {
+            data.write_all(&deflated[..length])?;
+            sums.into_packed(Method::Deflated, data)
+        }
+        Err(_) => {
+            data.write_all(&content)?;
+            sums.into_packed(Method::Stored, data)
+        }
+    }
+}
+
+/// A compressor is large, and as good as new after each use: a thread keeps its own.
+fn with_compressor<T>(long: bool, use_it: impl FnOnce(&mut Compressor) -> T) -> T {
+    thread_local! {
+        static SHORT: RefCell<Compressor> = RefCell::new(compressor(9));
+        static LONG: RefCell<Compressor> = RefCell::new(compressor(10));
+    }
+    let own = if long { &LONG } else { &SHORT };
+    own.with(|own| use_it(&mut own.borrow_mut()))
+}
+
+fn compressor(level: i32) -> Compressor {
+    Compressor::new(CompressionLvl::new(level).expect("BUG: libdeflate has this level"))
 }
 
 struct Sums {
@@ -147,6 +204,29 @@ mod tests {
     }
 
     #[test]
+    fn the_smallest_packing_inflates_to_the_content() {
+        let folder = std::env::temp_dir();
+        for length in [0, 1, 100, 300_000, 5_000_000] {
+            let byte = |n: u32| (u64::from(n) % 977 * u64::from(n) % 31) as u8;
+            let content: Vec<u8> = (0..length).map(byte).collect();
+            let packed = pack(|| Ok(content.as_slice()), Packing::Smallest, &folder).unwrap();
+            assert_eq!((packed.size, packed.digest), (length.into(), Digest::of(&content)));
+            let method = if length > 10 { Method::Deflated } else { Method::Stored };
+            assert_eq!(packed.method, method);
+            let bytes = bytes(packed);
+            let mut inflated = Vec::new();
+            match method {
+                Method::Stored => inflated = bytes,
+                Method::Deflated => {
+                    let mut decoder = flate2::read::DeflateDecoder::new(bytes.as_slice());
+                    decoder.read_to_end(&mut inflated).unwrap();
+                }
+            }
+            assert!(inflated == content);
+        }
+    }
+
+    #[test]
     fn the_form_names_the_compressor_that_is_linked() {
         let lock = include_str!("../../Cargo.lock");
         let version = |name: &str| {
@@ -157,5 +237,7 @@ mod tests {
         };
         let (flate2, zlib) = (version("flate2"), version("zlib-rs"));
         assert_eq!(FORM, format!("zipform=1;deflate=flate2-{flate2}+zlib-rs-{zlib}-{LEVEL}"));
+        let libdeflate = version("libdeflate-sys");
+        assert_eq!(FORM_SMALLEST, format!("zipform=1;deflate=libdeflate-{libdeflate}-9+10"));
     }
 }

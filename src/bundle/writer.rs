@@ -119,8 +119,8 @@ impl<W: Write> BundleWriter<W> {
     }
 
     /// Adds a file, whose name is greater by bytes than those before, and the folders that it is
-    /// the first to lie in. `data` gives exactly `item.compressed` bytes.
-    pub fn add(&mut self, item: &Item, data: &mut dyn Read) -> Result<()> {
+    /// the first to lie in. `data` gives exactly `item.compressed` bytes; where they begin.
+    pub fn add(&mut self, item: &Item, data: &mut dyn Read) -> Result<u64> {
         assert!(item.name > self.last.as_str(), "BUG: entries come sorted");
         for (at, _) in item.name.match_indices('/') {
             let folder = &item.name[..=at];
@@ -146,7 +146,9 @@ impl<W: Write> BundleWriter<W> {
             size: fits(item.size, item.name)?,
             attributes: (if item.executable { 0o100_755 } else { 0o100_644 }) << 16,
         })?;
-        self.data(item, data)
+        let start = self.stream.length();
+        self.data(item, data)?;
+        Ok(start)
     }
 
     /// Writes the central directory and ends the bundle.

@@ -11,6 +11,7 @@ use anyhow::{Context, Result, bail};
 use rayon::prelude::*;
 use tempfile::NamedTempFile;
 
+use self::splice::{Index, Place, Previous};
 use super::staging::{self, Origins};
 use super::{Done, Job};
 use crate::base::{Digest, fs, words};
@@ -23,6 +24,7 @@ use crate::key::{Key, Value};
 use crate::wheel::{self, Member, Wheel};
 
 mod record;
+mod splice;
 #[cfg(test)]
 mod tests;
 
@@ -34,7 +36,7 @@ const BATCH: u64 = 32 << 20;
 pub(super) fn key(zip: &Zip, job: &Job) -> Result<Key> {
     let Zip { staging, output, compression, clamp, limits } = zip;
     let mut key = Key::new();
-    key.text("form", bundle::FORM);
+    key.text("form", packing(zip).form());
     let result = job.result_of(&staging.value)?;
     key.push(format!("staging {}", staging.value), Value::Digest(result));
     key.text("output", &output.value);
@@ -42,6 +44,7 @@ pub(super) fn key(zip: &Zip, job: &Job) -> Result<Key> {
         "compression",
         match compression {
             Compression::Keep => "keep",
+            Compression::Smallest => "smallest",
             Compression::Store => "store",
         },
     );
@@ -78,15 +81,19 @@ pub(super) fn run(zip: &Zip, job: &Job) -> Result<Done> {
         bail!("{}", too_large(&manifest, unzipped));
     }
     let place = job.project.place(&zip.output.value);
-    let (written, git) = thread::scope(|scope| {
+    let previous = Previous::open(&zip.output.value, packing(zip), job);
+    let ((written, packed), git) = thread::scope(|scope| {
         // Programs, which take their time and none of ours.
         let git = scope.spawn(|| record::git(&manifest, job));
-        let written = write(zip, job, (&manifest, &origins), &place)?;
+        let written = write(zip, job, (&manifest, &origins, previous.as_ref()), &place)?;
         anyhow::Ok((written, git.join().expect("BUG: asking git does not panic")))
     })?;
     let code_sha256 = bundle::code_sha256(&written.sha256);
     let Written { sink: file, size, sha256, digest } = written;
     let written = Written { sink: (), size, sha256, digest };
+    if let Some(previous) = &previous {
+        previous.check(job)?;
+    }
     if !has_content_of(&place, file.path(), written.size)? {
         job.files.made(&zip.output.value, file.as_file(), digest)?;
         fs::persist(file, &place, fs::FILE_MODE)?;
@@ -99,6 +106,7 @@ pub(super) fn run(zip: &Zip, job: &Job) -> Result<Done> {
         ));
     }
     job.files.forget(&zip.output.value);
+    splice::remember(&packed.index, packing(zip), &written.digest, job)?;
     record::leave(zip, staging, job, (&manifest, &origins), (&written, git))?;
     Ok(Done {
         result: Some(result(&code_sha256)),
@@ -107,6 +115,7 @@ pub(super) fn run(zip: &Zip, job: &Job) -> Result<Done> {
             ("code_sha256".into(), code_sha256.into()),
             ("size".into(), written.size.into()),
             ("unzipped_size".into(), unzipped.into()),
+            ("packed".into(), packed.now.into()),
         ],
     })
 }
@@ -115,18 +124,27 @@ pub(super) fn run(zip: &Zip, job: &Job) -> Result<Done> {
 fn write(
     zip: &Zip,
     job: &Job,
-    (manifest, origins): (&Manifest, &Origins),
+    (manifest, origins, previous): (&Manifest, &Origins, Option<&Previous>),
     place: &Path,
-) -> Result<Written<NamedTempFile>> {
+) -> Result<(Written<NamedTempFile>, PackedFiles)> {
     let time = match &zip.clamp {
         None => Time::CONSTANT,
         Some(clamp) => Time::at(instant::resolve(&clamp.value, job.project)?),
     };
     let folder = place.parent().unwrap_or(&job.project.root);
-    let sources = Sources { origins, compression: zip.compression, folder };
+    let sources =
+        Sources { origins, previous, compression: zip.compression, packing: packing(zip), folder };
     let mut writer = BundleWriter::new(fs::temp_beside(place)?, time);
-    sources.write_all(&manifest.entries, &mut writer)?;
-    writer.finish()
+    let packed = sources.write_all(&manifest.entries, &mut writer)?;
+    Ok((writer.finish()?, packed))
+}
+
+fn packing(zip: &Zip) -> Packing {
+    match zip.compression {
+        Compression::Keep => Packing::Deflate,
+        Compression::Smallest => Packing::Smallest,
+        Compression::Store => Packing::Store,
+    }
 }
 
 /// What a run would say of the bundle that is there, as far as the file itself tells.
@@ -152,10 +170,20 @@ fn staging_of<'a>(zip: &Zip, job: &'a Job) -> Result<&'a model::Staging> {
     }
 }
 
+/// Files of a bundle that are packed by us.
+#[derive(Default)]
+struct PackedFiles {
+    index: Index,
+    /// How many had to be packed now.
+    now: usize,
+}
+
 /// Where a bundle's data comes from, and how it is to lie in it.
 struct Sources<'a> {
     origins: &'a Origins<'a>,
+    previous: Option<&'a Previous<'a>>,
     compression: Compression,
+    packing: Packing,
     /// For what is too large for memory.
     folder: &'a Path,
 }
@@ -166,13 +194,20 @@ enum Way<'a> {
     Raw(&'a Wheel, &'a Member),
     /// Inflated from the wheel, and stored.
     Inflated(&'a Wheel, &'a Member),
-    /// Packed by us.
+    /// As it lies, packed by us, in the last bundle.
+    Spliced(&'a Previous<'a>, &'a Place),
+    /// Packed by us, now.
     Packed,
 }
 
 impl Sources<'_> {
     /// Packs in parallel, and writes in order, a batch at a time.
-    fn write_all(&self, entries: &[Entry], writer: &mut BundleWriter<NamedTempFile>) -> Result<()> {
+    fn write_all(
+        &self,
+        entries: &[Entry],
+        writer: &mut BundleWriter<NamedTempFile>,
+    ) -> Result<PackedFiles> {
+        let mut done = PackedFiles::default();
         let ways: Vec<Way> = entries.iter().map(|entry| self.way(entry)).collect::<Result<_>>()?;
         let all: Vec<(&Entry, &Way)> = entries.iter().zip(&ways).collect();
         let mut rest = all.as_slice();
@@ -180,41 +215,54 @@ impl Sources<'_> {
             let (batch, next) = rest.split_at(batch_length(rest));
             let packed: Vec<Result<Option<Packed>>> = batch
                 .par_iter()
+                // One file may take as long as a thousand others.
+                .with_max_len(1)
                 .map(|(entry, way)| match way {
                     Way::Packed => self.pack(entry).map(Some),
-                    Way::Raw(..) | Way::Inflated(..) => Ok(None),
+                    Way::Raw(..) | Way::Inflated(..) | Way::Spliced(..) => Ok(None),
                 })
                 .collect();
             for ((entry, way), packed) in batch.iter().zip(packed) {
-                add(writer, entry, way, packed?)?;
+                let packed = packed?;
+                done.now += usize::from(packed.is_some());
+                if let Some(place) = add(writer, entry, way, packed)? {
+                    done.index.insert(entry.digest, place);
+                }
             }
             rest = next;
         }
-        Ok(())
+        Ok(done)
     }
 
     fn way(&self, entry: &Entry) -> Result<Way<'_>> {
-        let Origin::Wheel { wheel, member, new_shebang: false } = &entry.origin else {
-            return Ok(Way::Packed);
-        };
-        let (wheel, member) = self.origins.member(*wheel, member)?;
+        if let Origin::Wheel { wheel, member, new_shebang: false } = &entry.origin
+            && let Some(way) = self.way_from_wheel(*wheel, member)?
+        {
+            return Ok(way);
+        }
+        let found =
+            self.previous.and_then(|previous| Some((previous, previous.find(&entry.digest)?)));
+        Ok(found.map_or(Way::Packed, |(previous, place)| Way::Spliced(previous, place)))
+    }
+
+    /// `None`: it has to be packed by us.
+    fn way_from_wheel(&self, wheel: usize, member: &str) -> Result<Option<Way<'_>>> {
+        let (wheel, member) = self.origins.member(wheel, member)?;
         Ok(match (self.compression, member.method) {
             (Compression::Keep, wheel::Method::Deflated) if member.compressed < member.size => {
-                Way::Raw(wheel, member)
+                Some(Way::Raw(wheel, member))
             }
-            (_, wheel::Method::Deflated) => Way::Inflated(wheel, member),
-            (Compression::Store, wheel::Method::Stored) => Way::Raw(wheel, member),
-            (Compression::Keep, wheel::Method::Stored) => Way::Packed,
+            (Compression::Keep | Compression::Store, wheel::Method::Deflated) => {
+                Some(Way::Inflated(wheel, member))
+            }
+            (Compression::Store, wheel::Method::Stored) => Some(Way::Raw(wheel, member)),
+            (Compression::Keep, wheel::Method::Stored) | (Compression::Smallest, _) => None,
         })
     }
 
     fn pack(&self, entry: &Entry) -> Result<Packed> {
-        let packing = match self.compression {
-            Compression::Keep => Packing::Deflate,
-            Compression::Store => Packing::Store,
-        };
         let open = || self.origins.content(&entry.origin).map_err(io::Error::other);
-        let packed = bundle::pack(open, packing, self.folder)
+        let packed = bundle::pack(open, self.packing, self.folder)
             .with_context(|| format!("could not put `{}` into the bundle", entry.path))?;
         if packed.digest != entry.digest {
             let name = Origins::name(&self.origins.wheels, &entry.origin);
@@ -243,7 +291,7 @@ fn add<W: Write>(
     entry: &Entry,
     way: &Way,
     packed: Option<Packed>,
-) -> Result<()> {
+) -> Result<Option<Place>> {
     let item = |method, crc, compressed, size| Item {
         name: entry.path.as_str(),
         executable: entry.executable,
@@ -259,16 +307,26 @@ fn add<W: Write>(
                 wheel::Method::Deflated => Method::Deflated,
             };
             let item = item(method, member.crc, member.compressed, member.size);
-            writer.add(&item, &mut wheel.raw(member))
+            writer.add(&item, &mut wheel.raw(member))?;
+            Ok(None)
         }
         (Way::Inflated(wheel, member), _) => {
             let item = item(Method::Stored, member.crc, member.size, member.size);
-            writer.add(&item, &mut wheel.content(member))
+            writer.add(&item, &mut wheel.content(member))?;
+            Ok(None)
+        }
+        (Way::Spliced(previous, place), _) => {
+            let Place { method, crc, size, compressed, .. } = **place;
+            let item = item(method, crc, compressed, size);
+            let offset = writer.add(&item, &mut previous.bytes(place))?;
+            Ok(Some(Place { offset, ..**place }))
         }
         (Way::Packed, packed) => {
             let mut packed = packed.expect("BUG: its batch was packed");
-            let item = item(packed.method, packed.crc, packed.compressed, packed.size);
-            writer.add(&item, &mut packed.data)
+            let Packed { method, crc, compressed, size, .. } = packed;
+            let item = item(method, crc, compressed, size);
+            let offset = writer.add(&item, &mut packed.data)?;
+            Ok(Some(Place { method, crc, size, compressed, offset }))
         }
     }
 }

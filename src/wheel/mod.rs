@@ -22,6 +22,7 @@ use std::path::Path;
 use anyhow::{Context, Result};
 use sha2::{Digest as _, Sha256};
 
+use crate::base::fs::Range;
 use crate::base::{Digest, fs};
 
 pub use layout::{PYTHON_SHEBANG, Placed, layout};
@@ -101,7 +102,7 @@ impl Wheel {
 
     /// The member's bytes as they lie in the wheel.
     pub fn raw<'a>(&'a self, member: &Member) -> impl Read + Send + use<'a> {
-        reader::range(&self.file, member.offset, member.compressed)
+        Range::new(&self.file, member.offset, member.compressed)
     }
 
     /// The member's content.
@@ -119,7 +120,7 @@ impl Wheel {
 }
 
 fn sha256(file: &File) -> io::Result<String> {
-    let mut bytes = reader::range(file, 0, file.metadata()?.len());
+    let mut bytes = Range::new(file, 0, file.metadata()?.len());
     let mut hasher = Sha256::new();
     let mut buffer = vec![0; 1 << 18];
     loop {

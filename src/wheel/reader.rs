@@ -2,18 +2,13 @@
 
 use std::fs::File;
 use std::io::{self, Error, ErrorKind, Read};
-use std::os::unix::fs::FileExt;
 
 use flate2::{Decompress, FlushDecompress, Status};
 
 use super::Method;
+use crate::base::fs::Range;
 
 const BUFFER: usize = 64 * 1024;
-
-/// The bytes `offset..offset + length`; an error when the file is shorter.
-pub(super) fn range(file: &File, offset: u64, length: u64) -> Range<'_> {
-    Range { file, offset, left: length }
-}
 
 pub(super) fn content(
     file: &File,
@@ -21,32 +16,10 @@ pub(super) fn content(
     offset: u64,
     compressed: u64,
 ) -> Box<dyn Read + Send + '_> {
-    let raw = range(file, offset, compressed);
+    let raw = Range::new(file, offset, compressed);
     match method {
         Method::Stored => Box::new(raw),
         Method::Deflated => Box::new(Inflate::new(raw)),
-    }
-}
-
-pub(super) struct Range<'a> {
-    file: &'a File,
-    offset: u64,
-    left: u64,
-}
-
-impl Read for Range<'_> {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let wanted = buffer.len().min(usize::try_from(self.left).unwrap_or(usize::MAX));
-        if wanted == 0 {
-            return Ok(0);
-        }
-        let count = self.file.read_at(&mut buffer[..wanted], self.offset)?;
-        if count == 0 {
-            return Err(Error::new(ErrorKind::UnexpectedEof, "the file ends too early"));
-        }
-        self.offset += count as u64;
-        self.left -= count as u64;
-        Ok(count)
     }
 }
 
@@ -64,7 +37,7 @@ struct Inflate<'a> {
 
 impl<'a> Inflate<'a> {
     fn new(raw: Range<'a>) -> Self {
-        let buffer = vec![0; BUFFER.min(usize::try_from(raw.left).unwrap_or(BUFFER))];
+        let buffer = vec![0; BUFFER.min(usize::try_from(raw.left()).unwrap_or(BUFFER))];
         Self { raw, state: Decompress::new(false), buffer, start: 0, end: 0, ended: false }
     }
 }
@@ -88,10 +61,10 @@ impl Read for Inflate<'_> {
             self.start += consumed;
             if status == Status::StreamEnd {
                 self.ended = true;
-                if self.start < self.end || self.raw.left > 0 {
+                if self.start < self.end || self.raw.left() > 0 {
                     return Err(damaged("there are bytes after the end of its deflated data"));
                 }
-            } else if consumed == 0 && produced == 0 && self.raw.left == 0 {
+            } else if consumed == 0 && produced == 0 && self.raw.left() == 0 {
                 return Err(damaged("its deflated data ends too early"));
             }
             if produced > 0 {

@@ -67,7 +67,7 @@ pub(super) fn leave<W>(
             size: written.size,
             sha256: hex(&written.sha256),
             code_sha256: bundle::code_sha256(&written.sha256),
-            form: bundle::FORM.into(),
+            form: super::packing(zip).form().into(),
         },
         content: Content {
             digest: record::content_digest(&members),

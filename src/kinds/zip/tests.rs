@@ -99,6 +99,72 @@ fn equal_bytes_leave_the_file_alone() {
 }
 
 #[test]
+fn a_change_costs_its_own_bytes_and_gives_those_of_a_new_build() {
+    for compression in [Compression::Keep, Compression::Smallest, Compression::Store] {
+        let mut world = world();
+        world.zip.compression = compression;
+        for number in 0..20 {
+            let name = format!("own/{number}.py");
+            world.write(&name, format!("number = {number}\n").repeat(50).as_bytes());
+            world.source(&name, None);
+        }
+        let packed = |world: &World| fact(&build(world), "packed").as_u64().unwrap();
+        assert!(packed(&world) >= 20);
+        assert_eq!(packed(&world), 0);
+        world.write("own/7.py", b"another = 7\n");
+        assert_eq!(packed(&world), 1);
+        let place = world.root.join("build/lambda.zip");
+        let spliced = fs::read(&place).unwrap();
+        fs::remove_dir_all(world.root.join(".zipwright/packed")).unwrap();
+        assert!(packed(&world) >= 20);
+        assert_eq!(fs::read(&place).unwrap(), spliced, "{compression:?}");
+    }
+}
+
+#[test]
+fn a_bundle_that_is_not_the_one_of_last_time_is_no_source() {
+    let world = world();
+    let bytes = bundle(&world);
+    let place = world.root.join("build/lambda.zip");
+    let mut other = bytes.clone();
+    let middle = other.len() / 2;
+    other[middle] ^= 1;
+    fs::write(&place, &other).unwrap();
+    assert_eq!(bundle(&world), bytes);
+    let index = fs::read_dir(world.root.join(".zipwright/packed")).unwrap().next().unwrap();
+    let index = index.unwrap().path();
+    let whole = fs::read(&index).unwrap();
+    for at in (0..whole.len()).step_by(7) {
+        let mut damaged = whole.clone();
+        damaged[at] ^= 1;
+        fs::write(&index, damaged).unwrap();
+        assert_eq!(bundle(&world), bytes);
+        assert_eq!(fs::read(&index).unwrap(), whole);
+    }
+}
+
+#[test]
+fn the_smallest_bundle_holds_the_same_files() {
+    let mut world = world();
+    let keep = bundle(&world);
+    world.zip.compression = Compression::Smallest;
+    let smallest = bundle(&world);
+    assert_ne!(keep, smallest);
+    let contents = |bytes: Vec<u8>| {
+        let mut archive = ZipArchive::new(Cursor::new(bytes)).unwrap();
+        let count = archive.len();
+        let content = |at| {
+            let mut file = archive.by_index(at).unwrap();
+            let mut content = Vec::new();
+            file.read_to_end(&mut content).unwrap();
+            (file.name().unwrap().into_owned(), file.unix_mode(), content)
+        };
+        (0..count).map(content).collect::<Vec<_>>()
+    };
+    assert_eq!(contents(keep), contents(smallest));
+}
+
+#[test]
 fn deflated_members_are_taken_over_and_store_keeps_them_plain() {
     let mut world = world();
     let keep = bundle(&world);

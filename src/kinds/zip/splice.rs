@@ -1,0 +1,120 @@
+//! What was packed for the last bundle, to be taken from there: a change costs its own bytes.
+//!
+//! The bundle that lies in its place is the store; an index beside the manifests says where in it
+//! the packed bytes of which content are. It is believed only when the bundle is, to the byte,
+//! the one that the index was made with, and only for the same compressor. A cache: without it,
+//! everything is packed again, to the same bytes.
+
+use std::collections::BTreeMap;
+use std::fs::File;
+
+use anyhow::{Result, bail};
+
+use crate::base::fs::{self, Range};
+use crate::base::sealed::{Decoder, Encoder};
+use crate::base::{Digest, RelPath};
+use crate::bundle::{Method, Packing};
+use crate::files::{Content, stat_of};
+use crate::kinds::Job;
+use crate::project::STATE_FOLDER;
+
+/// Changes whenever the fields change.
+const FORM: &str = "zipwright packed 1";
+
+/// Packed bytes of a content, and where they begin in a bundle.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Place {
+    pub(super) method: Method,
+    pub(super) crc: u32,
+    pub(super) size: u64,
+    pub(super) compressed: u64,
+    pub(super) offset: u64,
+}
+
+pub(super) type Index = BTreeMap<Digest, Place>;
+
+/// The bundle that this one will take the place of.
+pub(super) struct Previous<'a> {
+    path: &'a RelPath,
+    file: File,
+    stat: crate::files::Stat,
+    index: Index,
+}
+
+impl<'a> Previous<'a> {
+    /// `None` when there is nothing that could be relied on.
+    pub(super) fn open(path: &'a RelPath, packing: Packing, job: &Job) -> Option<Self> {
+        let bytes = std::fs::read(job.project.place(&index_path(job))).ok()?;
+        let (digest, index) = decode(&bytes, packing)?;
+        let file = File::open(job.project.place(path)).ok()?;
+        let stat = stat_of(&file.metadata().ok()?);
+        // Digest and stat data are of one file, or the last check says so.
+        let known = matches!(job.files.fact(path).ok()?.content,
+            Content::File { digest: now, .. } if now == digest);
+        known.then_some(Self { path, file, stat, index })
+    }
+
+    pub(super) fn find(&self, content: &Digest) -> Option<&Place> {
+        self.index.get(content)
+    }
+
+    pub(super) fn bytes(&self, place: &Place) -> Range<'_> {
+        Range::new(&self.file, place.offset, place.compressed)
+    }
+
+    /// Call it after the last read: an error when somebody wrote to the old bundle meanwhile.
+    pub(super) fn check(&self, job: &Job) -> Result<()> {
+        let read = (self.stat.size, self.stat.mtime, self.stat.inode);
+        let now = self.file.metadata().map(|meta| stat_of(&meta));
+        if job.files.written(self.path)? != Some(read) || now.ok() != Some(self.stat) {
+            bail!("`{}` was written to while it was read: run zipwright again", self.path);
+        }
+        Ok(())
+    }
+}
+
+/// Says where packed bytes are in the bundle with this digest, which now lies in its place.
+pub(super) fn remember(index: &Index, packing: Packing, bundle: &Digest, job: &Job) -> Result<()> {
+    let mut encoder = Encoder::new(FORM);
+    encoder.text(&compressor(packing));
+    encoder.digest(bundle);
+    encoder.number(index.len() as u64);
+    for (content, Place { method, crc, size, compressed, offset }) in index {
+        encoder.digest(content);
+        encoder.flag(*method == Method::Deflated);
+        for number in [u64::from(*crc), *size, *compressed, *offset] {
+            encoder.number(number);
+        }
+    }
+    let place = job.project.place(&index_path(job));
+    fs::write_if_changed(&place, &encoder.seal(), fs::FILE_MODE)?;
+    Ok(())
+}
+
+/// What decides the packed bytes of a content.
+fn compressor(packing: Packing) -> String {
+    format!("{packing:?} {}", packing.form())
+}
+
+fn decode(bytes: &[u8], packing: Packing) -> Option<(Digest, Index)> {
+    let mut decoder = Decoder::open(bytes, FORM)?;
+    if decoder.text()? != compressor(packing) {
+        return None;
+    }
+    let bundle = decoder.digest()?;
+    let index = (0..decoder.number()?).map(|_| {
+        let content = decoder.digest()?;
+        let method = if decoder.flag()? { Method::Deflated } else { Method::Stored };
+        let crc = u32::try_from(decoder.number()?).ok()?;
+        let (size, compressed) = (decoder.number()?, decoder.number()?);
+        let offset = decoder.number()?;
+        Some((content, Place { method, crc, size, compressed, offset }))
+    });
+    Some((bundle, index.collect::<Option<_>>()?))
+}
+
+fn index_path(job: &Job) -> RelPath {
+    let name = Digest::of(job.target.name.value.as_bytes());
+    RelPath::parse(&format!("{STATE_FOLDER}/packed/{name:.32}"))
+        .expect("BUG: hex is part of a path")
+}
