@@ -1,0 +1,1 @@
+"""What bench/run, bench/instructions and bench/growth are made of."""

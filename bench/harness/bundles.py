@@ -1,0 +1,350 @@
+"""The rows about bundles: the projects S, M and L against the Makefile and other peers."""
+
+import hashlib
+import os
+import re
+import shutil
+import zipfile
+
+from .measure import Failed, Side, call, ratio
+from .table import Target, line, size, times
+from .workloads import ADDED, BUILDFILE, HANDLER, SMALLEST, Project, contents
+
+# Written anew by whoever builds a wheel: in these of the own project's, bytes may differ.
+OWN = re.compile(r"^own-1\.0\.dist-info/(RECORD|WHEEL|METADATA)$")
+
+
+class Bundles:
+    """Projects of one workload, made when a row first asks for them."""
+
+    def __init__(self, bench, workload):
+        self.bench, self.tools, self.workload = bench, bench.tools, workload
+        self.ours = Project(self.tools, workload, "zipwright")
+        self.theirs = Project(self.tools, workload, "make")
+        self.pip_log = os.path.join(self.tools.folder, "pip.log")
+
+    def build(self, project, *goals):
+        """Ours, not measured."""
+        return call([self.tools.zipwright, *goals], project.folder, self.tools.env)
+
+    def make(self):
+        """The Makefile's, not measured."""
+        call(["make"], self.theirs.folder, self.tools.env)
+
+    def zipwright_side(self, prepare=None, check=None, project=None, goals=(), name="zipwright"):
+        folder = (project or self.ours).folder
+        argv = [self.tools.zipwright, *goals]
+        return Side(name, argv, folder, self.tools.env, prepare, check)
+
+    def make_side(self, prepare=None, check=None):
+        return Side("make", ["make"], self.theirs.folder, self.tools.env, prepare, check)
+
+    def shell_side(self, name, script, project, prepare=None):
+        return Side(name, ["/bin/sh", "-ec", script], project.folder, self.tools.env, prepare)
+
+
+def settled(*steps):
+    """Makes ready, then waits until it is on the disk: else who runs next pays for it."""
+
+    def prepare():
+        for step in steps:
+            step()
+        os.sync()
+
+    return prepare
+
+
+def has_revision(project):
+    """The zip has the handler as it is now, so the work was done."""
+
+    def check():
+        with zipfile.ZipFile(project.zip) as archive:
+            found = archive.read("lambda_handler.py").decode()
+        if found != HANDLER % project.revision:
+            raise Failed("%s does not have the edit" % project.zip)
+
+    return check
+
+
+def unchanged(path):
+    """Nothing was done: the zip is the same file as before."""
+    before = os.stat(path)
+
+    def check():
+        after = os.stat(path)
+        if (before.st_ino, before.st_mtime_ns) != (after.st_ino, after.st_mtime_ns):
+            raise Failed("%s was written again" % path)
+
+    return check
+
+
+def same_contents(bundles):
+    """Both bundles have the same files with the same content; how many were compared."""
+    ours, theirs = contents(bundles.ours.zip), contents(bundles.theirs.zip)
+    names = set(ours) | set(theirs)
+    wrong = sorted(n for n in names if ours.get(n) != theirs.get(n) and not OWN.match(n))
+    if wrong:
+        raise Failed("the bundles of make and zipwright differ: %s" % ", ".join(wrong[:10]))
+    return len(names)
+
+
+def edit(bench, workload):
+    """One line of the handler, to the finished zip."""
+    b = bench.bundles(workload)
+    b.build(b.ours)
+    b.make()
+    ours = b.zipwright_side(settled(b.ours.edit), has_revision(b.ours))
+    make = b.make_side(settled(b.theirs.edit), has_revision(b.theirs))
+    script = "cp build/lambda.zip build/copy && openssl dgst -sha256 build/copy"
+    floor = b.shell_side("cp + openssl", script, b.ours, settled(lambda: b.ours.remove("build/copy")))
+    bench.rounds("edit-" + workload, [ours, floor], bench.count(15))
+    few = [b.zipwright_side(ours.prepare, ours.check), make]
+    bench.rounds("edit-" + workload, few, bench.count(3))
+    work = "%s, one-line edit of the handler" % workload
+    return [
+        bench.line(work, "the Makefile", Target(faster=150), make, few[0]),
+        bench.line(work, "`cp` and `openssl dgst` of the zip", Target(cost=1.5), floor, ours),
+    ]
+
+
+def noop(bench, workload):
+    """Nothing changed."""
+    b = bench.bundles(workload)
+    b.build(b.ours)
+    b.make()
+    ours = b.zipwright_side(check=unchanged(b.ours.zip))
+    make = b.make_side(check=unchanged(b.theirs.zip))
+    bench.rounds("noop-" + workload, [ours, make], bench.count(15))
+    work = "%s, nothing changed" % workload
+    lines = [bench.line(work, "the Makefile", Target(cost=1), make, ours)]
+    if b.tools.has("sam"):
+        project = Project(b.tools, workload, "sam")
+        argv = [b.tools.found["sam"], "build", "--cached"]
+        try:
+            call(argv, project.folder, b.tools.env)
+            few = [b.zipwright_side(), Side("sam", argv, project.folder, b.tools.env)]
+            bench.rounds("noop-" + workload, few, bench.count(3))
+            lines.append(bench.line(work, "`sam build --cached`", Target(faster=200), few[1], few[0]))
+        except Failed as error:
+            bench.lacks("`sam build --cached`", "it fails here: " + str(error).splitlines()[-1])
+    else:
+        bench.lacks("`sam build --cached`", b.tools.missing["sam"])
+    bench.lacks("terraform's `package.py`", b.tools.missing["package.py"])
+    return lines
+
+
+def tail(bench, workload):
+    """From wheels in their folder to the finished zip."""
+    b = bench.bundles(workload)
+    b.build(b.ours)
+    b.make()
+
+    def only_wheels():
+        b.ours.remove("build", ".zipwright")
+        b.build(b.ours, "wheels")
+
+    def only_wheelhouse():
+        b.theirs.remove("build/staging", "build/staged", "build/lambda.zip")
+
+    ours = b.zipwright_side(settled(only_wheels), has_revision(b.ours))
+    sides = [ours, native(b)]
+    bench.rounds("tail-" + workload, sides, bench.count(9))
+    work = "%s, wheelhouse in place" % workload
+    lines = [bench.line(work, "raw copy of the wheels' members, in C", Target(cost=3), sides[1], ours)]
+    if b.tools.has("uv", "zip"):
+        few = [b.zipwright_side(ours.prepare, ours.check), uv(b)]
+        bench.rounds("tail-" + workload, few, bench.count(5))
+        lines.insert(0, bench.line(work, "warm uv `--target`, `zip -6`", Target(faster=10), few[1], few[0]))
+    else:
+        bench.lacks("uv", b.tools.missing.get("uv", "no zip"))
+    make = b.make_side(settled(only_wheelhouse), has_revision(b.theirs))
+    few = [b.zipwright_side(ours.prepare, ours.check), make]
+    bench.rounds("tail-" + workload, few, bench.count(3))
+    lines.insert(0, bench.line(work, "the Makefile from `unzip` on", Target(faster=40), make, few[0]))
+    return lines
+
+
+def native(b):
+    """The same wheels and the same handler, by the smallest program that makes a zip of them."""
+    project = Project(b.tools, b.workload, "native")
+    project.remove("wheels")
+    shutil.copytree(b.ours.path("build/wheels"), project.path("wheels"))
+    wheels = sorted(name for name in os.listdir(project.path("wheels")) if name.endswith(".whl"))
+    argv = [b.tools.native["rawcopy"], "raw.zip"] + ["wheels/" + name for name in wheels]
+    argv += ["--", "lambda_handler.py"]
+
+    def complete():
+        call(["unzip", "-tqq", "raw.zip"], project.folder, b.tools.env)
+        if len(contents(project.path("raw.zip"))) < len(contents(b.ours.zip)):
+            raise Failed("raw.zip is not complete")
+
+    return Side("raw copy", argv, project.folder, b.tools.env, settled(lambda: project.remove("raw.zip")), complete)
+
+
+def uv(b):
+    project = Project(b.tools, b.workload, "uv")
+    script = (
+        "%s pip install -q --target build/staging -r requirements.txt; "
+        "cp -r src/own lambda_handler.py build/staging/; "
+        "cd build/staging; zip -q -X -6 -r ../lambda.zip ." % b.tools.found["uv"]
+    )
+    side = b.shell_side("uv + zip -6", script, project, settled(lambda: project.remove("build")))
+    side.prepare()
+    call(side.argv, project.folder, b.tools.env)
+    return side
+
+
+def cold(bench, workload):
+    """Everything from nothing, but for wheels in the caches of the user."""
+    b = bench.bundles(workload)
+    for project in (b.ours, b.theirs):
+        project.edit(0)
+    b.build(b.ours)
+    nothing = ("build", "src/own.egg-info", ".zipwright")
+    ours = b.zipwright_side(settled(lambda: b.ours.remove(*nothing)), has_revision(b.ours))
+    make = b.make_side(settled(lambda: b.theirs.remove(*nothing)), has_revision(b.theirs))
+    bench.rounds("cold-" + workload, [ours, make], bench.count(3))
+    compared = same_contents(b)
+    work = "%s, from nothing, wheels cached, not pinned by hashes" % workload
+    found = bench.line(work, "the Makefile", Target(faster=8), make, ours)
+    bench.notes.append("%s: all %d files have the same content in both zips." % (workload, compared))
+    return [found]
+
+
+def added(bench, workload):
+    """One requirement more, whose wheel is local."""
+    b = bench.bundles(workload)
+    before = b.ours.read("requirements.txt")
+    after = before + ADDED + "\n"
+    wheel = ADDED.replace("==", "-") + "-py3-none-any.whl"
+    with open(os.path.join(b.tools.offline, wheel), "rb") as file:
+        stored = hashlib.sha256(file.read()).hexdigest()
+    b.build(b.ours)
+    b.make()
+
+    def ours_without():
+        b.ours.write("requirements.txt", before)
+        b.build(b.ours)
+        cache = os.path.join(b.tools.env["XDG_CACHE_HOME"], "zipwright")
+        shutil.rmtree(os.path.join(cache, "wheels", stored), ignore_errors=True)
+        b.ours.write("requirements.txt", after)
+
+    def theirs_without():
+        b.theirs.remove("build/cache-wheelhouse/" + wheel)
+        b.theirs.write("requirements.txt", after)
+
+    def has(project):
+        def check():
+            if "tomlkit/__init__.py" not in contents(project.zip):
+                raise Failed("%s lacks what was added" % project.zip)
+
+        return check
+
+    ours = b.zipwright_side(settled(ours_without), has(b.ours))
+    make = b.make_side(settled(theirs_without), has(b.theirs))
+    try:
+        bench.rounds("added-" + workload, [ours, make], bench.count(3))
+    finally:
+        b.ours.write("requirements.txt", before)
+        b.theirs.write("requirements.txt", before)
+    work = "%s, one requirement added, its wheel local" % workload
+    return [bench.line(work, "the Makefile", Target(faster=10), make, ours)]
+
+
+def pinned(bench, workload):
+    """All pinned with hashes, all wheels cached, in a new checkout."""
+    b = bench.bundles(workload)
+    b.build(b.ours)
+    origin = Project(b.tools, workload, "pinned")
+    origin.write("requirements.txt", pins(b.ours.path("build/wheels")))
+    git = ["git", "-c", "user.name=bench", "-c", "user.email=bench@localhost"]
+    call(git + ["commit", "-q", "--allow-empty", "-a", "-m", "Pin"], origin.folder, b.tools.env)
+    checkout = os.path.join(b.tools.folder, "projects", workload, "checkout")
+
+    def clone(folder, source):
+        shutil.rmtree(folder, ignore_errors=True)
+        call(["git", "clone", "-q", source, folder], b.tools.folder, b.tools.env)
+
+    def new():
+        clone(checkout, origin.folder)
+        if os.path.exists(b.pip_log):
+            os.remove(b.pip_log)
+
+    def pip_did_not_run():
+        if os.path.exists(b.pip_log):
+            raise Failed("pip ran, though all is pinned and cached")
+
+    ours = b.zipwright_side(settled(new), pip_did_not_run)
+    ours.cwd, ours.env = checkout, dict(b.tools.env, PIP_LOG=b.pip_log)
+    new()
+    call(ours.argv, checkout, ours.env)
+    theirs = os.path.join(b.tools.folder, "projects", workload, "make-checkout")
+    make = Side("make", ["make"], theirs, b.tools.env, settled(lambda: clone(theirs, b.theirs.folder)))
+    bench.rounds("pinned-" + workload, [ours, make], bench.count(3))
+    work = "%s, pinned with hashes, wheels cached, new checkout" % workload
+    against = "the Makefile (not hashed: pip takes no hashes beside `.`)"
+    return [bench.line(work, against, Target(faster=60), make, ours)]
+
+
+def pins(folder):
+    """A line with a hash for each wheel that is not the project's own."""
+    lines = []
+    for name in sorted(os.listdir(folder)):
+        if not name.endswith(".whl") or name.startswith("own-"):
+            continue
+        with open(os.path.join(folder, name), "rb") as file:
+            digest = hashlib.sha256(file.read()).hexdigest()
+        project, version = name.split("-")[:2]
+        lines.append("%s==%s --hash=sha256:%s\n" % (project, version, digest))
+    return "".join(lines)
+
+
+def sizes(bench, workload):
+    """The bundle's size, at the default setting and at the smallest."""
+    b = bench.bundles(workload)
+    b.build(b.ours)
+    b.make()
+    zipped, default = os.path.getsize(b.theirs.zip), os.path.getsize(b.ours.zip)
+    work, against = "%s, size of the bundle" % workload, "`zip -9 -r`"
+    lines = [compare_sizes(work + ", default", against, 1.01, zipped, default)]
+    b.ours.write("Buildfile", BUILDFILE + SMALLEST)
+    try:
+        b.build(b.ours, "-n", "small")
+    except Failed:
+        b.ours.write("Buildfile", BUILDFILE)
+        bench.lacks("`compression = \"smallest\"`", "this zipwright does not have it")
+        return lines
+    try:
+        small = b.ours.path("build/small.zip")
+        prepare = settled(lambda: b.ours.remove("build/small.zip", "build/small.zip.record.json"))
+        ours = b.zipwright_side(prepare, goals=("small",))
+        script = "cd build/staging && zip -q -X -9 -r ../again.zip *"
+        zip9 = b.shell_side("zip -9", script, b.theirs, settled(lambda: b.theirs.remove("build/again.zip")))
+        bench.rounds("size-" + workload, [ours, zip9], bench.count(3))
+        lines.append(compare_sizes(work + ", smallest", against, 0.99, zipped, os.path.getsize(small)))
+        lines.append(bench.line("%s, the smallest zip" % workload, "`zip -9 -r`", Target(faster=5), zip9, ours))
+    finally:
+        b.ours.write("Buildfile", BUILDFILE)
+        b.theirs.remove("build/again.zip")
+    return lines
+
+
+def compare_sizes(work, against, most, theirs, ours):
+    value = ours / theirs
+    target, shown = "≤ %g %%" % (most * 100), "%.2f %%" % (value * 100)
+    return line(work, against, target, size(theirs), size(ours), shown, value <= most, 1)
+
+
+def memory(bench, workload):
+    """The most that one run of ours has in memory, starting no other program."""
+    b = bench.bundles(workload)
+    b.ours.remove("build", ".zipwright")
+    b.build(b.ours, "wheels")
+    most = bench.tools.measure([b.tools.zipwright], b.ours.folder, b.tools.env).peak
+    for _ in range(3):
+        b.ours.edit()
+        sample = bench.tools.measure([b.tools.zipwright], b.ours.folder, b.tools.env)
+        most = max(most, sample.peak)
+    work = "%s, peak memory: wheelhouse in place, and edits" % workload
+    ours, bundle = size(most), size(os.path.getsize(b.ours.zip))
+    return [line(work, "the bundle: " + bundle, "≤ 150 MB", "", ours, "", most <= 150e6, 4)]

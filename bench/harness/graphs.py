@@ -1,0 +1,253 @@
+"""The rows about the engine: many `command` targets, many files, and nothing at all."""
+
+import os
+import shutil
+
+from .measure import Failed, Side, call, say
+from .table import Target, line, seconds, size
+
+
+class Graph:
+    """N targets, each a copy of one source, with one input that all of them share; the same files
+    for every tool."""
+
+    def __init__(self, tools, count):
+        self.tools, self.count = tools, count
+        self.folder = os.path.join(tools.folder, "graphs", "commands-%d" % count)
+        self.names = ["%05d.txt" % number for number in range(count)]
+        stamp = os.path.join(self.folder, "ready")
+        if not os.path.exists(stamp):
+            shutil.rmtree(self.folder, ignore_errors=True)
+            self._write()
+            self._build()
+            open(stamp, "w").close()
+        self.touched()
+
+    def _write(self):
+        for folder in ("src", "out"):
+            os.makedirs(os.path.join(self.folder, folder))
+        write(self.folder, "common.txt", "shared by all\n")
+        write(self.folder, "files", "".join("src/%s\nout/%s\n" % (n, n) for n in self.names) + "common.txt\n")
+        for name in self.names:
+            write(self.folder, "src/" + name, "source %s\n" % name)
+        outs = " ".join("out/" + name for name in self.names)
+        rules = "".join("out/%s: src/%s common.txt\n\tcp src/%s out/%s\n" % (n, n, n, n) for n in self.names)
+        write(self.folder, "Makefile", "all: %s\n.PHONY: all\n%s" % (outs, rules))
+        edges = "".join("build out/%s: copy src/%s | common.txt\n" % (n, n) for n in self.names)
+        write(self.folder, "build.ninja", "rule copy\n  command = cp $in $out\n" + edges)
+        target = (
+            '[target."%s"]\nkind = "command"\ninputs = ["src/%s", "common.txt"]\n'
+            'outputs = ["out/%s"]\nrun = ["cp", "src/%s", "out/%s"]\n\n'
+        )
+        names = ", ".join('"%s"' % name for name in self.names)
+        head = 'default = ["all"]\n\n[target.all]\nkind = "group"\ntargets = [%s]\n\n' % names
+        write(self.folder, "Buildfile", head + "".join(target % ((n,) * 5) for n in self.names))
+
+    def _build(self):
+        """By ninja, which keeps a log of its own that cannot be had otherwise; else by copying."""
+        if self.tools.has("ninja"):
+            say("building %d targets once, by ninja" % self.count)
+            call([self.tools.found["ninja"], "--quiet"], self.folder, self.tools.env)
+        for name in self.names if not self.tools.has("ninja") else []:
+            shutil.copyfile(*(os.path.join(self.folder, side, name) for side in ("src", "out")))
+
+    def touched(self):
+        """Lets zipwright count what was built as up to date, unless it does already."""
+        try:
+            call([self.tools.zipwright, "-q"], self.folder, self.tools.env)
+        except Failed:
+            say("zipwright takes over %d targets once, with -t" % self.count)
+            call([self.tools.zipwright, "-t"], self.folder, self.tools.env)
+            call([self.tools.zipwright, "-q"], self.folder, self.tools.env)
+
+    def side(self, name, argv):
+        """A tool for which there is nothing to do. One that does something is found out."""
+        check = newest(self.folder, "out")
+        return Side(name, argv, self.folder, self.tools.env, check=check)
+
+    def sides(self):
+        """Ours first, then the floor, then the peers that are there."""
+        found = [
+            self.side("zipwright", [self.tools.zipwright]),
+            self.side("lstat", [self.tools.native["lstat"], "files"]),
+            self.side("make -rR", ["make", "-rR"]),
+        ]
+        if self.tools.has("ninja"):
+            found.append(self.side("ninja", [self.tools.found["ninja"]]))
+        if self.tools.has("samu"):
+            found.append(self.side("samurai", [self.tools.found["samu"]]))
+        return found
+
+
+def write(folder, path, text):
+    place = os.path.join(folder, path)
+    os.makedirs(os.path.dirname(place), exist_ok=True)
+    with open(place, "w") as file:
+        file.write(text)
+
+
+def newest(folder, below):
+    """Fails when a file below was written since."""
+
+    def state():
+        with os.scandir(os.path.join(folder, below)) as entries:
+            return max(entry.stat().st_mtime_ns for entry in entries)
+
+    before = state()
+
+    def check():
+        if state() != before:
+            raise Failed("something was built in %s" % folder)
+
+    return check
+
+
+def commands(bench, count):
+    """Nothing to do for many `command` targets."""
+    graph = Graph(bench.tools, count)
+    sides = graph.sides()
+    bench.rounds("commands-%d" % count, sides, bench.count(9))
+    ours, floor, *peers = sides
+    work = "no-op of %s `command` targets" % format(count, ",")
+    best = Target(cost=1, of=("wall", "cpu"))
+    lines = [bench.line(work, "`%s`" % peer.name, best, peer, ours) for peer in peers]
+    lines.append(bench.line(work, "`lstat` of the same files, in C", Target(cost=1.5, of=("cpu",)), floor, ours))
+    for name, program in (("ninja", "ninja"), ("samurai", "samu")):
+        if not bench.tools.has(program):
+            bench.lacks(name, bench.tools.missing[program])
+    return lines
+
+
+def memory(bench, count):
+    graph = Graph(bench.tools, count)
+    work = "peak memory, no-op of %s `command` targets" % format(count, ",")
+    if not bench.tools.has("ninja"):
+        bench.lacks("ninja", bench.tools.missing["ninja"])
+        return []
+    peaks = []
+    for argv in ([bench.tools.zipwright], [bench.tools.found["ninja"]]):
+        peaks.append(bench.tools.measure(argv, graph.folder, bench.tools.env).peak)
+    ours, theirs = peaks
+    value = ours / theirs
+    return [line(work, "`ninja`", "≤ 2×", size(theirs), size(ours), "%.2f×" % value, value <= 2, 1)]
+
+
+class Files:
+    """N files, matched by a glob into one staging target, and by a wildcard into make's rule."""
+
+    def __init__(self, tools, count):
+        self.tools, self.count, self.edits = tools, count, 0
+        self.folder = os.path.join(tools.folder, "graphs", "files-%d" % count)
+        folders = [self._name(folder) for folder in range((count + 99) // 100)]
+        stamp = os.path.join(self.folder, "ready")
+        if not os.path.exists(stamp):
+            shutil.rmtree(self.folder, ignore_errors=True)
+            for number in range(count):
+                name = "%s/f%05d.txt" % (folders[number // 100], number)
+                write(self.folder, "files/" + name, "file %s\n" % name)
+            shutil.copytree(self.place("files"), self.place("out"), copy_function=shutil.copyfile)
+            open(stamp, "w").close()
+        rule = "FROM := $(wildcard files/*/*)\nall: $(FROM:files/%=out/%)\n.PHONY: all\nout/%: files/%\n\tcp $< $@\n"
+        write(self.folder, "Makefile", rule)
+        staging = '[target.tree]\nkind = "staging"\nsources = ["files/**/*"]\n'
+        write(self.folder, "Buildfile", staging)
+        self.settle()
+
+    @staticmethod
+    def _name(folder):
+        return "d%03d" % folder
+
+    def place(self, path):
+        return os.path.join(self.folder, path)
+
+    def settle(self):
+        """Both up to date."""
+        call(["make", "-rR"], self.folder, self.tools.env)
+        call([self.tools.zipwright], self.folder, self.tools.env)
+
+    def change(self):
+        """One file in the middle, with other content each time."""
+        self.edits += 1
+        path = "%s/f%05d.txt" % (self._name(self.count // 200), self.count // 200 * 100)
+        write(self.folder, "files/" + path, "edit %d of %d\n" % (self.edits, os.getpid()))
+        return path
+
+    def changed(self, below):
+        """The change has arrived below."""
+        path = "%s/f%05d.txt" % (self._name(self.count // 200), self.count // 200 * 100)
+
+        def check():
+            with open(self.place("files/" + path)) as new, open(self.place(below + path)) as old:
+                if new.read() != old.read():
+                    raise Failed("the change of %s did not arrive" % path)
+
+        return check
+
+    def sides(self, changing):
+        made = []
+        for name, argv, below in (
+            ("zipwright", [self.tools.zipwright], "build/tree/files/"),
+            ("make -rR", ["make", "-rR"], "out/"),
+        ):
+            prepare = self.change if changing else None
+            made.append(Side(name, argv, self.folder, self.tools.env, prepare, self.changed(below)))
+        return made
+
+
+def globs(bench, count):
+    """Many files of one staging target: nothing changed, and one file changed."""
+    files = Files(bench.tools, count)
+    still = files.sides(changing=False)
+    row = "globs-%d" % count
+    bench.rounds(row, still, bench.count(9))
+    moved = files.sides(changing=True)
+    bench.rounds(row, moved, bench.count(9))
+    work = "%s files by globs into one staging target" % format(count, ",")
+    half = Target(cost=0.5)
+    more = moved[0].median("wall") / still[0].median("wall")
+    own = line(
+        work + ", one changed",
+        "its own no-op",
+        "–",
+        seconds(still[0].median("wall")),
+        seconds(moved[0].median("wall")),
+        "%.2f×" % more,
+        None,
+        len(moved[0].samples),
+    )
+    return [
+        bench.line(work + ", no-op", "`make -rR`, wildcard", half, still[1], still[0]),
+        bench.line(work + ", one changed", "`make -rR`, wildcard", half, moved[1], moved[0]),
+        own,
+    ]
+
+
+def startup(bench):
+    """What it costs to be there at all."""
+    tools = bench.tools
+    folder = os.path.join(tools.folder, "graphs", "one")
+    buildfile = (
+        '[target.copy]\nkind = "command"\ninputs = ["source.txt"]\noutputs = ["copy.txt"]\n'
+        'run = ["cp", "source.txt", "copy.txt"]\n'
+    )
+    write(folder, "Buildfile", buildfile)
+    write(folder, "source.txt", "one\n")
+    call([tools.zipwright], folder, tools.env)
+    version = Side("zipwright --version", [tools.zipwright, "--version"], folder, tools.env)
+    still = Side("zipwright, one target", [tools.zipwright], folder, tools.env)
+    sides, lines = [version, still], []
+    if tools.has("ninja"):
+        sides.append(Side("ninja --version", [tools.found["ninja"], "--version"], folder, tools.env))
+    else:
+        bench.lacks("ninja", tools.missing["ninja"])
+    bench.rounds("startup", sides, bench.count(40))
+    for ours, work in ((version, "`zipwright --version`"), (still, "no-op of one `command` target")):
+        wall = ours.median("wall")
+        theirs, value = "", ""
+        if len(sides) == 3:
+            theirs = bench.times(sides[2])
+            value = bench.ratio(sides[2], ours)
+        lines.append(
+            line(work, "`ninja --version`", "≤ 3 ms", theirs, bench.times(ours), value, wall <= 0.003, len(ours.samples))
+        )
+    return lines

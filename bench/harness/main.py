@@ -1,0 +1,151 @@
+"""The command line of bench/run."""
+
+import argparse
+import hashlib
+import os
+import sys
+
+from . import bundles, graphs, measure, table, workloads
+from .measure import Failed, say
+from .tools import ROOT, Tools
+
+PAGE_PART = "bench/run"
+
+# In the order of the table; the rows in QUICK are small enough for a check on every commit.
+ROWS = {
+    "edit-L": lambda bench: bundles.edit(bench, "L"),
+    "tail-M": lambda bench: bundles.tail(bench, "M"),
+    "tail-L": lambda bench: bundles.tail(bench, "L"),
+    "cold-M": lambda bench: bundles.cold(bench, "M"),
+    "cold-L": lambda bench: bundles.cold(bench, "L"),
+    "size-M": lambda bench: bundles.sizes(bench, "M"),
+    "size-L": lambda bench: bundles.sizes(bench, "L"),
+    "noop-L": lambda bench: bundles.noop(bench, "L"),
+    "added-M": lambda bench: bundles.added(bench, "M"),
+    "added-L": lambda bench: bundles.added(bench, "L"),
+    "pinned-M": lambda bench: bundles.pinned(bench, "M"),
+    "pinned-L": lambda bench: bundles.pinned(bench, "L"),
+    "commands-10000": lambda bench: graphs.commands(bench, 10_000),
+    "commands-50000": lambda bench: graphs.commands(bench, 50_000),
+    "globs-50000": lambda bench: graphs.globs(bench, 50_000),
+    "memory-L": lambda bench: bundles.memory(bench, "L"),
+    "memory-50000": lambda bench: graphs.memory(bench, 50_000),
+    "startup": graphs.startup,
+}
+QUICK = {
+    "edit-S": lambda bench: bundles.edit(bench, "S"),
+    "tail-S": lambda bench: bundles.tail(bench, "S"),
+    "cold-S": lambda bench: bundles.cold(bench, "S"),
+    "size-S": lambda bench: bundles.sizes(bench, "S"),
+    "noop-S": lambda bench: bundles.noop(bench, "S"),
+    "added-S": lambda bench: bundles.added(bench, "S"),
+    "pinned-S": lambda bench: bundles.pinned(bench, "S"),
+    "commands-100": lambda bench: graphs.commands(bench, 100),
+    "globs-300": lambda bench: graphs.globs(bench, 300),
+    "memory-S": lambda bench: bundles.memory(bench, "S"),
+    "memory-100": lambda bench: graphs.memory(bench, 100),
+    "startup": graphs.startup,
+}
+
+
+class Bench:
+    """What a row works with."""
+
+    def __init__(self, tools, options):
+        self.tools, self.options = tools, options
+        self.projects, self.absent, self.notes = {}, [], []
+
+    def bundles(self, workload):
+        if workload not in self.projects:
+            workloads.fetch(self.tools, [workload])
+            self.projects[workload] = bundles.Bundles(self, workload)
+        return self.projects[workload]
+
+    def count(self, usual):
+        """How many rounds."""
+        if self.options.quick:
+            return 1
+        return self.options.runs or usual
+
+    def rounds(self, row, sides, count):
+        measure.rounds(row, sides, count, self.tools)
+
+    def lacks(self, what, why):
+        self.absent.append((what, why))
+
+    times = staticmethod(table.times)
+
+    @staticmethod
+    def ratio(theirs, ours):
+        return "%s×" % table.digits(1 / measure.ratio(theirs, ours, "wall"))
+
+    def line(self, work, against, target, theirs, ours):
+        ratios = {what: measure.ratio(theirs, ours, what) for what in ("wall", "cpu")}
+        return table.line(
+            work,
+            against,
+            target.text(),
+            table.times(theirs),
+            table.times(ours),
+            target.shown(ratios),
+            None if self.options.quick else target.judge(ratios),
+            len(ours.samples),
+        )
+
+
+def arguments(text):
+    parser = argparse.ArgumentParser(
+        prog="bench/run", description=text, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    add_common(parser)
+    parser.add_argument("--quick", action="store_true", help="small projects, one run each, nothing judged")
+    parser.add_argument("--only", nargs="+", metavar="ROW", help="these rows: " + ", ".join(ROWS))
+    parser.add_argument("--runs", type=int, help="so many runs of each side, whatever the row")
+    parser.add_argument("--peers", help="also install these: sam")
+    parser.add_argument("--write", metavar="FILE", help="put the table into this page")
+    return parser
+
+
+def add_common(parser):
+    parser.add_argument("--zipwright", type=os.path.abspath, help="the program; else it is built")
+    parser.add_argument("--folder", default=os.path.join(ROOT, "target", "bench"), help="where all is kept")
+    parser.add_argument("--python", default="python3", help="the interpreter of the projects")
+    parser.set_defaults(peers=None)
+
+
+def digest(path):
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def footer(tools, notes):
+    text = "Machine: %s.\n\n" % table.machine(tools.folder)
+    text += "With %s.\n" % ", ".join(tools.versions())
+    return text + "".join("\n%s\n" % note for note in notes)
+
+
+def main(text):
+    parser = arguments(text)
+    options = parser.parse_args()
+    every = QUICK if options.quick else ROWS
+    names = options.only or list(every)
+    unknown = [name for name in names if name not in every]
+    if unknown:
+        parser.error("no row %s; there are: %s" % (", ".join(unknown), ", ".join(every)))
+    tools = Tools(options)
+    kept = table.Kept(tools.folder, digest(tools.zipwright))
+    bench, failed = Bench(tools, options), []
+    for name in names:
+        say("row %s" % name)
+        bench.absent = []
+        try:
+            kept.keep(name, every[name](bench), bench.absent)
+        except Failed as error:
+            say("row %s failed: %s" % (name, error))
+            failed.append(name)
+    under = footer(tools, bench.notes)
+    print(kept.text(names, under), end="")
+    if options.write:
+        table.write_between(options.write, PAGE_PART, kept.text(list(every), under))
+    if failed:
+        sys.exit("failed: " + ", ".join(failed))

@@ -1,0 +1,124 @@
+"""Lines of the table, whether their target is reached, and Markdown."""
+
+import json
+import os
+import platform
+import re
+import subprocess
+
+
+class Target:
+    """What a line must reach: `ours` at least so many times faster, or at most so many times theirs."""
+
+    def __init__(self, faster=None, cost=None, of=("wall",)):
+        self.faster, self.cost, self.of = faster, cost, of
+
+    def text(self):
+        if self.faster:
+            return "≥ %g× faster" % self.faster
+        names = {("wall",): "", ("cpu",): " of its CPU", ("wall", "cpu"): " of its wall and CPU"}
+        return "≤ %g×%s" % (self.cost, names[self.of])
+
+    def judge(self, ratios):
+        """`ratios`: how many times longer theirs takes, by wall and by CPU."""
+        if self.faster:
+            return all(ratios[what] >= self.faster for what in self.of)
+        return all(1 / ratios[what] <= self.cost for what in self.of)
+
+    def shown(self, ratios):
+        if self.faster:
+            return "%s× faster" % digits(ratios["wall"])
+        values = ["%s×" % digits(1 / ratios[what]) for what in self.of]
+        names = {"wall": "wall", "cpu": "CPU"}
+        if self.of == ("wall",):
+            return values[0]
+        return ", ".join("%s %s" % (value, names[what]) for value, what in zip(values, self.of))
+
+
+def digits(value):
+    """Three digits are more than these measurements have."""
+    return "%.0f" % value if value >= 100 else "%.3g" % value
+
+
+def seconds(value):
+    return "%.1f ms" % (value * 1000) if value < 0.1 else "%.3g s" % value
+
+
+def size(value):
+    return "%.2f MB" % (value / 1e6)
+
+
+def times(side):
+    return "%s (%s)" % (seconds(side.median("wall")), seconds(side.median("cpu")))
+
+
+def line(work, against, target, theirs, ours, ratio, reached, runs):
+    """`reached` is None where nothing is asked for."""
+    verdict = {True: "yes", False: "no", None: "–"}[reached]
+    return [work, against, target, theirs, ours, ratio, verdict, str(runs)]
+
+
+HEAD = ["work", "against", "target", "theirs: wall (CPU)", "ours: wall (CPU)", "ratio", "reached", "runs"]
+
+
+def markdown(head, lines):
+    rows = ["| " + " | ".join(head) + " |", "|" + "---|" * len(head)]
+    return "\n".join(rows + ["| " + " | ".join(cells) + " |" for cells in lines]) + "\n"
+
+
+class Kept:
+    """Lines by row, kept from run to run as long as it is the same zipwright that is measured."""
+
+    def __init__(self, folder, digest):
+        self.path, self.digest, self.rows, self.missing = os.path.join(folder, "results.json"), digest, {}, {}
+        if os.path.exists(self.path):
+            with open(self.path) as file:
+                kept = json.load(file)
+            if kept["digest"] == digest:
+                self.rows, self.missing = kept["rows"], kept["missing"]
+
+    def keep(self, row, lines, missing):
+        self.rows[row] = lines
+        self.missing[row] = missing
+        with open(self.path, "w") as file:
+            json.dump({"digest": self.digest, "rows": self.rows, "missing": self.missing}, file)
+
+    def text(self, order, footer):
+        """The table of the rows in `order` that are there, and what of them could not be run."""
+        rows = [name for name in order if name in self.rows]
+        lines = [cells for name in rows for cells in self.rows[name]]
+        missing = {what: why for name in rows for what, why in self.missing[name]}
+        text = markdown(HEAD, lines) + "\n" + footer
+        if missing:
+            text += "\nNot run:\n\n" + "".join("- %s: %s\n" % pair for pair in missing.items())
+        return text
+
+
+def machine(folder):
+    """What kind of machine this is, in one line."""
+    model = platform.processor() or platform.machine()
+    with open("/proc/cpuinfo") as file:
+        found = re.search(r"^model name\s*: (.*)$", file.read(), re.MULTILINE)
+    with open("/proc/meminfo") as file:
+        memory = int(re.search(r"^MemTotal:\s*(\d+)", file.read(), re.MULTILINE).group(1))
+    df = subprocess.run(["df", "--output=fstype", folder], capture_output=True, text=True)
+    return "%d cores (%s), %.0f GiB, Linux %s, %s" % (
+        os.cpu_count(),
+        found.group(1) if found else model,
+        memory / 2**20,
+        ".".join(platform.release().split(".")[:2]),
+        (df.stdout.split() or ["unknown file system"])[-1],
+    )
+
+
+def write_between(path, name, text):
+    """Replaces what stands between the two comments of this name in a document."""
+    begin, end = "<!-- %s: begin -->" % name, "<!-- %s: end -->" % name
+    with open(path) as file:
+        whole = file.read()
+    if begin not in whole or end not in whole:
+        raise SystemExit("%s has no `%s` and `%s`" % (path, begin, end))
+    before, rest = whole.split(begin, 1)
+    after = rest.split(end, 1)[1]
+    with open(path, "w") as file:
+        file.write(before + begin + "\n" + text.rstrip("\n") + "\n" + end + after)
