@@ -1,6 +1,5 @@
 """The rows about bundles: the projects S, M and L against the Makefile and other peers."""
 
-import hashlib
 import os
 import re
 import shutil
@@ -8,10 +7,10 @@ import zipfile
 
 from .measure import Failed, Side, call, ratio
 from .table import Target, line, size, times
-from .workloads import ADDED, BUILDFILE, HANDLER, SMALLEST, Project, contents
+from .workloads import ADDED, BUILDFILE, HANDLER, SMALLEST, Project, contents, digest_of
 
-# Written anew by whoever builds a wheel: in these of the own project's, bytes may differ.
-OWN = re.compile(r"^own-1\.0\.dist-info/(RECORD|WHEEL|METADATA)$")
+# Its order is that of whoever builds the wheel.
+OWN = re.compile(r"^own-1\.0\.dist-info/RECORD$")
 
 
 class Bundles:
@@ -80,12 +79,28 @@ def unchanged(path):
 
 def same_contents(bundles):
     """Both bundles have the same files with the same content; how many were compared."""
-    ours, theirs = contents(bundles.ours.zip), contents(bundles.theirs.zip)
+    theirs = {}
+    for name, content in contents(bundles.theirs.zip).items():
+        place = laid_out(name)
+        # A script's first line names an interpreter once it is installed, so it is not the same.
+        theirs[place] = None if place != name and place.startswith("bin/") else content
+    theirs.pop(None, None)
+    ours = contents(bundles.ours.zip)
     names = set(ours) | set(theirs)
-    wrong = sorted(n for n in names if ours.get(n) != theirs.get(n) and not OWN.match(n))
+    same = lambda name: name in ours and name in theirs and theirs[name] in (None, ours[name])
+    wrong = sorted(name for name in names if not same(name) and not OWN.match(name))
     if wrong:
         raise Failed("the bundles of make and zipwright differ: %s" % ", ".join(wrong[:10]))
     return len(names)
+
+
+def laid_out(name):
+    """Where pip puts a member of a wheel; the Makefile leaves it where `unzip` does."""
+    found = re.match(r"[^/]+\.data/(\w+)/(.*)", name)
+    if not found:
+        return name
+    prefix = {"purelib": "", "platlib": "", "data": "", "scripts": "bin/"}.get(found.group(1))
+    return None if prefix is None else prefix + found.group(2)
 
 
 def edit(bench, workload):
@@ -108,9 +123,10 @@ def edit(bench, workload):
 
 
 def noop(bench, workload):
-    """Nothing changed."""
+    """Nothing changed, as the build before it found as well."""
     b = bench.bundles(workload)
-    b.build(b.ours)
+    for _ in range(2):
+        b.build(b.ours)
     b.make()
     ours = b.zipwright_side(check=unchanged(b.ours.zip))
     make = b.make_side(check=unchanged(b.theirs.zip))
@@ -207,7 +223,10 @@ def cold(bench, workload):
     compared = same_contents(b)
     work = "%s, from nothing, wheels cached, not pinned by hashes" % workload
     found = bench.line(work, "the Makefile", Target(faster=8), make, ours)
-    bench.notes.append("%s: all %d files have the same content in both zips." % (workload, compared))
+    bench.notes.append(
+        "%s: the zips of make and zipwright have the same %s files with the same CRCs (not compared: the own "
+        "project's RECORD, and scripts of wheels, whose first line pip rewrites)." % (workload, format(compared, ","))
+    )
     return [found]
 
 
@@ -217,8 +236,7 @@ def added(bench, workload):
     before = b.ours.read("requirements.txt")
     after = before + ADDED + "\n"
     wheel = ADDED.replace("==", "-") + "-py3-none-any.whl"
-    with open(os.path.join(b.tools.offline, wheel), "rb") as file:
-        stored = hashlib.sha256(file.read()).hexdigest()
+    stored = digest_of(os.path.join(b.tools.offline, wheel))
     b.build(b.ours)
     b.make()
 
@@ -292,9 +310,8 @@ def pins(folder):
     for name in sorted(os.listdir(folder)):
         if not name.endswith(".whl") or name.startswith("own-"):
             continue
-        with open(os.path.join(folder, name), "rb") as file:
-            digest = hashlib.sha256(file.read()).hexdigest()
         project, version = name.split("-")[:2]
+        digest = digest_of(os.path.join(folder, name))
         lines.append("%s==%s --hash=sha256:%s\n" % (project, version, digest))
     return "".join(lines)
 
@@ -307,6 +324,14 @@ def sizes(bench, workload):
     zipped, default = os.path.getsize(b.theirs.zip), os.path.getsize(b.ours.zip)
     work, against = "%s, size of the bundle" % workload, "`zip -9 -r`"
     lines = [compare_sizes(work + ", default", against, 1.01, zipped, default)]
+    seven = b.tools.found["7zz"] or b.tools.found["7z"]
+    if seven:
+        tree, made = b.theirs.path("build/staging"), b.theirs.path("build/seven.zip")
+        call([seven, "a", "-tzip", "-mx5", made, "."], tree, b.tools.env)
+        lines.append(compare_sizes(work + ", default", "`7z -tzip -mx5`", None, os.path.getsize(made), default))
+        os.remove(made)
+    else:
+        bench.lacks("7z", b.tools.missing["7z"])
     b.ours.write("Buildfile", BUILDFILE + SMALLEST)
     try:
         b.build(b.ours, "-n", "small")
@@ -331,8 +356,9 @@ def sizes(bench, workload):
 
 def compare_sizes(work, against, most, theirs, ours):
     value = ours / theirs
-    target, shown = "≤ %g %%" % (most * 100), "%.2f %%" % (value * 100)
-    return line(work, against, target, size(theirs), size(ours), shown, value <= most, 1)
+    target, shown = "≤ %g %%" % (most * 100) if most else "–", "%.2f %%" % (value * 100)
+    reached = value <= most if most else None
+    return line(work, against, target, size(theirs), size(ours), shown, reached, 1)
 
 
 def memory(bench, workload):

@@ -1,9 +1,9 @@
 """The command line of bench/run."""
 
 import argparse
-import hashlib
 import os
 import sys
+import textwrap
 
 from . import bundles, graphs, measure, table, workloads
 from .measure import Failed, say
@@ -80,15 +80,17 @@ class Bench:
         return "%s×" % table.digits(1 / measure.ratio(theirs, ours, "wall"))
 
     def line(self, work, against, target, theirs, ours):
+        """`target` is None where nothing is asked for."""
         ratios = {what: measure.ratio(theirs, ours, what) for what in ("wall", "cpu")}
+        judged = target and not self.options.quick
         return table.line(
             work,
             against,
-            target.text(),
+            target.text() if target else "–",
             table.times(theirs),
             table.times(ours),
-            target.shown(ratios),
-            None if self.options.quick else target.judge(ratios),
+            target.shown(ratios) if target else "%s×" % table.digits(1 / ratios["wall"]),
+            target.judge(ratios) if judged else None,
             len(ours.samples),
         )
 
@@ -113,15 +115,9 @@ def add_common(parser):
     parser.set_defaults(peers=None)
 
 
-def digest(path):
-    with open(path, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def footer(tools, notes):
-    text = "Machine: %s.\n\n" % table.machine(tools.folder)
-    text += "With %s.\n" % ", ".join(tools.versions())
-    return text + "".join("\n%s\n" % note for note in notes)
+def machine(tools):
+    text = "Measured on %s, with %s." % (table.machine(tools.folder), ", ".join(tools.versions()))
+    return "\n".join(textwrap.wrap(text, 115, break_long_words=False)) + "\n"
 
 
 def main(text):
@@ -133,17 +129,17 @@ def main(text):
     if unknown:
         parser.error("no row %s; there are: %s" % (", ".join(unknown), ", ".join(every)))
     tools = Tools(options)
-    kept = table.Kept(tools.folder, digest(tools.zipwright))
+    kept = table.Kept(tools.folder, workloads.digest_of(tools.zipwright))
     bench, failed = Bench(tools, options), []
     for name in names:
         say("row %s" % name)
-        bench.absent = []
+        bench.absent, bench.notes = [], []
         try:
-            kept.keep(name, every[name](bench), bench.absent)
+            kept.keep(name, every[name](bench), bench.absent, bench.notes)
         except Failed as error:
             say("row %s failed: %s" % (name, error))
             failed.append(name)
-    under = footer(tools, bench.notes)
+    under = machine(tools)
     print(kept.text(names, under), end="")
     if options.write:
         table.write_between(options.write, PAGE_PART, kept.text(list(every), under))

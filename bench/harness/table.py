@@ -67,30 +67,33 @@ def markdown(head, lines):
 
 
 class Kept:
-    """Lines by row, kept from run to run as long as it is the same zipwright that is measured."""
+    """What rows found, kept from run to run as long as it is the same zipwright that is measured."""
 
     def __init__(self, folder, digest):
-        self.path, self.digest, self.rows, self.missing = os.path.join(folder, "results.json"), digest, {}, {}
+        self.path, self.digest, self.rows = os.path.join(folder, "results.json"), digest, {}
         if os.path.exists(self.path):
             with open(self.path) as file:
                 kept = json.load(file)
             if kept["digest"] == digest:
-                self.rows, self.missing = kept["rows"], kept["missing"]
+                self.rows = kept["rows"]
 
-    def keep(self, row, lines, missing):
-        self.rows[row] = lines
-        self.missing[row] = missing
+    def keep(self, row, lines, absent, notes):
+        self.rows[row] = {"lines": lines, "absent": absent, "notes": notes}
         with open(self.path, "w") as file:
-            json.dump({"digest": self.digest, "rows": self.rows, "missing": self.missing}, file)
+            json.dump({"digest": self.digest, "rows": self.rows}, file)
 
-    def text(self, order, footer):
+    def text(self, order, machine):
         """The table of the rows in `order` that are there, and what of them could not be run."""
-        rows = [name for name in order if name in self.rows]
-        lines = [cells for name in rows for cells in self.rows[name]]
-        missing = {what: why for name in rows for what, why in self.missing[name]}
-        text = markdown(HEAD, lines) + "\n" + footer
-        if missing:
-            text += "\nNot run:\n\n" + "".join("- %s: %s\n" % pair for pair in missing.items())
+        rows = [self.rows[name] for name in order if name in self.rows]
+        text = markdown(HEAD, [cells for row in rows for cells in row["lines"]])
+        text += "\n" + machine
+        text += "".join("\n%s\n" % note for row in rows for note in row["notes"])
+        absent = {what: why for row in rows for what, why in row["absent"]}
+        lacking = [name for name in order if name not in self.rows]
+        if lacking:
+            absent["rows"] = ", ".join(lacking)
+        if absent:
+            text += "\nNot run:\n\n" + "".join("- %s: %s\n" % pair for pair in absent.items())
         return text
 
 

@@ -153,6 +153,11 @@ def digest(text):
     return hashlib.sha256(text.encode()).hexdigest()
 
 
+def digest_of(path):
+    with open(path, "rb") as file:
+        return hashlib.sha256(file.read()).hexdigest()
+
+
 class Project:
     """One workload in one folder."""
 
