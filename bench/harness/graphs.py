@@ -1,5 +1,6 @@
 """The rows about the engine: many `command` targets, many files, and nothing at all."""
 
+import filecmp
 import os
 import shutil
 
@@ -9,11 +10,13 @@ from .table import Target, line, seconds, size
 
 class Graph:
     """N targets, each a copy of one source, with one input that all of them share; the same files
-    for every tool."""
+    for every tool. Without `peers`, for zipwright alone."""
 
-    def __init__(self, tools, count):
-        self.tools, self.count = tools, count
-        self.folder = os.path.join(tools.folder, "graphs", "commands-%d" % count)
+    def __init__(self, tools, count, peers=True):
+        self.tools, self.count, self.edits = tools, count, 0
+        self.by_ninja = peers and tools.has("ninja")
+        name = "commands-%d" if peers else "alone-%d"
+        self.folder = os.path.join(tools.folder, "graphs", name % count)
         self.names = ["%05d.txt" % number for number in range(count)]
         stamp = os.path.join(self.folder, "ready")
         if not os.path.exists(stamp):
@@ -45,10 +48,10 @@ class Graph:
 
     def _build(self):
         """By ninja, which keeps a log of its own that cannot be had otherwise; else by copying."""
-        if self.tools.has("ninja"):
+        if self.by_ninja:
             say("building %d targets once, by ninja" % self.count)
             call([self.tools.found["ninja"], "--quiet"], self.folder, self.tools.env)
-        for name in self.names if not self.tools.has("ninja") else []:
+        for name in self.names if not self.by_ninja else []:
             shutil.copyfile(*(os.path.join(self.folder, side, name) for side in ("src", "out")))
 
     def touched(self):
@@ -64,6 +67,17 @@ class Graph:
 
     def without_receipt(self):
         shutil.rmtree(os.path.join(self.folder, ".zipwright", "receipts"), ignore_errors=True)
+
+    def change(self):
+        """The source of one target, with other content each time."""
+        self.edits += 1
+        write(self.folder, "src/" + self.names[-1], "edit %d of %d\n" % (self.edits, os.getpid()))
+
+    def changed(self):
+        """The change has been copied."""
+        places = [os.path.join(self.folder, side, self.names[-1]) for side in ("src", "out")]
+        if not filecmp.cmp(*places, shallow=False):
+            raise Failed("the change did not arrive in %s" % places[1])
 
     def side(self, name, argv, prepare=None):
         """A tool for which there is nothing to do. One that does something is found out."""
@@ -140,22 +154,25 @@ def memory(bench, count):
 
 
 class Files:
-    """N files, matched by a glob into one staging target, and by a wildcard into make's rule."""
+    """N files, matched by a glob into one staging target, and with `peers` by a wildcard into
+    make's rule."""
 
-    def __init__(self, tools, count):
-        self.tools, self.count, self.edits = tools, count, 0
+    def __init__(self, tools, count, peers=True):
+        self.tools, self.count, self.peers, self.edits = tools, count, peers, 0
         self.folder = os.path.join(tools.folder, "graphs", "files-%d" % count)
         folders = [self._name(folder) for folder in range((count + 99) // 100)]
         stamp = os.path.join(self.folder, "ready")
         if not os.path.exists(stamp):
             shutil.rmtree(self.folder, ignore_errors=True)
-            for number in range(count):
-                name = "%s/f%05d.txt" % (folders[number // 100], number)
+            names = ["%s/f%05d.txt" % (folders[number // 100], number) for number in range(count)]
+            for name in names:
                 write(self.folder, "files/" + name, "file %s\n" % name)
-            shutil.copytree(self.place("files"), self.place("out"), copy_function=shutil.copyfile)
+            write(self.folder, "list", "".join("files/%s\nbuild/tree/files/%s\n" % (n, n) for n in names))
             open(stamp, "w").close()
         rule = "FROM := $(wildcard files/*/*)\nall: $(FROM:files/%=out/%)\n.PHONY: all\nout/%: files/%\n\tcp $< $@\n"
         write(self.folder, "Makefile", rule)
+        if peers and not os.path.exists(self.place("out")):
+            shutil.copytree(self.place("files"), self.place("out"), copy_function=shutil.copyfile)
         staging = '[target.tree]\nkind = "staging"\nsources = ["files/**/*"]\n'
         write(self.folder, "Buildfile", staging)
         self.settle()
@@ -169,9 +186,13 @@ class Files:
 
     def settle(self):
         """Both up to date, and found to be so once."""
-        call(["make", "-rR"], self.folder, self.tools.env)
-        call([self.tools.zipwright], self.folder, self.tools.env)
-        call([self.tools.zipwright], self.folder, self.tools.env)
+        if self.peers:
+            call(["make", "-rR"], self.folder, self.tools.env)
+        for _ in range(2):
+            call([self.tools.zipwright], self.folder, self.tools.env)
+
+    def without_receipt(self):
+        shutil.rmtree(self.place(".zipwright/receipts"), ignore_errors=True)
 
     def change(self):
         """One file in the middle, with other content each time."""
