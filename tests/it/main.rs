@@ -11,6 +11,7 @@ mod wait;
 mod anchors;
 mod article;
 mod aws;
+mod bench;
 mod check;
 mod commands;
 mod fuzz;
