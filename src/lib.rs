@@ -18,6 +18,7 @@ pub mod timings;
 pub mod project;
 pub mod reproduce;
 pub mod aws;
+pub mod deploy;
 pub mod buildfile;
 pub mod graph;
 pub mod plan;

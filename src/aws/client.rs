@@ -68,6 +68,15 @@ pub enum Update {
     },
 }
 
+/// A function's code, in a form in which Lambda takes it.
+#[derive(Clone, Debug)]
+pub enum Code<'a> {
+    /// A zip that travels in the request itself.
+    Direct(&'a [u8]),
+    /// A zip that lies in a bucket of the same region.
+    S3 { bucket: String, key: String, version: Option<String> },
+}
+
 /// Which function is called, and how.
 #[derive(Clone, Copy, Debug)]
 pub struct Invocation<'a> {
@@ -119,17 +128,20 @@ impl<'a> Lambda<'a> {
             .map_err(|error| self.explain(&format!("read function `{name}`"), &error))
     }
 
-    /// Gives `function` the code in `zip` and returns the digest that Lambda found. Guarded by
-    /// the revision that was read: a function changed since is [`Problem::Changed`].
-    pub fn update_code(&self, function: &Function, zip: Vec<u8>) -> Result<String, Error> {
+    /// Gives `function` this code and returns the digest that Lambda found. Guarded by the
+    /// revision that was read: a function changed since is [`Problem::Changed`].
+    pub fn update_code(&self, function: &Function, code: &Code) -> Result<String, Error> {
         // Lambda takes a missing architecture for x86_64, not for the one the function has.
         let architectures: Vec<Architecture> =
             function.architectures.iter().map(|name| Architecture::from(name.as_str())).collect();
-        let request = self
-            .client
-            .update_function_code()
-            .function_name(&function.name)
-            .zip_file(Blob::new(zip))
+        let request = self.client.update_function_code().function_name(&function.name);
+        let request = match code {
+            Code::Direct(zip) => request.zip_file(Blob::new(zip.to_vec())),
+            Code::S3 { bucket, key, version } => {
+                request.s3_bucket(bucket).s3_key(key).set_s3_object_version(version.clone())
+            }
+        };
+        let request = request
             .set_architectures(Some(architectures).filter(|names| !names.is_empty()))
             .set_revision_id(function.revision.clone())
             .send();

@@ -14,6 +14,6 @@ mod error;
 mod http;
 mod settings;
 
-pub use client::{Answer, Function, Invocation, Lambda, Update, Way};
+pub use client::{Answer, Code, Function, Invocation, Lambda, Update, Way};
 pub use error::{Error, Problem};
 pub use settings::destination;

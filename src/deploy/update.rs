@@ -1,0 +1,98 @@
+//! The first step: the function's code. Read, compared, sent when it differs, waited for, and
+//! compared again.
+
+use anyhow::{Result, bail};
+
+use super::{Deployment, refuse_image};
+use crate::aws::{self, Function, Lambda, Problem, Update};
+use crate::base::words;
+
+/// How often an update that came between is waited for before this one gives up.
+const MOST_ATTEMPTS: usize = 3;
+
+/// Whether the code had to be sent. Afterwards the function has it, and no update is in progress.
+pub(super) fn bring_up_to_date(lambda: &Lambda, deployment: &Deployment) -> Result<bool> {
+    let Deployment { function: name, code_sha256, size, check, code, status } = *deployment;
+    let before = waiting(status, format!("waiting for another update of function `{name}`"));
+    let mut attempts = 0;
+    loop {
+        let function = lambda.wait(name, &before).map_err(|error| with_way_out(error, name))?;
+        refuse_image(&function, lambda)?;
+        // After a failed update the digest says nothing certain about the code that runs.
+        if function.code_sha256 == code_sha256 && function.update == Update::Successful {
+            return Ok(attempts > 0);
+        }
+        if attempts == 0 {
+            check(&function)?;
+        }
+        attempts += 1;
+        let code = code()?;
+        status(&format!("uploading {} to function `{name}`", words::size(size)));
+        match lambda.update_code(&function, &code) {
+            Ok(received) if received == code_sha256 => break,
+            Ok(received) => bail!(
+                "Lambda received something else than was sent for function `{name}` {}: its \
+                 CodeSha256 is {} instead of {code_sha256}; run again",
+                lambda.place(),
+                or_none(&received),
+            ),
+            // Somebody else's update, or our own whose answer was lost: the digest will tell.
+            Err(error) if error.problem == Problem::Busy && attempts < MOST_ATTEMPTS => {}
+            Err(error) if error.problem == Problem::Changed => {
+                let now = lambda.wait(name, &before)?;
+                if now.code_sha256 != code_sha256 {
+                    bail!(
+                        "function `{name}` was changed by somebody else in the middle of this \
+                         upload, and nothing was sent; look at what changed, then run again"
+                    );
+                }
+                return Ok(true);
+            }
+            Err(error) => return Err(with_way_out(error, name)),
+        }
+    }
+    let after = waiting(status, format!("waiting for Lambda to take over the code of `{name}`"));
+    refuse_other_code(&lambda.wait(name, &after)?, deployment, lambda)?;
+    Ok(true)
+}
+
+/// What the function has once its update ended must be what was sent.
+fn refuse_other_code(function: &Function, deployment: &Deployment, lambda: &Lambda) -> Result<()> {
+    let Deployment { function: name, code_sha256, .. } = deployment;
+    if let Update::Failed { reason } = &function.update {
+        bail!(
+            "Lambda took the code for function `{name}` {} but could not use it: {reason}; the \
+             code from before is still live",
+            lambda.place()
+        );
+    }
+    if function.code_sha256 != *code_sha256 {
+        bail!(
+            "function `{name}` {} has CodeSha256 {} after {code_sha256} was uploaded: another \
+             deployment came after this one; run again to upload over it",
+            lambda.place(),
+            or_none(&function.code_sha256),
+        );
+    }
+    Ok(())
+}
+
+fn waiting(status: &(dyn Fn(&str) + Sync), what: String) -> impl Fn(u32) {
+    move |seconds| status(&format!("{what} ({seconds} s)"))
+}
+
+fn or_none(digest: &str) -> &str {
+    if digest.is_empty() { "missing" } else { digest }
+}
+
+/// Says how to come to a function, where there is none.
+fn with_way_out(error: aws::Error, name: &str) -> anyhow::Error {
+    if error.problem != Problem::NotFound {
+        return error.into();
+    }
+    anyhow::anyhow!(
+        "{error}; zipwright updates functions and does not create them: correct the name, the \
+         region or the profile, or create it once with `aws lambda create-function \
+         --function-name {name} --runtime … --role … --handler … --zip-file fileb://…`"
+    )
+}
