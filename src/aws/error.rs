@@ -4,6 +4,7 @@
 
 use std::error::Error as StdError;
 use std::fmt;
+use std::time::Duration;
 
 use aws_sdk_lambda::config::http::HttpResponse;
 use aws_sdk_lambda::error::{ErrorMetadata, ProvideErrorMetadata, SdkError};
@@ -19,18 +20,45 @@ pub enum Problem {
     Busy,
     /// The function is no longer the one that was read.
     Changed,
+    /// The function was not called, because it cannot give a log.
+    LogRefused,
     Other,
+}
+
+/// What may be gone a moment later. Whether the request was carried out is then not known.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Passing {
+    /// Too many requests; and when to come back, if the service says.
+    Throttled { after: Option<Duration> },
+    /// The service could not answer.
+    Server,
+    /// There was no connection, it broke off, or what came back was no answer of Lambda's.
+    Connection,
 }
 
 #[derive(Clone, Debug)]
 pub struct Error {
     pub problem: Problem,
-    text: String,
+    pub(super) passing: Option<Passing>,
+    pub(super) text: String,
 }
 
 impl Error {
     pub(super) fn new(problem: Problem, text: impl Into<String>) -> Self {
-        Self { problem, text: text.into() }
+        Self { problem, passing: None, text: text.into() }
+    }
+
+    /// Whether the request may have been carried out all the same: its answer was lost.
+    pub fn leaves_open(&self) -> bool {
+        self.passing.as_ref().is_some_and(|passing| !matches!(passing, Passing::Throttled { .. }))
+    }
+
+    /// Says how often it was tried, when that was more than once.
+    pub(super) fn after(mut self, attempts: u32) -> Self {
+        if attempts > 1 {
+            self.text.push_str(&format!("; gave up after {attempts} attempts"));
+        }
+        self
     }
 }
 
@@ -47,28 +75,65 @@ pub(super) fn explain<E>(wanted: &str, place: &str, error: &SdkError<E, HttpResp
 where
     E: ProvideErrorMetadata + StdError + 'static,
 {
-    let (problem, reason) = match error {
+    let not_lambdas = |status: u16| format!("the answer (HTTP {status}) is not one of Lambda's");
+    let (problem, passing, reason) = match error {
         SdkError::ServiceError(answer) => {
-            let status = answer.raw().status().as_u16();
-            (problem(answer.err().meta()), service_reason(answer.err().meta(), status))
+            let (raw, meta) = (answer.raw(), answer.err().meta());
+            let status = raw.status().as_u16();
+            let after = raw.headers().get("retry-after");
+            let passing = passing(meta, status, after);
+            (problem(meta, status), passing, service_reason(meta, status))
         }
-        SdkError::TimeoutError(_) => (Problem::Other, "no answer in time".into()),
+        SdkError::TimeoutError(_) => {
+            (Problem::Other, Some(Passing::Connection), "no answer in time".into())
+        }
         SdkError::ResponseError(answer) => {
-            let status = answer.raw().status().as_u16();
-            (Problem::Other, format!("the answer (HTTP {status}) is not one of Lambda's"))
+            let reason = not_lambdas(answer.raw().status().as_u16());
+            (Problem::Other, Some(Passing::Connection), reason)
         }
-        other => (Problem::Other, local_reason(other)),
+        SdkError::DispatchFailure(failure) if !failure.is_user() && !is_for_good(error) => {
+            (Problem::Other, Some(Passing::Connection), local_reason(error))
+        }
+        other => (Problem::Other, None, local_reason(other)),
     };
-    Error::new(problem, format!("could not {wanted} {place}: {reason}"))
+    let text = format!("could not {wanted} {place}: {reason}");
+    Error { passing, ..Error::new(problem, text) }
 }
 
-fn problem(meta: &ErrorMetadata) -> Problem {
+fn problem(meta: &ErrorMetadata, status: u16) -> Problem {
+    let about_the_log = || {
+        let text = meta.message().unwrap_or_default().to_lowercase();
+        text.contains("logtype") || text.contains("log type") || text.contains("log-type")
+    };
     match meta.code() {
         Some("ResourceNotFoundException") => Problem::NotFound,
         Some("ResourceConflictException") => Problem::Busy,
         Some("PreconditionFailedException") => Problem::Changed,
+        Some("InvalidParameterValueException" | "ValidationException")
+            if status == 400 && about_the_log() =>
+        {
+            Problem::LogRefused
+        }
         _ => Problem::Other,
     }
+}
+
+fn passing(meta: &ErrorMetadata, status: u16, after: Option<&str>) -> Option<Passing> {
+    match (meta.code(), status) {
+        (Some("TooManyRequestsException" | "ThrottlingException" | "Throttling"), _) | (_, 429) => {
+            let after = after.and_then(|text| text.trim().parse().ok()).map(Duration::from_secs);
+            Some(Passing::Throttled { after })
+        }
+        (_, 500 | 502..=504) => Some(Passing::Server),
+        // A page of a proxy's or portal's, or an answer that was cut off.
+        (None, 200..300) => Some(Passing::Connection),
+        _ => None,
+    }
+}
+
+/// Whether another attempt would end the same way.
+fn is_for_good(error: &(dyn StdError + 'static)) -> bool {
+    is_about_credentials(error) || causes(error).iter().any(|cause| cause.contains("certificate"))
 }
 
 /// What the service says, and the way out of the usual refusals.
@@ -96,7 +161,7 @@ fn service_reason(meta: &ErrorMetadata, status: u16) -> String {
         }
         "AccessDeniedException" | "AccessDenied" => {
             "zipwright needs lambda:GetFunctionConfiguration, lambda:UpdateFunctionCode and \
-             lambda:InvokeFunction"
+             lambda:InvokeFunction; docs/AWS.md lists what else needs what"
         }
         "TooManyRequestsException" | "ThrottlingException" => "try again in a moment",
         "CodeStorageExceededException" => "delete old versions or functions in this region",

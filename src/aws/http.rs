@@ -5,6 +5,7 @@ use std::fmt;
 use std::net::{Ipv4Addr, Ipv6Addr};
 use std::sync::{Arc, Mutex};
 
+use aws_sdk_lambda::config::SharedAsyncSleep;
 use aws_smithy_http_client::Connector;
 use aws_smithy_http_client::proxy::ProxyConfig;
 use aws_smithy_http_client::tls::rustls_provider::CryptoMode;
@@ -45,10 +46,20 @@ impl HttpClient {
         self.0.last.lock().expect(LOCK).clone()
     }
 
+    /// A connector whose every request is looked at first.
+    pub(super) fn guarded(
+        &self,
+        settings: &HttpConnectorSettings,
+        sleep: Option<SharedAsyncSleep>,
+    ) -> SharedHttpConnector {
+        let inner = self.connector(settings, sleep);
+        SharedHttpConnector::new(Guarded { client: self.clone(), inner })
+    }
+
     fn connector(
         &self,
         settings: &HttpConnectorSettings,
-        components: &RuntimeComponents,
+        sleep: Option<SharedAsyncSleep>,
     ) -> SharedHttpConnector {
         let timeouts = |settings: &HttpConnectorSettings| {
             (settings.connect_timeout(), settings.read_timeout())
@@ -70,7 +81,7 @@ impl HttpClient {
             .proxy_config(proxies)
             .tls_provider(Provider::Rustls(CryptoMode::Ring))
             .tls_context(tls.expect("BUG: a list of certificates is all there is to it"));
-        builder.set_sleep_impl(components.sleep_impl());
+        builder.set_sleep_impl(sleep);
         let connector = SharedHttpConnector::new(builder.build());
         connectors.push((settings.clone(), connector.clone()));
         connector
@@ -85,8 +96,7 @@ impl Client for HttpClient {
         settings: &HttpConnectorSettings,
         components: &RuntimeComponents,
     ) -> SharedHttpConnector {
-        let inner = self.connector(settings, components);
-        SharedHttpConnector::new(Guarded { client: self.clone(), inner })
+        self.guarded(settings, components.sleep_impl())
     }
 }
 

@@ -10,10 +10,23 @@
 //! configured it, and whether it is for Lambda or for credentials. The tests always set it.
 
 mod client;
+mod download;
 mod error;
+mod function;
 mod http;
+mod invoke;
+mod retry;
 mod settings;
+mod versions;
 
-pub use client::{Answer, Code, Function, Invocation, Lambda, Update, Way};
+pub use client::Lambda;
 pub use error::{Error, Problem};
+pub use function::{Code, Function, Update};
+pub use invoke::{Answer, Invocation, Way};
 pub use settings::destination;
+pub use versions::{Alias, LATEST, Version};
+
+/// A text that is there and says something.
+fn word(text: Option<&str>) -> Option<String> {
+    text.map(str::trim).filter(|text| !text.is_empty()).map(str::to_owned)
+}

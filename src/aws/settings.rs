@@ -3,6 +3,8 @@
 
 use std::path::Path;
 
+use aws_config::profile::ProfileFileCredentialsProvider;
+use aws_config::provider_config::ProviderConfig;
 use aws_config::{BehaviorVersion, SdkConfig};
 
 use super::error::{Error, Problem};
@@ -16,8 +18,12 @@ const REQUIRE_LOOPBACK: &str = "ZIPWRIGHT_REQUIRE_LOOPBACK";
 const ENDPOINTS: [&str; 2] = ["AWS_ENDPOINT_URL_LAMBDA", "AWS_ENDPOINT_URL"];
 
 /// The SDK's configuration. The SDK reads the environment and the config files itself;
-/// `project` holds the same environment.
-pub(super) async fn load(project: &Project) -> Result<(SdkConfig, HttpClient), Error> {
+/// `project` holds the same environment. A `profile` asked for by name wins over credentials in
+/// the environment, as with AWS's own command line: they may be another account's.
+pub(super) async fn load(
+    project: &Project,
+    profile: Option<&str>,
+) -> Result<(SdkConfig, HttpClient), Error> {
     // The HTTP client would go on without a single certificate to trust.
     if let Some(path) = project.var("SSL_CERT_FILE").filter(|path| !Path::new(path).is_file()) {
         return Err(Error::new(
@@ -29,8 +35,16 @@ pub(super) async fn load(project: &Project) -> Result<(SdkConfig, HttpClient), E
     let loopback_only = project.var(REQUIRE_LOOPBACK).is_some();
     let http = HttpClient::new(loopback_only);
     // A dated version, so that a newer SDK does not change what a build does.
-    let config =
-        aws_config::defaults(BehaviorVersion::v2026_01_12()).http_client(http.clone()).load().await;
+    let mut loader = aws_config::defaults(BehaviorVersion::v2026_01_12()).http_client(http.clone());
+    if let Some(profile) = profile {
+        let provider = ProviderConfig::default().with_http_client(http.clone());
+        let credentials = ProfileFileCredentialsProvider::builder()
+            .configure(&provider)
+            .profile_name(profile)
+            .build();
+        loader = loader.profile_name(profile).credentials_provider(credentials);
+    }
+    let config = loader.load().await;
     if config.region().is_none() {
         return Err(Error::new(
             Problem::Other,

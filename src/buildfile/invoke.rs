@@ -6,7 +6,7 @@ use toml::de::DeValue;
 use super::kinds::env;
 use super::model::{Call, Invoke, Local, Payload, Place, Remote};
 use super::table::{Item, Reader, Table, boolean, members, string};
-use super::{mistakes, payload, value};
+use super::{mistakes, payload, upload, value};
 
 /// Lambda's own default, in seconds.
 const DEFAULT_TIMEOUT: u16 = 3;
@@ -18,9 +18,10 @@ pub(super) fn read(table: &mut Table, reader: &mut Reader) -> Option<Invoke> {
     let place = place(here, table, reader);
     let payloads = payloads(table, reader);
     let call = table.take("type");
+    let function = table.take("function");
     let qualifier = table.take("qualifier");
     if here {
-        for (key, item) in [("type", call), ("qualifier", qualifier)] {
+        for (key, item) in [("type", call), ("function", function), ("qualifier", qualifier)] {
             if let Some(item) = item {
                 reader.report(mistakes::only_on_aws(&item.span(), key, table.owner()));
             }
@@ -31,6 +32,7 @@ pub(super) fn read(table: &mut Table, reader: &mut Reader) -> Option<Invoke> {
         call: call
             .and_then(|item| value::word(item, reader, "type", &words))
             .unwrap_or(Call::Request),
+        function: function.and_then(|item| upload::function(item, reader)),
         qualifier: qualifier
             .and_then(|item| value::filled(item, reader, "a version such as `7`, or an alias"))
             .map(|text| text.value),

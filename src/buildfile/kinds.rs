@@ -5,11 +5,11 @@ use std::collections::BTreeMap;
 
 use super::model::{
     Action, Check, Clamp, Command, Compression, Conflict, Destination, Group, Kind, Platform,
-    Source, Spanned, Staging, Upload, Wheelhouse, Zip,
+    Source, Spanned, Staging, Wheelhouse, Zip,
 };
 use super::schema::default_path;
 use super::table::{Item, Reader, Table, boolean, entries, in_order, members, string, text};
-use super::{invoke, mistakes, value};
+use super::{invoke, mistakes, upload, value};
 use crate::base::RelPath;
 use toml::de::DeValue;
 
@@ -24,7 +24,7 @@ pub(super) fn read(name: &str, stem: &str, table: &mut Table, reader: &mut Reade
         "clamp" => clamp(table, reader).map(Kind::Clamp),
         "zip" => zip(stem, table, reader).map(Kind::Zip),
         "check" => check(table, reader).map(Kind::Check),
-        "upload" => upload(table, reader).map(Kind::Upload),
+        "upload" => upload::read(table, reader).map(Kind::Upload),
         "invoke" => invoke::read(table, reader).map(Kind::Invoke),
         "command" => command(table, reader).map(Kind::Command),
         "group" => group(table, reader).map(Kind::Group),
@@ -167,16 +167,6 @@ fn check(table: &mut Table, reader: &mut Reader) -> Option<Check> {
     let silence = table.many("silence", reader, value::rule);
     let handler = handler.map(|handler| handler.value);
     Some(Check { zip: zip?, runtime: runtime?, arch: arch?, handler, silence })
-}
-
-fn upload(table: &mut Table, reader: &mut Reader) -> Option<Upload> {
-    let zip = table.required("zip", "\"…\"", reader, string);
-    let function = table.required("function", "\"…\"", reader, |item, reader| {
-        value::filled(item, reader, "the name or ARN of a Lambda function")
-    });
-    let check = table.optional("check", reader, boolean).unwrap_or(true);
-    let silence = table.many("silence", reader, value::rule);
-    Some(Upload { zip: zip?, function: function?, check, silence })
 }
 
 fn command(table: &mut Table, reader: &mut Reader) -> Option<Command> {

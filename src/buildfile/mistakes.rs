@@ -255,7 +255,46 @@ pub(crate) fn bad_timeout(span: &Span) -> Diagnostic {
     Diagnostic::at(span, "a function has from 1 to 900 seconds")
 }
 
+pub(crate) fn bad_function(span: &Span, name: &str, hint: &str) -> Diagnostic {
+    Diagnostic::at(span, format!("`{name}` cannot be the name of a function")).hint(hint)
+}
+
+pub(crate) fn bad_alias(span: &Span, name: &str) -> Diagnostic {
+    Diagnostic::at(span, format!("`{name}` cannot be the name of an alias"))
+        .hint("a name has up to 128 ASCII letters, digits, `-` and `_`, and not digits alone")
+}
+
+pub(crate) fn alias_of_nothing(alias: &Span, publish: &Span, owner: &str) -> Diagnostic {
+    Diagnostic::at(alias, format!("{owner} has an `alias` and publishes no version"))
+        .also(publish, "an alias leads to a version that is published")
+        .hint("leave out `publish`, or the alias")
+}
+
+pub(crate) fn twice(second: &Span, first: &Span, name: &str) -> Diagnostic {
+    Diagnostic::at(second, format!("`{name}` is named twice"))
+        .also(first, "the first one")
+        .hint("keep one of them")
+}
+
 // What the targets are to each other.
+
+pub(crate) fn which_function(span: &Span, upload: &str, functions: &[&str]) -> Diagnostic {
+    Diagnostic::at(span, format!("`{upload}` uploads to {}", count(functions.len(), "function")))
+        .hint(format!("say which one is called: `function = \"…\"`, one of {}", list(functions)))
+}
+
+pub(crate) fn no_such_function(
+    span: &Span,
+    name: &str,
+    upload: &str,
+    functions: &[&str],
+) -> Diagnostic {
+    Diagnostic::at(span, format!("`{upload}` does not upload to function `{name}`")).hint(meant(
+        name,
+        functions,
+        "it uploads to",
+    ))
+}
 
 /// `nearest` is the name that was meant, if one is near; `targets` are all of them.
 pub(crate) fn unknown_target<'a>(

@@ -13,6 +13,7 @@ mod payload;
 mod schema;
 mod syntax;
 mod table;
+mod upload;
 mod value;
 mod vars;
 
@@ -23,6 +24,7 @@ use std::collections::BTreeMap;
 
 pub use diagnostic::Diagnostic;
 pub use glob::GlobProblem;
+pub use upload::{is_alias, is_function};
 
 /// A Buildfile as far as it could be understood, and what is wrong with it. Only a model without
 /// mistakes may be built.

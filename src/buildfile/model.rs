@@ -211,11 +211,18 @@ pub struct Check {
 pub struct Upload {
     /// Name of a zip target.
     pub zip: Spanned<String>,
-    pub function: Spanned<String>,
+    /// Names or ARNs; never empty, each once.
+    pub functions: Vec<Spanned<String>>,
     /// Whether the bundle is checked against the function before it is sent.
     pub check: bool,
     /// Rules of the check that say nothing.
     pub silence: Vec<String>,
+    /// Whether the code becomes a version.
+    pub publish: bool,
+    /// Leads to that version.
+    pub alias: Option<String>,
+    /// `CodeSha256` that the zip must have; of the command line only.
+    pub digest: Option<String>,
 }
 
 #[derive(Clone, Debug)]
@@ -242,7 +249,9 @@ pub enum Place {
 #[derive(Clone, Debug)]
 pub struct Remote {
     pub call: Call,
-    /// A version or an alias.
+    /// Which of the functions of the upload; `None`: the only one.
+    pub function: Option<Spanned<String>>,
+    /// A version or an alias; `None`: what the upload brought up to date.
     pub qualifier: Option<String>,
 }
 

@@ -11,7 +11,7 @@ mod writer;
 use std::io::{self, Read};
 use std::path::Path;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use sha2::{Digest as _, Sha256};
@@ -59,6 +59,28 @@ pub fn code_sha256_of(place: &Path) -> Result<String> {
     Ok(code_sha256(&hasher.finalize().into()))
 }
 
+/// A `CodeSha256` as somebody wrote it: as Lambda does, or as `sha256sum` does.
+pub fn parse_digest(text: &str) -> Option<String> {
+    if STANDARD.decode(text).is_ok_and(|bytes| bytes.len() == 32) {
+        return Some(text.to_owned());
+    }
+    let byte = |at: usize| u8::from_str_radix(text.get(at..at + 2)?, 16).ok();
+    let bytes: Vec<u8> = (0..text.len()).step_by(2).map_while(byte).collect();
+    let bytes: [u8; 32] = bytes.try_into().ok().filter(|_| text.len() == 64)?;
+    Some(code_sha256(&bytes))
+}
+
+/// Refuses a zip whose `CodeSha256` is not the one that was asked for.
+pub fn refuse_another(zip: &str, found: &str, wanted: &str) -> Result<()> {
+    if found != wanted {
+        bail!(
+            "`{zip}` is not the zip that was asked for: its CodeSha256 is {found}, not {wanted}; \
+             nothing was sent"
+        );
+    }
+    Ok(())
+}
+
 #[cfg(test)]
 mod limits {
     use super::*;
@@ -70,6 +92,18 @@ mod limits {
         std::fs::write(&place, b"").unwrap();
         let expected = "47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU=";
         assert_eq!(code_sha256_of(&place).unwrap(), expected);
+    }
+
+    #[test]
+    fn a_digest_is_read_as_lambda_and_as_sha256sum_write_it() {
+        let base64 = "47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU=";
+        let hex = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
+        assert_eq!(parse_digest(base64).as_deref(), Some(base64));
+        assert_eq!(parse_digest(hex).as_deref(), Some(base64));
+        assert_eq!(parse_digest(&hex.to_uppercase()).as_deref(), Some(base64));
+        for bad in ["", "abc", &hex[2..], &hex.replace('e', "é"), &base64[1..], "\u{20ac}"] {
+            assert_eq!(parse_digest(bad), None, "{bad}");
+        }
     }
 
     #[test]

@@ -3,24 +3,30 @@
 
 use anyhow::{Result, bail};
 
-use super::{Deployment, refuse_image};
+use super::{Deployment, refuse};
 use crate::aws::{self, Function, Lambda, Problem, Update};
 use crate::base::words;
 
 /// How often an update that came between is waited for before this one gives up.
 const MOST_ATTEMPTS: usize = 3;
 
-/// Whether the code had to be sent. Afterwards the function has it, and no update is in progress.
-pub(super) fn bring_up_to_date(lambda: &Lambda, deployment: &Deployment) -> Result<bool> {
-    let Deployment { function: name, code_sha256, size, check, code, status } = *deployment;
+pub(super) struct Updated {
+    /// Whether the code had to be sent.
+    pub(super) sent: bool,
+    /// As it is now: it has the code, and no update is in progress.
+    pub(super) function: Function,
+}
+
+pub(super) fn bring_up_to_date(lambda: &Lambda, deployment: &Deployment) -> Result<Updated> {
+    let Deployment { function: name, code_sha256, size, check, code, status, .. } = *deployment;
     let before = waiting(status, format!("waiting for another update of function `{name}`"));
     let mut attempts = 0;
     loop {
         let function = lambda.wait(name, &before).map_err(|error| with_way_out(error, name))?;
-        refuse_image(&function, lambda)?;
+        refuse(&function, lambda)?;
         // After a failed update the digest says nothing certain about the code that runs.
         if function.code_sha256 == code_sha256 && function.update == Update::Successful {
-            return Ok(attempts > 0);
+            return Ok(Updated { sent: attempts > 0, function });
         }
         if attempts == 0 {
             check(&function)?;
@@ -37,23 +43,27 @@ pub(super) fn bring_up_to_date(lambda: &Lambda, deployment: &Deployment) -> Resu
                 or_none(&received),
             ),
             // Somebody else's update, or our own whose answer was lost: the digest will tell.
-            Err(error) if error.problem == Problem::Busy && attempts < MOST_ATTEMPTS => {}
+            Err(error) if error.problem == Problem::Busy && attempts < MOST_ATTEMPTS => {
+                (deployment.note)(&format!("{error}; waiting for it, then looking again"));
+            }
             Err(error) if error.problem == Problem::Changed => {
-                let now = lambda.wait(name, &before)?;
-                if now.code_sha256 != code_sha256 {
+                let function = lambda.wait(name, &before)?;
+                if function.code_sha256 != code_sha256 {
                     bail!(
                         "function `{name}` was changed by somebody else in the middle of this \
                          upload, and nothing was sent; look at what changed, then run again"
                     );
                 }
-                return Ok(true);
+                refuse_other_code(&function, deployment, lambda)?;
+                return Ok(Updated { sent: true, function });
             }
-            Err(error) => return Err(with_way_out(error, name)),
+            Err(error) => return Err(with_what_is_live(error, &function)),
         }
     }
     let after = waiting(status, format!("waiting for Lambda to take over the code of `{name}`"));
-    refuse_other_code(&lambda.wait(name, &after)?, deployment, lambda)?;
-    Ok(true)
+    let function = lambda.wait(name, &after)?;
+    refuse_other_code(&function, deployment, lambda)?;
+    Ok(Updated { sent: true, function })
 }
 
 /// What the function has once its update ended must be what was sent.
@@ -77,7 +87,8 @@ fn refuse_other_code(function: &Function, deployment: &Deployment, lambda: &Lamb
     Ok(())
 }
 
-fn waiting(status: &(dyn Fn(&str) + Sync), what: String) -> impl Fn(u32) {
+/// Says what is waited for, and for how long already.
+pub(super) fn waiting(status: &(dyn Fn(&str) + Sync), what: String) -> impl Fn(u32) {
     move |seconds| status(&format!("{what} ({seconds} s)"))
 }
 
@@ -85,8 +96,23 @@ fn or_none(digest: &str) -> &str {
     if digest.is_empty() { "missing" } else { digest }
 }
 
+/// An update that did not get an answer, or got a refusal.
+fn with_what_is_live(error: aws::Error, before: &Function) -> anyhow::Error {
+    let Function { name, code_sha256, .. } = before;
+    if error.problem == Problem::NotFound {
+        return with_way_out(error, name);
+    }
+    if error.leaves_open() {
+        return anyhow::anyhow!(
+            "{error}; whether the code arrived is not known: run again, which looks first"
+        );
+    }
+    let digest = or_none(code_sha256);
+    anyhow::anyhow!("{error}; function `{name}` still has the code with CodeSha256 {digest}")
+}
+
 /// Says how to come to a function, where there is none.
-fn with_way_out(error: aws::Error, name: &str) -> anyhow::Error {
+pub(super) fn with_way_out(error: aws::Error, name: &str) -> anyhow::Error {
     if error.problem != Problem::NotFound {
         return error.into();
     }

@@ -12,7 +12,7 @@ use crate::base::digest::FieldHasher;
 use crate::buildfile::model::{Output, Target};
 use crate::files::{Content, Fact, Files};
 use crate::key::{Component, Key, Reason, Value, file_of_component};
-use crate::kinds::{self, Job};
+use crate::kinds::{self, Facts, Job};
 use crate::state::Record;
 
 /// A question about one target, all that it needs being done.
@@ -21,6 +21,7 @@ pub(super) struct Ask<'a> {
     pub(super) target: &'a Target,
     pub(super) record: Option<&'a Record>,
     pub(super) results: BTreeMap<String, Digest>,
+    pub(super) facts: BTreeMap<String, Facts>,
     /// In a dry run: a target it needs that would run first.
     pub(super) runs_first: Option<&'a str>,
     pub(super) tree: bool,
@@ -115,6 +116,7 @@ impl Ask<'_> {
             project: self.world.project,
             files: self.world.files,
             results: &self.results,
+            facts: &self.facts,
             write_tree: self.tree,
             surroundings: &self.options.surroundings,
             pool: None,

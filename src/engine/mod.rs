@@ -24,7 +24,7 @@ use crate::event::{Event, Finished, Outcome, Report, Summary};
 use crate::files::Files;
 use crate::graph::{Graph, TargetId};
 use crate::key::{Key, Reason};
-use crate::kinds::Surroundings;
+use crate::kinds::{Facts, Surroundings};
 use crate::make::{Pool, Token};
 use crate::plan::Plan;
 use crate::project::Project;
@@ -119,6 +119,7 @@ pub fn build<'a>(
         plan: Plan::new(world.graph, &options.goals, |id| options.is_old(world.target(id))),
         trees: written_trees(world, &options.goals),
         results: vec![None; world.graph.len()],
+        facts: vec![Facts::new(); world.graph.len()],
         would_run: vec![false; world.graph.len()],
         waiting: Vec::new(),
         running: 0,
@@ -139,6 +140,7 @@ struct Engine<'a, 'b> {
     trees: Vec<bool>,
     /// Results of the targets that are done; in a dry run also what earlier runs left.
     results: Vec<Option<Digest>>,
+    facts: Vec<Facts>,
     would_run: Vec<bool>,
     order: Order,
     pool: &'a Pool,
@@ -295,9 +297,9 @@ impl<'a> Engine<'a, '_> {
             refuse_foreign_folder(self.world, self.world.target(id), |path| self.state.owns(path));
         match refused {
             Ok(()) => {
-                let (results, tree) = (self.results_of(id), self.trees[id.index()]);
-                let written = written(&key, self.world.files);
-                self.waiting.push(Work { id, key, written, reasons, results, tree });
+                let (results, facts) = (self.results_of(id), self.facts_of(id));
+                let (written, tree) = (written(&key, self.world.files), self.trees[id.index()]);
+                self.waiting.push(Work { id, key, written, reasons, results, facts, tree });
             }
             Err(error) => self.failed(id, reasons, 0.0, &error),
         }
@@ -312,6 +314,7 @@ impl<'a> Engine<'a, '_> {
             target: self.world.target(id),
             record: self.state.target(name),
             results: self.results_of(id),
+            facts: self.facts_of(id),
             runs_first: runs_first.map(|need| self.world.name(*need)),
             tree: self.trees[id.index()],
             options: self.options,
@@ -326,6 +329,12 @@ impl<'a> Engine<'a, '_> {
                 Some((self.world.name(*need).to_owned(), self.results[need.index()]?))
             })
             .collect()
+    }
+
+    fn facts_of(&self, id: TargetId) -> BTreeMap<String, Facts> {
+        let needs = self.world.graph.needs(id).iter();
+        let facts = |need: &TargetId| self.facts[need.index()].clone();
+        needs.map(|need| (self.world.name(*need).to_owned(), facts(need))).collect()
     }
 
     fn start<'scope>(
@@ -416,10 +425,11 @@ impl<'a> Engine<'a, '_> {
         self.plan.done(id);
         let record = self.state.target(self.world.name(id));
         let facts = record.map(|record| record.facts.clone()).unwrap_or_default();
-        let facts = facts
+        let facts: Facts = facts
             .into_iter()
             .filter_map(|(name, json)| Some((name, serde_json::from_str(&json).ok()?)))
             .collect();
+        self.facts[id.index()].clone_from(&facts);
         self.finish(id, Outcome::UpToDate, Vec::new(), 0.0, facts, None);
     }
 
@@ -445,6 +455,7 @@ impl<'a> Engine<'a, '_> {
             self.state.record(self.world.name(id), record)?;
         }
         self.results[id.index()] = Some(result);
+        self.facts[id.index()].clone_from(&facts);
         self.plan.done(id);
         self.finish(id, Outcome::Ran, reasons, seconds, facts, None);
         Ok(())

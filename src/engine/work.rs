@@ -19,7 +19,7 @@ use crate::event::Event;
 use crate::files::{self, Files};
 use crate::graph::TargetId;
 use crate::key::{Component, Key, Reason};
-use crate::kinds::{self, Done, Job, Messages, Surroundings};
+use crate::kinds::{self, Done, Facts, Job, Messages, Surroundings};
 use crate::make::Pool;
 use crate::process::Stream;
 use crate::state::{Record, RecordedOutput};
@@ -33,6 +33,7 @@ pub(super) struct Work {
     pub(super) written: Vec<Written>,
     pub(super) reasons: Vec<Reason>,
     pub(super) results: BTreeMap<String, Digest>,
+    pub(super) facts: BTreeMap<String, Facts>,
     /// Whether a staging tree must be there as a folder.
     pub(super) tree: bool,
 }
@@ -49,7 +50,7 @@ pub(super) fn written(key: &Key, files: &Files) -> Vec<Written> {
 /// A run that succeeded.
 pub(super) struct Worked {
     pub(super) result: Digest,
-    pub(super) facts: Vec<(String, serde_json::Value)>,
+    pub(super) facts: Facts,
     /// `None` when an input changed under way: what was made of it is not known.
     pub(super) record: Option<Record>,
 }
@@ -84,6 +85,7 @@ pub(super) fn work(
         project: world.project,
         files: world.files,
         results: &work.results,
+        facts: &work.facts,
         write_tree: work.tree,
         surroundings,
         pool: Some(pool),

@@ -26,7 +26,30 @@ pub(super) fn named_edges<'m>(
             }
         }
     }
+    for target in &model.targets {
+        invoked_function(target, model, mistakes);
+    }
     edges
+}
+
+/// The function that an invoke calls must be one of its upload's, and only one.
+fn invoked_function(target: &Target, model: &Model, mistakes: &mut Vec<Diagnostic>) {
+    let Kind::Invoke(invoke) = &target.kind else { return };
+    let Place::Aws { upload: named } = &invoke.place else { return };
+    let Some(Kind::Upload(upload)) = model.target(&named.value).map(|target| &target.kind) else {
+        return;
+    };
+    let functions: Vec<&str> = upload.functions.iter().map(|name| name.value.as_str()).collect();
+    match &invoke.remote.function {
+        Some(name) if !functions.contains(&name.value.as_str()) => {
+            let (name, span) = (&name.value, &name.span);
+            mistakes.push(mistakes::no_such_function(span, name, &named.value, &functions));
+        }
+        None if functions.len() > 1 => {
+            mistakes.push(mistakes::which_function(&named.span, &named.value, &functions));
+        }
+        _ => {}
+    }
 }
 
 /// The names in a target, each with the kind it must be of.

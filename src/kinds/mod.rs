@@ -36,6 +36,8 @@ pub struct Job<'a> {
     pub files: &'a Files,
     /// The result of every target that this one needs, by name.
     pub results: &'a BTreeMap<String, Digest>,
+    /// What is known of these targets since their last run, by name.
+    pub facts: &'a BTreeMap<String, Facts>,
     /// Whether a staging tree must be there as a folder, not only as its manifest.
     pub write_tree: bool,
     pub surroundings: &'a Surroundings,
@@ -71,8 +73,11 @@ pub struct Done {
     pub result: Option<Digest>,
     pub outputs: Vec<Output>,
     /// Further facts for reports, e.g. `code_sha256`, in the order they are shown.
-    pub facts: Vec<(String, serde_json::Value)>,
+    pub facts: Facts,
 }
+
+/// What is known of a target once it ran, by name.
+pub type Facts = Vec<(String, serde_json::Value)>;
 
 /// What the target depends on, as it is now. Writes nothing.
 pub fn key(job: &Job) -> Result<Key> {

@@ -133,6 +133,34 @@ impl Emulator {
         version
     }
 
+    /// The numbers of a function's versions.
+    pub(crate) fn versions(&self, name: &str) -> Vec<String> {
+        let path = format!("/2015-03-31/functions/{name}/versions");
+        let listed = self.lambda("GET", &path, &Value::Null);
+        let all = listed["Versions"].as_array().unwrap().iter();
+        let numbers = all.map(|version| version["Version"].as_str().unwrap().to_owned());
+        numbers.filter(|number| number != "$LATEST").collect()
+    }
+
+    /// The version that an alias leads to.
+    pub(crate) fn alias(&self, name: &str, alias: &str) -> String {
+        let path = format!("/2015-03-31/functions/{name}/aliases/{alias}");
+        self.lambda("GET", &path, &Value::Null)["FunctionVersion"].as_str().unwrap().to_owned()
+    }
+
+    /// Changes something of a function that is not its code.
+    pub(crate) fn configure(&self, name: &str, change: &Value) {
+        let path = format!("/2015-03-31/functions/{name}/configuration");
+        self.lambda("PUT", &path, change);
+        self.settle(name);
+    }
+
+    /// Changes where an alias leads, or how.
+    pub(crate) fn move_alias(&self, name: &str, alias: &str, change: &Value) {
+        let path = format!("/2015-03-31/functions/{name}/aliases/{alias}");
+        self.lambda("PUT", &path, change);
+    }
+
     /// A function's configuration.
     pub(crate) fn function(&self, name: &str) -> Value {
         let path = format!("/2015-03-31/functions/{name}/configuration");

@@ -14,6 +14,7 @@ mod aws;
 mod bench;
 mod check;
 mod commands;
+mod deploy;
 mod fuzz;
 mod inspect;
 mod differential;

@@ -118,6 +118,7 @@ impl House {
             project: &project,
             files: &files,
             results: &BTreeMap::new(),
+            facts: &BTreeMap::new(),
             write_tree: false,
             surroundings: &Surroundings::default(),
             pool: None,

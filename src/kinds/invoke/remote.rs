@@ -1,13 +1,13 @@
 //! Calls on AWS: of the function that an upload brought up to date, so never of the old code
 //! while an update is in progress.
 
-use anyhow::{Result, bail};
+use anyhow::{Context, Result, bail};
 use serde_json::Value as Json;
 
-use super::super::{Done, Job};
+use super::super::{Done, Facts, Job, upload};
 use super::{Calls, failure, report, show};
-use crate::aws::{Invocation, Lambda, Way};
-use crate::buildfile::model::{Call, Invoke, Kind, Spanned};
+use crate::aws::{Invocation, LATEST, Lambda, Way};
+use crate::buildfile::model::{Call, Invoke, Kind, Spanned, Upload};
 use crate::process::Stream;
 
 pub(super) fn run(
@@ -16,15 +16,16 @@ pub(super) fn run(
     calls: &Calls,
     job: &Job,
 ) -> Result<Done> {
-    let name = match &job.named(&upload.value)?.kind {
-        Kind::Upload(upload) => &upload.function.value,
-        other => {
-            bail!("`{}` is a {}, and an invoke needs an upload", upload.value, other.name())
-        }
+    let Kind::Upload(uploaded) = &job.named(&upload.value)?.kind else {
+        let kind = job.named(&upload.value)?.kind.name();
+        bail!("`{}` is a {kind}, and an invoke needs an upload", upload.value)
     };
+    let named = invoke.remote.function.as_ref().or(uploaded.functions.first());
+    let name = &named.context("an upload has a function")?.value;
+    let target = Target::new(invoke, uploaded, name, job.facts.get(&upload.value));
     let invocation = Invocation {
         function: name,
-        qualifier: invoke.remote.qualifier.as_deref(),
+        qualifier: target.qualifier,
         way: match invoke.remote.call {
             Call::Request => Way::Request,
             Call::Event => Way::Event,
@@ -32,13 +33,15 @@ pub(super) fn run(
         },
     };
     job.messages.status(&format!("invoking function `{name}`"));
-    let lambda = Lambda::connect(job.project)?;
+    let say = |text: &str| job.messages.warn(text);
+    let lambda = Lambda::connect(job.project, None, &say)?;
     let mut facts = Vec::new();
     let (count, answers) = calls.each(|payload| {
-        let answer = lambda.invoke(&invocation, payload.to_vec())?;
+        let answer = lambda.invoke(&invocation, payload)?;
         for line in answer.log_tail.lines() {
             job.messages.line(Stream::Stderr, line);
         }
+        target.refuse_another(name, answer.executed_version.as_deref())?;
         if let Some(how) = &answer.function_error {
             bail!("function `{name}` failed ({how}): {}", failure(&answer.payload));
         }
@@ -52,4 +55,47 @@ pub(super) fn run(
     })?;
     facts.push(("calls".into(), Json::from(count)));
     Ok(Done { result: Some(answers.finish()), outputs: Vec::new(), facts })
+}
+
+/// What is called, and which version should then have run.
+struct Target<'a> {
+    qualifier: Option<&'a str>,
+    version: Option<&'a str>,
+}
+
+impl<'a> Target<'a> {
+    /// What the upload brought up to date, unless the invoke says otherwise.
+    fn new(
+        invoke: &'a Invoke,
+        upload: &'a Upload,
+        function: &str,
+        facts: Option<&'a Facts>,
+    ) -> Self {
+        let published = facts.and_then(|facts| upload::version_of(facts, function));
+        let is_number = |name: &&str| name.bytes().all(|byte| byte.is_ascii_digit());
+        match invoke.remote.qualifier.as_deref() {
+            // Where somebody else's alias should lead, nobody has said.
+            Some(other) if Some(other) != upload.alias.as_deref() => Self {
+                qualifier: Some(other),
+                version: Some(other).filter(|name| is_number(name) || *name == LATEST),
+            },
+            _ => Self {
+                qualifier: upload.alias.as_deref().or(published),
+                version: published.or(Some(LATEST).filter(|_| !upload.publish)),
+            },
+        }
+    }
+
+    fn refuse_another(&self, function: &str, executed: Option<&str>) -> Result<()> {
+        if let (Some(wanted), Some(executed)) = (self.version, executed)
+            && wanted != executed
+        {
+            bail!(
+                "version {executed} of function `{function}` ran, and {wanted} should have: \
+                 somebody else has deployed since; run the upload again, with -B if it says it is \
+                 up to date"
+            );
+        }
+        Ok(())
+    }
 }

@@ -153,6 +153,7 @@ impl World {
             project: &self.project,
             files: &files,
             results: &results,
+            facts: &BTreeMap::new(),
             write_tree: self.write_tree,
             surroundings: &Surroundings::default(),
             pool: None,

@@ -1,0 +1,174 @@
+//! A function, or a version of it: what Lambda says of it, its code, and the wait for both.
+
+use std::thread;
+use std::time::Duration;
+
+use aws_sdk_lambda::config::Builder;
+use aws_sdk_lambda::operation::get_function_configuration::GetFunctionConfigurationOutput;
+use aws_sdk_lambda::primitives::Blob;
+use aws_sdk_lambda::types::{Architecture, LastUpdateStatus, PackageType, State};
+
+use super::client::timeouts;
+use super::error::{Error, Problem};
+use super::{Lambda, word};
+
+/// How often a function is looked at while it is being updated, a second apart. AWS's own
+/// waiter, `FunctionUpdatedV2`, does the same.
+const MOST_POLLS: u32 = 300;
+const BETWEEN_POLLS: Duration = Duration::from_secs(1);
+
+/// For a bundle to be sent, however slow the line, and to be answered. A line on which nothing
+/// moves is given up earlier.
+const UPLOAD_TIMEOUT: Duration = Duration::from_secs(15 * 60);
+
+/// A function as Lambda describes it.
+#[derive(Clone, Debug)]
+pub struct Function {
+    pub name: String,
+    pub code_sha256: String,
+    /// Of the zip, in bytes; 0 where a service does not say.
+    pub code_size: u64,
+    pub update: Update,
+    /// As Lambda words them: `x86_64`, `arm64`.
+    pub architectures: Vec<String>,
+    /// As Lambda words it: `python3.13`.
+    pub runtime: Option<String>,
+    /// `module.function`
+    pub handler: Option<String>,
+    /// Whether there is more in it than its own code.
+    pub has_layers: bool,
+    /// Changes whenever the function does. Not every service gives one.
+    pub revision: Option<String>,
+    /// A function made of a container image has no code to update.
+    pub is_image: bool,
+    pub is_being_deleted: bool,
+}
+
+/// How the last update of a function went.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Update {
+    Successful,
+    /// Until it ends, calls get the old code, and the function takes no other update.
+    InProgress,
+    /// The old code stays.
+    Failed {
+        reason: String,
+    },
+}
+
+/// A function's code, in a form in which Lambda takes it.
+#[derive(Clone, Debug)]
+pub enum Code<'a> {
+    /// A zip that travels in the request itself.
+    Direct(&'a [u8]),
+    /// A zip that lies in a bucket of the same region.
+    S3 { bucket: String, key: String, version: Option<String> },
+}
+
+impl Lambda<'_> {
+    pub fn function(&self, name: &str) -> Result<Function, Error> {
+        self.function_at(name, None)
+    }
+
+    /// The function as it is under a version or an alias.
+    pub fn function_at(&self, name: &str, qualifier: Option<&str>) -> Result<Function, Error> {
+        let wanted = match qualifier {
+            Some(qualifier) => format!("read `{qualifier}` of function `{name}`"),
+            None => format!("read function `{name}`"),
+        };
+        let request = || {
+            let request = self.client.get_function_configuration().function_name(name);
+            request.set_qualifier(qualifier.map(str::to_owned)).send()
+        };
+        self.send(&wanted, request).map(|output| Function::new(name, &output))
+    }
+
+    /// Gives `function` this code and returns the digest that Lambda found. Guarded by the
+    /// revision that was read: a function changed since, also by an attempt of ours whose answer
+    /// was lost, is [`Problem::Changed`].
+    pub fn update_code(&self, function: &Function, code: &Code) -> Result<String, Error> {
+        // Lambda takes a missing architecture for x86_64, not for the one the function has.
+        let architectures: Vec<Architecture> =
+            function.architectures.iter().map(|name| Architecture::from(name.as_str())).collect();
+        let architectures = Some(architectures).filter(|names| !names.is_empty());
+        let wanted = format!("update the code of function `{}`", function.name);
+        let output = self.send(&wanted, || {
+            let request = self.client.update_function_code().function_name(&function.name);
+            let request = match code {
+                Code::Direct(zip) => request.zip_file(Blob::new(zip.to_vec())),
+                Code::S3 { bucket, key, version } => {
+                    request.s3_bucket(bucket).s3_key(key).set_s3_object_version(version.clone())
+                }
+            };
+            request
+                .set_architectures(architectures.clone())
+                .set_revision_id(function.revision.clone())
+                .customize()
+                .config_override(Builder::new().timeout_config(timeouts(UPLOAD_TIMEOUT)))
+                .send()
+        })?;
+        Ok(output.code_sha256.unwrap_or_default())
+    }
+
+    /// Waits while an update of `name` is in progress. `on_wait` gets the seconds waited so far.
+    pub fn wait(&self, name: &str, on_wait: &dyn Fn(u32)) -> Result<Function, Error> {
+        self.wait_at(name, None, on_wait)
+    }
+
+    /// The same, of a version.
+    pub fn wait_at(
+        &self,
+        name: &str,
+        qualifier: Option<&str>,
+        on_wait: &dyn Fn(u32),
+    ) -> Result<Function, Error> {
+        for polls in 0..MOST_POLLS {
+            let function = self.function_at(name, qualifier)?;
+            if function.update != Update::InProgress {
+                return Ok(function);
+            }
+            on_wait(polls);
+            thread::sleep(BETWEEN_POLLS);
+        }
+        let place = self.place();
+        Err(Error::new(
+            Problem::Busy,
+            format!(
+                "function `{name}` {place} was still being updated after {MOST_POLLS} s: \
+                 look at it in the AWS console, then run again"
+            ),
+        ))
+    }
+}
+
+impl Function {
+    fn new(name: &str, output: &GetFunctionConfigurationOutput) -> Self {
+        let in_progress = output.state() == Some(&State::Pending)
+            || output.last_update_status() == Some(&LastUpdateStatus::InProgress);
+        let failed = |reason: Option<&str>| Update::Failed {
+            reason: word(reason).unwrap_or_else(|| "Lambda gives no reason".into()),
+        };
+        let update = if in_progress {
+            Update::InProgress
+        } else if output.state() == Some(&State::Failed) {
+            failed(output.state_reason())
+        } else if output.last_update_status() == Some(&LastUpdateStatus::Failed) {
+            failed(output.last_update_status_reason())
+        } else {
+            Update::Successful
+        };
+        Self {
+            name: name.to_owned(),
+            code_sha256: output.code_sha256().unwrap_or_default().to_owned(),
+            code_size: u64::try_from(output.code_size()).unwrap_or_default(),
+            update,
+            architectures: output.architectures().iter().map(ToString::to_string).collect(),
+            runtime: output.runtime().map(ToString::to_string),
+            handler: output.handler().map(str::to_owned),
+            has_layers: !output.layers().is_empty(),
+            revision: output.revision_id().map(str::to_owned),
+            is_image: output.package_type() == Some(&PackageType::Image),
+            is_being_deleted: output.state() == Some(&State::Deleting),
+        }
+    }
+}

@@ -1,0 +1,95 @@
+//! Calls of a function.
+
+use std::time::Duration;
+
+use aws_sdk_lambda::config::{Builder, StalledStreamProtectionConfig};
+use aws_sdk_lambda::primitives::Blob;
+use aws_sdk_lambda::types::{InvocationType, LogType};
+use base64::Engine;
+use base64::prelude::BASE64_STANDARD;
+
+use super::Lambda;
+use super::client::timeouts;
+use super::error::{Error, Problem};
+
+/// A function may think for 15 minutes before its first byte.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(16 * 60);
+
+/// Which function is called, and how.
+#[derive(Clone, Copy, Debug)]
+pub struct Invocation<'a> {
+    pub function: &'a str,
+    /// A version or an alias.
+    pub qualifier: Option<&'a str>,
+    pub way: Way,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Way {
+    /// Waits for the response.
+    Request,
+    /// The event is taken, and the function runs later.
+    Event,
+    /// Only permissions and parameters are looked at.
+    DryRun,
+}
+
+/// What a function answered.
+#[derive(Clone, Debug)]
+pub struct Answer {
+    pub status: i32,
+    pub payload: Vec<u8>,
+    /// Set when the function failed: `Unhandled` or `Handled`. The payload then says how.
+    pub function_error: Option<String>,
+    /// The last 4 KB of what the function logged.
+    pub log_tail: String,
+    pub executed_version: Option<String>,
+}
+
+impl Lambda<'_> {
+    /// Calls the function once and waits for its answer. Never tried again: a call whose answer
+    /// was lost may have run. A function that was not called because it has no log to give is
+    /// called without one.
+    pub fn invoke(&self, call: &Invocation, payload: &[u8]) -> Result<Answer, Error> {
+        // Only a call that is waited for has a log to show.
+        let with_log = call.way == Way::Request;
+        match self.call(call, payload, with_log) {
+            Err(error) if with_log && error.problem == Problem::LogRefused => {
+                self.call(call, payload, false)
+            }
+            answer => answer,
+        }
+    }
+
+    fn call(&self, call: &Invocation, payload: &[u8], log: bool) -> Result<Answer, Error> {
+        let patient = Builder::new()
+            .timeout_config(timeouts(ANSWER_TIMEOUT))
+            .stalled_stream_protection(StalledStreamProtectionConfig::disabled());
+        let Invocation { function: name, qualifier, way } = *call;
+        let way = match way {
+            Way::Request => InvocationType::RequestResponse,
+            Way::Event => InvocationType::Event,
+            Way::DryRun => InvocationType::DryRun,
+        };
+        let request = self
+            .client
+            .invoke()
+            .function_name(name)
+            .set_qualifier(qualifier.map(str::to_owned))
+            .invocation_type(way)
+            .set_log_type(log.then_some(LogType::Tail))
+            .payload(Blob::new(payload.to_vec()))
+            .customize()
+            .config_override(patient)
+            .send();
+        let output = self.send_once(&format!("invoke function `{name}`"), request)?;
+        let log_tail = BASE64_STANDARD.decode(output.log_result.unwrap_or_default());
+        Ok(Answer {
+            status: output.status_code,
+            payload: output.payload.map(Blob::into_inner).unwrap_or_default(),
+            function_error: output.function_error,
+            log_tail: String::from_utf8_lossy(&log_tail.unwrap_or_default()).into_owned(),
+            executed_version: output.executed_version,
+        })
+    }
+}

@@ -1,0 +1,140 @@
+//! Versions of a function, which never change, and aliases, which lead to one of them.
+
+use aws_sdk_lambda::types::FunctionConfiguration;
+
+use super::error::{Error, Problem};
+use super::{Function, Lambda};
+
+/// What stands where a version's number would: the function as it can be changed.
+pub const LATEST: &str = "$LATEST";
+
+/// A version as it was published.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Version {
+    pub number: String,
+    pub code_sha256: String,
+}
+
+/// A name that leads to a version.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Alias {
+    pub name: String,
+    pub version: String,
+    /// Changes whenever the alias does.
+    revision: Option<String>,
+    /// Other versions that a part of the calls goes to.
+    pub shared_with: Vec<String>,
+}
+
+impl Lambda<'_> {
+    /// The newest version that has this code, and in all else is what the function is now.
+    pub fn version_with(&self, name: &str, code_sha256: &str) -> Result<Option<String>, Error> {
+        let wanted = format!("list the versions of function `{name}`");
+        let (mut all, mut marker) = (Vec::new(), None);
+        loop {
+            let page = self.send(&wanted, || {
+                let request = self.client.list_versions_by_function().function_name(name);
+                request.set_marker(marker.clone()).send()
+            })?;
+            all.extend(page.versions.unwrap_or_default());
+            marker = page.next_marker.filter(|marker| !marker.is_empty());
+            if marker.is_none() {
+                break;
+            }
+        }
+        let (latest, versions): (Vec<_>, Vec<_>) =
+            all.into_iter().partition(|version| version.version() == Some(LATEST));
+        let Some(now) = latest.first().map(setup) else { return Ok(None) };
+        let same = versions
+            .iter()
+            .filter(|version| version.code_sha256() == Some(code_sha256) && setup(version) == now);
+        let number = |version: &FunctionConfiguration| version.version()?.parse::<u64>().ok();
+        Ok(same.filter_map(number).max().map(|number| number.to_string()))
+    }
+
+    /// Makes a version of `function` as it was read. Sent once: an answer that is lost may mean
+    /// that the version is there, so the caller looks before it asks again.
+    pub fn publish(&self, function: &Function) -> Result<Version, Error> {
+        let request = self
+            .client
+            .publish_version()
+            .function_name(&function.name)
+            .code_sha256(&function.code_sha256)
+            .set_revision_id(function.revision.clone())
+            .send();
+        let wanted = format!("publish a version of function `{}`", function.name);
+        let output = self.send_once(&wanted, request)?;
+        Ok(Version {
+            number: output.version.unwrap_or_default(),
+            code_sha256: output.code_sha256.unwrap_or_default(),
+        })
+    }
+
+    /// `None` when there is no such alias.
+    pub fn alias(&self, function: &str, alias: &str) -> Result<Option<Alias>, Error> {
+        let wanted = format!("read alias `{alias}` of function `{function}`");
+        let request = || self.client.get_alias().function_name(function).name(alias).send();
+        match self.send(&wanted, request) {
+            Err(error) if error.problem == Problem::NotFound => Ok(None),
+            Err(error) => Err(error),
+            Ok(output) => {
+                let weights = output.routing_config.and_then(|all| all.additional_version_weights);
+                let mut shared_with: Vec<String> =
+                    weights.unwrap_or_default().into_keys().collect();
+                shared_with.sort();
+                Ok(Some(Alias {
+                    name: alias.to_owned(),
+                    version: output.function_version.unwrap_or_default(),
+                    revision: output.revision_id,
+                    shared_with,
+                }))
+            }
+        }
+    }
+
+    /// Leads `alias` to a version, from where it led when it was read: one that was moved since is
+    /// [`Problem::Changed`].
+    pub fn move_alias(&self, function: &str, alias: &Alias, version: &str) -> Result<(), Error> {
+        let wanted = format!("move alias `{}` of function `{function}`", alias.name);
+        self.send(&wanted, || {
+            let request = self.client.update_alias().function_name(function).name(&alias.name);
+            request.function_version(version).set_revision_id(alias.revision.clone()).send()
+        })
+        .map(drop)
+    }
+
+    /// Makes an alias. One that is there already is [`Problem::Busy`].
+    pub fn create_alias(&self, function: &str, alias: &str, version: &str) -> Result<(), Error> {
+        let wanted = format!("create alias `{alias}` of function `{function}`");
+        self.send(&wanted, || {
+            let request = self.client.create_alias().function_name(function).name(alias);
+            request.function_version(version).send()
+        })
+        .map(drop)
+    }
+}
+
+/// What a version has in common with the function it was made of, if neither changed since.
+fn setup(of: &FunctionConfiguration) -> FunctionConfiguration {
+    let mut setup = of.clone();
+    for own in [
+        &mut setup.function_arn,
+        &mut setup.version,
+        &mut setup.revision_id,
+        &mut setup.last_modified,
+        &mut setup.master_arn,
+        &mut setup.config_sha256,
+        &mut setup.code_sha256,
+        &mut setup.state_reason,
+        &mut setup.last_update_status_reason,
+    ] {
+        *own = None;
+    }
+    setup.state = None;
+    setup.state_reason_code = None;
+    setup.last_update_status = None;
+    setup.last_update_status_reason_code = None;
+    setup.snap_start = None;
+    setup.runtime_version_config = None;
+    setup
+}

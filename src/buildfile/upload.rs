@@ -1,0 +1,150 @@
+//! The keys of an `upload`: what is uploaded, to which functions, and what callers get of it.
+
+use super::model::{Spanned, Upload};
+use super::table::{Item, Reader, Table, boolean, members, string};
+use super::{mistakes, value};
+use toml::de::DeValue;
+
+/// Longest name of a function, and of an alias.
+const FUNCTION_MAX: usize = 64;
+const ALIAS_MAX: usize = 128;
+
+pub(super) fn read(table: &mut Table, reader: &mut Reader) -> Option<Upload> {
+    let zip = table.required("zip", "\"…\"", reader, string);
+    let functions = functions(table, reader);
+    let check = table.optional("check", reader, boolean).unwrap_or(true);
+    let silence = table.many("silence", reader, value::rule);
+    let publish = table.take("publish");
+    let published = publish.and_then(|item| boolean(item, reader));
+    let alias = table.take("alias");
+    if let (Some(publish), Some(alias), Some(false)) = (publish, alias, published) {
+        reader.report(mistakes::alias_of_nothing(&alias.span(), &publish.span(), table.owner()));
+    }
+    let alias = alias.and_then(|item| self::alias(item, reader));
+    let publish = published.unwrap_or(alias.is_some());
+    let functions = functions.filter(|functions| !functions.is_empty());
+    Some(Upload { zip: zip?, functions: functions?, check, silence, publish, alias, digest: None })
+}
+
+fn functions(table: &mut Table, reader: &mut Reader) -> Option<Vec<Spanned<String>>> {
+    let (one, many) = (table.take("function"), table.take("functions"));
+    match (one, many) {
+        (None, None) => {
+            let keys = ["function", "functions"];
+            reader.report(mistakes::missing_either(table.span(), keys, table.owner()));
+            None
+        }
+        (Some(one), Some(many)) => {
+            let (first, second) = if one.start < many.start { (one, many) } else { (many, one) };
+            let keys = ["function", "functions"];
+            let (first, second) = (first.span(), second.span());
+            reader.report(mistakes::only_one_of(&second, &first, keys, table.owner()));
+            None
+        }
+        (Some(one), None) => Some(vec![function(one, reader)?]),
+        (None, Some(many)) => {
+            let mut found: Vec<Spanned<String>> = Vec::new();
+            for name in members(many, reader, function)? {
+                if let Some(first) = found.iter().find(|first| first.value == name.value) {
+                    reader.report(mistakes::twice(&name.span, &first.span, &name.value));
+                } else {
+                    found.push(name);
+                }
+            }
+            if matches!(many.value, DeValue::Array(array) if array.is_empty()) {
+                let hint = "name the functions that get the code";
+                reader.report(mistakes::empty(&many.span(), "`functions`", hint));
+            }
+            Some(found)
+        }
+    }
+}
+
+/// The name or ARN of one function.
+pub(super) fn function(item: Item, reader: &mut Reader) -> Option<Spanned<String>> {
+    let known = reader.mistakes.len();
+    let name = value::filled(item, reader, "the name or ARN of a Lambda function")?;
+    // What a variable that is not there leaves behind is no second mistake.
+    if reader.mistakes.len() == known
+        && let Some(hint) = problem(&name.value)
+    {
+        reader.report(mistakes::bad_function(&name.span, &name.value, hint));
+        return None;
+    }
+    Some(name)
+}
+
+/// What is wrong with the name of a function: `name`, `account:function:name`, or an ARN.
+fn problem(name: &str) -> Option<&'static str> {
+    let parts: Vec<&str> = name.split(':').collect();
+    let name = match parts.as_slice() {
+        [name] => name,
+        [_, "function", name] | ["arn", _, "lambda", _, _, "function", name] => name,
+        [_, _] | [_, "function", _, _] | ["arn", _, "lambda", _, _, "function", _, _] => {
+            return Some("leave out the version or alias: code goes to the function itself");
+        }
+        _ => return Some("write a name such as `MyFunction`, or an ARN of Lambda's"),
+    };
+    let known = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_');
+    if name.is_empty() || name.len() > FUNCTION_MAX || !name.chars().all(known) {
+        return Some("a name has up to 64 ASCII letters, digits, `-` and `_`");
+    }
+    None
+}
+
+fn alias(item: Item, reader: &mut Reader) -> Option<String> {
+    let known = reader.mistakes.len();
+    let name = value::filled(item, reader, "a name such as `live`")?;
+    if reader.mistakes.len() == known && !is_alias(&name.value) {
+        reader.report(mistakes::bad_alias(&name.span, &name.value));
+        return None;
+    }
+    Some(name.value)
+}
+
+/// Digits alone would be a version.
+pub fn is_alias(name: &str) -> bool {
+    let known = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_');
+    !name.is_empty()
+        && name.len() <= ALIAS_MAX
+        && name.chars().all(known)
+        && !name.chars().all(|c| c.is_ascii_digit())
+}
+
+/// Whether `name` can be a function's.
+pub fn is_function(name: &str) -> bool {
+    problem(name).is_none()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_of_functions_are_told_from_what_lambda_refuses() {
+        for name in [
+            "hello",
+            "My-Function_2",
+            "123456789012:function:hello",
+            "arn:aws:lambda:eu-west-1:123456789012:function:hello",
+        ] {
+            assert!(is_function(name), "{name}");
+        }
+        for name in [
+            "bad name!",
+            "",
+            "hello:live",
+            "arn:aws:lambda:eu-west-1:123456789012:function:hello:7",
+            "arn:aws:s3:::bucket",
+            "a/b",
+        ] {
+            assert!(!is_function(name), "{name}");
+        }
+    }
+
+    #[test]
+    fn an_alias_is_no_number() {
+        assert!(is_alias("live") && is_alias("v-2") && is_alias("7a"));
+        assert!(!is_alias("7") && !is_alias("$LATEST") && !is_alias("") && !is_alias("a b"));
+    }
+}

@@ -1,0 +1,63 @@
+//! The second step: a version of the function as it now is. One that is there already is used.
+
+use anyhow::{Result, bail};
+
+use super::Deployment;
+use super::update::waiting;
+use crate::aws::{Function, Lambda, Problem, Update};
+
+/// How often a version is asked for when the function is busy or changed.
+const MOST_ATTEMPTS: u32 = 5;
+
+/// The number of the version that has the code of `function`, once it can be called.
+pub(super) fn publish(
+    lambda: &Lambda,
+    deployment: &Deployment,
+    mut function: Function,
+) -> Result<String> {
+    let Deployment { function: name, code_sha256, status, .. } = *deployment;
+    let mut attempt = 1;
+    let number = loop {
+        // Also after an attempt whose answer was lost: it may have made the version.
+        if let Some(number) = lambda.version_with(name, code_sha256)? {
+            break number;
+        }
+        status(&format!("publishing a version of function `{name}`"));
+        match lambda.publish(&function) {
+            Ok(version) if version.code_sha256 == code_sha256 => break version.number,
+            Ok(version) => bail!(
+                "version {} of function `{name}` {} has CodeSha256 {} instead of {code_sha256}: \
+                 another deployment came in between; run again to upload over it",
+                version.number,
+                lambda.place(),
+                version.code_sha256,
+            ),
+            Err(error)
+                if matches!(error.problem, Problem::Busy | Problem::Changed)
+                    && attempt < MOST_ATTEMPTS =>
+            {
+                let what = format!("waiting for another change of function `{name}`");
+                function = lambda.wait(name, &waiting(status, what))?;
+                if function.code_sha256 != code_sha256 {
+                    bail!(
+                        "function `{name}` {} got other code from somebody else before a version \
+                         of ours was published; look at what changed, then run again",
+                        lambda.place(),
+                    );
+                }
+            }
+            Err(error) if lambda.pause(&error, attempt) => {}
+            Err(error) => return Err(error.into()),
+        }
+        attempt += 1;
+    };
+    let what = format!("waiting for version {number} of function `{name}`");
+    let version = lambda.wait_at(name, Some(&number), &waiting(status, what))?;
+    if let Update::Failed { reason } = version.update {
+        bail!(
+            "version {number} of function `{name}` {} cannot be called: {reason}",
+            lambda.place()
+        );
+    }
+    Ok(number)
+}
