@@ -71,7 +71,7 @@ impl<'g> Plan<'g> {
         self.release(id);
     }
 
-    /// `id` failed. Returns the targets skipped because of it, each with the target it needs
+    /// `id` failed, in its turn or before it. Returns the targets skipped because of it, each with the target it needs
     /// that did not get done.
     pub fn failed(&mut self, id: TargetId) -> Vec<(TargetId, TargetId)> {
         self.set(id, Progress::Failed);
@@ -134,7 +134,9 @@ impl<'g> Plan<'g> {
         match (from, to) {
             (Waiting, Ready) => self.ready.push_back(id),
             (Ready, Active) => {}
-            (Active, Done | Failed) | (Waiting, Skipped) => self.unfinished -= 1,
+            (Active, Done) | (Active | Waiting, Failed) | (Waiting, Skipped) => {
+                self.unfinished -= 1;
+            }
             (Unwanted | Waiting | Ready | Active | Done | Failed | Skipped, _) => {
                 panic!("BUG: target {id:?} went from {from:?} to {to:?}")
             }
@@ -222,6 +224,14 @@ mod tests {
                 "done lint",
                 "done late",
             ],
+        );
+    }
+
+    #[test]
+    fn a_target_may_fail_before_its_turn() {
+        check(
+            &["wheels:", "upload: wheels", "invoke: upload", "late: | upload"],
+            &["ready wheels", "fail upload skips invoke", "ready late", "done wheels", "done late"],
         );
     }
 

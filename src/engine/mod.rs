@@ -5,6 +5,7 @@
 //! stops there. Judging is data-parallel (rayon); a run gets a thread of its own, because it may
 //! block on a process or the network, and that pool must stay free for hashing and deflating.
 
+mod ahead;
 mod judge;
 mod order;
 mod work;
@@ -33,6 +34,7 @@ use crate::state::State;
 
 pub use order::Shuffle;
 
+use ahead::Ahead;
 use judge::{Ask, Verdict, judge};
 use order::Order;
 use work::{Channel, How, Work, Worked, refuse_foreign_folder, work, written};
@@ -109,6 +111,7 @@ pub fn build<'a>(
 ) -> Result<Summary> {
     let seconds = |id| state.target(world.name(id)).map(|record| record.seconds);
     let order = Order::new(world.graph, &options.goals, options.serial, options.shuffle, seconds);
+    let plan = Plan::new(world.graph, &options.goals, |id| options.is_old(world.target(id)));
     let engine = Engine {
         world,
         options,
@@ -116,7 +119,8 @@ pub fn build<'a>(
         pool,
         offered: None,
         asked: false,
-        plan: Plan::new(world.graph, &options.goals, |id| options.is_old(world.target(id))),
+        ahead: Ahead::new(world, &plan, options),
+        plan,
         trees: written_trees(world, &options.goals),
         results: vec![None; world.graph.len()],
         facts: vec![Facts::new(); world.graph.len()],
@@ -136,6 +140,7 @@ struct Engine<'a, 'b> {
     world: World<'a>,
     options: &'a Options,
     plan: Plan<'a>,
+    ahead: Ahead,
     /// The staging targets whose tree is read by something other than a zip.
     trees: Vec<bool>,
     /// Results of the targets that are done; in a dry run also what earlier runs left.
@@ -180,6 +185,12 @@ enum Message {
         reasons: Vec<Reason>,
         worked: Result<Worked>,
     },
+    /// A target was looked at before its turn.
+    Looked {
+        id: TargetId,
+        seconds: f64,
+        found: Result<()>,
+    },
 }
 
 impl<'a> Engine<'a, '_> {
@@ -211,6 +222,7 @@ impl<'a> Engine<'a, '_> {
             if self.judge_ready(sender)? {
                 continue;
             }
+            self.look_ahead(scope, sender);
             self.start_waiting(scope, sender)?;
             if self.running == 0 && (self.waiting.is_empty() || self.stopping) {
                 return Ok(());
@@ -231,7 +243,11 @@ impl<'a> Engine<'a, '_> {
         scope: &'scope Scope<'scope, 'a>,
         sender: &Sender<Message>,
     ) -> Result<()> {
-        while !self.waiting.is_empty() && !self.stopping && !self.alone && !self.is_loaded() {
+        while !self.stopping && !self.alone && !self.is_loaded() {
+            let startable = self.startable();
+            if startable.is_empty() {
+                break;
+            }
             let Some(token) = self.offered.take().or_else(|| self.pool.try_acquire()) else {
                 if !self.asked {
                     let sender = sender.clone();
@@ -241,7 +257,7 @@ impl<'a> Engine<'a, '_> {
                 }
                 return Ok(());
             };
-            let ids: Vec<TargetId> = self.waiting.iter().map(|work| work.id).collect();
+            let ids: Vec<TargetId> = startable.iter().map(|at| self.waiting[*at].id).collect();
             let next = self.order.next(&ids).expect("BUG: something waits");
             if self.wants_terminal(ids[next]) {
                 if self.running > 0 {
@@ -249,7 +265,7 @@ impl<'a> Engine<'a, '_> {
                 }
                 self.alone = true;
             }
-            let next = self.waiting.remove(next);
+            let next = self.waiting.remove(startable[next]);
             self.start(next, token, scope, sender)?;
         }
         self.offered = None;
@@ -384,6 +400,7 @@ impl<'a> Engine<'a, '_> {
                 self.asked = false;
                 self.offered = Some(token);
             }
+            Message::Looked { id, seconds, found } => self.looked(id, seconds, found),
             Message::Finished { id, token, seconds, reasons, worked } => {
                 // Not before: how this one ended decides whether another may start.
                 drop(token);

@@ -51,18 +51,26 @@ pub(super) fn key(invoke: &Invoke, job: &Job) -> Result<Key> {
 }
 
 pub(super) fn run(invoke: &Invoke, job: &Job) -> Result<Done> {
-    let here = matches!(invoke.place, Place::Here { .. });
-    let limit = match invoke.remote.call {
-        Call::Event if !here => EVENT_LIMIT,
-        _ => REQUEST_LIMIT,
-    };
-    let payloads: Vec<Vec<u8>> =
-        invoke.payloads.iter().map(|payload| read(payload, limit, job)).collect::<Result<_>>()?;
+    let payloads = payloads(invoke, job)?;
     let calls = Calls { payloads: &payloads, repeat: invoke.repeat };
     match &invoke.place {
         Place::Aws { upload } => remote::run(invoke, upload, &calls, job),
         Place::Here { zip } => local::run(&invoke.local, zip, &calls, job),
     }
+}
+
+/// A payload that no function takes is no reason to build or upload anything.
+pub(super) fn look_ahead(invoke: &Invoke, job: &Job) -> Result<()> {
+    payloads(invoke, job).map(drop)
+}
+
+fn payloads(invoke: &Invoke, job: &Job) -> Result<Vec<Vec<u8>>> {
+    let here = matches!(invoke.place, Place::Here { .. });
+    let limit = match invoke.remote.call {
+        Call::Event if !here => EVENT_LIMIT,
+        _ => REQUEST_LIMIT,
+    };
+    invoke.payloads.iter().map(|payload| read(payload, limit, job)).collect()
 }
 
 /// What a function is called with.

@@ -139,6 +139,16 @@ pub fn run(job: &Job) -> Result<Done> {
     }
 }
 
+/// Looks for mistakes that would only show late, before anything that the target needs is there.
+/// Writes nothing.
+pub fn look_ahead(job: &Job) -> Result<()> {
+    match &job.target.kind {
+        Kind::Upload(upload) => upload::look_ahead(upload, job),
+        Kind::Invoke(invoke) => invoke::look_ahead(invoke, job),
+        _ => Ok(()),
+    }
+}
+
 /// Takes what is there for what a run would have made, as `make -t` does: sets the outputs' mtimes
 /// to now. A command's output that is not there is made empty, as make does it; what another
 /// kind makes cannot be faked.

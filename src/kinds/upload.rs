@@ -1,6 +1,8 @@
 //! The `upload` kind: gives a Lambda function the code of a bundle. Reads the bundle and says in
 //! which form its code is sent; the steps are [`crate::deploy`]'s.
 
+mod ahead;
+
 use anyhow::{Context, Result, bail};
 use serde_json::Value as Json;
 use sha2::{Digest as _, Sha256};
@@ -14,6 +16,8 @@ use crate::bundle;
 use crate::deploy::{self, Deployed, Deployment};
 use crate::key::{Key, Value};
 use crate::process::Stream;
+
+pub(super) use ahead::look_ahead;
 
 /// Reads nothing but the environment: a build that has nothing to upload opens no connection.
 pub(super) fn key(upload: &Upload, job: &Job) -> Result<Key> {

@@ -8,6 +8,7 @@ mod sandbox;
 mod scripted;
 mod wait;
 
+mod ahead;
 mod anchors;
 mod article;
 mod aws;

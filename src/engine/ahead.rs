@@ -1,0 +1,187 @@
+//! What is looked at before its turn, so that a mistake there costs no build: the function of an
+//! upload, as soon as something that the upload needs must run, and the payloads of an invoke,
+//! as soon as they are there. Nothing that the mistake would make vain is started meanwhile.
+//!
+//! A build in which nothing runs before an upload looks at no function: it opens no connection.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::mpsc::Sender;
+use std::thread::Scope;
+use std::time::Instant;
+
+use anyhow::Result;
+
+use super::work::unless_it_panics;
+use super::{Channel, Engine, Message, Mode, Options, World};
+use crate::buildfile::model::{Invoke, Kind, Payload, Place};
+use crate::event::Event;
+use crate::graph::TargetId;
+use crate::kinds::{self, Job, Surroundings};
+use crate::plan::{Plan, Progress};
+
+/// One target that is to be looked at.
+struct Look {
+    id: TargetId,
+    state: State,
+    when: When,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum State {
+    Due,
+    /// A thread is at it.
+    Asked,
+    Over,
+}
+
+enum When {
+    /// When one of these must run. They are all that the target needs, and wait for the answer.
+    BeforeAnyOf(BTreeSet<TargetId>),
+    /// When all of `makers` are done. `upload` waits for that.
+    AfterAllOf { makers: Vec<TargetId>, upload: Option<TargetId> },
+}
+
+/// All looks of a build.
+pub(super) struct Ahead(Vec<Look>);
+
+impl Ahead {
+    pub(super) fn new(world: World, plan: &Plan, options: &Options) -> Self {
+        if options.mode != Mode::Build || options.touch {
+            return Self(Vec::new());
+        }
+        let wanted = plan.unfinished().into_iter();
+        let wanted = wanted.filter(|id| !options.is_old(world.target(*id)));
+        let look = |id| {
+            let when = match &world.target(id).kind {
+                Kind::Upload(_) => When::BeforeAnyOf(needs_of(id, world)),
+                Kind::Invoke(invoke) => after_payloads(id, invoke, world),
+                _ => return None,
+            };
+            Some(Look { id, state: State::Due, when })
+        };
+        let mut looks: Vec<Look> = wanted.filter_map(look).collect();
+        // A payload that is wrong is found without asking anybody.
+        looks.sort_by_key(|look| matches!(look.when, When::BeforeAnyOf(_)));
+        Self(looks)
+    }
+
+    /// Whether `id` has to wait for what a look will find.
+    pub(super) fn holds(&self, id: TargetId) -> bool {
+        self.0.iter().any(|look| match &look.when {
+            When::BeforeAnyOf(needs) => look.state == State::Asked && needs.contains(&id),
+            When::AfterAllOf { upload, .. } => look.state == State::Due && *upload == Some(id),
+        })
+    }
+}
+
+/// Everything that `id` needs, directly or not. What it only comes after is no reason for it to
+/// run, and so none to look.
+fn needs_of(id: TargetId, world: World) -> BTreeSet<TargetId> {
+    let (mut found, mut waiting) = (BTreeSet::new(), world.graph.needs(id).to_vec());
+    while let Some(need) = waiting.pop() {
+        if found.insert(need) {
+            waiting.extend(world.graph.needs(need));
+        }
+    }
+    found
+}
+
+fn after_payloads(id: TargetId, invoke: &Invoke, world: World) -> When {
+    let maker = |payload: &Payload| match payload {
+        Payload::File(path) => world.graph.by_output(&path.value).filter(|maker| *maker != id),
+        Payload::Inline(_) => None,
+    };
+    let makers: Vec<TargetId> = invoke.payloads.iter().filter_map(maker).collect();
+    let upload = match &invoke.place {
+        Place::Aws { upload } => world.graph.id(&upload.value),
+        Place::Here { .. } => None,
+    };
+    // A payload that is made of what the upload did comes after it.
+    let comes_before = |upload: &TargetId| {
+        !makers.iter().any(|maker| maker == upload || needs_of(*maker, world).contains(upload))
+    };
+    When::AfterAllOf { upload: upload.filter(comes_before), makers }
+}
+
+impl<'a> Engine<'a, '_> {
+    /// Starts every look whose time has come.
+    pub(super) fn look_ahead<'scope>(
+        &mut self,
+        scope: &'scope Scope<'scope, 'a>,
+        sender: &Sender<Message>,
+    ) {
+        for at in 0..self.ahead.0.len() {
+            let look = &self.ahead.0[at];
+            if look.state != State::Due || self.stopping {
+                continue;
+            }
+            let (id, world) = (look.id, self.world);
+            let channel = Channel::new(world.name(id), sender.clone());
+            let started = Instant::now();
+            match &look.when {
+                When::BeforeAnyOf(needs) => {
+                    if !self.waiting.iter().any(|work| needs.contains(&work.id)) {
+                        continue;
+                    }
+                    self.ahead.0[at].state = State::Asked;
+                    let sender = sender.clone();
+                    scope.spawn(move || {
+                        let found = unless_it_panics(|| look_at(world, id, &channel));
+                        let seconds = started.elapsed().as_secs_f64();
+                        let _ = sender.send(Message::Looked { id, seconds, found });
+                    });
+                }
+                When::AfterAllOf { makers, .. } => {
+                    let done = |maker: &TargetId| self.plan.progress(*maker) == Progress::Done;
+                    if !makers.iter().all(done) {
+                        continue;
+                    }
+                    let found = unless_it_panics(|| look_at(world, id, &channel));
+                    self.looked(id, started.elapsed().as_secs_f64(), found);
+                }
+            }
+        }
+    }
+
+    pub(super) fn looked(&mut self, id: TargetId, seconds: f64, found: Result<()>) {
+        for look in self.ahead.0.iter_mut().filter(|look| look.id == id) {
+            look.state = State::Over;
+        }
+        let Err(error) = found else { return };
+        if self.ignores_errors() {
+            let target = Some(self.world.name(id).to_owned());
+            self.report.event(&Event::Warning { target, text: format!("{error:#} (ignored)") });
+        } else if self.plan.progress(id) == Progress::Waiting {
+            self.failed(id, Vec::new(), seconds, &error);
+        }
+        // One that is ready already finds the same out for itself, and one that was skipped is
+        // not wanted any more.
+    }
+
+    /// Positions of what waits and may be started. When nothing else can happen, nothing is held:
+    /// two uploads may each wait for a payload that is made of what the other did.
+    pub(super) fn startable(&self) -> Vec<usize> {
+        let free = |at: &usize| !self.ahead.holds(self.waiting[*at].id);
+        let found: Vec<usize> = (0..self.waiting.len()).filter(free).collect();
+        let asked = self.ahead.0.iter().any(|look| look.state == State::Asked);
+        if found.is_empty() && self.running == 0 && !asked {
+            return (0..self.waiting.len()).collect();
+        }
+        found
+    }
+}
+
+fn look_at(world: World, id: TargetId, messages: &Channel) -> Result<()> {
+    kinds::look_ahead(&Job {
+        model: world.model,
+        target: world.target(id),
+        project: world.project,
+        files: world.files,
+        results: &BTreeMap::new(),
+        facts: &BTreeMap::new(),
+        write_tree: false,
+        surroundings: &Surroundings::default(),
+        pool: None,
+        messages,
+    })
+}

@@ -1,0 +1,85 @@
+//! An upload before its turn: whether there is a function that will take the bundle. Only reads:
+//! Lambda has a dry run of an update, but not every service that answers for Lambda honours it,
+//! and one that does not would replace the code.
+
+use anyhow::{Result, bail};
+
+use super::super::Job;
+use crate::aws::{Function, Lambda};
+use crate::base::words;
+use crate::buildfile::model::{Arch, Kind, Upload, Wheelhouse};
+use crate::deploy;
+use crate::pip::Interpreter;
+
+pub(in crate::kinds) fn look_ahead(upload: &Upload, job: &Job) -> Result<()> {
+    let say = |text: &str| job.messages.warn(text);
+    let lambda = Lambda::connect(job.project, None, &say)?;
+    let look = |name: &str| {
+        job.messages.status(&format!("looking at function `{name}`"));
+        let function = deploy::look(&lambda, name, upload.alias.as_deref())?;
+        fits(&function, upload, job)
+    };
+    let names: Vec<&str> = super::names(upload).collect();
+    if let [name] = names.as_slice() {
+        return look(name);
+    }
+    let errors: Vec<String> = names
+        .iter()
+        .filter_map(|name| Some(format!("`{name}`: {:#}", look(name).err()?)))
+        .collect();
+    if !errors.is_empty() {
+        let count = words::count(names.len(), "function");
+        bail!("{} of {count} cannot be uploaded to:\n{}", errors.len(), errors.join("\n"));
+    }
+    Ok(())
+}
+
+/// Whether the wheels that go into the bundle are for this function. What the Buildfile says of
+/// them must be true; from the Python that runs pip alone follows nothing certain, as most wheels
+/// are for any.
+fn fits(function: &Function, upload: &Upload, job: &Job) -> Result<()> {
+    if !upload.check {
+        return Ok(());
+    }
+    let name = &function.name;
+    let Some(runtime) = function.runtime.as_deref() else { return Ok(()) };
+    for (target, wheelhouse) in wheelhouses(upload, job) {
+        if let Some(platform) = &wheelhouse.platform {
+            let python = format!("python{}.{}", platform.python.major, platform.python.minor);
+            let arch = match platform.arch {
+                Arch::X86_64 => "x86_64",
+                Arch::Arm64 => "arm64",
+            };
+            let archs = &function.architectures;
+            if runtime != python || archs.first().is_some_and(|found| found != arch) {
+                bail!(
+                    "function `{name}` has {runtime} on {}, and the `platform` of `{target}` is \
+                     {python} on {arch}: correct one of them; nothing was built (`check = false` \
+                     passes over this)",
+                    archs.first().map_or("x86_64", String::as_str),
+                );
+            }
+        } else if let Ok(interpreter) = Interpreter::find(job.project, &wheelhouse.python.value)
+            && let (major, minor) = interpreter.identity.minor
+            && runtime != format!("python{major}.{minor}")
+        {
+            job.messages.warn(&format!(
+                "function `{name}` has {runtime}, and `{target}` chooses wheels for Python \
+                 {major}.{minor}; `platform` would choose those for the function"
+            ));
+        }
+    }
+    Ok(())
+}
+
+/// The wheelhouses whose wheels are in the bundle.
+fn wheelhouses<'a>(upload: &Upload, job: &Job<'a>) -> Vec<(&'a str, &'a Wheelhouse)> {
+    let kind = |name: &str| job.model.target(name).map(|target| &target.kind);
+    let Some(Kind::Zip(zip)) = kind(&upload.zip.value) else { return Vec::new() };
+    let Some(Kind::Staging(staging)) = kind(&zip.staging.value) else { return Vec::new() };
+    let wheelhouse = |name: &'a str| match kind(name) {
+        Some(Kind::Wheelhouse(wheelhouse)) => Some((name, wheelhouse)),
+        _ => None,
+    };
+    staging.wheels.iter().filter_map(|name| wheelhouse(&name.value)).collect()
+}
