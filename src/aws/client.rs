@@ -92,9 +92,14 @@ impl<'a> Lambda<'a> {
     /// Waits before another attempt after this error, and says so; whether there is to be one.
     pub fn pause(&self, error: &Error, attempt: u32) -> bool {
         let Some(pause) = retry::pause(error, attempt) else { return false };
-        (self.say)(&format!("{error}; trying again in {:.1} s", pause.as_secs_f64()));
+        self.say(&format!("{error}; trying again in {:.1} s", pause.as_secs_f64()));
         thread::sleep(pause);
         true
+    }
+
+    /// Says why something is done again.
+    pub fn say(&self, text: &str) {
+        (self.say)(text);
     }
 
     pub(super) fn block_on<T>(&self, work: impl Future<Output = T>) -> T {

@@ -29,6 +29,8 @@ pub struct Function {
     /// Of the zip, in bytes; 0 where a service does not say.
     pub code_size: u64,
     pub update: Update,
+    /// `$LATEST`, or a number.
+    pub version: Option<String>,
     /// As Lambda words them: `x86_64`, `arm64`.
     pub architectures: Vec<String>,
     /// As Lambda words it: `python3.13`.
@@ -162,6 +164,7 @@ impl Function {
             code_sha256: output.code_sha256().unwrap_or_default().to_owned(),
             code_size: u64::try_from(output.code_size()).unwrap_or_default(),
             update,
+            version: output.version().map(str::to_owned),
             architectures: output.architectures().iter().map(ToString::to_string).collect(),
             runtime: output.runtime().map(ToString::to_string),
             handler: output.handler().map(str::to_owned),

@@ -3,6 +3,8 @@
 
 use std::fmt;
 
+use anyhow::{Result, bail};
+
 use crate::base::words;
 
 /// Every rule, in the order in which findings are shown. The names are stable: Buildfiles silence
@@ -57,6 +59,22 @@ pub struct Finding {
     pub origin: Option<String>,
     pub text: String,
     pub hint: String,
+}
+
+/// Hands each warning to `warn`, and gives their number; fails when there is an error. `what` is
+/// what was looked at.
+pub fn conclude(findings: &[Finding], what: &str, warn: &dyn Fn(&str)) -> Result<usize> {
+    let (errors, warnings): (Vec<_>, Vec<_>) =
+        findings.iter().partition(|finding| finding.severity == Severity::Error);
+    for warning in &warnings {
+        warn(&warning.described());
+    }
+    if !errors.is_empty() {
+        let shown: Vec<String> = errors.iter().map(|error| error.described()).collect();
+        let count = words::count(errors.len(), "reason");
+        bail!("{what} will not run in Lambda, for {count}:\n{}", shown.join("\n"));
+    }
+    Ok(warnings.len())
 }
 
 #[derive(Default)]

@@ -27,7 +27,7 @@ use anyhow::Result;
 use archive::Archive;
 use findings::Findings;
 
-pub use findings::{Finding, RULES, Severity, is_rule};
+pub use findings::{Finding, RULES, Severity, conclude, is_rule};
 pub use runtime::{Arch, Python};
 
 /// Stands for all rules in keys: another number when a rule finds something else than before.

@@ -74,7 +74,7 @@ pub(super) enum Color {
     Never,
 }
 
-#[derive(Args, Clone, Debug)]
+#[derive(Args, Clone, Debug, Default)]
 pub(super) struct Build {
     /// Targets, or paths that targets make; and NAME=VALUE to set a variable of [vars]
     #[arg(value_name = "GOAL | NAME=VALUE")]
@@ -228,7 +228,19 @@ pub(super) struct Build {
     pub(super) no_meaning: bool,
 
     #[command(flatten)]
+    pub(super) uploading: Uploading,
+
+    #[command(flatten)]
     pub(super) invoking: Invoking,
+}
+
+/// Options for the uploads that goals need.
+#[derive(Args, Clone, Debug, Default)]
+#[command(next_help_heading = "Options for upload targets")]
+pub(super) struct Uploading {
+    /// Refuse to upload any zip but the one with this CodeSha256, or SHA-256 in hexadecimal
+    #[arg(long, value_name = "DIGEST")]
+    pub(super) digest: Option<String>,
 }
 
 /// Options for the goals that are invoke targets.
@@ -287,12 +299,58 @@ pub(super) enum Command {
     Check(Check),
     /// Explain why two bundles, wheels or folders differ; exit 1 when they do
     Diff(Diff),
+    /// Say whether what is deployed is what this project builds; exit 1 when it is not
+    Verify(Verify),
+    /// Give functions the zip that a digest names, as it lies there, without building anything
+    Promote(Promote),
     /// Print the bill of materials of a zip, from its record: CycloneDX 1.6
     Sbom(Paper),
     /// Print where a zip comes from, from its record: in-toto statement, SLSA provenance, unsigned
     Provenance(Paper),
     /// Build zips twice from nothing under different circumstances, and say why they differ
     Reproduce(Words),
+}
+
+#[derive(Args, Debug)]
+pub(super) struct Verify {
+    /// Upload targets [default: all]; and NAME=VALUE to set a variable of [vars]
+    #[arg(value_name = "UPLOAD | NAME=VALUE")]
+    pub(super) words: Vec<String>,
+
+    /// Fetch the code that is deployed, and say in what it differs
+    #[arg(long)]
+    pub(super) diff: bool,
+}
+
+#[derive(Args, Debug)]
+pub(super) struct Promote {
+    /// A zip file, or a zip target, whose output is taken as it is
+    #[arg(value_name = "ZIP")]
+    pub(super) zip: String,
+
+    /// The CodeSha256 that the zip must have, or its SHA-256 in hexadecimal
+    #[arg(long, value_name = "DIGEST")]
+    pub(super) digest: String,
+
+    /// Name or ARN of a function; may be given again
+    #[arg(long, value_name = "NAME", required = true)]
+    pub(super) function: Vec<String>,
+
+    /// Take credentials and region from this profile of ~/.aws/config
+    #[arg(long, value_name = "NAME")]
+    pub(super) profile: Option<String>,
+
+    /// Make a version of it
+    #[arg(long)]
+    pub(super) publish: bool,
+
+    /// Make a version of it, and lead this alias there
+    #[arg(long, value_name = "NAME")]
+    pub(super) alias: Option<String>,
+
+    /// Pass over this rule of the check (docs/CHECK.md); may be given again
+    #[arg(long, value_name = "RULE")]
+    pub(super) silence: Vec<String>,
 }
 
 #[derive(Args, Debug)]

@@ -10,11 +10,11 @@ use std::time::{Instant, SystemTime, UNIX_EPOCH};
 use anyhow::{Context, Result};
 
 use super::args::{Build, Common, OutputSync};
-use super::invoking;
 use super::session::{Session, Words};
 use super::shortcut;
 use super::under_make::Asked;
 use super::{FAILURE, Failure, OUT_OF_DATE, SUCCESS};
+use super::{invoking, uploading};
 use crate::base::fs as base_fs;
 use crate::engine::{self, Mode, Options, Shuffle, World};
 use crate::event::{Report, Summary};
@@ -51,6 +51,7 @@ pub(super) fn run(common: &Common, typed: &Build) -> Result<u8, Failure> {
     let words = Words { given: &words, inherited: asked.inherited(&project) };
     let mut session = Session::open_in(project.clone(), common, words)?;
     invoking::apply(&asked.build.invoking, &mut session)?;
+    uploading::apply(&asked.build.uploading, &mut session)?;
     enter(entered, &project);
     let summary = build_goals(common, &mut asked, &session, question.as_ref());
     leave(entered, &project);
@@ -77,15 +78,43 @@ fn patience(asked: &Asked) -> Patience {
     if asked.build.no_wait { Patience::None } else { Patience::Wait }
 }
 
+/// Brings what a command needs up to date. Standard output is that command's, so whatever is said
+/// goes to standard error.
+pub(super) fn for_command(
+    common: &Common,
+    words: &[String],
+    session: &Session,
+    goals: Vec<TargetId>,
+) -> Result<Summary> {
+    let typed = Build { words: words.to_vec(), ..Build::default() };
+    let mut asked = Asked::new(&typed, &session.project);
+    let options = Options { goals, mode: Mode::Build, ..options(&asked, session)? };
+    let verbosity = if common.json { Verbosity::Silent } else { Verbosity::Normal };
+    let writers = Writers::new(Box::new(io::stderr()), Box::new(io::stderr()));
+    let report = ui::report(style(common, &asked.build, verbosity), writers);
+    build_with((common, &mut asked), session, options, None, report)
+}
+
 fn build_goals(
     common: &Common,
     asked: &mut Asked,
     session: &Session,
     question: Option<&Question>,
 ) -> Result<Summary> {
+    let goals = session.goal_ids()?;
+    let options = Options { goals, ..options(asked, session)? };
+    let report = reporter(common, &asked.build);
+    build_with((common, asked), session, options, question, report)
+}
+
+fn build_with(
+    (common, asked): (&Common, &mut Asked),
+    session: &Session,
+    options: Options,
+    question: Option<&Question>,
+    mut report: Box<dyn Report>,
+) -> Result<Summary> {
     let cores = thread::available_parallelism().map_or(1, NonZero::get);
-    let options = options(asked, session)?;
-    let mut report = reporter(common, &asked.build);
     if options.mode != Mode::Build {
         let pool = Pool::private(1)?;
         let mut state = session.state();
@@ -170,7 +199,7 @@ fn options(asked: &Asked, session: &Session) -> Result<Options> {
     };
     let paths = |texts: &[String]| texts.iter().map(|text| session.path(text)).collect();
     Ok(Options {
-        goals: session.goal_ids()?,
+        goals: Vec::new(),
         surroundings: Surroundings::default(),
         serial: true,
         keep_going: build.keep_going,

@@ -11,10 +11,13 @@ mod graph;
 mod invoking;
 mod list;
 mod papers;
+mod promote;
 mod reproduce;
 mod session;
 mod shortcut;
 mod under_make;
+mod uploading;
+mod verify;
 
 use std::io::{self, ErrorKind, IsTerminal, Write};
 use std::process::ExitCode;
@@ -33,7 +36,7 @@ const SUCCESS: u8 = 0;
 const OUT_OF_DATE: u8 = 1;
 /// `check`: the bundle will not run.
 const FAULTY: u8 = 1;
-/// `diff`, `reproduce`: not identical.
+/// `diff`, `reproduce`, `verify`: not identical.
 const DIFFERENT: u8 = 1;
 /// Any error.
 const FAILURE: u8 = 2;
@@ -48,6 +51,8 @@ const COMMANDS: &[&str] = &[
     "digest",
     "check",
     "diff",
+    "verify",
+    "promote",
     "sbom",
     "provenance",
     "reproduce",
@@ -111,6 +116,8 @@ fn run(cli: &Cli) -> Result<u8, Failure> {
             None => build::run(common, &Build { words: vec!["check".into()], ..cli.build.clone() }),
         },
         Some(Command::Diff(diff)) => diff::run(common, diff),
+        Some(Command::Verify(verify)) => verify::run(common, verify),
+        Some(Command::Promote(promote)) => promote::run(common, promote),
         Some(Command::Sbom(paper)) => papers::run(common, paper, record::sbom),
         Some(Command::Provenance(paper)) => papers::run(common, paper, record::provenance),
         Some(Command::Reproduce(words)) => reproduce::run(common, words),

@@ -6,6 +6,8 @@
 //! [`crate::aws`]'s. Knows nothing of targets.
 
 mod alias;
+mod check;
+mod live;
 mod update;
 mod version;
 
@@ -17,6 +19,9 @@ use anyhow::{Result, anyhow, bail};
 
 use crate::aws::{Alias, Code, Function, Lambda};
 use crate::base::words;
+
+pub use check::check;
+pub use live::{Live, live};
 
 /// How many functions are brought up to date at once. Each holds a copy of the bundle while it is
 /// sent, and Lambda takes 15 such requests a second.
@@ -111,11 +116,8 @@ pub fn deploy(lambda: &Lambda, deployment: &Deployment) -> Result<Deployed> {
     }
     let mut deployed = Deployed { sent: updated.sent, version: None };
     if publish {
-        let version = version::publish(lambda, deployment, updated.function).map_err(|error| {
-            let live =
-                format!("function `{name}` has the code as $LATEST, and no version was made");
-            undone(&error, Some(&live), &leads)
-        })?;
+        let version = version::publish(lambda, deployment, updated.function)
+            .map_err(|error| undone(&error, Some("no version with this code was made"), &leads))?;
         if let Some(alias) = alias {
             alias::lead(lambda, deployment, (alias, before.as_ref()), &version).map_err(
                 |error| {

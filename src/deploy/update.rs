@@ -44,7 +44,7 @@ pub(super) fn bring_up_to_date(lambda: &Lambda, deployment: &Deployment) -> Resu
             ),
             // Somebody else's update, or our own whose answer was lost: the digest will tell.
             Err(error) if error.problem == Problem::Busy && attempts < MOST_ATTEMPTS => {
-                (deployment.note)(&format!("{error}; waiting for it, then looking again"));
+                lambda.say(&format!("{error}; waiting for it, then looking again"));
             }
             Err(error) if error.problem == Problem::Changed => {
                 let function = lambda.wait(name, &before)?;

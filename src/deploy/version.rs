@@ -1,6 +1,6 @@
 //! The second step: a version of the function as it now is. One that is there already is used.
 
-use anyhow::{Result, bail};
+use anyhow::{Context, Result, bail};
 
 use super::Deployment;
 use super::update::waiting;
@@ -19,7 +19,9 @@ pub(super) fn publish(
     let mut attempt = 1;
     let number = loop {
         // Also after an attempt whose answer was lost: it may have made the version.
-        if let Some(number) = lambda.version_with(name, code_sha256)? {
+        let there = lambda.version_with(name, code_sha256);
+        let latest = || format!("function `{name}` has the code as $LATEST");
+        if let Some(number) = there.with_context(latest)? {
             break number;
         }
         status(&format!("publishing a version of function `{name}`"));
@@ -47,7 +49,7 @@ pub(super) fn publish(
                 }
             }
             Err(error) if lambda.pause(&error, attempt) => {}
-            Err(error) => return Err(error.into()),
+            Err(error) => bail!("{error}; function `{name}` has the code as $LATEST"),
         }
         attempt += 1;
     };

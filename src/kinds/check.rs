@@ -2,16 +2,16 @@
 //! with what Lambda itself says of the function.
 
 use std::collections::BTreeMap;
-use std::io::Cursor;
 
 use anyhow::{Context, Result, bail};
 
 use super::{Done, Job, staging};
 use crate::aws::Function;
-use crate::base::{fs, words};
+use crate::base::fs;
 use crate::buildfile::model::{Arch, Check, Kind, Upload};
 use crate::bundle::Origin;
-use crate::check::{self, Finding, Python, Severity, Subject};
+use crate::check::{self, Subject};
+use crate::deploy;
 use crate::key::{Key, Value};
 
 pub(super) fn key(check: &Check, job: &Job) -> Result<Key> {
@@ -46,7 +46,8 @@ pub(super) fn run(check: &Check, job: &Job) -> Result<Done> {
     let file = fs::open(&job.project.place(path))?;
     let findings =
         check::check(file, &subject).with_context(|| format!("could not check `{path}`"))?;
-    let warnings = conclude(&findings, &format!("`{path}`"), job)?;
+    let warn = |text: &str| job.messages.warn(text);
+    let warnings = check::conclude(&findings, &format!("`{path}`"), &warn)?;
     Ok(Done {
         result: Some(job.result_of(name)?),
         outputs: Vec::new(),
@@ -64,48 +65,15 @@ pub(super) fn before_upload(
     if !upload.check {
         return Ok(());
     }
-    let name = &function.name;
-    job.messages.status(&format!("checking the bundle for function `{name}`"));
+    job.messages.status(&format!("checking the bundle for function `{}`", function.name));
     let origins = match &job.named(&upload.zip.value)?.kind {
         Kind::Zip(zip) => origins(&zip.staging.value, job),
         _ => BTreeMap::new(),
     };
-    let subject = Subject {
-        python: function.runtime.as_deref().and_then(Python::parse),
-        arch: function.architectures.first().and_then(|name| check::Arch::parse(name)),
-        handler: handler_of(function),
-        has_layers: function.has_layers,
-        silence: upload.silence.clone(),
-        origins,
-    };
-    let findings =
-        check::check(Cursor::new(zip), &subject).context("could not check the bundle")?;
-    let bundle = format!("the bundle for function `{name}`");
-    conclude(&findings, &bundle, job).context(
+    let warn = |text: &str| job.messages.warn(text);
+    deploy::check(function, zip, &upload.silence, origins, &warn).context(
         "nothing was sent; `silence = [\"RULE\"]` passes over a rule, `check = false` over all",
-    )?;
-    Ok(())
-}
-
-/// Only Python's handlers are `module.function`.
-fn handler_of(function: &Function) -> Option<String> {
-    let is_python = function.runtime.as_ref().is_some_and(|name| name.starts_with("python"));
-    function.handler.clone().filter(|_| is_python)
-}
-
-/// Warns of warnings, whose number it gives, and fails when there is an error.
-fn conclude(findings: &[Finding], what: &str, job: &Job) -> Result<usize> {
-    let (errors, warnings): (Vec<_>, Vec<_>) =
-        findings.iter().partition(|finding| finding.severity == Severity::Error);
-    for warning in &warnings {
-        job.messages.warn(&warning.described());
-    }
-    if !errors.is_empty() {
-        let shown: Vec<String> = errors.iter().map(|error| error.described()).collect();
-        let count = words::count(errors.len(), "reason");
-        bail!("{what} will not run in Lambda, for {count}:\n{}", shown.join("\n"));
-    }
-    Ok(warnings.len())
+    )
 }
 
 /// Which wheel each path of a staging tree came from. Without a manifest, what the wheels left

@@ -5,7 +5,7 @@ use serde_json::json;
 
 use crate::emulators::{Emulator, REGION, bundle, code_sha256};
 use crate::sandbox::{Sandbox, text};
-use crate::scripted::{Answer, Script, answer, invoked};
+use crate::scripted::{Answer, Script, answer, failure, invoked};
 
 const BUILDFILE: &str = r#"
 [target.staging]
@@ -125,4 +125,32 @@ fn payloads_that_lambda_would_refuse_are_not_sent() {
         assert!(error.contains(&format!("Lambda takes {limit} from such a call")), "{error}");
     }
     assert_eq!(calls(&server), []);
+}
+
+#[test]
+fn a_function_that_gives_no_log_is_called_without_one_if_it_did_not_run() {
+    let refused = |status, kind, text| failure(status, kind, text);
+    let about_logs = "LogType Tail is not supported for this function";
+    let well = || invoked(200, "$LATEST", &json!("ok"), "");
+    let kind = "InvalidParameterValueException";
+    let (server, project) = scripted(vec![refused(400, kind, about_logs), well()]);
+    assert_eq!(project.run(["invoke"]).success().stdout, "\"ok\"\n");
+    let heads = server.heads();
+    let tails: Vec<bool> = heads
+        .iter()
+        .filter(|head| head.contains("/invocations"))
+        .map(|head| head.to_lowercase().contains("x-amz-log-type: tail"))
+        .collect();
+    assert_eq!(tails, [true, false]);
+
+    for refusal in [
+        refused(400, kind, "the payload is wrong"),
+        // It may have run: whatever the words are, it is not called again.
+        refused(500, kind, about_logs),
+        refused(502, "ServiceException", about_logs),
+    ] {
+        let (server, project) = scripted(vec![refusal, well()]);
+        let _ = project.run(["invoke"]).failure();
+        assert_eq!(calls(&server).len(), 1);
+    }
 }

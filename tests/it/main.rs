@@ -4,6 +4,7 @@
 
 mod dice;
 mod emulators;
+mod proxy;
 mod sandbox;
 mod scripted;
 mod wait;
@@ -27,6 +28,7 @@ mod invoke;
 mod local;
 mod locks;
 mod makeflags;
+mod outages;
 mod racy;
 mod random;
 mod signals;
@@ -37,5 +39,6 @@ mod reproduce;
 mod recipe;
 mod staging;
 mod tidy;
+mod verify;
 mod wheelhouse;
 mod whole;

@@ -37,7 +37,16 @@ pub(crate) fn plain(status: u16, text: &str) -> Answer {
 /// A running server. It lives as long as the test process.
 pub(crate) struct Script {
     port: u16,
-    asked: Arc<Mutex<Vec<(String, String)>>>,
+    asked: Arc<Mutex<Vec<Asked>>>,
+}
+
+/// What a client sent.
+struct Asked {
+    /// Method and path.
+    what: String,
+    /// All lines of the head.
+    head: String,
+    body: String,
 }
 
 impl Script {
@@ -64,22 +73,28 @@ impl Script {
 
     /// Method and path of everything that was asked.
     pub(crate) fn requests(&self) -> Vec<String> {
-        self.asked.lock().unwrap().iter().map(|(head, _)| head.clone()).collect()
+        self.asked.lock().unwrap().iter().map(|asked| asked.what.clone()).collect()
+    }
+
+    pub(crate) fn heads(&self) -> Vec<String> {
+        self.asked.lock().unwrap().iter().map(|asked| asked.head.clone()).collect()
     }
 
     pub(crate) fn bodies(&self) -> Vec<String> {
-        self.asked.lock().unwrap().iter().map(|(_, body)| body.clone()).collect()
+        self.asked.lock().unwrap().iter().map(|asked| asked.body.clone()).collect()
     }
 }
 
-fn read(stream: &TcpStream) -> Option<(String, String)> {
+fn read(stream: &TcpStream) -> Option<Asked> {
     let mut reader = BufReader::new(stream);
     let mut head = String::new();
     reader.read_line(&mut head).ok().filter(|length| *length > 0)?;
+    let what = head.rsplit_once(' ')?.0.to_owned();
     let mut length = 0;
     loop {
         let mut line = String::new();
         reader.read_line(&mut line).ok()?;
+        head.push_str(&line);
         let line = line.trim_end().to_ascii_lowercase();
         if line.is_empty() {
             break;
@@ -90,8 +105,7 @@ fn read(stream: &TcpStream) -> Option<(String, String)> {
     }
     let mut body = vec![0; length];
     reader.read_exact(&mut body).ok()?;
-    let head = head.rsplit_once(' ')?.0.to_owned();
-    Some((head, String::from_utf8_lossy(&body).into_owned()))
+    Some(Asked { what, head, body: String::from_utf8_lossy(&body).into_owned() })
 }
 
 fn say(mut stream: &TcpStream, Answer(status, headers, body): &Answer) {

@@ -1,0 +1,42 @@
+//! `--digest`: the one zip that may be uploaded. It changes what the Buildfile says of the uploads
+//! that the goals need, before anything is planned.
+
+use std::collections::BTreeSet;
+
+use anyhow::{Context, Result, bail};
+
+use super::args::Uploading;
+use super::session::Session;
+use crate::base::words;
+use crate::buildfile::model::Kind;
+use crate::bundle;
+
+pub(super) fn apply(given: &Uploading, session: &mut Session) -> Result<()> {
+    let Some(digest) = &given.digest else { return Ok(()) };
+    let digest = parse(digest)?;
+    let mut zips = BTreeSet::new();
+    for id in session.graph.closure(&session.goal_ids()?) {
+        if let Kind::Upload(upload) = &mut session.model.targets[id.index()].kind {
+            zips.insert(upload.zip.value.clone());
+            upload.digest = Some(digest.clone());
+        }
+    }
+    match zips.len() {
+        0 => bail!("--digest is for uploads, and no goal needs one"),
+        1 => Ok(()),
+        _ => {
+            let zips: Vec<String> = zips.into_iter().collect();
+            bail!("--digest names one zip, and the goals upload {}", words::list(&zips))
+        }
+    }
+}
+
+/// A digest as it was typed.
+pub(super) fn parse(text: &str) -> Result<String> {
+    bundle::parse_digest(text).with_context(|| {
+        format!(
+            "`{text}` is no digest: give a CodeSha256, as `zipwright digest` prints it, or a \
+             SHA-256 of 64 hexadecimal digits"
+        )
+    })
+}

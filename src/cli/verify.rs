@@ -1,0 +1,173 @@
+//! `zipwright verify [UPLOAD]...`: whether what is deployed is what this project builds.
+
+use std::io::Write;
+
+use anyhow::{Context, Result, bail};
+use serde_json::{Value, json};
+use sha2::{Digest as _, Sha256};
+
+use super::args::{Common, Verify};
+use super::session::{Session, Words};
+use super::{DIFFERENT, FAILURE, Failure, SUCCESS, build, note, print, warn};
+use crate::aws::Lambda;
+use crate::buildfile::model::{Kind, Upload, Zip};
+use crate::bundle;
+use crate::deploy::{self, Live};
+use crate::diff::{self, Comparison};
+use crate::graph::TargetId;
+use crate::project::Project;
+
+/// A function of an upload, and what was found.
+struct Found<'a> {
+    target: &'a str,
+    function: &'a str,
+    alias: Option<&'a str>,
+    here: String,
+    live: Live,
+    difference: Option<Comparison>,
+}
+
+pub(super) fn run(common: &Common, verify: &Verify) -> Result<u8, Failure> {
+    let session = Session::open(common, Words::new(&verify.words))?;
+    let uploads = uploads(&session)?;
+    let zips: Vec<TargetId> = uploads.iter().map(|(_, _, zip)| *zip).collect();
+    let summary = build::for_command(common, &verify.words, &session, zips)?;
+    if summary.failed > 0 {
+        return Ok(FAILURE);
+    }
+    let say = |text: &str| warn(text);
+    let lambda = Lambda::connect(&session.project, None, &say).map_err(anyhow::Error::from)?;
+    let mut all = Vec::new();
+    for (target, upload, zip) in uploads {
+        let Kind::Zip(zip) = &session.model.targets[zip.index()].kind else {
+            unreachable!("BUG: the graph has checked that an upload names a zip")
+        };
+        for function in &upload.functions {
+            let named = (target, function.value.as_str());
+            all.push(find(&lambda, named, upload, zip, verify.diff, &session.project)?);
+        }
+    }
+    let identical = all.iter().all(Found::is_identical);
+    if common.json {
+        let functions: Vec<Value> = all.iter().map(Found::to_json).collect();
+        let verdict = verdict(identical);
+        print(&json!({ "verdict": verdict, "functions": functions }).to_string())?;
+    } else {
+        let lines: Vec<String> = all.iter().flat_map(Found::lines).collect();
+        print(&lines.join("\n"))?;
+    }
+    Ok(if identical { SUCCESS } else { DIFFERENT })
+}
+
+/// The uploads that are asked about, each with the zip that it uploads.
+fn uploads(session: &Session) -> Result<Vec<(&str, &Upload, TargetId)>> {
+    let ids: Vec<TargetId> = match session.goals.is_empty() {
+        true => session.graph.ids().collect(),
+        false => session.goals.iter().map(|goal| session.find(goal)).collect::<Result<_>>()?,
+    };
+    let mut found = Vec::new();
+    for id in ids {
+        let target = &session.model.targets[id.index()];
+        let (name, kind) = (target.name.value.as_str(), target.kind.name());
+        match &target.kind {
+            Kind::Upload(upload) => {
+                let zip = session.graph.id(&upload.zip.value);
+                found.push((name, upload, zip.context("an upload has a zip")?));
+            }
+            _ if session.goals.is_empty() => {}
+            _ => {
+                bail!("`{name}` is a {kind}; only of an upload can be said whether it is deployed")
+            }
+        }
+    }
+    if found.is_empty() {
+        bail!("the Buildfile has no upload, so nothing of it is deployed by zipwright");
+    }
+    Ok(found)
+}
+
+fn find<'a>(
+    lambda: &Lambda,
+    (target, function): (&'a str, &'a str),
+    upload: &'a Upload,
+    zip: &Zip,
+    fetch: bool,
+    project: &Project,
+) -> Result<Found<'a>> {
+    let place = project.place(&zip.output.value);
+    let here = bundle::code_sha256_of(&place)?;
+    let alias = upload.alias.as_deref();
+    let live = deploy::live(lambda, function, alias, &|_| {})?;
+    let mut found = Found { target, function, alias, here, live, difference: None };
+    if fetch && found.live.code_sha256 != found.here {
+        note(&format!("fetching the code of function `{function}`"));
+        let theirs = download(lambda, &found)?;
+        let mut file = tempfile::NamedTempFile::new().context("could not make a file")?;
+        file.write_all(&theirs).context("could not write what was fetched")?;
+        found.difference = Some(diff::compare(file.path(), &place)?);
+    }
+    Ok(found)
+}
+
+/// The deployed code, known to be what Lambda said it was.
+fn download(lambda: &Lambda, found: &Found) -> Result<Vec<u8>> {
+    let Live { code_sha256, code_size, version, .. } = &found.live;
+    let limit = match *code_size {
+        0 => bundle::UNZIPPED_LIMIT,
+        size => size.min(bundle::UNZIPPED_LIMIT),
+    };
+    let qualifier = version.as_deref().filter(|_| found.alias.is_some());
+    let zip = lambda.download(found.function, qualifier, limit)?;
+    let fetched = bundle::code_sha256(&Sha256::digest(&zip).into());
+    if fetched != *code_sha256 {
+        bail!(
+            "what was fetched for function `{}` has CodeSha256 {fetched}, and Lambda says \
+             {code_sha256}: it was deployed in this moment; run again",
+            found.function
+        );
+    }
+    Ok(zip)
+}
+
+impl Found<'_> {
+    fn is_identical(&self) -> bool {
+        self.here == self.live.code_sha256 && self.live.doubt.is_none()
+    }
+
+    fn lines(&self) -> Vec<String> {
+        let Self { target, function, alias, here, live, difference } = self;
+        let under = match (alias, &live.version) {
+            (Some(alias), Some(version)) => format!(" (alias {alias}, version {version})"),
+            (Some(alias), None) => format!(" (alias {alias})"),
+            (None, _) => String::new(),
+        };
+        let mut lines = vec![
+            format!("{target}: function `{function}` {}", verdict(self.is_identical())),
+            format!("  here     {here}"),
+            format!("  deployed {}{under}", live.code_sha256),
+        ];
+        lines.extend(live.doubt.iter().map(|doubt| format!("  {doubt}")));
+        if let Some(difference) = difference {
+            lines.extend(diff::lines(difference, "deployed", "here"));
+        }
+        lines
+    }
+
+    fn to_json(&self) -> Value {
+        json!({
+            "target": self.target,
+            "function": self.function,
+            "alias": self.alias,
+            "version": self.live.version,
+            "verdict": verdict(self.is_identical()),
+            "here": self.here,
+            "deployed": self.live.code_sha256,
+            "reason": self.live.doubt,
+            "difference": self.difference.as_ref().map(Comparison::to_json),
+        })
+    }
+}
+
+fn verdict(identical: bool) -> &'static str {
+    if identical { "identical" } else { "differs" }
+}

@@ -1,0 +1,37 @@
+//! Whether a bundle will run in a function, by what Lambda itself says of that function.
+
+use std::collections::BTreeMap;
+use std::io::Cursor;
+
+use anyhow::{Context, Result};
+
+use crate::aws::Function;
+use crate::check::{self, Arch, Python, Subject};
+
+/// Checks the bytes that are about to be sent. `origins` are as in [`Subject`].
+pub fn check(
+    function: &Function,
+    zip: &[u8],
+    silence: &[String],
+    origins: BTreeMap<String, String>,
+    warn: &dyn Fn(&str),
+) -> Result<()> {
+    let subject = Subject {
+        python: function.runtime.as_deref().and_then(Python::parse),
+        arch: function.architectures.first().and_then(|name| Arch::parse(name)),
+        handler: handler_of(function),
+        has_layers: function.has_layers,
+        silence: silence.to_vec(),
+        origins,
+    };
+    let findings =
+        check::check(Cursor::new(zip), &subject).context("could not check the bundle")?;
+    let bundle = format!("the bundle for function `{}`", function.name);
+    check::conclude(&findings, &bundle, warn).map(drop)
+}
+
+/// Only Python's handlers are `module.function`.
+fn handler_of(function: &Function) -> Option<String> {
+    let is_python = function.runtime.as_ref().is_some_and(|name| name.starts_with("python"));
+    function.handler.clone().filter(|_| is_python)
+}

@@ -1,0 +1,49 @@
+//! What callers of a function get, as Lambda says it now.
+
+use anyhow::{Result, bail};
+
+use super::update::{waiting, with_way_out};
+use crate::aws::{Lambda, Update};
+use crate::base::words;
+
+/// The code that is live.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Live {
+    pub code_sha256: String,
+    /// Bytes of the zip; 0 where a service does not say.
+    pub code_size: u64,
+    pub version: Option<String>,
+    /// Why callers may get something else all the same.
+    pub doubt: Option<String>,
+}
+
+/// What is live of a function, or under its alias. An update that runs is waited for.
+pub fn live(
+    lambda: &Lambda,
+    name: &str,
+    alias: Option<&str>,
+    status: &(dyn Fn(&str) + Sync),
+) -> Result<Live> {
+    let mut doubt = None;
+    if let Some(alias) = alias {
+        match lambda.alias(name, alias)? {
+            None => bail!("function `{name}` {} has no alias `{alias}`", lambda.place()),
+            Some(found) if !found.shared_with.is_empty() => {
+                let others = words::list(&found.shared_with);
+                doubt = Some(format!("`{alias}` sends a part of its calls to version {others}"));
+            }
+            Some(_) => {}
+        }
+    }
+    let wait = waiting(status, format!("waiting for an update of function `{name}`"));
+    let function = lambda.wait_at(name, alias, &wait).map_err(|error| with_way_out(error, name))?;
+    if let Update::Failed { reason } = function.update {
+        doubt = Some(format!("its last update failed: {reason}"));
+    }
+    Ok(Live {
+        code_sha256: function.code_sha256,
+        code_size: function.code_size,
+        version: function.version,
+        doubt,
+    })
+}

@@ -1,0 +1,192 @@
+//! A proxy on loopback in front of an emulator, in which things go wrong where a test says so. All
+//! else is handed on as it is, so what is live afterwards is what the emulator really has.
+
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{Ipv4Addr, TcpListener, TcpStream};
+use std::sync::{Arc, Mutex};
+use std::thread;
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+/// What goes wrong with one request.
+pub(crate) enum Fault {
+    /// The proxy answers instead: status, kind of error, further header lines.
+    Refuse(u16, &'static str, &'static str),
+    /// The connection is reset when a part of the request has come.
+    ResetMidRequest,
+    /// The request arrives, and the answer is lost.
+    LoseAnswer,
+    /// The request arrives, and the connection breaks off in the middle of the answer.
+    CutAnswer,
+    /// The answer takes this long.
+    Slow(Duration),
+    /// The answer says something else than the emulator did.
+    Rewrite(fn(&mut Value)),
+    /// Something happens before the request is handed on.
+    First(Box<dyn FnOnce() + Send>),
+}
+
+/// A fault, and for which request: the first whose method and path hold this text.
+pub(crate) type Rule = (&'static str, Fault);
+
+pub(crate) struct Proxy {
+    port: u16,
+    seen: Arc<Mutex<Vec<String>>>,
+    rules: Arc<Mutex<Vec<Rule>>>,
+}
+
+struct Request {
+    /// Method and path.
+    what: String,
+    head: String,
+    length: usize,
+    body: Vec<u8>,
+}
+
+impl Proxy {
+    /// In front of `endpoint`. Each rule counts once; of several for one request the first.
+    pub(crate) fn new(endpoint: &str, rules: Vec<Rule>) -> Self {
+        let upstream: u16 = endpoint.rsplit_once(':').unwrap().1.parse().unwrap();
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let (seen, rules) = (Arc::new(Mutex::new(Vec::new())), Arc::new(Mutex::new(rules)));
+        let (all, waiting) = (Arc::clone(&seen), Arc::clone(&rules));
+        thread::spawn(move || {
+            for stream in listener.incoming().flatten() {
+                let (all, waiting) = (Arc::clone(&all), Arc::clone(&waiting));
+                thread::spawn(move || {
+                    let _ = serve(&stream, upstream, &all, &waiting);
+                });
+            }
+        });
+        Self { port, seen, rules }
+    }
+
+    pub(crate) fn endpoint(&self) -> String {
+        format!("http://127.0.0.1:{}", self.port)
+    }
+
+    /// The heads of all requests that came, in their order.
+    pub(crate) fn heads(&self) -> Vec<String> {
+        self.seen.lock().unwrap().clone()
+    }
+
+    /// How many requests had this in method and path.
+    pub(crate) fn count(&self, what: &str) -> usize {
+        let first_line = |head: &String| head.lines().next().unwrap_or_default().to_owned();
+        self.heads().iter().filter(|head| first_line(head).contains(what)).count()
+    }
+
+    /// Whether everything that was to go wrong did.
+    pub(crate) fn is_through(&self) -> bool {
+        self.rules.lock().unwrap().is_empty()
+    }
+}
+
+fn serve(
+    stream: &TcpStream,
+    upstream: u16,
+    seen: &Mutex<Vec<String>>,
+    rules: &Mutex<Vec<Rule>>,
+) -> Option<()> {
+    let mut reader = BufReader::new(stream);
+    let mut request = read_head(&mut reader)?;
+    seen.lock().unwrap().push(request.head.clone());
+    let fault = {
+        let mut rules = rules.lock().unwrap();
+        let at = rules.iter().position(|(what, _)| request.what.contains(what));
+        at.map(|at| rules.remove(at).1)
+    };
+    if matches!(fault, Some(Fault::ResetMidRequest)) {
+        // A socket that is closed with something unread in it is reset.
+        let mut part = vec![0; request.length / 3];
+        return reader.read_exact(&mut part).ok();
+    }
+    request.body = vec![0; request.length];
+    reader.read_exact(&mut request.body).ok()?;
+    match fault {
+        None => say(stream, &ask(upstream, &request)?),
+        Some(Fault::Refuse(status, kind, headers)) => {
+            let body = json!({"Message": format!("the test says {kind}")}).to_string();
+            let head = format!(
+                "HTTP/1.1 {status} Said\r\nx-amzn-errortype: {kind}\r\n{headers}Content-Length: \
+                 {}\r\nConnection: close\r\n\r\n",
+                body.len()
+            );
+            say(stream, format!("{head}{body}").as_bytes())
+        }
+        Some(Fault::LoseAnswer) => ask(upstream, &request).map(drop),
+        Some(Fault::CutAnswer) => {
+            let answer = ask(upstream, &request)?;
+            say(stream, &answer[..answer.len() - 20])
+        }
+        Some(Fault::Slow(time)) => {
+            let answer = ask(upstream, &request)?;
+            thread::sleep(time);
+            say(stream, &answer)
+        }
+        Some(Fault::Rewrite(change)) => {
+            let answer = ask(upstream, &request)?;
+            say(stream, &rewritten(&answer, change)?)
+        }
+        Some(Fault::First(happen)) => {
+            happen();
+            say(stream, &ask(upstream, &request)?)
+        }
+        Some(Fault::ResetMidRequest) => unreachable!("it was dealt with"),
+    }
+}
+
+fn read_head(reader: &mut impl BufRead) -> Option<Request> {
+    let mut head = String::new();
+    loop {
+        let mut line = String::new();
+        reader.read_line(&mut line).ok().filter(|length| *length > 0)?;
+        if line.trim_end().is_empty() {
+            break;
+        }
+        head.push_str(&line);
+    }
+    let length = head
+        .lines()
+        .find_map(|line| {
+            line.to_ascii_lowercase().strip_prefix("content-length:")?.trim().parse().ok()
+        })
+        .unwrap_or(0);
+    let what = head.lines().next()?.rsplit_once(' ')?.0.to_owned();
+    Some(Request { what, head, length, body: Vec::new() })
+}
+
+/// What the emulator answers, head and all.
+fn ask(upstream: u16, request: &Request) -> Option<Vec<u8>> {
+    let mut stream = TcpStream::connect((Ipv4Addr::LOCALHOST, upstream)).ok()?;
+    stream.set_read_timeout(Some(Duration::from_secs(30))).ok()?;
+    let kept = request.head.lines().filter(|line| {
+        let line = line.to_ascii_lowercase();
+        !line.starts_with("connection:") && !line.starts_with("expect:")
+    });
+    let head: Vec<&str> = kept.collect();
+    let head = format!("{}\r\nConnection: close\r\n\r\n", head.join("\r\n"));
+    stream.write_all(&[head.as_bytes(), &request.body].concat()).ok()?;
+    let mut answer = Vec::new();
+    stream.read_to_end(&mut answer).ok()?;
+    Some(answer)
+}
+
+fn rewritten(answer: &[u8], change: fn(&mut Value)) -> Option<Vec<u8>> {
+    let end = answer.windows(4).position(|four| four == b"\r\n\r\n")?;
+    let mut body: Value = serde_json::from_slice(&answer[end + 4..]).ok()?;
+    change(&mut body);
+    let body = body.to_string();
+    let head = format!(
+        "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\
+         Connection: close\r\n\r\n",
+        body.len()
+    );
+    Some(format!("{head}{body}").into_bytes())
+}
+
+fn say(mut stream: &TcpStream, answer: &[u8]) -> Option<()> {
+    stream.write_all(answer).ok()
+}

@@ -1,0 +1,287 @@
+//! Whether what is deployed is what this checkout builds, and the same zip given to others.
+
+use serde_json::{Value, json};
+
+use crate::emulators::{Emulator, REGION, bundle, code_sha256};
+use crate::proxy::Proxy;
+use crate::sandbox::{Run, Sandbox, text};
+use crate::scripted::{Answer, Script, answer, failure, plain};
+
+const BUILDFILE: &str = r#"
+[target.staging]
+kind = "staging"
+sources = ["app.py"]
+
+[target.package]
+kind = "zip"
+staging = "staging"
+output = "build/lambda.zip"
+compression = "store"
+
+[target.upload]
+kind = "upload"
+zip = "package"
+function = "hello"
+"#;
+
+const OLD: &str = "def handler(event, context):\n    return 'old'\n";
+const NEW: &str = "def handler(event, context):\n    return 'new'\n";
+
+fn project(endpoint: &str) -> Sandbox {
+    let mut sandbox = Sandbox::with(BUILDFILE);
+    sandbox.set("AWS_REGION", REGION);
+    sandbox.set("AWS_ENDPOINT_URL", endpoint);
+    sandbox.write("app.py", NEW);
+    sandbox
+}
+
+#[track_caller]
+fn json_of(run: &Run) -> Value {
+    serde_json::from_str(&run.stdout).unwrap_or_else(|_| panic!("no one object in\n{run}"))
+}
+
+#[test]
+fn verify_builds_and_says_whether_that_is_what_is_deployed() {
+    let aws = Emulator::ministack();
+    aws.create_function("hello", "x86_64", &bundle("app.py", OLD));
+    let project = project(&aws.endpoint());
+    let live = |name: &str| text(&aws.function(name), "CodeSha256");
+    let run = project.run(["verify"]).status(1);
+    let here = code_sha256(&project.bytes("build/lambda.zip"));
+    let expected = format!(
+        "upload: function `hello` differs\n  here     {here}\n  deployed {}\n",
+        live("hello")
+    );
+    assert_eq!(run.stdout, expected, "{run}");
+    assert_ne!(live("hello"), here, "verify uploads nothing");
+    assert!(!project.exists("build/upload.stamp"));
+
+    let run = project.run(["--json", "verify", "upload", "--diff"]).status(1);
+    let all = json_of(&run);
+    let found = &all["functions"][0];
+    assert_eq!((&all["verdict"], &found["verdict"]), (&json!("differs"), &json!("differs")));
+    assert_eq!((&found["here"], &found["version"]), (&json!(here), &json!("$LATEST")));
+    let changes = found["difference"]["changes"].as_array().unwrap();
+    let content = changes.iter().find(|change| change["what"] == "content").unwrap();
+    assert_eq!(content["path"], "app.py");
+    assert!(content["content"]["details"].to_string().contains("-    return 'old'"), "{content}");
+
+    let _ = project.run(["upload"]).success();
+    let run = project.run(["verify", "--diff"]).success();
+    assert!(run.stdout.starts_with("upload: function `hello` identical\n"), "{run}");
+    // Somebody else's code is noticed, which a stamp cannot do.
+    aws.update_code("hello", &bundle("app.py", OLD));
+    assert_eq!(
+        project.run(["--json", "upload"]).success().target("upload")["outcome"],
+        "up-to-date"
+    );
+    let run = project.run(["verify", "--diff"]).status(1);
+    assert!(run.stdout.contains("app.py"), "{run}");
+}
+
+#[test]
+fn with_an_alias_its_version_is_what_is_deployed() {
+    let aws = Emulator::ministack();
+    aws.create_function("hello", "x86_64", &bundle("app.py", OLD));
+    aws.publish("hello", "live");
+    let project = project(&aws.endpoint());
+    project.write("Buildfile", format!("{BUILDFILE}publish = true\n"));
+    let _ = project.run(["upload"]).success();
+    assert_eq!(project.run(["verify"]).success().code, Some(0));
+    project.write("Buildfile", format!("{BUILDFILE}alias = 'live'\n"));
+    let run = project.run(["--json", "verify"]).status(1);
+    let all = json_of(&run);
+    assert_eq!(all["functions"][0]["deployed"], code_sha256(&bundle("app.py", OLD)), "{run}");
+    assert_eq!(all["functions"][0]["version"], "1");
+    let _ = project.run(["upload"]).success();
+    let run = project.run(["verify"]).success();
+    assert!(run.stdout.contains(" (alias live, version 2)\n"), "{run}");
+}
+
+#[test]
+fn verify_cannot_say_without_a_function_a_build_or_an_upload() {
+    let aws = Emulator::ministack();
+    let project = project(&aws.endpoint());
+    let run = project.run(["verify"]).failure().stderr_has("could not read function `hello`");
+    assert_eq!(run.stdout, "");
+    let _ = project.run(["verify", "package"]).failure().stderr_has("`package` is a zip; only");
+    project.remove("app.py");
+    let run = project.run(["verify"]).failure().stderr_has("app.py");
+    assert_eq!(run.stdout, "");
+    let (zip, _) = BUILDFILE.split_once("[target.upload]").unwrap();
+    project.write("Buildfile", zip);
+    let _ = project.run(["verify"]).failure().stderr_has("the Buildfile has no upload");
+}
+
+#[test]
+fn moto_is_verified_as_well() {
+    let aws = Emulator::moto();
+    aws.create_function("hello", "x86_64", &bundle("app.py", OLD));
+    let project = project(&aws.endpoint());
+    let _ = project.run(["verify"]).status(1);
+    let _ = project.run(["upload"]).success();
+    let _ = project.run(["verify"]).success();
+}
+
+/// A function with other code, which lies where `location` says.
+fn lying(location: &str, more: Vec<Answer>) -> (Script, Sandbox) {
+    let live = json!({"CodeSha256": code_sha256(b"theirs"), "CodeSize": 6, "Version": "$LATEST"});
+    let found = json!({"Configuration": live, "Code": {"Location": location}});
+    let mut answers = vec![answer(&live), answer(&found)];
+    answers.extend(more);
+    let server = Script::new(answers);
+    let project = project(&server.endpoint());
+    (server, project)
+}
+
+#[test]
+fn what_is_fetched_is_bounded_checked_and_never_leaves_this_machine() {
+    const SIGNATURE: &str = "X-Amz-Signature=0123456789abcdef0123456789abcdef";
+    // The script's own port is known only once it listens, so the code lies at another's.
+    let lies = |body: Answer| {
+        let shelf = Script::new(vec![body]);
+        let (_, project) = lying(&format!("{}/code?{SIGNATURE}", shelf.endpoint()), Vec::new());
+        project.run(["verify", "--diff"])
+    };
+    let elsewhere = {
+        let (_, project) = lying(&format!("http://192.0.2.1/code?{SIGNATURE}"), Vec::new());
+        project.run(["verify", "--diff"])
+    };
+    for (run, says) in [
+        (lies(plain(403, "<Error/>")), "could not fetch the code of function `hello`: HTTP 403"),
+        (lies(plain(200, "longer than it should be")), "it has more than 6 bytes"),
+        (lies(plain(200, "others")), "Lambda says "),
+        (elsewhere, "`http://192.0.2.1` is no http address on loopback"),
+    ] {
+        let run = run.failure().stderr_has(says);
+        assert!(!run.to_string().contains(SIGNATURE), "{run}");
+    }
+}
+
+#[test]
+fn a_failed_update_is_a_difference_whatever_the_digests_are() {
+    let mut project = project("http://127.0.0.1:1");
+    let _ = project.run(["package"]).success();
+    let digest = code_sha256(&project.bytes("build/lambda.zip"));
+    let server = Script::new(vec![answer(&json!({
+        "CodeSha256": digest, "LastUpdateStatus": "Failed", "LastUpdateStatusReason": "no room"
+    }))]);
+    project.set("AWS_ENDPOINT_URL", server.endpoint());
+    let run = project.run(["verify"]).status(1);
+    assert!(run.stdout.contains("its last update failed: no room"), "{run}");
+}
+
+#[test]
+fn the_same_zip_goes_to_others_by_its_digest_and_no_other_does() {
+    let aws = Emulator::ministack();
+    for name in ["hello", "prod-a", "prod-b"] {
+        aws.create_function(name, "x86_64", &bundle("app.py", OLD));
+    }
+    let project = project(&aws.endpoint());
+    let _ = project.run(["upload"]).success();
+    let digest = code_sha256(&project.bytes("build/lambda.zip"));
+    let promote = |zip: &str, digest: &str, more: &[&str]| {
+        let args = ["promote", zip, "--digest", digest, "--function", "prod-a"];
+        Run::of(project.zipwright().args(args).args(more))
+    };
+    let live = |name: &str| text(&aws.function(name), "CodeSha256");
+
+    let other = code_sha256(b"another");
+    let run = promote("build/lambda.zip", &other, &[]).failure();
+    let _ = run.stderr_has(&format!("its CodeSha256 is {digest}, not {other}; nothing was sent"));
+    let _ = promote("build/lambda.zip", "12", &[]).failure().stderr_has("`12` is no digest");
+    // One that is missing keeps all from being changed.
+    let run = promote("build/lambda.zip", &digest, &["--function", "gone"]).failure();
+    let _ = run.stderr_has("nothing was sent, because of function `gone`");
+    let run = promote("build/lambda.zip", &digest, &["--function", "a:live"]).failure();
+    let _ = run.stderr_has("`a:live` cannot be the name of a function");
+    assert_eq!(live("prod-a"), code_sha256(&bundle("app.py", OLD)));
+
+    // The sources may have moved on: the zip is what counts.
+    project.write("app.py", OLD);
+    let run = promote("package", &digest, &["--function", "prod-b", "--alias", "live"]).success();
+    let expected = |name| format!("function `{name}` has {digest}, version 1, alias live\n");
+    assert_eq!(run.stdout, expected("prod-a") + &expected("prod-b"), "{run}");
+    assert_eq!((live("prod-a"), live("prod-b")), (digest.clone(), digest.clone()));
+    assert_eq!(aws.alias("prod-b", "live"), "1");
+
+    let hex: String = project.sh("sha256sum build/lambda.zip | cut -d' ' -f1 | tr -d '\\n'").stdout;
+    let run = promote("build/lambda.zip", &hex, &["--json", "--publish"]).success();
+    let expected = json!({"code_sha256": digest, "functions": [
+        {"function": "prod-a", "sent": false, "version": "1", "alias": null}
+    ]});
+    assert_eq!(json_of(&run), expected);
+}
+
+#[test]
+fn a_bundle_that_cannot_run_there_is_not_promoted() {
+    let aws = Emulator::ministack();
+    aws.create_function("hello", "x86_64", &bundle("app.py", OLD));
+    let project = project(&aws.endpoint());
+    project.write("lambda.zip", bundle("other.py", NEW));
+    let digest = code_sha256(&bundle("other.py", NEW));
+    let args = ["promote", "lambda.zip", "--digest", &digest, "--function", "hello"];
+    let run = project.run(args).failure().stderr_has("nothing was sent; `--silence RULE`");
+    let run = run.stderr_has("[handler-module]");
+    assert_eq!(
+        text(&aws.function("hello"), "CodeSha256"),
+        code_sha256(&bundle("app.py", OLD)),
+        "{run}"
+    );
+    let silent = [&args[..], &["--silence", "handler-module"]].concat();
+    let _ = Run::of(project.zipwright().args(silent)).success();
+    assert_eq!(text(&aws.function("hello"), "CodeSha256"), digest);
+}
+
+#[test]
+fn a_profile_wins_over_credentials_of_the_environment() {
+    let aws = Emulator::ministack();
+    aws.create_function("hello", "x86_64", &bundle("app.py", OLD));
+    let proxy = Proxy::new(&aws.endpoint(), Vec::new());
+    let mut project = project(&proxy.endpoint());
+    project.set("AWS_ACCESS_KEY_ID", "AKIAENVIRONMENT00000");
+    project.write("../home/.aws/config", "[profile prod]\nregion = sa-east-1\n");
+    let keys = "[prod]\naws_access_key_id = AKIAPRODUCTION000000\naws_secret_access_key = test\n";
+    project.write("../home/.aws/credentials", keys);
+    let _ = project.run(["package"]).success();
+    let digest = code_sha256(&project.bytes("build/lambda.zip"));
+    let args =
+        ["promote", "package", "--digest", &digest, "--function", "hello", "--profile", "prod"];
+    let run = project.run(args).success();
+    let heads = proxy.heads().concat();
+    assert!(heads.contains("Credential=AKIAPRODUCTION000000/"), "{heads}");
+    assert!(!heads.contains("AKIAENVIRONMENT"), "{heads}\n{run}");
+    let unknown = [&args[..8], &["nobody"]].concat();
+    let run = Run::of(project.zipwright().args(unknown)).failure();
+    assert!(run.stderr.contains("nobody"), "{run}");
+}
+
+#[test]
+fn an_upload_of_a_digest_takes_no_other_zip() {
+    let aws = Emulator::ministack();
+    aws.create_function("hello", "x86_64", &bundle("app.py", OLD));
+    let project = project(&aws.endpoint());
+    let _ = project.run(["package"]).success();
+    let digest = code_sha256(&project.bytes("build/lambda.zip"));
+    let other = code_sha256(b"another");
+    let run = project.run(["--json", "upload", "--digest", &other]).failure();
+    let error = text(&run.target("upload"), "error");
+    assert!(error.contains(&format!("its CodeSha256 is {digest}, not {other}")), "{error}");
+    assert_eq!(text(&aws.function("hello"), "CodeSha256"), code_sha256(&bundle("app.py", OLD)));
+
+    let run = project.run(["--json", "upload", "--digest", &digest]).success();
+    assert_eq!(run.target("upload")["sent"], true);
+    // It leaves no trace in what is up to date, and counts where all is up to date.
+    let run = project.run(["--json", "upload"]).success();
+    assert_eq!(run.target("upload")["outcome"], "up-to-date");
+    let _ = project.run(["upload", "--digest", &other]).failure();
+    let _ = project.run(["package", "--digest", &digest]).failure().stderr_has("no goal needs one");
+}
+
+#[test]
+fn verify_says_what_lambda_refuses() {
+    let server = Script::new(vec![failure(403, "AccessDeniedException", "not for you")]);
+    let project = project(&server.endpoint());
+    let run = project.run(["verify"]).failure();
+    let _ = run.stderr_has("AccessDeniedException: not for you; zipwright needs");
+}
