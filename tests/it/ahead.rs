@@ -168,6 +168,18 @@ fn wheels_for_another_runtime_than_the_functions_are_not_even_fetched() {
     }
 }
 
+#[test]
+fn a_python_that_is_not_the_functions_is_worth_a_warning() {
+    let is = json!({"CodeSha256": "x", "Runtime": "python3.8", "Architectures": ["x86_64"]});
+    let (_, project) = scripted(vec![answer(&is), gone()]);
+    let wheels = "\n[target.wheels]\nkind = 'wheelhouse'\nrequirements = ['requirements.txt']\n";
+    let text = BUILDFILE.replace("[target.staging]", "[target.staging]\nwheels = ['wheels']");
+    project.write("Buildfile", format!("{text}{wheels}")).write("requirements.txt", "");
+    let run = project.run(["--json", "upload"]).failure();
+    let run = run.stderr_has("function `hello` has python3.8, and `wheels` chooses wheels for");
+    assert!(project.exists("ran"), "a warning stops nothing: {run}");
+}
+
 fn text_of(event: &Value) -> String {
     text(event, "error")
 }

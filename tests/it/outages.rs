@@ -1,11 +1,13 @@
 //! What goes wrong between here and Lambda, by a proxy in front of MiniStack. After each outage:
 //! what is live, what is stamped, and that another run finishes the job and does nothing twice.
 
+use std::os::unix::process::ExitStatusExt;
 use std::process::Stdio;
 use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
+use rustix::process::{Pid, Signal, kill_process};
 use serde_json::json;
 
 use crate::emulators::{Emulator, REGION, bundle, code_sha256};
@@ -296,7 +298,9 @@ fn a_step_that_is_refused_says_what_is_live_and_is_all_that_is_left_to_do() {
 
 #[test]
 fn a_kill_in_the_middle_leaves_nothing_that_counts_as_done() {
-    for at in [SEND, VERSION, ALIAS] {
+    let cases =
+        [(SEND, Signal::KILL), (VERSION, Signal::KILL), (ALIAS, Signal::KILL), (SEND, Signal::INT)];
+    for (at, signal) in cases {
         let mut scene = Scene::new();
         let proxy =
             Proxy::new(&scene.aws.endpoint(), vec![(at, Fault::Slow(Duration::from_secs(60)))]);
@@ -306,8 +310,8 @@ fn a_kill_in_the_middle_leaves_nothing_that_counts_as_done() {
             command.arg("upload").stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
         wait::until(at, || (proxy.count(at) > 0).then_some(()));
         thread::sleep(Duration::from_millis(500));
-        child.kill().unwrap();
-        child.wait().unwrap();
+        kill_process(Pid::from_child(&child), signal).unwrap();
+        assert_eq!(child.wait().unwrap().signal(), Some(signal.as_raw()), "{at}");
         assert!(!scene.project.exists(STAMP), "{at}");
         // What had arrived is found, and not done again.
         assert!(!scene.another_run_finishes(2), "{at}");

@@ -12,26 +12,31 @@ use serde_json::{Value, json};
 
 /// One answer: status, header lines, body.
 #[derive(Clone)]
-pub(crate) struct Answer(u16, String, String);
+pub(crate) struct Answer(u16, String, Vec<u8>);
 
 pub(crate) fn answer(body: &Value) -> Answer {
-    Answer(200, String::new(), body.to_string())
+    Answer(200, String::new(), body.to_string().into())
 }
 
 /// What a function answers, and the end of its log.
 pub(crate) fn invoked(status: u16, version: &str, body: &Value, log: &str) -> Answer {
     let log = BASE64_STANDARD.encode(log);
     let headers = format!("X-Amz-Executed-Version: {version}\r\nX-Amz-Log-Result: {log}\r\n");
-    Answer(status, headers, body.to_string())
+    Answer(status, headers, body.to_string().into())
 }
 
 pub(crate) fn failure(status: u16, kind: &'static str, message: &str) -> Answer {
-    Answer(status, format!("x-amzn-errortype: {kind}\r\n"), json!({"Message": message}).to_string())
+    let body = json!({"Message": message}).to_string();
+    Answer(status, format!("x-amzn-errortype: {kind}\r\n"), body.into())
 }
 
 /// Something that does not come from Lambda.
 pub(crate) fn plain(status: u16, text: &str) -> Answer {
     Answer(status, String::new(), text.into())
+}
+
+pub(crate) fn bytes(status: u16, body: &[u8]) -> Answer {
+    Answer(status, String::new(), body.to_vec())
 }
 
 /// A running server. It lives as long as the test process.
@@ -109,11 +114,11 @@ fn read(stream: &TcpStream) -> Option<Asked> {
 }
 
 fn say(mut stream: &TcpStream, Answer(status, headers, body): &Answer) {
-    let text = format!(
+    let head = format!(
         "HTTP/1.1 {status} Said\r\n{headers}Content-Type: application/json\r\nConnection: close\r\n\
-         Content-Length: {}\r\n\r\n{body}",
+         Content-Length: {}\r\n\r\n",
         body.len()
     );
     // A client that hung up meanwhile has its answer.
-    let _ = stream.write_all(text.as_bytes());
+    let _ = stream.write_all(&[head.as_bytes(), body].concat());
 }

@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use crate::emulators::{Emulator, REGION, bundle, code_sha256};
 use crate::proxy::Proxy;
 use crate::sandbox::{Run, Sandbox, text};
-use crate::scripted::{Answer, Script, answer, failure, plain};
+use crate::scripted::{Answer, Script, answer, bytes, failure, plain};
 
 const BUILDFILE: &str = r#"
 [target.staging]
@@ -156,6 +156,51 @@ fn what_is_fetched_is_bounded_checked_and_never_leaves_this_machine() {
         let run = run.failure().stderr_has(says);
         assert!(!run.to_string().contains(SIGNATURE), "{run}");
     }
+}
+
+#[test]
+fn the_code_of_an_alias_is_fetched_as_its_version() {
+    // MiniStack has one address for a function, whatever the version.
+    let theirs = bundle("app.py", OLD);
+    let shelf = Script::new(vec![bytes(200, &theirs)]);
+    let live = json!({
+        "CodeSha256": code_sha256(&theirs), "CodeSize": theirs.len(), "Version": "3",
+        "State": "Active", "LastUpdateStatus": "Successful",
+    });
+    let location = json!({"Location": format!("{}/code", shelf.endpoint())});
+    let server = Script::new(vec![
+        answer(&json!({"Name": "live", "FunctionVersion": "3"})),
+        answer(&live),
+        answer(&json!({"Configuration": live, "Code": location})),
+    ]);
+    let project = project(&server.endpoint());
+    project.write("Buildfile", format!("{BUILDFILE}alias = 'live'\n"));
+    let run = project.run(["verify", "--diff"]).status(1);
+    assert!(run.stdout.contains(" (alias live, version 3)\n"), "{run}");
+    assert!(run.stdout.contains("app.py"), "{run}");
+    let asked = server.requests();
+    assert_eq!(asked[1], "GET /2015-03-31/functions/hello/configuration?Qualifier=live");
+    assert_eq!(asked[2], "GET /2015-03-31/functions/hello?Qualifier=3");
+}
+
+#[test]
+fn an_alias_that_is_shared_is_a_difference_and_one_that_is_missing_cannot_be_said() {
+    let mut project = project("http://127.0.0.1:1");
+    project.write("Buildfile", format!("{BUILDFILE}alias = 'live'\n"));
+    let _ = project.run(["package"]).success();
+    let live = json!({"CodeSha256": code_sha256(&project.bytes("build/lambda.zip"))});
+    let alias = json!({
+        "Name": "live", "FunctionVersion": "3",
+        "RoutingConfig": {"AdditionalVersionWeights": {"4": 0.1}},
+    });
+    let server = Script::new(vec![answer(&alias), answer(&live)]);
+    project.set("AWS_ENDPOINT_URL", server.endpoint());
+    let run = project.run(["verify"]).status(1);
+    assert!(run.stdout.contains("`live` sends a part of its calls to version `4`"), "{run}");
+    let gone = failure(404, "ResourceNotFoundException", "Alias not found");
+    let server = Script::new(vec![gone]);
+    project.set("AWS_ENDPOINT_URL", server.endpoint());
+    let _ = project.run(["verify"]).failure().stderr_has("has no alias `live`");
 }
 
 #[test]
