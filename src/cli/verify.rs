@@ -1,7 +1,5 @@
 //! `zipwright verify [UPLOAD]...`: whether what is deployed is what this project builds.
 
-use std::io::Write;
-
 use anyhow::{Context, Result, bail};
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
@@ -10,12 +8,13 @@ use super::args::{Common, Verify};
 use super::session::{Session, Words};
 use super::{DIFFERENT, FAILURE, Failure, SUCCESS, build, note, print, warn};
 use crate::aws::Lambda;
+use crate::base::fs;
 use crate::buildfile::model::{Kind, Upload, Zip};
 use crate::bundle;
 use crate::deploy::{self, Live};
 use crate::diff::{self, Comparison};
 use crate::graph::TargetId;
-use crate::project::Project;
+use crate::project::{Project, STATE_FOLDER};
 
 /// A function of an upload, and what was found.
 struct Found<'a> {
@@ -24,8 +23,18 @@ struct Found<'a> {
     alias: Option<&'a str>,
     here: String,
     live: Live,
-    difference: Option<Comparison>,
+    difference: Option<Difference>,
 }
+
+/// In what the deployed code differs, and where both are for who wants to know more.
+struct Difference {
+    theirs: String,
+    ours: String,
+    comparison: Comparison,
+}
+
+/// Where the code that was fetched is kept, in the state folder.
+const FETCHED: &str = "deployed";
 
 pub(super) fn run(common: &Common, verify: &Verify) -> Result<u8, Failure> {
     let session = Session::open(common, Words::new(&verify.words))?;
@@ -76,7 +85,9 @@ fn uploads(session: &Session) -> Result<Vec<(&str, &Upload, TargetId)>> {
             }
             _ if session.goals.is_empty() => {}
             _ => {
-                bail!("`{name}` is a {kind}; only of an upload can be said whether it is deployed")
+                bail!(
+                    "`{name}` is of kind `{kind}`; only of an upload can be said whether it is deployed"
+                )
             }
         }
     }
@@ -101,10 +112,14 @@ fn find<'a>(
     let mut found = Found { target, function, alias, here, live, difference: None };
     if fetch && found.live.code_sha256 != found.here {
         note(&format!("fetching the code of function `{function}`"));
-        let theirs = download(lambda, &found)?;
-        let mut file = tempfile::NamedTempFile::new().context("could not make a file")?;
-        file.write_all(&theirs).context("could not write what was fetched")?;
-        found.difference = Some(diff::compare(file.path(), &place)?);
+        let zip_of_theirs = download(lambda, &found)?;
+        let (ours, name) = (zip.output.value.to_string(), function.replace(':', "_"));
+        let theirs = format!("{STATE_FOLDER}/{FETCHED}/{name}.zip");
+        let kept = project.root.join(&theirs);
+        fs::create_dir_all(&project.state().join(FETCHED))?;
+        fs::write_if_changed(&kept, &zip_of_theirs, fs::FILE_MODE)?;
+        let comparison = diff::compare(&kept, &place)?;
+        found.difference = Some(Difference { theirs, ours, comparison });
     }
     Ok(found)
 }
@@ -147,8 +162,8 @@ impl Found<'_> {
             format!("  deployed {}{under}", live.code_sha256),
         ];
         lines.extend(live.doubt.iter().map(|doubt| format!("  {doubt}")));
-        if let Some(difference) = difference {
-            lines.extend(diff::lines(difference, "deployed", "here"));
+        if let Some(Difference { theirs, ours, comparison }) = difference {
+            lines.extend(diff::lines(comparison, theirs, ours));
         }
         lines
     }
@@ -163,7 +178,7 @@ impl Found<'_> {
             "here": self.here,
             "deployed": self.live.code_sha256,
             "reason": self.live.doubt,
-            "difference": self.difference.as_ref().map(Comparison::to_json),
+            "difference": self.difference.as_ref().map(|found| found.comparison.to_json()),
         })
     }
 }

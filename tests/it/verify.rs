@@ -77,6 +77,10 @@ fn verify_builds_and_says_whether_that_is_what_is_deployed() {
     );
     let run = project.run(["verify", "--diff"]).status(1);
     assert!(run.stdout.contains("app.py"), "{run}");
+    // It is kept, so that other tools can look at it too.
+    let kept = ".zipwright/deployed/hello.zip";
+    assert!(run.stdout.contains(&format!("differs: `{kept}` and `build/lambda.zip`")), "{run}");
+    assert_eq!(project.bytes(kept), bundle("app.py", OLD));
 }
 
 #[test]
@@ -104,7 +108,8 @@ fn verify_cannot_say_without_a_function_a_build_or_an_upload() {
     let project = project(&aws.endpoint());
     let run = project.run(["verify"]).failure().stderr_has("could not read function `hello`");
     assert_eq!(run.stdout, "");
-    let _ = project.run(["verify", "package"]).failure().stderr_has("`package` is a zip; only");
+    let _ =
+        project.run(["verify", "package"]).failure().stderr_has("`package` is of kind `zip`; only");
     project.remove("app.py");
     let run = project.run(["verify"]).failure().stderr_has("app.py");
     assert_eq!(run.stdout, "");
