@@ -9,6 +9,7 @@ pub mod process;
 pub mod make;
 pub mod wheel;
 pub mod bundle;
+pub mod elf;
 pub mod check;
 pub mod diff;
 pub mod record;

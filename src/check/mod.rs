@@ -7,7 +7,6 @@
 
 mod archive;
 mod bytecode;
-mod elf;
 mod findings;
 mod handler;
 mod native;

@@ -8,10 +8,10 @@ use anyhow::Result;
 
 use super::Subject;
 use super::archive::{Contents, Member};
-use super::elf::{self, Elf, Machine};
 use super::findings::{Finding, Findings, Severity};
 use super::runtime::{Arch, Python, Version};
 use super::wheels::for_runtime;
+use crate::elf::{self, Elf, Machine};
 
 /// All native code of a bundle. What one object needs another may be, so all are looked at
 /// before anything is said.

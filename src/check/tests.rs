@@ -5,8 +5,8 @@ use std::io::{Cursor, Write};
 use zip::write::SimpleFileOptions;
 use zip::{CompressionMethod, ZipWriter};
 
-use super::elf::testing::object;
 use super::{Arch, Finding, Python, RULES, Severity, Subject, check};
+use crate::elf::testing::object;
 
 type File<'a> = (&'a str, &'a [u8]);
 

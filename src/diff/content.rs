@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 use similar::TextDiff;
 
 use super::{Comparison, archive, compare_nested};
+use crate::elf::{self, Section};
 
 /// Longer texts are compared as bytes.
 const TEXT_MAX: usize = 4 << 20;
@@ -94,7 +95,7 @@ pub(super) fn explain(a: &[u8], b: &[u8], depth: usize) -> Content {
     {
         content.form = Form::Archive;
         content.nested = Some(Box::new(nested));
-    } else if let (Some(sections_a), Some(sections_b)) = (sections(a), sections(b)) {
+    } else if let (Some(sections_a), Some(sections_b)) = (elf::sections(a), elf::sections(b)) {
         content.form = Form::Elf;
         content.details = differing_sections(&sections_a, &sections_b);
     } else if let (Some(header_a), Some(header_b)) = (pyc(a), pyc(b)) {
@@ -232,40 +233,7 @@ fn gzip(bytes: &[u8]) -> Option<Fields> {
     })
 }
 
-/// The sections of a little-endian ELF file of 64 bits: name, content.
-fn sections(bytes: &[u8]) -> Option<Vec<(String, &[u8])>> {
-    if bytes.get(..6)? != b"\x7fELF\x02\x01" {
-        return None;
-    }
-    let number = |at: usize, length: usize| -> Option<usize> {
-        let field = bytes.get(at..at.checked_add(length)?)?;
-        let value = field.iter().rev().fold(0_u64, |value, byte| (value << 8) | u64::from(*byte));
-        usize::try_from(value).ok()
-    };
-    let (table, size) = (number(0x28, 8)?, number(0x3A, 2)?);
-    let (count, names) = (number(0x3C, 2)?, number(0x3E, 2)?);
-    let header = |index: usize| table.checked_add(index.checked_mul(size)?);
-    let content = |index: usize| -> Option<&[u8]> {
-        let at = header(index)?;
-        // Sections of this type take no room in the file.
-        if number(at.checked_add(4)?, 4)? == 8 {
-            return Some(&[]);
-        }
-        let (start, length) =
-            (number(at.checked_add(0x18)?, 8)?, number(at.checked_add(0x20)?, 8)?);
-        bytes.get(start..start.checked_add(length)?)
-    };
-    let names = content(names)?;
-    (0..count)
-        .map(|index| {
-            let name = names.get(number(header(index)?, 4)?..)?;
-            let name = name.split(|byte| *byte == 0).next()?;
-            Some((String::from_utf8_lossy(name).into_owned(), content(index)?))
-        })
-        .collect()
-}
-
-fn differing_sections(a: &[(String, &[u8])], b: &[(String, &[u8])]) -> Vec<String> {
+fn differing_sections(a: &[Section], b: &[Section]) -> Vec<String> {
     let mut lines = Vec::new();
     for (name, content) in a {
         match b.iter().find(|(other, _)| other == name) {

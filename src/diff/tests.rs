@@ -136,15 +136,15 @@ fn archives_in_archives_are_opened_one_level() {
 /// An ELF file with a section `.text` of this content, and the table of names.
 fn elf(text: &[u8]) -> Vec<u8> {
     let names = b"\0.text\0.names\0";
-    let mut bytes = [&b"\x7fELF\x02\x01"[..], &[0; 58]].concat();
+    let mut bytes = [&b"\x7fELF\x02\x01\x01"[..], &[0; 57]].concat();
     bytes.extend(names);
     bytes.extend(text);
     let table = bytes.len() as u64;
-    for (name, start, length) in
-        [(0, 0, 0), (1, 64 + names.len(), text.len()), (7, 64, names.len())]
+    for (name, kind, start, length) in
+        [(0, 0, 0, 0), (1, 1, 64 + names.len(), text.len()), (7, 3, 64, names.len())]
     {
         let mut header = [0; 64];
-        header[0] = name;
+        (header[0], header[4]) = (name, kind);
         header[0x18..0x20].copy_from_slice(&(start as u64).to_le_bytes());
         header[0x20..0x28].copy_from_slice(&(length as u64).to_le_bytes());
         bytes.extend(header);
@@ -213,7 +213,7 @@ fn rubbish_is_an_error_or_a_difference_and_never_a_panic() {
         fs::write(&bad, &zip[..at]).unwrap();
         let _ = compare(&good, &bad);
     }
-    for head in [&b"\x7fELF\x02\x01"[..], b"\x1f\x8b\x08", b"\xf3\x0d\x0d\x0a", b"PK\x05\x06"] {
+    for head in [&b"\x7fELF\x02\x01\x01"[..], b"\x1f\x8b\x08", b"\xf3\x0d\x0d\x0a", b"PK\x05\x06"] {
         let one = [head, &[0xFF; 80]].concat();
         let other = [head, &[0xFE; 80]].concat();
         let _ = content::explain(&one, &other, 0);

@@ -1,5 +1,5 @@
 //! Everything that reads what others wrote — Buildfiles, the state file, wheels, manifests,
-//! MAKEFLAGS, requirements by way of the real files — against mutated input: no panic, no
+//! native objects, MAKEFLAGS, requirements by way of the real files — against mutated input: no panic, no
 //! endless loop, and what is accepted is sound.
 //!
 //! Each reader starts from sound samples and gets a fixed number of mutations by a seed. The long
@@ -18,6 +18,7 @@ use sha2::{Digest as _, Sha256};
 use zipwright::base::Digest;
 use zipwright::buildfile;
 use zipwright::bundle::Manifest;
+use zipwright::elf::{self, Elf};
 use zipwright::graph::Graph;
 use zipwright::key::Key;
 use zipwright::make::Flags;
@@ -201,6 +202,24 @@ fn wheels_and_manifests() {
         if let Some(manifest) = Manifest::decode(input) {
             assert_eq!(manifest.encode(), input);
         }
+    });
+}
+
+#[test]
+fn native_objects() {
+    let folder = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
+    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/habits/native.c");
+    let object = |arguments: &[&str]| {
+        let place = folder.path().join("object");
+        let mut cc = std::process::Command::new("cc");
+        cc.args(arguments).arg("-o").arg(&place).arg(&source);
+        assert!(cc.status().expect("a C compiler on PATH").success());
+        fs::read(place).unwrap()
+    };
+    let samples = [object(&["-shared", "-fPIC", "-g"]), object(&["-c"])];
+    assert!(Elf::parse(&samples[0]).unwrap().loadable);
+    fuzz(&samples, 3, |input| {
+        let _ = (Elf::parse(input), elf::sections(input));
     });
 }
 

@@ -12,9 +12,9 @@ use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use sha2::{Digest as _, Sha256};
 
-use super::elf;
 use crate::base::fs::{FILE_MODE, open, persist, temp_beside};
 use crate::bundle::{BundleWriter, Item, Packing, Time, pack};
+use crate::elf;
 
 /// Libraries that are on every system a wheel for glibc or musl runs on, Lambda's included.
 const EVERYWHERE: [&str; 14] = [

@@ -8,7 +8,6 @@
 
 mod bench;
 mod canon;
-mod elf;
 mod needs;
 mod tools;
 mod unpack;

@@ -1,7 +1,7 @@
 //! Objects made by hand, the host's own, and rubbish.
 
 use super::testing::object;
-use super::{Elf, Machine, Need};
+use super::{Elf, Machine, Need, needed, sections};
 
 fn need(library: &str, version: &str) -> Need {
     Need { library: library.into(), version: version.into() }
@@ -68,20 +68,42 @@ fn the_hosts_own_objects_are_understood() {
     assert!(libraries > 0);
 }
 
+#[test]
+fn what_is_no_object_has_nothing() {
+    for bytes in [&b"import os\n"[..], b"\x7fELF", b"\x7fELF\x02\x01", b"\x7fELF\x03\x01\x01"] {
+        assert_eq!(Elf::parse(bytes), None);
+        assert_eq!(needed(bytes), [""; 0]);
+        assert_eq!(sections(bytes), None);
+    }
+}
+
+#[test]
+fn this_very_program_has_code_and_needs_the_c_library() {
+    let own = std::fs::read(std::env::current_exe().unwrap()).unwrap();
+    assert!(needed(&own).iter().any(|name| name.starts_with("libc.")));
+    let sections = sections(&own).unwrap();
+    let size = |name: &str| sections.iter().find(|(own, _)| own == name).unwrap().1.len();
+    assert!(size(".text") > 1000);
+    assert_eq!(size(".bss"), 0);
+}
+
 /// What is cut off, and what has any of its bytes changed, is read or refused, and no more.
 #[test]
 fn rubbish_is_no_reason_to_panic() {
+    let read = |bytes: &[u8]| {
+        let _ = (Elf::parse(bytes), sections(bytes));
+    };
     let versions: [(&str, &[&str]); 2] =
         [("libc.so.6", &["GLIBC_2.17", "GLIBC_2.28"]), ("libm.so.6", &["GLIBC_2.29"])];
     let good = object(183, &["libc.so.6"], &versions);
     for end in 0..good.len() {
-        let _ = Elf::parse(&good[..end]);
+        read(&good[..end]);
     }
     for at in 0..good.len() {
         for value in [0, 1, 16, 0x7f, 0x80, 0xff] {
             let mut bad = good.clone();
             bad[at] = value;
-            let _ = Elf::parse(&bad);
+            read(&bad);
         }
     }
     let mut state = 0x9e37_79b9_7f4a_7c15_u64;
@@ -97,9 +119,10 @@ fn rubbish_is_no_reason_to_panic() {
             let at = random() % bad.len();
             bad[at] = random().to_le_bytes()[0];
         }
-        let _ = Elf::parse(&bad);
+        read(&bad);
         let noise: Vec<u8> = (0..random() % 300).flat_map(|_| random().to_le_bytes()).collect();
-        let _ = Elf::parse(&[super::MAGIC, &[2, 1], &noise].concat());
+        read(&[super::MAGIC, &[2, 1, 1], &noise].concat());
+        read(&[super::MAGIC, &[1, 2, 1], &noise].concat());
     }
 }
 
