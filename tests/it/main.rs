@@ -37,6 +37,7 @@ mod proving;
 mod receipt;
 mod reproduce;
 mod recipe;
+mod repeat;
 mod staging;
 mod tidy;
 mod verify;

@@ -3,6 +3,7 @@
 //! index that pip is set up with.
 
 use std::io::Read;
+use std::path::Path;
 use std::process::Command;
 
 use crate::sandbox::{Run, Sandbox};
@@ -11,7 +12,7 @@ const WHEELS: &str =
     "[target.wheels]\nkind = \"wheelhouse\"\nrequirements = [\"requirements.txt\"]\n";
 
 /// A project that asks for these requirements.
-fn project(requirements: &str) -> Sandbox {
+pub(crate) fn project(requirements: &str) -> Sandbox {
     let sandbox = Sandbox::with(WHEELS);
     sandbox.write("requirements.txt", requirements);
     sandbox
@@ -20,25 +21,26 @@ fn project(requirements: &str) -> Sandbox {
 /// A project that asks for the fixture's sdist.
 fn habits() -> Sandbox {
     let sandbox = project("./habits-1.0.tar.gz\n");
-    let fixture = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/habits");
-    let mut tar = Command::new("tar");
-    tar.args([
-        "czf",
-        "habits-1.0.tar.gz",
-        "--transform=s,^./,habits-1.0/,",
-        "--exclude=__pycache__",
-    ])
-    .arg("--mtime=@1500000000")
-    .arg("-C")
-    .arg(fixture)
-    .args(["./pyproject.toml", "./native.c", "./backend"])
-    .current_dir(sandbox.path(""));
-    assert!(tar.status().unwrap().success());
+    sdist(&sandbox, "habits", "habits-1.0");
     sandbox
 }
 
+/// Packs a folder of `fixtures/` as a source distribution of this name, into the project.
+pub(crate) fn sdist(sandbox: &Sandbox, fixture: &str, name: &str) {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures").join(fixture);
+    let mut tar = Command::new("tar");
+    tar.arg("czf")
+        .arg(format!("{name}.tar.gz"))
+        .arg(format!("--transform=s,^\\.,{name},"))
+        .args(["--exclude=__pycache__", "--sort=name", "--mtime=@1500000000", "-C"])
+        .arg(folder)
+        .arg(".")
+        .current_dir(sandbox.path(""));
+    assert!(tar.status().unwrap().success());
+}
+
 /// Turns everything that a build could notice into something else.
-fn make_hostile(sandbox: &mut Sandbox) {
+pub(crate) fn make_hostile(sandbox: &mut Sandbox) {
     for (name, value) in [
         ("TZ", "Pacific/Kiritimati"),
         ("LANG", "tr_TR.UTF-8"),
@@ -54,7 +56,7 @@ fn make_hostile(sandbox: &mut Sandbox) {
     sandbox.set("TMPDIR", tmp.display());
 }
 
-fn build(sandbox: &Sandbox, umask: &str) -> Run {
+pub(crate) fn build(sandbox: &Sandbox, umask: &str) -> Run {
     let program = env!("CARGO_BIN_EXE_zipwright");
     sandbox.sh(&format!("umask {umask}; exec '{program}' --json wheels"))
 }
@@ -67,7 +69,7 @@ fn wheel(sandbox: &Sandbox) -> Vec<u8> {
     std::fs::read(&places[0]).unwrap()
 }
 
-fn member(wheel: &[u8], name: &str) -> String {
+pub(crate) fn member(wheel: &[u8], name: &str) -> String {
     let mut archive = zip::ZipArchive::new(std::io::Cursor::new(wheel)).unwrap();
     let mut bytes = Vec::new();
     archive.by_name(name).unwrap().read_to_end(&mut bytes).unwrap();
@@ -87,7 +89,7 @@ fn assert_same(one: &Sandbox, two: &Sandbox) {
     assert!(one == two, "these differ: {:?}", differing(&one, &two));
 }
 
-fn isolation(run: &Run) -> String {
+pub(crate) fn isolation(run: &Run) -> String {
     run.target("wheels")["isolation"].as_str().unwrap_or_default().to_string()
 }
 

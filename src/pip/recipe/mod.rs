@@ -27,7 +27,7 @@ use self::needs::{BackEnd, Locks};
 use self::tools::Tools;
 use super::build::{Build, wheels_in};
 use super::run::Pip;
-use super::store::{Store, Wheel};
+use super::store::{Store, Wheel, sha256_of};
 use crate::base::Digest;
 use crate::base::fs::{create_dir_all, read, write_if_changed};
 use crate::process::describe;
@@ -163,6 +163,11 @@ impl<'a> Recipe<'a> {
         };
         let name = raw.file_name().unwrap_or_default();
         let wheel = bench.place.join("canonical").join(name);
+        log.add(&format!(
+            "{}: sha256:{} as the back end wrote it",
+            name.display(),
+            sha256_of(&raw)?
+        ));
         let mut warnings = native(what, &bench.place.join("notes"));
         for (library, member) in canon::canonical(&raw, &wheel)? {
             warnings.push(format!(

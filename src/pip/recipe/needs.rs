@@ -142,16 +142,14 @@ impl Locks<'_> {
         create_dir_all(out)?;
         let mut command: Vec<OsString> = words.map(Into::into).into();
         command.push(out.into());
-        // Hashes are asked of what is installed, not of what builds it; so does pip.
-        let options: Vec<String> = self
-            .build
-            .options
-            .iter()
-            .filter(|option| !option.starts_with("--require-hashes"))
-            .cloned()
-            .collect();
+        // Hashes, and nothing but what is named, are asked for what is installed and not for what
+        // builds it; so does pip.
+        let bears = |option: &&String| {
+            !["--require-hashes", "--no-deps", "--no-dependencies"].contains(&option.trim())
+        };
+        let options: Vec<String> = self.build.options.iter().filter(bears).cloned().collect();
         command.extend(super::super::build::options_file(folder, &options)?);
-        command.extend(self.build.pip_args.iter().map(Into::into));
+        command.extend(self.build.pip_args.iter().filter(bears).map(Into::into));
         command.extend(["-r".into(), file.into()]);
         Ok(command)
     }

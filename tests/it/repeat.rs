@@ -1,0 +1,64 @@
+//! Packages of several build back ends, built from source twice, the second time under other
+//! circumstances: each gives the same wheel, and a wheel that works.
+
+use std::collections::BTreeMap;
+use std::fs;
+
+use crate::recipe::{build, isolation, make_hostile, member, project, sdist};
+use crate::sandbox::Sandbox;
+
+/// Folders of `fixtures/backends`: setuptools with C, setuptools with Cython, meson-python with C,
+/// and flit with Python alone. Each has a habit that a plain build would show.
+const BACK_ENDS: [&str; 4] = ["setuptools", "cython", "meson", "flit"];
+
+/// A project that asks for all of them.
+fn back_ends() -> Sandbox {
+    let lines = BACK_ENDS.map(|name| format!("./by-{name}-1.0.tar.gz\n"));
+    let sandbox = project(&lines.concat());
+    for name in BACK_ENDS {
+        sdist(&sandbox, &format!("backends/{name}"), &format!("by-{name}-1.0"));
+    }
+    // That nothing else is to be installed is not said of what builds them.
+    let buildfile = sandbox.read("Buildfile") + "pip-args = [\"--no-deps\"]\n";
+    sandbox.write("Buildfile", buildfile);
+    sandbox
+}
+
+fn wheels(sandbox: &Sandbox) -> BTreeMap<String, Vec<u8>> {
+    let folder = fs::read_dir(sandbox.path("build/wheels")).unwrap();
+    folder
+        .map(|entry| entry.unwrap())
+        .map(|entry| {
+            let name = entry.file_name().into_string().unwrap();
+            (name, fs::read(entry.path()).unwrap())
+        })
+        .collect()
+}
+
+#[test]
+fn packages_of_four_back_ends_are_the_same_twice_and_work() {
+    let one = back_ends();
+    let run = build(&one, "022").success();
+    assert_eq!(run.target("wheels")["built"], BACK_ENDS.len());
+    let mut two = back_ends();
+    make_hostile(&mut two);
+    build(&two, "077").success();
+    let (first, second) = (wheels(&one), wheels(&two));
+    assert_eq!(first.len(), BACK_ENDS.len(), "{:?}", first.keys());
+    let same = |name: &&String| first.get(*name) == second.get(*name);
+    let different: Vec<&String> =
+        first.keys().chain(second.keys()).filter(|name| !same(name)).collect();
+    assert!(different.is_empty(), "these differ: {different:?}");
+
+    let by_meson = first.iter().find(|(name, _)| name.starts_with("by_meson")).unwrap().1;
+    if isolation(&run) == "namespaces" {
+        assert_eq!(member(by_meson, "by_meson_where.py"), "WHERE = \"/zipwright/build\"\n");
+    }
+    let script = "for wheel in build/wheels/*.whl; do python3 -m zipfile -e $wheel unpacked; done\n\
+                  cd unpacked && python3 -c '\n\
+                  import by_setuptools, by_cython, by_meson, by_flit\n\
+                  print(by_setuptools.greet(\"you\"), by_meson.greet(\"you\"))\n\
+                  print(by_cython.add(40, 2), by_flit.NAME)'";
+    let said = one.sh(script).success().stdout;
+    assert_eq!(said, "Hello, you! Hello, you!\n42 by-flit\n");
+}
