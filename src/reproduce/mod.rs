@@ -17,6 +17,7 @@ use anyhow::{Context, Result};
 use serde_json::{Value, json};
 
 use crate::base::{RelPath, fs};
+use crate::bundle;
 use crate::diff::{self, Change, Comparison};
 use crate::project::{Project, STATE_FOLDER};
 use crate::record::{self, Origin, Record};
@@ -69,6 +70,8 @@ pub struct Report {
 
 pub struct ZipReport {
     pub target: String,
+    /// Of the first build.
+    pub code_sha256: String,
     pub comparison: Comparison,
     pub findings: Vec<Finding>,
     /// Both zips, where they differ.
@@ -83,6 +86,9 @@ pub struct Finding {
     pub changes: Vec<Change>,
     pub cause: Cause,
 }
+
+/// How builds differ in time, in words.
+const LATER: &str = "at least two seconds later";
 
 /// A file of one of the zips.
 type Place = (usize, String);
@@ -101,18 +107,16 @@ pub fn run(request: &Request) -> Result<Report> {
     let causes = causes(&mut builds, &plain, &comparisons, &varied)?;
     let mut zips = Vec::new();
     for (at, ((target, path), comparison)) in request.zips.iter().zip(comparisons).enumerate() {
+        let zip = builds::zip(&plain, path);
         let kept = match comparison.verdict {
             diff::Verdict::Identical => None,
-            _ => Some(keep(
-                request,
-                target,
-                &builds::zip(&plain, path),
-                &builds::zip(&hostile, path),
-            )?),
+            _ => Some(keep(request, target, &zip, &builds::zip(&hostile, path))?),
         };
-        let record = Record::of(&builds::zip(&plain, path)).ok();
+        let record = Record::of(&zip).ok();
+        let code_sha256 = bundle::code_sha256_of(&zip)?;
         let findings = findings(at, &comparison, &causes, record.as_ref());
-        zips.push(ZipReport { target: target.clone(), comparison, findings, kept });
+        let target = target.clone();
+        zips.push(ZipReport { target, code_sha256, comparison, findings, kept });
     }
     let verdict = zips.iter().map(verdict_of).max().unwrap_or(Verdict::Identical);
     Ok(Report { verdict, offers, zips, builds: builds.count() })
@@ -235,8 +239,15 @@ impl Report {
     /// What `--json` prints (docs/JSON.md).
     pub fn to_json(&self) -> Value {
         let offers = self.offers.iter().map(|offer| {
-            json!({ "name": offer.variation.name(), "varied": offer.varied, "how": offer.how })
+            json!({
+                "name": offer.variation.name(),
+                "cause": offer.variation.word(),
+                "varied": offer.varied,
+                "how": offer.how,
+            })
         });
+        let time =
+            json!({ "name": "time", "cause": Cause::Clock.word(), "varied": true, "how": LATER });
         let zips = self.zips.iter().map(|zip| {
             let findings = zip.findings.iter().map(|finding| {
                 json!({
@@ -249,6 +260,7 @@ impl Report {
             json!({
                 "target": zip.target,
                 "verdict": verdict_of(zip).word(),
+                "code_sha256": zip.code_sha256,
                 "findings": findings.collect::<Vec<_>>(),
                 "difference": zip.comparison.to_json(),
                 "kept": zip.kept.as_ref().map(|(a, b)| [a, b]),
@@ -256,7 +268,7 @@ impl Report {
         });
         json!({
             "verdict": self.verdict.word(),
-            "variations": offers.collect::<Vec<_>>(),
+            "variations": offers.chain([time]).collect::<Vec<_>>(),
             "zips": zips.collect::<Vec<_>>(),
             "builds": self.builds,
         })

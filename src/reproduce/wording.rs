@@ -1,6 +1,6 @@
 //! A report in words, for a person.
 
-use super::{Cause, Finding, Report, Verdict, ZipReport};
+use super::{Cause, Finding, LATER, Report, Verdict, ZipReport};
 use crate::base::words;
 use crate::diff::{Change, What};
 use crate::record::Origin;
@@ -26,7 +26,7 @@ pub fn lines(report: &Report) -> Vec<String> {
     };
     lines.push(format!("varied, in {}:", words::count(report.builds, "build")));
     lines.extend(listed(true));
-    lines.push("  time: at least two seconds later".into());
+    lines.push(format!("  time: {LATER}"));
     if listed(false).next().is_some() {
         lines.push("not varied:".into());
         lines.extend(listed(false));
@@ -36,6 +36,9 @@ pub fn lines(report: &Report) -> Vec<String> {
 
 fn of_zip(zip: &ZipReport) -> Vec<String> {
     let mut lines = Vec::new();
+    if zip.comparison.changes.is_empty() {
+        lines.push(format!("{}: CodeSha256 {}", zip.target, zip.code_sha256));
+    }
     for finding in &zip.findings {
         lines.extend(of_finding(&zip.target, finding));
     }

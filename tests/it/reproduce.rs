@@ -1,85 +1,162 @@
-//! `reproduce`: a project that holds under everything that is varied, and one in which every
-//! file is planted with something that does not.
+//! `reproduce`: a project that holds under everything that is varied; one in which every file is
+//! planted with something that does not (`fixtures/planted`), each found with its cause; and the
+//! article's project with an extension module in C.
+
+use std::path::Path;
+use std::sync::OnceLock;
 
 use serde_json::Value;
 
 use crate::proving::project;
-use crate::sandbox::{Run, Sandbox};
-
-/// Each command writes one file that depends on something that no input says.
-const PLANTED: &str = r#"
-default = ["package"]
-
-[target.clock]
-kind = "command"
-outputs = ["gen/clock.txt"]
-shell = "echo built at $(date +%s) > gen/clock.txt"
-
-[target.uuid]
-kind = "command"
-outputs = ["gen/uuid.txt"]
-shell = "python3 -c 'import uuid; print(uuid.uuid4())' > gen/uuid.txt"
-
-[target.threads]
-kind = "command"
-outputs = ["gen/threads.txt"]
-shell = "python3 threads.py > gen/threads.txt"
-
-[target.path]
-kind = "command"
-outputs = ["gen/path.txt"]
-shell = "pwd > gen/path.txt"
-
-[target.host]
-kind = "command"
-outputs = ["gen/host.txt"]
-shell = "uname -n > gen/host.txt"
-
-[target.umask]
-kind = "command"
-outputs = ["gen/umask.txt"]
-shell = "umask > gen/umask.txt"
-
-[target.hash]
-kind = "command"
-outputs = ["gen/hash.txt"]
-shell = "python3 -c 'print(*set(\"abcdefghijkl\"))' > gen/hash.txt"
-
-[target.staging]
-kind = "staging"
-sources = ["handler.py", "gen/*.txt"]
-
-[target.package]
-kind = "zip"
-staging = "staging"
-output = "build/lambda.zip"
-
-[target.upload]
-kind = "upload"
-zip = "package"
-function = "nobody"
-"#;
-
-const THREADS: &str = "import random, threading, time
-lines = []
-def work(number):
-    time.sleep(random.random() / 20)
-    lines.append(number)
-threads = [threading.Thread(target=work, args=(number,)) for number in range(30)]
-[thread.start() for thread in threads]
-[thread.join() for thread in threads]
-print(*lines, sep='\\n')
-";
+use crate::sandbox::{Run, Sandbox, copy_tree};
 
 fn report(run: &Run) -> Value {
     run.events().remove(0)
 }
 
-fn is_varied(report: &Value, name: &str) -> bool {
+/// Whether this machine lets it be another one in the second build.
+fn is_varied(report: &Value, cause: &str) -> bool {
     let offers = report["variations"].as_array().unwrap();
-    offers
-        .iter()
-        .any(|offer| offer["varied"] == true && offer["name"].as_str().unwrap().contains(name))
+    let offer = offers.iter().find(|offer| offer["cause"] == cause);
+    offer.unwrap_or_else(|| panic!("`{cause}` is not listed"))["varied"] == true
+}
+
+fn zip<'a>(report: &'a Value, target: &str) -> &'a Value {
+    let zips = report["zips"].as_array().unwrap();
+    zips.iter().find(|zip| zip["target"] == target).unwrap()
+}
+
+fn cause<'a>(zip: &'a Value, path: &str) -> Option<&'a str> {
+    let findings = zip["findings"].as_array().unwrap();
+    let found = findings.iter().find(|finding| finding["path"] == path)?;
+    found["cause"].as_str()
+}
+
+/// One run in which everything that is planted shows, for all tests of it.
+fn planted() -> &'static (Sandbox, Value) {
+    static PLANTED: OnceLock<(Sandbox, Value)> = OnceLock::new();
+    PLANTED.get_or_init(|| {
+        let sandbox = Sandbox::new();
+        sandbox.fixture("planted");
+        let run = sandbox.run(["--json", "reproduce", "all"]).status(1);
+        let report = report(&run);
+        (sandbox, report)
+    })
+}
+
+/// A file of the planted project is found, with this cause; not when it cannot be varied here.
+#[track_caller]
+fn is_found(file: &str, expected: &str) {
+    let report = &planted().1;
+    let found = cause(zip(report, "package"), &format!("gen/{file}.txt"));
+    let by_itself = ["clock", "random", "order"].contains(&expected);
+    let expected = (by_itself || is_varied(report, expected)).then_some(expected);
+    assert_eq!(found, expected, "{file} in {report:#}");
+}
+
+#[test]
+fn a_planted_clock_is_found() {
+    is_found("clock", "clock");
+}
+
+#[test]
+fn a_planted_uuid_is_found() {
+    is_found("uuid", "random");
+}
+
+#[test]
+fn a_planted_order_of_threads_is_found() {
+    is_found("threads", "order");
+}
+
+#[test]
+fn a_planted_path_of_the_build_is_found() {
+    is_found("path", "path");
+}
+
+#[test]
+fn a_planted_host_name_is_found() {
+    is_found("host", "hostname");
+}
+
+#[test]
+fn a_planted_umask_is_found() {
+    is_found("umask", "umask");
+}
+
+#[test]
+fn a_planted_order_of_a_set_is_found() {
+    is_found("hash", "hash-seed");
+}
+
+#[test]
+fn planted_folders_of_the_user_are_found() {
+    is_found("home", "home");
+    is_found("temporary", "tmpdir");
+}
+
+#[test]
+fn planted_habits_of_a_country_are_found() {
+    is_found("zone", "time-zone");
+    is_found("locale", "locale");
+}
+
+#[test]
+fn planted_properties_of_the_machine_are_found() {
+    is_found("cpus", "cpus");
+    is_found("listing", "file-order");
+}
+
+#[test]
+fn what_two_things_at_once_change_is_of_unknown_cause() {
+    let (sandbox, report) = planted();
+    let (package, unexplained) = (zip(report, "package"), zip(report, "unexplained"));
+    assert_eq!(unexplained["verdict"], "differs-cause-unknown", "{report:#}");
+    assert_eq!(cause(unexplained, "both/both.txt"), Some("unknown"));
+    assert_eq!(report["verdict"], "differs-cause-unknown", "the worst of both");
+    assert_eq!(package["verdict"], "differs-cause-known");
+    let varied = report["variations"].as_array().unwrap().len();
+    assert!(report["builds"].as_u64().unwrap() <= varied as u64 + 2, "{report:#}");
+    assert!(!sandbox.exists("build") && !sandbox.exists("gen"), "the project itself is not built");
+}
+
+#[test]
+fn what_differs_is_kept_with_both_values() {
+    let (sandbox, report) = planted();
+    let zip = zip(report, "package");
+    assert_eq!(cause(zip, "handler.py"), None);
+    let changes = zip["difference"]["changes"].as_array().unwrap();
+    let path = changes.iter().find(|change| change["path"] == "gen/path.txt").unwrap();
+    let value = |side: &str| path["content"]["values"][side][0].as_str().unwrap().to_owned();
+    assert!(value("a").ends_with("/project") && value("b").ends_with("/project"), "{path}");
+    assert_ne!(value("a"), value("b"));
+    let kept = |at: usize| zip["kept"][at].as_str().unwrap();
+    assert_eq!(sandbox.run(["digest", kept(0)]).success().stdout.trim(), zip["code_sha256"]);
+    let diff = sandbox.run(["diff", kept(0), kept(1)]).status(1);
+    assert!(diff.stdout.contains("built at"), "{diff}");
+}
+
+#[test]
+fn what_a_package_writes_into_its_wheel_is_found_and_what_the_recipe_cures_is_not_there() {
+    let sandbox = Sandbox::new();
+    sandbox.fixture("planted");
+    let run = sandbox.run(["--json", "reproduce", "from-source"]).status(1);
+    let report = report(&run);
+    let zip = zip(&report, "from-source");
+    assert_eq!(zip["verdict"], "differs-cause-known", "{run}");
+    for (file, expected) in [
+        ("planted/clock.py", Some("clock")),
+        ("planted/uuid.py", Some("random")),
+        ("planted/threads.txt", Some("order")),
+        ("planted-1.0.dist-info/RECORD", Some("follows")),
+        ("planted/path.py", None),
+        ("planted/umask.py", None),
+    ] {
+        assert_eq!(cause(zip, file), expected, "{file} in {run}");
+    }
+    let findings = zip["findings"].as_array().unwrap();
+    let wheel = "planted-1.0-py3-none-any.whl";
+    assert!(findings.iter().all(|finding| finding["origin"]["wheel"] == wheel), "{run}");
 }
 
 #[test]
@@ -89,49 +166,65 @@ fn a_project_that_holds_is_identical() {
     let report = report(&run);
     assert_eq!(report["verdict"], "identical", "{run}");
     assert_eq!(report["builds"], 2);
-    for name in ["folder of the build", "HOME", "TMPDIR", "umask", "TZ", "PYTHONHASHSEED"] {
-        assert!(is_varied(&report, name), "{name} in {run}");
+    for cause in ["path", "home", "tmpdir", "umask", "time-zone", "locale", "hash-seed", "clock"] {
+        assert!(is_varied(&report, cause), "{cause} in {run}");
+    }
+    for cause in ["hostname", "cpus", "file-order"] {
+        is_varied(&report, cause);
     }
     assert!(!sandbox.exists("build"), "the project itself is not built");
 }
 
+/// Writes a wheel whose members are deflated harder or less hard, by the umask.
+const READY_MADE: &str = "import base64, hashlib, os, zipfile
+info = 'thing-1.0.dist-info/'
+members = {
+    'thing.py': ''.join('LINE_%d = %d\\n' % (i, i * i) for i in range(999)),
+    info + 'METADATA': 'Metadata-Version: 2.1\\nName: thing\\nVersion: 1.0\\n',
+    info + 'WHEEL': 'Wheel-Version: 1.0\\nRoot-Is-Purelib: true\\nTag: py3-none-any\\n',
+}
+record = ''
+for name, text in members.items():
+    digest = base64.urlsafe_b64encode(hashlib.sha256(text.encode()).digest()).rstrip(b'=')
+    record += '%s,sha256=%s,%d\\n' % (name, digest.decode(), len(text))
+members[info + 'RECORD'] = record + info + 'RECORD,,\\n'
+level = 1 if os.umask(0o022) == 0o077 else 9
+wheel = 'made/thing-1.0-py3-none-any.whl'
+with zipfile.ZipFile(wheel, 'w', zipfile.ZIP_DEFLATED, compresslevel=level) as archive:
+    for name, text in members.items():
+        archive.writestr(name, text)
+";
+
+/// A wheel that comes ready-made is taken over with its compression, which here is another one
+/// each time.
 #[test]
-fn what_is_planted_is_found_with_its_cause() {
-    let sandbox = Sandbox::with(PLANTED);
-    sandbox.write("handler.py", "").write("threads.py", THREADS).write("gen/.keep", "");
-    let run = sandbox.run(["--json", "reproduce", "upload"]).status(1);
+fn the_same_files_in_another_container_are_told_apart_from_others() {
+    let sandbox = Sandbox::with(
+        "[target.make]\nkind = \"command\"\noutputs = [\"made/thing-1.0-py3-none-any.whl\"]\n\
+         run = [\"python3\", \"make.py\"]\n\
+         [target.wheels]\nkind = \"wheelhouse\"\nneeds = [\"make\"]\n\
+         requirements = [\"requirements.txt\"]\n\
+         [target.staging]\nkind = \"staging\"\nwheels = [\"wheels\"]\n\
+         [target.package]\nkind = \"zip\"\nstaging = \"staging\"\noutput = \"lambda.zip\"\n",
+    );
+    sandbox.write("make.py", READY_MADE);
+    sandbox.write("requirements.txt", "./made/thing-1.0-py3-none-any.whl\n");
+    let run = sandbox.run(["--json", "reproduce", "package"]).status(1);
     let report = report(&run);
-    assert_eq!(report["verdict"], "differs-cause-known", "{run}");
-    let findings = report["zips"][0]["findings"].as_array().unwrap();
-    let cause = |file: &str| {
-        let path = format!("gen/{file}.txt");
-        let found = findings.iter().find(|finding| finding["path"] == path.as_str());
-        found.map(|finding| finding["cause"].as_str().unwrap().to_owned())
-    };
-    for (file, expected) in [
-        ("clock", "clock"),
-        ("uuid", "random"),
-        ("threads", "order"),
-        ("path", "path"),
-        ("umask", "umask"),
-        ("hash", "hash-seed"),
-    ] {
-        assert_eq!(cause(file).as_deref(), Some(expected), "{file} in {run}");
-    }
-    let host = is_varied(&report, "host name").then_some("hostname");
-    assert_eq!(cause("host").as_deref(), host, "{run}");
-    assert!(findings.iter().all(|finding| finding["path"] != "handler.py"));
-    let kept = report["zips"][0]["kept"].as_array().unwrap();
-    assert!(kept.iter().all(|path| sandbox.exists(path.as_str().unwrap())), "{run}");
-    let diff = sandbox.run(["diff", kept[0].as_str().unwrap(), kept[1].as_str().unwrap()]);
-    assert!(diff.status(1).stdout.contains("built at"));
+    assert_eq!(report["verdict"], "same-files", "{run}");
+    assert_eq!(report["builds"], 2, "there is no cause to look for");
+    let changes = zip(&report, "package")["difference"]["changes"].as_array().unwrap();
+    assert!(changes.iter().any(|change| change["what"] == "compression"), "{run}");
+    let run = sandbox.run(["reproduce", "package"]).status(1);
+    assert!(run.stdout.starts_with("same files in another container"), "{run}");
 }
 
 #[test]
 fn a_report_says_what_differs_why_and_what_to_do() {
-    let sandbox = Sandbox::with(PLANTED);
-    let only = PLANTED.replace("\"gen/*.txt\"", "\"gen/path.txt\"");
-    sandbox.write("Buildfile", only).write("handler.py", "").write("gen/.keep", "");
+    let sandbox = Sandbox::new();
+    sandbox.fixture("planted");
+    let only = sandbox.read("Buildfile").replace("\"gen/*.txt\"", "\"gen/path.txt\"");
+    sandbox.write("Buildfile", only);
     let run = sandbox.run(["reproduce", "package"]).status(1);
     for text in [
         "differs, cause known",
@@ -140,6 +233,7 @@ fn a_report_says_what_differs_why_and_what_to_do() {
         "cause: it changes with the folder of the build",
         "what you can do: write paths relative to the project",
         "varied, in 4 builds:",
+        "time: at least two seconds later",
         "diffoscope '.zipwright/reproduce/package.1.zip'",
     ] {
         assert!(run.stdout.contains(text), "no `{text}` in\n{run}");
@@ -148,7 +242,57 @@ fn a_report_says_what_differs_why_and_what_to_do() {
 
 #[test]
 fn what_cannot_be_built_or_compared_is_an_error() {
-    let sandbox = Sandbox::with(PLANTED);
+    let sandbox = Sandbox::new();
+    sandbox.fixture("planted").remove("threads.py");
     sandbox.run(["reproduce", "clock"]).failure().stderr_has("no zip is made");
     sandbox.run(["reproduce"]).failure().stderr_has("build 1 failed").stderr_has("threads.py");
+}
+
+const NATIVE: &str = r#"
+default = ["package"]
+
+[target.wheels]
+kind = "wheelhouse"
+requirements = ["requirements.txt"]
+projects = [".", "native"]
+
+[target.staging]
+kind = "staging"
+wheels = ["wheels"]
+sources = ["lambda_handler.py"]
+
+[target.package]
+kind = "zip"
+staging = "staging"
+output = "build/lambda.zip"
+
+[target.invoke]
+kind = "invoke"
+local = true
+zip = "package"
+handler = "lambda_handler.handler"
+payload = "example-payload.json"
+"#;
+
+#[test]
+fn the_articles_project_with_a_module_in_c_is_identical_and_runs_from_the_zip() {
+    let sandbox = Sandbox::with(NATIVE);
+    sandbox.fixture("article");
+    let native = Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/backends/setuptools");
+    copy_tree(&native, &sandbox.path("native"));
+    let handler = sandbox.read("lambda_handler.py");
+    let handler = handler.replace("from greetings import greet", "from by_setuptools import greet");
+    sandbox.write("lambda_handler.py", handler);
+    let digest = || {
+        let run = sandbox.run(["--json", "reproduce"]).success();
+        let report = report(&run);
+        assert_eq!(report["verdict"], "identical", "{run}");
+        zip(&report, "package")["code_sha256"].as_str().unwrap().to_owned()
+    };
+    let first = digest();
+    assert_eq!(digest(), first);
+    let run = sandbox.run(["--json"]).success();
+    assert_eq!(run.target("package")["code_sha256"], first.as_str());
+    let run = sandbox.run(["invoke"]).success();
+    assert!(run.stdout.contains("Hello, World!"), "{run}");
 }
