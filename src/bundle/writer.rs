@@ -57,6 +57,11 @@ impl Time {
             time: (part(utc.hour()) << 11) | (part(utc.minute()) << 5) | (part(utc.second()) / 2),
         }
     }
+
+    /// Date and time as the format has them; as a pair they are in the order of time.
+    pub fn words(self) -> (u16, u16) {
+        (self.date, self.time)
+    }
 }
 
 /// A file of the bundle, all but its data.

@@ -31,7 +31,7 @@ use crate::make::Pool;
 use crate::project::Project;
 
 /// Version of everything here that decides what is built; a change makes old records void.
-const RECIPE: &str = "2";
+const RECIPE: &str = "3";
 
 /// Kind of the records of what pinned requirements mean.
 const RESOLVED: &str = "resolved";

@@ -1,5 +1,6 @@
 //! Writes a wheel that was built in its canonical form: sorted, no folders, modes 644 and 755, one
-//! constant time, a RECORD made anew, and no times inside gzip files and static libraries.
+//! constant time, a RECORD made anew, and no times of the build inside gzip files, static libraries
+//! and zips. `epoch` is what the build was told of the time.
 //! Never used on a wheel that was downloaded: its digest is its identity.
 
 use std::collections::BTreeMap;
@@ -12,6 +13,7 @@ use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use sha2::{Digest as _, Sha256};
 
+use super::inner;
 use crate::base::fs::{FILE_MODE, open, persist, temp_beside};
 use crate::bundle::{BundleWriter, Item, Packing, Time, pack};
 use crate::elf;
@@ -41,11 +43,11 @@ struct Content {
 
 /// Writes the canonical form of `from` to `to`. The libraries of this host that its extension
 /// modules need, sorted: each with the member that needs it.
-pub(super) fn canonical(from: &Path, to: &Path) -> Result<BTreeMap<String, String>> {
+pub(super) fn canonical(from: &Path, to: &Path, epoch: i64) -> Result<BTreeMap<String, String>> {
     let damaged = || format!("the wheel `{}` that was built is damaged", from.display());
     let mut members = read(open(from)?).with_context(damaged)?;
     for (name, content) in &mut members {
-        calm(name, &mut content.bytes);
+        calm(name, &mut content.bytes, epoch);
     }
     let info = members.keys().find_map(|name| {
         let folder = name.split('/').next()?;
@@ -87,12 +89,14 @@ fn read(file: File) -> Result<BTreeMap<String, Content>> {
     Ok(members)
 }
 
-/// Sets the times that container formats keep in themselves to nothing.
-fn calm(name: &str, bytes: &mut [u8]) {
+/// Takes the times of the build out of container formats that keep some.
+fn calm(name: &str, bytes: &mut [u8], epoch: i64) {
     if name.ends_with(".gz") && bytes.starts_with(&[0x1f, 0x8b]) && bytes.len() > 8 {
         bytes[4..8].fill(0);
     } else if name.ends_with(".a") && bytes.starts_with(b"!<arch>\n") {
         calm_library(bytes);
+    } else if inner::is_zip(name, bytes) {
+        inner::clamp(bytes, epoch);
     }
 }
 
@@ -195,7 +199,7 @@ mod tests {
         let reversed: Vec<&str> = names.into_iter().rev().collect();
         wheel(&place("two.whl"), &reversed, 0o664);
         for name in ["one", "two"] {
-            canonical(&place(&format!("{name}.whl")), &place(&format!("{name}.out"))).unwrap();
+            canonical(&place(&format!("{name}.whl")), &place(&format!("{name}.out")), 0).unwrap();
         }
         let bytes = std::fs::read(place("one.out")).unwrap();
         assert_eq!(bytes, std::fs::read(place("two.out")).unwrap());
@@ -213,15 +217,15 @@ mod tests {
     #[test]
     fn times_inside_containers_are_taken_out() {
         let mut gzip = vec![0x1f, 0x8b, 8, 0, 1, 2, 3, 4, 0, 3];
-        calm("x.gz", &mut gzip);
+        calm("x.gz", &mut gzip, 0);
         assert_eq!(gzip, [0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 3]);
         let header = |time: &str, owner: &str, mode: &str| {
             format!("{:16}{time:12}{owner:6}{owner:6}{mode:8}{:<10}`\nab\n", "o.o/", 3)
         };
         let mut one = format!("!<arch>\n{}\n", header("1700000000", "1000", "100664")).into_bytes();
         let mut two = format!("!<arch>\n{}\n", header("1700000009", "0", "100644")).into_bytes();
-        calm("x.a", &mut one);
-        calm("x.a", &mut two);
+        calm("x.a", &mut one, 0);
+        calm("x.a", &mut two, 0);
         assert_eq!(one, two);
         assert!(String::from_utf8(one).unwrap().ends_with("3         `\nab\n\n"));
     }

@@ -8,6 +8,7 @@
 
 mod bench;
 mod canon;
+mod inner;
 mod needs;
 mod tools;
 mod unpack;
@@ -169,7 +170,7 @@ impl<'a> Recipe<'a> {
             sha256_of(&raw)?
         ));
         let mut warnings = native(what, &bench.place.join("notes"));
-        for (library, member) in canon::canonical(&raw, &wheel)? {
+        for (library, member) in canon::canonical(&raw, &wheel, step.epoch())? {
             warnings.push(format!(
                 "{what}: `{member}` needs `{library}` of this host, which is not in the wheel and \
                  may not be where it runs; another host may build it differently"
@@ -205,6 +206,12 @@ struct Step<'s, 'a> {
 }
 
 impl Step<'_, '_> {
+    /// What the build is told of the time.
+    fn epoch(&self) -> i64 {
+        let told = self.variables.iter().find(|(name, _)| name == "SOURCE_DATE_EPOCH");
+        told.and_then(|(_, value)| value.parse().ok()).unwrap_or(unpack::EARLIEST)
+    }
+
     fn run(&self, hook: &str, lock: &[Wheel], log: &mut Log) -> Result<()> {
         let Recipe { pip, store, .. } = self.recipe;
         let (isolation, tools) = self.recipe.surroundings();
