@@ -82,6 +82,27 @@ fn another_container_of_the_same_files_is_told_from_other_files() {
 }
 
 #[test]
+fn what_a_zip_says_besides_is_metadata() {
+    let files: Files = &[("a", b"x")];
+    let plain = zip_with(files, options());
+    let mut commented = ZipWriter::new(Cursor::new(Vec::new()));
+    commented.start_file("a", options()).unwrap();
+    commented.write_all(b"x").unwrap();
+    commented.set_comment("made on a Monday").unwrap();
+    let comparison = compared(&plain, &commented.finish().unwrap().into_inner());
+    assert_eq!(comparison.verdict, Verdict::SameFiles);
+    assert_eq!(words(&comparison), [("", "metadata")]);
+    assert_eq!(comparison.to_json()["changes"][0]["field"], "comment of the archive");
+    // By another system: where the central directory says who made the entry.
+    let mut other = plain.clone();
+    let entry = other.windows(4).position(|bytes| bytes == b"PK\x01\x02").unwrap();
+    other[entry + 4] ^= 1;
+    let comparison = compared(&plain, &other);
+    assert_eq!(comparison.verdict, Verdict::SameFiles);
+    assert_eq!(comparison.to_json()["changes"][0]["field"], "made by");
+}
+
+#[test]
 fn members_of_one_side_are_named() {
     let a = zip_with(&[("a", b"x"), ("c", b"x")], options());
     let b = zip_with(&[("b", b"x"), ("c", b"x")], options());

@@ -27,7 +27,7 @@ pub use config::Config;
 pub use gather::{Gathered, Inputs, Request};
 pub use install::install;
 pub use interpreter::{Identity, Interpreter};
-pub use obtained::{Obtained, obtained};
+pub use obtained::{Circumstances, Obtained, obtained};
 pub use platform::Runtime;
 pub use requirements::{ReadFile, Requirements};
 pub use run::Talk;

@@ -1,36 +1,69 @@
-//! How wheels came to this user's store: what was built here has left a record that names its
-//! SHA-256. Records are searched as text, so that this holds whatever else stands in them.
+//! How wheels came to this user's store: what was built here has left a record that names it, and
+//! what its build depended on.
 
 use std::fs;
 use std::path::Path;
 
+use serde::Deserialize;
+
+use super::recipe::Basis;
+use super::store::Wheel;
+
 /// Folders of the records of builds.
 const BUILDS: [&str; 2] = ["built", "projects"];
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Obtained {
-    Built,
+    Built(Circumstances),
     Downloaded,
     /// The store does not know the wheel.
     Unknown,
 }
 
+/// What a build from source depended on besides its source and the settings.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Circumstances {
+    /// The wheels that its environment was made of.
+    pub requires: Vec<Wheel>,
+    /// Compilers and their like that were there: name, and what each said of its version.
+    pub tools: Vec<(String, String)>,
+    /// Where it was built, as the build saw it.
+    pub path: String,
+}
+
+/// The part of a record of a build that counts here.
+#[derive(Deserialize)]
+struct Trace {
+    wheel: Wheel,
+    basis: Basis,
+}
+
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum Traces {
+    One(Trace),
+    Several(Vec<Trace>),
+}
+
 /// For each SHA-256 in hex, in their order.
 pub fn obtained(cache: &Path, hashes: &[&str]) -> Vec<Obtained> {
-    let records: Vec<String> = BUILDS
+    let traces: Vec<Trace> = BUILDS
         .iter()
         .filter_map(|folder| fs::read_dir(cache.join(folder)).ok())
         .flatten()
         .filter_map(|entry| fs::read_to_string(entry.ok()?.path()).ok())
+        // Records are many, and few are about one of these.
+        .filter(|record| hashes.iter().any(|hash| record.contains(hash)))
+        .filter_map(|record| serde_json::from_str(&record).ok())
+        .flat_map(|traces| match traces {
+            Traces::One(trace) => vec![trace],
+            Traces::Several(traces) => traces,
+        })
         .collect();
-    let way = |hash: &&str| {
-        if records.iter().any(|record| record.contains(*hash)) {
-            Obtained::Built
-        } else if cache.join("wheels").join(hash).is_dir() {
-            Obtained::Downloaded
-        } else {
-            Obtained::Unknown
-        }
+    let way = |hash: &&str| match traces.iter().find(|trace| trace.wheel.sha256 == **hash) {
+        Some(trace) => Obtained::Built(trace.basis.circumstances()),
+        None if cache.join("wheels").join(hash).is_dir() => Obtained::Downloaded,
+        None => Obtained::Unknown,
     };
     hashes.iter().map(way).collect()
 }
@@ -40,14 +73,29 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_a_record_names_was_built() {
+    fn what_a_record_is_about_was_built_and_what_it_needed_was_not() {
         let cache = tempfile::tempdir().unwrap();
-        fs::create_dir_all(cache.path().join("built")).unwrap();
-        fs::write(cache.path().join("built/x"), "{\"sha256\":\"aaaa\"}").unwrap();
+        let wheel = |sha256: &str| Wheel { name: format!("{sha256}.whl"), sha256: sha256.into() };
+        let record = |built: &str| {
+            let mut basis = serde_json::to_value(Basis::default()).unwrap();
+            basis["lock"] = serde_json::json!([wheel("bbbb")]);
+            serde_json::json!({ "wheel": wheel(built), "basis": basis, "more": 1 })
+        };
+        for (place, text) in [
+            ("built/x", record("aaaa").to_string()),
+            ("projects/y", serde_json::json!([record("eeee"), record("dddd")]).to_string()),
+            ("projects/z", "bbbb: no JSON".into()),
+        ] {
+            fs::create_dir_all(cache.path().join(place).parent().unwrap()).unwrap();
+            fs::write(cache.path().join(place), text).unwrap();
+        }
         for wheel in ["aaaa", "bbbb"] {
             fs::create_dir_all(cache.path().join("wheels").join(wheel)).unwrap();
         }
-        let expected = [Obtained::Built, Obtained::Downloaded, Obtained::Unknown];
-        assert_eq!(obtained(cache.path(), &["aaaa", "bbbb", "cccc"]), expected);
+        let built = || {
+            Obtained::Built(Circumstances { requires: vec![wheel("bbbb")], ..Default::default() })
+        };
+        let expected = [built(), Obtained::Downloaded, Obtained::Unknown, built()];
+        assert_eq!(obtained(cache.path(), &["aaaa", "bbbb", "cccc", "dddd"]), expected);
     }
 }

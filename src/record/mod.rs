@@ -105,8 +105,33 @@ pub struct Informative {
     pub git: Option<Git>,
     /// By target: what its interpreter said of itself.
     pub interpreters: Vec<(String, String)>,
+    /// By target: the version of its interpreter's pip.
+    #[serde(default)]
+    pub pip: Vec<(String, String)>,
     /// By file name: `built`, `downloaded` or `unknown`.
     pub wheels: Vec<(String, String)>,
+    /// How those were built that were.
+    #[serde(default)]
+    pub builds: Vec<Build>,
+}
+
+/// What the build of a wheel depended on besides its source and the settings.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Build {
+    /// File name of the wheel.
+    pub wheel: String,
+    /// Where, as the build saw it.
+    pub path: String,
+    pub requires: Vec<Requirement>,
+    /// Compilers and their like: name, and what each said of its version.
+    pub tools: Vec<(String, String)>,
+}
+
+/// A wheel that the environment of a build was made of.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Requirement {
+    pub file: String,
+    pub sha256: String,
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

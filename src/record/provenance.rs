@@ -31,11 +31,25 @@ pub fn provenance(record: &Record) -> Value {
             dependencies.push(json!({ "name": path, "digest": { "blake3": member.blake3 } }));
         }
     }
+    for build in &informative.builds {
+        for requirement in &build.requires {
+            dependencies.push(json!({
+                "name": requirement.file,
+                "digest": { "sha256": requirement.sha256 },
+                "annotations": { "builds": build.wheel },
+            }));
+        }
+    }
     let interpreters: serde_json::Map<String, Value> = informative
         .interpreters
         .iter()
         .map(|(target, identity)| (target.clone(), Value::from(identity.as_str())))
         .collect();
+    let builds = informative
+        .builds
+        .iter()
+        .map(|build| json!({ "wheel": build.wheel, "path": build.path, "tools": build.tools }));
+    let builds: Vec<Value> = builds.collect();
     json!({
         "_type": "https://in-toto.io/Statement/v1",
         "subject": [{ "name": record.zip.name, "digest": { "sha256": record.zip.sha256 } }],
@@ -51,6 +65,7 @@ pub fn provenance(record: &Record) -> Value {
                     "form": record.zip.form,
                     "content": record.content.digest,
                     "interpreters": interpreters,
+                    "builds": builds,
                 },
                 "resolvedDependencies": dependencies,
             },

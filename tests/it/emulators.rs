@@ -281,8 +281,8 @@ pub(crate) fn eventually(mut condition: impl FnMut() -> bool) {
     }
 }
 
-/// Installs a package into a virtual environment of its own, once; the folder. Test processes that
-/// want the same one wait for each other.
+/// Installs packages, named with spaces between them, into a virtual environment of their own,
+/// once; the folder. Test processes that want the same one wait for each other.
 pub(crate) fn install_python(name: &str, package: &str) -> PathBuf {
     let tools = Path::new(env!("CARGO_TARGET_TMPDIR")).parent().unwrap().join("test-tools");
     fs::create_dir_all(&tools).unwrap();
@@ -300,8 +300,8 @@ pub(crate) fn install_python(name: &str, package: &str) -> PathBuf {
         fs::remove_dir_all(&venv).unwrap();
     }
     run(Command::new("python3").args(["-m", "venv"]).arg(&venv));
-    let pip = ["-m", "pip", "install", "--quiet", "--disable-pip-version-check", package];
-    run(Command::new(venv.join("bin/python")).args(pip));
+    let pip = ["-m", "pip", "install", "--quiet", "--disable-pip-version-check"];
+    run(Command::new(venv.join("bin/python")).args(pip).args(package.split(' ')));
     fs::write(mark, wanted).unwrap();
     venv
 }

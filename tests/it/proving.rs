@@ -170,6 +170,33 @@ fn provenance_has_the_form_of_slsa() {
     assert!(details["metadata"]["finishedOn"].as_str().unwrap().ends_with('Z'));
 }
 
+/// Fields that the messages of in-toto and SLSA do not have are errors to them.
+const JUDGE_OF_PROVENANCE: &str = "import json, sys
+from google.protobuf import json_format
+from in_toto_attestation.predicates.provenance.v1 import provenance_pb2
+from in_toto_attestation.v1 import statement_pb2
+from in_toto_attestation.v1.statement import Statement
+document = json.load(open(sys.argv[1]))
+Statement.copy_from_pb(json_format.ParseDict(document, statement_pb2.Statement())).validate()
+json_format.ParseDict(document['predicate'], provenance_pb2.Provenance())
+";
+
+#[test]
+fn provenance_is_valid_by_the_messages_of_in_toto() {
+    let sandbox = project();
+    sandbox.run([]).success();
+    let statement = sandbox.run(["provenance"]).success().stdout;
+    let venv = install_python("in-toto", "in-toto-attestation==0.9.3 protobuf==6.33.0");
+    let judge = |text: &str| {
+        sandbox.write("statement.json", text);
+        let mut python = Command::new(venv.join("bin/python"));
+        Run::of(python.args(["-c", JUDGE_OF_PROVENANCE]).arg(sandbox.path("statement.json")))
+    };
+    judge(&statement).success();
+    judge(&statement.replace("\"resolvedDependencies\"", "\"dependencies\"")).status(1);
+    judge(&statement.replace("https://in-toto.io/Statement/v1", "v1")).status(1);
+}
+
 #[test]
 fn a_record_of_another_zip_is_refused() {
     let sandbox = project();
@@ -201,4 +228,45 @@ fn a_difference_is_told_by_exit_status_and_as_json() {
     let run = sandbox.run(["diff", "same", "one.zip"]).status(1);
     assert!(run.stdout.starts_with("same files in another container"), "{run}");
     sandbox.run(["diff", "one.zip", "nowhere"]).failure().stderr_has("`nowhere`");
+}
+
+/// Two wheels of a module in C that differ in a string, as a compiler and a zip really make them.
+#[test]
+fn wheels_that_differ_are_explained_by_member_section_and_mode() {
+    let sandbox = Sandbox::new();
+    let native = |text: &str| format!("const char *which(void) {{ return \"{text}\"; }}\n");
+    sandbox.write("a.c", native("built in /somewhere")).write("b.c", native("built in /elsewhere"));
+    let script = "set -e
+for side in a b; do
+    mkdir -p $side/p
+    cc -g0 -shared -fPIC -o $side/p/_p.so $side.c
+    echo 'import this' > $side/p/__init__.py
+    echo $side > $side/p/only_$side.py
+done
+chmod 755 b/p/__init__.py
+touch -d '2020-02-02 02:02:02' a/p/* b/p/*
+touch -d '2021-02-02 02:02:02' b/p/__init__.py
+for side in a b; do (cd $side && python3 -m zipfile -c ../$side.whl p); done
+";
+    sandbox.sh(script).success();
+    let run = sandbox.run(["diff", "a.whl", "b.whl"]).status(1);
+    for text in [
+        "differs: `a.whl` and `b.whl`",
+        "`p/_p.so`: content (elf,",
+        "section .rodata: ",
+        "`p/only_a.py`: only in `a.whl`",
+        "`p/only_b.py`: only in `b.whl`",
+        "`p/__init__.py`: mode 644 / 755",
+        "`p/__init__.py`: time 2020-02-02T02:02:02 / 2021-02-02T02:02:02",
+        "for the rest: diffoscope 'a.whl' 'b.whl'",
+    ] {
+        assert!(run.stdout.contains(text), "no `{text}` in\n{run}");
+    }
+    assert!(!run.stdout.contains(".text:"), "the code is the same: {run}");
+    // The trees that they were made of, and single files, are compared in the same way.
+    sandbox.run(["diff", "a", "b"]).status(1);
+    let run = sandbox.run(["--json", "diff", "a/p/_p.so", "b/p/_p.so"]).status(1);
+    let values = &run.events()[0]["changes"][0]["content"]["values"];
+    assert_eq!(values["a"][0], "built in /somewhere", "{run}");
+    assert_eq!(sandbox.run(["diff", "a.whl", "a.whl"]).success().stderr, "");
 }

@@ -295,4 +295,30 @@ fn the_articles_project_with_a_module_in_c_is_identical_and_runs_from_the_zip() 
     assert_eq!(run.target("package")["code_sha256"], first.as_str());
     let run = sandbox.run(["invoke"]).success();
     assert!(run.stdout.contains("Hello, World!"), "{run}");
+    says_what_built_it(&sandbox);
+}
+
+/// The record has the build of the module in C, and tells it from what was downloaded.
+#[track_caller]
+fn says_what_built_it(sandbox: &Sandbox) {
+    let record: Value =
+        serde_json::from_str(&sandbox.read("build/lambda.zip.record.json")).unwrap();
+    let informative = &record["informative"];
+    let wheels = informative["wheels"].as_array().unwrap();
+    let way = |start: &str| {
+        let is_it = |pair: &&Value| pair[0].as_str().unwrap().starts_with(start);
+        wheels.iter().find(is_it).unwrap()[1].as_str().unwrap().to_owned()
+    };
+    assert_eq!((way("by_setuptools-"), way("idna-")), ("built".into(), "downloaded".into()));
+    let builds = informative["builds"].as_array().unwrap();
+    let is_it = |build: &&Value| build["wheel"].as_str().unwrap().starts_with("by_setuptools-");
+    let build = builds.iter().find(is_it).unwrap();
+    let requires = build["requires"].as_array().unwrap();
+    let setuptools =
+        requires.iter().find(|one| one["file"] == "setuptools-80.9.0-py3-none-any.whl");
+    assert_eq!(setuptools.unwrap()["sha256"].as_str().unwrap().len(), 64);
+    let tools = build["tools"].as_array().unwrap();
+    assert!(tools.iter().any(|tool| tool[0] == "cc"), "{build:#}");
+    assert!(informative["pip"][0][1].as_str().unwrap().contains('.'), "{informative:#}");
+    assert!(builds.iter().all(|build| !build["wheel"].as_str().unwrap().starts_with("idna-")));
 }

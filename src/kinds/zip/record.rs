@@ -12,10 +12,12 @@ use crate::buildfile::model::{self, Arch, Kind, Zip};
 use crate::bundle::{self, Manifest, Origin, Written};
 use crate::kinds::Job;
 use crate::kinds::staging::Origins;
-use crate::pip::{self, Interpreter};
+use crate::pip::{self, Circumstances, Interpreter, Obtained};
 use crate::process::Invocation;
-use crate::record::{self, Content, Git, Informative, Licence, Member, Record, Wheel, Wheelhouse};
-use crate::{pip::Obtained, wheel};
+use crate::record::{
+    self, Build, Content, Git, Informative, Licence, Member, Record, Requirement, Wheel, Wheelhouse,
+};
+use crate::wheel;
 
 /// No METADATA comes near this.
 const METADATA_MAX: u64 = 4 << 20;
@@ -136,20 +138,38 @@ fn informative(
     let hashes: Vec<&str> = wheels.iter().map(|wheel| wheel.sha256.as_str()).collect();
     let obtained = pip::obtained(&job.project.cache, &hashes);
     let word = |how: &Obtained| match how {
-        Obtained::Built => "built",
+        Obtained::Built(_) => "built",
         Obtained::Downloaded => "downloaded",
         Obtained::Unknown => "unknown",
     };
     let identity = |wheelhouse: &Wheelhouse| {
         let found = Interpreter::find(job.project, &wheelhouse.python).ok()?;
-        Some((wheelhouse.target.clone(), found.identity.python))
+        Some((wheelhouse.target.clone(), found.identity))
     };
+    let interpreters: Vec<_> = wheelhouses.iter().filter_map(identity).collect();
     let ways = wheels.iter().zip(&obtained);
+    let builds = ways.clone().filter_map(|(wheel, how)| match how {
+        Obtained::Built(circumstances) => Some(build(wheel, circumstances)),
+        Obtained::Downloaded | Obtained::Unknown => None,
+    });
     Informative {
         time: time.unwrap_or_else(Timestamp::now).to_string(),
         git,
-        interpreters: wheelhouses.iter().filter_map(identity).collect(),
+        builds: builds.collect(),
+        pip: interpreters.iter().map(|(name, of)| (name.clone(), of.pip.clone())).collect(),
+        interpreters: interpreters.into_iter().map(|(name, of)| (name, of.python)).collect(),
         wheels: ways.map(|(wheel, how)| (wheel.file.clone(), word(how).into())).collect(),
+    }
+}
+
+fn build(wheel: &Wheel, circumstances: &Circumstances) -> Build {
+    let requirement =
+        |wheel: &pip::Wheel| Requirement { file: wheel.name.clone(), sha256: wheel.sha256.clone() };
+    Build {
+        wheel: wheel.file.clone(),
+        path: circumstances.path.clone(),
+        requires: circumstances.requires.iter().map(requirement).collect(),
+        tools: circumstances.tools.clone(),
     }
 }
 

@@ -27,6 +27,7 @@ use self::bench::{Bench, Isolation};
 use self::needs::{BackEnd, Locks};
 use self::tools::Tools;
 use super::build::{Build, wheels_in};
+use super::obtained::Circumstances;
 use super::run::Pip;
 use super::store::{Store, Wheel, sha256_of};
 use crate::base::Digest;
@@ -64,9 +65,22 @@ pub(super) struct Basis {
     requires: Vec<String>,
     lock: Vec<Wheel>,
     tools: String,
+    /// What the tools said of their versions, for people.
+    #[serde(default)]
+    versions: Vec<(String, String)>,
     path: PathBuf,
     /// What is to be said of the wheel whenever it is used.
     warnings: Vec<String>,
+}
+
+impl Basis {
+    pub(super) fn circumstances(&self) -> Circumstances {
+        Circumstances {
+            requires: self.lock.clone(),
+            tools: self.versions.clone(),
+            path: self.path.display().to_string(),
+        }
+    }
 }
 
 /// A source that is about to be built.
@@ -177,8 +191,9 @@ impl<'a> Recipe<'a> {
             ));
         }
         self.built.fetch_add(1, Ordering::Relaxed);
+        let versions = tools.versions.clone();
         let tools = tools.identity.to_string();
-        let basis = Basis { requires, lock, tools, path: isolation.path(), warnings };
+        let basis = Basis { requires, lock, tools, versions, path: isolation.path(), warnings };
         Ok(Made { wheel, basis })
     }
 

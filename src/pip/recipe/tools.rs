@@ -50,6 +50,8 @@ const NETWORK: [&str; 8] = [
 pub(super) struct Tools {
     /// Digest of what they say of themselves.
     pub(super) identity: Digest,
+    /// Name, and the line of it that has the version.
+    pub(super) versions: Vec<(String, String)>,
     /// Programs of Rust, by name.
     pub(super) rust: BTreeMap<String, PathBuf>,
 }
@@ -57,6 +59,7 @@ pub(super) struct Tools {
 impl Tools {
     pub(super) fn find(project: &Project) -> Self {
         let mut hasher = FieldHasher::new();
+        let mut versions = Vec::new();
         for (program, option) in ASKED {
             let says = Invocation::new("/bin/sh", "/")
                 .args(["-c", "exec \"$0\" \"$1\" 2>&1", program, option])
@@ -64,7 +67,9 @@ impl Tools {
                 .env("PATH", SYSTEM_PATH)
                 .env("LC_ALL", "C")
                 .capture();
-            hasher.field(program).field(says.map_or(String::new(), |says| says.stdout));
+            let says = says.map_or(String::new(), |says| says.stdout);
+            versions.extend(version(&says).map(|version| (program.into(), version)));
+            hasher.field(program).field(says);
         }
         let names = ["cargo", "rustc", "rustup"];
         let rust: BTreeMap<String, PathBuf> = names
@@ -73,10 +78,20 @@ impl Tools {
             .collect();
         if let Some(rustc) = rust.get("rustc") {
             let says = Invocation::new(rustc, "/").arg("-vV").capture();
-            hasher.field("rustc").field(says.map_or(String::new(), |says| says.stdout));
+            let says = says.map_or(String::new(), |says| says.stdout);
+            versions.extend(version(&says).map(|version| ("rustc".into(), version)));
+            hasher.field("rustc").field(says);
         }
-        Self { identity: hasher.finish(), rust }
+        Self { identity: hasher.finish(), versions, rust }
     }
+}
+
+/// The line of what a tool says of itself that has its version. A shell that does not find it says
+/// so instead.
+fn version(says: &str) -> Option<String> {
+    let by_name = |line: &&str| line.starts_with("gcc version ") || line.contains("clang version ");
+    let line = says.lines().find(by_name).or(says.lines().next())?;
+    (!line.ends_with("not found")).then(|| line.to_owned())
 }
 
 /// The whole environment of a build: nothing of it says who builds, where or when.
@@ -131,4 +146,22 @@ fn rust_flags(project: &Project, cargo: &str, root: &Path) -> String {
     ];
     let flags: Vec<String> = declared.map(String::from).chain(ours).collect();
     flags.join("\x1f")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::version;
+
+    #[test]
+    fn versions_are_told_from_what_else_tools_say() {
+        let gcc = "Using built-in specs.\nCOLLECT_GCC=cc\nConfigured with: --with-pkgversion='Debian'\n\
+                   gcc version 12.2.0 (Debian 12.2.0-14)\n";
+        assert_eq!(version(gcc).as_deref(), Some("gcc version 12.2.0 (Debian 12.2.0-14)"));
+        let clang = "Debian clang version 14.0.6\nTarget: x86_64-pc-linux-gnu\n";
+        assert_eq!(version(clang).as_deref(), Some("Debian clang version 14.0.6"));
+        let ld = "GNU ld (GNU Binutils) 2.40\nGNU General Public License version 3\n";
+        assert_eq!(version(ld).as_deref(), Some("GNU ld (GNU Binutils) 2.40"));
+        assert_eq!(version("sh: 1: exec: cmake: not found\n"), None);
+        assert_eq!(version(""), None);
+    }
 }
