@@ -146,6 +146,7 @@ fn what_a_package_writes_into_its_wheel_is_found_and_what_the_recipe_cures_is_no
     assert_eq!(zip["verdict"], "differs-cause-known", "{run}");
     for (file, expected) in [
         ("planted/clock.py", Some("clock")),
+        ("planted/generated.py", Some("clock")),
         ("planted/uuid.py", Some("random")),
         ("planted/threads.txt", Some("order")),
         ("planted-1.0.dist-info/RECORD", Some("follows")),
@@ -215,6 +216,13 @@ fn the_same_files_in_another_container_are_told_apart_from_others() {
     assert_eq!(report["builds"], 2, "there is no cause to look for");
     let changes = zip(&report, "package")["difference"]["changes"].as_array().unwrap();
     assert!(changes.iter().any(|change| change["what"] == "compression"), "{run}");
+    let record = |number: u8| -> Value {
+        let path = format!(".zipwright/reproduce/package.{number}.zip.record.json");
+        serde_json::from_str(&sandbox.read(&path)).unwrap()
+    };
+    let (one, two) = (record(1), record(2));
+    assert_ne!(one["zip"]["code_sha256"], two["zip"]["code_sha256"]);
+    assert_eq!(one["content"]["digest"], two["content"]["digest"], "another compressor, no more");
     let run = sandbox.run(["reproduce", "package"]).status(1);
     assert!(run.stdout.starts_with("same files in another container"), "{run}");
 }
