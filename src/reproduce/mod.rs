@@ -7,6 +7,7 @@
 mod builds;
 mod cause;
 mod copy;
+mod inputs;
 mod vary;
 mod wording;
 
@@ -24,6 +25,7 @@ use crate::record::{self, Origin, Record};
 
 use builds::Builds;
 pub use cause::Cause;
+pub use inputs::OtherInput;
 pub use vary::{Offer, Variation};
 pub use wording::lines;
 
@@ -73,6 +75,8 @@ pub struct ZipReport {
     /// Of the first build.
     pub code_sha256: String,
     pub comparison: Comparison,
+    /// What the builds had otherwise that was not varied on purpose.
+    pub inputs: Vec<OtherInput>,
     pub findings: Vec<Finding>,
     /// Both zips, where they differ.
     pub kept: Option<(String, String)>,
@@ -108,15 +112,20 @@ pub fn run(request: &Request) -> Result<Report> {
     let mut zips = Vec::new();
     for (at, ((target, path), comparison)) in request.zips.iter().zip(comparisons).enumerate() {
         let zip = builds::zip(&plain, path);
+        let other = builds::zip(&hostile, path);
         let kept = match comparison.verdict {
             diff::Verdict::Identical => None,
-            _ => Some(keep(request, target, &zip, &builds::zip(&hostile, path))?),
+            _ => Some(keep(request, target, &zip, &other)?),
         };
         let record = Record::of(&zip).ok();
+        let inputs = match (&record, Record::of(&other)) {
+            (Some(record), Ok(other)) => inputs::others(record, &other),
+            _ => Vec::new(),
+        };
         let code_sha256 = bundle::code_sha256_of(&zip)?;
         let findings = findings(at, &comparison, &causes, record.as_ref());
         let target = target.clone();
-        zips.push(ZipReport { target, code_sha256, comparison, findings, kept });
+        zips.push(ZipReport { target, code_sha256, comparison, inputs, findings, kept });
     }
     let verdict = zips.iter().map(verdict_of).max().unwrap_or(Verdict::Identical);
     Ok(Report { verdict, offers, zips, builds: builds.count() })
@@ -257,10 +266,15 @@ impl Report {
                     "advice": finding.cause.advice(),
                 })
             });
+            let inputs = zip
+                .inputs
+                .iter()
+                .map(|input| json!({ "project": input.project, "a": input.a, "b": input.b }));
             json!({
                 "target": zip.target,
                 "verdict": verdict_of(zip).word(),
                 "code_sha256": zip.code_sha256,
+                "inputs": inputs.collect::<Vec<_>>(),
                 "findings": findings.collect::<Vec<_>>(),
                 "difference": zip.comparison.to_json(),
                 "kept": zip.kept.as_ref().map(|(a, b)| [a, b]),

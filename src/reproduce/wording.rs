@@ -1,6 +1,6 @@
 //! A report in words, for a person.
 
-use super::{Cause, Finding, LATER, Report, Verdict, ZipReport};
+use super::{Cause, Finding, LATER, OtherInput, Report, Verdict, ZipReport};
 use crate::base::words;
 use crate::diff::{Change, What};
 use crate::record::Origin;
@@ -38,6 +38,13 @@ fn of_zip(zip: &ZipReport) -> Vec<String> {
     let mut lines = Vec::new();
     if zip.comparison.changes.is_empty() {
         lines.push(format!("{}: CodeSha256 {}", zip.target, zip.code_sha256));
+    }
+    for OtherInput { project, a, b } in &zip.inputs {
+        lines.push(format!(
+            "{}: the builds of `{project}` did not have the same inputs, which may be all there is to \
+             it: {a} / {b}",
+            zip.target
+        ));
     }
     for finding in &zip.findings {
         lines.extend(of_finding(&zip.target, finding));

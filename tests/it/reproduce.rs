@@ -144,6 +144,7 @@ fn what_a_package_writes_into_its_wheel_is_found_and_what_the_recipe_cures_is_no
     let report = report(&run);
     let zip = zip(&report, "from-source");
     assert_eq!(zip["verdict"], "differs-cause-known", "{run}");
+    assert_eq!(zip["inputs"].as_array().unwrap().len(), 0, "{run}");
     for (file, expected) in [
         ("planted/clock.py", Some("clock")),
         ("planted/generated.py", Some("clock")),
@@ -176,24 +177,34 @@ fn a_project_that_holds_is_identical() {
     assert!(!sandbox.exists("build"), "the project itself is not built");
 }
 
-/// Writes a wheel whose members are deflated harder or less hard, by the umask.
-const READY_MADE: &str = "import base64, hashlib, os, zipfile
-info = 'thing-1.0.dist-info/'
-members = {
-    'thing.py': ''.join('LINE_%d = %d\\n' % (i, i * i) for i in range(999)),
-    info + 'METADATA': 'Metadata-Version: 2.1\\nName: thing\\nVersion: 1.0\\n',
-    info + 'WHEEL': 'Wheel-Version: 1.0\\nRoot-Is-Purelib: true\\nTag: py3-none-any\\n',
-}
-record = ''
-for name, text in members.items():
-    digest = base64.urlsafe_b64encode(hashlib.sha256(text.encode()).digest()).rstrip(b'=')
-    record += '%s,sha256=%s,%d\\n' % (name, digest.decode(), len(text))
-members[info + 'RECORD'] = record + info + 'RECORD,,\\n'
-level = 1 if os.umask(0o022) == 0o077 else 9
-wheel = 'made/thing-1.0-py3-none-any.whl'
-with zipfile.ZipFile(wheel, 'w', zipfile.ZIP_DEFLATED, compresslevel=level) as archive:
-    for name, text in members.items():
-        archive.writestr(name, text)
+/// Writes wheels. What `differs` is another thing in the second build, which has another umask.
+const WHEEL: &str = "import base64, hashlib, os, zipfile
+differs = os.umask(0o022) == 0o077
+def wheel(name, version, module, text, level):
+    info = '%s-%s.dist-info/' % (name, version)
+    members = {
+        module: text,
+        info + 'METADATA': 'Metadata-Version: 2.1\\nName: %s\\nVersion: %s\\n' % (name, version),
+        info + 'WHEEL': 'Wheel-Version: 1.0\\nRoot-Is-Purelib: true\\nTag: py3-none-any\\n',
+    }
+    record = ''
+    for member, text in members.items():
+        digest = base64.urlsafe_b64encode(hashlib.sha256(text.encode()).digest()).rstrip(b'=')
+        record += '%s,sha256=%s,%d\\n' % (member, digest.decode(), len(text))
+    members[info + 'RECORD'] = record + info + 'RECORD,,\\n'
+    os.makedirs('made', exist_ok=True)
+    place = 'made/%s-%s-py3-none-any.whl' % (name, version)
+    with zipfile.ZipFile(place, 'w', zipfile.ZIP_DEFLATED, compresslevel=level) as archive:
+        for member, text in members.items():
+            archive.writestr(member, text)
+";
+const READY_MADE: &str = "
+text = ''.join('LINE_%d = %d\\n' % (i, i * i) for i in range(999))
+wheel('thing', '1.0', 'thing.py', text, 1 if differs else 9)
+";
+const HELPER: &str = "
+version = '2.0' if differs else '1.0'
+wheel('helper_of_builds', version, 'helper.py', 'VERSION = %r\\n' % version, 9)
 ";
 
 /// A wheel that comes ready-made is taken over with its compression, which here is another one
@@ -208,7 +219,7 @@ fn the_same_files_in_another_container_are_told_apart_from_others() {
          [target.staging]\nkind = \"staging\"\nwheels = [\"wheels\"]\n\
          [target.package]\nkind = \"zip\"\nstaging = \"staging\"\noutput = \"lambda.zip\"\n",
     );
-    sandbox.write("make.py", READY_MADE);
+    sandbox.write("make.py", [WHEEL, READY_MADE].concat());
     sandbox.write("requirements.txt", "./made/thing-1.0-py3-none-any.whl\n");
     let run = sandbox.run(["--json", "reproduce", "package"]).status(1);
     let report = report(&run);
@@ -225,6 +236,41 @@ fn the_same_files_in_another_container_are_told_apart_from_others() {
     assert_eq!(one["content"]["digest"], two["content"]["digest"], "another compressor, no more");
     let run = sandbox.run(["reproduce", "package"]).status(1);
     assert!(run.stdout.starts_with("same files in another container"), "{run}");
+}
+
+/// The build requirement of a package is another version each time, as if it had just been published.
+#[test]
+fn other_inputs_of_a_build_are_said_first() {
+    let sandbox = Sandbox::with(
+        "[target.make]\nkind = \"command\"\noutputs = [\"made\"]\nrun = [\"python3\", \"make.py\"]\n\
+         [target.wheels]\nkind = \"wheelhouse\"\nneeds = [\"make\"]\n\
+         requirements = [\"requirements.txt\"]\nprojects = [\"package\"]\n\
+         [target.staging]\nkind = \"staging\"\nwheels = [\"wheels\"]\n\
+         [target.package]\nkind = \"zip\"\nstaging = \"staging\"\noutput = \"lambda.zip\"\n",
+    );
+    sandbox.write("make.py", [WHEEL, HELPER].concat());
+    sandbox.write("requirements.txt", "--find-links made\n");
+    let fixture = Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/greeting");
+    copy_tree(&fixture, &sandbox.path("package"));
+    let project = sandbox.read("package/pyproject.toml");
+    let project = project.replace("requires = []", "requires = [\"helper-of-builds\"]");
+    assert!(project.contains("helper-of-builds"));
+    sandbox.write("package/pyproject.toml", project);
+    let backend = sandbox.read("package/backend/backend.py");
+    let backend = backend.replace("Generator: fixture", "Generator: {helper.VERSION}");
+    sandbox.write(
+        "package/backend/backend.py",
+        backend.replace("import zipfile", "import zipfile\nimport helper"),
+    );
+    let run = sandbox.run(["reproduce", "package"]).status(1);
+    let said = run.stdout.lines().nth(1).unwrap();
+    for text in [
+        "package: the builds of `greeting` did not have the same inputs",
+        ": helper_of_builds-1.0-py3-none-any.whl (",
+        " / helper_of_builds-2.0-py3-none-any.whl (",
+    ] {
+        assert!(said.contains(text), "no `{text}` in\n{run}");
+    }
 }
 
 #[test]
