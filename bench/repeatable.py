@@ -14,9 +14,9 @@ is, and another host name where `unshare --uts` may give it. The ways:
     other-user   the same, and the second build is by a user of another number
     plain        by `pip wheel`, for comparison
 
-All but the last is what is measured without `--way`. Prints a Markdown table: whether the wheel was
-the same as the back end wrote it (raw; its digest is in the log of the build), and in canonical
-form, which is the one that is kept; and what differs where it was not.
+All but the last is what is measured without `--way`. Prints a Markdown table; in each cell, before
+the stroke, whether the wheel was the same as the back end wrote it (raw; its digest is in the log of
+the build), and after it, whether it was in canonical form, which is the one that is kept.
 """
 
 import argparse
@@ -50,6 +50,8 @@ PACKAGES = [
     "rpds-py==2026.9.1",
 ]
 WAYS = ["namespaces", "folder", "other-user"]
+# What zipwright says of isolation then.
+EXPECTED = {"namespaces": "namespaces", "folder": "fixed folder", "other-user": "fixed folder", "plain": "plain pip"}
 OTHER_USER = "4711"
 
 HOSTILE = {
@@ -180,8 +182,9 @@ def cause(one, two, options):
 
 
 def measure(folder, package, options, counts):
+    """Both builds in every way; a cell for each, and what differs."""
     sdist = fetch(package, options)
-    first = {}
+    first, cells, details = {}, [], []
     for way in options.way:
         started, base = time.monotonic(), "folder" if way == "other-user" else way
         try:
@@ -191,26 +194,27 @@ def measure(folder, package, options, counts):
             two = build(os.path.join(folder, "other", "b", way), sdist, way, True, options)
         except Failed as error:
             print("%s, %s:\n%s" % (package, way, error), file=sys.stderr, flush=True)
-            row(package, sdist, way, "not built", "not built", "", started)
+            cells.append("not built")
             continue
+        if one.isolation != EXPECTED[way]:
+            raise Failed("%s was built in the way that is called `%s`" % (package, one.isolation))
+        print("%s, %s: %.0f s" % (package, way, time.monotonic() - started), file=sys.stderr, flush=True)
         canonical, raw = one.digest == two.digest, one.raw == two.raw
-        detail = "" if canonical else cause(one, two, options)
-        if canonical and not raw:
-            detail = "raw: the container, or times in archives in it"
+        if not canonical:
+            details.append("%s: %s" % (way, cause(one, two, options)))
+        elif not raw:
+            details.append("%s: raw, the container, or times in archives in it" % way)
+        count = counts.setdefault(way, [0, 0, 0])
         if way == "plain":
             raw, canonical = canonical, None
-        shown = way if way in ("other-user", "plain") else one.isolation
-        count = counts.setdefault(way, [0, 0, 0])
         for at, same in enumerate((True, raw, canonical)):
             count[at] += bool(same)
         word = {True: "same", False: "differs", None: "—"}
-        row(package, sdist, shown, word[raw], word[canonical], detail, started)
+        cells.append("%s / %s" % (word[raw], word[canonical]))
+    return [package.replace("==", " "), back_end(sdist), *cells, "; ".join(details)]
 
 
-def row(package, sdist, *columns):
-    *columns, started = columns
-    seconds = "%.0f" % (time.monotonic() - started)
-    cells = [package.replace("==", " "), back_end(sdist), *columns, seconds]
+def row(*cells):
     print("| %s |" % " | ".join(cells), flush=True)
 
 
@@ -244,16 +248,16 @@ def main():
     options.sdists = os.path.abspath(options.sdists or os.path.join(work, "sdists"))
     os.makedirs(options.sdists, exist_ok=True)
     counts = {}
-    print("| package | back end | built in | raw | canonical | what differs | seconds |")
-    print("|---|---|---|---|---|---|---|", flush=True)
+    row("package", "back end", *options.way, "what differs")
+    print("|%s" % ("---|" * (len(options.way) + 3)), flush=True)
     try:
         for at, package in enumerate(options.packages):
             folder = os.path.join(work, str(at))
             try:
-                measure(folder, package, options, counts)
+                row(*measure(folder, package, options, counts))
             except Failed as error:
                 print("%s:\n%s" % (package, error), file=sys.stderr, flush=True)
-                print("| %s | | | not fetched | | | |" % package, flush=True)
+                row(package, "", *["not measured"] * len(options.way), "")
             shutil.rmtree(folder, ignore_errors=True)
     finally:
         shutil.rmtree(work, ignore_errors=True)
