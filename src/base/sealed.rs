@@ -25,8 +25,12 @@ impl Encoder {
     }
 
     pub fn text(&mut self, value: &str) {
+        self.bytes(value.as_bytes());
+    }
+
+    pub fn bytes(&mut self, value: &[u8]) {
         self.number(value.len() as u64);
-        self.0.extend(value.as_bytes());
+        self.0.extend(value);
     }
 
     pub fn digest(&mut self, value: &Digest) {
@@ -67,8 +71,12 @@ impl<'a> Decoder<'a> {
     }
 
     pub fn text(&mut self) -> Option<&'a str> {
+        std::str::from_utf8(self.bytes()?).ok()
+    }
+
+    pub fn bytes(&mut self) -> Option<&'a [u8]> {
         let length = usize::try_from(self.number()?).ok()?;
-        std::str::from_utf8(self.take(length)?).ok()
+        self.take(length)
     }
 
     pub fn digest(&mut self) -> Option<Digest> {

@@ -77,6 +77,7 @@ fn staging(stem: &str, table: &mut Table, reader: &mut Reader) -> Staging {
         conflicts: table.many("conflicts", reader, conflict),
         clamp: table.optional("clamp", reader, value::instant),
         write: table.optional("write", reader, boolean).unwrap_or(false),
+        bytecode: table.optional("bytecode", reader, boolean).unwrap_or(false),
         output: table
             .optional("output", reader, value::output)
             .unwrap_or_else(|| default_path(stem, "", table.span())),

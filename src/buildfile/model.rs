@@ -109,6 +109,8 @@ pub struct Staging {
     pub clamp: Option<Spanned<Instant>>,
     /// Whether the tree is always written as a folder, also when only a zip reads it.
     pub write: bool,
+    /// Whether Python sources get bytecode beside them.
+    pub bytecode: bool,
     pub output: Spanned<RelPath>,
 }
 

@@ -8,9 +8,8 @@ use super::Subject;
 use super::archive::{self, Contents, Member};
 use super::findings::{Finding, Findings, Severity};
 use super::runtime::Python;
+use crate::pyc::{self, Kind};
 
-/// Magic number, flags, then time and size of the source, or a hash of it (PEP 552).
-const HEADER: u64 = 16;
 /// Furthest that a zip's local time may be from UTC.
 const ZONES: i64 = 14 * 3600;
 
@@ -22,10 +21,9 @@ pub(super) fn check<R: Read + Seek>(
     subject: &Subject,
     findings: &mut Findings,
 ) -> Result<()> {
-    let Some(stem) = member.name.strip_suffix(".pyc") else { return Ok(()) };
-    let header = contents.start(member, HEADER)?;
-    let cached = member.folder().ends_with("__pycache__");
-    let source = archive::find(members, &source_of(stem, cached));
+    let Some((source, cached)) = pyc::source_of(&member.name) else { return Ok(()) };
+    let header = contents.start(member, pyc::HEADER)?;
+    let source = archive::find(members, &source);
     let mut report = |rule, severity, text: String, hint: &str| {
         findings.add(Finding::new(rule, severity, text, hint).of(&member.name, origin));
     };
@@ -49,21 +47,11 @@ pub(super) fn check<R: Read + Seek>(
                     and compiles again at every cold start";
         let hint = match source.size {
             0 => "leave it out",
-            _ => "leave it out, or compile with `--invalidation-mode unchecked-hash`",
+            _ => "leave it out, or compile it with `bytecode = true` on the staging target",
         };
         report("pyc-stale", Severity::Warning, text.into(), hint);
     }
     Ok(())
-}
-
-/// Where the source of a `.pyc` lies: `a/__pycache__/b.cpython-313.opt-1` is of `a/b.py`.
-fn source_of(stem: &str, cached: bool) -> String {
-    if !cached {
-        return format!("{stem}.py");
-    }
-    let (folder, file) = stem.rsplit_once('/').unwrap_or_default();
-    let folder = folder.strip_suffix("__pycache__").unwrap_or(folder);
-    format!("{folder}{}.py", file.split('.').next().unwrap_or_default())
 }
 
 fn magic(header: &[u8]) -> Option<u16> {
@@ -89,7 +77,8 @@ fn is_stale(header: &[u8], source: &Member) -> bool {
         let bytes = header.get(at..at + 4)?.try_into().ok()?;
         Some(u32::from_le_bytes(bytes))
     };
-    let (Some(0), Some(time), Some(size)) = (number(4), number(8), number(12)) else {
+    let (Kind::Timestamp, Some(time), Some(size)) = (Kind::of(header), number(8), number(12))
+    else {
         // A hash: checked against the source's content, or not at all.
         return false;
     };
@@ -104,13 +93,6 @@ fn is_stale(header: &[u8], source: &Member) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn the_source_of_bytecode_is_beside_or_above() {
-        assert_eq!(source_of("a/b", false), "a/b.py");
-        assert_eq!(source_of("a/__pycache__/b.cpython-313.opt-1", true), "a/b.py");
-        assert_eq!(source_of("__pycache__/b.cpython-313", true), "b.py");
-    }
 
     #[test]
     fn bytecode_is_stale_by_size_and_by_time() {

@@ -109,8 +109,9 @@ pub fn looks_at_files_only(kind: &Kind) -> bool {
             conflicts: _,
             clamp,
             write: _,
+            bytecode,
             output: _,
-        }) => !clamped_by_git(clamp),
+        }) => !bytecode && !clamped_by_git(clamp),
         Kind::Zip(Zip { staging: _, output: _, compression: _, clamp, limits: _ }) => {
             !clamped_by_git(clamp)
         }

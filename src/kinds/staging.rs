@@ -3,6 +3,7 @@
 //! The tree is its manifest. The folder is a view of it, written when somebody looks; once it is
 //! there it is kept in step, so that nobody finds an old one.
 
+pub(super) mod bytecode;
 mod merge;
 mod origins;
 mod rules;
@@ -30,10 +31,10 @@ use crate::project::STATE_FOLDER;
 use crate::wheel;
 
 /// Changes whenever the same inputs give another tree.
-const FORM: &str = "staging 1";
+const FORM: &str = "staging 2";
 
 pub(super) fn key(staging: &Staging, job: &Job) -> Result<Key> {
-    let Staging { wheels, sources, exclude, conflicts, clamp, write, output } = staging;
+    let Staging { wheels, sources, exclude, conflicts, clamp, write, bytecode, output } = staging;
     let mut key = Key::new();
     key.text("form", FORM);
     for name in wheels {
@@ -67,6 +68,9 @@ pub(super) fn key(staging: &Staging, job: &Job) -> Result<Key> {
         job.add_file(&mut key, file)?;
     }
     key.text("output", &output.value);
+    if *bytecode {
+        key.text("bytecode", bytecode::interpreter(staging, job)?.identity.python);
+    }
     key.text("write", if *write { "always" } else { "when read" });
     if let Some(clamp) = clamp
         && writes_folder(staging, job)?
@@ -79,15 +83,21 @@ pub(super) fn key(staging: &Staging, job: &Job) -> Result<Key> {
 
 pub(super) fn run(staging: &Staging, job: &Job) -> Result<Done> {
     let exclude = Rules::new(staging.exclude.iter().map(|glob| &glob.value))?;
-    let origins = Origins::open(staging, job)?;
+    let mut origins = Origins::open(staging, job)?;
     let mut claims = claims_of_wheels(&origins, &exclude)?;
     claims.extend(claims_of_sources(staging, job, &exclude)?);
+    let mut entries = merge::merge(claims, &staging.conflicts, &origins.wheels)?;
+    bytecode::take_out(&mut entries, &origins, staging.bytecode)?;
+    let mut facts = Vec::new();
+    if staging.bytecode {
+        let compiled = bytecode::add(&mut entries, &mut origins, (staging, &exclude), job)?;
+        facts.push(("bytecode".into(), compiled.into()));
+    }
+    warn_of_case(&entries, job);
     let ids = origins
         .wheels
         .iter()
         .map(|wheel| WheelId { file_name: wheel.file_name.clone(), digest: wheel.digest });
-    let entries = merge::merge(claims, &staging.conflicts, &origins.wheels)?;
-    warn_of_case(&entries, job);
     let manifest = Manifest { wheels: ids.collect(), entries };
     let bytes = manifest.encode();
     let place = manifest_path(&job.target.name.value);
@@ -99,11 +109,14 @@ pub(super) fn run(staging: &Staging, job: &Job) -> Result<Done> {
     fs::write_if_changed(&job.project.place(&place), &bytes, fs::FILE_MODE)?;
     job.files.forget(&place);
     let outputs = expected_outputs(staging, job);
-    Ok(Done { result: Some(Digest::of(&bytes)), outputs, ..Done::default() })
+    Ok(Done { result: Some(Digest::of(&bytes)), outputs, facts })
 }
 
 pub(super) fn expected_outputs(staging: &Staging, job: &Job) -> Vec<Output> {
     let mut outputs = vec![Output::File(manifest_path(&job.target.name.value))];
+    if staging.bytecode {
+        outputs.push(Output::Folder(bytecode::folder(&job.target.name.value)));
+    }
     // A folder that cannot be looked at is one that has to be written.
     if writes_folder(staging, job).unwrap_or(true) {
         outputs.push(Output::Folder(staging.output.value.clone()));
@@ -135,10 +148,15 @@ fn wheelhouses<'a>(staging: &Staging, job: &'a Job) -> Result<Vec<&'a RelPath>> 
 }
 
 fn manifest_path(target: &str) -> RelPath {
+    state_path("manifests", target)
+}
+
+/// What a staging target has in a folder of the state folder.
+fn state_path(folder: &str, target: &str) -> RelPath {
     let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
     let is_plain = target.chars().all(plain) && !target.starts_with('.');
     let name = if is_plain { target.into() } else { Digest::of(target.as_bytes()).to_string() };
-    RelPath::parse(&format!("{STATE_FOLDER}/manifests/{name}"))
+    RelPath::parse(&format!("{STATE_FOLDER}/{folder}/{name}"))
         .expect("BUG: a plain name is part of a path")
 }
 

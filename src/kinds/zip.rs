@@ -69,7 +69,8 @@ pub(super) fn run(zip: &Zip, job: &Job) -> Result<Done> {
     if manifest.entries.is_empty() {
         bail!("`{name}` is empty: give it `wheels` or `sources`");
     }
-    let origins = Origins::open(staging, job)?;
+    let mut origins = Origins::open(staging, job)?;
+    origins.add_bytecode(&manifest, staging, job)?;
     let held = manifest.wheels.iter().map(|wheel| wheel.digest);
     if !held.eq(origins.wheels.iter().map(|wheel| wheel.digest)) {
         bail!(

@@ -61,6 +61,7 @@ pub struct Identity {
     /// Implementation, full version, ABI, platform and C library; no paths.
     pub python: String,
     pub minor: (u8, u8),
+    /// Empty: it has none.
     pub pip: String,
     /// Where its own `pip.conf` would be. Never part of a key.
     pub prefix: PathBuf,
@@ -95,8 +96,27 @@ struct Remembered {
 type Witness = Option<(u64, i64, i64, i64, i64, u64)>;
 
 impl Interpreter {
-    /// Finds `python`, a name on PATH or a path, and what it is.
+    /// Finds `python`, a name on PATH or a path, which must have a pip that does what is asked.
     pub fn find(project: &Project, python: &str) -> Result<Self> {
+        let found = Self::find_any(project, python)?;
+        let pip = &found.identity.pip;
+        if pip.is_empty() {
+            bail!(
+                "the interpreter `{python}` has no pip: run `{python} -m ensurepip`, or set \
+                 `python` to the interpreter of a virtual environment"
+            );
+        }
+        if version(pip).is_some_and(|version| version < OLDEST_PIP) {
+            bail!(
+                "the interpreter `{python}` has pip {pip}, and 22.2 or later is needed: run \
+                 `{python} -m pip install --upgrade pip`"
+            );
+        }
+        Ok(found)
+    }
+
+    /// Finds `python` and what it is, with or without pip.
+    pub fn find_any(project: &Project, python: &str) -> Result<Self> {
         let Some(program) = project.find_program(python) else {
             let place = if python.contains('/') { "in the project or there" } else { "on PATH" };
             bail!(
@@ -184,19 +204,8 @@ fn ask(project: &Project, python: &str, program: &Path) -> Result<(Identity, Vec
     let line = asked.stdout.lines().last().unwrap_or_default();
     let answer: Answer = serde_json::from_str(line)
         .with_context(|| format!("`{python}` does not answer as a Python 3 interpreter does"))?;
-    let Some(pip) = answer.pip else {
-        bail!(
-            "the interpreter `{python}` has no pip: run `{python} -m ensurepip`, or set `python` \
-             to the interpreter of a virtual environment"
-        );
-    };
-    if version(&pip).is_some_and(|version| version < OLDEST_PIP) {
-        bail!(
-            "the interpreter `{python}` has pip {pip}, and 22.2 or later is needed: run \
-             `{python} -m pip install --upgrade pip`"
-        );
-    }
-    let Answer { python, minor, pip: _, prefix, program, witnesses } = answer;
+    let Answer { python, minor, pip, prefix, program, witnesses } = answer;
+    let pip = pip.unwrap_or_default();
     Ok((Identity { python, minor, pip, prefix, program }, witnesses))
 }
 

@@ -32,4 +32,5 @@ pub use platform::Runtime;
 pub use requirements::{ReadFile, Requirements};
 pub use run::Talk;
 pub use secrets::{Redactor, redact};
+pub use side_by_side::side_by_side;
 pub use store::Wheel;

@@ -12,7 +12,7 @@ use crate::make::Pool;
 /// The results of `work`, in the order of `items`. The first thread works in the slot that the
 /// caller has; each further one has a slot of its own, given back when nothing is left to begin.
 /// After a failure nothing new is begun.
-pub(super) fn side_by_side<T: Sync, R: Send>(
+pub fn side_by_side<T: Sync, R: Send>(
     pool: Option<&Pool>,
     items: &[T],
     work: impl Fn(&T) -> Result<R> + Sync,

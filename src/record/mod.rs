@@ -96,6 +96,8 @@ pub enum Origin {
     Wheel(String),
     /// Path in the project.
     Source(String),
+    /// Path of the member that it was compiled from, one of the project's own.
+    Bytecode(String),
 }
 
 /// What the machine knew at the time: no part of what is the same in every build.

@@ -14,6 +14,7 @@ mod anchors;
 mod article;
 mod aws;
 mod bench;
+mod bytecode;
 mod check;
 mod commands;
 mod deploy;

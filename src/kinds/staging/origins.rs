@@ -15,8 +15,11 @@ use crate::project::Project;
 use crate::wheel::{Member, Wheel};
 
 pub(in crate::kinds) struct Origins<'a> {
-    /// Sorted by file name, then digest; each digest once.
+    /// Sorted by file name, then digest; each digest once. Then the archives of their bytecode,
+    /// each with the file name of its wheel.
     pub(in crate::kinds) wheels: Vec<Wheel>,
+    /// How many of them are wheels.
+    pub(super) genuine: usize,
     project: &'a Project,
 }
 
@@ -44,7 +47,7 @@ impl<'a> Origins<'a> {
             .collect();
         let mut wheels = opened.into_iter().collect::<Result<Vec<_>>>()?;
         wheels.sort_by(|a, b| (&a.file_name, a.digest).cmp(&(&b.file_name, b.digest)));
-        Ok(Self { wheels, project: job.project })
+        Ok(Self { genuine: wheels.len(), wheels, project: job.project })
     }
 
     /// The wheel and member of an origin that is one; the position is that of [`Self::wheels`].

@@ -84,6 +84,7 @@ impl World {
                 conflicts: Vec::new(),
                 clamp: None,
                 write: false,
+                bytecode: false,
                 output: spanned(path("build/tree")),
             },
             zip: Zip {

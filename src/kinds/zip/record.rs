@@ -11,7 +11,7 @@ use crate::base::fs;
 use crate::buildfile::model::{self, Arch, Kind, Zip};
 use crate::bundle::{self, Manifest, Origin, Written};
 use crate::kinds::Job;
-use crate::kinds::staging::Origins;
+use crate::kinds::staging::{Origins, bytecode};
 use crate::pip::{self, Circumstances, Interpreter, Obtained};
 use crate::process::Invocation;
 use crate::record::{
@@ -52,7 +52,7 @@ pub(super) fn leave<W>(
     (written, git): (&Written<W>, Option<Git>),
 ) -> Result<()> {
     let wheels: Vec<Wheel> = origins
-        .wheels
+        .without_bytecode()
         .par_iter()
         .map(|wheel| {
             describe(wheel).with_context(|| format!("could not read `{}`", wheel.file_name))
@@ -99,7 +99,10 @@ fn members(manifest: &Manifest) -> Vec<Member> {
                 Origin::Wheel { wheel, .. } => {
                     record::Origin::Wheel(manifest.wheels[*wheel].file_name.clone())
                 }
-                Origin::Source(path) => record::Origin::Source(path.to_string()),
+                Origin::Source(path) => match bytecode::source_of(path) {
+                    Some(source) => record::Origin::Bytecode(source),
+                    None => record::Origin::Source(path.to_string()),
+                },
             },
         })
         .collect()

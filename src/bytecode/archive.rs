@@ -1,0 +1,134 @@
+//! What a wheel compiles to, kept as an archive in the form of a wheel: so it is checked and read
+//! like one, and its members go into a bundle as they are.
+
+use std::io::{BufWriter, Read};
+
+use anyhow::{Context, Result, ensure};
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use rayon::prelude::*;
+use sha2::{Digest as _, Sha256};
+
+use super::{Compiler, RECORDS, Source, place_of_archive, store};
+use crate::base::digest::FieldHasher;
+use crate::base::sealed::{Decoder, Encoder};
+use crate::base::{Digest, fs};
+use crate::bundle::{BundleWriter, Item, Packed, Packing, Time, pack};
+use crate::project::Project;
+use crate::pyc::place_of;
+use crate::wheel::{Member, Placed, Wheel, layout};
+
+/// How many bytes of source one process compiles: what several wheels need is then shared out.
+const PORTION: u64 = 2 << 20;
+
+/// The sources of a wheel that get bytecode, in portions. Scripts are run, and not imported.
+pub(super) fn portions(wheel: &Wheel) -> Result<Vec<Vec<Placed<'_>>>> {
+    let is_script = |member: &Member| {
+        let mut parts = member.name.split('/');
+        parts.next().is_some_and(|top| top.ends_with(".data")) && parts.next() == Some("scripts")
+    };
+    let (mut portions, mut size) = (Vec::new(), PORTION);
+    for placed in layout(&wheel.members)? {
+        if is_script(placed.member) || place_of(&placed.path, (3, 0)).is_none() {
+            continue;
+        }
+        if size >= PORTION {
+            portions.push(Vec::new());
+            size = 0;
+        }
+        size += placed.member.size;
+        portions.last_mut().expect("BUG: one was just begun").push(placed);
+    }
+    Ok(portions)
+}
+
+/// Reads a source, which must be what the check of the wheel found.
+pub(super) fn source(wheel: &Wheel, placed: &Placed) -> Result<Source> {
+    let name = &placed.member.name;
+    let mut content = Vec::new();
+    wheel
+        .content(placed.member)
+        .read_to_end(&mut content)
+        .with_context(|| format!("could not read `{name}` of `{}`", wheel.file_name))?;
+    ensure!(
+        Digest::of(&content) == placed.member.digest,
+        "`{}` changed while it was read: run zipwright again",
+        wheel.file_name
+    );
+    Ok(Source { path: placed.path.clone(), content })
+}
+
+/// The archive with this content, if it is in this user's store, whole.
+pub fn reopen(project: &Project, digest: &Digest, file_name: &str) -> Option<Wheel> {
+    let place = place_of_archive(&store(project), digest, file_name);
+    // Whatever is wrong with it: it can be made again.
+    if Digest::of_file(&place).ok()? != *digest {
+        let _ = fs::remove(&place);
+        return None;
+    }
+    Wheel::open(&place, *digest, &project.cache.join("index")).ok()
+}
+
+impl Compiler<'_> {
+    pub(super) fn recall(&self, wheel: &Wheel) -> Option<Wheel> {
+        let bytes = std::fs::read(self.record_of(wheel)).ok()?;
+        let digest = Decoder::open(&bytes, RECORDS)?.digest()?;
+        reopen(self.project, &digest, &wheel.file_name)
+    }
+
+    /// Makes the archive of a wheel out of bytecode, which comes with the path of its source.
+    pub(super) fn keep(&self, wheel: &Wheel, compiled: Vec<(&str, &[u8])>) -> Result<Wheel> {
+        let mut members: Vec<(String, &[u8])> = compiled
+            .into_iter()
+            .filter_map(|(path, bytes)| Some((place_of(path, self.minor())?, bytes)))
+            .collect();
+        members.sort();
+        let record_name = format!("{}-{}.dist-info/RECORD", wheel.name.project, wheel.name.version);
+        let record = record(&members, &record_name);
+        members.push((record_name, record.as_bytes()));
+        members.sort();
+        let folder = self.store().join("archives");
+        let temp = fs::temp_beside(&folder.join("new"))?;
+        let packed: Vec<Packed> = members
+            .par_iter()
+            .map(|(name, bytes)| {
+                pack(|| Ok(*bytes), Packing::Deflate, &folder)
+                    .with_context(|| format!("could not pack `{name}`"))
+            })
+            .collect::<Result<_>>()?;
+        let mut writer = BundleWriter::new(BufWriter::new(&temp), Time::CONSTANT);
+        writer.leave_folders_out();
+        for ((name, _), mut packed) in members.iter().zip(packed) {
+            let Packed { method, crc, size, compressed, .. } = packed;
+            let item = Item { name, executable: false, method, crc, compressed, size };
+            writer.add(&item, &mut packed.data)?;
+        }
+        drop(writer.finish()?);
+        let digest = Digest::of_file(temp.path())
+            .with_context(|| format!("could not read `{}`", temp.path().display()))?;
+        let place = place_of_archive(&self.store(), &digest, &wheel.file_name);
+        fs::create_dir_all(place.parent().unwrap_or(&folder))?;
+        fs::persist(temp, &place, fs::FILE_MODE)?;
+        let mut record = Encoder::new(RECORDS);
+        record.digest(&digest);
+        fs::write_if_changed(&self.record_of(wheel), &record.seal(), fs::FILE_MODE)?;
+        Wheel::open(&place, digest, &self.project.cache.join("index"))
+    }
+
+    fn record_of(&self, wheel: &Wheel) -> std::path::PathBuf {
+        let mut hasher = FieldHasher::new();
+        hasher.field(self.key(&wheel.file_name, &wheel.digest).as_bytes()).field(Packing::Deflate.form());
+        self.store().join("wheels").join(hasher.finish().to_string())
+    }
+}
+
+/// Names in RECORD are quoted: a path may have a comma.
+fn record(members: &[(String, &[u8])], own: &str) -> String {
+    let quoted = |name: &str| format!("\"{}\"", name.replace('"', "\"\""));
+    let mut text = String::new();
+    for (name, bytes) in members {
+        let hash = URL_SAFE_NO_PAD.encode(Sha256::digest(bytes));
+        text.push_str(&format!("{},sha256={hash},{}\n", quoted(name), bytes.len()));
+    }
+    text + &format!("{},,\n", quoted(own))
+}
