@@ -7,6 +7,7 @@ use std::future::Future;
 use std::thread;
 use std::time::Duration;
 
+use aws_config::SdkConfig;
 use aws_sdk_lambda::Client;
 use aws_sdk_lambda::config::http::HttpResponse;
 use aws_sdk_lambda::config::retry::RetryConfig;
@@ -26,13 +27,14 @@ const ANSWER_TIMEOUT: Duration = Duration::from_secs(20);
 
 /// A connection to Lambda in one region, with one set of credentials.
 pub struct Lambda<'a> {
-    project: &'a Project,
+    pub(super) project: &'a Project,
     runtime: tokio::runtime::Runtime,
+    pub(super) config: SdkConfig,
     pub(super) client: Client,
     pub(super) http: HttpClient,
     pub(super) sleep: Option<SharedAsyncSleep>,
-    region: String,
-    say: &'a (dyn Fn(&str) + Sync),
+    pub(super) region: String,
+    pub(super) say: &'a (dyn Fn(&str) + Sync),
 }
 
 impl<'a> Lambda<'a> {
@@ -50,12 +52,13 @@ impl<'a> Lambda<'a> {
         let (config, http) = runtime.block_on(settings::load(project, profile))?;
         let region = config.region().map(ToString::to_string).unwrap_or_default();
         let sleep = config.sleep_impl();
-        let config = Builder::from(&config)
+        let settings = Builder::from(&config)
             // Who waits is told why, which the SDK's own way of trying again does not do.
             .retry_config(RetryConfig::disabled())
             .timeout_config(timeouts(ANSWER_TIMEOUT))
             .build();
-        Ok(Self { project, client: Client::from_conf(config), runtime, http, sleep, region, say })
+        let client = Client::from_conf(settings);
+        Ok(Self { project, runtime, config, client, http, sleep, region, say })
     }
 
     /// Sends a request until it is answered, as far as trying again can help. `wanted` completes

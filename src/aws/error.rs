@@ -163,6 +163,7 @@ fn service_reason(meta: &ErrorMetadata, status: u16) -> String {
             "zipwright needs lambda:GetFunctionConfiguration, lambda:UpdateFunctionCode and \
              lambda:InvokeFunction; docs/AWS.md lists what else needs what"
         }
+        "NoSuchBucket" => "`bucket` is the name of one that exists, in the function's own region",
         "TooManyRequestsException" | "ThrottlingException" => "try again in a moment",
         "CodeStorageExceededException" => "delete old versions or functions in this region",
         "RequestTooLargeException" | "RequestEntityTooLargeException" => {

@@ -19,7 +19,7 @@ const BETWEEN_POLLS: Duration = Duration::from_secs(1);
 
 /// For a bundle to be sent, however slow the line, and to be answered. A line on which nothing
 /// moves is given up earlier.
-const UPLOAD_TIMEOUT: Duration = Duration::from_secs(15 * 60);
+pub(super) const UPLOAD_TIMEOUT: Duration = Duration::from_secs(15 * 60);
 
 /// A function as Lambda describes it.
 #[derive(Clone, Debug)]
@@ -37,8 +37,8 @@ pub struct Function {
     pub runtime: Option<String>,
     /// `module.function`
     pub handler: Option<String>,
-    /// Whether there is more in it than its own code.
-    pub has_layers: bool,
+    /// The ARNs of the versions of layers that it has, in the order in which they are unpacked.
+    pub layers: Vec<String>,
     /// Changes whenever the function does. Not every service gives one.
     pub revision: Option<String>,
     /// A function made of a container image has no code to update.
@@ -168,7 +168,11 @@ impl Function {
             architectures: output.architectures().iter().map(ToString::to_string).collect(),
             runtime: output.runtime().map(ToString::to_string),
             handler: output.handler().map(str::to_owned),
-            has_layers: !output.layers().is_empty(),
+            layers: output
+                .layers()
+                .iter()
+                .filter_map(|layer| layer.arn().map(str::to_owned))
+                .collect(),
             revision: output.revision_id().map(str::to_owned),
             is_image: output.package_type() == Some(&PackageType::Image),
             is_being_deleted: output.state() == Some(&State::Deleting),

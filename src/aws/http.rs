@@ -147,7 +147,7 @@ fn origin(url: &str) -> String {
 }
 
 /// Whether a URL is plain `http` to 127.0.0.0/8, `[::1]` or `localhost`. Anything unusual is not.
-fn is_loopback(url: &str) -> bool {
+pub(super) fn is_loopback(url: &str) -> bool {
     let Some(rest) = url.strip_prefix("http://") else { return false };
     let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
     let host = match authority.rsplit_once(':') {

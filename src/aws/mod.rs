@@ -1,4 +1,5 @@
-//! AWS Lambda, as far as a build talks to it: a function's state, its code, an invocation.
+//! AWS Lambda, as far as a build talks to it: a function's state, its code, its layers, an
+//! invocation; and S3, where code lies that is too large for a request to Lambda.
 //!
 //! The only module that knows the AWS SDK and tokio. Outwards it blocks; the runtime is made when
 //! a client is, so a build that has nothing to upload starts none. Region, profile, endpoint and
@@ -15,15 +16,24 @@ mod error;
 mod function;
 mod http;
 mod invoke;
+mod layers;
 mod retry;
+#[cfg(feature = "s3")]
+mod s3;
+#[cfg(not(feature = "s3"))]
+#[path = "s3_left_out.rs"]
+mod s3;
 mod settings;
+mod store;
 mod versions;
 
 pub use client::Lambda;
 pub use error::{Error, Problem};
 pub use function::{Code, Function, Update};
 pub use invoke::{Answer, Invocation, Way};
+pub use layers::{LayerVersion, NewLayer};
 pub use settings::destination;
+pub use store::{Bucket, Stored};
 pub use versions::{Alias, LATEST, Version};
 
 /// A text that is there and says something.

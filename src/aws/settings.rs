@@ -31,7 +31,7 @@ pub(super) async fn load(
             format!("SSL_CERT_FILE names `{path}`, which is no file: correct it, or unset it"),
         ));
     }
-    check_endpoints(project)?;
+    check_endpoints(project, &ENDPOINTS)?;
     let loopback_only = project.var(REQUIRE_LOOPBACK).is_some();
     let http = HttpClient::new(loopback_only);
     // A dated version, so that a newer SDK does not change what a build does.
@@ -55,9 +55,9 @@ pub(super) async fn load(
 }
 
 /// The SDK panics on an empty endpoint, and of one without a scheme says only that.
-fn check_endpoints(project: &Project) -> Result<(), Error> {
-    for name in ENDPOINTS {
-        let Some(url) = project.vars().get(name) else { continue };
+pub(super) fn check_endpoints(project: &Project, names: &[&str]) -> Result<(), Error> {
+    for name in names {
+        let Some(url) = project.vars().get(*name) else { continue };
         if url.starts_with("http://") || url.starts_with("https://") {
             continue;
         }

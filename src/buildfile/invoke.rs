@@ -42,7 +42,11 @@ pub(super) fn read(table: &mut Table, reader: &mut Reader) -> Option<Invoke> {
 }
 
 fn place(here: bool, table: &mut Table, reader: &mut Reader) -> Option<Place> {
-    let (upload, zip) = (table.take("upload"), table.take("zip"));
+    let (upload, zip, layers) = (table.take("upload"), table.take("zip"), table.take("layers"));
+    if let Some(layers) = layers.filter(|_| !here) {
+        reader.report(mistakes::layers_for_aws(&layers.span(), table.owner()));
+    }
+    let layers = layers.and_then(|item| members(item, reader, string)).unwrap_or_default();
     match (upload, zip) {
         (None, None) => {
             let key = if here { "zip" } else { "upload" };
@@ -67,7 +71,7 @@ fn place(here: bool, table: &mut Table, reader: &mut Reader) -> Option<Place> {
             if !here {
                 reader.report(mistakes::zip_for_aws(&zip.span(), table.owner()));
             }
-            Some(Place::Here { zip: string(zip, reader)? })
+            Some(Place::Here { zip: string(zip, reader)?, layers })
         }
     }
 }

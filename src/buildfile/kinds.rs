@@ -9,12 +9,22 @@ use super::model::{
 };
 use super::schema::default_path;
 use super::table::{Item, Reader, Table, boolean, entries, in_order, members, string, text};
-use super::{invoke, mistakes, upload, value};
+use super::{invoke, layer, mistakes, upload, value};
 use crate::base::RelPath;
 use toml::de::DeValue;
 
-pub(super) const NAMES: [&str; 9] =
-    ["wheelhouse", "staging", "clamp", "zip", "check", "upload", "invoke", "command", "group"];
+pub(super) const NAMES: [&str; 10] = [
+    "wheelhouse",
+    "staging",
+    "clamp",
+    "zip",
+    "check",
+    "layer",
+    "upload",
+    "invoke",
+    "command",
+    "group",
+];
 
 /// Reads the keys of a target of the kind `name`. `stem` is what its default paths are called.
 pub(super) fn read(name: &str, stem: &str, table: &mut Table, reader: &mut Reader) -> Option<Kind> {
@@ -24,6 +34,7 @@ pub(super) fn read(name: &str, stem: &str, table: &mut Table, reader: &mut Reade
         "clamp" => clamp(table, reader).map(Kind::Clamp),
         "zip" => zip(stem, table, reader).map(Kind::Zip),
         "check" => check(table, reader).map(Kind::Check),
+        "layer" => layer::read(table, reader).map(Kind::Layer),
         "upload" => upload::read(table, reader).map(Kind::Upload),
         "invoke" => invoke::read(table, reader).map(Kind::Invoke),
         "command" => command(table, reader).map(Kind::Command),
@@ -143,6 +154,7 @@ fn zip(stem: &str, table: &mut Table, reader: &mut Reader) -> Option<Zip> {
         ("store", Compression::Store),
     ];
     let staging = table.required("staging", "\"…\"", reader, string);
+    let below = table.optional("below", reader, value::path);
     let output = table.optional("output", reader, value::output);
     let compression = table.optional("compression", reader, |item, reader| {
         value::word(item, reader, "compression", &words)
@@ -151,6 +163,7 @@ fn zip(stem: &str, table: &mut Table, reader: &mut Reader) -> Option<Zip> {
     let limits = table.optional("limits", reader, boolean);
     Some(Zip {
         staging: staging?,
+        below: below.filter(|path| !path.value.is_root()),
         output: output.unwrap_or_else(|| default_path(stem, ".zip", table.span())),
         compression: compression.unwrap_or(Compression::Keep),
         clamp,
@@ -160,6 +173,7 @@ fn zip(stem: &str, table: &mut Table, reader: &mut Reader) -> Option<Zip> {
 
 fn check(table: &mut Table, reader: &mut Reader) -> Option<Check> {
     let zip = table.required("zip", "\"…\"", reader, string);
+    let layers = table.many("layers", reader, string);
     let runtime = table.required("runtime", "\"python3.13\"", reader, value::runtime);
     let arch = table.required("arch", "\"arm64\"", reader, value::arch);
     let handler = table.optional("handler", reader, |item, reader| {
@@ -167,7 +181,7 @@ fn check(table: &mut Table, reader: &mut Reader) -> Option<Check> {
     });
     let silence = table.many("silence", reader, value::rule);
     let handler = handler.map(|handler| handler.value);
-    Some(Check { zip: zip?, runtime: runtime?, arch: arch?, handler, silence })
+    Some(Check { zip: zip?, layers, runtime: runtime?, arch: arch?, handler, silence })
 }
 
 fn command(table: &mut Table, reader: &mut Reader) -> Option<Command> {

@@ -221,6 +221,16 @@ pub(crate) fn bad_project_name(span: &Span, name: &str) -> Diagnostic {
         .hint("`sources`, or the name of a wheel's project, such as `boto3`")
 }
 
+pub(crate) fn bad_layer_name(span: &Span, name: &str) -> Diagnostic {
+    Diagnostic::at(span, format!("`{name}` cannot be the name of a layer"))
+        .hint("a name has ASCII letters, digits, `-` and `_`, 140 at most, and no version")
+}
+
+pub(crate) fn bad_bucket(span: &Span, name: &str) -> Diagnostic {
+    Diagnostic::at(span, format!("`{name}` cannot be the name of a bucket"))
+        .hint("a name has from 3 to 63 lowercase letters, digits, `-` and `.`; no URL or ARN")
+}
+
 pub(crate) fn no_stamp(span: &Span, owner: &str, why: &str) -> Diagnostic {
     Diagnostic::at(span, format!("{owner} has no stamp")).hint(why)
 }
@@ -244,6 +254,11 @@ pub(crate) fn upload_for_local(span: &Span, owner: &str) -> Diagnostic {
 pub(crate) fn zip_for_aws(span: &Span, owner: &str) -> Diagnostic {
     Diagnostic::at(span, format!("{owner} names a `zip` and is not local"))
         .hint("add `local = true` to run the bundle on this machine, or name an `upload` instead")
+}
+
+pub(crate) fn layers_for_aws(span: &Span, owner: &str) -> Diagnostic {
+    Diagnostic::at(span, format!("{owner} has `layers` and is not local"))
+        .hint("leave it out: its `upload` says which layers the function has")
 }
 
 pub(crate) fn bad_handler(span: &Span, text: &str) -> Diagnostic {

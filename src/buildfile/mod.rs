@@ -8,6 +8,7 @@ mod diagnostic;
 mod glob;
 mod invoke;
 mod kinds;
+mod layer;
 pub mod model;
 mod payload;
 mod schema;

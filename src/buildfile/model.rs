@@ -56,6 +56,7 @@ pub enum Kind {
     Clamp(Clamp),
     Zip(Zip),
     Check(Check),
+    Layer(Layer),
     Upload(Upload),
     Invoke(Invoke),
     Command(Command),
@@ -178,6 +179,8 @@ pub struct Clamp {
 pub struct Zip {
     /// Name of a staging target.
     pub staging: Spanned<String>,
+    /// The folder of the bundle that the tree lies in; `None`: at the root.
+    pub below: Option<Spanned<RelPath>>,
     pub output: Spanned<RelPath>,
     pub compression: Compression,
     /// The time of every entry; `None`: the constant.
@@ -201,6 +204,8 @@ pub enum Compression {
 pub struct Check {
     /// Name of a zip target.
     pub zip: Spanned<String>,
+    /// Names of zip targets that the function has as layers.
+    pub layers: Vec<Spanned<String>>,
     pub runtime: Python,
     pub arch: Arch,
     /// `module.function`
@@ -209,12 +214,40 @@ pub struct Check {
     pub silence: Vec<String>,
 }
 
+/// A layer of Lambda's, which has a bundle for its content.
+#[derive(Clone, Debug)]
+pub struct Layer {
+    /// Name of a zip target.
+    pub zip: Spanned<String>,
+    /// What Lambda calls the layer.
+    pub name: Spanned<String>,
+    /// What it is for; empty: not said.
+    pub runtimes: Vec<Python>,
+    pub archs: Vec<Arch>,
+    pub s3: Option<S3>,
+    /// Whether the bundle is checked against the runtimes and architectures before it is sent.
+    pub check: bool,
+    /// Rules of the check that say nothing.
+    pub silence: Vec<String>,
+}
+
+/// Where bundles go that a request to Lambda cannot hold.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct S3 {
+    pub bucket: String,
+    /// What the keys of objects begin with: a folder, without `/` at its ends; empty for none.
+    pub prefix: String,
+}
+
 #[derive(Clone, Debug)]
 pub struct Upload {
     /// Name of a zip target.
     pub zip: Spanned<String>,
     /// Names or ARNs; never empty, each once.
     pub functions: Vec<Spanned<String>>,
+    /// Names of layer targets whose versions the functions are to have.
+    pub layers: Vec<Spanned<String>>,
+    pub s3: Option<S3>,
     /// Whether the bundle is checked against the function before it is sent.
     pub check: bool,
     /// Rules of the check that say nothing.
@@ -243,8 +276,8 @@ pub struct Invoke {
 pub enum Place {
     /// On AWS, once this upload target is done.
     Aws { upload: Spanned<String> },
-    /// On this machine, from the bundle of this zip target.
-    Here { zip: Spanned<String> },
+    /// On this machine, from the bundle of this zip target, with those of others as layers.
+    Here { zip: Spanned<String>, layers: Vec<Spanned<String>> },
 }
 
 /// What counts for an invoke on AWS.
@@ -352,6 +385,7 @@ impl Target {
             }
             Kind::Clamp(_)
             | Kind::Check(_)
+            | Kind::Layer(_)
             | Kind::Upload(_)
             | Kind::Invoke(_)
             | Kind::Group(_) => Vec::new(),
@@ -378,6 +412,7 @@ impl Kind {
             Self::Clamp(_) => "clamp",
             Self::Zip(_) => "zip",
             Self::Check(_) => "check",
+            Self::Layer(_) => "layer",
             Self::Upload(_) => "upload",
             Self::Invoke(_) => "invoke",
             Self::Command(_) => "command",

@@ -164,6 +164,7 @@ fn no_stamp(kind: &Kind) -> Option<&'static str> {
         | Kind::Staging(_)
         | Kind::Clamp(_)
         | Kind::Check(_)
+        | Kind::Layer(_)
         | Kind::Upload(_) => None,
         Kind::Zip(_) => Some("its bundle is the one file it makes: depend on that"),
         Kind::Invoke(_) => Some("it always runs when it is asked for"),

@@ -2,7 +2,7 @@
 
 use super::model::{Spanned, Upload};
 use super::table::{Item, Reader, Table, boolean, members, string};
-use super::{mistakes, value};
+use super::{layer, mistakes, value};
 use toml::de::DeValue;
 
 /// Longest name of a function, and of an alias.
@@ -12,6 +12,8 @@ const ALIAS_MAX: usize = 128;
 pub(super) fn read(table: &mut Table, reader: &mut Reader) -> Option<Upload> {
     let zip = table.required("zip", "\"…\"", reader, string);
     let functions = functions(table, reader);
+    let layers = table.many("layers", reader, string);
+    let s3 = table.optional("s3", reader, layer::s3);
     let check = table.optional("check", reader, boolean).unwrap_or(true);
     let silence = table.many("silence", reader, value::rule);
     let publish = table.take("publish");
@@ -23,7 +25,17 @@ pub(super) fn read(table: &mut Table, reader: &mut Reader) -> Option<Upload> {
     let alias = alias.and_then(|item| self::alias(item, reader));
     let publish = published.unwrap_or(alias.is_some());
     let functions = functions.filter(|functions| !functions.is_empty());
-    Some(Upload { zip: zip?, functions: functions?, check, silence, publish, alias, digest: None })
+    Some(Upload {
+        zip: zip?,
+        functions: functions?,
+        layers,
+        s3,
+        check,
+        silence,
+        publish,
+        alias,
+        digest: None,
+    })
 }
 
 fn functions(table: &mut Table, reader: &mut Reader) -> Option<Vec<Spanned<String>>> {

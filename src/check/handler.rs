@@ -7,12 +7,14 @@ use anyhow::Result;
 use super::Subject;
 use super::archive::{self, Contents, Member};
 use super::findings::{Finding, Findings, Severity};
+use super::layer::{self, Layer};
 use super::source::{self, Answer};
 use crate::base::words;
 
 pub(super) fn check<R: Read + Seek>(
     members: &[Member],
     contents: &mut Contents<R>,
+    layers: &mut [Layer<R>],
     subject: &Subject,
     findings: &mut Findings,
 ) -> Result<()> {
@@ -25,35 +27,71 @@ pub(super) fn check<R: Read + Seek>(
     };
     // Lambda takes both forms for a module in a package.
     let path = module.replace('.', "/");
-    match find(members, &path) {
-        Some(Module::Source(member)) => {
-            let text = String::from_utf8_lossy(&contents.whole(member)?).into_owned();
-            report(source::defines(&text, function), handler, member, findings);
-        }
-        Some(Module::Compiled(member)) => {
-            report(Answer::Unsure, handler, member, findings);
-        }
-        None if subject.has_layers => {
-            let text = format!("the bundle has no module `{module}` of the handler `{handler}`");
-            let hint = "that is right when a layer has it";
-            findings.add(Finding::new("handler-unsure", Severity::Warning, text, hint));
-        }
-        None => {
-            let text = format!(
-                "the bundle has no module `{module}` of the handler `{handler}`: neither \
-                 `{path}.py` nor `{path}/__init__.py`"
-            );
-            let finding =
-                Finding::new("handler-module", Severity::Error, text, nearby(members, &path));
-            findings.add(finding);
+    if let Some(module) = find(members, &path) {
+        let answer = module.answer(contents, function)?;
+        report(answer, handler, module.member(), findings);
+        return Ok(());
+    }
+    // Layers come after the bundle in the search.
+    let folders = layer::search_path(subject.python);
+    for layer in layers.iter_mut() {
+        let found =
+            folders.iter().find_map(|folder| find(&layer.members, &format!("{folder}{path}")));
+        if let Some(module) = found {
+            let answer = module.answer(&mut layer.contents, function)?;
+            report(answer, handler, module.member(), findings);
+            return Ok(());
         }
     }
+    findings.add(missing(handler, module, &path, members, subject, !layers.is_empty()));
     Ok(())
+}
+
+fn missing(
+    handler: &str,
+    module: &str,
+    path: &str,
+    members: &[Member],
+    subject: &Subject,
+    has_known_layers: bool,
+) -> Finding {
+    if subject.has_layers {
+        let text = format!("the bundle has no module `{module}` of the handler `{handler}`");
+        let hint = "that is right when a layer has it";
+        return Finding::new("handler-unsure", Severity::Warning, text, hint);
+    }
+    let nobody_has = match has_known_layers {
+        true => "neither the bundle nor its layers have a",
+        false => "the bundle has no",
+    };
+    let text = format!(
+        "{nobody_has} module `{module}` of the handler `{handler}`: neither `{path}.py` nor \
+         `{path}/__init__.py`"
+    );
+    Finding::new("handler-module", Severity::Error, text, nearby(members, path))
 }
 
 enum Module<'a> {
     Source(&'a Member),
     Compiled(&'a Member),
+}
+
+impl Module<'_> {
+    fn member(&self) -> &Member {
+        match self {
+            Self::Source(member) | Self::Compiled(member) => member,
+        }
+    }
+
+    fn answer<R: Read + Seek>(&self, contents: &mut Contents<R>, function: &str) -> Result<Answer> {
+        match self {
+            Self::Source(member) => {
+                let text = String::from_utf8_lossy(&contents.whole(member)?).into_owned();
+                Ok(source::defines(&text, function))
+            }
+            Self::Compiled(_) => Ok(Answer::Unsure),
+        }
+    }
 }
 
 /// The file that an import would take, in Python's order.

@@ -9,6 +9,7 @@ mod archive;
 mod bytecode;
 mod findings;
 mod handler;
+mod layer;
 mod native;
 mod runtime;
 mod secrets;
@@ -25,6 +26,7 @@ use anyhow::Result;
 
 use archive::Archive;
 use findings::Findings;
+use layer::Layer;
 
 pub use findings::{Finding, RULES, Severity, conclude, is_rule};
 pub use runtime::{Arch, Python};
@@ -39,7 +41,7 @@ pub struct Subject {
     pub arch: Option<Arch>,
     /// `module.function`, as Lambda has it.
     pub handler: Option<String>,
-    /// Whether modules and libraries may come from layers as well.
+    /// Whether modules and libraries may come from layers that are not at hand as well.
     pub has_layers: bool,
     /// Rules that say nothing.
     pub silence: Vec<String>,
@@ -48,17 +50,24 @@ pub struct Subject {
 }
 
 /// Checks the bundle that `zip` reads; errors first, then in the order of the rules and paths.
+/// `layers` are what the function has besides: they are looked into, and not found fault with.
 /// Not more than one member is in memory at a time.
-pub fn check<R: Read + Seek>(zip: R, subject: &Subject) -> Result<Vec<Finding>> {
+pub fn check<R: Read + Seek>(zip: R, layers: Vec<R>, subject: &Subject) -> Result<Vec<Finding>> {
     let Archive { members, mut contents } = Archive::open(zip)?;
+    let mut layers = layers.into_iter().map(Layer::open).collect::<Result<Vec<_>>>()?;
     let mut findings = Findings::default();
     let mut wheels = wheels::read(&members, &mut contents)?;
     wheels.origins.extend(subject.origins.clone());
     let origins = &wheels.origins;
 
-    tree::check(&members, &contents, origins, &mut findings);
+    tree::check(&members, &contents, origins, &layers, &mut findings);
     wheels::check(&wheels, subject, &mut findings);
     let mut objects = native::Objects::default();
+    for layer in &mut layers {
+        for member in layer.members.iter().filter(|member| member.is_file()) {
+            objects.lend(member, &mut layer.contents)?;
+        }
+    }
     for member in members.iter().filter(|member| member.is_file()) {
         let origin = origins.get(&member.name);
         objects.look_at(member, origin, &mut contents)?;
@@ -68,6 +77,6 @@ pub fn check<R: Read + Seek>(zip: R, subject: &Subject) -> Result<Vec<Finding>> 
         }
     }
     objects.check(subject, &mut findings);
-    handler::check(&members, &mut contents, subject, &mut findings)?;
+    handler::check(&members, &mut contents, &mut layers, subject, &mut findings)?;
     Ok(findings.finish(&subject.silence))
 }

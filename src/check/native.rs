@@ -70,6 +70,21 @@ impl Objects {
         Ok(())
     }
 
+    /// Takes note of what an object that is no part of the bundle has for those that are.
+    pub(super) fn lend<R: Read + Seek>(
+        &mut self,
+        member: &Member,
+        contents: &mut Contents<R>,
+    ) -> Result<()> {
+        if contents.start(member, 4)? == elf::MAGIC
+            && let Some(elf) = Elf::parse(&contents.whole(member)?)
+        {
+            self.libraries.insert(member.file_name().to_owned());
+            self.libraries.extend(elf.soname);
+        }
+        Ok(())
+    }
+
     pub(super) fn check(&self, subject: &Subject, findings: &mut Findings) {
         let fitting = self.fitting(subject);
         for object in &self.found {

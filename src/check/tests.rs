@@ -27,7 +27,7 @@ fn subject(minor: u8) -> Subject {
 }
 
 fn findings(files: &[File], subject: &Subject) -> Vec<Finding> {
-    check(Cursor::new(bundle(files)), subject).unwrap()
+    check(Cursor::new(bundle(files)), Vec::new(), subject).unwrap()
 }
 
 /// Rule, `!` for an error, and the first member.
@@ -156,6 +156,41 @@ fn the_handler_is_looked_for_where_python_would() {
 }
 
 #[test]
+fn layers_have_modules_libraries_and_bytes_for_the_bundle() {
+    let own = object(62, &["libfoo.so.1"], &[]);
+    let files: [File; 2] = [("a.abi3.so", &own), ("app.py", b"")];
+    let with = |handler: &str| Subject { handler: Some(handler.into()), ..subject(13) };
+    let look = |layer: &[File], subject: &Subject| {
+        let layers = vec![Cursor::new(bundle(layer))];
+        check(Cursor::new(bundle(&files)), layers, subject).unwrap()
+    };
+    let library = object(62, &["libnowhere.so"], &[]);
+    let layer: [File; 4] = [
+        ("lib/libfoo.so.1", &library),
+        ("python/kit/run.py", b"def main(event, context): pass"),
+        ("python/lib/python3.13/site-packages/deep.py", b"def main(event, context): pass"),
+        ("python/lib/python3.12/site-packages/old.py", b"def main(event, context): pass"),
+    ];
+    assert_eq!(short(&look(&layer, &with("kit.run.main"))), [""; 0]);
+    assert_eq!(short(&look(&layer, &with("deep.main"))), [""; 0]);
+    let wrong = look(&layer, &with("kit.run.other"));
+    assert_eq!(short(&wrong), ["handler-function! python/kit/run.py"]);
+    let missing = look(&layer, &with("old.main"));
+    assert_eq!(short(&missing), ["handler-module!"]);
+    assert!(missing[0].text.starts_with("neither the bundle nor its layers have a module `old`"));
+    let empty = look(&[], &with("app.main"));
+    assert_eq!(short(&empty), ["handler-function! app.py", "library a.abi3.so"]);
+
+    let zeros = vec![0; 140_000_000];
+    let bytes: [File; 2] = [("python/kit/1", &zeros), ("python/tool/2", &zeros)];
+    let found = look(&bytes, &subject(13));
+    assert_eq!(found[0].rule, "unzipped-size");
+    let expected = "unzipped, its 1 layer 280.0 MB, and Lambda takes 262.1 MB with all layers; the \
+                    largest parts are kit (140.0 MB), tool (140.0 MB), a.abi3.so";
+    assert!(found[0].text.contains(expected), "{}", found[0].text);
+}
+
+#[test]
 fn secrets_are_the_projects_own() {
     let body = "MIIEvQIBADANBgkqhkiG9w0BAQEFAASCBKcwggSjAgEAAoIBAQC7";
     let pem = format!("-----BEGIN PRIVATE KEY-----\n{body}\n");
@@ -217,6 +252,6 @@ fn every_rule_is_described() {
 
 #[test]
 fn what_is_no_zip_cannot_be_checked() {
-    let error = check(Cursor::new(b"PK".to_vec()), &subject(13)).unwrap_err();
+    let error = check(Cursor::new(b"PK".to_vec()), Vec::new(), &subject(13)).unwrap_err();
     assert_eq!(error.to_string(), "it is no whole zip file");
 }

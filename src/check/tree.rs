@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use super::archive::{Contents, Kind, Member};
 use super::findings::{Finding, Findings, Severity};
+use super::layer::{Layer, below_modules};
 use crate::base::words;
 use crate::bundle;
 
@@ -14,9 +15,11 @@ pub(super) fn check<R>(
     members: &[Member],
     contents: &Contents<R>,
     origins: &BTreeMap<String, String>,
+    layers: &[Layer<R>],
     findings: &mut Findings,
 ) {
-    sizes(members, contents.zipped, origins, findings);
+    unzipped(members, origins, layers, findings);
+    zipped(members, contents.zipped, origins, findings);
     modes(members, origins, findings);
     letters(members, origins, findings);
     if contents.has_doubles {
@@ -29,28 +32,56 @@ pub(super) fn check<R>(
     }
 }
 
-fn sizes(
+/// What Lambda unzips for the function: the bundle and its layers count together.
+fn unzipped<R>(
+    members: &[Member],
+    origins: &BTreeMap<String, String>,
+    layers: &[Layer<R>],
+    findings: &mut Findings,
+) {
+    let size = |members: &[Member]| {
+        members.iter().fold(0_u64, |sum, member| sum.saturating_add(member.size))
+    };
+    let own = size(members);
+    let of_layers =
+        layers.iter().fold(0_u64, |sum, layer| sum.saturating_add(size(&layer.members)));
+    if own.saturating_add(of_layers) <= bundle::UNZIPPED_LIMIT {
+        return;
+    }
+    let mut sizes = Sizes::default();
+    sizes.add(members, origins);
+    for layer in layers {
+        sizes.add(&layer.members, &layer.origins);
+    }
+    let with_layers = match layers {
+        [] => String::new(),
+        layers => {
+            format!(", its {} {}", words::count(layers.len(), "layer"), words::size(of_layers))
+        }
+    };
+    findings.add(Finding::new(
+        "unzipped-size",
+        Severity::Error,
+        format!(
+            "the bundle has {} unzipped{with_layers}, and Lambda takes {} with all layers; the \
+             largest parts are {}",
+            words::size(own),
+            words::size(bundle::UNZIPPED_LIMIT),
+            sizes.largest(),
+        ),
+        "leave something out with `exclude`",
+    ));
+}
+
+fn zipped(
     members: &[Member],
     zipped: u64,
     origins: &BTreeMap<String, String>,
     findings: &mut Findings,
 ) {
-    let unzipped: u64 = members.iter().fold(0, |sum, member| sum.saturating_add(member.size));
-    if unzipped > bundle::UNZIPPED_LIMIT {
-        findings.add(Finding::new(
-            "unzipped-size",
-            Severity::Error,
-            format!(
-                "the bundle has {} unzipped, and Lambda takes {} with all layers; the largest \
-                 parts are {}",
-                words::size(unzipped),
-                words::size(bundle::UNZIPPED_LIMIT),
-                largest(members, origins),
-            ),
-            "leave something out with `exclude`",
-        ));
-    }
     if !bundle::fits_in_a_request(zipped) {
+        let mut sizes = Sizes::default();
+        sizes.add(members, origins);
         findings.add(Finding::new(
             "zipped-size",
             Severity::Warning,
@@ -58,29 +89,37 @@ fn sizes(
                 "the zip has {}, which is more than one request to Lambda holds (a little less \
                  than 50 MiB); unzipped, the largest parts are {}",
                 words::size(zipped),
-                largest(members, origins),
+                sizes.largest(),
             ),
             "a larger zip reaches Lambda by way of S3 only",
         ));
     }
 }
 
-/// The packages with the most bytes, each with its size.
-fn largest(members: &[Member], origins: &BTreeMap<String, String>) -> String {
-    let mut sizes: BTreeMap<&str, u64> = BTreeMap::new();
-    for member in members {
-        let top = member.name.split('/').next().unwrap_or_default();
-        let package = origins.get(&member.name).map_or(top, String::as_str);
-        *sizes.entry(package).or_default() += member.size;
+/// How many bytes each package has.
+#[derive(Default)]
+struct Sizes<'a>(BTreeMap<&'a str, u64>);
+
+impl<'a> Sizes<'a> {
+    fn add(&mut self, members: &'a [Member], origins: &'a BTreeMap<String, String>) {
+        for member in members {
+            let top = below_modules(&member.name).split('/').next().unwrap_or_default();
+            let package = origins.get(&member.name).map_or(top, String::as_str);
+            *self.0.entry(package).or_default() += member.size;
+        }
     }
-    let mut sizes: Vec<(&str, u64)> = sizes.into_iter().collect();
-    sizes.sort_by_key(|(_, size)| std::cmp::Reverse(*size));
-    let shown: Vec<String> = sizes
-        .iter()
-        .take(SHOWN)
-        .map(|(package, size)| format!("{package} ({})", words::size(*size)))
-        .collect();
-    shown.join(", ")
+
+    /// The packages with the most bytes, each with its size.
+    fn largest(self) -> String {
+        let mut sizes: Vec<(&str, u64)> = self.0.into_iter().collect();
+        sizes.sort_by_key(|(_, size)| std::cmp::Reverse(*size));
+        let shown: Vec<String> = sizes
+            .iter()
+            .take(SHOWN)
+            .map(|(package, size)| format!("{package} ({})", words::size(*size)))
+            .collect();
+        shown.join(", ")
+    }
 }
 
 /// Lambda's function is another user than the one the files belong to.

@@ -9,11 +9,11 @@ use super::args::{Check, Common};
 use super::session::{Session, Words};
 use super::{FAULTY, Failure, SUCCESS, print};
 use crate::base::{fs, words};
-use crate::buildfile::model::{self, Kind};
+use crate::buildfile::model::{self, Kind, Spanned};
 use crate::check::{self, Arch, Finding, Python, RULES, Severity, Subject};
 
 pub(super) fn run(common: &Common, asked: &Check, name: &str) -> Result<u8, Failure> {
-    let (path, mut subject) = subject(common, name)?;
+    let (path, layers, mut subject) = subject(common, name)?;
     if let Some(name) = &asked.runtime {
         subject.python = Some(Python::parse(name).with_context(|| unknown_runtime(name))?);
     }
@@ -35,21 +35,23 @@ pub(super) fn run(common: &Common, asked: &Check, name: &str) -> Result<u8, Fail
         .into());
     }
     let file = fs::open(Path::new(&path))?;
-    let findings =
-        check::check(file, &subject).with_context(|| format!("could not check `{path}`"))?;
+    let layers = layers.iter().map(|path| fs::open(Path::new(path))).collect::<Result<_>>()?;
+    let findings = check::check(file, layers, &subject)
+        .with_context(|| format!("could not check `{path}`"))?;
     show(common, &path, &findings)?;
     let is_faulty = findings.iter().any(|finding| finding.severity == Severity::Error);
     Ok(if is_faulty { FAULTY } else { SUCCESS })
 }
 
-/// The zip, and what the Buildfile says about where it is to run.
-fn subject(common: &Common, name: &str) -> Result<(String, Subject), Failure> {
+/// The zip, the zips of its layers, and what the Buildfile says about where it is to run.
+fn subject(common: &Common, name: &str) -> Result<(String, Vec<String>, Subject), Failure> {
     if Path::new(name).is_file() {
-        return Ok((name.to_owned(), Subject::default()));
+        return Ok((name.to_owned(), Vec::new(), Subject::default()));
     }
     let session = Session::open(common, Words::new(&[name.to_owned()]))?;
     let target = &session.model.targets[session.find(name)?.index()];
     let mut subject = Subject::default();
+    let mut layers: &[Spanned<String>] = &[];
     let zip = match &target.kind {
         Kind::Check(check) => {
             subject.python = Some(check.runtime);
@@ -59,19 +61,25 @@ fn subject(common: &Common, name: &str) -> Result<(String, Subject), Failure> {
             });
             subject.handler = check.handler.clone();
             subject.silence = check.silence.clone();
+            layers = &check.layers;
             session.model.target(&check.zip.value)
         }
         _ => Some(target),
     };
-    let Some(Kind::Zip(zip)) = zip.map(|target| &target.kind) else {
-        let kind = target.kind.name();
-        return Err(anyhow!("`{name}` is a {kind}; only a zip can be checked").into());
+    let built = |target: Option<&model::Target>| {
+        let Some(Kind::Zip(zip)) = target.map(|target| &target.kind) else {
+            let kind = target.map_or("missing", |target| target.kind.name());
+            return Err(anyhow!("`{name}` is a {kind}; only a zip can be checked"));
+        };
+        let path = &zip.output.value;
+        if !session.project.place(path).is_file() {
+            return Err(anyhow!("`{path}` is not there yet; run `zipwright {path}` first"));
+        }
+        Ok(path.to_string())
     };
-    let path = &zip.output.value;
-    if !session.project.place(path).is_file() {
-        return Err(anyhow!("`{path}` is not there yet; run `zipwright {path}` first").into());
-    }
-    Ok((path.to_string(), subject))
+    let path = built(zip)?;
+    let layers = layers.iter().map(|layer| built(session.model.target(&layer.value)));
+    Ok((path, layers.collect::<Result<_>>()?, subject))
 }
 
 fn unknown_runtime(name: &str) -> String {

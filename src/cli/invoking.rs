@@ -94,7 +94,12 @@ impl Change<'_> {
             else {
                 unreachable!("BUG: the graph has checked that `{}` is an upload", upload.value)
             };
-            invoke.place = Place::Here { zip: upload.zip.clone() };
+            let of_layer = |name: &Spanned<String>| match &model.target(&name.value)?.kind {
+                Kind::Layer(layer) => Some(layer.zip.clone()),
+                _ => None,
+            };
+            let layers = upload.layers.iter().filter_map(of_layer).collect();
+            invoke.place = Place::Here { zip: upload.zip.clone(), layers };
         }
         let is_here = matches!(invoke.place, Place::Here { .. });
         if !is_here && !env.is_empty() {

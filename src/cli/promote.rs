@@ -61,7 +61,7 @@ fn deploy(promote: &Promote, zip: &[u8], code_sha256: &str) -> Result<Vec<Deploy
     let lambda = Lambda::connect(&project, promote.profile.as_deref(), &say)?;
     let alias = promote.alias.as_deref();
     let fits = |function: &Function| {
-        deploy::check(function, zip, &promote.silence, BTreeMap::new(), &say)
+        deploy::check(function, zip, &[], &promote.silence, BTreeMap::new(), &say)
             .context("nothing was sent; `--silence RULE` passes over a rule")
     };
     let mut functions: Vec<&str> = promote.function.iter().map(String::as_str).collect();
@@ -79,6 +79,7 @@ fn deploy(promote: &Promote, zip: &[u8], code_sha256: &str) -> Result<Vec<Deploy
         function,
         code_sha256,
         size: zip.len() as u64,
+        layers: &[],
         publish: promote.publish || alias.is_some(),
         alias,
         check: &fits,

@@ -8,24 +8,39 @@ use anyhow::{Context, Result};
 use crate::aws::Function;
 use crate::check::{self, Arch, Python, Subject};
 
-/// Checks the bytes that are about to be sent. `origins` are as in [`Subject`].
+/// A layer that the function has or will have, at hand.
+pub struct Layer {
+    /// What Lambda calls it.
+    pub name: String,
+    pub zip: Vec<u8>,
+}
+
+/// Checks the bytes that are about to be sent, beside these layers and whatever other ones the
+/// function has. `origins` are as in [`Subject`].
 pub fn check(
     function: &Function,
     zip: &[u8],
+    layers: &[Layer],
     silence: &[String],
     origins: BTreeMap<String, String>,
     warn: &dyn Fn(&str),
 ) -> Result<()> {
+    // `arn:aws:lambda:REGION:ACCOUNT:layer:NAME:VERSION`
+    let at_hand = |arn: &String| {
+        let name = arn.split(':').nth(6);
+        layers.iter().any(|layer| Some(layer.name.as_str()) == name)
+    };
     let subject = Subject {
         python: function.runtime.as_deref().and_then(Python::parse),
         arch: function.architectures.first().and_then(|name| Arch::parse(name)),
         handler: handler_of(function),
-        has_layers: function.has_layers,
+        has_layers: !function.layers.iter().all(at_hand),
         silence: silence.to_vec(),
         origins,
     };
+    let layers = layers.iter().map(|layer| Cursor::new(layer.zip.as_slice())).collect();
     let findings =
-        check::check(Cursor::new(zip), &subject).context("could not check the bundle")?;
+        check::check(Cursor::new(zip), layers, &subject).context("could not check the bundle")?;
     let bundle = format!("the bundle for function `{}`", function.name);
     check::conclude(&findings, &bundle, warn).map(drop)
 }

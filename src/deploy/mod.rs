@@ -1,5 +1,6 @@
 //! Gives functions the code of a bundle, step by step, and is done only when they run it: the one
-//! way for everybody who uploads. The steps: the code, a version of it, an alias that leads there.
+//! way for everybody who uploads. The steps: its layers, the code, a version of it, an alias that
+//! leads there.
 //! Each looks first and does nothing twice, so running again goes on where a failure stopped.
 //!
 //! Knows the order of the steps, and what is live when one of them fails; the requests are
@@ -7,6 +8,7 @@
 
 mod alias;
 mod check;
+mod layers;
 mod live;
 mod update;
 mod version;
@@ -20,12 +22,14 @@ use anyhow::{Result, anyhow, bail};
 use crate::aws::{Alias, Code, Function, Lambda};
 use crate::base::words;
 
-pub use check::check;
+pub use check::{Layer, check};
 pub use live::{Live, live};
 
 /// How many functions are brought up to date at once. Each holds a copy of the bundle while it is
 /// sent, and Lambda takes 15 such requests a second.
 const MOST_AT_ONCE: usize = 4;
+
+pub use layers::publish_layer;
 
 /// What one function is to run, and what is asked of others on the way.
 pub struct Deployment<'a> {
@@ -35,6 +39,8 @@ pub struct Deployment<'a> {
     pub code_sha256: &'a str,
     /// Of the bundle.
     pub size: u64,
+    /// The versions of layers that it is to have, by ARN, besides those of others.
+    pub layers: &'a [String],
     /// Whether the code becomes a version.
     pub publish: bool,
     /// Leads to the version that is published; made where there is none.
@@ -54,6 +60,8 @@ pub struct Deployment<'a> {
 pub struct Deployed {
     /// Whether the code had to be sent.
     pub sent: bool,
+    /// Whether layers had to be attached.
+    pub attached: bool,
     /// The version that has the code, when there was to be one.
     pub version: Option<String>,
 }
@@ -109,12 +117,15 @@ pub fn deploy(lambda: &Lambda, deployment: &Deployment) -> Result<Deployed> {
     let before = alias.map(|alias| alias::read(lambda, name, alias)).transpose()?.flatten();
     let leads = alias.map(|alias| alias::leads(alias, before.as_ref()));
 
+    // What is live still finds all it needs with the new layers; the new code may need them.
+    let attached = layers::attach(lambda, deployment)
+        .map_err(|error| undone(&error, publish.then_some("no version was published"), &leads))?;
     let updated = update::bring_up_to_date(lambda, deployment)
         .map_err(|error| undone(&error, publish.then_some("no version was published"), &leads))?;
     if !updated.sent {
         status(&format!("function `{name}` has this code already: nothing sent"));
     }
-    let mut deployed = Deployed { sent: updated.sent, version: None };
+    let mut deployed = Deployed { sent: updated.sent, attached, version: None };
     if publish {
         let version = version::publish(lambda, deployment, updated.function)
             .map_err(|error| undone(&error, Some("no version with this code was made"), &leads))?;

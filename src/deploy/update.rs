@@ -1,4 +1,4 @@
-//! The first step: the function's code. Read, compared, sent when it differs, waited for, and
+//! The second step: the function's code. Read, compared, sent when it differs, waited for, and
 //! compared again.
 
 use anyhow::{Result, bail};
@@ -92,7 +92,7 @@ pub(super) fn waiting(status: &(dyn Fn(&str) + Sync), what: String) -> impl Fn(u
     move |seconds| status(&format!("{what} ({seconds} s)"))
 }
 
-fn or_none(digest: &str) -> &str {
+pub(super) fn or_none(digest: &str) -> &str {
     if digest.is_empty() { "missing" } else { digest }
 }
 

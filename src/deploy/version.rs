@@ -1,4 +1,4 @@
-//! The second step: a version of the function as it now is. One that is there already is used.
+//! The third step: a version of the function as it now is. One that is there already is used.
 
 use anyhow::{Context, Result, bail};
 

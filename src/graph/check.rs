@@ -52,23 +52,30 @@ fn invoked_function(target: &Target, model: &Model, mistakes: &mut Vec<Diagnosti
     }
 }
 
+/// A target without layers.
+const NONE: (&str, &[Spanned<String>]) = ("", &[]);
+
 /// The names in a target, each with the kind it must be of.
 fn references(
     target: &Target,
 ) -> impl Iterator<Item = (&Spanned<String>, Option<&'static str>, Via<'_>)> {
-    let (kind, names): (_, &[_]) = match &target.kind {
-        Kind::Staging(staging) => (Some("wheelhouse"), &staging.wheels),
-        Kind::Zip(zip) => (Some("staging"), std::slice::from_ref(&zip.staging)),
-        Kind::Check(check) => (Some("zip"), std::slice::from_ref(&check.zip)),
-        Kind::Upload(upload) => (Some("zip"), std::slice::from_ref(&upload.zip)),
+    let one = std::slice::from_ref::<Spanned<String>>;
+    let (kind, names, layers): (_, &[_], (_, &[_])) = match &target.kind {
+        Kind::Staging(staging) => (Some("wheelhouse"), &staging.wheels, NONE),
+        Kind::Zip(zip) => (Some("staging"), one(&zip.staging), NONE),
+        Kind::Check(check) => (Some("zip"), one(&check.zip), ("zip", &check.layers)),
+        Kind::Layer(layer) => (Some("zip"), one(&layer.zip), NONE),
+        Kind::Upload(upload) => (Some("zip"), one(&upload.zip), ("layer", &upload.layers)),
         Kind::Invoke(invoke) => match &invoke.place {
-            Place::Aws { upload } => (Some("upload"), std::slice::from_ref(upload)),
-            Place::Here { zip } => (Some("zip"), std::slice::from_ref(zip)),
+            Place::Aws { upload } => (Some("upload"), one(upload), NONE),
+            Place::Here { zip, layers } => (Some("zip"), one(zip), ("zip", layers)),
         },
-        Kind::Group(group) => (None, &group.targets),
-        Kind::Wheelhouse(_) | Kind::Clamp(_) | Kind::Command(_) => (None, &[]),
+        Kind::Group(group) => (None, &group.targets, NONE),
+        Kind::Wheelhouse(_) | Kind::Clamp(_) | Kind::Command(_) => (None, &[], NONE),
     };
     let of_kind = names.iter().map(move |name| (name, kind, Via::Name));
+    let (kind, layers) = layers;
+    let of_kind = of_kind.chain(layers.iter().map(move |name| (name, Some(kind), Via::Name)));
     let needs = target.needs.iter().map(|name| (name, None, Via::Name));
     let after = target.after.iter().map(|name| (name, None, Via::After));
     of_kind.chain(needs).chain(after)

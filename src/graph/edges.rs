@@ -62,7 +62,9 @@ fn inputs(target: &Target) -> Vec<Input<'_>> {
             files.chain(python.map(Input::Program)).collect()
         }
         Kind::Command(command) => command.inputs.iter().map(Input::Glob).collect(),
-        Kind::Zip(_) | Kind::Check(_) | Kind::Upload(_) | Kind::Group(_) => Vec::new(),
+        Kind::Zip(_) | Kind::Check(_) | Kind::Layer(_) | Kind::Upload(_) | Kind::Group(_) => {
+            Vec::new()
+        }
     }
 }
 

@@ -2,23 +2,30 @@
 //! with what Lambda itself says of the function.
 
 use std::collections::BTreeMap;
+use std::io::Cursor;
 
 use anyhow::{Context, Result, bail};
 
-use super::{Done, Job, staging};
+use super::{Done, Job, layer, zip};
 use crate::aws::Function;
 use crate::base::fs;
-use crate::buildfile::model::{Arch, Check, Kind, Upload};
+use crate::buildfile::model::{Arch, Check, Layer, Upload, Zip};
 use crate::bundle::Origin;
-use crate::check::{self, Subject};
+use crate::check::{self, Finding, Subject};
 use crate::deploy;
 use crate::key::{Key, Value};
 
+const NOTHING_WAS_SENT: &str =
+    "nothing was sent; `silence = [\"RULE\"]` passes over a rule, `check = false` over all";
+
 pub(super) fn key(check: &Check, job: &Job) -> Result<Key> {
-    let Check { zip, runtime, arch, handler, silence } = check;
+    let Check { zip, layers, runtime, arch, handler, silence } = check;
     let mut key = Key::new();
     key.text("form", check::FORM);
     key.push(format!("zip {}", zip.value), Value::Digest(job.result_of(&zip.value)?));
+    for layer in layers {
+        key.push(format!("layer {}", layer.value), Value::Digest(job.result_of(&layer.value)?));
+    }
     key.text("runtime", runtime);
     key.text("arch", arch_of(*arch).name());
     key.text("handler", handler.as_deref().unwrap_or("none"));
@@ -30,9 +37,7 @@ pub(super) fn key(check: &Check, job: &Job) -> Result<Key> {
 
 pub(super) fn run(check: &Check, job: &Job) -> Result<Done> {
     let name = &check.zip.value;
-    let Kind::Zip(zip) = &job.named(name)?.kind else {
-        bail!("`{name}` is no zip target");
-    };
+    let zip = job.zip(name)?;
     let path = &zip.output.value;
     let subject = Subject {
         python: Some(check.runtime),
@@ -40,12 +45,14 @@ pub(super) fn run(check: &Check, job: &Job) -> Result<Done> {
         handler: check.handler.clone(),
         has_layers: false,
         silence: check.silence.clone(),
-        origins: origins(&zip.staging.value, job),
+        origins: origins(zip, job),
     };
     job.messages.status(&format!("checking `{path}`"));
-    let file = fs::open(&job.project.place(path))?;
-    let findings =
-        check::check(file, &subject).with_context(|| format!("could not check `{path}`"))?;
+    let open = |zip: &Zip| fs::open(&job.project.place(&zip.output.value));
+    let layers = check.layers.iter().map(|layer| open(job.zip(&layer.value)?));
+    let layers = layers.collect::<Result<_>>()?;
+    let findings = check::check(open(zip)?, layers, &subject)
+        .with_context(|| format!("could not check `{path}`"))?;
     let warn = |text: &str| job.messages.warn(text);
     let warnings = check::conclude(&findings, &format!("`{path}`"), &warn)?;
     Ok(Done {
@@ -66,20 +73,84 @@ pub(super) fn before_upload(
         return Ok(());
     }
     job.messages.status(&format!("checking the bundle for function `{}`", function.name));
-    let origins = match &job.named(&upload.zip.value)?.kind {
-        Kind::Zip(zip) => origins(&zip.staging.value, job),
-        _ => BTreeMap::new(),
-    };
+    let origins = origins(job.zip(&upload.zip.value)?, job);
+    let layers = layers_of(upload, function, job)?;
+    let mut silence = upload.silence.clone();
+    // That is no longer worth a word.
+    silence.extend(upload.s3.iter().map(|_| "zipped-size".to_owned()));
     let warn = |text: &str| job.messages.warn(text);
-    deploy::check(function, zip, &upload.silence, origins, &warn).context(
-        "nothing was sent; `silence = [\"RULE\"]` passes over a rule, `check = false` over all",
-    )
+    deploy::check(function, zip, &layers, &silence, origins, &warn).context(NOTHING_WAS_SENT)
 }
 
-/// Which wheel each path of a staging tree came from. Without a manifest, what the wheels left
-/// in the bundle will tell.
-fn origins(staging: &str, job: &Job) -> BTreeMap<String, String> {
-    let Ok(manifest) = staging::load(staging, job) else { return BTreeMap::new() };
+/// What the function's layers will be: refused where one is not for this function.
+fn layers_of(upload: &Upload, function: &Function, job: &Job) -> Result<Vec<deploy::Layer>> {
+    let mut zips = Vec::new();
+    for name in &upload.layers {
+        let layer = layer::named(&name.value, job)?;
+        let fits = |have: Option<&String>, wanted: Vec<String>| {
+            have.is_none_or(|have| wanted.is_empty() || wanted.contains(have))
+        };
+        let runtime = fits(function.runtime.as_ref(), layer::runtimes(layer));
+        let architecture = fits(function.architectures.first(), layer::architectures(layer));
+        if !(runtime && architecture) {
+            bail!(
+                "layer `{}` is for {}, and function `{}` is {} on {}; nothing was sent",
+                name.value,
+                [layer::runtimes(layer), layer::architectures(layer)].concat().join(", "),
+                function.name,
+                function.runtime.as_deref().unwrap_or("no known runtime"),
+                function.architectures.first().map_or("x86_64", String::as_str),
+            );
+        }
+        let place = job.project.place(&job.zip(&layer.zip.value)?.output.value);
+        zips.push(deploy::Layer { name: layer.name.value.clone(), zip: fs::read(&place)? });
+    }
+    Ok(zips)
+}
+
+/// Checks the bytes that are about to be a version of a layer, against all that it is for.
+pub(super) fn before_publishing(layer: &Layer, zip: &Zip, bytes: &[u8], job: &Job) -> Result<()> {
+    if !layer.check {
+        return Ok(());
+    }
+    let name = &layer.name.value;
+    job.messages.status(&format!("checking the bundle for layer `{name}`"));
+    let mut silence = layer.silence.clone();
+    silence.extend(layer.s3.iter().map(|_| "zipped-size".to_owned()));
+    let origins = origins(zip, job);
+    let or_unknown = |count: usize| if count == 0 { 1 } else { count };
+    let mut findings: Vec<Finding> = Vec::new();
+    for runtime in 0..or_unknown(layer.runtimes.len()) {
+        for arch in 0..or_unknown(layer.archs.len()) {
+            let subject = Subject {
+                python: layer.runtimes.get(runtime).copied(),
+                arch: layer.archs.get(arch).map(|arch| arch_of(*arch)),
+                handler: None,
+                has_layers: true,
+                silence: silence.clone(),
+                origins: origins.clone(),
+            };
+            let found = check::check(Cursor::new(bytes), Vec::new(), &subject);
+            let found = found.context("could not check the bundle")?;
+            for finding in found {
+                // What several of them lack is said once, with the way out for the first.
+                let same = findings.iter().any(|other| {
+                    (other.rule, &other.members, &other.text)
+                        == (finding.rule, &finding.members, &finding.text)
+                });
+                findings.extend(Some(finding).filter(|_| !same));
+            }
+        }
+    }
+    let warn = |text: &str| job.messages.warn(text);
+    check::conclude(&findings, &format!("layer `{name}`"), &warn).context(NOTHING_WAS_SENT)?;
+    Ok(())
+}
+
+/// Which wheel each path of a bundle came from. Without a manifest, what the wheels left in the
+/// bundle will tell.
+fn origins(bundle: &Zip, job: &Job) -> BTreeMap<String, String> {
+    let Ok(manifest) = zip::manifest(bundle, job) else { return BTreeMap::new() };
     let wheels = &manifest.wheels;
     let origin = |origin: &Origin| match origin {
         Origin::Wheel { wheel, .. } => Some(wheels[*wheel].file_name.clone()),

@@ -33,8 +33,12 @@ pub(super) fn key(invoke: &Invoke, job: &Job) -> Result<Key> {
         Place::Aws { upload } => {
             key.push("upload", Value::Digest(job.result_of(&upload.value)?));
         }
-        Place::Here { zip } => {
+        Place::Here { zip, layers } => {
             key.push("zip", Value::Digest(job.result_of(&zip.value)?));
+            for layer in layers {
+                let result = job.result_of(&layer.value)?;
+                key.push(format!("layer {}", layer.value), Value::Digest(result));
+            }
             let handler = invoke.local.handler.as_deref().unwrap_or_default();
             key.text("handler", handler);
         }
@@ -55,7 +59,7 @@ pub(super) fn run(invoke: &Invoke, job: &Job) -> Result<Done> {
     let calls = Calls { payloads: &payloads, repeat: invoke.repeat };
     match &invoke.place {
         Place::Aws { upload } => remote::run(invoke, upload, &calls, job),
-        Place::Here { zip } => local::run(&invoke.local, zip, &calls, job),
+        Place::Here { zip, layers } => local::run(&invoke.local, (zip, layers), &calls, job),
     }
 }
 

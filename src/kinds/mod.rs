@@ -10,6 +10,8 @@ mod clamp;
 mod command;
 mod group;
 mod invoke;
+mod layer;
+mod sending;
 mod staging;
 mod upload;
 mod wheelhouse;
@@ -87,6 +89,7 @@ pub fn key(job: &Job) -> Result<Key> {
         Kind::Clamp(clamp) => clamp::key(clamp, job),
         Kind::Zip(zip) => zip::key(zip, job),
         Kind::Check(check) => check::key(check, job),
+        Kind::Layer(layer) => layer::key(layer, job),
         Kind::Upload(upload) => upload::key(upload, job),
         Kind::Invoke(invoke) => invoke::key(invoke, job),
         Kind::Command(command) => command::key(command, job),
@@ -112,13 +115,14 @@ pub fn looks_at_files_only(kind: &Kind) -> bool {
             bytecode,
             output: _,
         }) => !bytecode && !clamped_by_git(clamp),
-        Kind::Zip(Zip { staging: _, output: _, compression: _, clamp, limits: _ }) => {
+        Kind::Zip(Zip { staging: _, below: _, output: _, compression: _, clamp, limits: _ }) => {
             !clamped_by_git(clamp)
         }
         // These look at more: an interpreter and its configuration, times, AWS.
         Kind::Wheelhouse(_)
         | Kind::Clamp(_)
         | Kind::Check(_)
+        | Kind::Layer(_)
         | Kind::Upload(_)
         | Kind::Invoke(_) => false,
     }
@@ -133,6 +137,7 @@ pub fn run(job: &Job) -> Result<Done> {
         Kind::Clamp(clamp) => clamp::run(clamp, job),
         Kind::Zip(zip) => zip::run(zip, job),
         Kind::Check(check) => check::run(check, job),
+        Kind::Layer(layer) => layer::run(layer, job),
         Kind::Upload(upload) => upload::run(upload, job),
         Kind::Invoke(invoke) => invoke::run(invoke, job),
         Kind::Command(command) => command::run(command, job),
@@ -207,6 +212,14 @@ impl Job<'_> {
         };
         key.file(path, value);
         Ok(())
+    }
+
+    /// The zip target that `name` stands for.
+    fn zip(&self, name: &str) -> Result<&Zip> {
+        match &self.named(name)?.kind {
+            Kind::Zip(zip) => Ok(zip),
+            other => anyhow::bail!("`{name}` is a {}, and no zip", other.name()),
+        }
     }
 
     /// The target that `name` stands for; the graph has checked that it exists.

@@ -3,15 +3,15 @@
 
 mod ahead;
 
-use anyhow::{Context, Result, bail};
+use anyhow::Result;
 use serde_json::Value as Json;
-use sha2::{Digest as _, Sha256};
 
-use super::{Done, Facts, Job, check};
-use crate::aws::{self, Code, Function, Lambda};
+use super::sending::Sending;
+use super::{Done, Facts, Job, check, layer};
+use crate::aws::{self, Function, Lambda};
 use crate::base::digest::FieldHasher;
-use crate::base::{Digest, RelPath, fs, words};
-use crate::buildfile::model::{Kind, Upload};
+use crate::base::{Digest, RelPath};
+use crate::buildfile::model::Upload;
 use crate::bundle;
 use crate::deploy::{self, Deployed, Deployment};
 use crate::key::{Key, Value};
@@ -21,10 +21,11 @@ pub(super) use ahead::look_ahead;
 
 /// Reads nothing but the environment: a build that has nothing to upload opens no connection.
 pub(super) fn key(upload: &Upload, job: &Job) -> Result<Key> {
-    // Checks change nothing about what an upload does, only whether it comes to it.
-    let Upload { zip, functions, check: _, silence: _, publish, alias, digest } = upload;
+    // Checks change nothing about what an upload does, only whether it comes to it; and a bucket
+    // nothing about the code that arrives.
+    let Upload { zip, functions, layers, publish, alias, digest, .. } = upload;
     if let Some(digest) = digest {
-        refuse_another(zip_path(upload, job)?, digest, job)?;
+        refuse_another(&job.zip(&zip.value)?.output.value, digest, job)?;
     }
     let mut key = Key::new();
     match functions.as_slice() {
@@ -34,6 +35,9 @@ pub(super) fn key(upload: &Upload, job: &Job) -> Result<Key> {
         }
     }
     key.push("zip", Value::Digest(job.result_of(&zip.value)?));
+    for layer in layers {
+        key.push(format!("layer {}", layer.value), Value::Digest(job.result_of(&layer.value)?));
+    }
     if *publish {
         key.text("publish", "yes");
     }
@@ -47,23 +51,25 @@ pub(super) fn key(upload: &Upload, job: &Job) -> Result<Key> {
 }
 
 pub(super) fn run(upload: &Upload, job: &Job) -> Result<Done> {
-    let path = zip_path(upload, job)?;
-    let zip = read_bundle(path, job)?;
-    // Of the bytes that are sent, not of the file as it may be a moment later.
-    let code_sha256 = bundle::code_sha256(&Sha256::digest(&zip).into());
+    let zip = job.zip(&upload.zip.value)?;
+    let sending = Sending::read(zip, upload.s3.as_ref(), job)?;
+    let code_sha256 = sending.code_sha256.as_str();
+    let layers = upload.layers.iter().map(|name| layer::version_of(&name.value, job));
+    let layers: Vec<String> = layers.collect::<Result<_>>()?;
     if let Some(digest) = &upload.digest {
-        bundle::refuse_another(path.as_str(), &code_sha256, digest)?;
+        bundle::refuse_another(zip.output.value.as_str(), code_sha256, digest)?;
     }
     let say = |text: &str| job.messages.warn(text);
     let lambda = Lambda::connect(job.project, None, &say)?;
-    let check = |function: &Function| check::before_upload(upload, function, &zip, job);
-    let code = || Ok(Code::Direct(&zip));
+    let check = |function: &Function| check::before_upload(upload, function, &sending.bytes, job);
+    let code = || sending.code(&lambda, job);
     let status = |text: &str| job.messages.status(text);
     let note = |text: &str| job.messages.line(Stream::Stderr, text);
     let deployment = |function| Deployment {
         function,
-        code_sha256: &code_sha256,
-        size: zip.len() as u64,
+        code_sha256,
+        size: sending.size(),
+        layers: &layers,
         publish: upload.publish,
         alias: upload.alias.as_deref(),
         check: &check,
@@ -74,9 +80,9 @@ pub(super) fn run(upload: &Upload, job: &Job) -> Result<Done> {
     let deployments: Vec<Deployment> = names(upload).map(deployment).collect();
     let deployed = deploy::all_of(&deployments, deploy::deploy_all(&lambda, &deployments))?;
     Ok(Done {
-        result: Some(result(upload, &code_sha256, &deployed, job)),
+        result: Some(result(upload, code_sha256, &deployed, job)),
         outputs: Vec::new(),
-        facts: facts(upload, &code_sha256, &deployed),
+        facts: facts(upload, &sending, &layers, &deployed),
     })
 }
 
@@ -85,11 +91,17 @@ fn names(upload: &Upload) -> impl Iterator<Item = &str> {
 }
 
 /// Of one function as such; of several, each under its name too.
-fn facts(upload: &Upload, code_sha256: &str, deployed: &[Deployed]) -> Facts {
+fn facts(upload: &Upload, sending: &Sending, layers: &[String], deployed: &[Deployed]) -> Facts {
+    let code_sha256 = sending.code_sha256.as_str();
     let of = |(name, deployed): (&str, &Deployed)| {
         let mut facts = vec![("function".to_owned(), Json::from(name))];
         facts.push(("code_sha256".into(), Json::from(code_sha256)));
         facts.push(("sent".into(), Json::from(deployed.sent)));
+        if !layers.is_empty() {
+            facts.push(("layers".into(), Json::from(layers)));
+            facts.push(("attached".into(), Json::from(deployed.attached)));
+        }
+        facts.extend(sending.stored().map(|name| ("s3".into(), Json::from(name))));
         if let Some(version) = &deployed.version {
             facts.push(("version".into(), Json::from(version.as_str())));
         }
@@ -136,26 +148,4 @@ fn result(upload: &Upload, code_sha256: &str, deployed: &[Deployed], job: &Job) 
 fn refuse_another(path: &RelPath, digest: &str, job: &Job) -> Result<()> {
     let found = bundle::code_sha256_of(&job.project.place(path))?;
     bundle::refuse_another(path.as_str(), &found, digest)
-}
-
-fn zip_path<'a>(upload: &Upload, job: &'a Job) -> Result<&'a RelPath> {
-    match &job.named(&upload.zip.value)?.kind {
-        Kind::Zip(zip) => Ok(&zip.output.value),
-        other => bail!("`{}` is a {}, and an upload needs a zip", upload.zip.value, other.name()),
-    }
-}
-
-/// The bundle's bytes. One that no request can hold is refused before it is read.
-fn read_bundle(path: &RelPath, job: &Job) -> Result<Vec<u8>> {
-    let place = job.project.place(path);
-    let size =
-        fs::open(&place)?.metadata().with_context(|| format!("could not read `{path}`"))?.len();
-    if !bundle::fits_in_a_request(size) {
-        bail!(
-            "`{path}` is too large to upload directly: it has {}, and a request to Lambda holds \
-             a little less than 50 MiB; larger bundles need S3, which zipwright cannot do yet",
-            words::size(size),
-        );
-    }
-    fs::read(&place)
 }

@@ -34,11 +34,14 @@ const BUFFER: usize = 256 * 1024;
 const BATCH: u64 = 32 << 20;
 
 pub(super) fn key(zip: &Zip, job: &Job) -> Result<Key> {
-    let Zip { staging, output, compression, clamp, limits } = zip;
+    let Zip { staging, below, output, compression, clamp, limits } = zip;
     let mut key = Key::new();
     key.text("form", packing(zip).form());
     let result = job.result_of(&staging.value)?;
     key.push(format!("staging {}", staging.value), Value::Digest(result));
+    if let Some(below) = below {
+        key.text("below", &below.value);
+    }
     key.text("output", &output.value);
     key.text(
         "compression",
@@ -65,7 +68,7 @@ pub(super) fn key(zip: &Zip, job: &Job) -> Result<Key> {
 pub(super) fn run(zip: &Zip, job: &Job) -> Result<Done> {
     let name = &zip.staging.value;
     let staging = staging_of(zip, job)?;
-    let manifest = staging::load(name, job)?;
+    let manifest = manifest(zip, job)?;
     if manifest.entries.is_empty() {
         bail!("`{name}` is empty: give it `wheels` or `sources`");
     }
@@ -99,9 +102,10 @@ pub(super) fn run(zip: &Zip, job: &Job) -> Result<Done> {
         job.files.made(&zip.output.value, file.as_file(), digest)?;
         fs::persist(file, &place, fs::FILE_MODE)?;
     }
-    if zip.limits && !bundle::fits_in_a_request(written.size) {
+    if zip.limits && !bundle::fits_in_a_request(written.size) && !goes_by_s3(job) {
         job.messages.warn(&format!(
-            "`{}` has {}, which is more than can be uploaded to Lambda directly (50 MiB)",
+            "`{}` has {}, which is more than can be uploaded to Lambda directly (50 MiB): what \
+             uploads it needs `s3 = {{ bucket = \"…\" }}`",
             zip.output.value,
             words::size(written.size)
         ));
@@ -161,6 +165,29 @@ pub(super) fn touched(zip: &Zip, job: &Job) -> Result<Done> {
 /// Stands for the bundle alone: what is informative in the record is nobody's input.
 fn result(code_sha256: &str) -> Digest {
     Digest::of(code_sha256.as_bytes())
+}
+
+/// What goes into the bundle, at the paths that it has there.
+pub(super) fn manifest(zip: &Zip, job: &Job) -> Result<Manifest> {
+    let mut manifest = staging::load(&zip.staging.value, job)?;
+    if let Some(below) = &zip.below {
+        for entry in &mut manifest.entries {
+            entry.path = below.value.join(&entry.path);
+        }
+    }
+    Ok(manifest)
+}
+
+/// Whether all that sends this bundle to Lambda has a way for one of any size.
+fn goes_by_s3(job: &Job) -> bool {
+    let name = &job.target.name.value;
+    let ways = job.model.targets.iter().filter_map(|target| match &target.kind {
+        Kind::Upload(upload) if upload.zip.value == *name => Some(upload.s3.is_some()),
+        Kind::Layer(layer) if layer.zip.value == *name => Some(layer.s3.is_some()),
+        _ => None,
+    });
+    let ways: Vec<bool> = ways.collect();
+    !ways.is_empty() && !ways.contains(&false)
 }
 
 fn staging_of<'a>(zip: &Zip, job: &'a Job) -> Result<&'a model::Staging> {

@@ -40,6 +40,8 @@ pub struct Setup<'a> {
     /// `module.function`
     pub handler: &'a str,
     pub tree: &'a Path,
+    /// Where its layers are unpacked, all into one folder; Lambda has it at `/opt`.
+    pub layers: Option<&'a Path>,
     pub client: &'a Client,
     pub region: &'a str,
     pub timeout: Duration,

@@ -1,6 +1,7 @@
-//! The unpacked bundle: a folder with exactly what the zip holds, filled again only when the zip
-//! is another one, or when somebody wrote in it.
+//! The unpacked bundle, or its layers: a folder with exactly what the zips hold, filled again only
+//! when a zip is another one, or when somebody wrote in it.
 
+use std::collections::BTreeMap;
 use std::fs::{self, File, Permissions};
 use std::io::Cursor;
 use std::os::unix::fs::PermissionsExt;
@@ -11,19 +12,23 @@ use anyhow::{Context, Result, bail};
 use rayon::prelude::*;
 use zip::ZipArchive;
 
+use crate::base::digest::FieldHasher;
 use crate::base::{Digest, fs as base_fs};
 
 /// The time of every unpacked file. Another one shows that somebody wrote in it.
 const TIME: Duration = Duration::from_secs(315_619_200);
 
-/// A bundle, unpacked.
+type Archive<'a> = ZipArchive<Cursor<&'a [u8]>>;
+
+/// Zips, unpacked into one folder.
 pub struct Tree {
     pub folder: PathBuf,
     files: Vec<Entry>,
 }
 
-/// A file of the zip.
+/// A file of a zip.
 struct Entry {
+    zip: usize,
     index: usize,
     path: PathBuf,
     size: u64,
@@ -31,13 +36,23 @@ struct Entry {
 }
 
 impl Tree {
-    /// Unpacks `zip` below `place`, unless it is there.
-    pub fn unpack(zip: &[u8], place: &Path) -> Result<Self> {
-        let archive = ZipArchive::new(Cursor::new(zip)).context("it is no whole zip file")?;
-        let files = entries(&archive)?;
-        let tree = Self { folder: place.join("task"), files };
-        let digest = Digest::of(zip).to_string();
-        let mark = place.join("digest");
+    /// Unpacks `zips` into the folder `place`, unless they are there. Where two have a path, the
+    /// later one's file counts, as with Lambda's layers.
+    pub fn unpack(zips: &[Vec<u8>], place: &Path) -> Result<Self> {
+        let archives: Vec<Archive> = zips
+            .iter()
+            .map(|zip| {
+                ZipArchive::new(Cursor::new(zip.as_slice())).context("it is no whole zip file")
+            })
+            .collect::<Result<_>>()?;
+        let files = entries(&archives)?;
+        let tree = Self { folder: place.to_path_buf(), files };
+        let mut hasher = FieldHasher::new();
+        for zip in zips {
+            hasher.field(Digest::of(zip).to_string());
+        }
+        let digest = hasher.finish().to_string();
+        let mark = place.with_extension("digest");
         let known = fs::read_to_string(&mark).is_ok_and(|known| known == digest);
         if known && tree.foreign()?.is_none() {
             return Ok(tree);
@@ -45,12 +60,12 @@ impl Tree {
         base_fs::remove(&mark)?;
         base_fs::remove(&tree.folder)?;
         base_fs::create_dir_all(&tree.folder)?;
-        tree.fill(&archive)?;
+        tree.fill(&archives)?;
         base_fs::write_if_changed(&mark, digest.as_bytes(), base_fs::FILE_MODE)?;
         Ok(tree)
     }
 
-    fn fill(&self, archive: &ZipArchive<Cursor<&[u8]>>) -> Result<()> {
+    fn fill(&self, archives: &[Archive]) -> Result<()> {
         let mut folders: Vec<&Path> =
             self.files.iter().filter_map(|entry| entry.path.parent()).collect();
         folders.dedup();
@@ -58,10 +73,11 @@ impl Tree {
             base_fs::create_dir_all(&self.folder.join(folder))?;
         }
         self.files.par_iter().try_for_each_init(
-            || archive.clone(),
-            |archive, entry| {
+            || archives.to_vec(),
+            |archives, entry| {
                 let place = self.folder.join(&entry.path);
                 let failed = || format!("could not unpack `{}`", entry.path.display());
+                let archive = &mut archives[entry.zip];
                 let mut member = archive.by_index(entry.index).with_context(failed)?;
                 let mut file = File::create_new(&place).with_context(failed)?;
                 std::io::copy(&mut member, &mut file).with_context(failed)?;
@@ -98,23 +114,25 @@ impl Tree {
     }
 }
 
-/// The files of a zip, sorted by path. Folders are there when a file is in them.
-fn entries(archive: &ZipArchive<Cursor<&[u8]>>) -> Result<Vec<Entry>> {
-    let mut archive = archive.clone();
-    let mut files = Vec::new();
-    for index in 0..archive.len() {
-        let member = archive.by_index_raw(index).context("it is no whole zip file")?;
-        if member.is_dir() {
-            continue;
+/// The files of the zips, sorted by path. Folders are there when a file is in them.
+fn entries(archives: &[Archive]) -> Result<Vec<Entry>> {
+    let mut files = BTreeMap::new();
+    for (zip, archive) in archives.iter().enumerate() {
+        let mut archive = archive.clone();
+        for index in 0..archive.len() {
+            let member = archive.by_index_raw(index).context("it is no whole zip file")?;
+            if member.is_dir() {
+                continue;
+            }
+            let Some(path) = member.enclosed_name() else {
+                bail!("a member's name leads out of the bundle");
+            };
+            let mode = member.unix_mode().unwrap_or(base_fs::FILE_MODE) & 0o777;
+            let entry = Entry { zip, index, path, size: member.size(), mode };
+            files.insert(entry.path.clone(), entry);
         }
-        let Some(path) = member.enclosed_name() else {
-            bail!("a member's name leads out of the bundle");
-        };
-        let mode = member.unix_mode().unwrap_or(base_fs::FILE_MODE) & 0o777;
-        files.push(Entry { index, path, size: member.size(), mode });
     }
-    files.sort_by(|a, b| a.path.cmp(&b.path));
-    Ok(files)
+    Ok(files.into_values().collect())
 }
 
 #[cfg(test)]
@@ -137,32 +155,44 @@ mod tests {
     #[test]
     fn a_bundle_is_unpacked_once_and_again_when_somebody_wrote_in_it() {
         let place = tempfile::tempdir().unwrap();
-        let zip = bundle(&[("app.py", "x = 1"), ("a/b.py", "y")]);
-        let tree = Tree::unpack(&zip, place.path()).unwrap();
+        let place = place.path().join("task");
+        let zip = [bundle(&[("app.py", "x = 1"), ("a/b.py", "y")])];
+        let tree = Tree::unpack(&zip, &place).unwrap();
         let app = tree.folder.join("app.py");
         assert_eq!(fs::read_to_string(&app).unwrap(), "x = 1");
         assert_eq!(fs::metadata(&app).unwrap().permissions().mode() & 0o777, 0o755);
         let inode = |path: &Path| std::os::unix::fs::MetadataExt::ino(&fs::metadata(path).unwrap());
         let first = inode(&tree.folder);
-        assert_eq!(Tree::unpack(&zip, place.path()).unwrap().foreign().unwrap(), None);
+        assert_eq!(Tree::unpack(&zip, &place).unwrap().foreign().unwrap(), None);
         assert_eq!(inode(&tree.folder), first, "it is there");
 
         fs::write(&app, "x = 2").unwrap();
         assert_eq!(tree.foreign().unwrap(), Some("app.py".into()));
-        let tree = Tree::unpack(&zip, place.path()).unwrap();
+        let tree = Tree::unpack(&zip, &place).unwrap();
         assert_eq!(fs::read_to_string(&app).unwrap(), "x = 1");
         fs::write(tree.folder.join("a/new"), "").unwrap();
         assert_eq!(tree.foreign().unwrap(), Some("a/new".into()));
 
-        let tree = Tree::unpack(&bundle(&[("other.py", "")]), place.path()).unwrap();
+        let tree = Tree::unpack(&[bundle(&[("other.py", "")])], &place).unwrap();
         assert!(!app.exists() && tree.foreign().unwrap().is_none(), "another zip");
+    }
+
+    #[test]
+    fn of_two_files_at_one_path_the_later_zips_is_there() {
+        let place = tempfile::tempdir().unwrap();
+        let first = bundle(&[("pkg/a", "first"), ("pkg/b", "first")]);
+        let second = bundle(&[("pkg/b", "second!"), ("pkg/c", "second")]);
+        let tree = Tree::unpack(&[first, second], &place.path().join("opt")).unwrap();
+        let read = |name: &str| fs::read_to_string(tree.folder.join(name)).unwrap();
+        assert_eq!([read("pkg/a"), read("pkg/b"), read("pkg/c")], ["first", "second!", "second"]);
+        assert_eq!(tree.foreign().unwrap(), None);
     }
 
     #[test]
     fn a_name_that_leads_out_is_refused() {
         let place = tempfile::tempdir().unwrap();
         for zip in [bundle(&[("../x", "")]), b"no zip".to_vec()] {
-            assert!(Tree::unpack(&zip, place.path()).is_err());
+            assert!(Tree::unpack(&[zip], &place.path().join("task")).is_err());
         }
     }
 }

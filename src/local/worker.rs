@@ -205,6 +205,10 @@ fn read(pipe: PipeReader, mark: &str, sender: &SyncSender<Event>) {
 /// and the client. The environment is Lambda's, with nothing of ours in it.
 fn invocation(setup: &Setup, address: &str) -> Invocation {
     let client = setup.client;
+    let mut programs = "/usr/local/bin:/usr/bin:/bin".to_owned();
+    if let Some(layers) = setup.layers {
+        programs += &format!(":{}", layers.join("bin").display());
+    }
     let (major, minor) = client.interpreter.identity.minor;
     let mut invocation = Invocation::new(&client.interpreter.program, setup.tree)
         .args(["-S", "-s", "-m", "awslambdaric", setup.handler])
@@ -218,16 +222,24 @@ fn invocation(setup: &Setup, address: &str) -> Invocation {
         .env("AWS_DEFAULT_REGION", setup.region)
         .env("AWS_REGION", setup.region)
         .env("LANG", "C.UTF-8")
-        .env("PATH", "/usr/local/bin:/usr/bin:/bin")
+        .env("PATH", programs)
         // The unpacked bundle is to stay what it is.
         .env("PYTHONDONTWRITEBYTECODE", "1")
         .env("TZ", ":UTC");
+    if let Some(layers) = setup.layers {
+        invocation = invocation.env("LD_LIBRARY_PATH", layers.join("lib"));
+    }
     for (name, value) in setup.env {
         invocation = invocation.env(name, value);
     }
-    let mut modules: Vec<&str> =
-        setup.env.get("PYTHONPATH").map(String::as_str).into_iter().collect();
-    modules.extend(client.folders.iter().map(String::as_str));
+    let mut modules: Vec<String> = setup.env.get("PYTHONPATH").cloned().into_iter().collect();
+    // In Lambda's order: what is in a layer wins over what the runtime has.
+    if let Some(layers) = setup.layers {
+        let python = layers.join("python");
+        let versioned = python.join(format!("lib/python{major}.{minor}/site-packages"));
+        modules.extend([versioned, python].map(|folder| folder.display().to_string()));
+    }
+    modules.extend(client.folders.iter().cloned());
     invocation
         .env("PYTHONPATH", modules.join(":"))
         .env("AWS_LAMBDA_RUNTIME_API", address)

@@ -256,7 +256,7 @@ fn a_bundle_that_no_request_can_hold_is_refused_before_the_network() {
     // Something to build would be a reason to look at the function first.
     let _ = project.run(["package"]).success();
     let error = upload_error(&project);
-    assert!(error.contains("larger bundles need S3, which zipwright cannot do yet"), "{error}");
+    assert!(error.contains("add `s3 = { bucket = \"…\" }` to upload `upload`"), "{error}");
     assert_eq!(server.requests(), [""; 0]);
 }
 

@@ -74,7 +74,7 @@ impl Emulator {
                     ("BIND_HOST", "127.0.0.1".into()),
                     ("MINISTACK_HOST", "127.0.0.1".into()),
                     ("GATEWAY_PORT", port.to_string()),
-                    ("SERVICES", "lambda,iam,sts,logs".into()),
+                    ("SERVICES", "lambda,s3,iam,sts,logs".into()),
                     // Further servers, on fixed ports.
                     ("IOT_MTLS_ENABLED", "0".into()),
                     ("SFTP_ENABLED", "0".into()),
@@ -114,6 +114,56 @@ impl Emulator {
         });
         self.lambda("POST", "/2015-03-31/functions", &request);
         self.settle(name);
+    }
+
+    /// The versions of a layer, oldest first.
+    pub(crate) fn layer_versions(&self, name: &str) -> Vec<Value> {
+        let listed =
+            self.lambda("GET", &format!("/2018-10-31/layers/{name}/versions"), &Value::Null);
+        let mut versions = listed["LayerVersions"].as_array().cloned().unwrap_or_default();
+        versions.sort_by_key(|version| version["Version"].as_i64());
+        versions
+    }
+
+    /// A version of a layer, with what it says of its content.
+    pub(crate) fn layer_version(&self, name: &str, version: i64) -> Value {
+        self.lambda("GET", &format!("/2018-10-31/layers/{name}/versions/{version}"), &Value::Null)
+    }
+
+    /// Publishes a layer behind zipwright's back; its ARN.
+    pub(crate) fn publish_layer(&self, name: &str, zip: &[u8]) -> String {
+        let request = json!({"Content": {"ZipFile": BASE64_STANDARD.encode(zip)}});
+        let path = format!("/2018-10-31/layers/{name}/versions");
+        let published = self.lambda("POST", &path, &request);
+        published["LayerVersionArn"].as_str().unwrap().to_owned()
+    }
+
+    /// Attaches layers behind zipwright's back.
+    pub(crate) fn set_layers(&self, function: &str, arns: &[&str]) {
+        let path = format!("/2015-03-31/functions/{function}/configuration");
+        self.lambda("PUT", &path, &json!({"Layers": arns}));
+        self.settle(function);
+    }
+
+    /// The ARNs of the layers that a function has.
+    pub(crate) fn layers_of(&self, function: &str) -> Vec<String> {
+        let function = self.function(function);
+        let layers = function["Layers"].as_array().cloned().unwrap_or_default();
+        layers.iter().map(|layer| layer["Arn"].as_str().unwrap().to_owned()).collect()
+    }
+
+    pub(crate) fn create_bucket(&self, name: &str) {
+        let place = format!(
+            "<CreateBucketConfiguration><LocationConstraint>{REGION}</LocationConstraint>\
+             </CreateBucketConfiguration>"
+        );
+        let (status, answer) = self.request("s3", "PUT", &format!("/{name}"), place.as_bytes());
+        assert_eq!(status, 200, "{}", String::from_utf8_lossy(&answer));
+    }
+
+    /// What S3 has at a path.
+    pub(crate) fn s3(&self, path: &str) -> (u16, Vec<u8>) {
+        self.request("s3", "GET", path, b"")
     }
 
     /// Changes a function's code behind zipwright's back.

@@ -9,7 +9,7 @@ use serde_json::Value as Json;
 
 use super::super::{Done, Job};
 use super::{Calls, failure, show};
-use crate::base::fs;
+use crate::base::{fs, words};
 use crate::buildfile::model::{Arch, Kind, Local, Platform, Spanned, Wheelhouse};
 use crate::local::{Client, Function, Outcome, Setup, Tree};
 use crate::pip::{Interpreter, Talk};
@@ -18,23 +18,23 @@ use crate::process::Stream;
 /// Where the unpacked bundles are, in the state folder: one folder for each target.
 const UNPACKED: &str = "local";
 
-pub(super) fn run(local: &Local, zip: &Spanned<String>, calls: &Calls, job: &Job) -> Result<Done> {
+pub(super) fn run(
+    local: &Local,
+    (zip, layers): (&Spanned<String>, &[Spanned<String>]),
+    calls: &Calls,
+    job: &Job,
+) -> Result<Done> {
     let handler = local.handler.as_deref().context("an invoke that is local needs a `handler`")?;
-    let path = match &job.named(&zip.value)?.kind {
-        Kind::Zip(zip) => &zip.output.value,
-        other => bail!("`{}` is a {}, and a local invoke needs a zip", zip.value, other.name()),
-    };
-    let bundle = fs::read(&job.project.place(path))?;
     let talk = Talk {
         line: &|stream, text| job.messages.line(stream, text),
         status: &|text| job.messages.status(text),
         warn: &|text| job.messages.warn(text),
     };
-    let client = client(local, &zip.value, job, talk)?;
+    let zips: Vec<&str> = [zip].into_iter().chain(layers).map(|name| name.value.as_str()).collect();
+    let client = client(local, &zips, job, talk)?;
     job.messages.status("unpacking the bundle");
-    let place = job.project.state().join(UNPACKED).join(&job.target.name.value);
-    let tree = Tree::unpack(&bundle, &place).with_context(|| format!("could not use `{path}`"))?;
-    drop(bundle);
+    let tree = unpack(&zips[..1], "task", job)?;
+    let opt = if layers.is_empty() { None } else { Some(unpack(&zips[1..], "opt", job)?) };
 
     job.messages.status(&format!("running `{handler}`"));
     let region = ["AWS_REGION", "AWS_DEFAULT_REGION"].iter().find_map(|name| job.project.var(name));
@@ -43,6 +43,7 @@ pub(super) fn run(local: &Local, zip: &Spanned<String>, calls: &Calls, job: &Job
         name: &job.target.name.value,
         handler,
         tree: &tree.folder,
+        layers: opt.as_ref().map(|opt| opt.folder.as_path()),
         client: &client,
         region: region.unwrap_or("us-east-1"),
         timeout: Duration::from_secs(local.timeout.into()),
@@ -66,7 +67,9 @@ pub(super) fn run(local: &Local, zip: &Spanned<String>, calls: &Calls, job: &Job
         }
     });
     drop(function);
-    if let Some(path) = tree.foreign()? {
+    let trees = [Some(&tree), opt.as_ref()];
+    let foreign = trees.into_iter().flatten().map(Tree::foreign).collect::<Result<Vec<_>>>()?;
+    if let Some(path) = foreign.into_iter().flatten().next() {
         job.messages.warn(&format!(
             "the handler wrote `{}` beside its code, where nothing can be written on Lambda; only \
              /tmp can",
@@ -85,9 +88,20 @@ pub(super) fn run(local: &Local, zip: &Spanned<String>, calls: &Calls, job: &Job
     Ok(Done { result: Some(answers.finish()), outputs: Vec::new(), facts })
 }
 
-/// AWS's client in the Python that is asked for, or that the bundle's wheels are for.
-fn client(local: &Local, zip: &str, job: &Job, talk: Talk) -> Result<Client> {
-    let wheelhouse = wheelhouse(zip, job);
+/// The bundles of these zip targets, unpacked into one folder of the target's own.
+fn unpack(zips: &[&str], folder: &str, job: &Job) -> Result<Tree> {
+    let mut bundles = Vec::new();
+    for name in zips {
+        bundles.push(fs::read(&job.project.place(&job.zip(name)?.output.value))?);
+    }
+    let place = job.project.state().join(UNPACKED).join(&job.target.name.value).join(folder);
+    let failed = || format!("could not unpack the bundle of {}", words::list(zips));
+    Tree::unpack(&bundles, &place).with_context(failed)
+}
+
+/// AWS's client in the Python that is asked for, or that the bundles' wheels are for.
+fn client(local: &Local, zips: &[&str], job: &Job, talk: Talk) -> Result<Client> {
+    let wheelhouse = zips.iter().find_map(|zip| wheelhouse(zip, job));
     let platform = wheelhouse.and_then(|wheelhouse| wheelhouse.platform.as_ref());
     let python = match (&local.python, platform, wheelhouse) {
         (Some(python), ..) => python.value.clone(),

@@ -89,6 +89,7 @@ impl World {
             },
             zip: Zip {
                 staging: spanned("staging".into()),
+                below: None,
                 output: spanned(path("build/lambda.zip")),
                 compression: Compression::Keep,
                 clamp: None,

@@ -72,14 +72,28 @@ fn fits(function: &Function, upload: &Upload, job: &Job) -> Result<()> {
     Ok(())
 }
 
-/// The wheelhouses whose wheels are in the bundle.
+/// The wheelhouses whose wheels are in the bundle, or in the layers that go with it.
 fn wheelhouses<'a>(upload: &Upload, job: &Job<'a>) -> Vec<(&'a str, &'a Wheelhouse)> {
     let kind = |name: &str| job.model.target(name).map(|target| &target.kind);
-    let Some(Kind::Zip(zip)) = kind(&upload.zip.value) else { return Vec::new() };
-    let Some(Kind::Staging(staging)) = kind(&zip.staging.value) else { return Vec::new() };
+    let of_layer = |name: &str| match kind(name) {
+        Some(Kind::Layer(layer)) => Some(layer.zip.value.as_str()),
+        _ => None,
+    };
+    let layers = upload.layers.iter().filter_map(|name| of_layer(&name.value));
+    let staging = |zip: &str| match kind(zip) {
+        Some(Kind::Zip(zip)) => match kind(&zip.staging.value) {
+            Some(Kind::Staging(staging)) => Some(staging),
+            _ => None,
+        },
+        _ => None,
+    };
     let wheelhouse = |name: &'a str| match kind(name) {
         Some(Kind::Wheelhouse(wheelhouse)) => Some((name, wheelhouse)),
         _ => None,
     };
-    staging.wheels.iter().filter_map(|name| wheelhouse(&name.value)).collect()
+    let stagings = [upload.zip.value.as_str()].into_iter().chain(layers).filter_map(staging);
+    stagings
+        .flat_map(|staging| &staging.wheels)
+        .filter_map(|name| wheelhouse(&name.value))
+        .collect()
 }

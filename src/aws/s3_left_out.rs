@@ -1,0 +1,21 @@
+//! A zipwright that was built without S3: says so.
+
+use super::client::Lambda;
+use super::error::{Error, Problem};
+use super::store::{Bucket, Stored};
+
+impl Lambda<'_> {
+    pub fn store(
+        &self,
+        bucket: &Bucket,
+        _zip: &[u8],
+        _status: &(dyn Fn(&str) + Sync),
+    ) -> Result<Stored, Error> {
+        let text = format!(
+            "this zipwright was built without S3, and the bundle would have to go through bucket \
+             `{}`: install one with its default features",
+            bucket.name
+        );
+        Err(Error::new(Problem::Other, text))
+    }
+}

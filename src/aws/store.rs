@@ -1,0 +1,42 @@
+//! Where in S3 a zip lies that is too large for a request to Lambda: under its own digest, so that
+//! what lies there need not be sent again. How it gets there is `s3`'s.
+
+/// A bucket of the region that Lambda is asked in.
+#[derive(Clone, Copy, Debug)]
+pub struct Bucket<'a> {
+    pub name: &'a str,
+    /// What keys begin with: a folder without `/` at its ends, or empty.
+    pub prefix: &'a str,
+}
+
+/// A zip that lies in a bucket.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Stored {
+    pub key: String,
+    /// Where the bucket keeps versions: the one that was looked at.
+    pub version: Option<String>,
+    /// Whether it had to be sent.
+    pub sent: bool,
+}
+
+impl Bucket<'_> {
+    /// Where a zip with this SHA-256 lies.
+    pub(super) fn key(&self, sha256: &[u8]) -> String {
+        let hex: String = sha256.iter().map(|byte| format!("{byte:02x}")).collect();
+        match self.prefix {
+            "" => format!("{hex}.zip"),
+            prefix => format!("{prefix}/{hex}.zip"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_key_is_the_digest_in_the_folder() {
+        let key = |prefix| Bucket { name: "b", prefix }.key(&[0, 0xab]);
+        assert_eq!([key(""), key("a/b")], ["00ab.zip", "a/b/00ab.zip"]);
+    }
+}

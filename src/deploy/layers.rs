@@ -1,0 +1,152 @@
+//! The first step: the function's layers. Those that are ours come to the versions that they are
+//! to have; others, which somebody else attached, stay in front of them. And how a layer comes to
+//! a version.
+
+use anyhow::{Result, bail};
+
+use super::update::{or_none, waiting, with_way_out};
+use super::{Deployment, refuse};
+use crate::aws::{Code, Function, Lambda, LayerVersion, NewLayer, Problem, Update};
+use crate::base::words;
+
+/// How often a change that came between is looked at before this one gives up.
+const MOST_ATTEMPTS: usize = 3;
+/// Most layers that a function has.
+const MOST_LAYERS: usize = 5;
+
+/// The version of a layer that is what is wanted: the latest, or one that is made. `code` is asked
+/// for only when it must be sent. Whether it was made.
+pub fn publish_layer<'a>(
+    lambda: &Lambda,
+    wanted: &NewLayer,
+    code: &dyn Fn() -> Result<Code<'a>>,
+) -> Result<(LayerVersion, bool)> {
+    let name = wanted.name;
+    let (mut attempt, mut sent) = (1, None);
+    loop {
+        // Also after an attempt whose answer was lost: it may have made the version.
+        if let Some(latest) = lambda.latest_layer(name)?.filter(|latest| wanted.is(latest)) {
+            return Ok((latest, attempt > 1));
+        }
+        let code = match &sent {
+            Some(code) => code,
+            None => sent.insert(code()?),
+        };
+        match lambda.publish_layer(wanted, code) {
+            Ok(version) if version.code_sha256 == wanted.code_sha256 => return Ok((version, true)),
+            Ok(version) => bail!(
+                "Lambda received something else than was sent for layer `{name}` {}: the \
+                 CodeSha256 of version {} is {} instead of {}; no function has it; run again",
+                lambda.place(),
+                version.version,
+                or_none(&version.code_sha256),
+                wanted.code_sha256,
+            ),
+            Err(error) if lambda.pause(&error, attempt) => attempt += 1,
+            Err(error) => return Err(error.into()),
+        }
+    }
+}
+
+/// Whether layers had to be attached. Afterwards the function has them, and no update is in
+/// progress.
+pub(super) fn attach(lambda: &Lambda, deployment: &Deployment) -> Result<bool> {
+    let Deployment { function: name, layers, check, status, .. } = *deployment;
+    if layers.is_empty() {
+        return Ok(false);
+    }
+    let before = waiting(status, format!("waiting for another update of function `{name}`"));
+    let mut attempts = 0;
+    loop {
+        let function = lambda.wait(name, &before).map_err(|error| with_way_out(error, name))?;
+        refuse(&function, lambda)?;
+        let wanted = with_ours(&function.layers, layers);
+        if function.layers == wanted {
+            return Ok(attempts > 0);
+        }
+        if attempts == 0 {
+            refuse_too_many(&function, &wanted)?;
+            check(&function)?;
+        }
+        attempts += 1;
+        status(&format!("attaching {} to `{name}`", words::count(layers.len(), "layer")));
+        match lambda.set_layers(&function, &wanted) {
+            Ok(()) => {
+                let what = format!("waiting for Lambda to take over the layers of `{name}`");
+                let after = waiting(status, what);
+                refuse_other_layers(&lambda.wait(name, &after)?, &wanted, lambda)?;
+                return Ok(true);
+            }
+            // What is there is read again, and what is wanted is found out from that.
+            Err(error)
+                if matches!(error.problem, Problem::Busy | Problem::Changed)
+                    && attempts < MOST_ATTEMPTS => {}
+            Err(error) => bail!("{error}; the function is what it was"),
+        }
+    }
+}
+
+/// The layers that a function is to have: others than ours, in their order, and then ours. What
+/// two have at one path is the later one's, so ours win.
+fn with_ours(attached: &[String], ours: &[String]) -> Vec<String> {
+    let is_ours = |arn: &str| ours.iter().any(|own| layer_of(own) == layer_of(arn));
+    let others = attached.iter().filter(|arn| !is_ours(arn)).cloned();
+    others.chain(ours.iter().cloned()).collect()
+}
+
+/// The ARN of a version's layer.
+fn layer_of(version: &str) -> &str {
+    version.rsplit_once(':').map_or(version, |(layer, _)| layer)
+}
+
+fn refuse_too_many(function: &Function, wanted: &[String]) -> Result<()> {
+    if wanted.len() > MOST_LAYERS {
+        bail!(
+            "function `{}` would have {} layers, and Lambda takes {MOST_LAYERS}: {}; nothing was \
+             sent; detach one, or put two into one",
+            function.name,
+            wanted.len(),
+            words::list(wanted)
+        );
+    }
+    Ok(())
+}
+
+fn refuse_other_layers(function: &Function, wanted: &[String], lambda: &Lambda) -> Result<()> {
+    let name = &function.name;
+    let place = lambda.place();
+    if let Update::Failed { reason } = &function.update {
+        bail!(
+            "Lambda took the layers for function `{name}` {place} but could not use them: \
+             {reason}; its code was not sent"
+        );
+    }
+    if function.layers != wanted {
+        bail!(
+            "function `{name}` {place} has other layers than were attached: another deployment \
+             came after this one; its code was not sent; run again"
+        );
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn other_layers_stay_in_front_of_ours() {
+        let arns = |names: &[&str]| -> Vec<String> {
+            names.iter().map(|name| format!("arn:aws:lambda:r:1:layer:{name}")).collect()
+        };
+        let cases: [(&[&str], &[&str], &[&str]); 4] = [
+            (&[], &["a:1"], &["a:1"]),
+            (&["a:1", "x:7"], &["a:2"], &["x:7", "a:2"]),
+            (&["x:7", "a:2", "b:1"], &["b:1", "a:2"], &["x:7", "b:1", "a:2"]),
+            (&["x:7", "ab:1"], &["a:1"], &["x:7", "ab:1", "a:1"]),
+        ];
+        for (attached, ours, expected) in cases {
+            assert_eq!(with_ours(&arns(attached), &arns(ours)), arns(expected));
+        }
+    }
+}

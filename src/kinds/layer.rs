@@ -1,0 +1,119 @@
+//! The `layer` kind: sees to it that the newest version of a layer has a bundle for its content.
+//! Which version that is it leaves among its facts, for the uploads that attach it.
+
+use anyhow::{Context, Result, bail};
+use serde_json::Value as Json;
+
+use super::sending::Sending;
+use super::{Done, Facts, Job, check};
+use crate::aws::{self, Lambda, NewLayer};
+use crate::base::digest::FieldHasher;
+use crate::base::words;
+use crate::buildfile::model::{Arch, Kind, Layer, Zip};
+use crate::deploy;
+use crate::key::{Key, Value};
+
+/// The fact that uploads need.
+const ARN: &str = "arn";
+
+/// Where Python looks for modules in a layer.
+const MODULES: &str = "python/";
+
+/// Reads nothing but the environment.
+pub(super) fn key(layer: &Layer, job: &Job) -> Result<Key> {
+    // How it travels, and whether it is checked before, changes nothing about what is published.
+    let Layer { zip, name, runtimes: _, archs: _, s3: _, check: _, silence: _ } = layer;
+    let mut key = Key::new();
+    key.text("name", &name.value);
+    key.push("zip", Value::Digest(job.result_of(&zip.value)?));
+    key.text("runtimes", runtimes(layer).join(" "));
+    key.text("architectures", architectures(layer).join(" "));
+    for (name, value) in aws::destination(job.project) {
+        key.text(name, value);
+    }
+    Ok(key)
+}
+
+pub(super) fn run(layer: &Layer, job: &Job) -> Result<Done> {
+    let name = &layer.name.value;
+    let zip = job.zip(&layer.zip.value)?;
+    let sending = Sending::read(zip, layer.s3.as_ref(), job)?;
+    let (runtimes, architectures) = (runtimes(layer), architectures(layer));
+    let wanted = NewLayer {
+        name,
+        code_sha256: &sending.code_sha256,
+        runtimes: &runtimes,
+        architectures: &architectures,
+    };
+    job.messages.status(&format!("looking at layer `{name}`"));
+    let say = |text: &str| job.messages.warn(text);
+    let lambda = Lambda::connect(job.project, None, &say)?;
+    let (version, published) = deploy::publish_layer(&lambda, &wanted, &|| {
+        warn_of_modules(zip, job)?;
+        check::before_publishing(layer, zip, &sending.bytes, job)?;
+        let code = sending.code(&lambda, job)?;
+        let size = words::size(sending.size());
+        job.messages.status(&format!("publishing {size} as layer `{name}`"));
+        Ok(code)
+    })?;
+    let mut hasher = FieldHasher::new();
+    hasher.field(&version.arn).field(&version.code_sha256);
+    let mut facts: Facts = vec![
+        ("layer".into(), Json::from(name.as_str())),
+        ("code_sha256".into(), Json::from(version.code_sha256)),
+        ("version".into(), Json::from(version.version)),
+        (ARN.into(), Json::from(version.arn)),
+        ("published".into(), Json::from(published)),
+    ];
+    facts.extend(sending.stored().map(|name| ("s3".into(), Json::from(name))));
+    Ok(Done { result: Some(hasher.finish()), outputs: Vec::new(), facts })
+}
+
+/// The ARN of the version that a layer target, which is up to date, came to.
+pub(super) fn version_of(target: &str, job: &Job) -> Result<String> {
+    let facts = job.facts.get(target).into_iter().flatten();
+    let arn = facts.filter(|(name, _)| name == ARN).find_map(|(_, value)| value.as_str());
+    let unknown = || format!("the version of layer `{target}` is not known: run it with -B");
+    arn.map(str::to_owned).with_context(unknown)
+}
+
+/// The layer that a target is.
+pub(super) fn named<'a>(name: &str, job: &'a Job) -> Result<&'a Layer> {
+    match &job.named(name)?.kind {
+        Kind::Layer(layer) => Ok(layer),
+        other => bail!("`{name}` is a {}, and no layer", other.name()),
+    }
+}
+
+/// In Lambda's words, sorted.
+pub(super) fn runtimes(layer: &Layer) -> Vec<String> {
+    let mut names: Vec<String> = layer.runtimes.iter().map(ToString::to_string).collect();
+    names.sort();
+    names.dedup();
+    names
+}
+
+/// In Lambda's words, sorted.
+pub(super) fn architectures(layer: &Layer) -> Vec<String> {
+    let name = |arch: &Arch| match arch {
+        Arch::Arm64 => "arm64".to_owned(),
+        Arch::X86_64 => "x86_64".to_owned(),
+    };
+    let mut names: Vec<String> = layer.archs.iter().map(name).collect();
+    names.sort();
+    names.dedup();
+    names
+}
+
+/// A layer may hold libraries or data alone, but mostly that is not what was meant.
+fn warn_of_modules(zip: &Zip, job: &Job) -> Result<()> {
+    let manifest = super::zip::manifest(zip, job)?;
+    if !manifest.entries.iter().any(|entry| entry.path.as_str().starts_with(MODULES)) {
+        job.messages.warn(&format!(
+            "`{}` has nothing below `{MODULES}`, where functions import from a layer: give its \
+             zip target `below = \"python\"`",
+            zip.output.value
+        ));
+    }
+    Ok(())
+}

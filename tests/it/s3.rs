@@ -1,0 +1,244 @@
+//! Bundles that no request to Lambda can hold, by way of S3: against MiniStack and moto, and
+//! against a server that says what a test wants to hear.
+
+use std::io::Write;
+
+use serde_json::{Value, json};
+use sha2::{Digest, Sha256};
+
+use crate::emulators::{Emulator, REGION, bundle, code_sha256};
+use crate::sandbox::{Sandbox, text};
+use crate::scripted::{Answer, Script, answer, plain};
+
+const BUILDFILE: &str = r#"
+[target.staging]
+kind = "staging"
+sources = ["app.py", "weights.bin"]
+
+[target.package]
+kind = "zip"
+staging = "staging"
+output = "build/lambda.zip"
+compression = "store"
+
+[target.upload]
+kind = "upload"
+zip = "package"
+function = "hello"
+s3 = { bucket = "bundles", prefix = "lambda/hello/" }
+"#;
+
+/// A little more than a request holds.
+const WEIGHTS: u64 = 53 << 20;
+
+/// A project whose bundle is too large for a request, built.
+fn project(endpoint: &str) -> Sandbox {
+    let mut sandbox = Sandbox::with(BUILDFILE);
+    sandbox.set("AWS_REGION", REGION);
+    sandbox.set("AWS_ENDPOINT_URL", endpoint);
+    sandbox.write("app.py", "def handler(event, context):\n    return 1\n");
+    // Each part is another.
+    let mut file = std::fs::File::create(sandbox.path("weights.bin")).unwrap();
+    for part in 0..WEIGHTS / 4 {
+        file.write_all(&u32::try_from(part).unwrap().to_le_bytes()).unwrap();
+    }
+    drop(file);
+    let _ = sandbox.run(["package"]).success();
+    sandbox
+}
+
+/// The key of the project's bundle, found out without zipwright.
+fn key(sandbox: &Sandbox) -> String {
+    let hex: Vec<String> = Sha256::digest(sandbox.bytes("build/lambda.zip"))
+        .iter()
+        .map(|byte| format!("{byte:02x}"))
+        .collect();
+    format!("lambda/hello/{}.zip", hex.concat())
+}
+
+#[track_caller]
+fn upload_error(sandbox: &Sandbox) -> String {
+    let run = sandbox.run(["--json", "upload"]).failure();
+    assert!(!sandbox.exists("build/upload.stamp"), "{run}");
+    text(&run.target("upload"), "error")
+}
+
+fn goes_by_way_of_s3(aws: &Emulator) {
+    aws.create_function("hello", "x86_64", &bundle("app.py", "old = 1\n"));
+    aws.create_bucket("bundles");
+    let project = project(&aws.endpoint());
+    let run = project.run(["--json", "upload"]).success();
+    // What goes by S3 is no reason for a warning.
+    assert!(!run.events().iter().any(|event| event["event"] == "warning"), "{run}");
+    let upload = run.target("upload");
+    let bytes = project.bytes("build/lambda.zip");
+    let name = format!("/bundles/{}", key(&project));
+    assert_eq!(upload["s3"], json!(format!("s3:/{name}")));
+    assert_eq!(upload["sent"], true);
+    assert_eq!(upload["code_sha256"], code_sha256(&bytes));
+    assert_eq!(aws.function("hello")["CodeSha256"], code_sha256(&bytes));
+    let (status, stored) = aws.s3(&name);
+    assert_eq!((status, stored == bytes), (200, true), "what lies there is what was built");
+    let (_, uploads) = aws.s3("/bundles?uploads");
+    let uploads = String::from_utf8_lossy(&uploads).into_owned();
+    assert!(!uploads.contains("<Upload>"), "nothing is left begun: {uploads}");
+
+    // What is there is not sent again, also for another function.
+    aws.create_function("other", "x86_64", &bundle("app.py", "old = 1\n"));
+    let modified = |aws: &Emulator| {
+        let (_, listed) = aws.s3("/bundles?list-type=2");
+        let listed = String::from_utf8_lossy(&listed).into_owned();
+        let time = listed.split("<LastModified>").nth(1).unwrap().split('<').next().unwrap();
+        time.to_owned()
+    };
+    let before = modified(aws);
+    let other = "[target.other]\nkind = \"upload\"\nzip = \"package\"\nfunction = \"other\"\n\
+                 s3 = { bucket = \"bundles\", prefix = \"lambda/hello\" }\n";
+    project.write("Buildfile", format!("{BUILDFILE}\n{other}"));
+    let run = project.run(["--json", "other"]).success();
+    assert_eq!(run.target("other")["sent"], true);
+    assert_eq!(aws.function("other")["CodeSha256"], code_sha256(&bytes));
+    assert_eq!(modified(aws), before);
+    // What the function has already goes nowhere.
+    let run = project.run(["--json", "-B", "upload"]).success();
+    let upload = run.target("upload");
+    assert_eq!((&upload["sent"], &upload["s3"]), (&json!(false), &Value::Null));
+}
+
+#[test]
+fn a_large_bundle_goes_by_way_of_s3() {
+    goes_by_way_of_s3(&Emulator::ministack());
+}
+
+#[test]
+fn moto_agrees() {
+    goes_by_way_of_s3(&Emulator::moto());
+}
+
+#[test]
+fn a_layer_goes_the_same_way() {
+    let aws = Emulator::ministack();
+    aws.create_bucket("bundles");
+    let project = project(&aws.endpoint());
+    let layer = BUILDFILE.replace("kind = \"upload\"", "kind = \"layer\"");
+    let layer = layer.replace("function = \"hello\"", "name = \"weights\"");
+    project.write(
+        "Buildfile",
+        layer.replace("staging = \"staging\"", "staging = \"staging\"\nbelow = 'python'"),
+    );
+    let run = project.run(["--json", "upload"]).success();
+    let layer = run.target("upload");
+    assert_eq!(layer["s3"], json!(format!("s3://bundles/{}", key(&project))));
+    let digest = code_sha256(&project.bytes("build/lambda.zip"));
+    assert_eq!(aws.layer_version("weights", 1)["Content"]["CodeSha256"], digest);
+}
+
+#[test]
+fn a_bundle_that_fits_into_a_request_needs_no_bucket() {
+    let aws = Emulator::ministack();
+    aws.create_function("hello", "x86_64", &bundle("app.py", "old = 1\n"));
+    let project = project(&aws.endpoint());
+    project.write("weights.bin", "few");
+    let upload = project.run(["--json", "upload"]).success().target("upload");
+    assert_eq!((&upload["sent"], &upload["s3"]), (&json!(true), &Value::Null));
+}
+
+#[test]
+fn without_a_bucket_the_way_out_is_said_before_the_network() {
+    let server = Script::new(Vec::new());
+    let project = project(&server.endpoint());
+    project.write("Buildfile", BUILDFILE.replace("s3 = ", "# s3 = "));
+    let error = upload_error(&project);
+    let expected = "nothing was sent; add `s3 = { bucket = \"…\" }` to upload `upload`";
+    assert!(error.contains(expected), "{error}");
+    assert_eq!(server.requests(), [""; 0]);
+    let run = project.run(["-B", "package"]).success();
+    let _ = run.stderr_has("what uploads it needs `s3 = { bucket = \"…\" }`");
+}
+
+#[test]
+fn a_bucket_that_is_not_there_is_named() {
+    let aws = Emulator::ministack();
+    aws.create_function("hello", "x86_64", &bundle("app.py", "old = 1\n"));
+    let error = upload_error(&project(&aws.endpoint()));
+    let expected = "could not begin the upload of s3://bundles/lambda/hello/";
+    assert!(error.contains(expected), "{error}");
+    assert!(error.contains("NoSuchBucket"), "{error}");
+    assert!(error.contains("`bucket` is the name of one that exists"), "{error}");
+}
+
+#[test]
+fn nothing_but_loopback_is_asked_when_so_required() {
+    let aws = Emulator::ministack();
+    aws.create_function("hello", "x86_64", &bundle("app.py", "old = 1\n"));
+    let mut project = project(&aws.endpoint());
+    project.set("AWS_ENDPOINT_URL_S3", "https://s3.eu-west-1.amazonaws.com");
+    let error = upload_error(&project);
+    assert!(error.contains("no http address on loopback"), "{error}");
+    project.set("AWS_ENDPOINT_URL_S3", "localhost:1");
+    let error = upload_error(&project);
+    assert!(error.contains("AWS_ENDPOINT_URL_S3 is `localhost:1`, which is no URL"), "{error}");
+    // The bucket is in the path, not before a host that nobody would find.
+    project.set("AWS_ENDPOINT_URL_S3", aws.endpoint().replace("127.0.0.1", "localhost"));
+    aws.create_bucket("bundles");
+    let _ = project.run(["upload"]).success();
+}
+
+/// S3's answers, of which each test has others, and a Lambda that has another code.
+fn scripted(mut s3: Vec<Answer>) -> (Script, Sandbox) {
+    let mut project = project("http://127.0.0.1:1");
+    let mut answers = vec![answer(&json!({"CodeSha256": "old", "RevisionId": "r"}))];
+    answers.append(&mut s3);
+    let server = Script::new(answers);
+    project.set("AWS_ENDPOINT_URL", server.endpoint());
+    (server, project)
+}
+
+fn begun() -> Answer {
+    plain(
+        200,
+        "<InitiateMultipartUploadResult><UploadId>u1</UploadId></InitiateMultipartUploadResult>",
+    )
+}
+
+fn refused(status: u16, code: &str) -> Answer {
+    plain(status, &format!("<Error><Code>{code}</Code><Message>no</Message></Error>"))
+}
+
+#[test]
+fn what_was_begun_and_fails_is_taken_back() {
+    let denied = || refused(403, "AccessDenied");
+    let mut answers = vec![plain(404, ""), begun()];
+    answers.extend(vec![denied(); 7]);
+    let (server, project) = scripted(answers);
+    let error = upload_error(&project);
+    assert!(error.contains("could not send s3://bundles/"), "{error}");
+    assert!(error.contains("zipwright needs s3:GetObject, s3:PutObject and"), "{error}");
+    assert!(error.contains("nothing was deployed"), "{error}");
+    let requests = server.requests();
+    let last = requests.last().unwrap();
+    assert!(last.starts_with("DELETE /bundles/lambda/hello/"), "{requests:?}");
+    assert!(last.ends_with("uploadId=u1"), "{requests:?}");
+    assert!(!requests.iter().any(|head| head.starts_with("PUT /2015")), "{requests:?}");
+}
+
+#[test]
+fn a_bucket_in_another_region_is_named() {
+    let (_, project) = scripted(vec![plain(301, "")]);
+    let error = upload_error(&project);
+    assert!(error.contains("the bucket is in another region than eu-west-1"), "{error}");
+}
+
+/// Whoever may not list a bucket is told that nothing is there by a refusal.
+#[test]
+fn an_object_of_another_size_is_sent_again() {
+    for answers in [
+        vec![plain(403, ""), refused(404, "NoSuchBucket")],
+        vec![plain(200, ""), refused(404, "NoSuchBucket")],
+    ] {
+        let (server, project) = scripted(answers);
+        let error = upload_error(&project);
+        assert!(error.contains("could not begin the upload"), "{error}");
+        assert!(server.requests()[2].starts_with("POST /bundles/"), "{:?}", server.requests());
+    }
+}
