@@ -45,6 +45,11 @@ fn with_keys(app: &str, keys: &str) -> Sandbox {
     sandbox
 }
 
+/// The same, run in this Python.
+fn project_in(program: &Path, app: &str, keys: &str) -> Sandbox {
+    with_keys(app, &format!("python = '{}'\n{keys}", program.display()))
+}
+
 /// The interpreters that handlers can run in, by version. With fewer than two, a word is said.
 fn pythons() -> &'static BTreeMap<(u8, u8), PathBuf> {
     static FOUND: OnceLock<BTreeMap<(u8, u8), PathBuf>> = OnceLock::new();
@@ -145,25 +150,39 @@ fn an_exception_fails_with_its_traceback_in_every_python() {
 }
 
 #[test]
-fn what_cannot_be_loaded_fails_at_its_start() {
-    let (error_text, _) = error(&project("import nowhere\n"));
-    assert!(error_text.contains("Runtime.ImportModuleError"), "{error_text}");
-    assert!(error_text.contains("the bundle has no `nowhere`"), "{error_text}");
+fn what_cannot_be_loaded_fails_at_its_start_in_every_python() {
+    for program in pythons().values() {
+        let project = project_in(program, "import nowhere\n", "");
+        let (error_text, _) = error(&project);
+        assert!(error_text.contains("Runtime.ImportModuleError"), "{error_text}");
+        assert!(error_text.contains("the bundle has no `nowhere`"), "{error_text}");
 
-    let (error_text, _) = error(&project("def other(event, context): pass\n"));
-    assert!(error_text.contains("Runtime.HandlerNotFound"), "{error_text}");
+        project.write("app.py", "def other(event, context): pass\n");
+        let (error_text, _) = error(&project);
+        assert!(error_text.contains("Runtime.HandlerNotFound"), "{error_text}");
 
-    let (error_text, _) = error(&project("def handler(:\n"));
-    assert!(error_text.contains("Runtime.UserCodeSyntaxError"), "{error_text}");
+        project.write("app.py", "def handler(:\n");
+        let (error_text, _) = error(&project);
+        assert!(error_text.contains("Runtime.UserCodeSyntaxError"), "{error_text}");
+
+        // The module itself.
+        let buildfile = project.read("Buildfile").replace("app.handler", "elsewhere.handler");
+        project.write("Buildfile", buildfile);
+        let (error_text, _) = error(&project);
+        assert!(error_text.contains("Runtime.ImportModuleError"), "{error_text}");
+        assert!(error_text.contains("the bundle has no `elsewhere`"), "{error_text}");
+    }
 }
 
 #[test]
-fn what_is_installed_on_this_machine_is_not_there() {
+fn what_is_installed_on_this_machine_is_not_there_in_every_python() {
     // pip is in site-packages of the very interpreter.
     let app = "def handler(event, context):\n    import pip\n";
-    let (error_text, _) = error(&project(app));
-    assert!(error_text.contains("ModuleNotFoundError: No module named 'pip'"), "{error_text}");
-    assert!(error_text.contains("the bundle has no `pip`"), "{error_text}");
+    for program in pythons().values() {
+        let (error_text, _) = error(&project_in(program, app, ""));
+        assert!(error_text.contains("ModuleNotFoundError: No module named 'pip'"), "{error_text}");
+        assert!(error_text.contains("the bundle has no `pip`"), "{error_text}");
+    }
 }
 
 #[test]
@@ -176,7 +195,7 @@ fn boto3_is_there_when_it_is_asked_for() {
 }
 
 #[test]
-fn a_handler_that_takes_too_long_is_ended_with_all_it_started() {
+fn a_handler_that_takes_too_long_is_ended_with_all_it_started_in_every_python() {
     let app = "
 import subprocess, time
 def handler(event, context):
@@ -184,27 +203,32 @@ def handler(event, context):
     print('started', child.pid)
     time.sleep(600)
 ";
-    let project = with_keys(app, "timeout = 1");
-    let (error_text, run) = error(&project);
-    assert!(error_text.contains("Task timed out after 1.00 seconds"), "{error_text}");
-    let lines = run.events();
-    let line = lines.iter().filter_map(|event| event["text"].as_str());
-    let pid = line.filter_map(|line| line.strip_prefix("started ")).next();
-    let pid = pid.and_then(|pid| rustix::process::Pid::from_raw(pid.parse().ok()?));
-    let pid = pid.unwrap_or_else(|| panic!("{run}"));
-    until("the end of what the handler started", || (!runs(pid)).then_some(()));
+    for program in pythons().values() {
+        let (error_text, run) = error(&project_in(program, app, "timeout = 1"));
+        assert!(error_text.contains("Task timed out after 1.00 seconds"), "{error_text}");
+        let lines = run.events();
+        let line = lines.iter().filter_map(|event| event["text"].as_str());
+        let pid = line.filter_map(|line| line.strip_prefix("started ")).next();
+        let pid = pid.and_then(|pid| rustix::process::Pid::from_raw(pid.parse().ok()?));
+        let pid = pid.unwrap_or_else(|| panic!("{run}"));
+        until("the end of what the handler started", || (!runs(pid)).then_some(()));
+    }
 }
 
 #[test]
-fn a_process_that_ends_is_an_error_of_the_runtime() {
+fn a_process_that_ends_is_an_error_of_the_runtime_in_every_python() {
     let app = "import os\ndef handler(event, context):\n    print('last words')\n    os._exit(3)\n";
-    let (error_text, run) = error(&project(app));
-    assert!(error_text.contains("Runtime.ExitError: "), "{error_text}");
-    assert!(error_text.contains("Runtime exited with error: exit status 3"), "{error_text}");
-    assert!(run.stdout.contains("last words"), "{run}");
+    for program in pythons().values() {
+        let project = project_in(program, app, "");
+        let (error_text, run) = error(&project);
+        assert!(error_text.contains("Runtime.ExitError: "), "{error_text}");
+        assert!(error_text.contains("Runtime exited with error: exit status 3"), "{error_text}");
+        assert!(run.stdout.contains("last words"), "{run}");
 
-    let (error_text, _) = error(&project("import os\nos.abort()\n"));
-    assert!(error_text.contains("signal 6 (SIGABRT)"), "{error_text}");
+        project.write("app.py", "import os\nos.abort()\n");
+        let (error_text, _) = error(&project);
+        assert!(error_text.contains("signal 6 (SIGABRT)"), "{error_text}");
+    }
 }
 
 #[test]
@@ -233,6 +257,30 @@ def handler(event, context):
         .filter(|line| line.starts_with("call ") || line.starts_with('['))
         .collect();
     assert_eq!(lines, ["call 1", "[5, 1]", "call 2", "[5, 2]", "call 3", "[5, 3]"]);
+}
+
+#[test]
+fn a_second_call_is_warm_in_every_python() {
+    let app = "
+import os
+count = 0
+def handler(event, context):
+    global count
+    count += 1
+    return [count, os.getpid()]
+";
+    for program in pythons().values() {
+        let project = project_in(program, app, "");
+        let run = project.run(["--json", "invoke", "--payload", "1", "--repeat", "3"]).success();
+        let invoked = run.target("invoke");
+        assert_eq!((&invoked["calls"], &invoked["cold_starts"]), (&json!(3), &json!(1)), "{run}");
+        let events = run.events();
+        let lines = events.iter().filter_map(|event| event["text"].as_str());
+        let answers: Vec<Value> = lines.filter(|line| line.starts_with('[')).map(json_of).collect();
+        let counts: Vec<&Value> = answers.iter().map(|answer| &answer[0]).collect();
+        assert_eq!(counts, [1, 2, 3], "{run}");
+        assert!(answers.iter().all(|answer| answer[1] == answers[0][1]), "one process: {run}");
+    }
 }
 
 #[test]
