@@ -6,7 +6,7 @@ use std::io::Write;
 use serde_json::{Value, json};
 
 use crate::emulators::{Emulator, REGION, bundle};
-use crate::sandbox::{Run, Sandbox, text};
+use crate::sandbox::{Run, Sandbox, python, text};
 
 /// A project of one requirement, fetched for one runtime and checked for another.
 fn project(requirement: &str, platform: &str, runtime: &str) -> Sandbox {
@@ -113,6 +113,86 @@ fn a_wheel_that_is_only_named_for_a_newer_glibc_is_no_error() {
     assert_eq!(rules(&sandbox), [vec![], vec!["wheel-glibc"]]);
     let run = sandbox.run(["--json", "fits"]).success();
     assert_eq!(run.target("fits")["warnings"], 1);
+}
+
+/// The bundle has the wheel, but for the file that the handler is in.
+#[test]
+fn a_module_of_a_wheel_that_is_missing_is_found() {
+    let platform = "platform = { python = '3.13', arch = 'x86_64' }";
+    let sandbox = project("iniconfig==2.1.0", platform, X86_313);
+    let buildfile = sandbox.read("Buildfile").replace("app.handler", "iniconfig.IniConfig");
+    sandbox.write("Buildfile", &buildfile);
+    assert_eq!(rules(&sandbox), [vec![], Vec::<String>::new()]);
+    let without = "sources = [\"app.py\"]\nexclude = ['iniconfig/__init__.py']";
+    sandbox.write("Buildfile", buildfile.replace("sources = [\"app.py\"]", without));
+    assert_eq!(rules(&sandbox), [vec!["handler-module"], vec![]]);
+    let run = sandbox.run(["fits"]).failure();
+    let run = run.stderr_has("the bundle has no module `iniconfig` of the handler");
+    let _ = run.stderr_has("neither `iniconfig.py` nor `iniconfig/__init__.py`");
+}
+
+/// Compiled by the Python of this machine, and checked for it and for another.
+#[test]
+fn bytecode_is_told_by_its_python_and_its_source() {
+    let sandbox = sources(&[("app.py", b"def handler(e, c): pass"), ("kit.py", b"x = 1\n")]);
+    let version = Run::of(sandbox.program(python()).args([
+        "-c",
+        "import sys, compileall; compileall.compile_dir('src', legacy=True, quiet=2); \
+         print(*sys.version_info[:2], sep='.')",
+    ]));
+    let version = version.success().stdout.trim().to_owned();
+    let with = |sources: &str, runtime: &str| {
+        let text = sandbox.read("Buildfile");
+        let (before, rest) = text.split_once("sources = ").unwrap();
+        let (_, after) = rest.split_once('\n').unwrap();
+        let text = format!("{before}sources = {sources}\n{after}");
+        let (before, rest) = text.split_once("runtime = ").unwrap();
+        let (_, after) = rest.split_once('\n').unwrap();
+        sandbox.write("Buildfile", format!("{before}runtime = '{runtime}'\n{after}"));
+        rules(&sandbox)
+    };
+    let one = |name: &str| format!("{{ from = 'src/{name}', to = '.' }}");
+    let (app, source, code) = (one("app.py"), one("kit.py"), one("kit.pyc"));
+    let here = format!("python{version}");
+    let other = if here == "python3.13" { "python3.12" } else { "python3.13" };
+    // The time in it is the source's, which a zip with a constant time does not have.
+    let both = format!("[{app}, {source}, {code}]");
+    assert_eq!(with(&both, &here), [vec![], vec!["pyc-stale"]]);
+    assert_eq!(with(&both, other), [vec![], vec!["pyc-unused"]]);
+    let alone = format!("[{app}, {code}]");
+    assert_eq!(with(&alone, &here), [vec![], Vec::<String>::new()]);
+    assert_eq!(with(&alone, other), [vec!["pyc-python"], vec![]]);
+}
+
+/// Linked by the compiler of this machine: a library that is needed lies in the bundle, in a
+/// layer, or nowhere.
+#[test]
+fn a_library_that_is_needed_is_looked_for_in_the_bundle_and_in_layers() {
+    let sandbox = sources(&[("app.py", b"def handler(e, c): pass")]);
+    sandbox.write("c/need.c", "int need(void) { return 1; }\n");
+    sandbox.write("c/mod.c", "int need(void);\nint use(void) { return need(); }\n");
+    sandbox.write("deps/readme.txt", "");
+    let build = "cc -shared -fPIC -nostdlib -o c/libneed.so.1 c/need.c -Wl,-soname,libneed.so.1 && \
+                 cc -shared -fPIC -nostdlib -o src/mod.abi3.so c/mod.c -l:libneed.so.1 -Lc";
+    let _ = sandbox.sh(build).success();
+    let arch = if cfg!(target_arch = "x86_64") { "x86_64" } else { "arm64" };
+    let layer = "[target.deps]\nkind = 'staging'\nsources = [{ from = 'deps', to = '.' }]\n\
+                 [target.layer]\nkind = 'zip'\nstaging = 'deps'\n";
+    let buildfile = sandbox
+        .read("Buildfile")
+        .replace("arch = \"arm64\"", &format!("arch = '{arch}'\nlayers = ['layer']"));
+    sandbox.write("Buildfile", format!("{buildfile}\n{layer}"));
+    let _ = sandbox.run(["layer"]).success();
+    assert_eq!(rules(&sandbox), [vec![], vec!["library"]]);
+    let run = sandbox.run(["fits"]).success();
+    let run = run.stderr_has("needs `libneed.so.1`, which the bundle does not have");
+    let _ = run.stderr_has("mod.abi3.so");
+
+    let _ = sandbox.sh("cp c/libneed.so.1 src/").success();
+    assert_eq!(rules(&sandbox), [vec![], Vec::<String>::new()]);
+    let _ = sandbox.sh("mkdir -p deps/lib && mv src/libneed.so.1 deps/lib/").success();
+    let _ = sandbox.run(["layer"]).success();
+    assert_eq!(rules(&sandbox), [vec![], Vec::<String>::new()]);
 }
 
 #[test]

@@ -152,6 +152,10 @@ fn without_a_bucket_the_way_out_is_said_before_the_network() {
     let expected = "nothing was sent; add `s3 = { bucket = \"…\" }` to upload `upload`";
     assert!(error.contains(expected), "{error}");
     assert_eq!(server.requests(), [""; 0]);
+    let words = ["check", "build/lambda.zip", "--runtime", "python3.13", "--arch", "arm64"];
+    let run = project.run(words).success();
+    assert!(run.stdout.starts_with("warning[zipped-size] the zip has 55.6 MB, which"), "{run}");
+    assert!(run.stdout.contains("weights.bin (55.6 MB), app.py ("), "{run}");
     let run = project.run(["-B", "package"]).success();
     let _ = run.stderr_has("what uploads it needs `s3 = { bucket = \"…\" }`");
 }
