@@ -10,11 +10,12 @@ mod sight;
 
 use std::collections::{BTreeMap, HashMap};
 use std::fs::{self, File, Metadata};
+use std::hash::BuildHasher;
 use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::{Mutex, MutexGuard};
 use std::thread;
 use std::time::Duration;
 
@@ -124,8 +125,7 @@ pub struct Files {
     root: PathBuf,
     /// Outputs that a wildcard does not reach: see [`Files::matches`].
     hidden: Vec<RelPath>,
-    remembered: Shards<Remembered>,
-    seen: Shards<Seen>,
+    known: Vec<Mutex<Known>>,
     /// Digests of files that zipwright itself wrote, and what any later write would change.
     made: Mutex<HashMap<RelPath, (Written, Digest)>>,
     /// Folders that were listed; `None` where stat data would not show a change.
@@ -139,10 +139,13 @@ pub struct Files {
     clock: PathBuf,
 }
 
-type Shards<T> = Vec<Mutex<HashMap<RelPath, T>>>;
+/// What is known of paths. They are looked up by the million: the hash is a fast one.
+type Known = HashMap<RelPath, Entry, foldhash::fast::RandomState>;
 
-fn shards<T>() -> Shards<T> {
-    (0..SHARDS).map(|_| Mutex::default()).collect()
+#[derive(Default)]
+struct Entry {
+    remembered: Option<Remembered>,
+    seen: Option<Seen>,
 }
 
 impl Files {
@@ -157,8 +160,7 @@ impl Files {
         let files = Self {
             root: root.to_path_buf(),
             hidden,
-            remembered: shards(),
-            seen: shards(),
+            known: (0..SHARDS).map(|_| Mutex::default()).collect(),
             made: Mutex::default(),
             listed: Mutex::default(),
             programs: Mutex::default(),
@@ -167,7 +169,8 @@ impl Files {
             clock: root.join(STATE_FOLDER),
         };
         for (path, entry) in memory.files {
-            shard(&files.remembered, &path).insert(path, entry);
+            let known = Entry { remembered: Some(entry), seen: None };
+            files.shard(&path).insert(path, known);
         }
         files
     }
@@ -212,12 +215,24 @@ impl Files {
         Ok(())
     }
 
+    fn shard(&self, path: &RelPath) -> MutexGuard<'_, Known> {
+        let hash = foldhash::fast::FixedState::default().hash_one(path);
+        lock(&self.known[hash as usize % SHARDS])
+    }
+
     fn see(&self, path: &RelPath) -> Result<Seen> {
-        if let Some(seen) = shard(&self.seen, path).get(path) {
-            return Ok(seen.clone());
+        let remembered = match self.shard(path).get(path) {
+            Some(Entry { seen: Some(seen), .. }) => return Ok(seen.clone()),
+            known => known.and_then(|known| known.remembered),
+        };
+        let (seen, remembered) =
+            self.look(path, remembered).with_context(|| format!("could not read `{path}`"))?;
+        let known = Entry { remembered, seen: Some(seen.clone()) };
+        let mut shard = self.shard(path);
+        match shard.get_mut(path) {
+            Some(entry) => *entry = known,
+            None => drop(shard.insert(path.clone(), known)),
         }
-        let seen = self.look(path).with_context(|| format!("could not read `{path}`"))?;
-        shard(&self.seen, path).insert(path.clone(), seen.clone());
         Ok(seen)
     }
 
@@ -231,13 +246,17 @@ impl Files {
 
     /// Something may have written at `path`: look again when asked.
     pub fn forget(&self, path: &RelPath) {
-        shard(&self.seen, path).remove(path);
+        if let Some(known) = self.shard(path).get_mut(path) {
+            known.seen = None;
+        }
     }
 
     /// Something may have written anywhere below `folder`.
     pub fn forget_folder(&self, folder: &RelPath) {
-        for shard in &self.seen {
-            lock(shard).retain(|seen, _| !seen.is_within(folder));
+        for shard in &self.known {
+            for (_, known) in lock(shard).iter_mut().filter(|(path, _)| path.is_within(folder)) {
+                known.seen = None;
+            }
         }
     }
 
@@ -300,10 +319,12 @@ impl Files {
     /// still so.
     pub fn sights(&self) -> Option<Sights> {
         let mut paths = Vec::new();
-        for shard in &self.seen {
-            for (path, seen) in lock(shard).iter() {
-                let remembered = seen.stat.is_some_and(|stat| self.known(path, &stat).is_some());
-                paths.push((path.clone(), Sight::of(seen, remembered)?));
+        for shard in &self.known {
+            for (path, Entry { remembered, seen }) in lock(shard).iter() {
+                let Some(seen) = seen else { continue };
+                let stat = remembered.map(|remembered| remembered.stat);
+                let is_remembered = seen.stat.is_some() && seen.stat == stat;
+                paths.push((path.clone(), Sight::of(seen, is_remembered)?));
             }
         }
         for (path, sight) in lock(&self.listed).iter() {
@@ -325,13 +346,14 @@ impl Files {
 
     /// Everything worth remembering for the next run, sorted by path.
     pub fn memory(&self) -> Memory {
-        let mut files: Vec<_> = self
-            .remembered
-            .iter()
-            .flat_map(|shard| {
-                lock(shard).iter().map(|(path, entry)| (path.clone(), *entry)).collect::<Vec<_>>()
-            })
-            .collect();
+        let mut files = Vec::new();
+        for shard in &self.known {
+            let known = lock(shard);
+            let entries = known.iter();
+            files.extend(
+                entries.filter_map(|(path, entry)| Some((path.clone(), entry.remembered?))),
+            );
+        }
         files.sort_by(|(a, _), (b, _)| a.cmp(b));
         let settled = self.settled();
         let mut tools: Vec<_> = lock(&self.tools)
@@ -348,25 +370,26 @@ impl Files {
         self.now.load(Ordering::Relaxed).saturating_sub(FOREIGN_CLOCK_MARGIN)
     }
 
-    fn look(&self, path: &RelPath) -> io::Result<Seen> {
+    /// What is there now, and what is to be remembered of it.
+    fn look(
+        &self,
+        path: &RelPath,
+        remembered: Option<Remembered>,
+    ) -> io::Result<(Seen, Option<Remembered>)> {
+        let nothing = |link| Seen { fact: Fact { link, content: Content::Missing }, stat: None };
         let place = path.under(&self.root);
         let meta = match fs::symlink_metadata(&place) {
             Ok(meta) => meta,
-            Err(error) if is_missing(&error) => {
-                let fact = Fact { link: None, content: Content::Missing };
-                return Ok(Seen { fact, stat: None });
-            }
+            Err(error) if is_missing(&error) => return Ok((nothing(None), remembered)),
             Err(error) => return Err(error),
         };
         if !meta.is_symlink() {
-            return self.content(None, path, &place, &meta);
+            return self.content(None, path, (&place, &meta), remembered);
         }
         let link = Some(fs::read_link(&place)?.to_string_lossy().into_owned());
         match fs::metadata(&place) {
-            Ok(meta) => self.content(link, path, &place, &meta),
-            Err(error) if is_missing(&error) => {
-                Ok(Seen { fact: Fact { link, content: Content::Missing }, stat: None })
-            }
+            Ok(meta) => self.content(link, path, (&place, &meta), remembered),
+            Err(error) if is_missing(&error) => Ok((nothing(link), remembered)),
             Err(error) => Err(error),
         }
     }
@@ -375,30 +398,29 @@ impl Files {
         &self,
         link: Option<String>,
         path: &RelPath,
-        place: &Path,
-        meta: &Metadata,
-    ) -> io::Result<Seen> {
+        (place, meta): (&Path, &Metadata),
+        remembered: Option<Remembered>,
+    ) -> io::Result<(Seen, Option<Remembered>)> {
         if !meta.is_file() {
             let content = if meta.is_dir() { Content::Folder } else { Content::Other };
-            return Ok(Seen { fact: Fact { link, content }, stat: None });
+            return Ok((Seen { fact: Fact { link, content }, stat: None }, remembered));
         }
         let stat = stat_of(meta);
-        let digest = match self.known(path, &stat) {
-            Some(digest) => digest,
-            None => self.find_out(path, place, stat)?,
+        let (digest, remembered) = match remembered {
+            Some(known) if known.stat == stat => (known.digest, remembered),
+            _ => self.find_out(path, place, stat)?,
         };
         let content = Content::File { digest, executable: stat.mode & 0o100 != 0, size: stat.size };
-        Ok(Seen { fact: Fact { link, content }, stat: Some(stat) })
+        Ok((Seen { fact: Fact { link, content }, stat: Some(stat) }, remembered))
     }
 
-    fn known(&self, path: &RelPath, stat: &Stat) -> Option<Digest> {
-        shard(&self.remembered, path)
-            .get(path)
-            .filter(|entry| entry.stat == *stat)
-            .map(|entry| entry.digest)
-    }
-
-    fn find_out(&self, path: &RelPath, place: &Path, stat: Stat) -> io::Result<Digest> {
+    /// The digest of a file, and whether it may be remembered.
+    fn find_out(
+        &self,
+        path: &RelPath,
+        place: &Path,
+        stat: Stat,
+    ) -> io::Result<(Digest, Option<Remembered>)> {
         // The clock is read before the content: a later write carries this instant or a later one.
         let now = self.now.load(Ordering::Relaxed);
         let made = lock(&self.made).get(path).copied();
@@ -407,13 +429,8 @@ impl Files {
             None => Digest::of_file(place)?,
         };
         let unchanged = stat_of(&fs::metadata(place)?) == stat;
-        let mut remembered = shard(&self.remembered, path);
-        if unchanged && stat.mtime < now && stat.ctime < now {
-            remembered.insert(path.clone(), Remembered { stat, digest });
-        } else {
-            remembered.remove(path);
-        }
-        Ok(digest)
+        let settled = unchanged && stat.mtime < now && stat.ctime < now;
+        Ok((digest, settled.then_some(Remembered { stat, digest })))
     }
 
     fn walk(&self, folder: &RelPath, enter: impl Fn(&RelPath) -> bool) -> Result<Vec<RelPath>> {
@@ -497,16 +514,6 @@ fn nanoseconds(seconds: i64, nanos: i64) -> i64 {
     seconds.saturating_mul(1_000_000_000).saturating_add(nanos)
 }
 
-fn shard<'a, T>(
-    shards: &'a Shards<T>,
-    path: &RelPath,
-) -> std::sync::MutexGuard<'a, HashMap<RelPath, T>> {
-    use std::hash::{DefaultHasher, Hash, Hasher};
-    let mut hasher = DefaultHasher::new();
-    path.hash(&mut hasher);
-    lock(&shards[hasher.finish() as usize % SHARDS])
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().expect("BUG: no holder of this lock panics")
 }

@@ -117,7 +117,9 @@ impl Compiler<'_> {
 
     fn record_of(&self, wheel: &Wheel) -> std::path::PathBuf {
         let mut hasher = FieldHasher::new();
-        hasher.field(self.key(&wheel.file_name, &wheel.digest).as_bytes()).field(Packing::Deflate.form());
+        hasher
+            .field(self.key(&wheel.file_name, &wheel.digest).as_bytes())
+            .field(Packing::Deflate.form());
         self.store().join("wheels").join(hasher.finish().to_string())
     }
 }

@@ -3,17 +3,19 @@
 //! Asking an interpreter costs a process, so the answer is kept in the per-user cache together
 //! with its *witnesses*: stat data of the program, its library, its standard library, its
 //! `pyvenv.cfg` and every place where it would find pip. It is used again only while all of them
-//! are the same, and only for a program that is a binary: a script (a pyenv shim, a wrapper)
-//! decides anew at each start which Python it runs, so it is asked each time.
+//! are the same, and only for a program that is a binary, or a shim of [`super::pyenv`]: any other
+//! script decides anew at each start which Python it runs, so it is asked each time.
 
 use std::fs::{self, File};
 use std::io::Read;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context, Result, bail};
 use serde::{Deserialize, Serialize};
 
+use super::pyenv::{self, Shim};
 use crate::base::digest::FieldHasher;
 use crate::base::fs::write_if_changed;
 use crate::process::{Invocation, describe};
@@ -95,6 +97,9 @@ struct Remembered {
 /// Stat data of a file; `None` when there is none.
 type Witness = Option<(u64, i64, i64, i64, i64, u64)>;
 
+/// Seconds by which the clocks of file systems may differ from ours, and tick slower.
+const CLOCK_MARGIN: i64 = 3;
+
 impl Interpreter {
     /// Finds `python`, a name on PATH or a path, which must have a pip that does what is asked.
     pub fn find(project: &Project, python: &str) -> Result<Self> {
@@ -125,14 +130,22 @@ impl Interpreter {
         };
         let record = record_place(project, &program);
         let binary = fs::canonicalize(&program).ok().filter(|real| is_binary(real));
-        if binary.is_some()
+        let shim = if binary.is_none() { Shim::of(project, &program) } else { None };
+        if (binary.is_some() || shim.is_some())
             && let Some(identity) = recall(&record)
         {
             return Ok(Self { program, identity });
         }
-        let (identity, mut witnesses) = ask(project, python, &program)?;
-        if let Some(real) = binary {
-            witnesses.extend([program.clone(), real]);
+        // What decides is looked at before the decision: a change in between must show.
+        let deciding = match (&binary, &shim) {
+            (Some(real), _) => looks([program.clone(), real.clone()]),
+            (None, Some(shim)) => looks(shim.witnesses.iter().cloned()),
+            (None, None) => Vec::new(),
+        };
+        let (identity, named) = ask(project, python, &program)?;
+        if binary.is_some() || shim.is_some_and(|shim| shim.owns(&identity.program)) {
+            let named = named.into_iter().chain([identity.program.clone()]);
+            let witnesses = deciding.into_iter().chain(looks(named)).collect();
             // A cache that cannot be written only costs the next build a process.
             let _ = keep(&record, &identity, witnesses);
         }
@@ -145,7 +158,7 @@ fn record_place(project: &Project, program: &Path) -> PathBuf {
     hasher.field(program.as_os_str().as_encoded_bytes()).field(QUESTIONS);
     // Python looks for modules where it runs, too.
     hasher.field(project.root.as_os_str().as_encoded_bytes());
-    for name in SEARCH_VARIABLES {
+    for name in SEARCH_VARIABLES.into_iter().chain(pyenv::VARIABLES) {
         hasher.field(project.vars().get(name).map_or("", String::as_str));
     }
     project.cache.join("interpreters").join(format!("{:.32}", hasher.finish()))
@@ -157,11 +170,24 @@ fn recall(record: &Path) -> Option<Identity> {
     valid.then_some(remembered.identity)
 }
 
-fn keep(record: &Path, identity: &Identity, witnesses: Vec<PathBuf>) -> Result<()> {
-    let witnesses = witnesses.into_iter().map(|path| (path.clone(), look(&path))).collect();
+/// Nothing is kept while a witness is so new that another write to it might not show.
+fn keep(record: &Path, identity: &Identity, witnesses: Vec<(PathBuf, Witness)>) -> Result<()> {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    let settled = i64::try_from(now.as_secs()).unwrap_or(i64::MAX) - CLOCK_MARGIN;
+    if witnesses
+        .iter()
+        .flat_map(|(_, look)| look)
+        .any(|look| look.1 >= settled || look.3 >= settled)
+    {
+        return Ok(());
+    }
     let remembered = Remembered { identity: identity.clone(), witnesses };
     write_if_changed(record, &serde_json::to_vec(&remembered)?, 0o600)?;
     Ok(())
+}
+
+fn looks(paths: impl IntoIterator<Item = PathBuf>) -> Vec<(PathBuf, Witness)> {
+    paths.into_iter().map(|path| (path.clone(), look(&path))).collect()
 }
 
 /// Stat data with links followed: a link that leads elsewhere leads to another inode.
@@ -280,6 +306,38 @@ mod tests {
     }
 
     #[test]
+    fn a_shim_is_asked_again_when_what_it_looks_at_changes() {
+        let folder = tempfile::tempdir().unwrap();
+        let root = folder.path().canonicalize().unwrap();
+        let real = root.join("versions/3.13.0/bin/python3");
+        let answer = answer("\"24.2\"").replace("/p/bin/python", real.to_str().unwrap());
+        fake(&root, &answer);
+        fs::create_dir_all(root.join("libexec")).unwrap();
+        fs::rename(root.join("bin/python3"), root.join("libexec/pyenv")).unwrap();
+        let place = root.display();
+        let shim = format!(
+            "#!/bin/bash\nprogram=\"${{0##*/}}\"\nexport PYENV_ROOT=\"{place}\"\n\
+             exec \"{place}/libexec/pyenv\" exec \"$program\" \"$@\"\n"
+        );
+        fs::write(root.join("bin/python3"), shim).unwrap();
+        let mode = fs::Permissions::from_mode(0o755);
+        fs::set_permissions(root.join("bin/python3"), mode).unwrap();
+        let asked = || fs::read_to_string(root.join("count")).unwrap().lines().count();
+        let find = || Interpreter::find(&project(&root), "python3").unwrap();
+        // What was just written may be written again in the same tick of the clock.
+        while {
+            find();
+            !root.join("cache/zipwright/interpreters").exists()
+        } {}
+        let before = asked();
+        assert_eq!(find().program, root.join("bin/python3"));
+        assert_eq!(asked(), before);
+        fs::write(root.join(".python-version"), "3.12\n").unwrap();
+        find();
+        assert_eq!(asked(), before + 1);
+    }
+
+    #[test]
     fn a_remembered_answer_holds_while_its_witnesses_do() {
         let folder = tempfile::tempdir().unwrap();
         let (record, witness) = (folder.path().join("record"), folder.path().join("pip.py"));
@@ -290,7 +348,7 @@ mod tests {
             prefix: "/p".into(),
             program: "/p/bin/python".into(),
         };
-        keep(&record, &identity, vec![witness.clone()]).unwrap();
+        keep(&record, &identity, looks([witness.clone()])).unwrap();
         assert_eq!(recall(&record), Some(identity));
         fs::write(&witness, "").unwrap();
         assert_eq!(recall(&record), None);

@@ -13,6 +13,7 @@ mod interpreter;
 mod lines;
 mod obtained;
 mod platform;
+mod pyenv;
 mod recipe;
 mod requirements;
 mod resolve;
