@@ -131,37 +131,38 @@ fn a_module_of_a_wheel_that_is_missing_is_found() {
     let _ = run.stderr_has("neither `iniconfig.py` nor `iniconfig/__init__.py`");
 }
 
-/// Compiled by the Python of this machine, and checked for it and for another.
+/// Compiled and zipped by the Python of this machine, and checked for it and for another.
 #[test]
 fn bytecode_is_told_by_its_python_and_its_source() {
-    let sandbox = sources(&[("app.py", b"def handler(e, c): pass"), ("kit.py", b"x = 1\n")]);
-    let version = Run::of(sandbox.program(python()).args([
-        "-c",
-        "import sys, compileall; compileall.compile_dir('src', legacy=True, quiet=2); \
-         print(*sys.version_info[:2], sep='.')",
-    ]));
-    let version = version.success().stdout.trim().to_owned();
-    let with = |sources: &str, runtime: &str| {
-        let text = sandbox.read("Buildfile");
-        let (before, rest) = text.split_once("sources = ").unwrap();
-        let (_, after) = rest.split_once('\n').unwrap();
-        let text = format!("{before}sources = {sources}\n{after}");
-        let (before, rest) = text.split_once("runtime = ").unwrap();
-        let (_, after) = rest.split_once('\n').unwrap();
-        sandbox.write("Buildfile", format!("{before}runtime = '{runtime}'\n{after}"));
-        rules(&sandbox)
-    };
-    let one = |name: &str| format!("{{ from = 'src/{name}', to = '.' }}");
-    let (app, source, code) = (one("app.py"), one("kit.py"), one("kit.pyc"));
-    let here = format!("python{version}");
+    let sandbox = Sandbox::new();
+    sandbox.write("src/app.py", "def handler(e, c): pass\n").write("src/kit.py", "x = 1\n");
+    let script = "
+import compileall, sys, zipfile
+compileall.compile_dir('src', legacy=True, quiet=2)
+for name, files in [('both', ['kit.py', 'kit.pyc']), ('alone', ['kit.pyc'])]:
+    with zipfile.ZipFile(name + '.zip', 'w') as zip:
+        for file in ['app.py', *files]:
+            zip.write('src/' + file, file)
+print(*sys.version_info[:2], sep='.')
+";
+    let version = Run::of(sandbox.program(python()).args(["-c", script])).success().stdout;
+    let here = format!("python{}", version.trim());
     let other = if here == "python3.13" { "python3.12" } else { "python3.13" };
-    // The time in it is the source's, which a zip with a constant time does not have.
-    let both = format!("[{app}, {source}, {code}]");
-    assert_eq!(with(&both, &here), [vec![], vec!["pyc-stale"]]);
-    assert_eq!(with(&both, other), [vec![], vec!["pyc-unused"]]);
-    let alone = format!("[{app}, {code}]");
-    assert_eq!(with(&alone, &here), [vec![], Vec::<String>::new()]);
-    assert_eq!(with(&alone, other), [vec!["pyc-python"], vec![]]);
+    let rules = |zip: &str, runtime: &str| {
+        let run = sandbox.run(["--json", "check", zip, "--runtime", runtime, "--arch", "arm64"]);
+        let report = run.events().remove(0);
+        let findings = report["findings"].as_array().unwrap();
+        findings.iter().map(|found| text(found, "rule")).collect::<Vec<_>>()
+    };
+    assert_eq!(rules("both.zip", &here), [""; 0]);
+    assert_eq!(rules("both.zip", other), ["pyc-unused"]);
+    assert_eq!(rules("alone.zip", &here), [""; 0]);
+    assert_eq!(rules("alone.zip", other), ["pyc-python"]);
+    // The time in it is no longer the source's.
+    sandbox.age("src/kit.py", 100_000);
+    let again = script.replace("compileall.compile_dir('src', legacy=True, quiet=2)", "");
+    let _ = Run::of(sandbox.program(python()).args(["-c", &again])).success();
+    assert_eq!(rules("both.zip", &here), ["pyc-stale"]);
 }
 
 /// Linked by the compiler of this machine: a library that is needed lies in the bundle, in a
