@@ -7,7 +7,6 @@ use std::future::Future;
 use std::thread;
 use std::time::Duration;
 
-use aws_config::SdkConfig;
 use aws_sdk_lambda::Client;
 use aws_sdk_lambda::config::http::HttpResponse;
 use aws_sdk_lambda::config::retry::RetryConfig;
@@ -29,7 +28,9 @@ const ANSWER_TIMEOUT: Duration = Duration::from_secs(20);
 pub struct Lambda<'a> {
     pub(super) project: &'a Project,
     runtime: tokio::runtime::Runtime,
-    pub(super) config: SdkConfig,
+    /// What the clients of other services begin with.
+    #[cfg(feature = "s3")]
+    pub(super) config: aws_config::SdkConfig,
     pub(super) client: Client,
     pub(super) http: HttpClient,
     pub(super) sleep: Option<SharedAsyncSleep>,
@@ -58,7 +59,17 @@ impl<'a> Lambda<'a> {
             .timeout_config(timeouts(ANSWER_TIMEOUT))
             .build();
         let client = Client::from_conf(settings);
-        Ok(Self { project, runtime, config, client, http, sleep, region, say })
+        Ok(Self {
+            project,
+            runtime,
+            #[cfg(feature = "s3")]
+            config,
+            client,
+            http,
+            sleep,
+            region,
+            say,
+        })
     }
 
     /// Sends a request until it is answered, as far as trying again can help. `wanted` completes

@@ -70,10 +70,10 @@ impl Lambda<'_> {
         status(&format!("looking at {}", object.name()));
         let there = self.look(&client, &object).map_err(|refusal| refusal.error)?;
         if let Some(version) = there {
-            return Ok(Stored { key, version, sent: false });
+            return Ok(Stored { key, version });
         }
         let version = self.send_in_parts(&client, &object, status)?;
-        Ok(Stored { key, version, sent: true })
+        Ok(Stored { key, version })
     }
 
     fn s3(&self) -> Result<Client, Error> {

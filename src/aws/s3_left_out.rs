@@ -1,5 +1,7 @@
 //! A zipwright that was built without S3: says so.
 
+use sha2::{Digest as _, Sha256};
+
 use super::client::Lambda;
 use super::error::{Error, Problem};
 use super::store::{Bucket, Stored};
@@ -8,13 +10,14 @@ impl Lambda<'_> {
     pub fn store(
         &self,
         bucket: &Bucket,
-        _zip: &[u8],
+        zip: &[u8],
         _status: &(dyn Fn(&str) + Sync),
     ) -> Result<Stored, Error> {
         let text = format!(
-            "this zipwright was built without S3, and the bundle would have to go through bucket \
-             `{}`: install one with its default features",
-            bucket.name
+            "this zipwright was built without S3, and the bundle would have to go to s3://{}/{}: \
+             install one with its default features",
+            bucket.name,
+            bucket.key(&Sha256::digest(zip))
         );
         Err(Error::new(Problem::Other, text))
     }

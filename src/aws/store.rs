@@ -15,8 +15,6 @@ pub struct Stored {
     pub key: String,
     /// Where the bucket keeps versions: the one that was looked at.
     pub version: Option<String>,
-    /// Whether it had to be sent.
-    pub sent: bool,
 }
 
 impl Bucket<'_> {
