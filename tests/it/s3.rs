@@ -156,6 +156,10 @@ fn without_a_bucket_the_way_out_is_said_before_the_network() {
     let run = project.run(words).success();
     assert!(run.stdout.starts_with("warning[zipped-size] the zip has 55.6 MB, which"), "{run}");
     assert!(run.stdout.contains("weights.bin (55.6 MB), app.py ("), "{run}");
+    // The next build of it is told before it begins.
+    project.write("app.py", "def handler(event, context):\n    return 2\n");
+    let run = project.run(["upload"]).failure();
+    let _ = run.stderr_has("the last `build/lambda.zip` has 55.6 MB, which is too large");
     let run = project.run(["-B", "package"]).success();
     let _ = run.stderr_has("what uploads it needs `s3 = { bucket = \"…\" }`");
 }
@@ -224,6 +228,34 @@ fn what_was_begun_and_fails_is_taken_back() {
     assert!(last.starts_with("DELETE /bundles/lambda/hello/"), "{requests:?}");
     assert!(last.ends_with("uploadId=u1"), "{requests:?}");
     assert!(!requests.iter().any(|head| head.starts_with("PUT /2015")), "{requests:?}");
+}
+
+#[test]
+fn a_part_that_fails_for_a_moment_is_sent_again() {
+    let mut project = project("http://127.0.0.1:1");
+    let digest = code_sha256(&project.bytes("build/lambda.zip"));
+    let mut answers = vec![answer(&json!({"CodeSha256": "old", "RevisionId": "r"}))];
+    answers.extend([plain(404, ""), begun(), refused(503, "SlowDown")]);
+    answers.extend(vec![plain(200, ""); 7]);
+    answers.push(plain(200, "<CompleteMultipartUploadResult/>"));
+    answers.push(answer(&json!({"CodeSha256": digest})));
+    answers.push(answer(&json!({"CodeSha256": digest, "LastUpdateStatus": "Successful"})));
+    let server = Script::new(answers);
+    project.set("AWS_ENDPOINT_URL", server.endpoint());
+    let run = project.run(["upload"]).success();
+    let run = run.stderr_has("could not send s3://bundles/lambda/hello/");
+    let _ = run.stderr_has("SlowDown: no; trying again in");
+    let requests = server.requests();
+    let numbers = |number: usize| {
+        let part = format!("partNumber={number}&");
+        requests.iter().filter(|head| head.contains(&part)).count()
+    };
+    let counts: Vec<usize> = (1..=7).map(numbers).collect();
+    assert_eq!(counts.iter().sum::<usize>(), 8, "{requests:?}");
+    assert!(counts.iter().all(|count| *count >= 1), "{requests:?}");
+    let sent: Value = serde_json::from_str(&server.bodies()[requests.len() - 2]).unwrap();
+    let expected = json!({"S3Bucket": "bundles", "S3Key": key(&project), "RevisionId": "r"});
+    assert_eq!(sent, expected);
 }
 
 #[test]

@@ -8,11 +8,24 @@ use super::super::Job;
 use crate::aws::{Function, Lambda};
 use crate::base::words;
 use crate::buildfile::model::{Arch, Kind, Upload, Wheelhouse};
+use crate::bundle;
 use crate::deploy;
 use crate::pip::Interpreter;
 
 pub(in crate::kinds) fn look_ahead(upload: &Upload, job: &Job) -> Result<()> {
     let say = |text: &str| job.messages.warn(text);
+    if let Ok(zip) = job.zip(&upload.zip.value)
+        && upload.s3.is_none()
+        && let Ok(last) = job.project.place(&zip.output.value).metadata()
+        && !bundle::fits_in_a_request(last.len())
+    {
+        say(&format!(
+            "the last `{}` has {}, which is too large for a request to Lambda: if the new one is \
+             too, the upload needs `s3 = {{ bucket = \"…\" }}`",
+            zip.output.value,
+            words::size(last.len())
+        ));
+    }
     let lambda = Lambda::connect(job.project, None, &say)?;
     let look = |name: &str| {
         job.messages.status(&format!("looking at function `{name}`"));
