@@ -51,12 +51,16 @@ impl Lambda<'_> {
             listed => listed?,
         };
         let newest = listed.layer_versions().iter().map(|version| version.version).max();
-        let Some(newest) = newest else { return Ok(None) };
+        newest.map_or(Ok(None), |newest| self.layer_version(name, newest))
+    }
+
+    /// This version of a layer; `None` when there is none.
+    pub fn layer_version(&self, name: &str, version: i64) -> Result<Option<LayerVersion>, Error> {
+        let wanted = format!("read version {version} of layer `{name}`");
         let read = self.send(&wanted, || {
-            self.client.get_layer_version().layer_name(name).version_number(newest).send()
+            self.client.get_layer_version().layer_name(name).version_number(version).send()
         });
         let read = match read {
-            // Removed in between.
             Err(error) if error.problem == Problem::NotFound => return Ok(None),
             read => read?,
         };
@@ -64,7 +68,7 @@ impl Lambda<'_> {
             runtimes: sorted(read.compatible_runtimes()),
             architectures: sorted(read.compatible_architectures()),
             arn: read.layer_version_arn.unwrap_or_default(),
-            version: newest,
+            version,
             code_sha256: read.content.and_then(|content| content.code_sha256).unwrap_or_default(),
         }))
     }

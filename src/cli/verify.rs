@@ -9,7 +9,7 @@ use super::session::{Session, Words};
 use super::{DIFFERENT, FAILURE, Failure, SUCCESS, build, note, print, warn};
 use crate::aws::Lambda;
 use crate::base::fs;
-use crate::buildfile::model::{Kind, Upload, Zip};
+use crate::buildfile::model::{Kind, Spanned, Upload, Zip};
 use crate::bundle;
 use crate::deploy::{self, Live};
 use crate::diff::{self, Comparison};
@@ -23,7 +23,15 @@ struct Found<'a> {
     alias: Option<&'a str>,
     here: String,
     live: Live,
+    layers: Vec<Layer<'a>>,
     difference: Option<Difference>,
+}
+
+/// A layer of an upload, and the version of it that the function has.
+struct Layer<'a> {
+    name: &'a str,
+    here: String,
+    deployed: Option<String>,
 }
 
 /// In what the deployed code differs, and where both are for who wants to know more.
@@ -39,7 +47,9 @@ const FETCHED: &str = "deployed";
 pub(super) fn run(common: &Common, verify: &Verify) -> Result<u8, Failure> {
     let session = Session::open(common, Words::new(&verify.words))?;
     let uploads = uploads(&session)?;
-    let zips: Vec<TargetId> = uploads.iter().map(|(_, _, zip)| *zip).collect();
+    let of_layers = uploads.iter().flat_map(|(_, upload, _)| layers(upload, &session));
+    let of_layers = of_layers.filter_map(|(_, zip)| session.graph.id(zip));
+    let zips: Vec<TargetId> = uploads.iter().map(|(_, _, zip)| *zip).chain(of_layers).collect();
     let summary = build::for_command(common, &verify.words, &session, zips)?;
     if summary.failed > 0 {
         return Ok(FAILURE);
@@ -53,7 +63,9 @@ pub(super) fn run(common: &Common, verify: &Verify) -> Result<u8, Failure> {
         };
         for function in &upload.functions {
             let named = (target, function.value.as_str());
-            all.push(find(&lambda, named, upload, zip, verify.diff, &session.project)?);
+            let mut found = find(&lambda, named, upload, zip, verify.diff, &session.project)?;
+            found.layers = find_layers(&lambda, &found.live, upload, &session)?;
+            all.push(found);
         }
     }
     let identical = all.iter().all(Found::is_identical);
@@ -109,7 +121,8 @@ fn find<'a>(
     let here = bundle::code_sha256_of(&place)?;
     let alias = upload.alias.as_deref();
     let live = deploy::live(lambda, function, alias, &|_| {})?;
-    let mut found = Found { target, function, alias, here, live, difference: None };
+    let layers = Vec::new();
+    let mut found = Found { target, function, alias, here, live, layers, difference: None };
     if fetch && found.live.code_sha256 != found.here {
         note(&format!("fetching the code of function `{function}`"));
         let zip_of_theirs = download(lambda, &found)?;
@@ -122,6 +135,35 @@ fn find<'a>(
         found.difference = Some(Difference { theirs, ours, comparison });
     }
     Ok(found)
+}
+
+/// The layers of an upload by name, each with the name of its zip target.
+fn layers<'a>(
+    upload: &'a Upload,
+    session: &'a Session,
+) -> impl Iterator<Item = (&'a str, &'a str)> {
+    let layer = |name: &Spanned<String>| match &session.model.target(&name.value)?.kind {
+        Kind::Layer(layer) => Some((layer.name.value.as_str(), layer.zip.value.as_str())),
+        _ => None,
+    };
+    upload.layers.iter().filter_map(layer)
+}
+
+fn find_layers<'a>(
+    lambda: &Lambda,
+    live: &Live,
+    upload: &'a Upload,
+    session: &'a Session,
+) -> Result<Vec<Layer<'a>>> {
+    let find = |(name, zip): (&'a str, &str)| {
+        let Some(Kind::Zip(zip)) = session.model.target(zip).map(|target| &target.kind) else {
+            unreachable!("BUG: the graph has checked that a layer names a zip")
+        };
+        let here = bundle::code_sha256_of(&session.project.place(&zip.output.value))?;
+        let deployed = deploy::live_layer(lambda, &live.layers, name)?;
+        Ok(Layer { name, here, deployed })
+    };
+    layers(upload, session).map(find).collect()
 }
 
 /// The deployed code, known to be what Lambda said it was.
@@ -146,11 +188,13 @@ fn download(lambda: &Lambda, found: &Found) -> Result<Vec<u8>> {
 
 impl Found<'_> {
     fn is_identical(&self) -> bool {
-        self.here == self.live.code_sha256 && self.live.doubt.is_none()
+        self.here == self.live.code_sha256
+            && self.live.doubt.is_none()
+            && self.layers.iter().all(Layer::is_identical)
     }
 
     fn lines(&self) -> Vec<String> {
-        let Self { target, function, alias, here, live, difference } = self;
+        let Self { target, function, alias, here, live, layers, difference } = self;
         let under = match (alias, &live.version) {
             (Some(alias), Some(version)) => format!(" (alias {alias}, version {version})"),
             (Some(alias), None) => format!(" (alias {alias})"),
@@ -161,6 +205,11 @@ impl Found<'_> {
             format!("  here     {here}"),
             format!("  deployed {}{under}", live.code_sha256),
         ];
+        for Layer { name, here, deployed } in layers {
+            let deployed = deployed.as_deref().unwrap_or("not attached");
+            lines.push(format!("  here     {here} (layer {name})"));
+            lines.push(format!("  deployed {deployed} (layer {name})"));
+        }
         lines.extend(live.doubt.iter().map(|doubt| format!("  {doubt}")));
         if let Some(Difference { theirs, ours, comparison }) = difference {
             lines.extend(diff::lines(comparison, theirs, ours));
@@ -178,8 +227,19 @@ impl Found<'_> {
             "here": self.here,
             "deployed": self.live.code_sha256,
             "reason": self.live.doubt,
+            "layers": self.layers.iter().map(Layer::to_json).collect::<Vec<_>>(),
             "difference": self.difference.as_ref().map(|found| found.comparison.to_json()),
         })
+    }
+}
+
+impl Layer<'_> {
+    fn is_identical(&self) -> bool {
+        self.deployed.as_ref() == Some(&self.here)
+    }
+
+    fn to_json(&self) -> Value {
+        json!({ "layer": self.name, "here": self.here, "deployed": self.deployed })
     }
 }
 

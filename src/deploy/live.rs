@@ -13,6 +13,8 @@ pub struct Live {
     /// Bytes of the zip; 0 where a service does not say.
     pub code_size: u64,
     pub version: Option<String>,
+    /// The ARNs of the versions of layers beside it.
+    pub layers: Vec<String>,
     /// Why callers may get something else all the same.
     pub doubt: Option<String>,
 }
@@ -44,6 +46,19 @@ pub fn live(
         code_sha256: function.code_sha256,
         code_size: function.code_size,
         version: function.version,
+        layers: function.layers,
         doubt,
     })
+}
+
+/// The digest of the version of a layer that is among these; `None` when there is none of it.
+pub fn live_layer(lambda: &Lambda, attached: &[String], name: &str) -> Result<Option<String>> {
+    // `arn:aws:lambda:REGION:ACCOUNT:layer:NAME:VERSION`
+    let parts = |arn: &str| {
+        let mut parts = arn.split(':').skip(6);
+        Some((parts.next()?.to_owned(), parts.next()?.parse().ok()?))
+    };
+    let found = attached.iter().filter_map(|arn| parts(arn)).find(|(found, _)| found == name);
+    let Some((_, version)) = found else { return Ok(None) };
+    Ok(lambda.layer_version(name, version)?.map(|version| version.code_sha256))
 }

@@ -23,7 +23,7 @@ use crate::aws::{Alias, Code, Function, Lambda};
 use crate::base::words;
 
 pub use check::{Layer, check};
-pub use live::{Live, live};
+pub use live::{Live, live, live_layer};
 
 /// How many functions are brought up to date at once. Each holds a copy of the bundle while it is
 /// sent, and Lambda takes 15 such requests a second.

@@ -227,6 +227,29 @@ fn a_layer_is_published_when_it_changed_and_functions_follow() {
 }
 
 #[test]
+fn verify_counts_layers_like_code() {
+    let aws = Emulator::ministack();
+    aws.create_function("hello", "x86_64", &bundle("app.py", "old = 1\n"));
+    let project = small(&aws.endpoint());
+    let _ = project.run(["package"]).success();
+    aws.update_code("hello", &project.bytes("build/package.zip"));
+    let run = project.run(["verify"]).status(1);
+    assert!(run.stdout.contains("  deployed not attached (layer shared)"), "{run}");
+    assert!(!project.exists("build/layer.stamp"), "nothing is published");
+    let _ = project.run(["upload"]).success();
+    let run = project.run(["verify"]).success();
+    assert!(run.stdout.starts_with("upload: function `hello` identical\n"), "{run}");
+
+    project.write("shared/kit.py", "x = 2\n");
+    let run = project.run(["--json", "verify"]).status(1);
+    let report = &run.events()[0]["functions"][0];
+    assert_eq!((&report["verdict"], &report["here"]), (&json!("differs"), &report["deployed"]));
+    let layer = &report["layers"][0];
+    assert_eq!(layer["here"], digest(&project, "build/shared-zip.zip"));
+    assert_eq!(layer["deployed"], aws.layer_version("shared", 1)["Content"]["CodeSha256"]);
+}
+
+#[test]
 fn layers_of_others_stay_in_front() {
     let aws = Emulator::ministack();
     aws.create_function("hello", "x86_64", &bundle("app.py", "old = 1\n"));
