@@ -1,6 +1,7 @@
 //! Gets the wheels that pip chose: from the store, from this disk, or by one further run of pip
 //! that fetches the ready ones, and one that fetches the sources of those that are built.
 
+use std::collections::BTreeSet;
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
@@ -14,10 +15,11 @@ use super::run::Pip;
 use super::secrets::{percent_decode, redact};
 use super::side_by_side::side_by_side;
 use super::store::{Store, Wheel, normal_name, sha256_of};
-use crate::base::Digest;
 use crate::base::digest::FieldHasher;
 use crate::base::words::count;
+use crate::base::{Digest, RelPath};
 use crate::make::Pool;
+use crate::project::Project;
 
 /// Kind of the records of what was built from which source.
 const BUILT: &str = "built";
@@ -62,11 +64,14 @@ impl Fetch<'_> {
         }
         if !sources.is_empty() {
             let workshop = self.store.workshop()?;
-            let archives = self.archives(&sources, workshop.path())?;
+            let mut archives = self.archives(&sources, workshop.path())?;
+            // What takes longest is begun first: its size tells, as well as anything does.
+            let size = |archive: &Path| std::fs::metadata(archive).map_or(0, |meta| meta.len());
+            archives.sort_by_key(|(_, archive)| std::cmp::Reverse(size(archive)));
             let built = side_by_side(self.pool, &archives, |(pick, archive)| {
                 self.build_source(pick, archive)
             })?;
-            gotten.extend(sources.into_iter().zip(built));
+            gotten.extend(archives.iter().map(|(pick, _)| *pick).zip(built));
         }
         for (pick, wheel) in picks.iter().zip(&mut wheels) {
             if wheel.is_none() {
@@ -75,6 +80,24 @@ impl Fetch<'_> {
             }
         }
         Ok(wheels.into_iter().map(|wheel| wheel.expect("BUG: every pick was fetched")).collect())
+    }
+
+    /// The wheels of source archives of this project, before pip is asked what else is wanted.
+    pub(super) fn local_sources(
+        &self,
+        project: &Project,
+        archives: BTreeSet<RelPath>,
+    ) -> Result<Vec<(RelPath, Wheel)>> {
+        let picks: Vec<(RelPath, Pick)> = archives
+            .into_iter()
+            .filter_map(|path| {
+                let pick = Pick::local(path.file_name(), &project.place(&path))?;
+                Some((path, pick))
+            })
+            .collect();
+        let only: Vec<Pick> = picks.iter().map(|(_, pick)| pick.clone()).collect();
+        let wheels = self.all(&only)?;
+        Ok(picks.into_iter().map(|(path, _)| path).zip(wheels).collect())
     }
 
     fn at_hand(&self, pick: &Pick) -> Result<Option<Wheel>> {

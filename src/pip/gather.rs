@@ -18,7 +18,7 @@ use super::lines::{self, Meaning, Word};
 use super::platform::Runtime;
 use super::recipe::Recipe;
 use super::requirements::{Requirements, has_scheme, inside};
-use super::resolve::resolve;
+use super::resolve::{file_url, resolve};
 use super::run::{Pip, Talk};
 use super::secrets::{Redactor, redact};
 use super::side_by_side::side_by_side;
@@ -127,7 +127,10 @@ impl Inputs {
             source.wheel(&recipe, &store, (&pip, &build))
         })?;
         let folders = self.sources.iter().map(|source| source.folder.clone());
-        let built: BTreeMap<RelPath, Wheel> = folders.zip(own).collect();
+        let mut built: BTreeMap<RelPath, Wheel> = folders.zip(own).collect();
+        let (pool, context) = (request.pool, self.context);
+        let fetch =
+            Fetch { pip: &pip, store: &store, build: &build, recipe: &recipe, context, pool };
         let gathered = |wheels: Vec<Wheel>| {
             let (built, isolation) = recipe.report();
             Gathered { wheels, built, isolation }
@@ -143,6 +146,10 @@ impl Inputs {
         {
             return Ok(gathered(wheels));
         }
+        if !self.requirements.hashed && request.runtime.is_none() {
+            // pip would build each of them, in its own way, only to find out what it needs.
+            built.extend(fetch.local_sources(request.project, self.requirements.plain_sources())?);
+        }
         let workshop = store.workshop()?;
         let mut names = self.names(request, workshop.path());
         for wheel in built.values() {
@@ -151,9 +158,6 @@ impl Inputs {
         }
         let given = self.given(request, &store, &built, workshop.path())?;
         let picks = resolve(&pip, given, request.runtime, (workshop.path(), &names))?;
-        let (pool, context) = (request.pool, self.context);
-        let fetch =
-            Fetch { pip: &pip, store: &store, build: &build, recipe: &recipe, context, pool };
         let mut wheels = fetch.all(&picks)?;
         wheels.sort();
         if let Some(key) = pinned {
@@ -222,7 +226,9 @@ impl Inputs {
                 if hashed { format!(" --hash=sha256:{}", wheel.sha256) } else { String::new() };
             Some((format!("{}{extras} @ {url}", wheel.project()), hash))
         };
-        let rewritten = self.requirements.rewritten;
+        let archives = &self.requirements.archives;
+        let rewritten =
+            self.requirements.rewritten || built.keys().any(|local| archives.contains(local));
         if rewritten {
             self.requirements
                 .write(request.project, folder, &|local, extras| words(local, extras))?;
@@ -302,17 +308,4 @@ fn check_arguments(project: &Project, arguments: &[String]) -> Result<Vec<RelPat
             .collect()),
         Meaning::Nothing => Ok(Vec::new()),
     }
-}
-
-fn file_url(path: &Path) -> String {
-    let mut url = String::from("file://");
-    for byte in path.as_os_str().as_encoded_bytes() {
-        match byte {
-            b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'/' | b'-' | b'_' | b'.' | b'~' | b'+' => {
-                url.push(char::from(*byte));
-            }
-            byte => url.push_str(&format!("%{byte:02X}")),
-        }
-    }
-    url
 }

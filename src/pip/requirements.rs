@@ -178,6 +178,23 @@ impl Requirements {
         Ok(())
     }
 
+    /// Local source archives that are installed whatever the circumstances: by a line without
+    /// marker and options, and by no other.
+    pub(super) fn plain_sources(&self) -> BTreeSet<RelPath> {
+        let mut sources = self.archives.clone();
+        sources.retain(|path| !path.as_str().ends_with(".whl"));
+        let lines = self.files.iter().flat_map(|file| &file.lines);
+        for (_, meaning) in lines {
+            let Meaning::Requirement(requirement) = meaning else { continue };
+            let is_plain = requirement.marker.is_empty() && !requirement.words.contains(" -");
+            let path = requirement.path.as_deref().and_then(|path| RelPath::parse(path).ok());
+            if let Some(path) = path.filter(|_| !is_plain || requirement.editable) {
+                sources.remove(&path);
+            }
+        }
+        sources
+    }
+
     /// Writes copies of all files into `folder`, with line numbers unchanged: for when pip cannot
     /// be given the files themselves. `replace` gives the words that stand for a local folder.
     pub fn write(&self, project: &Project, folder: &Path, replace: Replace) -> Result<()> {

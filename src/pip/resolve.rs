@@ -23,6 +23,21 @@ pub(super) struct Pick {
 }
 
 impl Pick {
+    /// A source archive of this disk, if its name says what it is of.
+    pub(super) fn local(name: &str, place: &Path) -> Option<Self> {
+        let ends = [".tar.gz", ".tgz", ".tar", ".zip"];
+        let stem = ends.iter().find_map(|end| name.strip_suffix(end))?;
+        let (project, version) = stem.rsplit_once('-')?;
+        let is_version = version.starts_with(|c: char| c.is_ascii_digit());
+        is_version.then(|| Self {
+            project: project.into(),
+            version: version.into(),
+            url: file_url(place),
+            origin: Origin::Archive { sha256: None },
+            subdirectory: None,
+        })
+    }
+
     /// `` `idna 3.7` ``
     pub(super) fn describe(&self) -> String {
         format!("`{} {}`", self.project, self.version)
@@ -128,6 +143,19 @@ fn pick(item: Item) -> Result<Pick> {
         ),
     };
     Ok(Pick { project, version, url, origin, subdirectory })
+}
+
+pub(super) fn file_url(path: &Path) -> String {
+    let mut url = String::from("file://");
+    for byte in path.as_os_str().as_encoded_bytes() {
+        match byte {
+            b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'/' | b'-' | b'_' | b'.' | b'~' | b'+' => {
+                url.push(char::from(*byte));
+            }
+            byte => url.push_str(&format!("%{byte:02X}")),
+        }
+    }
+    url
 }
 
 fn file_name(url: &str) -> String {

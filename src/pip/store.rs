@@ -17,7 +17,7 @@ use crate::base::Digest;
 use crate::base::fs::{FILE_MODE, open, persist, remove, temp_beside, write_if_changed};
 
 /// A wheel: its file name, and the SHA-256 of its bytes in lowercase hex.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Wheel {
     pub name: String,
     pub sha256: String,

@@ -14,6 +14,7 @@ mod anchors;
 mod article;
 mod aws;
 mod bench;
+mod building;
 mod bytecode;
 mod check;
 mod commands;

@@ -36,14 +36,13 @@ const EVERYWHERE: [&str; 14] = [
     "libutil.so",
 ];
 
-struct Content {
+pub(super) struct Content {
     executable: bool,
-    bytes: Vec<u8>,
+    pub(super) bytes: Vec<u8>,
 }
 
-/// Writes the canonical form of `from` to `to`. The libraries of this host that its extension
-/// modules need, sorted: each with the member that needs it.
-pub(super) fn canonical(from: &Path, to: &Path, epoch: i64) -> Result<BTreeMap<String, String>> {
+/// Writes the canonical form of `from` to `to`; its members, by name.
+pub(super) fn canonical(from: &Path, to: &Path, epoch: i64) -> Result<BTreeMap<String, Content>> {
     let damaged = || format!("the wheel `{}` that was built is damaged", from.display());
     let mut members = read(open(from)?).with_context(damaged)?;
     for (name, content) in &mut members {
@@ -64,7 +63,7 @@ pub(super) fn canonical(from: &Path, to: &Path, epoch: i64) -> Result<BTreeMap<S
         Content { executable: false, bytes: record.into_bytes() },
     );
     write(&members, to)?;
-    Ok(host_libraries(&members))
+    Ok(members)
 }
 
 fn read(file: File) -> Result<BTreeMap<String, Content>> {
@@ -160,7 +159,9 @@ fn write(members: &BTreeMap<String, Content>, to: &Path) -> Result<()> {
     persist(temp, to, FILE_MODE)
 }
 
-fn host_libraries(members: &BTreeMap<String, Content>) -> BTreeMap<String, String> {
+/// The libraries of this host that the extension modules of a wheel need, sorted: each with the
+/// member that needs it.
+pub(super) fn host_libraries(members: &BTreeMap<String, Content>) -> BTreeMap<String, String> {
     let own: Vec<&str> = members.keys().filter_map(|name| name.rsplit('/').next()).collect();
     let mut found = BTreeMap::new();
     for (name, content) in members {

@@ -1,8 +1,9 @@
-"""Runs inside a build: prepares its environment, then calls one hook of the build back end.
+"""Runs inside a build: prepares its environment, or calls the hooks of the build back end.
 
-Started twice over: `prepare` by the interpreter that was asked for, which makes the virtual
-environment, puts the locked wheels into it and writes the compiler wrappers; then, in the same
-process slot, `hook` by the environment's own interpreter. Needs nothing but the standard library.
+`prepare` is for the interpreter that was asked for: it makes the virtual environment, puts the
+locked wheels into it and writes the compiler wrappers. What it leaves in `env` and `cc` may be
+copied to where another build looks for it. `hook` is for the environment's own interpreter. Needs
+nothing but the standard library.
 """
 
 import configparser
@@ -54,9 +55,8 @@ def main():
         request = json.load(file)
     if sys.argv[1] == "prepare":
         prepare(request)
-        python = os.path.join(request["root"], "env", "bin", "python")
-        os.execv(python, [python, "-s", os.path.abspath(__file__), "hook"])
-    hook(request)
+    else:
+        hook(request)
 
 
 def prepare(request):
@@ -74,7 +74,7 @@ def prepare(request):
         write(os.path.join(paths["purelib"], "zipwright_names.pth"), "import zipwright_names\n")
         write_wrappers(request)
     for wheel in request["wheels"]:
-        done = os.path.join(request["root"], "home", "installed-" + os.path.basename(wheel))
+        done = os.path.join(env, "installed", os.path.basename(wheel))
         if not os.path.exists(done):
             install(wheel, paths, os.path.join(env, "bin"))
             write(done, "")
@@ -129,6 +129,7 @@ def write_wrappers(request):
     root = request["root"]
     folder = os.path.join(root, "cc")
     names = {"cc", "gcc", "c++", "g++", "clang", "clang++", "gfortran"}
+    names.update(request["compilers"])
     for variable in ("CC", "CXX"):
         words = (sysconfig.get_config_var(variable) or "").split()
         names.update(os.path.basename(word) for word in words[:1])
@@ -136,7 +137,7 @@ def write_wrappers(request):
     if triplet:
         names.update((triplet + "-gcc", triplet + "-g++"))
     for name in sorted(names):
-        program = shutil.which(name, path=request["path"])
+        program = request["compilers"].get(name) or shutil.which(name, path=request["path"])
         if program:
             write(os.path.join(folder, name), wrapper(root, program), 0o755)
     for name, program in request["rust"].items():
@@ -191,12 +192,43 @@ def hook(request):
     if module.split(".")[0] == "mesonpy" or module == "scikit_build_core.build":
         # Both would make up a name, and some packages write it into their files.
         config["build-dir"] = os.path.join(request["root"], "build")
-    if request["hook"] == "requires":
-        ask = getattr(backend, "get_requires_for_build_wheel", None)
-        wanted = list(ask(config)) if ask else []
-        write(os.path.join(request["root"], "requires.json"), json.dumps(wanted))
-    else:
-        backend.build_wheel(os.path.join(request["root"], "out"), config)
+    if request["ask"] and wants_more(request, backend, config):
+        return
+    backend.build_wheel(os.path.join(request["root"], "out"), config)
+
+
+def wants_more(request, backend, config):
+    """Whether the back end needs more than there is; that goes into `requires.json`.
+
+    It is asked in a process of its own, as a hook may count on; but one that has the back end
+    imported already, which is most of the work.
+    """
+    ask = getattr(backend, "get_requires_for_build_wheel", None)
+    if ask is None:
+        return False
+    place = os.path.join(request["root"], "requires.json")
+    sys.stdout.flush()
+    sys.stderr.flush()
+    child = os.fork()
+    if not child:
+        status = 1
+        try:
+            write(place, json.dumps(list(ask(config))))
+            status = 0
+        except SystemExit as error:
+            print(error, file=sys.stderr)
+        except BaseException:
+            import traceback
+
+            traceback.print_exc()
+        finally:
+            sys.stdout.flush()
+            sys.stderr.flush()
+            os._exit(status)
+    if os.waitpid(child, 0)[1]:
+        raise SystemExit("the build back end could not say what it needs")
+    with open(place, encoding="utf-8") as file:
+        return not set(json.load(file)) <= set(request["requires"])
 
 
 main()

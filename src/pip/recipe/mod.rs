@@ -8,14 +8,16 @@
 
 mod bench;
 mod canon;
+mod environment;
 mod inner;
+mod leaks;
+mod log;
 mod needs;
 mod tools;
 mod unpack;
 
 use std::collections::BTreeSet;
-use std::fs::{self, File};
-use std::io::Write;
+use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, OnceLock};
@@ -24,6 +26,9 @@ use anyhow::{Context, Result, bail};
 use serde::{Deserialize, Serialize};
 
 use self::bench::{Bench, Isolation};
+use self::environment::Environments;
+use self::leaks::Known;
+use self::log::Log;
 use self::needs::{BackEnd, Locks};
 use self::tools::Tools;
 use super::build::{Build, wheels_in};
@@ -31,30 +36,18 @@ use super::obtained::Circumstances;
 use super::run::Pip;
 use super::store::{Store, Wheel, sha256_of};
 use crate::base::Digest;
-use crate::base::fs::{create_dir_all, read, write_if_changed};
+use crate::base::fs::{create_dir_all, read, remove, write_if_changed};
 use crate::process::describe;
 
 pub(super) use unpack::unpack;
 
 const DRIVER: &str = include_str!("driver.py");
 
-/// How many lines of a failed build's log an error repeats.
-const REPEATED_LINES: usize = 20;
-
-/// Words in a log that mean that a build wanted something from the network and did not get it.
-const NETWORK_FAILURES: [&str; 6] = [
-    "Temporary failure in name resolution",
-    "Could not resolve host",
-    "Name or service not known",
-    "Network is unreachable",
-    "Connection refused",
-    "urlopen error",
-];
-
 pub(super) struct Recipe<'a> {
     pip: &'a Pip<'a>,
     store: &'a Store,
-    locks: Mutex<Locks<'a>>,
+    locks: Locks<'a>,
+    environments: Environments,
     surroundings: OnceLock<(Isolation, Tools)>,
     built: AtomicUsize,
 }
@@ -111,8 +104,14 @@ impl<'a> Recipe<'a> {
         build: &'a Build<'a>,
         context: Digest,
     ) -> Self {
-        let locks = Mutex::new(Locks { pip, store, build, context });
-        Self { pip, store, locks, surroundings: OnceLock::new(), built: AtomicUsize::new(0) }
+        Self {
+            pip,
+            store,
+            locks: Locks::new(pip, store, build, context),
+            environments: Environments::default(),
+            surroundings: OnceLock::new(),
+            built: AtomicUsize::new(0),
+        }
     }
 
     /// How many wheels were built, and kept apart by what.
@@ -124,10 +123,9 @@ impl<'a> Recipe<'a> {
     /// Whether a build now would go as it did then.
     pub(super) fn holds(&self, basis: &Basis) -> bool {
         let (isolation, tools) = self.surroundings();
-        let known = self.locks.lock().expect("BUG: no holder of this lock panics");
         basis.tools == tools.identity.to_string()
             && basis.path == isolation.path()
-            && known.known(&basis.requires).is_some_and(|lock| lock == basis.lock)
+            && self.locks.known(&basis.requires).is_some_and(|lock| lock == basis.lock)
     }
 
     /// Says what is to be known of a wheel that was built here, now or earlier.
@@ -151,8 +149,11 @@ impl<'a> Recipe<'a> {
         let source = building.source().join(folder);
         let back_end = BackEnd::read(&source).with_context(|| format!("{what} cannot be built"))?;
         let mut requires = back_end.requires.clone();
-        let mut lock = self.lock(&requires, what)?;
+        let mut lock = self.locks.wheels(&requires, what)?;
         let mut log = Log::create(self.pip, what)?;
+        let namespaces = matches!(isolation, Isolation::Namespaces(_));
+        let known =
+            Known::at_start(self.pip.project, (&isolation.path(), namespaces), &bench.place);
         let step = Step {
             recipe: self,
             building,
@@ -164,14 +165,11 @@ impl<'a> Recipe<'a> {
                 (epoch, uses_rust(&source)),
             ),
         };
-        step.run("requires", &lock, &mut log)?;
-        let further: Vec<String> =
-            serde_json::from_slice(&read(&bench.place.join("requires.json"))?)?;
-        if further.iter().any(|requirement| !requires.contains(requirement)) {
+        if let Some(further) = step.run((&lock, Some(&requires)), &mut log)? {
             requires.extend(further);
-            lock = self.lock(&requires, what)?;
+            lock = self.locks.wheels(&requires, what)?;
+            step.run((&lock, None), &mut log)?;
         }
-        step.run("wheel", &lock, &mut log)?;
         let raw = match wheels_in(&bench.place.join("out")).as_slice() {
             [wheel] => wheel.clone(),
             found => bail!("the build of {what} left {} wheels, and not one", found.len()),
@@ -184,12 +182,15 @@ impl<'a> Recipe<'a> {
             sha256_of(&raw)?
         ));
         let mut warnings = native(what, &bench.place.join("notes"));
-        for (library, member) in canon::canonical(&raw, &wheel, step.epoch())? {
+        let members = canon::canonical(&raw, &wheel, step.epoch())?;
+        for (library, member) in canon::host_libraries(&members) {
             warnings.push(format!(
                 "{what}: `{member}` needs `{library}` of this host, which is not in the wheel and \
                  may not be where it runs; another host may build it differently"
             ));
         }
+        let leaks = known.find(&members, &building.source(), (epoch, step.epoch()));
+        warnings.extend(leaks.into_iter().map(|leak| format!("{what}: {leak}")));
         self.built.fetch_add(1, Ordering::Relaxed);
         let versions = tools.versions.clone();
         let tools = tools.identity.to_string();
@@ -201,12 +202,6 @@ impl<'a> Recipe<'a> {
         let project = self.pip.project;
         self.surroundings
             .get_or_init(|| (Isolation::find(project, self.store.workshop()), Tools::find(project)))
-    }
-
-    /// One at a time: what several packages need is then asked once.
-    fn lock(&self, requires: &[String], what: &str) -> Result<Vec<Wheel>> {
-        let locks = self.locks.lock().expect("BUG: no holder of this lock panics");
-        locks.wheels(requires, what)
     }
 }
 
@@ -227,30 +222,61 @@ impl Step<'_, '_> {
         told.and_then(|(_, value)| value.parse().ok()).unwrap_or(unpack::EARLIEST)
     }
 
-    fn run(&self, hook: &str, lock: &[Wheel], log: &mut Log) -> Result<()> {
-        let Recipe { pip, store, .. } = self.recipe;
+    /// Builds the wheel in an environment with the wheels of `lock`. With `requires`, the back end
+    /// is asked first what else it needs; what is not among them, if anything, and no wheel.
+    fn run(
+        &self,
+        (lock, requires): (&[Wheel], Option<&[String]>),
+        log: &mut Log,
+    ) -> Result<Option<Vec<String>>> {
+        let place = &self.building.bench.place;
+        self.request(lock, requires)?;
+        let environments = &self.recipe.environments;
+        environments.bring(lock, (place, self.recipe.store), || self.drive("prepare", log))?;
+        let asked = place.join("requires.json");
+        remove(&asked)?;
+        self.drive("hook", log)?;
+        if requires.is_none() || !asked.is_file() {
+            return Ok(None);
+        }
+        let further: Vec<String> = serde_json::from_slice(&read(&asked)?)?;
+        let known = requires.unwrap_or_default();
+        let is_new = further.iter().any(|requirement| !known.contains(requirement));
+        Ok(is_new.then_some(further))
+    }
+
+    fn request(&self, lock: &[Wheel], requires: Option<&[String]>) -> Result<()> {
         let (isolation, tools) = self.recipe.surroundings();
-        let root = isolation.path();
         let recipe = self.building.bench.place.join("recipe");
+        let wheels: Vec<_> = lock.iter().map(|wheel| self.recipe.store.place(wheel)).collect();
         let request = serde_json::json!({
-            "root": root,
+            "root": isolation.path(),
             "namespaces": matches!(isolation, Isolation::Namespaces(_)),
             "source": self.source,
             "backend": self.back_end.module,
             "backend_path": self.back_end.path,
-            "wheels": lock.iter().map(|wheel| store.place(wheel)).collect::<Vec<_>>(),
+            "wheels": wheels,
             "path": bench::SYSTEM_PATH,
+            "compilers": tools.compilers,
             "rust": tools.rust,
-            "hook": hook,
+            "ask": requires.is_some(),
+            "requires": requires.unwrap_or_default(),
         });
         write_if_changed(&recipe.join("driver.py"), DRIVER.as_bytes(), 0o644)?;
         write_if_changed(&recipe.join("request.json"), request.to_string().as_bytes(), 0o644)?;
-        let words = [
-            pip.interpreter.identity.program.clone().into(),
-            "-I".into(),
-            root.join("recipe/driver.py").into(),
-            "prepare".into(),
-        ];
+        Ok(())
+    }
+
+    fn drive(&self, part: &str, log: &mut Log) -> Result<()> {
+        let Recipe { pip, .. } = self.recipe;
+        let (isolation, _) = self.recipe.surroundings();
+        let root = isolation.path();
+        let (program, option) = match part {
+            "prepare" => (pip.interpreter.identity.program.clone(), "-I"),
+            _ => (root.join("env/bin/python"), "-s"),
+        };
+        let driver = root.join("recipe/driver.py");
+        let words = [program.into(), option.into(), driver.into(), part.into()];
         let mut invocation = isolation.invocation(&self.building.bench, &words);
         for (name, value) in &self.variables {
             invocation = invocation.env(name, value);
@@ -265,53 +291,6 @@ impl Step<'_, '_> {
         }
         let log = written.into_inner().expect("BUG: as above");
         Err(log.error(&self.building.what, &describe(status)))
-    }
-}
-
-/// What a build says, in a file of its own, so that builds side by side do not mix.
-struct Log {
-    file: File,
-    shown: String,
-    end: Vec<String>,
-    network: bool,
-}
-
-impl Log {
-    fn create(pip: &Pip, what: &str) -> Result<Self> {
-        let letter = |c: char| if c.is_ascii_alphanumeric() || "._-".contains(c) { c } else { '-' };
-        let name: String = what.chars().map(letter).collect();
-        let name = format!("build-{}.log", name.trim_matches('-'));
-        let place = pip.project.state().join("logs").join(&name);
-        create_dir_all(&pip.project.state().join("logs"))?;
-        let file = File::create(&place)
-            .with_context(|| format!("could not write `{}`", place.display()))?;
-        let shown = format!("{}/logs/{name}", crate::project::STATE_FOLDER);
-        Ok(Self { file, shown, end: Vec::new(), network: false })
-    }
-
-    fn add(&mut self, line: &str) {
-        // A log that cannot be written is no reason to lose the build.
-        let _ = writeln!(self.file, "{line}");
-        self.network |= NETWORK_FAILURES.iter().any(|words| line.contains(words));
-        if self.end.len() == REPEATED_LINES {
-            self.end.remove(0);
-        }
-        self.end.push(line.to_string());
-    }
-
-    fn error(&self, what: &str, status: &str) -> anyhow::Error {
-        let way_out = if self.network {
-            "The build seems to want something from the network. Take a ready wheel of it \
-             (`--only-binary` in a requirements file), or bring what it downloads yourself"
-        } else {
-            "A ready wheel needs no build: `--only-binary` in a requirements file asks for one"
-        };
-        anyhow::anyhow!(
-            "{what} could not be built from source ({status}); its log ends with\n{}\nThe whole \
-             log is `{}`. {way_out}",
-            self.end.join("\n"),
-            self.shown
-        )
     }
 }
 

@@ -2,8 +2,10 @@
 //! of its requirements. What these mean is asked of pip once and recorded; the answer is part of
 //! what a result is kept under.
 
+use std::collections::HashMap;
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex};
 
 use anyhow::{Context, Result, bail};
 use serde::Deserialize;
@@ -65,13 +67,24 @@ impl BackEnd {
 
 /// Finds the wheels that build requirements mean, for one set of sources and settings.
 pub(super) struct Locks<'a> {
-    pub(super) pip: &'a Pip<'a>,
-    pub(super) store: &'a Store,
-    pub(super) build: &'a Build<'a>,
-    pub(super) context: Digest,
+    pip: &'a Pip<'a>,
+    store: &'a Store,
+    build: &'a Build<'a>,
+    context: Digest,
+    /// Held while pip is asked: what several packages need is asked once.
+    asking: Mutex<HashMap<Digest, Arc<Mutex<()>>>>,
 }
 
-impl Locks<'_> {
+impl<'a> Locks<'a> {
+    pub(super) fn new(
+        pip: &'a Pip<'a>,
+        store: &'a Store,
+        build: &'a Build<'a>,
+        context: Digest,
+    ) -> Self {
+        Self { pip, store, build, context, asking: Mutex::default() }
+    }
+
     /// What was found out before.
     pub(super) fn known(&self, requires: &[String]) -> Option<Vec<Wheel>> {
         if requires.is_empty() {
@@ -82,6 +95,11 @@ impl Locks<'_> {
 
     /// The wheels, every one in the store, sorted by name.
     pub(super) fn wheels(&self, requires: &[String], what: &str) -> Result<Vec<Wheel>> {
+        let turn = {
+            let mut asking = self.asking.lock().expect("BUG: no holder of this lock panics");
+            asking.entry(self.key(requires)).or_default().clone()
+        };
+        let _turn = turn.lock().expect("BUG: as above");
         if let Some(known) = self.known(requires)
             && known
                 .iter()

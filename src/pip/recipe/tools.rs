@@ -54,13 +54,34 @@ pub(super) struct Tools {
     pub(super) versions: Vec<(String, String)>,
     /// Programs of Rust, by name.
     pub(super) rust: BTreeMap<String, PathBuf>,
+    /// Compilers that are declared by their path, by the name that a build finds them under.
+    pub(super) compilers: BTreeMap<String, PathBuf>,
+}
+
+/// Variables that name a compiler, or what links in its place.
+const COMPILERS: [&str; 3] = ["CC", "CXX", "LDSHARED"];
+
+/// A value without the path of its program: so that what a build runs is our wrapper of it.
+fn by_name(value: &str) -> String {
+    let (program, rest) =
+        value.split_once(' ').map_or((value, ""), |(program, rest)| (program, rest));
+    let name = Path::new(program).file_name().and_then(|name| name.to_str());
+    match name.filter(|_| program.starts_with('/')) {
+        Some(name) if rest.is_empty() => name.to_string(),
+        Some(name) => format!("{name} {rest}"),
+        None => value.to_string(),
+    }
 }
 
 impl Tools {
     pub(super) fn find(project: &Project) -> Self {
         let mut hasher = FieldHasher::new();
         let mut versions = Vec::new();
-        for (program, option) in ASKED {
+        let declared = |name: &&str| project.var(name)?.split_whitespace().next();
+        let own: Vec<&str> = COMPILERS.iter().filter_map(declared).collect();
+        let others = own.iter().copied().chain(declared(&"AR"));
+        let asked = ASKED.into_iter().chain(others.map(|program| (program, "--version")));
+        for (program, option) in asked {
             let says = Invocation::new("/bin/sh", "/")
                 .args(["-c", "exec \"$0\" \"$1\" 2>&1", program, option])
                 .empty_environment()
@@ -68,8 +89,9 @@ impl Tools {
                 .env("LC_ALL", "C")
                 .capture();
             let says = says.map_or(String::new(), |says| says.stdout);
-            versions.extend(version(&says).map(|version| (program.into(), version)));
-            hasher.field(program).field(says);
+            let name = program.rsplit('/').next().unwrap_or(program);
+            versions.extend(version(&says).map(|version| (name.into(), version)));
+            hasher.field(name).field(says);
         }
         let names = ["cargo", "rustc", "rustup"];
         let rust: BTreeMap<String, PathBuf> = names
@@ -82,7 +104,11 @@ impl Tools {
             versions.extend(version(&says).map(|version| ("rustc".into(), version)));
             hasher.field("rustc").field(says);
         }
-        Self { identity: hasher.finish(), versions, rust }
+        let named = own.iter().filter(|program| program.starts_with('/')).filter_map(|program| {
+            Some((Path::new(program).file_name()?.to_str()?.to_string(), PathBuf::from(program)))
+        });
+        let compilers = named.collect();
+        Self { identity: hasher.finish(), versions, rust, compilers }
     }
 }
 
@@ -118,7 +144,11 @@ pub(super) fn environment(
     ]
     .map(|(name, value)| (name.to_string(), value))
     .into();
-    let own = |name: &str| project.var(name).map(|value| (name.to_string(), value.to_string()));
+    let own = |name: &str| {
+        let value = project.var(name)?;
+        let is_compiler = COMPILERS.contains(&name);
+        Some((name.to_string(), if is_compiler { by_name(value) } else { value.to_string() }))
+    };
     variables.extend(DECLARED.into_iter().filter_map(own));
     if rust {
         let home = |name: &str, folder: &str| {
