@@ -37,11 +37,15 @@ def main():
     os.chdir(sys.argv[1])
     with open("paths", encoding="utf-8") as file:
         paths = file.read().split("\n")
+    running = 0
     for number, path in enumerate(paths):
         name = str(number)
-        child = os.fork()
-        if child:
-            os.waitpid(child, 0)
+        # The next is begun while one is compiled: else each would wait for a change of turns.
+        if running == 2:
+            os.wait()
+            running -= 1
+        if os.fork():
+            running += 1
             continue
         try:
             try:
@@ -50,6 +54,8 @@ def main():
                 leave(name + ".why", why(error).encode("utf-8", "replace"))
         finally:
             os._exit(0)
+    for _ in range(running):
+        os.wait()
 
 
 main()
