@@ -20,7 +20,6 @@ class Bundles:
         self.bench, self.tools, self.workload = bench, bench.tools, workload
         self.ours = Project(self.tools, workload, "zipwright")
         self.theirs = Project(self.tools, workload, "make")
-        self.pip_log = os.path.join(self.tools.folder, "pip.log")
 
     def build(self, project, *goals):
         """Ours, not measured."""
@@ -40,6 +39,28 @@ class Bundles:
 
     def shell_side(self, name, script, project, prepare=None):
         return Side(name, ["/bin/sh", "-ec", script], project.folder, self.tools.env, prepare)
+
+
+def with_pip_at_most(most, bundles, side):
+    """The same side, which fails when pip ran more often; pip writes that down itself."""
+    prepare, check, log = side.prepare, side.check, os.path.join(bundles.tools.folder, "pip.log")
+
+    def without_log():
+        if os.path.exists(log):
+            os.remove(log)
+        prepare()
+
+    def check_runs():
+        check()
+        runs = 0
+        if os.path.exists(log):
+            with open(log) as file:
+                runs = sum(" Using pip " in line for line in file)
+        if runs > most:
+            raise Failed("pip ran %d times, and %d would do" % (runs, most))
+
+    side.prepare, side.check, side.env = without_log, check_runs, dict(side.env, PIP_LOG=log)
+    return side
 
 
 def settled(*steps):
@@ -170,7 +191,8 @@ def tail(bench, workload):
     if b.tools.has("uv", "zip"):
         few = [b.zipwright_side(ours.prepare, ours.check), uv(b)]
         bench.rounds("tail-" + workload, few, bench.count(5))
-        lines.insert(0, bench.line(work, "warm uv `--target`, `zip -6`", Target(faster=10), few[1], few[0]))
+        against = "warm uv `--target`, `zip -6`"
+        lines.insert(0, bench.line(work, against, Target(faster=10), few[1], few[0]))
     else:
         bench.lacks("uv", b.tools.missing.get("uv", "no zip"))
     make = b.make_side(settled(only_wheelhouse), has_revision(b.theirs))
@@ -194,7 +216,8 @@ def native(b):
         if len(contents(project.path("raw.zip"))) < len(contents(b.ours.zip)):
             raise Failed("raw.zip is not complete")
 
-    return Side("raw copy", argv, project.folder, b.tools.env, settled(lambda: project.remove("raw.zip")), complete)
+    prepare = settled(lambda: project.remove("raw.zip"))
+    return Side("raw copy", argv, project.folder, b.tools.env, prepare, complete)
 
 
 def uv(b):
@@ -218,14 +241,16 @@ def cold(bench, workload):
     b.build(b.ours)
     nothing = ("build", "src/own.egg-info", ".zipwright")
     ours = b.zipwright_side(settled(lambda: b.ours.remove(*nothing)), has_revision(b.ours))
+    ours = with_pip_at_most(1, b, ours)
     make = b.make_side(settled(lambda: b.theirs.remove(*nothing)), has_revision(b.theirs))
     bench.rounds("cold-" + workload, [ours, make], bench.count(3))
     compared = same_contents(b)
     work = "%s, from nothing, wheels cached, not pinned by hashes" % workload
     found = bench.line(work, "the Makefile", Target(faster=8), make, ours)
     bench.notes.append(
-        "%s: the zips of make and zipwright have the same %s files with the same CRCs (not compared: the own "
-        "project's RECORD, and scripts of wheels, whose first line pip rewrites)." % (workload, format(compared, ","))
+        "%s: the zips of make and zipwright have the same %s files with the same CRCs. Not compared:\n"
+        "the own project's RECORD, and scripts of wheels, whose first line pip rewrites."
+        % (workload, format(compared, ","))
     )
     return [found]
 
@@ -258,7 +283,7 @@ def added(bench, workload):
 
         return check
 
-    ours = b.zipwright_side(settled(ours_without), has(b.ours))
+    ours = with_pip_at_most(1, b, b.zipwright_side(settled(ours_without), has(b.ours)))
     make = b.make_side(settled(theirs_without), has(b.theirs))
     try:
         bench.rounds("added-" + workload, [ours, make], bench.count(3))
@@ -283,19 +308,16 @@ def pinned(bench, workload):
         shutil.rmtree(folder, ignore_errors=True)
         call(["git", "clone", "-q", source, folder], b.tools.folder, b.tools.env)
 
-    def new():
-        clone(checkout, origin.folder)
-        if os.path.exists(b.pip_log):
-            os.remove(b.pip_log)
+    def complete():
+        if set(contents(os.path.join(checkout, "build", "lambda.zip"))) != set(contents(b.ours.zip)):
+            raise Failed("the zip of the checkout lacks something")
 
-    def pip_did_not_run():
-        if os.path.exists(b.pip_log):
-            raise Failed("pip ran, though all is pinned and cached")
-
-    ours = b.zipwright_side(settled(new), pip_did_not_run)
-    ours.cwd, ours.env = checkout, dict(b.tools.env, PIP_LOG=b.pip_log)
-    new()
+    new = settled(lambda: clone(checkout, origin.folder))
+    ours = Side("zipwright", [b.tools.zipwright], checkout, b.tools.env, new, complete)
+    # Once before, so that what was asked of pip is known, as it is to whoever made the pins.
+    ours.prepare()
     call(ours.argv, checkout, ours.env)
+    ours = with_pip_at_most(0, b, ours)
     theirs = os.path.join(b.tools.folder, "projects", workload, "make-checkout")
     make = Side("make", ["make"], theirs, b.tools.env, settled(lambda: clone(theirs, b.theirs.folder)))
     bench.rounds("pinned-" + workload, [ours, make], bench.count(3))
@@ -328,7 +350,8 @@ def sizes(bench, workload):
     if seven:
         tree, made = b.theirs.path("build/staging"), b.theirs.path("build/seven.zip")
         call([seven, "a", "-tzip", "-mx5", made, "."], tree, b.tools.env)
-        lines.append(compare_sizes(work + ", default", "`7z -tzip -mx5`", None, os.path.getsize(made), default))
+        pair = (os.path.getsize(made), default)
+        lines.append(compare_sizes(work + ", default", "`7z -tzip -mx5`", None, *pair))
         os.remove(made)
     else:
         bench.lacks("7z", b.tools.missing["7z"])
@@ -344,7 +367,8 @@ def sizes(bench, workload):
         prepare = settled(lambda: b.ours.remove("build/small.zip", "build/small.zip.record.json"))
         ours = b.zipwright_side(prepare, goals=("small",))
         script = "cd build/staging && zip -q -X -9 -r ../again.zip *"
-        zip9 = b.shell_side("zip -9", script, b.theirs, settled(lambda: b.theirs.remove("build/again.zip")))
+        nothing = settled(lambda: b.theirs.remove("build/again.zip"))
+        zip9 = b.shell_side("zip -9", script, b.theirs, nothing)
         bench.rounds("size-" + workload, [ours, zip9], bench.count(3))
         lines.append(compare_sizes(work + ", smallest", against, 0.99, zipped, os.path.getsize(small)))
         lines.append(bench.line("%s, the smallest zip" % workload, "`zip -9 -r`", Target(faster=5), zip9, ours))

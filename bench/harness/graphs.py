@@ -131,8 +131,10 @@ def commands(bench, count):
     work = "no-op of %s `command` targets" % format(count, ",")
     best = Target(cost=1, of=("wall", "cpu"))
     lines = [bench.line(work, "`%s`" % peer.name, best, peer, ours) for peer in peers]
-    lines.append(bench.line(work, "`lstat` of the same files, in C", Target(cost=1.5, of=("cpu",)), floor, ours))
-    lines.append(bench.line(work + ", the first after a build", "`%s`" % peers[-1].name, None, peers[-1], first))
+    against = "`lstat` of the same files, in C"
+    lines.append(bench.line(work, against, Target(cost=1.5, of=("cpu",)), floor, ours))
+    work, last = work + ", the first after a build", peers[-1]
+    lines.append(bench.line(work, "`%s`" % last.name, None, last, first))
     for name, program in (("ninja", "ninja"), ("samurai", "samu")):
         if not bench.tools.has(program):
             bench.lacks(name, bench.tools.missing[program])
@@ -169,7 +171,8 @@ class Files:
                 write(self.folder, "files/" + name, "file %s\n" % name)
             write(self.folder, "list", "".join("files/%s\nbuild/tree/files/%s\n" % (n, n) for n in names))
             open(stamp, "w").close()
-        rule = "FROM := $(wildcard files/*/*)\nall: $(FROM:files/%=out/%)\n.PHONY: all\nout/%: files/%\n\tcp $< $@\n"
+        rule = "FROM := $(wildcard files/*/*)\nall: $(FROM:files/%=out/%)\n.PHONY: all\n"
+        rule += "out/%: files/%\n\tcp $< $@\n"
         write(self.folder, "Makefile", rule)
         if peers and not os.path.exists(self.place("out")):
             shutil.copytree(self.place("files"), self.place("out"), copy_function=shutil.copyfile)
@@ -267,7 +270,8 @@ def startup(bench):
     still = Side("zipwright, one target", [tools.zipwright], folder, tools.env)
     sides, lines = [version, still], []
     if tools.has("ninja"):
-        sides.append(Side("ninja --version", [tools.found["ninja"], "--version"], folder, tools.env))
+        argv = [tools.found["ninja"], "--version"]
+        sides.append(Side("ninja --version", argv, folder, tools.env))
     else:
         bench.lacks("ninja", tools.missing["ninja"])
     bench.rounds("startup", sides, bench.count(40))
@@ -277,7 +281,6 @@ def startup(bench):
         if len(sides) == 3:
             theirs = bench.times(sides[2])
             value = bench.ratio(sides[2], ours)
-        lines.append(
-            line(work, "`ninja --version`", "≤ 3 ms", theirs, bench.times(ours), value, wall <= 0.003, len(ours.samples))
-        )
+        cells = [theirs, bench.times(ours), value, wall <= 0.003, len(ours.samples)]
+        lines.append(line(work, "`ninja --version`", "≤ 3 ms", *cells))
     return lines

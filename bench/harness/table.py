@@ -27,7 +27,7 @@ class Target:
 
     def shown(self, ratios):
         if self.faster:
-            return "%s× faster" % digits(ratios["wall"])
+            return "%s× faster (CPU %s×)" % (digits(ratios["wall"]), digits(ratios["cpu"]))
         values = ["%s×" % digits(1 / ratios[what]) for what in self.of]
         names = {"wall": "wall", "cpu": "CPU"}
         if self.of == ("wall",):

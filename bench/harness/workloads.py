@@ -238,7 +238,8 @@ def module(dice):
     lines = ['"""%s."""' % " ".join(dice.choices(WORDS, k=8)), "import %s" % dice.choice(WORDS)]
     for _ in range(dice.randint(8, 30)):
         name, one, two = dice.choices(WORDS, k=3)
-        lines += ["", "", "def %s_%s(%s, %s=%d):" % (dice.choice(WORDS), name, one, two, dice.randint(0, 999))]
+        number = dice.randint(0, 999)
+        lines += ["", "", "def %s_%s(%s, %s=%d):" % (dice.choice(WORDS), name, one, two, number)]
         for _ in range(dice.randint(2, 8)):
             a, b = dice.choices(WORDS, k=2)
             lines.append("    %s = %s.%s(%s, %r)" % (a, one, b, two, dice.random()))
