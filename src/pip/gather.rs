@@ -9,6 +9,7 @@ use std::ffi::OsString;
 use std::path::Path;
 
 use anyhow::{Result, bail};
+use rayon::prelude::*;
 
 use super::build::{Build, Source};
 use super::config::Config;
@@ -138,7 +139,7 @@ impl Inputs {
         let pinned = self.requirements.hashed.then(|| self.meaning_key(request, &built));
         if let Some(wheels) = pinned.and_then(|key| store.recall::<Vec<Wheel>>(RESOLVED, &key))
             && wheels
-                .iter()
+                .par_iter()
                 .map(|wheel| store.has(wheel))
                 .collect::<Result<Vec<_>>>()?
                 .into_iter()
@@ -170,11 +171,12 @@ impl Inputs {
     pub fn leave(&self, request: &Request, wheels: &[Wheel], folder: &Path) -> Result<()> {
         let store = Store::new(&request.project.cache);
         crate::base::fs::create_dir_all(folder)?;
-        for wheel in wheels {
-            if !store.copy_into(wheel, folder)? {
-                bail!("`{}` vanished from the cache while it was used: build again", wheel.name);
+        wheels.par_iter().try_for_each(|wheel| match store.copy_into(wheel, folder)? {
+            true => Ok(()),
+            false => {
+                bail!("`{}` vanished from the cache while it was used: build again", wheel.name)
             }
-        }
+        })?;
         let entries = std::fs::read_dir(folder)
             .map_err(|error| anyhow::anyhow!("could not list `{}`: {error}", folder.display()))?;
         for entry in entries.flatten() {
