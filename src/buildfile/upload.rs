@@ -12,7 +12,7 @@ const ALIAS_MAX: usize = 128;
 pub(super) fn read(table: &mut Table, reader: &mut Reader) -> Option<Upload> {
     let zip = table.required("zip", "\"…\"", reader, string);
     let functions = functions(table, reader);
-    let layers = table.many("layers", reader, string);
+    let layers = once(table.many("layers", reader, string), reader);
     let s3 = table.optional("s3", reader, layer::s3);
     let check = table.optional("check", reader, boolean).unwrap_or(true);
     let silence = table.many("silence", reader, value::rule);
@@ -38,6 +38,19 @@ pub(super) fn read(table: &mut Table, reader: &mut Reader) -> Option<Upload> {
     })
 }
 
+/// The names less those that are there already, which is reported.
+fn once(names: Vec<Spanned<String>>, reader: &mut Reader) -> Vec<Spanned<String>> {
+    let mut found: Vec<Spanned<String>> = Vec::new();
+    for name in names {
+        if let Some(first) = found.iter().find(|first| first.value == name.value) {
+            reader.report(mistakes::twice(&name.span, &first.span, &name.value));
+        } else {
+            found.push(name);
+        }
+    }
+    found
+}
+
 fn functions(table: &mut Table, reader: &mut Reader) -> Option<Vec<Spanned<String>>> {
     let (one, many) = (table.take("function"), table.take("functions"));
     match (one, many) {
@@ -55,14 +68,7 @@ fn functions(table: &mut Table, reader: &mut Reader) -> Option<Vec<Spanned<Strin
         }
         (Some(one), None) => Some(vec![function(one, reader)?]),
         (None, Some(many)) => {
-            let mut found: Vec<Spanned<String>> = Vec::new();
-            for name in members(many, reader, function)? {
-                if let Some(first) = found.iter().find(|first| first.value == name.value) {
-                    reader.report(mistakes::twice(&name.span, &first.span, &name.value));
-                } else {
-                    found.push(name);
-                }
-            }
+            let found = once(members(many, reader, function)?, reader);
             if matches!(many.value, DeValue::Array(array) if array.is_empty()) {
                 let hint = "name the functions that get the code";
                 reader.report(mistakes::empty(&many.span(), "`functions`", hint));

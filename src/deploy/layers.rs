@@ -55,6 +55,7 @@ pub(super) fn attach(lambda: &Lambda, deployment: &Deployment) -> Result<bool> {
     if layers.is_empty() {
         return Ok(false);
     }
+    refuse_two_of_one(layers)?;
     let before = waiting(status, format!("waiting for another update of function `{name}`"));
     let mut attempts = 0;
     loop {
@@ -99,6 +100,16 @@ fn layer_of(version: &str) -> &str {
     version.rsplit_once(':').map_or(version, |(layer, _)| layer)
 }
 
+/// Two targets that publish one layer, which has one newest version.
+fn refuse_two_of_one(layers: &[String]) -> Result<()> {
+    let mut names: Vec<&str> = layers.iter().map(|arn| layer_of(arn)).collect();
+    names.sort_unstable();
+    if let Some(two) = names.windows(2).find(|two| two[0] == two[1]) {
+        bail!("two of the targets in `layers` have one `name`, and so are one layer: `{}`", two[0]);
+    }
+    Ok(())
+}
+
 fn refuse_too_many(function: &Function, wanted: &[String]) -> Result<()> {
     if wanted.len() > MOST_LAYERS {
         bail!(
@@ -134,11 +145,19 @@ fn refuse_other_layers(function: &Function, wanted: &[String], lambda: &Lambda) 
 mod tests {
     use super::*;
 
+    fn arns(names: &[&str]) -> Vec<String> {
+        names.iter().map(|name| format!("arn:aws:lambda:r:1:layer:{name}")).collect()
+    }
+
+    #[test]
+    fn a_layer_is_attached_once() {
+        assert!(refuse_two_of_one(&arns(&["a:1", "ab:1"])).is_ok());
+        let error = refuse_two_of_one(&arns(&["a:1", "b:1", "a:2"])).unwrap_err();
+        assert!(error.to_string().ends_with("`arn:aws:lambda:r:1:layer:a`"), "{error}");
+    }
+
     #[test]
     fn other_layers_stay_in_front_of_ours() {
-        let arns = |names: &[&str]| -> Vec<String> {
-            names.iter().map(|name| format!("arn:aws:lambda:r:1:layer:{name}")).collect()
-        };
         let cases: [(&[&str], &[&str], &[&str]); 4] = [
             (&[], &["a:1"], &["a:1"]),
             (&["a:1", "x:7"], &["a:2"], &["x:7", "a:2"]),
