@@ -6,6 +6,7 @@
 pub mod base;
 pub mod key;
 pub mod process;
+pub mod signals;
 pub mod make;
 pub mod wheel;
 pub mod bundle;
@@ -35,7 +36,6 @@ pub mod lock;
 pub mod receipt;
 pub mod leftovers;
 pub mod kinds;
-pub mod signals;
 pub mod engine;
 pub mod ui;
 pub mod cli;

@@ -27,10 +27,14 @@ use super::retry;
 use super::settings::check_endpoints;
 use super::store::{Bucket, Stored};
 use crate::base::words;
+use crate::signals;
 
 /// S3 takes no smaller ones than 5 MiB, the last one aside.
 const PART: usize = 8 << 20;
 const PARTS_AT_ONCE: usize = 4;
+
+/// How soon a signal is seen while parts are on their way.
+const BETWEEN_LOOKS: Duration = Duration::from_millis(100);
 
 const PERMISSIONS: &str = "s3:GetObject, s3:PutObject and s3:AbortMultipartUpload";
 
@@ -160,7 +164,16 @@ impl Lambda<'_> {
                 words::size(object.zip.len() as u64),
                 object.name()
             ));
-            let Some(ended) = running.join_next().await else { break };
+            let ended = loop {
+                if signals::received().is_some() {
+                    let text = format!("the upload of {} was interrupted", object.name());
+                    return Err(Error::new(Problem::Other, text));
+                }
+                if let Ok(ended) = tokio::time::timeout(BETWEEN_LOOKS, running.join_next()).await {
+                    break ended;
+                }
+            };
+            let Some(ended) = ended else { break };
             match ended.expect("BUG: no part of an upload panics") {
                 (part, Ok(sent)) => {
                     bytes += part.size;

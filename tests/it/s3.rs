@@ -2,13 +2,18 @@
 //! against a server that says what a test wants to hear.
 
 use std::io::Write;
+use std::os::unix::process::ExitStatusExt;
+use std::process::Stdio;
+use std::time::Duration;
 
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
 use crate::emulators::{Emulator, REGION, bundle, code_sha256};
+use crate::proxy::{Fault, Proxy, Rule};
 use crate::sandbox::{Sandbox, text};
 use crate::scripted::{Answer, Script, answer, plain};
+use crate::wait::until;
 
 const BUILDFILE: &str = r#"
 [target.staging]
@@ -256,6 +261,59 @@ fn a_part_that_fails_for_a_moment_is_sent_again() {
     let sent: Value = serde_json::from_str(&server.bodies()[requests.len() - 2]).unwrap();
     let expected = json!({"S3Bucket": "bundles", "S3Key": key(&project), "RevisionId": "r"});
     assert_eq!(sent, expected);
+}
+
+/// A project whose S3 is MiniStack behind a proxy in which things go wrong.
+fn with_faults(aws: &Emulator, rules: Vec<Rule>) -> (Proxy, Sandbox) {
+    aws.create_function("hello", "x86_64", &bundle("app.py", "old = 1\n"));
+    aws.create_bucket("bundles");
+    let proxy = Proxy::new(&aws.endpoint(), rules);
+    let mut project = project(&aws.endpoint());
+    project.set("AWS_ENDPOINT_URL_S3", proxy.endpoint());
+    (proxy, project)
+}
+
+fn begun_in(aws: &Emulator) -> bool {
+    String::from_utf8_lossy(&aws.s3("/bundles?uploads").1).contains("<Upload>")
+}
+
+#[test]
+fn connections_that_break_and_answers_that_are_lost_leave_one_whole_object() {
+    let aws = Emulator::ministack();
+    let faults = vec![
+        ("partNumber=2&", Fault::ResetMidRequest),
+        ("partNumber=5&", Fault::LoseAnswer),
+        // The answer to the end of it: what is asked again is gone, and the object is there.
+        (".zip?uploadId=", Fault::LoseAnswer),
+    ];
+    let (proxy, project) = with_faults(&aws, faults);
+    let run = project.run(["upload"]).success();
+    let _ = run.stderr_has("trying again in");
+    assert!(proxy.is_through());
+    let bytes = project.bytes("build/lambda.zip");
+    assert_eq!(aws.function("hello")["CodeSha256"], code_sha256(&bytes));
+    assert!(aws.s3(&format!("/bundles/{}", key(&project))).1 == bytes);
+    assert!(!begun_in(&aws));
+}
+
+#[test]
+fn what_a_signal_interrupts_is_taken_back() {
+    let aws = Emulator::ministack();
+    let faults = vec![("partNumber=3&", Fault::Slow(Duration::from_secs(120)))];
+    let (proxy, project) = with_faults(&aws, faults);
+    let child = project.zipwright().arg("upload").stderr(Stdio::piped()).spawn().unwrap();
+    until("the third part", || (proxy.count("partNumber=3&") > 0).then_some(()));
+    assert!(begun_in(&aws));
+    let pid = rustix::process::Pid::from_raw(child.id().cast_signed()).unwrap();
+    rustix::process::kill_process(pid, rustix::process::Signal::INT).unwrap();
+    let output = child.wait_with_output().unwrap();
+    assert_eq!(output.status.signal(), Some(2));
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(said.contains("was interrupted; what was sent of it was discarded"), "{said}");
+    assert!(!begun_in(&aws));
+    assert!(!project.exists("build/upload.stamp"));
+    // Once more, and nothing is in the way.
+    let _ = project.run(["upload"]).success();
 }
 
 #[test]
