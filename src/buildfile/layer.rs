@@ -54,8 +54,8 @@ fn is_layer(name: &str) -> bool {
     (1..=NAME_MAX).contains(&name.len()) && name.chars().all(known)
 }
 
-/// As far as can be seen.
-fn is_bucket(name: &str) -> bool {
+/// Whether `name` can be a bucket's, as far as can be seen.
+pub fn is_bucket(name: &str) -> bool {
     let known = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || matches!(c, '-' | '.');
     let edge = |c: char| matches!(c, '-' | '.');
     BUCKET.contains(&name.len())

@@ -25,6 +25,7 @@ use std::collections::BTreeMap;
 
 pub use diagnostic::Diagnostic;
 pub use glob::GlobProblem;
+pub use layer::is_bucket;
 pub use upload::{is_alias, is_function};
 
 /// A Buildfile as far as it could be understood, and what is wrong with it. Only a model without

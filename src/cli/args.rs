@@ -340,6 +340,10 @@ pub(super) struct Promote {
     #[arg(long, value_name = "NAME")]
     pub(super) profile: Option<String>,
 
+    /// Send a zip that no request to Lambda can hold by way of this bucket
+    #[arg(long, value_name = "BUCKET[/PREFIX]")]
+    pub(super) s3: Option<String>,
+
     /// Make a version of it
     #[arg(long)]
     pub(super) publish: bool,
@@ -422,6 +426,10 @@ pub(super) struct Check {
     /// arm64 or x86_64
     #[arg(long, value_name = "NAME")]
     pub(super) arch: Option<String>,
+
+    /// A zip that the function has as a layer; may be given again
+    #[arg(long, value_name = "FILE")]
+    pub(super) layer: Vec<String>,
 
     /// The function's handler, such as lambda_handler.handler
     #[arg(long, value_name = "MODULE.FUNCTION")]

@@ -13,7 +13,8 @@ use crate::buildfile::model::{self, Kind, Spanned};
 use crate::check::{self, Arch, Finding, Python, RULES, Severity, Subject};
 
 pub(super) fn run(common: &Common, asked: &Check, name: &str) -> Result<u8, Failure> {
-    let (path, layers, mut subject) = subject(common, name)?;
+    let (path, mut layers, mut subject) = subject(common, name)?;
+    layers.extend(asked.layer.iter().cloned());
     if let Some(name) = &asked.runtime {
         subject.python = Some(Python::parse(name).with_context(|| unknown_runtime(name))?);
     }

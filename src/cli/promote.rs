@@ -10,7 +10,7 @@ use sha2::{Digest as _, Sha256};
 
 use super::args::{Common, Promote};
 use super::{Failure, SUCCESS, note, print, uploading, warn};
-use crate::aws::{Code, Function, Lambda};
+use crate::aws::{Bucket, Code, Function, Lambda, Stored};
 use crate::base::{fs, words};
 use crate::deploy::{self, Deployed, Deployment};
 use crate::project::Project;
@@ -26,11 +26,12 @@ pub(super) fn run(common: &Common, promote: &Promote) -> Result<u8, Failure> {
     let zip = fs::read(Path::new(&path))?;
     let code_sha256 = bundle::code_sha256(&Sha256::digest(&zip).into());
     bundle::refuse_another(&path, &code_sha256, &digest)?;
-    if !bundle::fits_in_a_request(zip.len() as u64) {
+    if !bundle::fits_in_a_request(zip.len() as u64) && promote.s3.is_none() {
         let size = words::size(zip.len() as u64);
         return Err(anyhow!(
             "`{path}` is too large to upload directly: it has {size}, and a request to Lambda \
-             holds a little less than 50 MiB"
+             holds a little less than 50 MiB; add `--s3 BUCKET`, with a bucket of the function's \
+             region"
         )
         .into());
     }
@@ -48,6 +49,12 @@ fn refuse_names(promote: &Promote) -> Result<()> {
     }
     if let Some(name) = promote.alias.as_ref().filter(|name| !buildfile::is_alias(name)) {
         bail!("`{name}` cannot be the name of an alias");
+    }
+    let bucket = promote.s3.as_deref().and_then(|s3| s3.split('/').next());
+    if let Some(name) = bucket.filter(|name| !buildfile::is_bucket(name)) {
+        bail!(
+            "`{name}` cannot be the name of a bucket: write `--s3 BUCKET` or `--s3 BUCKET/PREFIX`"
+        );
     }
     if let Some(rule) = promote.silence.iter().find(|rule| !check::is_rule(rule)) {
         bail!("unknown rule `{rule}`; docs/CHECK.md lists what there is");
@@ -74,7 +81,8 @@ fn deploy(promote: &Promote, zip: &[u8], code_sha256: &str) -> Result<Vec<Deploy
     }
     let said = Mutex::new(String::new());
     let status = |text: &str| progress(text, &said);
-    let code = || Ok(Code::Direct(zip));
+    let stored = Mutex::new(None);
+    let code = || code(&lambda, promote, zip, &stored, &status);
     let deployment = |function| Deployment {
         function,
         code_sha256,
@@ -89,6 +97,28 @@ fn deploy(promote: &Promote, zip: &[u8], code_sha256: &str) -> Result<Vec<Deploy
     };
     let deployments: Vec<Deployment> = functions.into_iter().map(deployment).collect();
     deploy::all_of(&deployments, deploy::deploy_all(&lambda, &deployments))
+}
+
+/// The code in the form in which it is sent. What goes by way of S3 goes there once.
+fn code<'a>(
+    lambda: &Lambda,
+    promote: &Promote,
+    zip: &'a [u8],
+    stored: &Mutex<Option<Stored>>,
+    status: &(dyn Fn(&str) + Sync),
+) -> Result<Code<'a>> {
+    let s3 = promote.s3.as_deref().filter(|_| !bundle::fits_in_a_request(zip.len() as u64));
+    let Some(s3) = s3 else { return Ok(Code::Direct(zip)) };
+    let (name, prefix) = s3.split_once('/').unwrap_or((s3, ""));
+    let mut stored = stored.lock().expect("BUG: no holder of this lock panics");
+    let Stored { key, version } = match &*stored {
+        Some(stored) => stored.clone(),
+        None => {
+            let bucket = Bucket { name, prefix: prefix.trim_matches('/') };
+            stored.insert(lambda.store(&bucket, zip, status)?).clone()
+        }
+    };
+    Ok(Code::S3 { bucket: name.to_owned(), key, version })
 }
 
 /// A step as a line of its own; the seconds of a wait are not worth one each.

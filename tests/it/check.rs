@@ -191,6 +191,18 @@ fn a_library_that_is_needed_is_looked_for_in_the_bundle_and_in_layers() {
 
     let _ = sandbox.sh("cp c/libneed.so.1 src/").success();
     assert_eq!(rules(&sandbox), [vec![], Vec::<String>::new()]);
+    // A layer of another tool's.
+    let _ = sandbox
+        .sh("rm src/libneed.so.1 && mkdir -p other/lib && cp c/libneed.so.1 other/lib/")
+        .success();
+    let _ = sandbox.sh("cd other && python3 -m zipfile -c ../other.zip lib").success();
+    let _ = sandbox.run(["package"]).success();
+    let words = ["check", "build/lambda.zip", "--runtime", "python3.13", "--arch", arch];
+    let check =
+        |more: &[&str]| Run::of(sandbox.zipwright().args(words).args(more)).success().stdout;
+    assert!(check(&[]).starts_with("warning[library] needs `libneed.so.1`"));
+    assert_eq!(check(&["--layer", "other.zip"]), "`build/lambda.zip`: 0 errors, 0 warnings\n");
+    let _ = sandbox.sh("cp c/libneed.so.1 src/").success();
     let _ = sandbox.sh("mkdir -p deps/lib && mv src/libneed.so.1 deps/lib/").success();
     let _ = sandbox.run(["layer"]).success();
     assert_eq!(rules(&sandbox), [vec![], Vec::<String>::new()]);
