@@ -10,6 +10,7 @@ mod alias;
 mod check;
 mod layers;
 mod live;
+mod sending;
 mod update;
 mod version;
 
@@ -24,6 +25,7 @@ use crate::base::words;
 
 pub use check::{Layer, check};
 pub use live::{Live, live, live_layer};
+pub use sending::Sending;
 
 /// How many functions are brought up to date at once. Each holds a copy of the bundle while it is
 /// sent, and Lambda takes 15 such requests a second.

@@ -4,8 +4,7 @@
 use anyhow::{Context, Result, bail};
 use serde_json::Value as Json;
 
-use super::sending::Sending;
-use super::{Done, Facts, Job, check};
+use super::{Done, Facts, Job, check, sending};
 use crate::aws::{self, Lambda, NewLayer};
 use crate::base::digest::FieldHasher;
 use crate::base::words;
@@ -37,7 +36,7 @@ pub(super) fn key(layer: &Layer, job: &Job) -> Result<Key> {
 pub(super) fn run(layer: &Layer, job: &Job) -> Result<Done> {
     let name = &layer.name.value;
     let zip = job.zip(&layer.zip.value)?;
-    let sending = Sending::read(zip, layer.s3.as_ref(), job)?;
+    let sending = sending::take_up(zip, layer.s3.as_ref(), job)?;
     let (runtimes, architectures) = (runtimes(layer), architectures(layer));
     let wanted = NewLayer {
         name,
@@ -51,7 +50,7 @@ pub(super) fn run(layer: &Layer, job: &Job) -> Result<Done> {
     let (version, published) = deploy::publish_layer(&lambda, &wanted, &|| {
         warn_of_modules(zip, job)?;
         check::before_publishing(layer, zip, &sending.bytes, job)?;
-        let code = sending.code(&lambda, job)?;
+        let code = sending.code(&lambda, &|text| job.messages.status(text))?;
         let size = words::size(sending.size());
         job.messages.status(&format!("publishing {size} as layer `{name}`"));
         Ok(code)

@@ -6,14 +6,13 @@ mod ahead;
 use anyhow::Result;
 use serde_json::Value as Json;
 
-use super::sending::Sending;
-use super::{Done, Facts, Job, check, layer};
+use super::{Done, Facts, Job, check, layer, sending};
 use crate::aws::{self, Function, Lambda};
 use crate::base::digest::FieldHasher;
 use crate::base::{Digest, RelPath};
 use crate::buildfile::model::Upload;
 use crate::bundle;
-use crate::deploy::{self, Deployed, Deployment};
+use crate::deploy::{self, Deployed, Deployment, Sending};
 use crate::key::{Key, Value};
 use crate::process::Stream;
 
@@ -52,7 +51,7 @@ pub(super) fn key(upload: &Upload, job: &Job) -> Result<Key> {
 
 pub(super) fn run(upload: &Upload, job: &Job) -> Result<Done> {
     let zip = job.zip(&upload.zip.value)?;
-    let sending = Sending::read(zip, upload.s3.as_ref(), job)?;
+    let sending = sending::take_up(zip, upload.s3.as_ref(), job)?;
     let code_sha256 = sending.code_sha256.as_str();
     let layers = upload.layers.iter().map(|name| layer::version_of(&name.value, job));
     let layers: Vec<String> = layers.collect::<Result<_>>()?;
@@ -62,8 +61,8 @@ pub(super) fn run(upload: &Upload, job: &Job) -> Result<Done> {
     let say = |text: &str| job.messages.warn(text);
     let lambda = Lambda::connect(job.project, None, &say)?;
     let check = |function: &Function| check::before_upload(upload, function, &sending.bytes, job);
-    let code = || sending.code(&lambda, job);
     let status = |text: &str| job.messages.status(text);
+    let code = || sending.code(&lambda, &status);
     let note = |text: &str| job.messages.line(Stream::Stderr, text);
     let deployment = |function| Deployment {
         function,

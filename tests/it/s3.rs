@@ -11,7 +11,7 @@ use sha2::{Digest, Sha256};
 
 use crate::emulators::{Emulator, REGION, bundle, code_sha256};
 use crate::proxy::{Fault, Proxy, Rule};
-use crate::sandbox::{Run, Sandbox, text};
+use crate::sandbox::{Sandbox, text};
 use crate::scripted::{Answer, Script, answer, plain};
 use crate::wait::until;
 
@@ -107,13 +107,9 @@ fn goes_by_way_of_s3(aws: &Emulator) {
     // Nor for a third, which takes the zip by its digest.
     aws.create_function("third", "x86_64", &bundle("app.py", "old = 1\n"));
     let digest = code_sha256(&bytes);
-    let promote = |more: &[&str]| {
-        let args = ["promote", "build/lambda.zip", "--function", "third", "--digest", &digest];
-        Run::of(project.zipwright().args(args).args(more))
-    };
-    let _ = promote(&[]).failure().stderr_has("add `--s3 BUCKET`, with a bucket of");
-    let _ = promote(&["--s3", "s3://b"]).failure().stderr_has("`s3:` cannot be the name of a");
-    let _ = promote(&["--s3", "bundles/lambda/hello"]).success();
+    let [zip, bucket] = ["build/lambda.zip", "bundles/lambda/hello"];
+    let to = ["promote", zip, "--function", "third", "--digest", &digest, "--s3", bucket];
+    let _ = project.run(to).success();
     assert_eq!(aws.function("third")["CodeSha256"], digest);
     assert_eq!(modified(aws), before);
     // What the function has already goes nowhere.

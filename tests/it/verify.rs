@@ -257,10 +257,39 @@ fn the_same_zip_goes_to_others_by_its_digest_and_no_other_does() {
 
     let hex: String = project.sh("sha256sum build/lambda.zip | cut -d' ' -f1 | tr -d '\\n'").stdout;
     let run = promote("build/lambda.zip", &hex, &["--json", "--publish"]).success();
-    let expected = json!({"code_sha256": digest, "functions": [
+    let expected = json!({"code_sha256": digest, "s3": null, "functions": [
         {"function": "prod-a", "sent": false, "version": "1", "alias": null}
     ]});
     assert_eq!(json_of(&run), expected);
+}
+
+#[test]
+fn a_zip_that_no_request_can_hold_is_promoted_by_way_of_s3() {
+    let aws = Emulator::ministack();
+    aws.create_bucket("bundles");
+    for name in ["one", "two"] {
+        aws.create_function(name, "x86_64", &bundle("app.py", OLD));
+    }
+    let project = project(&aws.endpoint());
+    let _ = project.sh("head -c 53000000 /dev/zero > data.bin").success();
+    let sources = BUILDFILE.replace("[\"app.py\"]", "[\"app.py\", \"data.bin\"]");
+    project.write("Buildfile", sources);
+    let _ = project.run(["package"]).success();
+    let digest = code_sha256(&project.bytes("build/lambda.zip"));
+    let args =
+        ["promote", "package", "--digest", &digest, "--function", "one", "--function", "two"];
+    let _ = project.run(args).failure().stderr_has("add `--s3 BUCKET`, with a bucket of the");
+    let with = |s3: &str| Run::of(project.zipwright().args(args).args(["--json", "--s3", s3]));
+    let _ = with("Bad_Bucket/x").failure().stderr_has("cannot be the name of a bucket");
+    let run = with("s3://bundles/tested/").success();
+    let all = json_of(&run);
+    let stored = text(&all, "s3");
+    assert!(stored.starts_with("s3://bundles/tested/") && stored.ends_with(".zip"), "{stored}");
+    let (status, there) = aws.s3(stored.strip_prefix("s3:/").unwrap());
+    assert_eq!((status, code_sha256(&there)), (200, digest.clone()));
+    for name in ["one", "two"] {
+        assert_eq!(text(&aws.function(name), "CodeSha256"), digest);
+    }
 }
 
 #[test]

@@ -1,0 +1,51 @@
+//! A bundle on its way to Lambda: in a request when one can hold it, else by way of S3.
+
+use std::sync::Mutex;
+
+use anyhow::Result;
+use sha2::{Digest as _, Sha256};
+
+use crate::aws::{Bucket, Code, Lambda, Stored};
+use crate::bundle;
+
+pub struct Sending<'a> {
+    pub bytes: Vec<u8>,
+    /// Of the bytes that are sent, not of the file as it may be a moment later.
+    pub code_sha256: String,
+    bucket: Option<Bucket<'a>>,
+    /// Held while it is on its way to the bucket, so that it goes there once.
+    stored: Mutex<Option<Stored>>,
+}
+
+impl<'a> Sending<'a> {
+    /// The bucket is used only for what no request can hold.
+    pub fn new(bytes: Vec<u8>, bucket: Option<Bucket<'a>>) -> Self {
+        let code_sha256 = bundle::code_sha256(&Sha256::digest(&bytes).into());
+        let bucket = bucket.filter(|_| !bundle::fits_in_a_request(bytes.len() as u64));
+        Self { bytes, code_sha256, bucket, stored: Mutex::new(None) }
+    }
+
+    pub fn size(&self) -> u64 {
+        self.bytes.len() as u64
+    }
+
+    /// The code in the form in which Lambda takes it; what must go through S3 is there then.
+    pub fn code(&self, lambda: &Lambda, status: &(dyn Fn(&str) + Sync)) -> Result<Code<'_>> {
+        let Some(bucket) = &self.bucket else { return Ok(Code::Direct(&self.bytes)) };
+        let mut stored = self.stored.lock().expect(LOCK);
+        let Stored { key, version, .. } = match &*stored {
+            Some(stored) => stored.clone(),
+            None => stored.insert(lambda.store(bucket, &self.bytes, status)?).clone(),
+        };
+        Ok(Code::S3 { bucket: bucket.name.to_owned(), key, version })
+    }
+
+    /// `s3://bucket/key`; `None` when it went no such way.
+    pub fn stored(&self) -> Option<String> {
+        let stored = self.stored.lock().expect(LOCK);
+        let (bucket, stored) = (self.bucket.as_ref()?, stored.as_ref()?);
+        Some(format!("s3://{}/{}", bucket.name, stored.key))
+    }
+}
+
+const LOCK: &str = "BUG: no holder of this lock panics";
