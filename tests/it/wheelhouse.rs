@@ -273,7 +273,7 @@ fn a_source_archive_is_built_once() {
     house.wheelhouse.projects.clear();
     let house = house.with_requirements("./greeting-1.0.tar.gz\n");
     assert_eq!(house.run(), [GREETING]);
-    assert_eq!(house.statuses(), [ASKING, "building `greeting 1.0` from source"]);
+    assert_eq!(house.statuses(), ["building `greeting 1.0` from source", ASKING]);
     fs::remove_dir_all(house.root().join("build")).unwrap();
     assert_eq!(house.run(), [GREETING]);
     assert_eq!(house.statuses(), [ASKING]);
