@@ -102,13 +102,11 @@ pub fn run(request: &Request) -> Result<Report> {
     (request.say)("build 1: as it is here");
     let plain = builds.run(&[])?;
     let offers = vary::offers(request.project);
-    let varied: Vec<Variation> =
-        offers.iter().filter(|offer| offer.varied).map(|offer| offer.variation).collect();
     (request.say)("build 2: with everything varied");
-    let hostile = builds.run(&varied)?;
+    let hostile = builds.run(&varied(&offers))?;
     let offers = builds.corrected(offers);
     let comparisons = compare(request, &plain, &hostile)?;
-    let causes = causes(&mut builds, &plain, &comparisons, &varied)?;
+    let causes = causes(&mut builds, &plain, &comparisons, &varied(&offers))?;
     let mut zips = Vec::new();
     for (at, ((target, path), comparison)) in request.zips.iter().zip(comparisons).enumerate() {
         let zip = builds::zip(&plain, path);
@@ -129,6 +127,10 @@ pub fn run(request: &Request) -> Result<Report> {
     }
     let verdict = zips.iter().map(verdict_of).max().unwrap_or(Verdict::Identical);
     Ok(Report { verdict, offers, zips, builds: builds.count() })
+}
+
+fn varied(offers: &[Offer]) -> Vec<Variation> {
+    offers.iter().filter(|offer| offer.varied).map(|offer| offer.variation).collect()
 }
 
 fn compare(request: &Request, a: &Path, b: &Path) -> Result<Vec<Comparison>> {
