@@ -65,7 +65,7 @@ pub struct Stat {
 pub type Written = (u64, i64, u64);
 
 impl Stat {
-    fn written(&self) -> Written {
+    pub fn written(&self) -> Written {
         (self.size, self.mtime, self.inode)
     }
 }

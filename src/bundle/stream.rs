@@ -1,5 +1,5 @@
-//! Bytes on their way to a sink, with their digests. Large streams are hashed on a thread of
-//! their own, beside the writing: SHA-256 cannot be divided, and takes as long as all the rest.
+//! Bytes on their way to a sink, with their digests. For large streams a thread of its own takes
+//! the SHA-256, which cannot be divided and takes as long as all the rest.
 
 use std::io::{self, Write};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
@@ -17,6 +17,7 @@ const WAITING: usize = 4;
 pub(super) struct Stream<W> {
     sink: W,
     piece: Piece,
+    blake3: blake3::Hasher,
     hashing: Hashing,
     length: u64,
 }
@@ -34,25 +35,25 @@ struct Piece {
     filled: usize,
 }
 
-#[derive(Default)]
-struct Sums {
-    sha256: Sha256,
-    blake3: blake3::Hasher,
-}
-
 enum Hashing {
     /// All that was written still fits into one piece.
     Here,
     Beside {
         full: SyncSender<Piece>,
         empty: Receiver<Piece>,
-        thread: JoinHandle<Sums>,
+        thread: JoinHandle<Sha256>,
     },
 }
 
 impl<W: Write> Stream<W> {
     pub(super) fn new(sink: W) -> Self {
-        Self { sink, piece: Piece::new(), hashing: Hashing::Here, length: 0 }
+        Self {
+            sink,
+            piece: Piece::new(),
+            blake3: blake3::Hasher::new(),
+            hashing: Hashing::Here,
+            length: 0,
+        }
     }
 
     /// Bytes so far.
@@ -72,21 +73,23 @@ impl<W: Write> Stream<W> {
     }
 
     pub(super) fn finish(mut self) -> io::Result<Sent<W>> {
-        self.sink.write_all(self.piece.content())?;
+        let last = self.piece.content();
+        self.sink.write_all(last)?;
         self.sink.flush()?;
-        let mut sums = match self.hashing {
-            Hashing::Here => Sums::default(),
+        self.blake3.update(last);
+        let mut sha256 = match self.hashing {
+            Hashing::Here => Sha256::new(),
             Hashing::Beside { full, empty: _, thread } => {
                 drop(full);
                 thread.join().expect("BUG: hashing does not panic")
             }
         };
-        sums.update(self.piece.content());
+        sha256.update(last);
         Ok(Sent {
             sink: self.sink,
             length: self.length,
-            sha256: sums.sha256.finalize().into(),
-            blake3: Digest::from_bytes(*sums.blake3.finalize().as_bytes()),
+            sha256: sha256.finalize().into(),
+            blake3: Digest::from_bytes(*self.blake3.finalize().as_bytes()),
         })
     }
 
@@ -106,6 +109,7 @@ impl<W: Write> Stream<W> {
     /// Writes the full piece and hands it to the thread.
     fn send(&mut self) -> io::Result<()> {
         self.sink.write_all(self.piece.content())?;
+        self.blake3.update(self.piece.content());
         if let Hashing::Here = self.hashing {
             self.hashing = beside();
         }
@@ -124,13 +128,13 @@ fn beside() -> Hashing {
     let (full, to_hash) = sync_channel::<Piece>(WAITING);
     let (hashed, empty) = sync_channel::<Piece>(WAITING + 1);
     let thread = thread::spawn(move || {
-        let mut sums = Sums::default();
+        let mut sha256 = Sha256::new();
         for piece in to_hash {
-            sums.update(piece.content());
+            sha256.update(piece.content());
             // One too many is dropped.
             let _ = hashed.try_send(piece);
         }
-        sums
+        sha256
     });
     Hashing::Beside { full, empty, thread }
 }
@@ -142,13 +146,6 @@ impl Piece {
 
     fn content(&self) -> &[u8] {
         &self.bytes[..self.filled]
-    }
-}
-
-impl Sums {
-    fn update(&mut self, bytes: &[u8]) {
-        self.sha256.update(bytes);
-        self.blake3.update(bytes);
     }
 }
 

@@ -2,8 +2,7 @@
 //! project's files. The tree itself need not exist as a folder.
 
 use std::collections::BTreeMap;
-use std::fs::File;
-use std::io::{self, Read, Write};
+use std::io::{self, Write};
 use std::path::Path;
 use std::thread;
 
@@ -14,11 +13,12 @@ use tempfile::NamedTempFile;
 use self::splice::{Index, Place, Previous};
 use super::staging::{self, Origins};
 use super::{Done, Job};
-use crate::base::{Digest, fs, words};
+use crate::base::{Digest, RelPath, fs, words};
 use crate::buildfile::model::{self, Compression, Kind, Zip};
 use crate::bundle::{
     self, BundleWriter, Entry, Item, Manifest, Method, Origin, Packed, Packing, Time, Written,
 };
+use crate::files::{Content, stat_of};
 use crate::instant;
 use crate::key::{Key, Value};
 use crate::wheel::{self, Member, Wheel};
@@ -27,8 +27,6 @@ mod record;
 mod splice;
 #[cfg(test)]
 mod tests;
-
-const BUFFER: usize = 256 * 1024;
 
 /// How much of the project's own content is packed at a time; it waits in memory to be written.
 const BATCH: u64 = 32 << 20;
@@ -86,11 +84,11 @@ pub(super) fn run(zip: &Zip, job: &Job) -> Result<Done> {
     }
     let place = job.project.place(&zip.output.value);
     let previous = Previous::open(&zip.output.value, packing(zip), job);
-    let ((written, packed), git) = thread::scope(|scope| {
-        // Programs, which take their time and none of ours.
-        let git = scope.spawn(|| record::git(&manifest, job));
+    let ((written, packed), draft) = thread::scope(|scope| {
+        // Asks programs, which take their time and none of ours.
+        let draft = scope.spawn(|| record::Draft::of(staging, (&manifest, &origins), job));
         let written = write(zip, job, (&manifest, &origins, previous.as_ref()), &place)?;
-        anyhow::Ok((written, git.join().expect("BUG: asking git does not panic")))
+        anyhow::Ok((written, draft.join().expect("BUG: drafting a record does not panic")?))
     })?;
     let code_sha256 = bundle::code_sha256(&written.sha256);
     let Written { sink: file, size, sha256, digest } = written;
@@ -98,7 +96,7 @@ pub(super) fn run(zip: &Zip, job: &Job) -> Result<Done> {
     if let Some(previous) = &previous {
         previous.check(job)?;
     }
-    if !has_content_of(&place, file.path(), written.size)? {
+    if !is_in_place(&zip.output.value, &written, job)? {
         job.files.made(&zip.output.value, file.as_file(), digest)?;
         fs::persist(file, &place, fs::FILE_MODE)?;
     }
@@ -111,8 +109,12 @@ pub(super) fn run(zip: &Zip, job: &Job) -> Result<Done> {
         ));
     }
     job.files.forget(&zip.output.value);
-    splice::remember(&packed.index, packing(zip), &written.digest, job)?;
-    record::leave(zip, staging, job, (&manifest, &origins), (&written, git))?;
+    thread::scope(|scope| {
+        // To give an old bundle's blocks back to the disk may take as long as to write a new one.
+        scope.spawn(|| drop(previous));
+        splice::remember(&packed.index, packing(zip), &written.digest, job)?;
+        draft.leave(zip, &written, job)
+    })?;
     Ok(Done {
         result: Some(result(&code_sha256)),
         outputs: job.target.outputs(),
@@ -382,25 +384,13 @@ fn too_large(manifest: &Manifest, unzipped: u64) -> String {
     text + "\nleave something out with `exclude`, or set `limits = false` if it is not for Lambda"
 }
 
-/// Whether there is a file at `place` with the content of `new`.
-fn has_content_of(place: &Path, new: &Path, size: u64) -> Result<bool> {
-    match place.metadata() {
-        Ok(meta) if meta.is_file() && meta.len() == size => {}
+/// Whether the bundle at `path` is this very one: it keeps its time then.
+fn is_in_place(path: &RelPath, written: &Written<()>, job: &Job) -> Result<bool> {
+    let now = match job.project.place(path).metadata() {
+        Ok(meta) if meta.is_file() && meta.len() == written.size => stat_of(&meta).written(),
         _ => return Ok(false),
-    }
-    let (mut old, mut new) = (fs::open(place)?, fs::open(new)?);
-    let (mut a, mut b) = (vec![0; BUFFER], vec![0; BUFFER]);
-    let mut left = size;
-    while left > 0 {
-        let count = usize::try_from(left).unwrap_or(BUFFER).min(BUFFER);
-        let read = |file: &mut File, buffer: &mut Vec<u8>| file.read_exact(&mut buffer[..count]);
-        read(&mut old, &mut a)
-            .and_then(|()| read(&mut new, &mut b))
-            .with_context(|| format!("could not read `{}`", place.display()))?;
-        if a[..count] != b[..count] {
-            return Ok(false);
-        }
-        left -= count as u64;
-    }
-    Ok(true)
+    };
+    let is_same = matches!(job.files.fact(path)?.content,
+        Content::File { digest, .. } if digest == written.digest);
+    Ok(is_same && job.files.written(path)? == Some(now))
 }

@@ -5,7 +5,6 @@ use std::io::Read;
 
 use anyhow::{Context, Result};
 use jiff::Timestamp;
-use rayon::prelude::*;
 
 use crate::base::fs;
 use crate::buildfile::model::{self, Arch, Kind, Zip};
@@ -43,47 +42,60 @@ pub(super) fn wheelhouses(staging: &model::Staging, job: &Job) -> Vec<Wheelhouse
     staging.wheels.iter().filter_map(|name| wheelhouse(&name.value)).collect()
 }
 
-/// Writes the record of a bundle that lies in its place.
-pub(super) fn leave<W>(
-    zip: &Zip,
-    staging: &model::Staging,
-    job: &Job,
-    (manifest, origins): (&Manifest, &Origins),
-    (written, git): (&Written<W>, Option<Git>),
-) -> Result<()> {
-    let wheels: Vec<Wheel> = origins
-        .without_bytecode()
-        .par_iter()
-        .map(|wheel| {
-            describe(wheel).with_context(|| format!("could not read `{}`", wheel.file_name))
-        })
-        .collect::<Result<_>>()?;
-    let members = members(manifest);
-    let wheelhouses = wheelhouses(staging, job);
-    let informative = informative(&wheelhouses, &wheels, git, job);
-    let record = Record {
-        form: record::FORM.into(),
-        zipwright: env!("CARGO_PKG_VERSION").into(),
-        zip: record::Zip {
-            name: zip.output.value.file_name().into(),
-            size: written.size,
-            sha256: hex(&written.sha256),
-            code_sha256: bundle::code_sha256(&written.sha256),
-            form: super::packing(zip).form().into(),
-        },
-        content: Content {
-            digest: record::content_digest(&members),
-            size: manifest.unzipped_size(),
-        },
-        wheelhouses,
-        wheels,
-        members,
-        informative,
-    };
-    let path = zip.record();
-    fs::write_if_changed(&job.project.place(&path), &record.to_bytes(), fs::FILE_MODE)?;
-    job.files.forget(&path);
-    Ok(())
+/// All of a record that does not come from the bundle's own bytes, which may not be there yet.
+pub(super) struct Draft {
+    content: Content,
+    wheelhouses: Vec<Wheelhouse>,
+    wheels: Vec<Wheel>,
+    members: Vec<Member>,
+    informative: Informative,
+}
+
+impl Draft {
+    pub(super) fn of(
+        staging: &model::Staging,
+        (manifest, origins): (&Manifest, &Origins),
+        job: &Job,
+    ) -> Result<Self> {
+        let wheels: Vec<Wheel> = origins
+            .without_bytecode()
+            .iter()
+            .map(|wheel| {
+                describe(wheel).with_context(|| format!("could not read `{}`", wheel.file_name))
+            })
+            .collect::<Result<_>>()?;
+        let members = members(manifest);
+        let wheelhouses = wheelhouses(staging, job);
+        let informative = informative(&wheelhouses, &wheels, git(manifest, job), job);
+        let digest = record::content_digest(&members);
+        let content = Content { digest, size: manifest.unzipped_size() };
+        Ok(Self { content, wheelhouses, wheels, members, informative })
+    }
+
+    /// Writes the record of the bundle that lies in its place.
+    pub(super) fn leave<W>(self, zip: &Zip, written: &Written<W>, job: &Job) -> Result<()> {
+        let Self { content, wheelhouses, wheels, members, informative } = self;
+        let record = Record {
+            form: record::FORM.into(),
+            zipwright: env!("CARGO_PKG_VERSION").into(),
+            zip: record::Zip {
+                name: zip.output.value.file_name().into(),
+                size: written.size,
+                sha256: hex(&written.sha256),
+                code_sha256: bundle::code_sha256(&written.sha256),
+                form: super::packing(zip).form().into(),
+            },
+            content,
+            wheelhouses,
+            wheels,
+            members,
+            informative,
+        };
+        let path = zip.record();
+        fs::write_if_changed(&job.project.place(&path), &record.to_bytes(), fs::FILE_MODE)?;
+        job.files.forget(&path);
+        Ok(())
+    }
 }
 
 fn members(manifest: &Manifest) -> Vec<Member> {
@@ -177,7 +189,7 @@ fn build(wheel: &Wheel, circumstances: &Circumstances) -> Build {
 }
 
 /// The commit that the project is at; `None` without git, or outside of a repository.
-pub(super) fn git(manifest: &Manifest, job: &Job) -> Option<Git> {
+fn git(manifest: &Manifest, job: &Job) -> Option<Git> {
     let program = job.project.find_program("git")?;
     let ask = |words: &[&str]| {
         // A look must not write into the repository's index.

@@ -64,7 +64,7 @@ impl<'a> Previous<'a> {
 
     /// Call it after the last read: an error when somebody wrote to the old bundle meanwhile.
     pub(super) fn check(&self, job: &Job) -> Result<()> {
-        let read = (self.stat.size, self.stat.mtime, self.stat.inode);
+        let read = self.stat.written();
         let now = self.file.metadata().map(|meta| stat_of(&meta));
         if job.files.written(self.path)? != Some(read) || now.ok() != Some(self.stat) {
             bail!("`{}` was written to while it was read: run zipwright again", self.path);
@@ -86,9 +86,7 @@ pub(super) fn remember(index: &Index, packing: Packing, bundle: &Digest, job: &J
             encoder.number(number);
         }
     }
-    let place = job.project.place(&index_path(job));
-    fs::write_if_changed(&place, &encoder.seal(), fs::FILE_MODE)?;
-    Ok(())
+    fs::write_over(&job.project.place(&index_path(job)), &encoder.seal())
 }
 
 /// What decides the packed bytes of a content.
