@@ -16,7 +16,7 @@ use crate::base::Digest;
 /// The form of the zip and the compressor whose bytes it has. Part of every zip's key: a change
 /// here makes every bundle anew.
 const FORM: &str = "zipform=1;deflate=flate2-1.1.11+zlib-rs-0.6.8-9";
-const FORM_SMALLEST: &str = "zipform=1;deflate=libdeflate-1.26.1-9+10";
+const FORM_SMALLEST: &str = "zipform=1;deflate=libdeflate-1.26.1-9,10@256K";
 
 const LEVEL: u32 = 9;
 
@@ -83,9 +83,9 @@ pub fn pack<R: Read>(
     sums.into_packed(Method::Stored, data)
 }
 
-/// Contents of this size gain most from looking for matches longest. For smaller ones it takes
-/// twice the time for half the gain, and the largest would be waited for.
-const LONG_SEARCH: std::ops::Range<usize> = 256 * 1024..4 * 1024 * 1024;
+/// From this size on, content gains most from the longest search for matches. Below, the same gain
+/// takes twice the time.
+const LONG_SEARCH: usize = 256 * 1024;
 
 fn pack_smallest<R: Read>(open: impl Fn() -> io::Result<R>, folder: &Path) -> io::Result<Packed> {
     let mut content = Vec::new();
@@ -93,7 +93,7 @@ fn pack_smallest<R: Read>(open: impl Fn() -> io::Result<R>, folder: &Path) -> io
     let mut data = tempfile::spooled_tempfile_in(IN_MEMORY, folder);
     // No longer than the content, or it is not wanted.
     let mut deflated = vec![0; content.len().saturating_sub(1)];
-    let length = with_compressor(LONG_SEARCH.contains(&content.len()), |compressor| {
+    let length = with_compressor(content.len() >= LONG_SEARCH, |compressor| {
         compressor.deflate_compress(&content, &mut deflated)
     });
     match length {
@@ -238,6 +238,6 @@ mod tests {
         let (flate2, zlib) = (version("flate2"), version("zlib-rs"));
         assert_eq!(FORM, format!("zipform=1;deflate=flate2-{flate2}+zlib-rs-{zlib}-{LEVEL}"));
         let libdeflate = version("libdeflate-sys");
-        assert_eq!(FORM_SMALLEST, format!("zipform=1;deflate=libdeflate-{libdeflate}-9+10"));
+        assert_eq!(FORM_SMALLEST, format!("zipform=1;deflate=libdeflate-{libdeflate}-9,10@256K"));
     }
 }
