@@ -183,3 +183,37 @@ fn a_package_in_c_is_the_same_twice_and_stays_optimised() {
     build(&two, "077").success();
     assert_same(&one, &two);
 }
+
+/// Another compiler means another build; the same one is not asked again for what is built.
+#[test]
+fn the_surroundings_are_found_out_once() {
+    let mut sandbox = habits();
+    let (programs, asked) = (sandbox.beside("programs"), sandbox.beside("asked"));
+    std::fs::create_dir_all(&programs).unwrap();
+    let script =
+        format!("#!/bin/sh\necho >> '{}'\nexec /usr/bin/unshare \"$@\"\n", asked.display());
+    std::fs::write(programs.join("unshare"), script).unwrap();
+    let install = format!("cd '{}' && chmod +x unshare && cp /bin/true ar", programs.display());
+    sandbox.sh(&install).success();
+    let path = std::env::var("PATH").unwrap();
+    sandbox.set("PATH", format!("{}:{path}", programs.display()));
+    sandbox.set("AR", programs.join("ar").display());
+    // A rustup that is asked for the first time leaves its settings.
+    let _ = sandbox.sh("rustc -vV");
+    // What is younger than this is not relied on.
+    std::thread::sleep(std::time::Duration::from_millis(3_100));
+    let asked = || std::fs::read(&asked).unwrap_or_default().len();
+
+    let anew = |sandbox: &Sandbox| {
+        sandbox.sh("rm -rf build .zipwright").success();
+        !isolation(&build(sandbox, "022").success()).is_empty()
+    };
+    assert!(anew(&sandbox));
+    let before = asked();
+    assert!(before > 0);
+    assert!(!anew(&sandbox));
+    assert_eq!(asked(), before);
+    sandbox.sh(&install.replace("true", "false")).success();
+    assert!(anew(&sandbox));
+    assert!(asked() > before);
+}

@@ -28,6 +28,11 @@ const ENTER: &str = include_str!("enter.sh");
 const INSIDE: &str = "/zipwright";
 const ENTER_PLAIN: &str = "umask 022; cd \"$1\" && shift && exec \"$@\"";
 
+/// Whether the user wants none.
+pub(super) fn is_without_namespaces(project: &Project) -> bool {
+    project.var(NO_NAMESPACES).is_some()
+}
+
 /// How builds are kept from what is around them.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Isolation {
@@ -42,7 +47,7 @@ impl Isolation {
     pub(super) fn find(project: &Project, workshop: Result<TempDir>) -> Self {
         let uid = rustix::process::getuid().as_raw();
         let folder = Self::Folder(PathBuf::from(format!("/tmp/zipwright-{uid}")));
-        if project.var(NO_NAMESPACES).is_some() {
+        if is_without_namespaces(project) {
             return folder;
         }
         let Some(unshare) = project.find_program("unshare") else { return folder };

@@ -77,11 +77,9 @@ impl Tools {
     pub(super) fn find(project: &Project) -> Self {
         let mut hasher = FieldHasher::new();
         let mut versions = Vec::new();
-        let declared = |name: &&str| project.var(name)?.split_whitespace().next();
-        let own: Vec<&str> = COMPILERS.iter().filter_map(declared).collect();
-        let others = own.iter().copied().chain(declared(&"AR"));
-        let asked = ASKED.into_iter().chain(others.map(|program| (program, "--version")));
-        for (program, option) in asked {
+        for program in asked(project) {
+            let usual = ASKED.iter().find(|(name, _)| *name == program);
+            let option = usual.map_or("--version", |(_, option)| option);
             let says = Invocation::new("/bin/sh", "/")
                 .args(["-c", "exec \"$0\" \"$1\" 2>&1", program, option])
                 .empty_environment()
@@ -104,12 +102,24 @@ impl Tools {
             versions.extend(version(&says).map(|version| ("rustc".into(), version)));
             hasher.field("rustc").field(says);
         }
-        let named = own.iter().filter(|program| program.starts_with('/')).filter_map(|program| {
+        let own = COMPILERS.iter().filter_map(|name| declared(project, name));
+        let named = own.filter(|program| program.starts_with('/')).filter_map(|program| {
             Some((Path::new(program).file_name()?.to_str()?.to_string(), PathBuf::from(program)))
         });
         let compilers = named.collect();
         Self { identity: hasher.finish(), versions, rust, compilers }
     }
+}
+
+/// The programs whose versions bear on a build, by name or path.
+pub(super) fn asked(project: &Project) -> Vec<&str> {
+    let own = COMPILERS.into_iter().chain(["AR"]).filter_map(|name| declared(project, name));
+    ASKED.into_iter().map(|(name, _)| name).chain(own).collect()
+}
+
+/// The program in a variable that a person sets.
+fn declared<'p>(project: &'p Project, name: &str) -> Option<&'p str> {
+    project.var(name)?.split_whitespace().next()
 }
 
 /// The line of what a tool says of itself that has its version. A shell that does not find it says

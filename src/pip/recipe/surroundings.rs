@@ -1,0 +1,168 @@
+//! What builds on this machine depend on besides their inputs: how they are kept apart, and the
+//! compilers.
+//!
+//! To find out takes dozens of processes, too many for a question that is mostly followed by no
+//! build. So the answer is kept in the per-user store, under stat data of all programs that gave
+//! it and the system's settings. A build itself always finds out anew.
+
+use std::fs;
+use std::io::Read;
+use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use serde::{Deserialize, Serialize};
+
+use super::super::store::Store;
+use super::bench::{Isolation, SYSTEM_PATH, is_without_namespaces};
+use super::tools::{self, Tools};
+use crate::base::Digest;
+use crate::base::digest::FieldHasher;
+use crate::files::stat_of;
+use crate::project::Project;
+
+/// What their kept answers are filed under in the store.
+const KEPT: &str = "surroundings";
+
+/// Changes whenever other evidence is taken.
+const FORM: &str = "surroundings 1";
+
+/// What decides whether namespaces can be made: of the kernel, and of the container.
+const SETTINGS: [&str; 6] = [
+    "/proc/sys/kernel/random/boot_id",
+    "/proc/sys/kernel/unprivileged_userns_clone",
+    "/proc/sys/kernel/apparmor_restrict_unprivileged_userns",
+    "/proc/sys/user/max_user_namespaces",
+    "/proc/sys/user/max_mnt_namespaces",
+    "/proc/self/attr/current",
+];
+
+/// Lines of `/proc/self/status` of the same kind.
+const CONFINEMENT: [&str; 4] = ["Uid:", "CapEff:", "NoNewPrivs:", "Seccomp:"];
+
+/// What a compiler cache or another stand-in may be in front of.
+const BEHIND: [&str; 4] = ["gcc", "g++", "clang", "clang++"];
+
+/// Times must be older than this, in nanoseconds: a program that was replaced since may have the
+/// same ones, as clocks tick.
+const MARGIN: i64 = 3_000_000_000;
+
+pub(super) struct Surroundings<'a> {
+    project: &'a Project,
+    store: &'a Store,
+    found: OnceLock<(Isolation, Tools)>,
+    identity: OnceLock<Identity>,
+}
+
+/// What a result is kept under.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Identity {
+    /// Digest of what the compilers say of themselves.
+    pub(super) tools: String,
+    /// Where a build sees itself.
+    pub(super) path: PathBuf,
+}
+
+impl<'a> Surroundings<'a> {
+    pub(super) fn new(project: &'a Project, store: &'a Store) -> Self {
+        Self { project, store, found: OnceLock::new(), identity: OnceLock::new() }
+    }
+
+    /// As they are now, found out at most once.
+    pub(super) fn find(&self) -> &(Isolation, Tools) {
+        self.found.get_or_init(|| {
+            let evidence = evidence(self.project);
+            let found =
+                (Isolation::find(self.project, self.store.workshop()), Tools::find(self.project));
+            // What the evidence did not show, such as another kernel module, is set right here.
+            if let Some(evidence) = evidence {
+                let _ = self.store.remember(KEPT, &evidence, &Identity::of(&found));
+            }
+            found
+        })
+    }
+
+    /// What was found, or would be.
+    pub(super) fn identity(&self) -> &Identity {
+        self.identity.get_or_init(|| {
+            let kept = || self.store.recall(KEPT, &evidence(self.project)?);
+            match self.found.get() {
+                None => kept().unwrap_or_else(|| Identity::of(self.find())),
+                Some(found) => Identity::of(found),
+            }
+        })
+    }
+
+    /// How builds were kept apart, if there was any.
+    pub(super) fn isolation(&self) -> Option<&'static str> {
+        self.found.get().map(|(isolation, _)| isolation.describe())
+    }
+}
+
+impl Identity {
+    fn of((isolation, tools): &(Isolation, Tools)) -> Self {
+        Self { tools: tools.identity.to_string(), path: isolation.path() }
+    }
+}
+
+/// All that tells whether the answer would be another; `None` where that cannot be told.
+fn evidence(project: &Project) -> Option<Digest> {
+    let mut hasher = FieldHasher::new();
+    hasher.field(FORM).field([u8::from(is_without_namespaces(project))]);
+    for file in SETTINGS {
+        hasher.field(fs::read(file).unwrap_or_default());
+    }
+    let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let confinement = |line: &&str| CONFINEMENT.iter().any(|name| line.starts_with(name));
+    status.lines().filter(confinement).for_each(|line| {
+        hasher.field(line);
+    });
+    let mut names = tools::asked(project);
+    names.extend(BEHIND);
+    let folders = SYSTEM_PATH.split(':').map(Path::new);
+    // An absolute name stays as it is.
+    let compilers = folders.flat_map(|folder| names.iter().map(move |name| folder.join(name)));
+    for compiler in compilers {
+        hasher.field(program(&compiler)?);
+    }
+    let unshare = project.find_program("unshare").unwrap_or_default();
+    hasher.field(stat(&unshare)?);
+    let rustc = project.find_program("rustc").unwrap_or_default();
+    hasher.field(program(&rustc)?);
+    for file in toolchains(project) {
+        hasher.field(stat(&file)?);
+    }
+    hasher.field(project.var("RUSTUP_TOOLCHAIN").unwrap_or_default());
+    Some(hasher.finish())
+}
+
+/// What rustup's `rustc` passes the question on to.
+fn toolchains(project: &Project) -> Vec<PathBuf> {
+    let home = project.var("RUSTUP_HOME").map(PathBuf::from);
+    let home =
+        home.unwrap_or_else(|| Path::new(project.var("HOME").unwrap_or("/")).join(".rustup"));
+    let toolchains = fs::read_dir(home.join("toolchains")).into_iter().flatten().flatten();
+    let mut files: Vec<_> = toolchains.map(|entry| entry.path().join("bin/rustc")).collect();
+    files.push(home.join("settings.toml"));
+    files.sort();
+    files
+}
+
+/// Stat data of a program, if any; `None` for a script, which may run whatever it likes.
+fn program(path: &Path) -> Option<String> {
+    let mut start = [0; 2];
+    let script = fs::File::open(path).and_then(|mut file| file.read_exact(&mut start)).is_ok()
+        && start == *b"#!";
+    if script { None } else { stat(path) }
+}
+
+/// Real path and stat data of what is there, if anything; `None` for what is too young.
+fn stat(path: &Path) -> Option<String> {
+    let (Ok(real), Ok(meta)) = (fs::canonicalize(path), fs::metadata(path)) else {
+        return Some(String::new());
+    };
+    let stat = stat_of(&meta);
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).ok()?.as_nanos();
+    let settled = i64::try_from(now).ok()?.saturating_sub(MARGIN);
+    (stat.mtime < settled && stat.ctime < settled).then(|| format!("{} {stat:?}", real.display()))
+}
