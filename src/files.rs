@@ -120,6 +120,8 @@ const SHARDS: usize = 64;
 /// Clocks tick every 10 ms at the slowest.
 const SETTLE_TRIES: usize = 20;
 const SETTLE_WAIT: Duration = Duration::from_millis(1);
+/// In nanoseconds.
+const SETTLE_MOST: i64 = 20_000_000;
 
 pub struct Files {
     root: PathBuf,
@@ -203,16 +205,27 @@ impl Files {
     pub fn made(&self, path: &RelPath, file: &File, digest: Digest) -> Result<()> {
         let failed = || format!("could not read the time of `{path}`");
         let stat = stat_of(&file.metadata().with_context(failed)?);
+        if self.tick_past(stat.mtime).with_context(failed)? {
+            lock(&self.made).insert(path.clone(), (stat.written(), digest));
+        }
+        Ok(())
+    }
+
+    /// Waits until the clock of the file system has passed `instant`. `false` when it stands still,
+    /// or `instant` is far in the future.
+    fn tick_past(&self, instant: i64) -> io::Result<bool> {
         for _ in 0..SETTLE_TRIES {
-            self.tick().with_context(failed)?;
-            if self.now.load(Ordering::Relaxed) > stat.mtime {
-                lock(&self.made).insert(path.clone(), (stat.written(), digest));
-                return Ok(());
+            self.tick()?;
+            let now = self.now.load(Ordering::Relaxed);
+            if now > instant {
+                return Ok(true);
+            }
+            if instant - now > SETTLE_MOST {
+                break;
             }
             thread::sleep(SETTLE_WAIT);
         }
-        // A clock that stands still: the file is read, like any other.
-        Ok(())
+        Ok(false)
     }
 
     fn shard(&self, path: &RelPath) -> MutexGuard<'_, Known> {
@@ -242,6 +255,35 @@ impl Files {
         paths.par_iter().with_min_len(64).for_each(|path| {
             let _ = self.fact(path);
         });
+    }
+
+    /// Looks once more at what was written so shortly before it was looked at that a later write
+    /// might not show, now that it would. What is something else by now is left in doubt.
+    pub fn settle(&self) -> io::Result<()> {
+        let mut young = Vec::new();
+        let mut latest = i64::MIN;
+        for shard in &self.known {
+            for (path, known) in lock(shard).iter() {
+                let stat = known.seen.as_ref().and_then(|seen| seen.stat);
+                let is_settled = |stat| known.remembered.is_some_and(|known| known.stat == stat);
+                if let Some(stat) = stat.filter(|stat| !is_settled(*stat)) {
+                    latest = latest.max(stat.mtime).max(stat.ctime);
+                    young.push(path.clone());
+                }
+            }
+        }
+        if young.is_empty() || !self.tick_past(latest)? {
+            return Ok(());
+        }
+        young.par_iter().with_min_len(64).for_each(|path| {
+            let Ok((seen, remembered)) = self.look(path, None) else { return };
+            if let Some(known) = self.shard(path).get_mut(path)
+                && known.seen.as_ref().is_some_and(|before| before.fact == seen.fact)
+            {
+                *known = Entry { remembered, seen: Some(seen) };
+            }
+        });
+        Ok(())
     }
 
     /// Something may have written at `path`: look again when asked.

@@ -1,4 +1,4 @@
-//! Receipts of builds that found nothing to do: all that such a build looked at. While every bit
+//! Receipts of builds after which there is nothing to do: all that was looked at. While every bit
 //! of it is still so, the same question has the same answer, and nothing need be parsed, hashed
 //! or judged to give it.
 //!
@@ -40,7 +40,7 @@ pub struct Question<'a> {
     place: PathBuf,
 }
 
-/// What a build that found nothing to do has to tell.
+/// What a build that finds nothing to do has to tell.
 pub struct Answer {
     pub up_to_date: usize,
     /// Zips among the targets: name, output, facts.
@@ -107,8 +107,8 @@ impl<'a> Question<'a> {
         all_so.then_some(answer)
     }
 
-    /// Keeps what a build that found nothing to do had looked at. Call it under the lock, and
-    /// after the last write to the state file.
+    /// Keeps what a build had looked at after which there is nothing to do. Call it under the lock,
+    /// and after the last write to the state file.
     pub fn keep(&self, answer: &Answer, sights: &Sights) -> Result<()> {
         let (Some(own), Some(state)) = (own_stat(), self.state_stat()) else { return Ok(()) };
         let Some(bytes) = encode(answer, sights, [own, state]) else { return Ok(()) };

@@ -2,11 +2,12 @@
 
 use std::time::Instant;
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 
 use super::args::{Build, Common};
 use super::session::{self, Session};
 use super::under_make::Asked;
+use crate::buildfile::model::Target;
 use crate::event::{Finished, Outcome, Report, Summary};
 use crate::files::Files;
 use crate::kinds;
@@ -51,23 +52,32 @@ pub(super) fn answer(
     Ok(answer.map(|answer| answer.tell(started.elapsed().as_secs_f64(), report().as_mut())))
 }
 
-/// Leaves a receipt of a build that found nothing to do, where its targets allow one.
+/// Leaves a receipt of a build after which there is nothing to do, where its targets allow one.
+/// What it looked at after its targets ran is what the next one would look at: their inputs once
+/// more, and their outputs.
 pub(super) fn keep(
     question: &Question,
     session: &Session,
     (state, files): (&State, &Files),
     summary: &Summary,
 ) -> Result<()> {
-    let nothing_done =
-        Summary { up_to_date: summary.up_to_date, seconds: summary.seconds, ..Summary::default() };
-    if *summary != nothing_done || !session.buildfile_is_as_read(files)? {
+    if !session.buildfile_is_as_read(files)? {
         return Ok(());
     }
     let goals = session.goal_ids()?;
     let targets = session.graph.closure(&goals).into_iter();
     let targets: Vec<_> = targets.map(|id| &session.model.targets[id.index()]).collect();
-    if !targets.iter().all(|target| kinds::looks_at_files_only(&target.kind)) {
+    // Without a record: it failed, was not come to, or its inputs changed while it ran.
+    let is_done = |target: &&Target| {
+        !target.is_phony()
+            && kinds::looks_at_files_only(&target.kind)
+            && state.target(&target.name.value).is_some()
+    };
+    if summary.ran + summary.up_to_date != targets.len() || !targets.iter().all(is_done) {
         return Ok(());
+    }
+    if summary.ran > 0 {
+        files.settle().context("could not write in the state folder")?;
     }
     let Some(sights) = files.sights() else { return Ok(()) };
     let zips = targets.iter().filter(|target| target.kind.name() == "zip").map(|target| {
@@ -87,6 +97,6 @@ pub(super) fn keep(
             error: None,
         }
     });
-    let answer = Answer { up_to_date: summary.up_to_date, zips: zips.collect() };
+    let answer = Answer { up_to_date: targets.len(), zips: zips.collect() };
     question.keep(&answer, &sights)
 }

@@ -24,14 +24,13 @@ use crate::aws::{Alias, Code, Function, Lambda};
 use crate::base::words;
 
 pub use check::{Layer, check};
+pub use layers::publish_layer;
 pub use live::{Live, live, live_layer};
 pub use sending::Sending;
 
 /// How many functions are brought up to date at once. Each holds a copy of the bundle while it is
 /// sent, and Lambda takes 15 such requests a second.
 const MOST_AT_ONCE: usize = 4;
-
-pub use layers::publish_layer;
 
 /// What one function is to run, and what is asked of others on the way.
 pub struct Deployment<'a> {

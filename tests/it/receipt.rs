@@ -1,4 +1,4 @@
-//! A build that finds nothing to do leaves a receipt, and the next one need not look any closer.
+//! A build leaves a receipt of what it looked at, and the next one need not look any closer.
 //! Whatever changes, changes the answer.
 
 use std::fs;
@@ -95,6 +95,36 @@ fn a_receipt_that_holds_is_left_as_it_is() {
     let before = identities(&sandbox);
     sandbox.run([]).success();
     assert_eq!(identities(&sandbox), before);
+}
+
+#[test]
+fn a_build_whose_targets_ran_leaves_one_as_well() {
+    let sandbox = settled();
+    for text in ["one\n", "two\n"] {
+        let before = identities(&sandbox);
+        sandbox.write("in", text).run([]).success().stderr_has("ran (upper");
+        let left = identities(&sandbox);
+        assert_ne!(left, before);
+        sandbox.run([]).success().stderr_has("up to date: 4 targets");
+        assert_eq!(identities(&sandbox), left, "it was the answer");
+    }
+}
+
+#[test]
+fn a_build_whose_inputs_changed_under_way_leaves_none() {
+    let sandbox = settled();
+    let place = sandbox.beside("late").join("shout");
+    fs::write(&place, "#!/bin/sh\ncat in > out\necho more >> in\n").unwrap();
+    crate::wait::until("the program to be old enough", || {
+        let age = place.metadata().unwrap().modified().unwrap().elapsed().unwrap();
+        (age.as_millis() > 3_100).then_some(())
+    });
+    sandbox.remove(".zipwright/receipts");
+    for _ in 0..2 {
+        let run = sandbox.run([]).success();
+        assert!(run.stderr.contains("inputs changed while it ran"), "{run}");
+        assert_eq!(receipts(&sandbox), [] as [PathBuf; 0]);
+    }
 }
 
 /// Each of these, after a receipt was left, leads to work, and to the right bytes.

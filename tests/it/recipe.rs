@@ -186,7 +186,7 @@ fn a_package_in_c_is_the_same_twice_and_stays_optimised() {
 
 /// Another compiler means another build; the same one is not asked again for what is built.
 #[test]
-fn the_surroundings_are_found_out_once() {
+fn what_the_machine_has_is_found_out_once() {
     let mut sandbox = habits();
     let (programs, asked) = (sandbox.beside("programs"), sandbox.beside("asked"));
     std::fs::create_dir_all(&programs).unwrap();

@@ -13,7 +13,7 @@ mod inner;
 mod leaks;
 mod log;
 mod needs;
-mod surroundings;
+mod machine;
 mod tools;
 mod unpack;
 
@@ -30,8 +30,8 @@ use self::bench::{Bench, Isolation};
 use self::environment::Environments;
 use self::leaks::Known;
 use self::log::Log;
+use self::machine::Machine;
 use self::needs::{BackEnd, Locks};
-use self::surroundings::Surroundings;
 use super::build::{Build, wheels_in};
 use super::obtained::Circumstances;
 use super::run::Pip;
@@ -49,7 +49,7 @@ pub(super) struct Recipe<'a> {
     store: &'a Store,
     locks: Locks<'a>,
     environments: Environments,
-    surroundings: Surroundings<'a>,
+    machine: Machine<'a>,
     built: AtomicUsize,
 }
 
@@ -110,19 +110,19 @@ impl<'a> Recipe<'a> {
             store,
             locks: Locks::new(pip, store, build, context),
             environments: Environments::default(),
-            surroundings: Surroundings::new(pip.project, store),
+            machine: Machine::new(pip.project, store),
             built: AtomicUsize::new(0),
         }
     }
 
     /// How many wheels were built, and kept apart by what.
     pub(super) fn report(&self) -> (usize, Option<&'static str>) {
-        (self.built.load(Ordering::Relaxed), self.surroundings.isolation())
+        (self.built.load(Ordering::Relaxed), self.machine.isolation())
     }
 
     /// Whether a build now would go as it did then.
     pub(super) fn holds(&self, basis: &Basis) -> bool {
-        let now = self.surroundings.identity();
+        let now = self.machine.identity();
         basis.tools == now.tools
             && basis.path == now.path
             && self.locks.known(&basis.requires).is_some_and(|lock| lock == basis.lock)
@@ -135,7 +135,7 @@ impl<'a> Recipe<'a> {
 
     /// An empty place to build in. Without namespaces, waits until no other build has it.
     pub(super) fn begin(&self, what: String) -> Result<Building> {
-        let bench = self.surroundings.find().0.bench(self.store.workshop()?)?;
+        let bench = self.machine.find().0.bench(self.store.workshop()?)?;
         for folder in ["src", "home", "tmp", "out", "recipe"] {
             create_dir_all(&bench.place.join(folder))?;
         }
@@ -145,7 +145,7 @@ impl<'a> Recipe<'a> {
     /// Builds the project that lies in `folder` below [`Building::source`].
     pub(super) fn make(&self, building: &Building, folder: &Path, epoch: i64) -> Result<Made> {
         let Building { what, bench } = building;
-        let (isolation, tools) = self.surroundings.find();
+        let (isolation, tools) = self.machine.find();
         let source = building.source().join(folder);
         let back_end = BackEnd::read(&source).with_context(|| format!("{what} cannot be built"))?;
         let mut requires = back_end.requires.clone();
@@ -240,7 +240,7 @@ impl Step<'_, '_> {
     }
 
     fn request(&self, lock: &[Wheel], requires: Option<&[String]>) -> Result<()> {
-        let (isolation, tools) = self.recipe.surroundings.find();
+        let (isolation, tools) = self.recipe.machine.find();
         let recipe = self.building.bench.place.join("recipe");
         let wheels: Vec<_> = lock.iter().map(|wheel| self.recipe.store.place(wheel)).collect();
         let request = serde_json::json!({
@@ -263,7 +263,7 @@ impl Step<'_, '_> {
 
     fn drive(&self, part: &str, log: &mut Log) -> Result<()> {
         let Recipe { pip, .. } = self.recipe;
-        let (isolation, _) = self.recipe.surroundings.find();
+        let (isolation, _) = self.recipe.machine.find();
         let root = isolation.path();
         let (program, option) = match part {
             "prepare" => (pip.interpreter.identity.program.clone(), "-I"),

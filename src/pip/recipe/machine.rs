@@ -22,10 +22,10 @@ use crate::files::stat_of;
 use crate::project::Project;
 
 /// What their kept answers are filed under in the store.
-const KEPT: &str = "surroundings";
+const KEPT: &str = "machines";
 
 /// Changes whenever other evidence is taken.
-const FORM: &str = "surroundings 1";
+const FORM: &str = "machine 1";
 
 /// What decides whether namespaces can be made: of the kernel, and of the container.
 const SETTINGS: [&str; 6] = [
@@ -47,7 +47,7 @@ const BEHIND: [&str; 4] = ["gcc", "g++", "clang", "clang++"];
 /// same ones, as clocks tick.
 const MARGIN: i64 = 3_000_000_000;
 
-pub(super) struct Surroundings<'a> {
+pub(super) struct Machine<'a> {
     project: &'a Project,
     store: &'a Store,
     found: OnceLock<(Isolation, Tools)>,
@@ -63,7 +63,7 @@ pub(super) struct Identity {
     pub(super) path: PathBuf,
 }
 
-impl<'a> Surroundings<'a> {
+impl<'a> Machine<'a> {
     pub(super) fn new(project: &'a Project, store: &'a Store) -> Self {
         Self { project, store, found: OnceLock::new(), identity: OnceLock::new() }
     }
