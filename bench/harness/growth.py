@@ -11,7 +11,7 @@ from .tools import Tools
 PAGE_PART = "bench/growth"
 FILES = [1_000, 3_000, 10_000, 30_000, 100_000]
 TARGETS = [100, 300, 1_000, 3_000, 10_000, 30_000, 100_000]
-CURVES = ["one changed", "nothing changed, first time", "nothing changed", "lstat"]
+CURVES = ["one changed", "nothing changed, no receipt", "nothing changed", "lstat"]
 
 
 def files(tools, count):
