@@ -16,6 +16,8 @@ use crate::project::Project;
 pub enum Problem {
     /// There is no such function.
     NotFound,
+    /// The credentials are not enough for this.
+    Denied,
     /// Another operation on the function is in progress.
     Busy,
     /// The function is no longer the one that was read.
@@ -107,6 +109,7 @@ fn problem(meta: &ErrorMetadata, status: u16) -> Problem {
     };
     match meta.code() {
         Some("ResourceNotFoundException") => Problem::NotFound,
+        Some("AccessDeniedException") => Problem::Denied,
         Some("ResourceConflictException") => Problem::Busy,
         Some("PreconditionFailedException") => Problem::Changed,
         Some("InvalidParameterValueException" | "ValidationException")

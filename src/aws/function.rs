@@ -21,6 +21,9 @@ const BETWEEN_POLLS: Duration = Duration::from_secs(1);
 /// moves is given up earlier.
 pub(super) const UPLOAD_TIMEOUT: Duration = Duration::from_secs(15 * 60);
 
+/// In the form of a revision, and of none.
+const NO_REVISION: &str = "00000000-0000-0000-0000-000000000000";
+
 /// A function as Lambda describes it.
 #[derive(Clone, Debug)]
 pub struct Function {
@@ -83,6 +86,19 @@ impl Lambda<'_> {
             request.set_qualifier(qualifier.map(str::to_owned)).send()
         };
         self.send(&wanted, request).map(|output| Function::new(name, &output))
+    }
+
+    /// Whether the credentials may update `function`. Asked by a dry run that brings no code, for a
+    /// revision that no function has: a service that knows one of the three changes nothing. Only a
+    /// refusal of the credentials is an answer; all else is the update's own affair.
+    pub fn may_update(&self, function: &Function) -> Result<(), Error> {
+        let wanted = format!("update the code of function `{}`", function.name);
+        let request = self.client.update_function_code().function_name(&function.name);
+        let request = request.dry_run(true).revision_id(NO_REVISION).send();
+        match self.send_once(&wanted, request) {
+            Err(error) if error.problem == Problem::Denied => Err(error),
+            _ => Ok(()),
+        }
     }
 
     /// Gives `function` this code and returns the digest that Lambda found. Guarded by the

@@ -150,6 +150,7 @@ pub fn look(lambda: &Lambda, name: &str, alias: Option<&str>) -> Result<Function
     if let Some(alias) = alias {
         let _: Option<Alias> = alias::read(lambda, name, alias)?;
     }
+    lambda.may_update(&function)?;
     Ok(function)
 }
 

@@ -4,6 +4,7 @@
 use serde_json::{Value, json};
 
 use crate::emulators::{Emulator, REGION, bundle};
+use crate::proxy::{DRY_RUN, Fault, Proxy};
 use crate::sandbox::{Run, Sandbox, text};
 use crate::scripted::{Answer, Script, answer, failure};
 
@@ -88,6 +89,36 @@ fn credentials_that_expired_cost_no_build() {
     let error = early(&run, &project, "upload");
     assert!(error.contains("sign in again, e.g. with `aws sso login`"), "{error}");
     assert_eq!(server.requests().len(), 1, "what is refused for good is not tried again");
+}
+
+#[test]
+fn credentials_that_may_only_look_cost_no_build() {
+    let aws = Emulator::ministack();
+    aws.create_function("hello", "x86_64", &bundle("app.py", "old = 1\n"));
+    let denied = Fault::Refuse(403, "AccessDeniedException", "");
+    let proxy = Proxy::new(&aws.endpoint(), vec![(DRY_RUN, denied)]);
+    let project = project(&proxy.endpoint());
+    let run = project.run(["--json", "upload"]).failure();
+    let error = early(&run, &project, "upload");
+    assert!(error.contains("could not update the code of function `hello`"), "{error}");
+    assert!(
+        error.contains("zipwright needs lambda:GetFunctionConfiguration, lambda:Up"),
+        "{error}"
+    );
+    assert!(proxy.is_through());
+    assert_eq!(project.run(["invoke"]).success().stdout, "1\n");
+}
+
+#[test]
+fn to_ask_for_leave_changes_nothing() {
+    for aws in [Emulator::ministack(), Emulator::moto()] {
+        aws.create_function("hello", "x86_64", &bundle("app.py", "old = 1\n"));
+        let before = aws.function("hello");
+        let project = project(&aws.endpoint());
+        project.write("Buildfile", BUILDFILE.replace("cp input.txt build/app.py", "false"));
+        project.run(["upload"]).failure().stderr_has("generate: ");
+        assert_eq!(aws.function("hello"), before);
+    }
 }
 
 #[test]

@@ -9,6 +9,10 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
+/// Stands for the method of a request that only asks for leave to update a function: it is not among
+/// those that came, and no rule for an update is for it.
+pub(crate) const DRY_RUN: &str = "DRY RUN";
+
 /// What goes wrong with one request.
 pub(crate) enum Fault {
     /// The proxy answers instead: status, kind of error, further header lines.
@@ -92,7 +96,11 @@ fn serve(
 ) -> Option<()> {
     let mut reader = BufReader::new(stream);
     let mut request = read_head(&mut reader)?;
-    seen.lock().unwrap().push(request.head.clone());
+    if is_dry_run(&mut request, &mut reader)? {
+        request.what = request.what.replace("PUT", DRY_RUN);
+    } else {
+        seen.lock().unwrap().push(request.head.clone());
+    }
     let fault = {
         let mut rules = rules.lock().unwrap();
         let at = rules.iter().position(|(what, _)| request.what.contains(what));
@@ -103,8 +111,7 @@ fn serve(
         let mut part = vec![0; request.length / 3];
         return reader.read_exact(&mut part).ok();
     }
-    request.body = vec![0; request.length];
-    reader.read_exact(&mut request.body).ok()?;
+    read_body(&mut request, &mut reader)?;
     match fault {
         None => say(stream, &ask(upstream, &request)?),
         Some(Fault::Refuse(status, kind, headers)) => {
@@ -136,6 +143,23 @@ fn serve(
         }
         Some(Fault::ResetMidRequest) => unreachable!("it was dealt with"),
     }
+}
+
+/// Whether it asks for leave to update a function. Such a request has no code, and so is short.
+fn is_dry_run(request: &mut Request, reader: &mut impl Read) -> Option<bool> {
+    if !request.what.ends_with("/code") || request.length > 200 {
+        return Some(false);
+    }
+    read_body(request, reader)?;
+    Some(String::from_utf8_lossy(&request.body).contains("\"DryRun\":true"))
+}
+
+fn read_body(request: &mut Request, reader: &mut impl Read) -> Option<()> {
+    if request.body.is_empty() {
+        request.body = vec![0; request.length];
+        reader.read_exact(&mut request.body).ok()?;
+    }
+    Some(())
 }
 
 fn read_head(reader: &mut impl BufRead) -> Option<Request> {

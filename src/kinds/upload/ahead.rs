@@ -1,6 +1,5 @@
-//! An upload before its turn: whether there is a function that will take the bundle. Only reads:
-//! Lambda has a dry run of an update, but not every service that answers for Lambda honours it,
-//! and one that does not would replace the code.
+//! An upload before its turn: whether there is a function that will take the bundle, and takes it
+//! with these credentials.
 
 use anyhow::{Result, bail};
 
