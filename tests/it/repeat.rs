@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::fs;
 
 use crate::recipe::{build, isolation, make_hostile, member, project, sdist};
-use crate::sandbox::Sandbox;
+use crate::sandbox::{Run, Sandbox};
 
 /// Folders of `fixtures/backends`: setuptools with C, setuptools with Cython, meson-python with C,
 /// and flit with Python alone. Each has a habit that a plain build would show.
@@ -18,7 +18,25 @@ fn back_ends() -> Sandbox {
     for name in BACK_ENDS {
         sdist(&sandbox, &format!("backends/{name}"), &format!("by-{name}-1.0"));
     }
-    // That nothing else is to be installed is not said of what builds them.
+    without_dependencies(sandbox)
+}
+
+/// Of the index: setuptools with C, Cython, scikit-build-core, and flit with Python alone. They
+/// are four of those that `docs/REPRODUCIBILITY.md` counts.
+const PACKAGES: [&str; 4] =
+    ["markupsafe==3.0.4", "pyyaml==6.0.3", "argon2-cffi-bindings==26.2.0", "idna==3.20"];
+
+/// A project that asks for all of them, as sources.
+fn packages() -> Sandbox {
+    let lines = PACKAGES.map(|line| {
+        let name = line.split("==").next().unwrap();
+        format!("--no-binary {name}\n{line}\n")
+    });
+    without_dependencies(project(&lines.concat()))
+}
+
+/// That nothing else is to be installed is not said of what builds them.
+fn without_dependencies(sandbox: Sandbox) -> Sandbox {
     let buildfile = sandbox.read("Buildfile") + "pip-args = [\"--no-deps\"]\n";
     sandbox.write("Buildfile", buildfile);
     sandbox
@@ -35,21 +53,33 @@ fn wheels(sandbox: &Sandbox) -> BTreeMap<String, Vec<u8>> {
         .collect()
 }
 
-#[test]
-fn packages_of_four_back_ends_are_the_same_twice_and_work() {
-    let one = back_ends();
+/// Builds two projects that are alike, the second under other circumstances; the first, and its run.
+#[track_caller]
+fn are_the_same_twice(make: fn() -> Sandbox, count: usize) -> (Sandbox, Run) {
+    let one = make();
     let run = build(&one, "022").success();
-    assert_eq!(run.target("wheels")["built"], BACK_ENDS.len());
-    let mut two = back_ends();
+    assert_eq!(run.target("wheels")["built"], count);
+    let mut two = make();
     make_hostile(&mut two);
     build(&two, "077").success();
     let (first, second) = (wheels(&one), wheels(&two));
-    assert_eq!(first.len(), BACK_ENDS.len(), "{:?}", first.keys());
+    assert_eq!(first.len(), count, "{:?}", first.keys());
     let same = |name: &&String| first.get(*name) == second.get(*name);
     let different: Vec<&String> =
         first.keys().chain(second.keys()).filter(|name| !same(name)).collect();
     assert!(different.is_empty(), "these differ: {different:?}");
+    (one, run)
+}
 
+#[test]
+fn packages_of_the_index_are_the_same_twice() {
+    are_the_same_twice(packages, PACKAGES.len());
+}
+
+#[test]
+fn packages_of_four_back_ends_are_the_same_twice_and_work() {
+    let (one, run) = are_the_same_twice(back_ends, BACK_ENDS.len());
+    let first = wheels(&one);
     let by_meson = first.iter().find(|(name, _)| name.starts_with("by_meson")).unwrap().1;
     if isolation(&run) == "namespaces" {
         assert_eq!(member(by_meson, "by_meson_where.py"), "WHERE = \"/zipwright/build\"\n");
