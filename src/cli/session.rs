@@ -155,10 +155,12 @@ impl Session {
 pub(super) fn lock(project: &Project, patience: Patience) -> Result<Lock> {
     let folder = project.state();
     base_fs::create_dir_all(&folder)?;
-    base_fs::write_if_changed(&folder.join(".gitignore"), b"*\n", base_fs::FILE_MODE)?;
-    Lock::take(&folder, patience, |holder| {
+    let lock = Lock::take(&folder, patience, |holder| {
         super::note(&format!("waiting for another build in this project: {holder}"));
-    })
+    })?;
+    // Only now: the holder of the lock takes what is half-written for left over.
+    base_fs::write_if_changed(&folder.join(".gitignore"), b"*\n", base_fs::FILE_MODE)?;
+    Ok(lock)
 }
 
 fn read_buildfile(project: &Project, file: &Path) -> Result<String> {
