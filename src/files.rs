@@ -120,7 +120,7 @@ const SHARDS: usize = 64;
 /// Clocks tick every 10 ms at the slowest.
 const SETTLE_TRIES: usize = 20;
 const SETTLE_WAIT: Duration = Duration::from_millis(1);
-/// In nanoseconds.
+/// How long that is in all, in nanoseconds: what lies further ahead is not waited for.
 const SETTLE_MOST: i64 = 20_000_000;
 
 pub struct Files {
@@ -205,6 +205,7 @@ impl Files {
     pub fn made(&self, path: &RelPath, file: &File, digest: Digest) -> Result<()> {
         let failed = || format!("could not read the time of `{path}`");
         let stat = stat_of(&file.metadata().with_context(failed)?);
+        // Where the clock stands still, the file is read, like any other.
         if self.tick_past(stat.mtime).with_context(failed)? {
             lock(&self.made).insert(path.clone(), (stat.written(), digest));
         }

@@ -11,7 +11,7 @@ use super::archive::{Contents, Member};
 use super::findings::{Finding, Findings, Severity};
 use super::runtime::{Arch, Python, Version};
 use super::wheels::for_runtime;
-use crate::elf::{self, Elf, Machine};
+use crate::elf::{self, Elf, Machine, Need};
 
 /// All native code of a bundle. What one object needs another may be, so all are looked at
 /// before anything is said.
@@ -214,7 +214,8 @@ fn wrong_tag(tag: &str, python: Python) -> Option<String> {
 /// Symbol versions that the runtime's libraries do not have: the highest of each family.
 fn versions(elf: &Elf, python: Python, bundled: &HashSet<String>) -> Vec<Finding> {
     let highest = |family: &str| -> Option<Version> {
-        let of_runtime = elf.versions.iter().filter(|need| !bundled.contains(&need.library));
+        let of_runtime =
+            elf.versions.iter().filter(|Need { library, .. }| !bundled.contains(library));
         of_runtime
             .filter_map(|need| match need.version.as_str() {
                 // The mark of packed relocations, which only glibc 2.36 and later know.
