@@ -259,21 +259,23 @@ impl Files {
     }
 
     /// Looks once more at what was written so shortly before it was looked at that a later write
-    /// might not show, now that it would. What is something else by now is left in doubt.
-    pub fn settle(&self) -> io::Result<()> {
+    /// might not show, now that it would; if it has `least` bytes or more in all, as the clock has to
+    /// be waited for. What is something else by now is left in doubt.
+    pub fn settle(&self, least: u64) -> io::Result<()> {
         let mut young = Vec::new();
-        let mut latest = i64::MIN;
+        let (mut latest, mut bytes) = (i64::MIN, 0);
         for shard in &self.known {
             for (path, known) in lock(shard).iter() {
                 let stat = known.seen.as_ref().and_then(|seen| seen.stat);
                 let is_settled = |stat| known.remembered.is_some_and(|known| known.stat == stat);
                 if let Some(stat) = stat.filter(|stat| !is_settled(*stat)) {
                     latest = latest.max(stat.mtime).max(stat.ctime);
+                    bytes += stat.size;
                     young.push(path.clone());
                 }
             }
         }
-        if young.is_empty() || !self.tick_past(latest)? {
+        if young.is_empty() || bytes < least || !self.tick_past(latest)? {
             return Ok(());
         }
         young.par_iter().with_min_len(64).for_each(|path| {

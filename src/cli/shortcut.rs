@@ -77,7 +77,7 @@ pub(super) fn keep(
         return Ok(());
     }
     if summary.ran > 0 {
-        files.settle().context("could not write in the state folder")?;
+        files.settle(0).context("could not write in the state folder")?;
     }
     let Some(sights) = files.sights() else { return Ok(()) };
     let zips = targets.iter().filter(|target| target.kind.name() == "zip").map(|target| {

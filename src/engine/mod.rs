@@ -16,7 +16,7 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::thread::{self, Scope};
 use std::time::{Duration, Instant};
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 use rayon::prelude::*;
 
 use crate::base::{Digest, RelPath};
@@ -165,6 +165,10 @@ struct Engine<'a, 'b> {
     report: &'b mut dyn Report,
 }
 
+/// From this many bytes on, to read what a build has just made takes the next one longer than to
+/// wait for the clock takes this one.
+const WORTH_SETTLING: u64 = 4 << 20;
+
 /// How often the loop looks at the load and at signals while nothing else happens.
 const LOOK_AGAIN: Duration = Duration::from_millis(200);
 
@@ -200,7 +204,11 @@ impl<'a> Engine<'a, '_> {
         let (sender, receiver) = channel();
         thread::scope(|scope| self.turn(scope, &sender, &receiver))?;
         if self.options.mode == Mode::Build {
-            self.state.remember(self.world.files.memory())?;
+            let files = self.world.files;
+            if self.summary.ran > 0 {
+                files.settle(WORTH_SETTLING).context("could not write in the state folder")?;
+            }
+            self.state.remember(files.memory())?;
         }
         self.summary.seconds = started.elapsed().as_secs_f64();
         self.report.event(&Event::Summary(self.summary));
