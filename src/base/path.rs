@@ -32,6 +32,9 @@ impl RelPath {
         if text.chars().any(char::is_control) {
             return Err(PathProblem::ControlCharacter);
         }
+        if text.split('/').all(|part| !matches!(part, "" | "." | "..")) {
+            return Ok(Self(text.to_owned()));
+        }
         let mut parts: Vec<&str> = Vec::new();
         for part in text.split('/') {
             match part {

@@ -20,7 +20,7 @@ use crate::engine::{self, Mode, Options, Shuffle, World};
 use crate::event::{Report, Summary};
 use crate::files::Files;
 use crate::graph::TargetId;
-use crate::kinds::Surroundings;
+use crate::kinds::{Shared, Surroundings};
 use crate::lock::Patience;
 use crate::make::Pool;
 use crate::project::Project;
@@ -185,8 +185,13 @@ pub(super) fn run_engine(
     pool: &Pool,
     report: &mut dyn Report,
 ) -> Result<Summary> {
-    let world =
-        World { project: &session.project, model: &session.model, graph: &session.graph, files };
+    let world = World {
+        project: &session.project,
+        model: &session.model,
+        graph: &session.graph,
+        files,
+        shared: &Shared::default(),
+    };
     engine::build(world, state, options, pool, report)
 }
 

@@ -177,6 +177,7 @@ fn look_at(world: World, id: TargetId, messages: &Channel) -> Result<()> {
         target: world.target(id),
         project: world.project,
         files: world.files,
+        shared: world.shared,
         results: &BTreeMap::new(),
         facts: &BTreeMap::new(),
         write_tree: false,

@@ -115,6 +115,7 @@ impl Ask<'_> {
             target: self.target,
             project: self.world.project,
             files: self.world.files,
+            shared: self.world.shared,
             results: &self.results,
             facts: &self.facts,
             write_tree: self.tree,

@@ -25,7 +25,7 @@ use crate::event::{Event, Finished, Outcome, Report, Summary};
 use crate::files::Files;
 use crate::graph::{Graph, TargetId};
 use crate::key::{Key, Reason};
-use crate::kinds::{Facts, Surroundings};
+use crate::kinds::{Facts, Shared, Surroundings};
 use crate::make::{Pool, Token};
 use crate::plan::Plan;
 use crate::project::Project;
@@ -87,6 +87,7 @@ pub struct World<'a> {
     pub model: &'a Model,
     pub graph: &'a Graph,
     pub files: &'a Files,
+    pub shared: &'a Shared,
 }
 
 impl<'a> World<'a> {

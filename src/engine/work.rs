@@ -84,6 +84,7 @@ pub(super) fn work(
         target: world.target(work.id),
         project: world.project,
         files: world.files,
+        shared: world.shared,
         results: &work.results,
         facts: &work.facts,
         write_tree: work.tree,

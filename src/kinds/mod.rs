@@ -6,12 +6,14 @@
 //! order, state or who prints what it says.
 
 mod check;
+mod checkout;
 mod clamp;
 mod command;
 mod group;
 mod invoke;
 mod layer;
 mod sending;
+mod shared;
 mod staging;
 mod upload;
 mod wheelhouse;
@@ -30,12 +32,15 @@ use crate::make::Pool;
 use crate::process::Stream;
 use crate::project::Project;
 
+pub use shared::Shared;
+
 /// One target, and all that its kind may look at. The targets it needs are up to date.
 pub struct Job<'a> {
     pub model: &'a Model,
     pub target: &'a Target,
     pub project: &'a Project,
     pub files: &'a Files,
+    pub shared: &'a Shared,
     /// The result of every target that this one needs, by name.
     pub results: &'a BTreeMap<String, Digest>,
     /// What is known of these targets since their last run, by name.

@@ -14,7 +14,12 @@ pub(super) mod testing;
 mod tests;
 mod tree;
 
+use std::collections::HashMap;
+use std::sync::Arc;
+
 use anyhow::{Context, Result, bail, ensure};
+use foldhash::fast::FixedState;
+use rayon::prelude::*;
 
 use self::merge::Claim;
 pub(super) use self::origins::Origins;
@@ -22,13 +27,13 @@ use self::rules::Rules;
 use super::{Done, Job};
 use crate::base::fs;
 use crate::base::{Digest, RelPath};
-use crate::buildfile::model::{Destination, Instant, Kind, Output, Staging, Winner};
+use crate::buildfile::model::{Destination, Instant, Kind, Output, Staging, Target, Winner};
 use crate::bundle::{Entry, Manifest, Origin, WheelId};
 use crate::files::Content;
 use crate::instant;
 use crate::key::{Key, Value};
 use crate::project::STATE_FOLDER;
-use crate::wheel;
+use crate::wheel::{self, Placed, Wheel};
 
 /// Changes whenever the same inputs give another tree.
 const FORM: &str = "staging 2";
@@ -82,6 +87,9 @@ pub(super) fn key(staging: &Staging, job: &Job) -> Result<Key> {
 }
 
 pub(super) fn run(staging: &Staging, job: &Job) -> Result<Done> {
+    if job.model.targets.iter().any(|target| is_zip_of(target, job.target)) {
+        job.shared.ask_git(job.project);
+    }
     let exclude = Rules::new(staging.exclude.iter().map(|glob| &glob.value))?;
     let mut origins = Origins::open(staging, job)?;
     let mut claims = claims_of_wheels(&origins, &exclude)?;
@@ -109,7 +117,9 @@ pub(super) fn run(staging: &Staging, job: &Job) -> Result<Done> {
     fs::write_if_changed(&job.project.place(&place), &bytes, fs::FILE_MODE)?;
     job.files.forget(&place);
     let outputs = expected_outputs(staging, job);
-    Ok(Done { result: Some(Digest::of(&bytes)), outputs, facts })
+    let result = Digest::of(&bytes);
+    job.shared.keep(result, manifest);
+    Ok(Done { result: Some(result), outputs, facts })
 }
 
 pub(super) fn expected_outputs(staging: &Staging, job: &Job) -> Vec<Output> {
@@ -131,11 +141,19 @@ pub(super) fn touched(job: &Job) -> Result<Done> {
 }
 
 /// The manifest of an up-to-date staging target.
-pub(super) fn load(name: &str, job: &Job) -> Result<Manifest> {
+pub(super) fn load(name: &str, job: &Job) -> Result<Arc<Manifest>> {
+    if let Some(made) = job.results.get(name).and_then(|result| job.shared.manifest(result)) {
+        return Ok(made);
+    }
     let path = manifest_path(name);
     let bytes = fs::read(&job.project.place(&path))?;
     Manifest::decode(&bytes)
+        .map(Arc::new)
         .with_context(|| format!("`{path}` is damaged: remove it, and the next run makes it again"))
+}
+
+fn is_zip_of(target: &Target, staging: &Target) -> bool {
+    matches!(&target.kind, Kind::Zip(zip) if zip.staging.value == staging.name.value)
 }
 
 /// The wheelhouses' folders that a staging target reads.
@@ -168,26 +186,33 @@ fn writes_folder(staging: &Staging, job: &Job) -> Result<bool> {
 }
 
 fn claims_of_wheels(origins: &Origins, exclude: &Rules) -> Result<Vec<Claim>> {
-    let mut claims = Vec::new();
-    for (at, wheel) in origins.wheels.iter().enumerate() {
-        let refused = || format!("wheel `{}` cannot be laid out", wheel.file_name);
-        for placed in wheel::layout(&wheel.members).with_context(refused)? {
-            let path = RelPath::parse(&placed.path).expect("BUG: members' names were checked");
-            if exclude.cover(&path) {
-                continue;
-            }
-            let (mut digest, mut size) = (placed.member.digest, placed.member.size);
-            if placed.new_shebang {
-                let script = wheel.script(placed.member).with_context(refused)?;
-                (digest, size) = (Digest::of(&script), script.len() as u64);
-            }
-            let origin = Origin::Wheel {
-                wheel: at,
-                member: placed.member.name.clone(),
-                new_shebang: placed.new_shebang,
-            };
-            claims.push(Entry { path, executable: placed.executable, digest, size, origin });
+    let claims: Vec<Result<Vec<Claim>>> = origins
+        .wheels
+        .par_iter()
+        .enumerate()
+        .map(|(at, wheel)| {
+            claims_of_wheel(at, wheel, exclude)
+                .with_context(|| format!("wheel `{}` cannot be laid out", wheel.file_name))
+        })
+        .collect();
+    let claims: Vec<Vec<Claim>> = claims.into_iter().collect::<Result<_>>()?;
+    Ok(claims.into_iter().flatten().collect())
+}
+
+fn claims_of_wheel(at: usize, wheel: &Wheel, exclude: &Rules) -> Result<Vec<Claim>> {
+    let mut claims = Vec::with_capacity(wheel.members.len());
+    for Placed { member, path, executable, new_shebang } in wheel::layout(&wheel.members)? {
+        let path = RelPath::parse(&path).expect("BUG: members' names were checked");
+        if exclude.cover(&path) {
+            continue;
         }
+        let (mut digest, mut size) = (member.digest, member.size);
+        if new_shebang {
+            let script = wheel.script(member)?;
+            (digest, size) = (Digest::of(&script), script.len() as u64);
+        }
+        let origin = Origin::Wheel { wheel: at, member: member.name.clone(), new_shebang };
+        claims.push(Entry { path, executable, digest, size, origin });
     }
     Ok(claims)
 }
@@ -223,7 +248,7 @@ fn claims_of_sources(staging: &Staging, job: &Job, exclude: &Rules) -> Result<Ve
 
 /// Names that differ in case alone are one name on many a laptop.
 fn warn_of_case(entries: &[Entry], job: &Job) {
-    let mut seen = std::collections::HashMap::new();
+    let mut seen = HashMap::with_capacity_and_hasher(entries.len(), FixedState::default());
     for Entry { path, .. } in entries {
         if let Some(other) = seen.insert(path.as_str().to_lowercase(), path) {
             let text = format!("`{other}` and `{path}` differ in upper and lower case alone");

@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 use std::io::{self, Write};
 use std::path::Path;
+use std::sync::Arc;
 use std::thread;
 
 use anyhow::{Context, Result, bail};
@@ -64,6 +65,7 @@ pub(super) fn key(zip: &Zip, job: &Job) -> Result<Key> {
 }
 
 pub(super) fn run(zip: &Zip, job: &Job) -> Result<Done> {
+    job.shared.ask_git(job.project);
     let name = &zip.staging.value;
     let staging = staging_of(zip, job)?;
     let manifest = manifest(zip, job)?;
@@ -85,7 +87,6 @@ pub(super) fn run(zip: &Zip, job: &Job) -> Result<Done> {
     let place = job.project.place(&zip.output.value);
     let previous = Previous::open(&zip.output.value, packing(zip), job);
     let ((written, packed), draft) = thread::scope(|scope| {
-        // Asks programs, which take their time and none of ours.
         let draft = scope.spawn(|| record::Draft::of(staging, (&manifest, &origins), job));
         let written = write(zip, job, (&manifest, &origins, previous.as_ref()), &place)?;
         anyhow::Ok((written, draft.join().expect("BUG: drafting a record does not panic")?))
@@ -170,14 +171,14 @@ fn result(code_sha256: &str) -> Digest {
 }
 
 /// What goes into the bundle, at the paths that it has there.
-pub(super) fn manifest(zip: &Zip, job: &Job) -> Result<Manifest> {
-    let mut manifest = staging::load(&zip.staging.value, job)?;
-    if let Some(below) = &zip.below {
-        for entry in &mut manifest.entries {
-            entry.path = below.value.join(&entry.path);
-        }
+pub(super) fn manifest(zip: &Zip, job: &Job) -> Result<Arc<Manifest>> {
+    let staged = staging::load(&zip.staging.value, job)?;
+    let Some(below) = &zip.below else { return Ok(staged) };
+    let mut manifest = Arc::unwrap_or_clone(staged);
+    for entry in &mut manifest.entries {
+        entry.path = below.value.join(&entry.path);
     }
-    Ok(manifest)
+    Ok(Arc::new(manifest))
 }
 
 /// Whether all that sends this bundle to Lambda has a way for one of any size.

@@ -18,6 +18,7 @@ mod tests;
 use std::fs::File;
 use std::io::{self, Read};
 use std::path::Path;
+use std::sync::Arc;
 
 use anyhow::{Context, Result};
 use sha2::{Digest as _, Sha256};
@@ -54,8 +55,9 @@ pub struct Member {
     pub python_shebang: bool,
 }
 
-/// A wheel that passed the check. Its content may be read from several threads at once.
-#[derive(Debug)]
+/// A wheel that passed the check. Its content may be read from several threads at once; a clone
+/// has the same file open.
+#[derive(Clone, Debug)]
 pub struct Wheel {
     pub file_name: String,
     pub name: WheelName,
@@ -64,8 +66,8 @@ pub struct Wheel {
     /// SHA-256 of the whole file in lowercase hex, as indexes name it.
     pub sha256: String,
     /// Files only, sorted by name.
-    pub members: Vec<Member>,
-    file: File,
+    pub members: Arc<[Member]>,
+    file: Arc<File>,
 }
 
 /// What the check finds out about a wheel.
@@ -92,6 +94,7 @@ impl Wheel {
             }
         };
         let Checked { sha256, members } = checked;
+        let (members, file) = (members.into(), Arc::new(file));
         Ok(Self { file_name, name, digest, sha256, members, file })
     }
 

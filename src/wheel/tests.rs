@@ -192,8 +192,8 @@ fn no_flipped_bit_changes_what_is_read() {
     let bytes = Fixture::new(&[("demo/a.py", &content), ("demo/b.py", "")]).bytes();
     let seen = |bytes: &[u8]| {
         let members = open(bytes).wheel.ok()?.members;
-        let seen = |member: Member| (member.name, member.size, member.digest);
-        Some(members.into_iter().map(seen).collect::<Vec<_>>())
+        let seen = |member: &Member| (member.name.clone(), member.size, member.digest);
+        Some(members.iter().map(seen).collect::<Vec<_>>())
     };
     let honest = seen(&bytes);
     assert!(honest.is_some());

@@ -191,7 +191,7 @@ fn wheels_and_manifests() {
         fs::write(&place, input).unwrap();
         let digest = Digest::of(input);
         let Ok(wheel) = Wheel::open(&place, digest, &indexes) else { return };
-        for member in &wheel.members {
+        for member in wheel.members.iter() {
             let mut content = Vec::new();
             std::io::copy(&mut wheel.content(member), &mut content).unwrap();
             assert_eq!(Digest::of(&content), member.digest, "{}", member.name);

@@ -15,7 +15,7 @@ use zipwright::buildfile::model::{
 };
 use zipwright::files::{Files, Memory};
 use zipwright::key::Key;
-use zipwright::kinds::{self, Job, Messages, Surroundings};
+use zipwright::kinds::{self, Job, Messages, Shared, Surroundings};
 use zipwright::process::Stream;
 use zipwright::project::Project;
 
@@ -117,6 +117,7 @@ impl House {
             target: &target,
             project: &project,
             files: &files,
+            shared: &Shared::default(),
             results: &BTreeMap::new(),
             facts: &BTreeMap::new(),
             write_tree: false,

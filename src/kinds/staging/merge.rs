@@ -1,9 +1,8 @@
 //! Merges what wheels and sources claim into one tree. Two claims to one path need equal bytes,
 //! or a rule that says who wins.
 
-use std::collections::HashSet;
-
 use anyhow::{Result, bail};
+use rayon::prelude::*;
 
 use super::origins::Origins;
 use super::rules::Rules;
@@ -25,13 +24,18 @@ pub(super) fn merge(
     wheels: &[Wheel],
 ) -> Result<Vec<Entry>> {
     // Wheels come before sources, so that of equal bytes a wheel's are the ones taken over.
-    claims.sort_by(|a, b| (&a.path, rank(&a.origin)).cmp(&(&b.path, rank(&b.origin))));
+    claims.par_sort_by(|a, b| (&a.path, rank(&a.origin)).cmp(&(&b.path, rank(&b.origin))));
     let rules = conflicts
         .iter()
         .map(|conflict| Ok((Rules::new([&conflict.path.value])?, conflict)))
         .collect::<Result<Vec<_>>>()?;
     let (mut entries, mut collisions) = (Vec::with_capacity(claims.len()), Vec::new());
-    for group in claims.chunk_by(|a, b| a.path == b.path) {
+    let mut claims = claims.into_iter().peekable();
+    while let Some(claim) = claims.next() {
+        let mut group = vec![claim];
+        while let Some(claim) = claims.next_if(|next| next.path == group[0].path) {
+            group.push(claim);
+        }
         match settle(group, &rules, wheels) {
             Ok(entry) => entries.push(entry),
             Err(collision) => collisions.push(collision),
@@ -61,10 +65,13 @@ struct Collision {
 
 /// The entry that all claims to one path come to.
 fn settle(
-    group: &[Claim],
+    mut group: Vec<Claim>,
     rules: &[(Rules, &Conflict)],
     wheels: &[Wheel],
 ) -> Result<Entry, Collision> {
+    if group.len() == 1 {
+        return Ok(group.remove(0));
+    }
     if let Some(entry) = agreed(group.iter()) {
         return Ok(entry);
     }
@@ -135,18 +142,23 @@ fn describe(collisions: &[Collision], paths: usize) -> String {
 }
 
 fn refuse_files_as_folders(entries: &[Entry], wheels: &[Wheel]) -> Result<()> {
-    let files: HashSet<&str> = entries.iter().map(|entry| entry.path.as_str()).collect();
+    let file_at = |path: &str| entries.binary_search_by(|entry| entry.path.as_str().cmp(path));
+    let mut last = "";
     for entry in entries {
         let path = entry.path.as_str();
-        let folder = path.match_indices('/').find_map(|(at, _)| files.get(&path[..at]));
-        let Some(folder) = folder else { continue };
-        let file = entries.iter().find(|other| other.path.as_str() == *folder);
-        let file = file.expect("BUG: the set was made from these entries");
-        bail!(
-            "`{folder}` is a file of `{}` and a folder of `{}`: leave one out with `exclude`",
-            Origins::name(wheels, &file.origin),
-            Origins::name(wheels, &entry.origin),
-        );
+        // Folders that the path before lies in too were looked for then.
+        let mut folders =
+            path.match_indices('/').filter(|(at, _)| !last.starts_with(&path[..=*at]));
+        if let Some(found) = folders.find_map(|(at, _)| file_at(&path[..at]).ok()) {
+            let file = &entries[found];
+            bail!(
+                "`{}` is a file of `{}` and a folder of `{}`: leave one out with `exclude`",
+                file.path,
+                Origins::name(wheels, &file.origin),
+                Origins::name(wheels, &entry.origin),
+            );
+        }
+        last = path;
     }
     Ok(())
 }

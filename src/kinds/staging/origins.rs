@@ -43,7 +43,7 @@ impl<'a> Origins<'a> {
         let indexes = job.project.cache.join("index");
         let opened: Vec<Result<Wheel>> = found
             .into_par_iter()
-            .map(|(digest, path)| Wheel::open(&job.project.place(&path), digest, &indexes))
+            .map(|(digest, path)| job.shared.wheel(&job.project.place(&path), digest, &indexes))
             .collect();
         let mut wheels = opened.into_iter().collect::<Result<Vec<_>>>()?;
         wheels.sort_by(|a, b| (&a.file_name, a.digest).cmp(&(&b.file_name, b.digest)));

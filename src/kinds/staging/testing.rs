@@ -15,7 +15,7 @@ use crate::buildfile::model::{
 };
 use crate::files::{Files, Memory};
 use crate::key::Key;
-use crate::kinds::{self, Done, Job, Messages, Surroundings};
+use crate::kinds::{self, Done, Job, Messages, Shared, Surroundings};
 use crate::process::Stream;
 use crate::project::Project;
 use crate::wheel::testing::Fixture;
@@ -154,6 +154,7 @@ impl World {
             target: model.target(name).unwrap(),
             project: &self.project,
             files: &files,
+            shared: &Shared::default(),
             results: &results,
             facts: &BTreeMap::new(),
             write_tree: self.write_tree,

@@ -117,7 +117,7 @@ fn one_path_with_different_bytes_needs_a_rule() {
     staged(&world);
     let entry = |world: &World| {
         let manifest = world.with_job("staging", |job| super::load("staging", job)).unwrap();
-        manifest.entries.into_iter().find(|entry| entry.path.as_str() == "ns/x.py").unwrap()
+        manifest.entries.iter().find(|entry| entry.path.as_str() == "ns/x.py").unwrap().clone()
     };
     assert_eq!(entry(&world).digest, crate::base::Digest::of(b"of b"));
     world.source("ns", None);

@@ -1,6 +1,5 @@
 //! The record that a zip target leaves beside its bundle.
 
-use std::collections::HashSet;
 use std::io::Read;
 
 use anyhow::{Context, Result};
@@ -12,7 +11,6 @@ use crate::bundle::{self, Manifest, Origin, Written};
 use crate::kinds::Job;
 use crate::kinds::staging::{Origins, bytecode};
 use crate::pip::{self, Circumstances, Interpreter, Obtained};
-use crate::process::Invocation;
 use crate::record::{
     self, Build, Content, Git, Informative, Licence, Member, Record, Requirement, Wheel, Wheelhouse,
 };
@@ -66,7 +64,8 @@ impl Draft {
             .collect::<Result<_>>()?;
         let members = members(manifest);
         let wheelhouses = wheelhouses(staging, job);
-        let informative = informative(&wheelhouses, &wheels, git(manifest, job), job);
+        let git = job.shared.checkout().map(|checkout| checkout.git(manifest));
+        let informative = informative(&wheelhouses, &wheels, git, job);
         let digest = record::content_digest(&members);
         let content = Content { digest, size: manifest.unzipped_size() };
         Ok(Self { content, wheelhouses, wheels, members, informative })
@@ -186,31 +185,6 @@ fn build(wheel: &Wheel, circumstances: &Circumstances) -> Build {
         requires: circumstances.requires.iter().map(requirement).collect(),
         tools: circumstances.tools.clone(),
     }
-}
-
-/// The commit that the project is at; `None` without git, or outside of a repository.
-fn git(manifest: &Manifest, job: &Job) -> Option<Git> {
-    let program = job.project.find_program("git")?;
-    let ask = |words: &[&str]| {
-        // A look must not write into the repository's index.
-        let asked = Invocation::new(&program, &job.project.root)
-            .env("GIT_OPTIONAL_LOCKS", "0")
-            .args(words.iter().copied());
-        let captured = asked.capture().ok()?;
-        captured.status.success().then_some(captured.stdout)
-    };
-    let status = ask(&["status", "--porcelain=v2", "--branch", "--untracked-files=no"])?;
-    let commit = status.lines().find_map(|line| line.strip_prefix("# branch.oid "))?;
-    // So git words it before the first commit.
-    let commit = Some(commit).filter(|commit| *commit != "(initial)")?.to_owned();
-    let is_changed = status.lines().any(|line| !line.starts_with('#'));
-    let untracked = ask(&["ls-files", "--others", "--exclude-standard", "-z"])?;
-    let untracked: HashSet<&str> = untracked.split('\0').collect();
-    let foreign = manifest.entries.iter().any(|entry| match &entry.origin {
-        Origin::Source(path) => untracked.contains(path.as_str()),
-        Origin::Wheel { .. } => false,
-    });
-    Some(Git { commit, clean: !is_changed && !foreign })
 }
 
 fn hex(bytes: &[u8]) -> String {

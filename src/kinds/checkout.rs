@@ -1,0 +1,52 @@
+//! What git says of the project, for the records of its bundles.
+
+use std::collections::HashSet;
+use std::path::Path;
+use std::thread;
+
+use crate::bundle::{Manifest, Origin};
+use crate::process::Invocation;
+use crate::record::Git;
+
+pub(super) struct Checkout {
+    commit: String,
+    is_changed: bool,
+    /// Separated by NUL.
+    untracked: String,
+}
+
+impl Checkout {
+    /// Asks git two things side by side; `None` outside of a repository.
+    pub(super) fn ask(git: &Path, root: &Path) -> Option<Self> {
+        let ask = |words: &[&str]| {
+            // A look must not write into the repository's index.
+            let asked = Invocation::new(git, root)
+                .env("GIT_OPTIONAL_LOCKS", "0")
+                .args(words.iter().copied());
+            let captured = asked.capture().ok()?;
+            captured.status.success().then_some(captured.stdout)
+        };
+        let (status, untracked) = thread::scope(|scope| {
+            let words = ["status", "--porcelain=v2", "--branch", "--untracked-files=no"];
+            let status = scope.spawn(move || ask(&words));
+            let untracked = ask(&["ls-files", "--others", "--exclude-standard", "-z"]);
+            (status.join().expect("BUG: asking does not panic"), untracked)
+        });
+        let (status, untracked) = (status?, untracked?);
+        let commit = status.lines().find_map(|line| line.strip_prefix("# branch.oid "))?;
+        // So git words it before the first commit.
+        let commit = Some(commit).filter(|commit| *commit != "(initial)")?.to_owned();
+        let is_changed = status.lines().any(|line| !line.starts_with('#'));
+        Some(Self { commit, is_changed, untracked })
+    }
+
+    /// What a record says of a bundle of these files.
+    pub(super) fn git(&self, manifest: &Manifest) -> Git {
+        let untracked: HashSet<&str> = self.untracked.split('\0').collect();
+        let foreign = manifest.entries.iter().any(|entry| match &entry.origin {
+            Origin::Source(path) => untracked.contains(path.as_str()),
+            Origin::Wheel { .. } => false,
+        });
+        Git { commit: self.commit.clone(), clean: !self.is_changed && !foreign }
+    }
+}

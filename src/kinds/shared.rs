@@ -1,0 +1,78 @@
+//! What the targets of one build share: what one has in memory and another would read again, and
+//! what git says of the project. Wheels and manifests are found by digest, so they are never old.
+
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::thread::{self, JoinHandle};
+
+use anyhow::Result;
+
+use super::checkout::Checkout;
+use crate::base::Digest;
+use crate::bundle::Manifest;
+use crate::project::Project;
+use crate::wheel::Wheel;
+
+#[derive(Default)]
+pub struct Shared {
+    wheels: Mutex<HashMap<(PathBuf, Digest), Wheel>>,
+    manifests: Mutex<HashMap<Digest, Arc<Manifest>>>,
+    asking: Mutex<Option<Asking>>,
+    checkout: OnceLock<Option<Checkout>>,
+}
+
+type Asking = JoinHandle<Option<Checkout>>;
+
+impl Shared {
+    /// As [`Wheel::open`], once.
+    pub(super) fn wheel(&self, place: &Path, digest: Digest, indexes: &Path) -> Result<Wheel> {
+        let key = (place.to_path_buf(), digest);
+        if let Some(wheel) = lock(&self.wheels).get(&key) {
+            return Ok(wheel.clone());
+        }
+        // Opened outside of the lock: the first time, a wheel is read to its end.
+        let wheel = Wheel::open(place, digest, indexes)?;
+        lock(&self.wheels).insert(key, wheel.clone());
+        Ok(wheel)
+    }
+
+    pub(super) fn keep(&self, digest: Digest, manifest: Manifest) {
+        lock(&self.manifests).insert(digest, Arc::new(manifest));
+    }
+
+    /// The manifest whose encoding has this digest, when it was made in this build.
+    pub(super) fn manifest(&self, digest: &Digest) -> Option<Arc<Manifest>> {
+        lock(&self.manifests).get(digest).cloned()
+    }
+
+    /// Starts to ask git, unless that was done. The sooner the better: once all cores are busy, a
+    /// program waits for its turn to begin.
+    pub(super) fn ask_git(&self, project: &Project) {
+        let mut asking = lock(&self.asking);
+        if asking.is_none()
+            && self.checkout.get().is_none()
+            && let Some(git) = project.find_program("git")
+        {
+            let root = project.root.clone();
+            *asking = Some(thread::spawn(move || Checkout::ask(&git, &root)));
+        }
+    }
+
+    /// What git says; `None` where it is not asked, or there is nothing to say.
+    pub(super) fn checkout(&self) -> Option<&Checkout> {
+        let answer = || lock(&self.asking).take()?.join().expect("BUG: asking does not panic");
+        self.checkout.get_or_init(answer).as_ref()
+    }
+}
+
+/// Nobody is left asking when the build is over.
+impl Drop for Shared {
+    fn drop(&mut self) {
+        self.checkout();
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
