@@ -16,7 +16,7 @@ use crate::base::Digest;
 /// The form of the zip and the compressor whose bytes it has. Part of every zip's key: a change
 /// here makes every bundle anew.
 const FORM: &str = "zipform=1;deflate=flate2-1.1.11+zlib-rs-0.6.8-9";
-const FORM_SMALLEST: &str = "zipform=1;deflate=libdeflate-1.26.1-9,10@256K";
+const FORM_SMALLEST: &str = "zipform=1,files only;deflate=libdeflate-1.26.1-9,10@256K";
 
 const LEVEL: u32 = 9;
 
@@ -238,6 +238,7 @@ mod tests {
         let (flate2, zlib) = (version("flate2"), version("zlib-rs"));
         assert_eq!(FORM, format!("zipform=1;deflate=flate2-{flate2}+zlib-rs-{zlib}-{LEVEL}"));
         let libdeflate = version("libdeflate-sys");
-        assert_eq!(FORM_SMALLEST, format!("zipform=1;deflate=libdeflate-{libdeflate}-9,10@256K"));
+        let deflate = format!("libdeflate-{libdeflate}-9,10@256K");
+        assert_eq!(FORM_SMALLEST, format!("zipform=1,files only;deflate={deflate}"));
     }
 }

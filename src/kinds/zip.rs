@@ -143,6 +143,10 @@ fn write(
     let sources =
         Sources { origins, previous, compression: zip.compression, packing: packing(zip), folder };
     let mut writer = BundleWriter::new(fs::temp_beside(place)?, time);
+    if zip.compression == Compression::Smallest {
+        // Whoever unzips makes them for the files that lie in them.
+        writer.leave_folders_out();
+    }
     let packed = sources.write_all(&manifest.entries, &mut writer)?;
     Ok((writer.finish()?, packed))
 }
