@@ -2,6 +2,7 @@
 //! implementation and level. What is large waits in an unnamed temporary file, not in memory.
 
 use std::cell::RefCell;
+use std::collections::BTreeMap;
 use std::io::{self, Read, Seek, Write};
 use std::path::Path;
 
@@ -16,7 +17,7 @@ use crate::base::Digest;
 /// The form of the zip and the compressor whose bytes it has. Part of every zip's key: a change
 /// here makes every bundle anew.
 const FORM: &str = "zipform=1;deflate=flate2-1.1.11+zlib-rs-0.6.8-9";
-const FORM_SMALLEST: &str = "zipform=1,files only;deflate=libdeflate-1.26.1-9,10@256K";
+const FORM_SMALLEST: &str = "zipform=1,files only;deflate=libdeflate-1.26.1-8,10@256K>=40%";
 
 const LEVEL: u32 = 9;
 
@@ -83,39 +84,46 @@ pub fn pack<R: Read>(
     sums.into_packed(Method::Stored, data)
 }
 
-/// From this size on, content gains most from the longest search for matches. Below, the same gain
-/// takes twice the time.
-const LONG_SEARCH: usize = 256 * 1024;
+/// The levels of libdeflate for [`Packing::Smallest`].
+const QUICK: i32 = 8;
+const THOROUGH: i32 = 10;
+
+/// Whether what was deflated quickly is to be deflated thoroughly as well, which takes four times
+/// as long. A second of that saves twice as much of large machine code as of text, which has shrunk
+/// to less already, or of small files.
+fn is_large_and_dense(size: usize, deflated: usize) -> bool {
+    size >= 256 * 1024 && deflated >= size / 5 * 2
+}
 
 fn pack_smallest<R: Read>(open: impl Fn() -> io::Result<R>, folder: &Path) -> io::Result<Packed> {
     let mut content = Vec::new();
     let sums = feed(open()?, &mut content)?;
-    let mut data = tempfile::spooled_tempfile_in(IN_MEMORY, folder);
-    // No longer than the content, or it is not wanted.
-    let mut deflated = vec![0; content.len().saturating_sub(1)];
-    let length = with_compressor(content.len() >= LONG_SEARCH, |compressor| {
-        compressor.deflate_compress(&content, &mut deflated)
-    });
-    match length {
-        Ok(length) => {
-            data.write_all(&deflated[..length])?;
-            sums.into_packed(Method::Deflated, data)
-        }
-        Err(_) => {
-            data.write_all(&content)?;
-            sums.into_packed(Method::Stored, data)
-        }
+    let mut deflated = deflate_below(content.len(), &content, QUICK);
+    if let Some(quick) = &deflated
+        && is_large_and_dense(content.len(), quick.len())
+        && let Some(thorough) = deflate_below(quick.len(), &content, THOROUGH)
+    {
+        deflated = Some(thorough);
     }
+    let mut data = tempfile::spooled_tempfile_in(IN_MEMORY, folder);
+    let method = if deflated.is_some() { Method::Deflated } else { Method::Stored };
+    data.write_all(&deflated.unwrap_or(content))?;
+    sums.into_packed(method, data)
 }
 
-/// A compressor is large, and as good as new after each use: a thread keeps its own.
-fn with_compressor<T>(long: bool, use_it: impl FnOnce(&mut Compressor) -> T) -> T {
+/// `None` when it would not be shorter than `limit`.
+fn deflate_below(limit: usize, content: &[u8], level: i32) -> Option<Vec<u8>> {
     thread_local! {
-        static SHORT: RefCell<Compressor> = RefCell::new(compressor(9));
-        static LONG: RefCell<Compressor> = RefCell::new(compressor(10));
+        /// Compressors are large, and as good as new after each use: a thread keeps its own.
+        static COMPRESSORS: RefCell<BTreeMap<i32, Compressor>> = RefCell::default();
     }
-    let own = if long { &LONG } else { &SHORT };
-    own.with(|own| use_it(&mut own.borrow_mut()))
+    let mut deflated = vec![0; limit.saturating_sub(1)];
+    let length = COMPRESSORS.with_borrow_mut(|compressors| {
+        let compressor = compressors.entry(level).or_insert_with(|| compressor(level));
+        compressor.deflate_compress(content, &mut deflated)
+    });
+    deflated.truncate(length.ok()?);
+    Some(deflated)
 }
 
 fn compressor(level: i32) -> Compressor {
@@ -227,6 +235,31 @@ mod tests {
     }
 
     #[test]
+    fn large_and_dense_content_is_deflated_thoroughly() {
+        // Words of 4 bytes, as many different ones as said.
+        let words = |count: u32, different: u32| -> Vec<u8> {
+            let mut state = 1_u32;
+            let mut word = || {
+                state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+                ((state >> 16) % different).wrapping_mul(2_654_435_761).to_le_bytes()
+            };
+            (0..count).flat_map(|_| word()).collect()
+        };
+        for (content, level) in [
+            (words(100_000, 4096), THOROUGH),
+            (words(100_000, 16), QUICK),
+            (words(50_000, 4096), QUICK),
+        ] {
+            let packed = pack(|| Ok(content.as_slice()), Packing::Smallest, &std::env::temp_dir());
+            let [quick, thorough] =
+                [QUICK, THOROUGH].map(|level| deflate_below(content.len(), &content, level));
+            assert!(thorough != quick);
+            let expected = if level == QUICK { quick } else { thorough };
+            assert!(bytes(packed.unwrap()) == expected.unwrap());
+        }
+    }
+
+    #[test]
     fn the_form_names_the_compressor_that_is_linked() {
         let lock = include_str!("../../Cargo.lock");
         let version = |name: &str| {
@@ -238,7 +271,7 @@ mod tests {
         let (flate2, zlib) = (version("flate2"), version("zlib-rs"));
         assert_eq!(FORM, format!("zipform=1;deflate=flate2-{flate2}+zlib-rs-{zlib}-{LEVEL}"));
         let libdeflate = version("libdeflate-sys");
-        let deflate = format!("libdeflate-{libdeflate}-9,10@256K");
+        let deflate = format!("libdeflate-{libdeflate}-{QUICK},{THOROUGH}@256K>=40%");
         assert_eq!(FORM_SMALLEST, format!("zipform=1,files only;deflate={deflate}"));
     }
 }
