@@ -1,6 +1,7 @@
 //! The `zip` kind: makes the bundle from a staging tree's manifest, straight from wheels and the
 //! project's files. The tree itself need not exist as a folder.
 
+use std::cmp::Reverse;
 use std::collections::BTreeMap;
 use std::io::{self, Write};
 use std::path::Path;
@@ -29,8 +30,8 @@ mod splice;
 #[cfg(test)]
 mod tests;
 
-/// How much of the project's own content is packed at a time; it waits in memory to be written.
-const BATCH: u64 = 32 << 20;
+/// How much content is packed at a time; it waits in memory to be written.
+const BATCH: u64 = 64 << 20;
 
 pub(super) fn key(zip: &Zip, job: &Job) -> Result<Key> {
     let Zip { staging, below, output, compression, clamp, limits } = zip;
@@ -248,17 +249,9 @@ impl Sources<'_> {
         let mut rest = all.as_slice();
         while !rest.is_empty() {
             let (batch, next) = rest.split_at(batch_length(rest));
-            let packed: Vec<Result<Option<Packed>>> = batch
-                .par_iter()
-                // One file may take as long as a thousand others.
-                .with_max_len(1)
-                .map(|(entry, way)| match way {
-                    Way::Packed => self.pack(entry).map(Some),
-                    Way::Raw(..) | Way::Inflated(..) | Way::Spliced(..) => Ok(None),
-                })
-                .collect();
-            for ((entry, way), packed) in batch.iter().zip(packed) {
-                let packed = packed?;
+            let mut packed = self.pack_all(batch);
+            for (at, (entry, way)) in batch.iter().enumerate() {
+                let packed = packed.remove(&at).transpose()?;
                 done.now += usize::from(packed.is_some());
                 if let Some(place) = add(writer, entry, way, packed)? {
                     done.index.insert(entry.digest, place);
@@ -267,6 +260,20 @@ impl Sources<'_> {
             rest = next;
         }
         Ok(done)
+    }
+
+    /// Packs what has to be packed of a batch; by its place there.
+    fn pack_all(&self, batch: &[(&Entry, &Way)]) -> BTreeMap<usize, Result<Packed>> {
+        let mut entries: Vec<(usize, &Entry)> = batch
+            .iter()
+            .enumerate()
+            .filter(|(_, (_, way))| matches!(way, Way::Packed))
+            .map(|(at, (entry, _))| (at, *entry))
+            .collect();
+        // One file may take as long as a thousand others: begun last, it would be waited for alone.
+        entries.sort_by_key(|(_, entry)| Reverse(entry.size));
+        let packed = entries.into_par_iter().with_max_len(1);
+        packed.map(|(at, entry)| (at, self.pack(entry))).collect()
     }
 
     fn way(&self, entry: &Entry) -> Result<Way<'_>> {
@@ -377,7 +384,7 @@ fn too_large(manifest: &Manifest, unzipped: u64) -> String {
         *sizes.entry(package).or_default() += entry.size;
     }
     let mut sizes: Vec<(&str, u64)> = sizes.into_iter().collect();
-    sizes.sort_by_key(|(package, size)| (std::cmp::Reverse(*size), *package));
+    sizes.sort_by_key(|(package, size)| (Reverse(*size), *package));
     let mut text = format!(
         "the bundle has {} unzipped, and Lambda takes {} at most; the largest parts are",
         words::size(unzipped),
