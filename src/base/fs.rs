@@ -193,3 +193,41 @@ impl Read for Range<'_> {
         Ok(count)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn put(place: &Path, bytes: &[u8]) {
+        let mut file = temp_beside(place).unwrap();
+        file.write_all(bytes).unwrap();
+        persist(file, place, FILE_MODE).unwrap();
+    }
+
+    #[test]
+    fn what_takes_the_place_of_a_file_leaves_other_names_of_it_alone() {
+        let folder = tempfile::tempdir().unwrap();
+        let at = |name: &str| folder.path().join(name);
+        put(&at("place"), b"old");
+        fs::hard_link(at("place"), at("linked")).unwrap();
+        put(&at("place"), b"new");
+        assert_eq!(fs::read(at("place")).unwrap(), b"new");
+        assert_eq!(fs::read(at("linked")).unwrap(), b"old");
+        assert_eq!(mode_of(&at("place")).unwrap(), FILE_MODE);
+        std::os::unix::fs::symlink("linked", at("link")).unwrap();
+        put(&at("link"), b"newer");
+        assert!(!at("link").symlink_metadata().unwrap().is_symlink());
+        assert_eq!(fs::read(at("linked")).unwrap(), b"old");
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 3, "something is left over");
+    }
+
+    #[test]
+    fn a_folder_in_the_place_stays() {
+        let folder = tempfile::tempdir().unwrap();
+        let place = folder.path().join("place");
+        fs::create_dir(&place).unwrap();
+        let error = persist(temp_beside(&place).unwrap(), &place, FILE_MODE).unwrap_err();
+        assert!(error.to_string().contains("a folder: move it away"), "{error:#}");
+        assert!(place.is_dir());
+    }
+}

@@ -76,3 +76,37 @@ impl Drop for Shared {
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::wheel::testing::Fixture;
+
+    #[test]
+    fn a_wheel_is_opened_once_for_each_content() {
+        let folder = tempfile::tempdir().unwrap();
+        let place = folder.path().join("demo-1.0-py3-none-any.whl");
+        let indexes = folder.path().join("index");
+        let shared = Shared::default();
+        let open = |source: &str| {
+            let bytes = Fixture::new(&[("demo/a.py", source)]).bytes();
+            std::fs::write(&place, &bytes).unwrap();
+            shared.wheel(&place, Digest::of(&bytes), &indexes).unwrap()
+        };
+        let first = open("a");
+        std::fs::remove_dir_all(&indexes).unwrap();
+        assert_eq!(open("a").members, first.members);
+        assert!(!indexes.exists(), "it was opened again");
+        assert_ne!(open("b").members, first.members);
+    }
+
+    #[test]
+    fn a_manifest_is_found_by_its_digest_alone() {
+        let shared = Shared::default();
+        let manifest = Manifest::default();
+        let digest = Digest::of(&manifest.encode());
+        shared.keep(digest, manifest.clone());
+        assert_eq!(shared.manifest(&digest).as_deref(), Some(&manifest));
+        assert_eq!(shared.manifest(&Digest::of(b"another")), None);
+    }
+}

@@ -69,6 +69,28 @@ fn a_rewrite_with_its_old_time_is_never_missed() {
     }
 }
 
+/// What is large enough is waited for, and then remembered; what is not is looked at the next time.
+#[test]
+fn what_was_written_a_moment_ago_is_remembered_when_it_is_waited_for() {
+    let folder = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
+    fs::create_dir(folder.path().join(".zipwright")).unwrap();
+    let path = RelPath::parse("file").unwrap();
+    let mut forgotten = 0;
+    for round in 0..50 {
+        let text = format!("{round:08}");
+        fs::write(folder.path().join("file"), &text).unwrap();
+        let files = Files::new(folder.path(), Vec::new(), Memory::default());
+        assert_eq!(digest(&files, &path), Digest::of(text.as_bytes()));
+        files.settle(9).unwrap();
+        forgotten += usize::from(files.memory().files.is_empty());
+        files.settle(8).unwrap();
+        let remembered: Vec<Digest> =
+            files.memory().files.iter().map(|(_, remembered)| remembered.digest).collect();
+        assert_eq!(remembered, [Digest::of(text.as_bytes())], "round {round}");
+    }
+    assert_eq!(forgotten, 50, "less than was asked for was waited for");
+}
+
 const COPY: &str = r#"
 default = ["copy"]
 [target.copy]
