@@ -21,8 +21,12 @@ impl Encoder {
     }
 
     pub fn text(&mut self, text: &str) -> &mut Self {
-        self.number(text.len() as u64);
-        self.0.extend(text.as_bytes());
+        self.bytes(text.as_bytes())
+    }
+
+    pub fn bytes(&mut self, bytes: &[u8]) -> &mut Self {
+        self.number(bytes.len() as u64);
+        self.0.extend(bytes);
         self
     }
 
@@ -56,8 +60,12 @@ impl<'a> Decoder<'a> {
     }
 
     pub fn text(&mut self) -> Option<String> {
+        String::from_utf8(self.bytes()?.to_vec()).ok()
+    }
+
+    pub fn bytes(&mut self) -> Option<&'a [u8]> {
         let length = usize::try_from(self.number()?).ok()?;
-        String::from_utf8(self.take(length)?.to_vec()).ok()
+        self.take(length)
     }
 
     pub fn digest(&mut self) -> Option<Digest> {

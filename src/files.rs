@@ -19,7 +19,7 @@ use std::sync::{Mutex, MutexGuard};
 use std::thread;
 use std::time::Duration;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, anyhow};
 use rayon::prelude::*;
 
 use crate::base::fs::{TEMP_PREFIX, is_missing};
@@ -172,7 +172,7 @@ impl Files {
         };
         for (path, entry) in memory.files {
             let known = Entry { remembered: Some(entry), seen: None };
-            files.shard(&path).insert(path, known);
+            files.shard(path.as_str()).insert(path, known);
         }
         files
     }
@@ -195,8 +195,14 @@ impl Files {
     /// What a write to the file at `path` would change, though it wrote the same bytes: of the
     /// moment at which [`Files::fact`] was found out. The ctime is no part of it: a new link to
     /// a file is no write.
-    pub fn written(&self, path: &RelPath) -> Result<Option<Written>> {
-        Ok(self.see(path)?.stat.as_ref().map(Stat::written))
+    pub fn written(&self, path: impl AsRef<str>) -> Result<Option<Written>> {
+        let path = path.as_ref();
+        if let Some(Entry { seen: Some(seen), .. }) = self.shard(path).get(path) {
+            return Ok(seen.stat.as_ref().map(Stat::written));
+        }
+        let path =
+            RelPath::parse(path).map_err(|_| anyhow!("`{path}` is no path in the project"))?;
+        Ok(self.see(&path)?.stat.as_ref().map(Stat::written))
     }
 
     /// Says that `file`, finished but still under a name that nobody knows, has this digest and
@@ -229,20 +235,20 @@ impl Files {
         Ok(false)
     }
 
-    fn shard(&self, path: &RelPath) -> MutexGuard<'_, Known> {
+    fn shard(&self, path: &str) -> MutexGuard<'_, Known> {
         let hash = foldhash::fast::FixedState::default().hash_one(path);
         lock(&self.known[hash as usize % SHARDS])
     }
 
     fn see(&self, path: &RelPath) -> Result<Seen> {
-        let remembered = match self.shard(path).get(path) {
+        let remembered = match self.shard(path.as_str()).get(path) {
             Some(Entry { seen: Some(seen), .. }) => return Ok(seen.clone()),
             known => known.and_then(|known| known.remembered),
         };
         let (seen, remembered) =
             self.look(path, remembered).with_context(|| format!("could not read `{path}`"))?;
         let known = Entry { remembered, seen: Some(seen.clone()) };
-        let mut shard = self.shard(path);
+        let mut shard = self.shard(path.as_str());
         match shard.get_mut(path) {
             Some(entry) => *entry = known,
             None => drop(shard.insert(path.clone(), known)),
@@ -280,7 +286,7 @@ impl Files {
         }
         young.par_iter().with_min_len(64).for_each(|path| {
             let Ok((seen, remembered)) = self.look(path, None) else { return };
-            if let Some(known) = self.shard(path).get_mut(path)
+            if let Some(known) = self.shard(path.as_str()).get_mut(path)
                 && known.seen.as_ref().is_some_and(|before| before.fact == seen.fact)
             {
                 *known = Entry { remembered, seen: Some(seen) };
@@ -290,7 +296,8 @@ impl Files {
     }
 
     /// Something may have written at `path`: look again when asked.
-    pub fn forget(&self, path: &RelPath) {
+    pub fn forget(&self, path: impl AsRef<str>) {
+        let path = path.as_ref();
         if let Some(known) = self.shard(path).get_mut(path) {
             known.seen = None;
         }

@@ -4,37 +4,31 @@
 //! What is compared and what is explained are the same list, so they cannot drift apart. Knows
 //! nothing of how a component is found out, nor of state files.
 
+use std::collections::HashMap;
 use std::fmt;
+use std::io::Write;
 
-use crate::base::digest::FieldHasher;
 use crate::base::{Digest, RelPath};
 
 /// One fact that a target's output depends on. `name` says what (`file requirements.txt`,
 /// `run`, `pip version`); it is unique within a key.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Component {
-    pub name: String,
-    pub value: Value,
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Component<'a> {
+    pub name: &'a str,
+    pub value: Value<'a>,
 }
 
-impl Component {
-    /// The file that this component is the content of; see [`Key::file`].
-    pub fn file(&self) -> Option<RelPath> {
-        file_of_component(&self.name)
-    }
-}
-
-/// The file that a component of this name is the content of.
-pub fn file_of_component(name: &str) -> Option<RelPath> {
-    RelPath::parse(name.strip_prefix(FILE)?).ok()
+/// The path of the file that a component of this name is the content of; see [`Key::file`].
+pub fn file_of_component(name: &str) -> Option<&str> {
+    name.strip_prefix(FILE)
 }
 
 /// What the name of a file's component starts with.
 const FILE: &str = "file ";
 
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Value {
-    Text(String),
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Value<'a> {
+    Text(&'a str),
     /// Content of a file, and whether its owner may execute it.
     File {
         digest: Digest,
@@ -45,7 +39,7 @@ pub enum Value {
     Missing,
 }
 
-impl fmt::Display for Value {
+impl fmt::Display for Value<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Text(text) if text.chars().count() > 200 => {
@@ -60,68 +54,117 @@ impl fmt::Display for Value {
     }
 }
 
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+/// The components lie in one piece of memory, as they are kept from one run to the next: a key
+/// may have one for each of many thousand files, and is mostly made, compared and dropped.
+#[derive(Clone, Default, PartialEq, Eq)]
 pub struct Key {
-    pub components: Vec<Component>,
+    bytes: Vec<u8>,
 }
+
+const TEXT: u8 = 1;
+const FILE_CONTENT: u8 = 2;
+const EXECUTABLE_CONTENT: u8 = 3;
+const DIGEST: u8 = 4;
+const MISSING: u8 = 5;
 
 impl Key {
     pub fn new() -> Self {
         Self::default()
     }
 
-    pub fn push(&mut self, name: impl Into<String>, value: Value) {
-        self.components.push(Component { name: name.into(), value });
+    /// A key from what [`Key::as_bytes`] gave.
+    pub fn from_bytes(bytes: Vec<u8>) -> Self {
+        Self { bytes }
+    }
+
+    pub fn as_bytes(&self) -> &[u8] {
+        &self.bytes
+    }
+
+    pub fn push(&mut self, name: impl fmt::Display, value: Value) {
+        self.add_text(name);
+        let (tag, digest) = match value {
+            Value::Text(text) => {
+                self.bytes.push(TEXT);
+                return self.add_text(text);
+            }
+            Value::File { digest, executable: false } => (FILE_CONTENT, Some(digest)),
+            Value::File { digest, executable: true } => (EXECUTABLE_CONTENT, Some(digest)),
+            Value::Digest(digest) => (DIGEST, Some(digest)),
+            Value::Missing => (MISSING, None),
+        };
+        self.bytes.push(tag);
+        self.bytes.extend(digest.iter().flat_map(Digest::as_bytes));
     }
 
     /// What is at a path of the project.
     pub fn file(&mut self, path: &RelPath, value: Value) {
-        self.push(format!("{FILE}{path}"), value);
+        self.push(format_args!("{FILE}{}", path.as_str()), value);
     }
 
-    pub fn text(&mut self, name: impl Into<String>, value: impl fmt::Display) {
-        self.push(name, Value::Text(value.to_string()));
+    pub fn text(&mut self, name: impl fmt::Display, value: impl fmt::Display) {
+        self.add_text(name);
+        self.bytes.push(TEXT);
+        self.add_text(value);
+    }
+
+    /// Adds the length of a text, and then the text.
+    fn add_text(&mut self, text: impl fmt::Display) {
+        let start = self.bytes.len() + LENGTH;
+        self.bytes.extend([0; LENGTH]);
+        write!(self.bytes, "{text}").expect("BUG: memory takes every byte");
+        let length = u32::try_from(self.bytes.len() - start).expect("BUG: it is less than 4 GiB");
+        self.bytes[start - LENGTH..start].copy_from_slice(&length.to_le_bytes());
+    }
+
+    pub fn components(&self) -> impl Iterator<Item = Component<'_>> {
+        let mut rest = self.bytes.as_slice();
+        std::iter::from_fn(move || component(&mut rest))
+    }
+
+    /// The paths of all files that it has the content of.
+    pub fn files(&self) -> impl Iterator<Item = &str> {
+        self.components().filter_map(|component| file_of_component(component.name))
     }
 
     /// Digest of all components, in order.
     pub fn digest(&self) -> Digest {
-        let mut hasher = FieldHasher::new();
-        for Component { name, value } in &self.components {
-            hasher.field(name);
-            match value {
-                Value::Text(text) => hasher.field("t").field(text),
-                Value::File { digest, executable } => {
-                    hasher.field(if *executable { "x" } else { "f" }).field(digest.as_bytes())
-                }
-                Value::Digest(digest) => hasher.field("d").field(digest.as_bytes()),
-                Value::Missing => hasher.field("m"),
-            };
-        }
-        hasher.finish()
+        Digest::of(&self.bytes)
     }
 
     /// What must change in `old` to give `self`, in the order of `self`, then what is gone.
     pub fn differences(&self, old: &Key) -> Vec<Reason> {
-        use std::collections::HashMap;
-        let mut before: HashMap<&str, &Value> =
-            old.components.iter().map(|c| (c.name.as_str(), &c.value)).collect();
         let mut reasons = Vec::new();
-        for Component { name, value } in &self.components {
-            match before.remove(name.as_str()) {
-                Some(old) if old == value => {}
-                Some(old) => reasons.push(Reason::Changed {
-                    component: name.clone(),
-                    old: old.to_string(),
-                    new: value.to_string(),
-                }),
-                None => {
-                    reasons.push(Reason::Added { component: name.clone(), new: value.to_string() });
+        let (mut now, mut before) = (self.components(), old.components());
+        // Mostly the names are the same, in the same order.
+        let (now, before): (Vec<_>, Vec<_>) = loop {
+            match (now.next(), before.next()) {
+                (Some(new), Some(old)) if new.name == old.name => {
+                    reasons.extend(changed(new, old.value));
+                }
+                (new, old) => {
+                    break (
+                        new.into_iter().chain(now).collect(),
+                        old.into_iter().chain(before).collect(),
+                    );
                 }
             }
+        };
+        let mut left: HashMap<&str, Value> =
+            before.iter().map(|component| (component.name, component.value)).collect();
+        for new in now {
+            match left.remove(new.name) {
+                Some(old) => reasons.extend(changed(new, old)),
+                None => reasons.push(Reason::Added {
+                    component: new.name.to_owned(),
+                    new: new.value.to_string(),
+                }),
+            }
         }
-        for Component { name, value } in &old.components {
-            if before.contains_key(name.as_str()) {
-                reasons.push(Reason::Removed { component: name.clone(), old: value.to_string() });
+        for Component { name, value } in before {
+            if left.contains_key(name) {
+                reasons
+                    .push(Reason::Removed { component: name.to_owned(), old: value.to_string() });
             }
         }
         if reasons.is_empty() && self != old {
@@ -129,6 +172,52 @@ impl Key {
         }
         reasons
     }
+}
+
+impl fmt::Debug for Key {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_list().entries(self.components()).finish()
+    }
+}
+
+fn changed(new: Component, old: Value) -> Option<Reason> {
+    (new.value != old).then(|| Reason::Changed {
+        component: new.name.to_owned(),
+        old: old.to_string(),
+        new: new.value.to_string(),
+    })
+}
+
+/// Bytes of a length.
+const LENGTH: usize = 4;
+
+/// Takes the next component off `rest`; `None` at the end, and at what makes no sense.
+fn component<'a>(rest: &mut &'a [u8]) -> Option<Component<'a>> {
+    let name = text(rest)?;
+    let value = match take(rest, 1)?[0] {
+        TEXT => Value::Text(text(rest)?),
+        FILE_CONTENT => Value::File { digest: digest(rest)?, executable: false },
+        EXECUTABLE_CONTENT => Value::File { digest: digest(rest)?, executable: true },
+        DIGEST => Value::Digest(digest(rest)?),
+        MISSING => Value::Missing,
+        _ => return None,
+    };
+    Some(Component { name, value })
+}
+
+fn text<'a>(rest: &mut &'a [u8]) -> Option<&'a str> {
+    let length = u32::from_le_bytes(take(rest, LENGTH)?.try_into().ok()?);
+    std::str::from_utf8(take(rest, usize::try_from(length).ok()?)?).ok()
+}
+
+fn digest(rest: &mut &[u8]) -> Option<Digest> {
+    Some(Digest::from_bytes(take(rest, 32)?.try_into().ok()?))
+}
+
+fn take<'a>(rest: &mut &'a [u8], length: usize) -> Option<&'a [u8]> {
+    let (taken, after) = rest.split_at_checked(length)?;
+    *rest = after;
+    Some(taken)
 }
 
 /// Why a target runs.

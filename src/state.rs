@@ -18,10 +18,10 @@ use crate::base::fs::{self as base_fs, FILE_MODE};
 use crate::base::{Digest, RelPath};
 use crate::codec::{Decoder, Encoder};
 use crate::files::{Memory, Remembered, Stat};
-use crate::key::{Component, Key, Value};
+use crate::key::Key;
 
 /// First line of the file. The number changes whenever a record's layout does.
-const MAGIC: &[u8] = b"zipwright state 1\n";
+const MAGIC: &[u8] = b"zipwright state 2\n";
 pub const FILE_NAME: &str = "state";
 
 /// Length and checksum in front of each record.
@@ -36,8 +36,6 @@ const COMPACT_MIN: usize = 1_000;
 #[derive(Clone, Debug, PartialEq)]
 pub struct Record {
     pub key: Key,
-    /// Digest of `key`, so that the usual question needs no comparison of lists.
-    pub key_digest: Digest,
     /// What stands for everything the target made, in the keys of those that need it.
     pub result: Digest,
     pub outputs: Vec<RecordedOutput>,
@@ -328,16 +326,10 @@ const KIND_FORGET: u8 = 3;
 const KIND_TOOL: u8 = 4;
 const KIND_OWNED: u8 = 5;
 
-const VALUE_TEXT: u8 = 1;
-const VALUE_FILE: u8 = 2;
-const VALUE_EXECUTABLE: u8 = 3;
-const VALUE_DIGEST: u8 = 4;
-const VALUE_MISSING: u8 = 5;
-
 fn encode_target(name: &str, record: &Record) -> Vec<u8> {
-    let Record { key, key_digest, result, outputs, seconds, facts } = record;
+    let Record { key, result, outputs, seconds, facts } = record;
     let mut encoder = Encoder::new(KIND_TARGET);
-    encoder.text(name).digest(key_digest).digest(result).number(seconds.to_bits());
+    encoder.text(name).digest(result).number(seconds.to_bits());
     encoder.number(outputs.len() as u64);
     for RecordedOutput { path, digest } in outputs {
         encoder.text(path.as_str()).digest(digest);
@@ -346,25 +338,12 @@ fn encode_target(name: &str, record: &Record) -> Vec<u8> {
     for (name, json) in facts {
         encoder.text(name).text(json);
     }
-    encoder.number(key.components.len() as u64);
-    for Component { name, value } in &key.components {
-        encoder.text(name);
-        match value {
-            Value::Text(text) => encoder.byte(VALUE_TEXT).text(text),
-            Value::File { digest, executable: false } => encoder.byte(VALUE_FILE).digest(digest),
-            Value::File { digest, executable: true } => {
-                encoder.byte(VALUE_EXECUTABLE).digest(digest)
-            }
-            Value::Digest(digest) => encoder.byte(VALUE_DIGEST).digest(digest),
-            Value::Missing => encoder.byte(VALUE_MISSING),
-        };
-    }
+    encoder.bytes(key.as_bytes());
     encoder.finish()
 }
 
 fn decode_target(decoder: &mut Decoder) -> Option<(String, Record)> {
     let name = decoder.text()?;
-    let key_digest = decoder.digest()?;
     let result = decoder.digest()?;
     let seconds = f64::from_bits(decoder.number()?);
     let outputs = decoder.list(|decoder| {
@@ -372,20 +351,8 @@ fn decode_target(decoder: &mut Decoder) -> Option<(String, Record)> {
         Some(RecordedOutput { path, digest: decoder.digest()? })
     })?;
     let facts = decoder.list(|decoder| Some((decoder.text()?, decoder.text()?)))?;
-    let components = decoder.list(|decoder| {
-        let name = decoder.text()?;
-        let value = match decoder.byte()? {
-            VALUE_TEXT => Value::Text(decoder.text()?),
-            VALUE_FILE => Value::File { digest: decoder.digest()?, executable: false },
-            VALUE_EXECUTABLE => Value::File { digest: decoder.digest()?, executable: true },
-            VALUE_DIGEST => Value::Digest(decoder.digest()?),
-            VALUE_MISSING => Value::Missing,
-            _ => return None,
-        };
-        Some(Component { name, value })
-    })?;
-    let key = Key { components };
-    Some((name, Record { key, key_digest, result, outputs, seconds, facts }))
+    let key = Key::from_bytes(decoder.bytes()?.to_vec());
+    Some((name, Record { key, result, outputs, seconds, facts }))
 }
 
 fn encode_owned(folder: &RelPath) -> Vec<u8> {
@@ -419,6 +386,7 @@ fn decode_remembered(decoder: &mut Decoder) -> Option<(String, Remembered)> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::key::Value;
 
     fn record(text: &str) -> Record {
         let mut key = Key::new();
@@ -426,7 +394,6 @@ mod tests {
         key.push("file a", Value::File { digest: Digest::of(b"a"), executable: true });
         key.push("file b", Value::Missing);
         Record {
-            key_digest: key.digest(),
             key,
             result: Digest::of(text.as_bytes()),
             outputs: vec![RecordedOutput {

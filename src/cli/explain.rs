@@ -45,7 +45,7 @@ pub(super) fn run(common: &Common, explain: &Explain) -> Result<u8, Failure> {
         if common.json {
             json.event(&Event::Finished(finished.clone()));
         } else {
-            let components = state.target(name).map_or(0, |record| record.key.components.len());
+            let components = state.target(name).map_or(0, |record| record.key.components().count());
             print(&describe(finished, components))?;
         }
     }

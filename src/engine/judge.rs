@@ -7,11 +7,11 @@ use anyhow::Result;
 
 use super::work::Channel;
 use super::{Options, World};
-use crate::base::Digest;
 use crate::base::digest::FieldHasher;
+use crate::base::{Digest, RelPath};
 use crate::buildfile::model::{Output, Target};
 use crate::files::{Content, Fact, Files};
-use crate::key::{Component, Key, Reason, Value, file_of_component};
+use crate::key::{Key, Reason, Value, file_of_component};
 use crate::kinds::{self, Facts, Job};
 use crate::state::Record;
 
@@ -66,15 +66,15 @@ pub(super) fn judge(ask: &Ask) -> Result<Verdict> {
     match ask.record {
         None => reasons.push(Reason::NeverBuilt),
         Some(record) => {
-            if record.key_digest != key.digest() {
+            if record.key != key {
                 reasons.extend(ask.key_differences(&key, record));
             }
             reasons.extend(output_differences(&job, record)?);
         }
     }
-    let files = key.components.iter().filter_map(Component::file);
-    for path in files.filter(|path| ask.options.what_if.contains(path)) {
-        reasons.push(Reason::WhatIf { path: path.to_string() });
+    if !ask.options.what_if.is_empty() {
+        let as_if = key.files().filter(|path| names(&ask.options.what_if, path));
+        reasons.extend(as_if.map(|path| Reason::WhatIf { path: path.to_owned() }));
     }
     match (ask.record, reasons.is_empty()) {
         (Some(record), true) => Ok(Verdict::UpToDate { result: record.result }),
@@ -104,7 +104,7 @@ impl Ask<'_> {
     fn key_differences(&self, key: &Key, record: &Record) -> Vec<Reason> {
         let is_old = |reason: &Reason| {
             let file = reason.component().and_then(file_of_component);
-            file.is_some_and(|file| self.options.old_files.contains(&file))
+            file.is_some_and(|file| names(&self.options.old_files, file))
         };
         key.differences(&record.key).into_iter().filter(|reason| !is_old(reason)).collect()
     }
@@ -124,6 +124,10 @@ impl Ask<'_> {
             messages: &self.messages,
         }
     }
+}
+
+fn names(paths: &[RelPath], path: &str) -> bool {
+    paths.iter().any(|named| named.as_str() == path)
 }
 
 /// The kind's own components, and the results of the targets named by `needs`.

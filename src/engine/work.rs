@@ -16,9 +16,9 @@ use crate::base::fs as base_fs;
 use crate::base::{Digest, RelPath};
 use crate::buildfile::model::{Kind, Output, Target};
 use crate::event::Event;
-use crate::files::{self, Files};
+use crate::files::{Files, Written};
 use crate::graph::TargetId;
-use crate::key::{Component, Key, Reason};
+use crate::key::{Key, Reason};
 use crate::kinds::{self, Done, Facts, Job, Messages, Surroundings};
 use crate::make::Pool;
 use crate::process::Stream;
@@ -29,8 +29,8 @@ pub(super) struct Work {
     pub(super) id: TargetId,
     /// As it was before the work.
     pub(super) key: Key,
-    /// Of the files in `key`, what any write to them changes.
-    pub(super) written: Vec<Written>,
+    /// What any write to them changes, of the files in `key` and in their order.
+    pub(super) written: Vec<Option<Written>>,
     pub(super) reasons: Vec<Reason>,
     pub(super) results: BTreeMap<String, Digest>,
     pub(super) facts: BTreeMap<String, Facts>,
@@ -38,13 +38,9 @@ pub(super) struct Work {
     pub(super) tree: bool,
 }
 
-/// A file, and what [`Files::written`] said of it.
-type Written = (RelPath, Option<files::Written>);
-
-pub(super) fn written(key: &Key, files: &Files) -> Vec<Written> {
-    let paths = key.components.iter().filter_map(Component::file);
+pub(super) fn written(key: &Key, files: &Files) -> Vec<Option<Written>> {
     // What cannot be read now is looked at, and told, when the key is made again.
-    paths.map(|path| (path.clone(), files.written(&path).unwrap_or_default())).collect()
+    key.files().map(|path| files.written(path).unwrap_or_default()).collect()
 }
 
 /// A run that succeeded.
@@ -116,7 +112,6 @@ pub(super) fn work(
     let Done { result, facts, .. } = done;
     let result = result.unwrap_or_else(|| result_of(&job, &outputs, &work.key));
     let record = key.map(|key| Record {
-        key_digest: key.digest(),
         key,
         result,
         outputs,
@@ -126,9 +121,12 @@ pub(super) fn work(
     Ok(Worked { result, facts, record })
 }
 
+/// Most changes of its inputs that one warning lists.
+const SHOWN: usize = 5;
+
 /// The key to record, or `None` when an input is not what it was when the work began.
 fn look_again(job: &Job, work: &Work) -> Result<Option<Key>> {
-    for (path, _) in &work.written {
+    for path in work.key.files() {
         job.files.forget(path);
     }
     let now = target_key(job)?;
@@ -136,16 +134,17 @@ fn look_again(job: &Job, work: &Work) -> Result<Option<Key>> {
     if matches!(job.target.kind, Kind::Clamp(_)) {
         return Ok(Some(now));
     }
-    let mut changed: Vec<String> =
-        now.differences(&work.key).iter().take(5).map(ToString::to_string).collect();
-    if now.digest() == work.key.digest() {
+    let changed: Vec<String> = if now == work.key {
         // An edit that was taken back: who knows which of the two the work has read?
-        let again = written(&work.key, job.files);
-        let again = again.iter().zip(&work.written).filter(|(now, before)| now != before);
-        changed.extend(again.take(5).map(|((path, _), _)| format!("`{path}` was written")));
-        if changed.is_empty() {
-            return Ok(Some(now));
-        }
+        let again = written(&now, job.files);
+        let written = now.files().zip(again.iter().zip(&work.written));
+        let written = written.filter(|(_, (now, before))| now != before);
+        written.take(SHOWN).map(|(path, _)| format!("`{path}` was written")).collect()
+    } else {
+        now.differences(&work.key).iter().take(SHOWN).map(ToString::to_string).collect()
+    };
+    if changed.is_empty() {
+        return Ok(Some(now));
     }
     job.messages.warn(&format!(
         "its inputs changed while it ran, so it counts as out of date ({})",

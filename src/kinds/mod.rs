@@ -211,7 +211,7 @@ impl Job<'_> {
         }
         let value = match fact.content {
             Content::File { digest, executable, .. } => Value::File { digest, executable },
-            Content::Folder => Value::Text("folder".into()),
+            Content::Folder => Value::Text("folder"),
             Content::Missing => Value::Missing,
             Content::Other => anyhow::bail!("`{path}` is neither a file nor a folder"),
         };

@@ -153,8 +153,8 @@ fn state_files() {
     let record = |text: &str| {
         let mut key = Key::new();
         key.text("run", text);
-        let (key_digest, result) = (key.digest(), Digest::of(text.as_bytes()));
-        Record { key, key_digest, result, outputs: Vec::new(), seconds: 0.1, facts: Vec::new() }
+        let result = Digest::of(text.as_bytes());
+        Record { key, result, outputs: Vec::new(), seconds: 0.1, facts: Vec::new() }
     };
     let (mut state, _) = State::load(folder.path());
     for (name, text) in [("one", "a"), ("two", "b"), ("one", "c")] {
@@ -167,7 +167,7 @@ fn state_files() {
         fs::write(&place, input).unwrap();
         let (mut state, _) = State::load(folder.path());
         for (_, found) in state.targets() {
-            assert_eq!(found.key.digest(), found.key_digest);
+            assert!(["a", "b", "c"].iter().any(|text| *found == record(text)));
         }
         state.record("three", record("d")).unwrap();
         let (state, notice) = State::load(folder.path());
