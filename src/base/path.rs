@@ -4,10 +4,12 @@
 use std::borrow::Borrow;
 use std::fmt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
-/// A normalised path relative to the project's root. The root itself is `"."`.
+/// A normalised path relative to the project's root. The root itself is `"."`. A clone shares the
+/// text: a build has the path of one file in half a dozen lists.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct RelPath(String);
+pub struct RelPath(Arc<str>);
 
 /// Why a text is no [`RelPath`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -33,7 +35,7 @@ impl RelPath {
             return Err(PathProblem::ControlCharacter);
         }
         if text.split('/').all(|part| !matches!(part, "" | "." | "..")) {
-            return Ok(Self(text.to_owned()));
+            return Ok(Self(text.into()));
         }
         let mut parts: Vec<&str> = Vec::new();
         for part in text.split('/') {
@@ -45,7 +47,7 @@ impl RelPath {
                 part => parts.push(part),
             }
         }
-        Ok(if parts.is_empty() { Self::root() } else { Self(parts.join("/")) })
+        Ok(if parts.is_empty() { Self::root() } else { Self(parts.join("/").into()) })
     }
 
     pub fn root() -> Self {
@@ -53,7 +55,7 @@ impl RelPath {
     }
 
     pub fn is_root(&self) -> bool {
-        self.0 == "."
+        &*self.0 == "."
     }
 
     pub fn as_str(&self) -> &str {
@@ -67,7 +69,7 @@ impl RelPath {
         } else if below.is_root() {
             self.clone()
         } else {
-            Self(format!("{}/{}", self.0, below.0))
+            Self([&self.0, "/", &below.0].concat().into())
         }
     }
 
@@ -76,7 +78,7 @@ impl RelPath {
         folder.is_root()
             || self
                 .0
-                .strip_prefix(&folder.0)
+                .strip_prefix(&*folder.0)
                 .is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
     }
 
@@ -85,7 +87,7 @@ impl RelPath {
         if folder.is_root() {
             return Some(self.clone());
         }
-        match self.0.strip_prefix(&folder.0)? {
+        match self.0.strip_prefix(&*folder.0)? {
             "" => Some(Self::root()),
             rest => rest.strip_prefix('/').map(|rest| Self(rest.into())),
         }
@@ -102,7 +104,7 @@ impl RelPath {
 
     /// The place on disk, given the project's root.
     pub fn under(&self, root: &Path) -> PathBuf {
-        if self.is_root() { root.to_path_buf() } else { root.join(&self.0) }
+        if self.is_root() { root.to_path_buf() } else { root.join(&*self.0) }
     }
 
     /// The path of `path` relative to `root`; `None` when it lies elsewhere or is not UTF-8.
