@@ -6,7 +6,9 @@
 //! file system's own clock tells it; so a rewrite within one clock tick is never missed. Knows
 //! nothing of targets; safe to ask from several threads.
 
+mod look;
 mod sight;
+mod walk;
 
 use std::collections::{BTreeMap, HashMap};
 use std::fs::{self, File, Metadata};
@@ -15,16 +17,15 @@ use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicI64, Ordering};
-use std::sync::{Mutex, MutexGuard};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::thread;
 use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow};
 use rayon::prelude::*;
 
-use crate::base::fs::{TEMP_PREFIX, is_missing};
+use crate::base::fs::TEMP_PREFIX;
 use crate::base::{Digest, RelPath};
-use crate::buildfile::model::Glob;
 use crate::project::{Project, STATE_FOLDER};
 
 pub use sight::Sight;
@@ -73,8 +74,18 @@ impl Stat {
 /// Digests to keep from one run to the next.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Memory {
-    pub files: Vec<(RelPath, Remembered)>,
+    pub files: Arc<Digests>,
     /// Programs outside the project, by absolute path.
+    pub tools: Vec<(PathBuf, Remembered)>,
+}
+
+/// Digests of the project's files.
+pub type Digests = HashMap<RelPath, Remembered, foldhash::fast::RandomState>;
+
+/// What a [`Memory`] does not have yet, or has otherwise.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Learned {
+    pub files: Vec<(RelPath, Remembered)>,
     pub tools: Vec<(PathBuf, Remembered)>,
 }
 
@@ -127,6 +138,11 @@ pub struct Files {
     root: PathBuf,
     /// Outputs that a wildcard does not reach: see [`Files::matches`].
     hidden: Vec<RelPath>,
+    /// The project's root, where it can be opened: paths are then looked up from there.
+    start: Option<File>,
+    /// What earlier runs knew.
+    memory: Arc<Digests>,
+    /// What this one does.
     known: Vec<Mutex<Known>>,
     /// Digests of files that zipwright itself wrote, and what any later write would change.
     made: Mutex<HashMap<RelPath, (Written, Digest)>>,
@@ -144,7 +160,7 @@ pub struct Files {
 /// What is known of paths. They are looked up by the million: the hash is a fast one.
 type Known = HashMap<RelPath, Entry, foldhash::fast::RandomState>;
 
-#[derive(Default)]
+#[derive(Clone, Default)]
 struct Entry {
     remembered: Option<Remembered>,
     seen: Option<Seen>,
@@ -159,9 +175,11 @@ impl Files {
             .tools
             .into_iter()
             .map(|(path, remembered)| (path, Tool { remembered, checked: false }));
-        let files = Self {
+        Self {
             root: root.to_path_buf(),
             hidden,
+            start: File::open(root).ok(),
+            memory: memory.files,
             known: (0..SHARDS).map(|_| Mutex::default()).collect(),
             made: Mutex::default(),
             listed: Mutex::default(),
@@ -169,12 +187,7 @@ impl Files {
             tools: Mutex::new(tools.collect()),
             now: AtomicI64::new(i64::MIN),
             clock: root.join(STATE_FOLDER),
-        };
-        for (path, entry) in memory.files {
-            let known = Entry { remembered: Some(entry), seen: None };
-            files.shard(path.as_str()).insert(path, known);
         }
-        files
     }
 
     /// Reads the file system's clock, by making and removing a file. Digests taken afterwards are
@@ -203,6 +216,11 @@ impl Files {
         let path =
             RelPath::parse(path).map_err(|_| anyhow!("`{path}` is no path in the project"))?;
         Ok(self.see(&path)?.stat.as_ref().map(Stat::written))
+    }
+
+    /// The permission bits of the file at `path`, as [`Files::fact`] found it; of what a link leads to.
+    pub fn mode(&self, path: &RelPath) -> Result<Option<u32>> {
+        Ok(self.see(path)?.stat.map(|stat| stat.mode & 0o7777))
     }
 
     /// Says that `file`, finished but still under a name that nobody knows, has this digest and
@@ -243,7 +261,8 @@ impl Files {
     fn see(&self, path: &RelPath) -> Result<Seen> {
         let remembered = match self.shard(path.as_str()).get(path) {
             Some(Entry { seen: Some(seen), .. }) => return Ok(seen.clone()),
-            known => known.and_then(|known| known.remembered),
+            Some(known) => known.remembered,
+            None => self.memory.get(path).copied(),
         };
         let (seen, remembered) =
             self.look(path, remembered).with_context(|| format!("could not read `{path}`"))?;
@@ -303,39 +322,14 @@ impl Files {
         }
     }
 
-    /// Something may have written anywhere below `folder`.
+    /// Something may have written anywhere below `folder`, or will before anybody looks there again.
     pub fn forget_folder(&self, folder: &RelPath) {
-        for shard in &self.known {
+        lock(&self.listed).retain(|path, _| !path.is_within(folder));
+        self.known.par_iter().with_min_len(8).for_each(|shard| {
             for (_, known) in lock(shard).iter_mut().filter(|(path, _)| path.is_within(folder)) {
                 known.seen = None;
             }
-        }
-    }
-
-    /// All files and links below `folder`, sorted; empty when there is no such folder.
-    pub fn list(&self, folder: &RelPath) -> Result<Vec<RelPath>> {
-        self.walk(folder, |_| true)
-    }
-
-    /// The files that a glob stands for, sorted by bytes.
-    ///
-    /// Without a wildcard: the path itself, existing or not, or all files below it when it is a
-    /// folder. With one: the files that match, hidden ones included, passing over the state
-    /// folder, `.git`, and the outputs given as hidden unless the pattern spells them out.
-    pub fn matches(&self, glob: &Glob) -> Result<Vec<RelPath>> {
-        if !glob.has_wildcard {
-            return match self.fact(&glob.base)?.content {
-                Content::Folder => {
-                    let hidden = self.hidden_from(&glob.base);
-                    self.walk(&glob.base, |path| !is_hidden(path, &hidden))
-                }
-                _ => Ok(vec![glob.base.clone()]),
-            };
-        }
-        let matcher = glob.matcher().with_context(|| format!("`{}` is too large", glob.pattern))?;
-        let hidden = self.hidden_from(&glob.base);
-        let found = self.walk(&glob.base, |path| !is_hidden(path, &hidden))?;
-        Ok(found.into_iter().filter(|path| matcher.is_match(path.as_str())).collect())
+        });
     }
 
     /// The digest of a program outside the project, links followed.
@@ -382,7 +376,7 @@ impl Files {
         for (path, sight) in lock(&self.listed).iter() {
             paths.push((path.clone(), sight.clone()?));
         }
-        paths.sort_by(|(a, _), (b, _)| a.cmp(b));
+        paths.par_sort_by(|(a, _), (b, _)| a.cmp(b));
         let settled = self.settled();
         let tools = lock(&self.tools);
         let used = tools.iter().filter(|(_, tool)| tool.checked);
@@ -396,15 +390,23 @@ impl Files {
         Some(Sights { paths, tools, programs })
     }
 
-    /// Everything worth remembering for the next run, sorted by path.
+    /// Everything worth remembering for the next run.
     pub fn memory(&self) -> Memory {
+        let Learned { files, tools } = self.learned();
+        let mut all = Digests::clone(&self.memory);
+        all.extend(files);
+        Memory { files: Arc::new(all), tools }
+    }
+
+    /// What is worth remembering, sorted, and was not remembered like this by earlier runs. Programs are
+    /// few: here are all of them.
+    pub fn learned(&self) -> Learned {
         let mut files = Vec::new();
         for shard in &self.known {
-            let known = lock(shard);
-            let entries = known.iter();
-            files.extend(
-                entries.filter_map(|(path, entry)| Some((path.clone(), entry.remembered?))),
-            );
+            for (path, entry) in lock(shard).iter() {
+                let remembered = entry.remembered.filter(|new| self.memory.get(path) != Some(new));
+                files.extend(remembered.map(|remembered| (path.clone(), remembered)));
+            }
         }
         files.sort_by(|(a, _), (b, _)| a.cmp(b));
         let settled = self.settled();
@@ -414,141 +416,13 @@ impl Files {
             .filter(|(_, entry)| entry.stat.mtime < settled && entry.stat.ctime < settled)
             .collect();
         tools.sort_by(|(a, _), (b, _)| a.cmp(b));
-        Memory { files, tools }
+        Learned { files, tools }
     }
 
     /// Before this instant, times of programs outside the project are of the past for certain.
     fn settled(&self) -> i64 {
         self.now.load(Ordering::Relaxed).saturating_sub(FOREIGN_CLOCK_MARGIN)
     }
-
-    /// What is there now, and what is to be remembered of it.
-    fn look(
-        &self,
-        path: &RelPath,
-        remembered: Option<Remembered>,
-    ) -> io::Result<(Seen, Option<Remembered>)> {
-        let nothing = |link| Seen { fact: Fact { link, content: Content::Missing }, stat: None };
-        let place = path.under(&self.root);
-        let meta = match fs::symlink_metadata(&place) {
-            Ok(meta) => meta,
-            Err(error) if is_missing(&error) => return Ok((nothing(None), remembered)),
-            Err(error) => return Err(error),
-        };
-        if !meta.is_symlink() {
-            return self.content(None, path, (&place, &meta), remembered);
-        }
-        let link = Some(fs::read_link(&place)?.to_string_lossy().into_owned());
-        match fs::metadata(&place) {
-            Ok(meta) => self.content(link, path, (&place, &meta), remembered),
-            Err(error) if is_missing(&error) => Ok((nothing(link), remembered)),
-            Err(error) => Err(error),
-        }
-    }
-
-    fn content(
-        &self,
-        link: Option<String>,
-        path: &RelPath,
-        (place, meta): (&Path, &Metadata),
-        remembered: Option<Remembered>,
-    ) -> io::Result<(Seen, Option<Remembered>)> {
-        if !meta.is_file() {
-            let content = if meta.is_dir() { Content::Folder } else { Content::Other };
-            return Ok((Seen { fact: Fact { link, content }, stat: None }, remembered));
-        }
-        let stat = stat_of(meta);
-        let (digest, remembered) = match remembered {
-            Some(known) if known.stat == stat => (known.digest, remembered),
-            _ => self.find_out(path, place, stat)?,
-        };
-        let content = Content::File { digest, executable: stat.mode & 0o100 != 0, size: stat.size };
-        Ok((Seen { fact: Fact { link, content }, stat: Some(stat) }, remembered))
-    }
-
-    /// The digest of a file, and whether it may be remembered.
-    fn find_out(
-        &self,
-        path: &RelPath,
-        place: &Path,
-        stat: Stat,
-    ) -> io::Result<(Digest, Option<Remembered>)> {
-        // The clock is read before the content: a later write carries this instant or a later one.
-        let now = self.now.load(Ordering::Relaxed);
-        let made = lock(&self.made).get(path).copied();
-        let digest = match made.filter(|(written, _)| *written == stat.written()) {
-            Some((_, digest)) => digest,
-            None => Digest::of_file(place)?,
-        };
-        let unchanged = stat_of(&fs::metadata(place)?) == stat;
-        let settled = unchanged && stat.mtime < now && stat.ctime < now;
-        Ok((digest, settled.then_some(Remembered { stat, digest })))
-    }
-
-    fn walk(&self, folder: &RelPath, enter: impl Fn(&RelPath) -> bool) -> Result<Vec<RelPath>> {
-        let mut found = Vec::new();
-        let start = folder.under(&self.root);
-        self.lists(folder, fs::symlink_metadata(&start));
-        let mut walk = walkdir::WalkDir::new(&start).min_depth(1).into_iter();
-        while let Some(entry) = walk.next() {
-            let entry = match entry {
-                Ok(entry) => entry,
-                // A folder that is not there, or that went away meanwhile, has no files.
-                Err(error) if error.io_error().is_some_and(is_missing) => continue,
-                Err(error) => return Err(error).context(format!("could not list `{folder}`")),
-            };
-            let below = entry.path().strip_prefix(&start).ok().and_then(Path::to_str);
-            let Some(below) = below.and_then(|below| RelPath::parse(below).ok()) else {
-                anyhow::bail!(
-                    "the name `{}` in `{folder}` is not UTF-8 or has control characters",
-                    entry.path().display()
-                );
-            };
-            let path = folder.join(&below);
-            let is_folder = entry.file_type().is_dir();
-            if !enter(&path) || entry.file_name().to_string_lossy().starts_with(TEMP_PREFIX) {
-                if is_folder {
-                    walk.skip_current_dir();
-                }
-            } else if is_folder {
-                self.lists(&path, entry.metadata().map_err(io::Error::from));
-            } else {
-                found.push(path);
-            }
-        }
-        found.sort();
-        Ok(found)
-    }
-
-    /// Says that `folder` is about to be listed.
-    fn lists(&self, folder: &RelPath, meta: io::Result<Metadata>) {
-        let now = self.now.load(Ordering::Relaxed);
-        let sight = match meta {
-            Ok(meta) if meta.is_dir() => {
-                let stat = stat_of(&meta);
-                (stat.mtime < now && stat.ctime < now).then_some(Sight::Listed(stat))
-            }
-            Err(error) if is_missing(&error) => Some(Sight::Nothing),
-            _ => None,
-        };
-        let mut listed = lock(&self.listed);
-        // Two listings that saw different members are no ground for anything.
-        let sight = match listed.get(folder) {
-            Some(before) if *before != sight => None,
-            _ => sight,
-        };
-        listed.insert(folder.clone(), sight);
-    }
-
-    /// What a walk from `base` passes over: nothing that `base` itself lies in.
-    fn hidden_from(&self, base: &RelPath) -> Vec<RelPath> {
-        self.hidden.iter().filter(|path| !base.is_within(path)).cloned().collect()
-    }
-}
-
-fn is_hidden(path: &RelPath, hidden: &[RelPath]) -> bool {
-    let name = path.file_name();
-    name == STATE_FOLDER || name == ".git" || hidden.iter().any(|output| path == output)
 }
 
 /// Stat data as it is kept.

@@ -7,30 +7,37 @@
 //! cache: losing it costs time, so reading never fails a build. Knows nothing of the graph:
 //! targets are names.
 
-use std::collections::{BTreeSet, HashMap};
+mod format;
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
+use std::mem;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use anyhow::{Context, Result};
+use rayon::prelude::*;
 
 use crate::base::fs::{self as base_fs, FILE_MODE};
 use crate::base::{Digest, RelPath};
-use crate::codec::{Decoder, Encoder};
-use crate::files::{Memory, Remembered, Stat};
+use crate::files::{Digests, Learned, Memory, Remembered};
 use crate::key::Key;
+
+use format::Item;
 
 /// First line of the file. The number changes whenever a record's layout does.
 const MAGIC: &[u8] = b"zipwright state 2\n";
 pub const FILE_NAME: &str = "state";
 
-/// Length and checksum in front of each record.
-const FRAME: usize = 4 + 8;
-/// No record is larger; a length beyond it is damage.
-const RECORD_MAX: usize = 1 << 30;
-/// The file is rewritten when it holds more than this many records for every live one.
-const COMPACT_FACTOR: usize = 3;
-const COMPACT_MIN: usize = 1_000;
+/// The file is written anew when it is longer than this, in bytes, and most of it is of no use.
+const COMPACT_MIN: u64 = 1 << 20;
+const COMPACT_FACTOR: u64 = 2;
+
+/// As many records as this are read by one thread: to wake others takes as long.
+const ALONE: usize = 4096;
+/// As many records as this are taken in at a time, so that they are not there twice for long.
+const BATCH: usize = 16 * 1024;
 
 /// How a target was last brought up to date.
 #[derive(Clone, Debug, PartialEq)]
@@ -55,17 +62,27 @@ pub struct RecordedOutput {
 
 pub struct State {
     folder: PathBuf,
-    targets: HashMap<String, Record>,
-    files: HashMap<RelPath, Remembered>,
+    targets: HashMap<String, Kept>,
+    /// As they were when the file was read.
+    files: Arc<Digests>,
+    /// Those that were learned since.
+    newer: Digests,
     tools: HashMap<PathBuf, Remembered>,
     /// Output folders that zipwright made, or began to make.
     owned: BTreeSet<RelPath>,
-    /// Records in the file, dead ones included.
-    stored: usize,
+    /// Bytes of the records that count, of those in the file.
+    live: u64,
+    /// Length of the file up to its last whole record.
+    length: u64,
     /// Where the next record goes; `None` until something is written.
     log: Option<File>,
-    /// Length of the file up to its last whole record.
-    good: u64,
+}
+
+/// A record, and how many bytes of the file it takes.
+#[derive(Debug, PartialEq)]
+struct Kept {
+    record: Record,
+    size: u64,
 }
 
 impl State {
@@ -74,12 +91,13 @@ impl State {
         let mut state = Self {
             folder: folder.to_path_buf(),
             targets: HashMap::new(),
-            files: HashMap::new(),
+            files: Arc::default(),
+            newer: Digests::default(),
             tools: HashMap::new(),
             owned: BTreeSet::new(),
-            stored: 0,
+            live: 0,
+            length: 0,
             log: None,
-            good: 0,
         };
         let bytes = match fs::read(state.path()) {
             Ok(bytes) => bytes,
@@ -97,7 +115,7 @@ impl State {
             return (state, Some(notice));
         };
         let whole = state.read_records(records);
-        state.good = (MAGIC.len() + whole) as u64;
+        state.length = (MAGIC.len() + whole) as u64;
         let notice = (whole < records.len()).then(|| {
             format!(
                 "the last {} bytes of `{}` were not written whole and are dropped",
@@ -109,36 +127,36 @@ impl State {
     }
 
     pub fn target(&self, name: &str) -> Option<&Record> {
-        self.targets.get(name)
+        self.targets.get(name).map(|kept| &kept.record)
     }
 
     pub fn targets(&self) -> impl Iterator<Item = (&String, &Record)> {
-        self.targets.iter()
+        self.targets.iter().map(|(name, kept)| (name, &kept.record))
     }
 
     /// The digests kept by earlier runs.
     pub fn memory(&self) -> Memory {
-        Memory {
-            files: self.files.iter().map(|(path, entry)| (path.clone(), *entry)).collect(),
-            tools: self.tools.iter().map(|(path, entry)| (path.clone(), *entry)).collect(),
-        }
+        let tools = self.tools.iter().map(|(path, entry)| (path.clone(), *entry));
+        Memory { files: Arc::clone(&self.files), tools: tools.collect() }
     }
 
     /// Keeps how a target was brought up to date. Call it after the outputs are in place.
     pub fn record(&mut self, name: &str, record: Record) -> Result<()> {
-        let frame = frame(&encode_target(name, &record));
-        self.targets.insert(name.to_owned(), record);
-        self.append(&frame, 1)
+        let frame = format::target(name, &record);
+        self.append(&frame)?;
+        self.take_in(Item::Target(name.to_owned(), record), frame.len());
+        Ok(())
     }
 
     /// Forgets a target: it counts as never built.
     pub fn forget(&mut self, name: &str) -> Result<()> {
-        if self.targets.remove(name).is_none() {
+        if !self.targets.contains_key(name) {
             return Ok(());
         }
-        let mut encoder = Encoder::new(KIND_FORGET);
-        encoder.text(name);
-        self.append(&frame(&encoder.finish()), 1)
+        let frame = format::forgotten(name);
+        self.append(&frame)?;
+        self.take_in(Item::Forgotten(name.to_owned()), frame.len());
+        Ok(())
     }
 
     /// Whether the engine fills this output folder, so that what is in it may be removed.
@@ -151,127 +169,142 @@ impl State {
         if self.owned.contains(&folder) {
             return Ok(());
         }
-        let frame = frame(&encode_owned(&folder));
-        self.owned.insert(folder);
-        self.append(&frame, 1)
-    }
-
-    /// Keeps the digests remembered in this run, as far as they are new.
-    pub fn remember(&mut self, memory: Memory) -> Result<()> {
-        let mut frames = Vec::new();
-        let mut count = 0;
-        for (path, entry) in memory.files {
-            if self.files.get(&path) != Some(&entry) {
-                frames.extend(frame(&encode_remembered(KIND_FILE, path.as_str(), &entry)));
-                count += 1;
-                self.files.insert(path, entry);
-            }
-        }
-        for (path, entry) in memory.tools {
-            let text = path.to_str().filter(|_| self.tools.get(&path) != Some(&entry));
-            if let Some(text) = text {
-                frames.extend(frame(&encode_remembered(KIND_TOOL, text, &entry)));
-                count += 1;
-                self.tools.insert(path, entry);
-            }
-        }
-        if count > 0 {
-            self.append(&frames, count)?;
-        }
-        if self.stored > COMPACT_MIN && self.stored > self.live() * COMPACT_FACTOR {
-            self.compact()?;
-        }
+        let frame = format::owned(&folder);
+        self.append(&frame)?;
+        self.take_in(Item::Owned(folder), frame.len());
         Ok(())
     }
 
-    fn live(&self) -> usize {
-        self.targets.len() + self.files.len() + self.tools.len() + self.owned.len()
+    /// Keeps the digests learned in this run. Call it last: it is also when the file is made shorter,
+    /// if that is worth it.
+    pub fn remember(&mut self, learned: Learned) -> Result<()> {
+        let mut frames = Vec::new();
+        for (path, entry) in learned.files {
+            let frame = format::file(&path, &entry);
+            frames.extend(&frame);
+            self.take_in(Item::File(path, entry), frame.len());
+        }
+        for (path, entry) in learned.tools {
+            let text = path.to_str().filter(|_| self.tools.get(&path) != Some(&entry));
+            if let Some(text) = text {
+                let frame = format::tool(text, &entry);
+                frames.extend(&frame);
+                self.take_in(Item::Tool(path, entry), frame.len());
+            }
+        }
+        if !frames.is_empty() {
+            self.append(&frames)?;
+        }
+        if self.length > COMPACT_MIN && self.length > self.live * COMPACT_FACTOR {
+            self.compact()?;
+        }
+        Ok(())
     }
 
     fn path(&self) -> PathBuf {
         self.folder.join(FILE_NAME)
     }
 
-    /// Takes in the records; how many bytes of whole ones there were.
+    /// Takes in the records; how many bytes of whole ones there were. One that is not whole, or cannot
+    /// be read, is dropped with all that follows: a torn tail, or a foreign version's.
     fn read_records(&mut self, bytes: &[u8]) -> usize {
         let mut at = 0;
-        while let Some((payload, next)) = next_record(bytes, at) {
-            // A payload whose checksum is right but that cannot be read is a foreign version's:
-            // it and what follows is dropped like a torn tail.
-            if self.take_in(payload).is_none() {
+        loop {
+            let frames = frames(&bytes[at..]);
+            let items: Vec<Option<Item>> = if frames.len() < ALONE {
+                frames.iter().map(|frame| format::read(frame)).collect()
+            } else {
+                frames.par_iter().map(|frame| format::read(frame)).collect()
+            };
+            let whole = items.iter().take_while(|item| item.is_some()).count();
+            for (frame, item) in frames.iter().zip(items.into_iter().flatten()).take(whole) {
+                self.take_in(item, frame.len());
+                at += frame.len();
+            }
+            if whole < BATCH {
                 break;
             }
-            self.stored += 1;
-            at = next;
         }
+        self.files = Arc::new(mem::take(&mut self.newer));
         at
     }
 
-    fn take_in(&mut self, payload: &[u8]) -> Option<()> {
-        let mut decoder = Decoder::new(payload);
-        match decoder.byte()? {
-            KIND_TARGET => {
-                let (name, record) = decode_target(&mut decoder)?;
-                self.targets.insert(name, record);
+    /// Takes in what a record of `size` bytes in the file says.
+    fn take_in(&mut self, item: Item, size: usize) {
+        let size = size as u64;
+        let (added, gone) = match item {
+            Item::Target(name, record) => {
+                let before = self.targets.insert(name, Kept { record, size });
+                (size, before.map_or(0, |kept| kept.size))
             }
-            KIND_FILE => {
-                let (path, entry) = decode_remembered(&mut decoder)?;
-                self.files.insert(RelPath::parse(&path).ok()?, entry);
+            Item::Forgotten(name) => (0, self.targets.remove(&name).map_or(0, |kept| kept.size)),
+            Item::File(path, entry) => {
+                let is_known = self.files.contains_key(&path) || self.newer.contains_key(&path);
+                self.newer.insert(path, entry);
+                (size, if is_known { size } else { 0 })
             }
-            KIND_TOOL => {
-                let (path, entry) = decode_remembered(&mut decoder)?;
-                self.tools.insert(path.into(), entry);
+            Item::Tool(path, entry) => {
+                let before = self.tools.insert(path, entry);
+                (size, before.map_or(0, |_| size))
             }
-            KIND_OWNED => {
-                self.owned.insert(RelPath::parse(&decoder.text()?).ok()?);
-            }
-            KIND_FORGET => {
-                self.targets.remove(&decoder.text()?);
-            }
-            _ => return None,
-        }
-        decoder.is_empty().then_some(())
+            Item::Owned(folder) => (if self.owned.insert(folder) { size } else { 0 }, 0),
+        };
+        self.live = self.live + added - gone;
     }
 
-    fn append(&mut self, frames: &[u8], count: usize) -> Result<()> {
+    fn append(&mut self, frames: &[u8]) -> Result<()> {
         let path = self.path();
         let failed = || format!("could not write `{}`", path.display());
         let log = match &mut self.log {
             Some(log) => log,
-            None => self.log.insert(open_log(&path, self.good).with_context(failed)?),
+            None => {
+                let log = open_log(&path, self.length).with_context(failed)?;
+                self.length = self.length.max(MAGIC.len() as u64);
+                self.log.insert(log)
+            }
         };
         log.write_all(frames).with_context(failed)?;
-        self.stored += count;
+        self.length += frames.len() as u64;
         Ok(())
     }
 
     fn compact(&mut self) -> Result<()> {
         let mut bytes = MAGIC.to_vec();
-        let mut targets: Vec<_> = self.targets.iter().collect();
-        targets.sort_by_key(|(name, _)| *name);
-        for (name, record) in targets {
-            bytes.extend(frame(&encode_target(name, record)));
+        let targets: BTreeMap<_, _> = self.targets.iter().collect();
+        for (name, kept) in targets {
+            bytes.extend(format::target(name, &kept.record));
         }
-        let mut files: Vec<_> = self.files.iter().collect();
-        files.sort_by_key(|(path, _)| *path);
+        let files: BTreeMap<_, _> = self.files.iter().chain(&self.newer).collect();
         for (path, entry) in files {
-            bytes.extend(frame(&encode_remembered(KIND_FILE, path.as_str(), entry)));
+            bytes.extend(format::file(path, entry));
         }
-        let mut tools: Vec<_> = self.tools.iter().collect();
-        tools.sort_by_key(|(path, _)| *path);
+        let tools: BTreeMap<_, _> = self.tools.iter().collect();
         for (path, entry) in tools {
             let text = path.to_str().expect("BUG: only paths that are texts are taken in");
-            bytes.extend(frame(&encode_remembered(KIND_TOOL, text, entry)));
+            bytes.extend(format::tool(text, entry));
         }
         for folder in &self.owned {
-            bytes.extend(frame(&encode_owned(folder)));
+            bytes.extend(format::owned(folder));
         }
         base_fs::write_if_changed(&self.path(), &bytes, FILE_MODE)?;
         self.log = None;
-        self.good = bytes.len() as u64;
-        self.stored = self.live();
+        self.length = bytes.len() as u64;
+        self.live = (bytes.len() - MAGIC.len()) as u64;
         Ok(())
     }
+}
+
+/// The records that `bytes` begins with, a batch at most.
+fn frames(bytes: &[u8]) -> Vec<&[u8]> {
+    let mut frames = Vec::new();
+    let mut rest = bytes;
+    while frames.len() < BATCH
+        && let Some(frame) = format::next_frame(rest)
+    {
+        frames.push(frame);
+        rest = &rest[frame.len()..];
+    }
+    frames
 }
 
 /// Opens the state file for appending after `good` bytes. A file that has none that are good is
@@ -295,98 +328,20 @@ fn open_log(path: &Path, good: u64) -> io::Result<File> {
     Ok(log)
 }
 
-fn frame(payload: &[u8]) -> Vec<u8> {
-    let mut frame = Vec::with_capacity(FRAME + payload.len());
-    let length = u32::try_from(payload.len()).expect("BUG: a record is far smaller than 4 GiB");
-    frame.extend(length.to_le_bytes());
-    frame.extend(checksum(payload));
-    frame.extend(payload);
-    frame
-}
-
-/// The record that starts at `at`, and where the next one does; `None` when it is not whole.
-fn next_record(bytes: &[u8], at: usize) -> Option<(&[u8], usize)> {
-    let head = bytes.get(at..at + FRAME)?;
-    let length = u32::from_le_bytes(head[..4].try_into().ok()?) as usize;
-    if length == 0 || length > RECORD_MAX {
-        return None;
-    }
-    let payload = bytes.get(at + FRAME..at + FRAME + length)?;
-    (checksum(payload) == head[4..]).then_some((payload, at + FRAME + length))
-}
-
-fn checksum(payload: &[u8]) -> [u8; 8] {
-    let digest = Digest::of(payload);
-    digest.as_bytes()[..8].try_into().expect("BUG: a digest has 32 bytes")
-}
-
-const KIND_TARGET: u8 = 1;
-const KIND_FILE: u8 = 2;
-const KIND_FORGET: u8 = 3;
-const KIND_TOOL: u8 = 4;
-const KIND_OWNED: u8 = 5;
-
-fn encode_target(name: &str, record: &Record) -> Vec<u8> {
-    let Record { key, result, outputs, seconds, facts } = record;
-    let mut encoder = Encoder::new(KIND_TARGET);
-    encoder.text(name).digest(result).number(seconds.to_bits());
-    encoder.number(outputs.len() as u64);
-    for RecordedOutput { path, digest } in outputs {
-        encoder.text(path.as_str()).digest(digest);
-    }
-    encoder.number(facts.len() as u64);
-    for (name, json) in facts {
-        encoder.text(name).text(json);
-    }
-    encoder.bytes(key.as_bytes());
-    encoder.finish()
-}
-
-fn decode_target(decoder: &mut Decoder) -> Option<(String, Record)> {
-    let name = decoder.text()?;
-    let result = decoder.digest()?;
-    let seconds = f64::from_bits(decoder.number()?);
-    let outputs = decoder.list(|decoder| {
-        let path = RelPath::parse(&decoder.text()?).ok()?;
-        Some(RecordedOutput { path, digest: decoder.digest()? })
-    })?;
-    let facts = decoder.list(|decoder| Some((decoder.text()?, decoder.text()?)))?;
-    let key = Key::from_bytes(decoder.bytes()?.to_vec());
-    Some((name, Record { key, result, outputs, seconds, facts }))
-}
-
-fn encode_owned(folder: &RelPath) -> Vec<u8> {
-    let mut encoder = Encoder::new(KIND_OWNED);
-    encoder.text(folder.as_str());
-    encoder.finish()
-}
-
-fn encode_remembered(kind: u8, path: &str, entry: &Remembered) -> Vec<u8> {
-    let Remembered { stat: Stat { size, mtime, ctime, inode, mode }, digest } = entry;
-    let mut encoder = Encoder::new(kind);
-    encoder.text(path).digest(digest).number(*size);
-    encoder.number(mtime.cast_unsigned()).number(ctime.cast_unsigned());
-    encoder.number(*inode).number(u64::from(*mode));
-    encoder.finish()
-}
-
-fn decode_remembered(decoder: &mut Decoder) -> Option<(String, Remembered)> {
-    let path = decoder.text()?;
-    let digest = decoder.digest()?;
-    let stat = Stat {
-        size: decoder.number()?,
-        mtime: decoder.number()?.cast_signed(),
-        ctime: decoder.number()?.cast_signed(),
-        inode: decoder.number()?,
-        mode: u32::try_from(decoder.number()?).ok()?,
-    };
-    Some((path, Remembered { stat, digest }))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::files::Stat;
     use crate::key::Value;
+
+    /// All that is read back.
+    fn content(state: &State) -> impl PartialEq + std::fmt::Debug {
+        let files: BTreeMap<_, _> = state.files.iter().chain(&state.newer).collect();
+        let files: Vec<_> = files.into_iter().map(|(path, entry)| (path.clone(), *entry)).collect();
+        let targets: BTreeMap<_, _> =
+            state.targets().map(|(a, b)| (a.clone(), b.clone())).collect();
+        (targets, files, state.tools.clone(), state.owned.clone(), state.live)
+    }
 
     fn record(text: &str) -> Record {
         let mut key = Key::new();
@@ -415,7 +370,7 @@ mod tests {
         let entry = Remembered { stat, digest: Digest::of(b"a") };
         let files = vec![(RelPath::parse("a").unwrap(), entry)];
         let tools = vec![(PathBuf::from("/bin/sh"), entry)];
-        state.remember(Memory { files, tools }).unwrap();
+        state.remember(Learned { files, tools }).unwrap();
         state.own(RelPath::parse("build/staging").unwrap()).unwrap();
         state
     }
@@ -426,10 +381,7 @@ mod tests {
         let state = filled(folder.path());
         let (again, notice) = State::load(folder.path());
         assert_eq!(notice, None);
-        assert_eq!(again.targets, state.targets);
-        assert_eq!(again.files, state.files);
-        assert_eq!(again.tools, state.tools);
-        assert_eq!(again.owned, state.owned);
+        assert_eq!(content(&again), content(&state));
         assert_eq!(again.target("one"), Some(&record("again")));
     }
 
@@ -493,6 +445,46 @@ mod tests {
     }
 
     #[test]
+    fn a_file_that_is_mostly_of_no_use_is_written_anew() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut state = filled(folder.path());
+        let mut longest = 0;
+        for number in 0..20 {
+            // Few records, but long ones.
+            state.record("one", record(&format!("{number} {}", "x".repeat(400_000)))).unwrap();
+            state.remember(Learned::default()).unwrap();
+            longest = longest.max(fs::metadata(state.path()).unwrap().len());
+            let (again, notice) = State::load(folder.path());
+            assert_eq!(notice, None);
+            assert_eq!(content(&again), content(&state));
+            assert_eq!(again.length, state.length);
+        }
+        assert!(longest < 3 * 410_000, "{longest}");
+    }
+
+    #[test]
+    fn many_records_are_read_by_several_threads_up_to_the_first_that_is_damaged() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut state = filled(folder.path());
+        let stat = Stat { size: 1, mtime: 2, ctime: 3, inode: 4, mode: 0o100_644 };
+        let path = |number: usize| RelPath::parse(&format!("src/{number:05}")).unwrap();
+        let entry = Remembered { stat, digest: Digest::of(b"a") };
+        let count = BATCH + ALONE + 7;
+        let files = (0..count).map(|number| (path(number), entry)).collect();
+        state.remember(Learned { files, tools: Vec::new() }).unwrap();
+        let (again, _) = State::load(folder.path());
+        assert_eq!(content(&again), content(&state));
+        let mut bytes = fs::read(state.path()).unwrap();
+        let last = format::file(&path(count - 1), &entry).len();
+        let at = bytes.len() - 5 * last - 1;
+        bytes[at] ^= 1;
+        fs::write(state.path(), bytes).unwrap();
+        let (again, notice) = State::load(folder.path());
+        assert!(notice.unwrap().contains("were not written whole"));
+        assert_eq!(again.files.len(), 1 + count - 6);
+    }
+
+    #[test]
     fn compaction_keeps_what_is_live() {
         let folder = tempfile::tempdir().unwrap();
         let mut state = filled(folder.path());
@@ -505,9 +497,6 @@ mod tests {
         state.record("three", record("third")).unwrap();
         let (again, notice) = State::load(folder.path());
         assert_eq!(notice, None);
-        assert_eq!(again.targets, state.targets);
-        assert_eq!(again.files, state.files);
-        assert_eq!(again.tools, state.tools);
-        assert_eq!(again.owned, state.owned);
+        assert_eq!(content(&again), content(&state));
     }
 }

@@ -121,15 +121,16 @@ fn build_with(
         let files = session.files(&state);
         return run_engine(session, (&mut state, &files), &options, &pool, report.as_mut());
     }
-    let (_lock, mut state) = session.locked_state(patience(asked))?;
+    let _lock = session.lock(patience(asked))?;
     signals::install().context("could not listen for signals")?;
     let pool = asked.pool(cores, super::warn)?;
+    // Only the first call in a process counts, and there is but one build in each.
+    let _ = rayon::ThreadPoolBuilder::new().num_threads(asked.threads(cores)).build_global();
+    let mut state = session.state();
     let serial = asked.is_serial();
     let surroundings =
         Surroundings { env: asked.for_children(&pool), terminal: has_terminal(common) };
     let options = Options { surroundings, serial, ..options };
-    // Only the first call in a process counts, and there is but one build in each.
-    let _ = rayon::ThreadPoolBuilder::new().num_threads(asked.threads(cores)).build_global();
     let mut recorder = Recorder::new(report);
     let files = session.files(&state);
     files.tick().context("could not write in the state folder")?;

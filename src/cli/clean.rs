@@ -20,7 +20,8 @@ pub(super) fn run(common: &Common, words: &Words) -> Result<u8, Failure> {
         let ids = session.goal_ids()?;
         ids.iter().map(|id| &session.model.targets[id.index()]).collect()
     };
-    let (_lock, mut state) = session.locked_state(Patience::Wait)?;
+    let _lock = session.lock(Patience::Wait)?;
+    let mut state = session.state();
     let mut removed = 0;
     for target in targets {
         removed += clean(&session, target, &mut state)?;

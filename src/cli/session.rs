@@ -132,16 +132,16 @@ impl Session {
         Ok(matches!(files.fact(&path)?.content, Content::File { digest, .. } if digest == *read))
     }
 
-    /// Takes the project's lock and reads its state, for a command that writes.
-    pub(super) fn locked_state(&self, patience: Patience) -> Result<(Lock, State)> {
+    /// Takes the project's lock, for a command that writes. What a killed one left is removed.
+    pub(super) fn lock(&self, patience: Patience) -> Result<Lock> {
         let lock = lock(&self.project, patience)?;
         if lock.after_a_kill {
             leftovers::sweep(&self.project, &self.model);
         }
-        Ok((lock, self.state()))
+        Ok(lock)
     }
 
-    /// Reads the state, for a command that writes nothing.
+    /// Reads the state; under the lock, for a command that writes.
     pub(super) fn state(&self) -> State {
         let (state, notice) = State::load(&self.project.state());
         if let Some(notice) = notice {

@@ -209,7 +209,7 @@ impl<'a> Engine<'a, '_> {
             if self.summary.ran > 0 {
                 files.settle(WORTH_SETTLING).context("could not write in the state folder")?;
             }
-            self.state.remember(files.memory())?;
+            self.state.remember(files.learned())?;
         }
         self.summary.seconds = started.elapsed().as_secs_f64();
         self.report.event(&Event::Summary(self.summary));

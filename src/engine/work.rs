@@ -8,6 +8,7 @@ use std::sync::mpsc::Sender;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context, Result, bail};
+use rayon::prelude::*;
 
 use super::judge::{all_outputs, output_digest, target_key};
 use super::{Message, World};
@@ -40,7 +41,9 @@ pub(super) struct Work {
 
 pub(super) fn written(key: &Key, files: &Files) -> Vec<Option<Written>> {
     // What cannot be read now is looked at, and told, when the key is made again.
-    key.files().map(|path| files.written(path).unwrap_or_default()).collect()
+    let paths: Vec<&str> = key.files().collect();
+    let written = |path: &&str| files.written(path).unwrap_or_default();
+    paths.par_iter().with_min_len(1024).map(written).collect()
 }
 
 /// A run that succeeded.

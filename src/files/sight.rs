@@ -60,10 +60,12 @@ impl Sight {
             Self::Nothing => now.is_none(),
             Self::Folder => kind == Some(FileType::Directory),
             Self::File(then) => {
-                kind == Some(FileType::RegularFile) && now.is_some_and(|now| stat_of(now) == *then)
+                kind == Some(FileType::RegularFile)
+                    && now.is_some_and(|now| stat_of_system(now) == *then)
             }
             Self::Listed(then) => {
-                kind == Some(FileType::Directory) && now.is_some_and(|now| stat_of(now) == *then)
+                kind == Some(FileType::Directory)
+                    && now.is_some_and(|now| stat_of_system(now) == *then)
             }
             Self::Link(..) => false,
         }
@@ -71,7 +73,7 @@ impl Sight {
 }
 
 #[expect(clippy::unnecessary_cast, reason = "the fields have other types on other systems")]
-fn stat_of(stat: &rustix::fs::Stat) -> Stat {
+pub(super) fn stat_of_system(stat: &rustix::fs::Stat) -> Stat {
     Stat {
         size: stat.st_size as u64,
         mtime: nanoseconds(stat.st_mtime as i64, stat.st_mtime_nsec as i64),

@@ -14,6 +14,7 @@ pub(super) mod testing;
 mod tests;
 mod tree;
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 use std::sync::Arc;
 
@@ -250,7 +251,13 @@ fn claims_of_sources(staging: &Staging, job: &Job, exclude: &Rules) -> Result<Ve
 fn warn_of_case(entries: &[Entry], job: &Job) {
     let mut seen = HashMap::with_capacity_and_hasher(entries.len(), FixedState::default());
     for Entry { path, .. } in entries {
-        if let Some(other) = seen.insert(path.as_str().to_lowercase(), path) {
+        let is_lower =
+            path.as_str().bytes().all(|byte| byte.is_ascii() && !byte.is_ascii_uppercase());
+        let lower: Cow<str> = match is_lower {
+            true => path.as_str().into(),
+            false => path.as_str().to_lowercase().into(),
+        };
+        if let Some(other) = seen.insert(lower, path) {
             let text = format!("`{other}` and `{path}` differ in upper and lower case alone");
             job.messages.warn(&text);
         }

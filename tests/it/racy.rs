@@ -85,7 +85,7 @@ fn what_was_written_a_moment_ago_is_remembered_when_it_is_waited_for() {
         forgotten += usize::from(files.memory().files.is_empty());
         files.settle(8).unwrap();
         let remembered: Vec<Digest> =
-            files.memory().files.iter().map(|(_, remembered)| remembered.digest).collect();
+            files.memory().files.values().map(|remembered| remembered.digest).collect();
         assert_eq!(remembered, [Digest::of(text.as_bytes())], "round {round}");
     }
     assert_eq!(forgotten, 50, "less than was asked for was waited for");

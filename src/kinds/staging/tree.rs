@@ -1,23 +1,26 @@
 //! Writes a staging tree as a folder: only what differs is changed, and nothing else stays.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashSet};
 use std::fs::{self, Permissions};
 use std::io::{self, Read, Write};
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
 use anyhow::{Context, Result, bail};
+use foldhash::fast::FixedState;
 use rayon::prelude::*;
-use walkdir::WalkDir;
 
 use super::Origins;
 use crate::base::fs::{EXECUTABLE_MODE, FILE_MODE, create_dir_all, persist, remove, temp_beside};
 use crate::base::{Digest, RelPath};
 use crate::bundle::{Entry, Manifest};
-use crate::files::{Content, Fact};
+use crate::files::{Content, Files};
 use crate::kinds::{Job, clamp};
 
 const BUFFER: usize = 64 * 1024;
+
+/// Files of a tree. There may be many: the hash is a fast one.
+type Paths<'a> = HashSet<&'a str, FixedState>;
 
 /// Brings the folder `output` to what the manifest says. With an instant, times later than it
 /// are lowered to it; without, a file has the time at which it was written.
@@ -35,10 +38,9 @@ pub(super) fn write(
     }
     create_dir_all(&root)?;
     let entries = &manifest.entries;
-    let wanted: HashMap<&str, &Entry> =
-        entries.iter().map(|entry| (entry.path.as_str(), entry)).collect();
     let folders = folders_of(entries);
-    clear(&root, &wanted, &folders)?;
+    let files: Paths = entries.iter().map(|entry| entry.path.as_str()).collect();
+    clear(&root, None, (&files, &folders))?;
     set_mode(&root, EXECUTABLE_MODE)?;
     for folder in &folders {
         let place = root.join(folder);
@@ -47,7 +49,7 @@ pub(super) fn write(
     }
     let written: Vec<Result<()>> = entries
         .par_iter()
-        .map(|entry| bring(entry, &job.files.fact(&output.join(&entry.path))?, origins, &root))
+        .map(|entry| bring(entry, (job.files, &output.join(&entry.path)), origins, &root))
         .collect();
     job.files.forget_folder(output);
     written.into_iter().collect::<Result<()>>()?;
@@ -68,33 +70,46 @@ fn folders_of(entries: &[Entry]) -> BTreeSet<&str> {
         .collect()
 }
 
-/// Removes what the tree does not have, links included.
-fn clear(root: &Path, wanted: &HashMap<&str, &Entry>, folders: &BTreeSet<&str>) -> Result<()> {
-    let mut walk = WalkDir::new(root).min_depth(1).into_iter();
-    while let Some(found) = walk.next() {
-        let found = found.with_context(|| format!("could not list `{}`", root.display()))?;
-        let path = found.path().strip_prefix(root).ok().and_then(Path::to_str);
-        let kind = found.file_type();
-        let stays = path.is_some_and(|path| {
-            (kind.is_dir() && folders.contains(path))
-                || (kind.is_file() && wanted.contains_key(path))
+/// Removes what the tree does not have, links included, from `folder` and those that it holds, side
+/// by side. `below` is where in the tree the folder is, unless it is all of it.
+fn clear(
+    folder: &Path,
+    below: Option<&str>,
+    (files, folders): (&Paths, &BTreeSet<&str>),
+) -> Result<()> {
+    let failed = || format!("could not list `{}`", folder.display());
+    let mut inner = Vec::new();
+    for found in fs::read_dir(folder).with_context(failed)? {
+        let found = found.with_context(failed)?;
+        let kind = found.file_type().with_context(failed)?;
+        let path = found.file_name().into_string().ok().map(|name| match below {
+            Some(below) => format!("{below}/{name}"),
+            None => name,
         });
-        if !stays {
-            remove(found.path())?;
-            if kind.is_dir() {
-                walk.skip_current_dir();
-            }
+        match path {
+            Some(path) if kind.is_dir() && folders.contains(path.as_str()) => inner.push(path),
+            Some(path) if kind.is_file() && files.contains(path.as_str()) => {}
+            _ => drop(remove(&found.path())?),
         }
     }
-    Ok(())
+    inner.par_iter().try_for_each(|path| {
+        let name = path.rsplit_once('/').map_or(path.as_str(), |(_, name)| name);
+        clear(&folder.join(name), Some(path), (files, folders))
+    })
 }
 
-fn bring(entry: &Entry, fact: &Fact, origins: &Origins, root: &Path) -> Result<()> {
+fn bring(
+    entry: &Entry,
+    (files, path): (&Files, &RelPath),
+    origins: &Origins,
+    root: &Path,
+) -> Result<()> {
     let place = root.join(entry.path.as_str());
     let mode = if entry.executable { EXECUTABLE_MODE } else { FILE_MODE };
+    let fact = files.fact(path)?;
     match fact.content {
         Content::File { digest, .. } if digest == entry.digest && fact.link.is_none() => {
-            set_mode(&place, mode)
+            if files.mode(path)? == Some(mode) { Ok(()) } else { set_mode(&place, mode) }
         }
         _ => write_file(entry, origins, &place, mode),
     }

@@ -1,0 +1,137 @@
+//! Finding files: folders are listed side by side, and what is listed is kept for the receipt.
+
+use std::fs::{self, Metadata};
+use std::io;
+use std::sync::atomic::Ordering;
+
+use anyhow::{Context, Result, bail};
+use rayon::prelude::*;
+
+use super::{Content, Files, Sight, lock, stat_of};
+use crate::base::RelPath;
+use crate::base::fs::{TEMP_PREFIX, is_missing};
+use crate::buildfile::model::Glob;
+use crate::project::STATE_FOLDER;
+
+/// Members of one folder, each sorted.
+#[derive(Default)]
+struct Members {
+    files: Vec<RelPath>,
+    folders: Vec<RelPath>,
+}
+
+impl Files {
+    /// All files and links below `folder`, sorted; empty when there is no such folder.
+    pub fn list(&self, folder: &RelPath) -> Result<Vec<RelPath>> {
+        self.walk(folder, |_| true)
+    }
+
+    /// The files that a glob stands for, sorted by bytes.
+    ///
+    /// Without a wildcard: the path itself, existing or not, or all files below it when it is a
+    /// folder. With one: the files that match, hidden ones included, passing over the state
+    /// folder, `.git`, and the outputs given as hidden unless the pattern spells them out.
+    pub fn matches(&self, glob: &Glob) -> Result<Vec<RelPath>> {
+        if !glob.has_wildcard {
+            return match self.fact(&glob.base)?.content {
+                Content::Folder => {
+                    let hidden = self.hidden_from(&glob.base);
+                    self.walk(&glob.base, |path| !is_hidden(path, &hidden))
+                }
+                _ => Ok(vec![glob.base.clone()]),
+            };
+        }
+        let matcher = glob.matcher().with_context(|| format!("`{}` is too large", glob.pattern))?;
+        let hidden = self.hidden_from(&glob.base);
+        let found = self.walk(&glob.base, |path| !is_hidden(path, &hidden))?;
+        Ok(found.into_iter().filter(|path| matcher.is_match(path.as_str())).collect())
+    }
+
+    /// The files and links below `folder` that `enter` lets in, by themselves and by the folders that
+    /// they lie in, sorted.
+    fn walk(
+        &self,
+        folder: &RelPath,
+        enter: impl Fn(&RelPath) -> bool + Sync,
+    ) -> Result<Vec<RelPath>> {
+        let mut found = Vec::new();
+        let mut folders = vec![folder.clone()];
+        while !folders.is_empty() {
+            let listed: Vec<Result<Members>> =
+                folders.par_iter().map(|folder| self.members(folder, &enter)).collect();
+            folders.clear();
+            for members in listed {
+                let members = members?;
+                found.extend(members.files);
+                folders.extend(members.folders);
+            }
+        }
+        found.sort();
+        Ok(found)
+    }
+
+    fn members(&self, folder: &RelPath, enter: impl Fn(&RelPath) -> bool) -> Result<Members> {
+        let failed = || format!("could not list `{folder}`");
+        let place = folder.under(&self.root);
+        self.lists(folder, fs::symlink_metadata(&place));
+        let mut members = Members::default();
+        let entries = match fs::read_dir(&place) {
+            Ok(entries) => entries,
+            // A folder that is not there, or that went away meanwhile, has no files.
+            Err(error) if is_missing(&error) => return Ok(members),
+            Err(error) => return Err(error).with_context(failed),
+        };
+        for entry in entries {
+            let entry = entry.with_context(failed)?;
+            let name = entry.file_name();
+            let below = name.to_str().and_then(|name| RelPath::parse(name).ok());
+            let Some(below) = below else {
+                bail!(
+                    "the name `{}` in `{folder}` is not UTF-8 or has control characters",
+                    entry.path().display()
+                );
+            };
+            let path = folder.join(&below);
+            if below.as_str().starts_with(TEMP_PREFIX) || !enter(&path) {
+                continue;
+            }
+            match entry.file_type().with_context(failed)?.is_dir() {
+                true => members.folders.push(path),
+                false => members.files.push(path),
+            }
+        }
+        members.files.sort();
+        members.folders.sort();
+        Ok(members)
+    }
+
+    /// Says that `folder` is about to be listed.
+    fn lists(&self, folder: &RelPath, meta: io::Result<Metadata>) {
+        let now = self.now.load(Ordering::Relaxed);
+        let sight = match meta {
+            Ok(meta) if meta.is_dir() => {
+                let stat = stat_of(&meta);
+                (stat.mtime < now && stat.ctime < now).then_some(Sight::Listed(stat))
+            }
+            Err(error) if is_missing(&error) => Some(Sight::Nothing),
+            _ => None,
+        };
+        let mut listed = lock(&self.listed);
+        // Two listings that saw different members are no ground for anything.
+        let sight = match listed.get(folder) {
+            Some(before) if *before != sight => None,
+            _ => sight,
+        };
+        listed.insert(folder.clone(), sight);
+    }
+
+    /// What a walk from `base` passes over: nothing that `base` itself lies in.
+    fn hidden_from(&self, base: &RelPath) -> Vec<RelPath> {
+        self.hidden.iter().filter(|path| !base.is_within(path)).cloned().collect()
+    }
+}
+
+fn is_hidden(path: &RelPath, hidden: &[RelPath]) -> bool {
+    let name = path.file_name();
+    name == STATE_FOLDER || name == ".git" || hidden.iter().any(|output| path == output)
+}

@@ -1,0 +1,151 @@
+//! Bytes of the state file: records, each with its length and a checksum in front.
+
+use std::path::PathBuf;
+
+use super::{Record, RecordedOutput};
+use crate::base::{Digest, RelPath};
+use crate::codec::{Decoder, Encoder};
+use crate::files::{Remembered, Stat};
+use crate::key::Key;
+
+/// Length and checksum in front of each record.
+const FRAME: usize = 4 + 8;
+/// No record is larger; a length beyond it is damage.
+const RECORD_MAX: usize = 1 << 30;
+
+const KIND_TARGET: u8 = 1;
+const KIND_FILE: u8 = 2;
+const KIND_FORGET: u8 = 3;
+const KIND_TOOL: u8 = 4;
+const KIND_OWNED: u8 = 5;
+
+/// A record as it is read back.
+pub(super) enum Item {
+    Target(String, Record),
+    Forgotten(String),
+    File(RelPath, Remembered),
+    Tool(PathBuf, Remembered),
+    Owned(RelPath),
+}
+
+/// The next record with its frame, whole or not; `None` when there are no bytes for it.
+pub(super) fn next_frame(bytes: &[u8]) -> Option<&[u8]> {
+    let length = u32::from_le_bytes(bytes.get(..4)?.try_into().ok()?) as usize;
+    if length == 0 || length > RECORD_MAX {
+        return None;
+    }
+    bytes.get(..FRAME + length)
+}
+
+/// `None` when the frame is damaged, or a foreign version's.
+pub(super) fn read(framed: &[u8]) -> Option<Item> {
+    let (head, payload) = framed.split_at_checked(FRAME)?;
+    if checksum(payload) != head[4..] {
+        return None;
+    }
+    let mut decoder = Decoder::new(payload);
+    let item = match decoder.byte()? {
+        KIND_TARGET => {
+            let (name, record) = decode_target(&mut decoder)?;
+            Item::Target(name, record)
+        }
+        KIND_FORGET => Item::Forgotten(decoder.text()?),
+        KIND_FILE => {
+            let (path, entry) = decode_remembered(&mut decoder)?;
+            Item::File(RelPath::parse(path).ok()?, entry)
+        }
+        KIND_TOOL => {
+            let (path, entry) = decode_remembered(&mut decoder)?;
+            Item::Tool(path.into(), entry)
+        }
+        KIND_OWNED => Item::Owned(RelPath::parse(&decoder.text()?).ok()?),
+        _ => return None,
+    };
+    decoder.is_empty().then_some(item)
+}
+
+pub(super) fn target(name: &str, record: &Record) -> Vec<u8> {
+    let Record { key, result, outputs, seconds, facts } = record;
+    let mut encoder = Encoder::new(KIND_TARGET);
+    encoder.text(name).digest(result).number(seconds.to_bits());
+    encoder.number(outputs.len() as u64);
+    for RecordedOutput { path, digest } in outputs {
+        encoder.text(path.as_str()).digest(digest);
+    }
+    encoder.number(facts.len() as u64);
+    for (name, json) in facts {
+        encoder.text(name).text(json);
+    }
+    encoder.bytes(key.as_bytes());
+    frame(&encoder.finish())
+}
+
+pub(super) fn forgotten(name: &str) -> Vec<u8> {
+    let mut encoder = Encoder::new(KIND_FORGET);
+    encoder.text(name);
+    frame(&encoder.finish())
+}
+
+pub(super) fn file(path: &RelPath, entry: &Remembered) -> Vec<u8> {
+    remembered(KIND_FILE, path.as_str(), entry)
+}
+
+/// `path` of a program, absolute.
+pub(super) fn tool(path: &str, entry: &Remembered) -> Vec<u8> {
+    remembered(KIND_TOOL, path, entry)
+}
+
+pub(super) fn owned(folder: &RelPath) -> Vec<u8> {
+    let mut encoder = Encoder::new(KIND_OWNED);
+    encoder.text(folder.as_str());
+    frame(&encoder.finish())
+}
+
+fn remembered(kind: u8, path: &str, entry: &Remembered) -> Vec<u8> {
+    let Remembered { stat: Stat { size, mtime, ctime, inode, mode }, digest } = entry;
+    let mut encoder = Encoder::new(kind);
+    encoder.text(path).digest(digest).number(*size);
+    encoder.number(mtime.cast_unsigned()).number(ctime.cast_unsigned());
+    encoder.number(*inode).number(u64::from(*mode));
+    frame(&encoder.finish())
+}
+
+fn frame(payload: &[u8]) -> Vec<u8> {
+    let mut frame = Vec::with_capacity(FRAME + payload.len());
+    let length = u32::try_from(payload.len()).expect("BUG: a record is far smaller than 4 GiB");
+    frame.extend(length.to_le_bytes());
+    frame.extend(checksum(payload));
+    frame.extend(payload);
+    frame
+}
+
+fn checksum(payload: &[u8]) -> [u8; 8] {
+    let digest = Digest::of(payload);
+    digest.as_bytes()[..8].try_into().expect("BUG: a digest has 32 bytes")
+}
+
+fn decode_target(decoder: &mut Decoder) -> Option<(String, Record)> {
+    let name = decoder.text()?;
+    let result = decoder.digest()?;
+    let seconds = f64::from_bits(decoder.number()?);
+    let outputs = decoder.list(|decoder| {
+        let path = RelPath::parse(&decoder.text()?).ok()?;
+        Some(RecordedOutput { path, digest: decoder.digest()? })
+    })?;
+    let facts = decoder.list(|decoder| Some((decoder.text()?, decoder.text()?)))?;
+    let key = Key::from_bytes(decoder.bytes()?.to_vec());
+    Some((name, Record { key, result, outputs, seconds, facts }))
+}
+
+fn decode_remembered<'a>(decoder: &mut Decoder<'a>) -> Option<(&'a str, Remembered)> {
+    let path = std::str::from_utf8(decoder.bytes()?).ok()?;
+    let digest = decoder.digest()?;
+    let stat = Stat {
+        size: decoder.number()?,
+        mtime: decoder.number()?.cast_signed(),
+        ctime: decoder.number()?.cast_signed(),
+        inode: decoder.number()?,
+        mode: u32::try_from(decoder.number()?).ok()?,
+    };
+    Some((path, Remembered { stat, digest }))
+}
