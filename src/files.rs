@@ -390,14 +390,6 @@ impl Files {
         Some(Sights { paths, tools, programs })
     }
 
-    /// Everything worth remembering for the next run.
-    pub fn memory(&self) -> Memory {
-        let Learned { files, tools } = self.learned();
-        let mut all = Digests::clone(&self.memory);
-        all.extend(files);
-        Memory { files: Arc::new(all), tools }
-    }
-
     /// What is worth remembering, sorted, and was not remembered like this by earlier runs. Programs are
     /// few: here are all of them.
     pub fn learned(&self) -> Learned {
