@@ -98,7 +98,8 @@ fn staging(stem: &str, table: &mut Table, reader: &mut Reader) -> Staging {
 fn source(item: Item, reader: &mut Reader) -> Option<Source> {
     match item.value {
         DeValue::String(_) => Some(Source { from: value::glob(item, reader)?, to: None }),
-        DeValue::Table(entries) => {
+        DeValue::Table(_) => {
+            let entries = entries(item, reader)?;
             let mut table = Table::new(entries, "the source".into(), item.span());
             let from = table.required("from", "\"…\"", reader, value::glob);
             let to = table.optional("to", reader, destination);

@@ -11,6 +11,7 @@ mod kinds;
 mod layer;
 pub mod model;
 mod payload;
+mod pieces;
 mod schema;
 mod syntax;
 mod table;
@@ -26,6 +27,8 @@ use std::collections::BTreeMap;
 pub use diagnostic::Diagnostic;
 pub use glob::GlobProblem;
 pub use layer::is_bucket;
+use schema::Reading;
+use table::Entries;
 pub use upload::{is_alias, is_function};
 
 /// A Buildfile as far as it could be understood, and what is wrong with it. Only a model without
@@ -37,10 +40,24 @@ pub struct Loaded {
     pub diagnostics: Vec<Diagnostic>,
 }
 
+/// Bytes; most Buildfiles are smaller, and then there is nothing to cut.
+const PIECE: usize = 64 << 10;
+
 /// Reads a Buildfile. `overrides` are the variables set on the command line.
 pub fn load(text: &str, overrides: &BTreeMap<String, String>) -> Loaded {
+    match pieces::read(text, overrides, PIECE) {
+        Some((model, mut diagnostics)) => {
+            diagnostics.sort_by_key(Diagnostic::position);
+            Loaded { model, diagnostics }
+        }
+        None => load_whole(text, overrides),
+    }
+}
+
+fn load_whole(text: &str, overrides: &BTreeMap<String, String>) -> Loaded {
     let (document, errors) = toml::de::DeTable::parse_recoverable(text);
-    let (mut model, mut diagnostics) = schema::read(document.get_ref(), text, overrides);
+    let entries = Entries { table: document.get_ref(), origin: 0 };
+    let (mut model, mut diagnostics) = Reading::start(entries, text, overrides).finish();
     model.partial = !errors.is_empty();
     if model.partial {
         let places: Vec<model::Span> =

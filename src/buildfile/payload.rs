@@ -4,7 +4,7 @@ use serde_json::{Map, Number, Value};
 use toml::de::DeValue;
 
 use super::mistakes;
-use super::table::{Item, Reader, in_order, members, text};
+use super::table::{Item, Reader, entries, in_order, members, text};
 
 /// The JSON of a value: keys in the order of the file, dates and times as strings. Reports what
 /// JSON cannot say.
@@ -22,9 +22,9 @@ pub(super) fn json(item: Item, reader: &mut Reader) -> Option<Value> {
             number.map(Value::Number).or_else(|| not_json(item, "this number", reader))
         }
         DeValue::Array(_) => members(item, reader, json).map(Value::Array),
-        DeValue::Table(table) => {
+        DeValue::Table(_) => {
             let mut object = Map::new();
-            for (_, key, member) in in_order(table) {
+            for (_, key, member) in in_order(entries(item, reader)?) {
                 if let Some(value) = json(member, reader) {
                     object.insert(key.to_owned(), value);
                 }

@@ -3,40 +3,66 @@
 
 use std::collections::BTreeMap;
 
-use toml::de::{DeTable, DeValue};
+use toml::de::DeValue;
 
 use super::diagnostic::Diagnostic;
 use super::model::{Kind, Model, Span, Spanned, Target};
-use super::table::{Item, Reader, Table, entries, in_order, members, reference, string, text};
+use super::table::{
+    Entries, Item, Reader, Table, entries, in_order, members, reference, string, text,
+};
 use super::{kinds, mistakes, value, vars};
 use crate::base::RelPath;
 
-/// Reads a whole document; the mistakes come in no particular order.
-pub(super) fn read<'a>(
-    document: &'a DeTable<'a>,
-    text: &'a str,
-    overrides: &BTreeMap<String, String>,
-) -> (Model, Vec<Diagnostic>) {
-    let mut reader = Reader { text, vars: BTreeMap::new(), mistakes: Vec::new() };
-    let mut top = Table::new(document, "the Buildfile".into(), 0..0);
-    let declared = top.take("vars").and_then(|item| entries(item, &mut reader));
-    reader.vars = variables(declared, overrides, &mut reader);
+/// A document that is being read: first all that is not a target, then targets, then the end.
+pub(super) struct Reading<'a> {
+    reader: Reader<'a>,
+    model: Model,
+    /// The value of `default`.
+    given: Option<Item<'a>>,
+}
 
-    let mut model = Model { vars: reader.vars.clone(), ..Model::default() };
-    let given = top.take("default");
-    if let Some(table) = top.take("target").and_then(|item| entries(item, &mut reader)) {
-        targets(table, &mut model, &mut reader);
+impl<'a> Reading<'a> {
+    /// Reads the top level of `document`, the targets there included. `text` is the whole
+    /// Buildfile.
+    pub(super) fn start(
+        document: Entries<'a>,
+        text: &'a str,
+        overrides: &BTreeMap<String, String>,
+    ) -> Self {
+        let mut reader = Reader { text, vars: BTreeMap::new(), mistakes: Vec::new() };
+        let mut top = Table::new(document, "the Buildfile".into(), 0..0);
+        let declared = top.take("vars").and_then(|item| entries(item, &mut reader));
+        reader.vars = variables(declared, overrides, &mut reader);
+        let model = Model { vars: reader.vars.clone(), ..Model::default() };
+        let given = top.take("default");
+        let own = top.take("target");
+        top.finish(&mut reader, |span, item, owner, valid| match item.value {
+            DeValue::Table(_) => mistakes::unknown_table(span, item.key, owner, valid),
+            _ => mistakes::unknown_key(span, item.key, owner, valid),
+        });
+        let mut reading = Self { reader, model, given };
+        if let Some(item) = own {
+            reading.targets(item);
+        }
+        reading
     }
-    model.default = goals(given, &model, &mut reader);
-    top.finish(&mut reader, |span, item, owner, valid| match item.value {
-        DeValue::Table(_) => mistakes::unknown_table(span, item.key, owner, valid),
-        _ => mistakes::unknown_key(span, item.key, owner, valid),
-    });
-    (model, reader.mistakes)
+
+    /// Reads the targets of the table `target`, or of a part of it; returns how many there are.
+    pub(super) fn targets(&mut self, table: Item) -> usize {
+        let Some(entries) = entries(table, &mut self.reader) else { return 0 };
+        targets(entries, &mut self.model, &mut self.reader);
+        entries.table.len()
+    }
+
+    /// What the document says; the mistakes come in no particular order.
+    pub(super) fn finish(mut self) -> (Model, Vec<Diagnostic>) {
+        self.model.default = goals(self.given, &self.model, &mut self.reader);
+        (self.model, self.reader.mistakes)
+    }
 }
 
 fn variables(
-    declared: Option<&DeTable>,
+    declared: Option<Entries>,
     overrides: &BTreeMap<String, String>,
     reader: &mut Reader,
 ) -> BTreeMap<String, String> {
@@ -84,7 +110,7 @@ fn goals(given: Option<Item>, model: &Model, reader: &mut Reader) -> Vec<Spanned
     names.unwrap_or_default()
 }
 
-fn targets(table: &DeTable, model: &mut Model, reader: &mut Reader) {
+fn targets(table: Entries, model: &mut Model, reader: &mut Reader) {
     for (span, name, item) in in_order(table) {
         let sound = is_target_name(name);
         if !sound {

@@ -16,6 +16,14 @@ pub(super) struct Reader<'a> {
     pub(super) mistakes: Vec<Diagnostic>,
 }
 
+/// A table as it was parsed.
+#[derive(Clone, Copy)]
+pub(super) struct Entries<'a> {
+    pub(super) table: &'a DeTable<'a>,
+    /// Where in the Buildfile the text starts that it was parsed from.
+    pub(super) origin: usize,
+}
+
 /// A value and where it stands.
 #[derive(Clone, Copy)]
 pub(super) struct Item<'a> {
@@ -25,11 +33,13 @@ pub(super) struct Item<'a> {
     /// The key it was given for, and for a member of an array that of the array.
     pub(super) key: &'a str,
     is_member: bool,
+    /// As that of [`Entries`].
+    origin: usize,
 }
 
 /// A table being read. It remembers which keys were asked for: those are the valid ones.
 pub(super) struct Table<'a> {
-    entries: &'a DeTable<'a>,
+    entries: Entries<'a>,
     asked: Vec<&'static str>,
     /// What messages call it.
     owner: String,
@@ -91,28 +101,36 @@ impl<'a> Item<'a> {
     }
 
     pub(super) fn members(&self, array: &'a DeArray<'a>) -> impl Iterator<Item = Item<'a>> {
-        let key = self.key;
-        array.iter().map(move |member| Item { is_member: true, ..Item::of(key, member) })
+        let Self { key, origin, .. } = *self;
+        array.iter().map(move |member| Item { is_member: true, ..Item::of(key, member, origin) })
     }
 
-    fn of(key: &'a str, value: &'a toml::Spanned<DeValue<'a>>) -> Self {
-        let span = value.span();
-        Self { value: value.get_ref(), start: span.start, end: span.end, key, is_member: false }
+    fn of(key: &'a str, value: &'a toml::Spanned<DeValue<'a>>, origin: usize) -> Self {
+        let Span { start, end } = moved(value.span(), origin);
+        Self { value: value.get_ref(), start, end, key, is_member: false, origin }
     }
 }
 
+fn moved(span: Span, by: usize) -> Span {
+    span.start + by..span.end + by
+}
+
 /// The entries of a table in the order of the file, each with the span of its key.
-pub(super) fn in_order<'a>(entries: &'a DeTable<'a>) -> Vec<(Span, &'a str, Item<'a>)> {
-    let mut ordered: Vec<_> = entries
+pub(super) fn in_order(entries: Entries<'_>) -> Vec<(Span, &str, Item<'_>)> {
+    let Entries { table, origin } = entries;
+    let mut ordered: Vec<_> = table
         .iter()
-        .map(|(key, value)| (key.span(), key.get_ref().as_ref(), Item::of(key.get_ref(), value)))
+        .map(|(key, value)| {
+            let item = Item::of(key.get_ref(), value, origin);
+            (moved(key.span(), origin), item.key, item)
+        })
         .collect();
     ordered.sort_by_key(|(span, ..)| span.start);
     ordered
 }
 
 impl<'a> Table<'a> {
-    pub(super) fn new(entries: &'a DeTable<'a>, owner: String, span: Span) -> Self {
+    pub(super) fn new(entries: Entries<'a>, owner: String, span: Span) -> Self {
         Self { entries, asked: Vec::new(), owner, span }
     }
 
@@ -132,12 +150,13 @@ impl<'a> Table<'a> {
     /// The value of a key, as it stands.
     pub(super) fn take(&mut self, key: &'static str) -> Option<Item<'a>> {
         self.asked.push(key);
-        self.entries.get(key).map(|value| Item::of(key, value))
+        let Entries { table, origin } = self.entries;
+        table.get(key).map(|value| Item::of(key, value, origin))
     }
 
     /// Whether the key is given, right or wrong.
     pub(super) fn has(&self, key: &str) -> bool {
-        self.entries.contains_key(key)
+        self.entries.table.contains_key(key)
     }
 
     /// Reads an optional value. `None` also when it is there and wrong, which is reported.
@@ -205,7 +224,10 @@ pub(super) fn members<'a, T>(
         item.wrong("an array", reader);
         return None;
     };
-    Some(item.members(array).filter_map(|member| read(member, reader)).collect())
+    // As many as there are, and no more: there can be a million of them.
+    let mut found = Vec::with_capacity(array.len());
+    found.extend(item.members(array).filter_map(|member| read(member, reader)));
+    Some(found)
 }
 
 /// A string, its variables filled in.
@@ -230,12 +252,12 @@ pub(super) fn boolean(item: Item, reader: &mut Reader) -> Option<bool> {
     Some(*value)
 }
 
-pub(super) fn entries<'a>(item: Item<'a>, reader: &mut Reader) -> Option<&'a DeTable<'a>> {
+pub(super) fn entries<'a>(item: Item<'a>, reader: &mut Reader) -> Option<Entries<'a>> {
     let DeValue::Table(table) = item.value else {
         item.wrong("a table", reader);
         return None;
     };
-    Some(table)
+    Some(Entries { table, origin: item.origin })
 }
 
 pub(super) fn type_name(value: &DeValue) -> &'static str {

@@ -1,0 +1,137 @@
+//! A large Buildfile, read a piece at a time: the parser's form of a text takes many times the
+//! memory that the text does, and so only one piece of it is in that form at once.
+//!
+//! A piece starts at the header of a target. What that is, only a parser can tell for sure: a
+//! line in a multi-line string may look like one. But where a text is cut within a value, the
+//! part before the cut does not parse; and if each piece parses, each cut was between statements.
+//! Whatever is out of the ordinary is left to who reads the whole.
+
+use std::collections::{BTreeMap, HashSet};
+
+use toml::de::DeTable;
+
+use super::diagnostic::Diagnostic;
+use super::model::Model;
+use super::schema::Reading;
+use super::table::{Entries, in_order};
+
+/// What every target's header begins with, behind its bracket.
+const TARGET: &str = "target.";
+
+/// Reads a Buildfile in pieces of about `size` bytes; `None` when it must be read as a whole, as
+/// one that is small or not sound TOML.
+pub(super) fn read(
+    text: &str,
+    overrides: &BTreeMap<String, String>,
+    size: usize,
+) -> Option<(Model, Vec<Diagnostic>)> {
+    let cuts = cuts(text, size)?;
+    let head = parse(&text[..*cuts.first()?])?;
+    if head.contains_key("target") {
+        return None;
+    }
+    let mut reading = Reading::start(Entries { table: &head, origin: 0 }, text, overrides);
+    let mut count = 0;
+    for (start, end) in cuts.iter().zip(cuts[1..].iter().chain([&text.len()])) {
+        let piece = parse(&text[*start..*end])?;
+        let [(_, _, targets)] = in_order(Entries { table: &piece, origin: *start })[..] else {
+            unreachable!("BUG: a piece has headers of targets only");
+        };
+        count += reading.targets(targets);
+    }
+    let (model, mistakes) = reading.finish();
+    // One whose parts are far from each other was in two pieces, or is there twice.
+    let names = model.targets.iter().map(|target| &target.name.value).chain(&model.broken);
+    (names.collect::<HashSet<_>>().len() == count).then_some((model, mistakes))
+}
+
+fn parse(text: &str) -> Option<DeTable<'_>> {
+    DeTable::parse(text).ok().map(toml::Spanned::into_inner)
+}
+
+/// Where pieces of about `size` bytes start; `None` if there are less than two, or if behind the
+/// first a line looks as if it were the header of a table that is not a target's.
+fn cuts(text: &str, size: usize) -> Option<Vec<usize>> {
+    let mut cuts: Vec<usize> = Vec::new();
+    let mut start = 0;
+    for line in text.split_inclusive('\n') {
+        let far = cuts.last().is_none_or(|last| start - last >= size);
+        if far && is_header_of_target(line) {
+            cuts.push(start);
+        }
+        let is_header = line.trim_start().starts_with('[');
+        if is_header && !cuts.is_empty() && !line.trim_start_matches('[').starts_with(TARGET) {
+            return None;
+        }
+        start += line.len();
+    }
+    (cuts.len() > 1).then_some(cuts)
+}
+
+/// Whether a line is the header of a target, and plainly not that of a table below one.
+fn is_header_of_target(line: &str) -> bool {
+    let inner = line.strip_prefix('[').and_then(|rest| rest.trim_end().strip_suffix(']'));
+    let Some(name) = inner.and_then(|inner| inner.strip_prefix(TARGET)) else { return false };
+    match name.strip_prefix('"').and_then(|rest| rest.strip_suffix('"')) {
+        Some(quoted) => !quoted.contains(['"', '\\']),
+        None => name.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '_' | '-')),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::buildfile;
+
+    /// Reads `text` as a whole and cut at every target, which must come to the same.
+    #[track_caller]
+    fn check(text: &str, in_pieces: bool) {
+        let whole = buildfile::load_whole(text, &BTreeMap::new());
+        let read = read(text, &BTreeMap::new(), 0).map(|(model, mut mistakes)| {
+            mistakes.sort_by_key(Diagnostic::position);
+            (model, mistakes)
+        });
+        assert_eq!(read.is_some(), in_pieces, "{text}");
+        if let Some(read) = read {
+            let whole = (whole.model, whole.diagnostics);
+            assert_eq!(format!("{read:#?}"), format!("{whole:#?}"), "{text}");
+        }
+    }
+
+    const TARGETS: &str = "[target.a]\nkind = 'command'\nphony = true\nshell = '''\n\
+                           echo {who}\n'''\nneeds = ['b']\n\
+                           [target.a.env]\nX = 'é'\n\
+                           [target.\"b.c\"]\nkind = 'zip'\nstaging = 's'\nlimits = 'no'\n\
+                           [target.s]\nkind = 'staging'\nsources = [{ from = 1, to = 'x' }]\n\
+                           [[target.s.conflicts]]\npath = '*'\nkeep = 'sources'\n";
+
+    #[test]
+    fn pieces_come_to_what_the_whole_does_mistakes_included() {
+        check(TARGETS, true);
+        check(&format!("default = ['s']\n[vars]\nwho = 'me'\n\n{TARGETS}"), true);
+        let text = format!("\u{feff}# [target.no]\nnonsense = 1\n{TARGETS}");
+        check(&text.replace('\n', "\r\n"), true);
+        check(&format!("{TARGETS}[target.-x]\nkind = 'group'\n[target.e]\nkind = 3\n"), true);
+        check(include_str!("../../Buildfile.example"), true);
+    }
+
+    #[test]
+    fn what_is_out_of_the_ordinary_is_read_as_a_whole() {
+        check("[target.a]\nkind = 'group'\n", false);
+        // Another table behind the targets, one in two places, twice the same.
+        check(&format!("{TARGETS}[vars]\nwho = 'me'\n"), false);
+        check(&format!("{TARGETS} [target]\n"), false);
+        check(&format!("target.x.kind = 'group'\n{TARGETS}"), false);
+        check(&format!("{TARGETS}[target.a.local]\n"), false);
+        check(&format!("{TARGETS}[target.s]\nkind = 'group'\n"), false);
+        check(&format!("{TARGETS}[target.'s']\nkind = 'group'\n"), false);
+        // A text that has the look of a header, before and behind others.
+        let text = "[target.t]\nkind = 'command'\nshell = '''\n[target.u]\n'''\n";
+        check(&format!("{text}{TARGETS}"), false);
+        check(&format!("{TARGETS}{text}"), false);
+        // No TOML.
+        check(&format!("{TARGETS}[target.z]\nkind = \n"), false);
+        check(&format!("{TARGETS}[target.z\n"), false);
+        check(&format!("x = [\n{TARGETS}"), false);
+    }
+}
