@@ -1,5 +1,6 @@
 """The rows about bundles: the projects S, M and L against the Makefile and other peers."""
 
+import json
 import os
 import re
 import shutil
@@ -7,7 +8,7 @@ import zipfile
 
 from .measure import Failed, Side, call, ratio
 from .table import Target, line, size, times
-from .workloads import ADDED, BUILDFILE, HANDLER, SMALLEST, Project, contents, digest_of
+from .workloads import ADDED, BUILDFILE, HANDLER, SMALLEST, Project, contents, digest_of, version_of
 
 # Its order is that of whoever builds the wheel.
 OWN = re.compile(r"^own-1\.0\.dist-info/RECORD$")
@@ -166,8 +167,46 @@ def noop(bench, workload):
             bench.lacks("`sam build --cached`", "it fails here: " + str(error).splitlines()[-1])
     else:
         bench.lacks("`sam build --cached`", b.tools.missing["sam"])
-    bench.lacks("terraform's `package.py`", b.tools.missing["package.py"])
+    if b.tools.has("package.py"):
+        few = [b.zipwright_side(), terraform(b)]
+        bench.rounds("noop-" + workload, few, bench.count(5))
+        lines.append(bench.line(work, "terraform's `package.py`", Target(faster=8), few[1], few[0]))
+    else:
+        bench.lacks("terraform's `package.py`", b.tools.missing["package.py"])
     return lines
+
+
+def terraform(b):
+    """What `terraform plan` runs to find out whether there is anything to build, the zip being there."""
+    project = Project(b.tools, b.workload, "terraform")
+    script, folder = b.tools.found["package.py"], project.folder
+    sources = [{"path": "lambda_handler.py"}, {"path": "src", "pip_requirements": "requirements.txt"}]
+    query = {
+        "paths": json.dumps({"module": os.path.dirname(script), "root": folder, "cwd": folder}),
+        "docker": None,
+        "artifacts_dir": "builds",
+        "runtime": "python" + version_of(b.tools),
+        "source_path": json.dumps(sources),
+        "hash_extra": "",
+        "hash_internal": json.dumps([digest_of(script)]),
+        "recreate_missing_package": "true",
+        "quiet": "true",
+    }
+    project.write("query.json", json.dumps(query))
+    prepare = '"%s" "%s" prepare < query.json' % (b.tools.python, script)
+
+    def answer():
+        return json.loads(call(["/bin/sh", "-ec", prepare], folder, b.tools.env))
+
+    first = answer()
+    if not os.path.exists(project.path(first["filename"])):
+        build = ["build", "--timestamp", first["timestamp"], first["build_plan_filename"]]
+        call([b.tools.python, script] + build, folder, b.tools.env)
+    if answer()["filename"] != first["filename"]:
+        raise Failed("`package.py` would build again, though nothing changed")
+    side = b.shell_side("terraform", "exec " + prepare, project)
+    side.check = unchanged(project.path(first["filename"]))
+    return side
 
 
 def tail(bench, workload):

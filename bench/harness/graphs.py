@@ -7,6 +7,9 @@ import shutil
 from .measure import Failed, Side, call, say
 from .table import Target, line, seconds, size
 
+# What samurai reads.
+SAMURAI = "samurai.ninja"
+
 
 class Graph:
     """N targets, each a copy of one source, with one input that all of them share; the same files
@@ -111,8 +114,20 @@ class Graph:
         if self.tools.has("ninja"):
             found.append(self.side("ninja", [self.tools.found["ninja"]]))
         if self.tools.has("samu"):
-            found.append(self.side("samurai", [self.tools.found["samu"]]))
+            argv = [self.tools.found["samu"], "-f", SAMURAI]
+            if not os.path.exists(os.path.join(self.folder, SAMURAI)):
+                self._build_by_samurai(argv)
+            found.append(self.side("samurai", argv))
         return found
+
+    def _build_by_samurai(self, argv):
+        """Once more, and with a log elsewhere: it does not read the one of ninja, nor ninja its."""
+        say("building %d targets once more, by samurai" % self.count)
+        with open(os.path.join(self.folder, "build.ninja")) as file:
+            rules = file.read()
+        write(self.folder, SAMURAI, "builddir = samurai\n" + rules)
+        call(argv, self.folder, self.tools.env)
+        self.touched()
 
 
 def write(folder, path, text):
@@ -135,13 +150,13 @@ def commands(bench, count):
     bench.rounds("commands-%d" % count, sides, bench.count(9))
     ours, first, bare, floor, *peers = sides
     work = "no-op of %s `command` targets" % format(count, ",")
-    best = Target(cost=1, of=("wall", "cpu"))
-    lines = [bench.line(work, "`%s`" % peer.name, best, peer, ours) for peer in peers]
+    less = Target(cost=1, of=("wall", "cpu"))
+    lines = [bench.line(work, "`%s`" % peer.name, less, peer, ours) for peer in peers]
     against = "`lstat` of the same files, in C"
     lines.append(bench.line(work, against, Target(cost=1.5, of=("cpu",)), floor, ours))
-    last = peers[-1]
+    best = min(peers, key=lambda peer: peer.median("wall"))
     for how, side in (("the first after a build", first), ("without a receipt", bare)):
-        lines.append(bench.line("%s, %s" % (work, how), "`%s`" % last.name, None, last, side))
+        lines.append(bench.line("%s, %s" % (work, how), "`%s`" % best.name, None, best, side))
     for name, program in (("ninja", "ninja"), ("samurai", "samu")):
         if not bench.tools.has(program):
             bench.lacks(name, bench.tools.missing[program])

@@ -104,6 +104,9 @@ def arguments(text):
     parser.add_argument("--only", nargs="+", metavar="ROW", help="these rows: " + ", ".join(ROWS))
     parser.add_argument("--runs", type=int, help="so many runs of each side, whatever the row")
     parser.add_argument("--peers", help="also install these: sam")
+    parser.add_argument(
+        "--package-py", type=os.path.abspath, metavar="FILE", help="terraform-aws-lambda's `package.py`"
+    )
     parser.add_argument("--write", metavar="FILE", help="put the table into this page")
     return parser
 
@@ -112,7 +115,7 @@ def add_common(parser):
     parser.add_argument("--zipwright", type=os.path.abspath, help="the program; else it is built")
     parser.add_argument("--folder", default=os.path.join(ROOT, "target", "bench"), help="where all is kept")
     parser.add_argument("--python", default="python3", help="the interpreter of the projects")
-    parser.set_defaults(peers=None)
+    parser.set_defaults(peers=None, package_py=None)
 
 
 def machine(tools):

@@ -43,9 +43,9 @@ class Tools:
             self.found[name] = shutil.which(name)
             if not self.found[name]:
                 self.missing[name] = "not on PATH"
-        self.missing["package.py"] = (
-            "terraform-aws-lambda's script is not on a package index: a clone of its repository"
-        )
+        self.found["package.py"] = options.package_py
+        if not options.package_py:
+            self.missing["package.py"] = "it is not on a package index: `--package-py` names a copy"
         if self.found["7zz"] or self.found["7z"]:
             self.missing.pop("7z", None)
             self.missing.pop("7zz", None)
@@ -123,6 +123,7 @@ class Tools:
             "samurai": [self.found["samu"], "--version"],
             "uv": [self.found["uv"], "--version"],
             "sam": [self.found["sam"], "--version"],
+            "7z": [self.found["7zz"] or self.found["7z"], "i"],
             "openssl": ["openssl", "version"],
             "Python": [self.python, "--version"],
         }

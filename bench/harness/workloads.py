@@ -203,11 +203,6 @@ class Project:
 
     def _files(self):
         requirements, modules = WORKLOADS[self.workload]
-        version = call(
-            [self.tools.python, "-c", "import sys; print('%d.%d' % sys.version_info[:2])"],
-            self.tools.folder,
-            self.tools.env,
-        )
         files = {
             ".gitignore": "build/\n.zipwright/\n.aws-sam/\n*.egg-info/\n",
             "requirements.txt": "".join(line + "\n" for line in requirements),
@@ -216,7 +211,7 @@ class Project:
             "src/own/__init__.py": "",
             "Makefile": MAKEFILE,
             "Buildfile": BUILDFILE,
-            "template.yaml": TEMPLATE % version.strip(),
+            "template.yaml": TEMPLATE % version_of(self.tools),
         }
         dice = random.Random(self.workload)
         for number in range(modules):
@@ -231,6 +226,12 @@ class Project:
         call(["git", "init", "-q", "."], self.folder, env)
         call(["git", "add", "."], self.folder, env)
         call(["git"] + who + ["commit", "-q", "-m", "A project"], self.folder, env)
+
+
+def version_of(tools):
+    """Of the projects' interpreter: `3.13`."""
+    script = "import sys; print('%d.%d' % sys.version_info[:2])"
+    return call([tools.python, "-c", script], tools.folder, tools.env).strip()
 
 
 def module(dice):
