@@ -17,6 +17,7 @@ use rayon::prelude::*;
 
 use crate::base::digest::FieldHasher;
 use crate::base::fs::{FILE_MODE, create_dir_all, remove, write_if_changed};
+use crate::base::parallel;
 use crate::base::sealed::{Decoder, Encoder};
 use crate::event::{Event, Finished, Outcome, Report, Summary};
 use crate::files::{Sight, Sights, Stat, stat_of};
@@ -102,6 +103,7 @@ impl<'a> Question<'a> {
         let all_so = if paths.len() < ALONE {
             paths.iter().all(is_so)
         } else {
+            parallel::start();
             paths.par_iter().with_min_len(ALONE / 8).all(is_so)
         };
         all_so.then_some(answer)

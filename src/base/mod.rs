@@ -3,6 +3,7 @@
 
 pub mod digest;
 pub mod fs;
+pub mod parallel;
 pub mod path;
 pub mod sealed;
 pub mod words;

@@ -7,16 +7,23 @@
 //! Whatever is out of the ordinary is left to who reads the whole.
 
 use std::collections::{BTreeMap, HashSet};
+use std::iter;
+use std::ops::Range;
 
+use rayon::prelude::*;
 use toml::de::DeTable;
 
 use super::diagnostic::Diagnostic;
 use super::model::Model;
-use super::schema::Reading;
+use super::schema::{Part, Reading};
 use super::table::{Entries, in_order};
+use crate::base::parallel;
 
 /// What every target's header begins with, behind its bracket.
 const TARGET: &str = "target.";
+
+/// Pieces that are read side by side, before the next are begun.
+const AT_ONCE: usize = 16;
 
 /// Reads a Buildfile in pieces of about `size` bytes; `None` when it must be read as a whole, as
 /// one that is small or not sound TOML.
@@ -32,17 +39,29 @@ pub(super) fn read(
     }
     let mut reading = Reading::start(Entries { table: &head, origin: 0 }, text, overrides);
     let mut count = 0;
-    for (start, end) in cuts.iter().zip(cuts[1..].iter().chain([&text.len()])) {
-        let piece = parse(&text[*start..*end])?;
-        let [(_, _, targets)] = in_order(Entries { table: &piece, origin: *start })[..] else {
-            unreachable!("BUG: a piece has headers of targets only");
-        };
-        count += reading.targets(targets);
+    parallel::start();
+    let ends = cuts[1..].iter().copied().chain([text.len()]);
+    let pieces: Vec<Range<usize>> =
+        iter::zip(cuts.iter().copied(), ends).map(|(start, end)| start..end).collect();
+    for pieces in pieces.chunks(AT_ONCE) {
+        let parts = pieces.par_iter().map(|piece| read_piece(text, piece.clone(), &reading));
+        for part in parts.collect::<Option<Vec<Part>>>()? {
+            count += part.targets.len() + part.broken.len();
+            reading.add(part);
+        }
     }
     let (model, mistakes) = reading.finish();
     // One whose parts are far from each other was in two pieces, or is there twice.
     let names = model.targets.iter().map(|target| &target.name.value).chain(&model.broken);
     (names.collect::<HashSet<_>>().len() == count).then_some((model, mistakes))
+}
+
+fn read_piece(text: &str, place: Range<usize>, reading: &Reading) -> Option<Part> {
+    let piece = parse(&text[place.clone()])?;
+    let [(_, _, targets)] = in_order(Entries { table: &piece, origin: place.start })[..] else {
+        unreachable!("BUG: a piece has headers of targets only");
+    };
+    Some(reading.part(targets))
 }
 
 fn parse(text: &str) -> Option<DeTable<'_>> {

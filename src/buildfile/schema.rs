@@ -21,6 +21,14 @@ pub(super) struct Reading<'a> {
     given: Option<Item<'a>>,
 }
 
+/// Targets, and the mistakes in them.
+#[derive(Default)]
+pub(super) struct Part {
+    pub(super) targets: Vec<Target>,
+    pub(super) broken: Vec<String>,
+    mistakes: Vec<Diagnostic>,
+}
+
 impl<'a> Reading<'a> {
     /// Reads the top level of `document`, the targets there included. `text` is the whole
     /// Buildfile.
@@ -41,17 +49,29 @@ impl<'a> Reading<'a> {
             _ => mistakes::unknown_key(span, item.key, owner, valid),
         });
         let mut reading = Self { reader, model, given };
-        if let Some(item) = own {
-            reading.targets(item);
+        if let Some(table) = own {
+            let part = reading.part(table);
+            reading.add(part);
         }
         reading
     }
 
-    /// Reads the targets of the table `target`, or of a part of it; returns how many there are.
-    pub(super) fn targets(&mut self, table: Item) -> usize {
-        let Some(entries) = entries(table, &mut self.reader) else { return 0 };
-        targets(entries, &mut self.model, &mut self.reader);
-        entries.table.len()
+    /// Reads the targets of the table `target`, or of a part of it.
+    pub(super) fn part(&self, table: Item) -> Part {
+        let Reader { text, vars, .. } = &self.reader;
+        let mut reader = Reader { text, vars: vars.clone(), mistakes: Vec::new() };
+        let mut part = Part::default();
+        if let Some(entries) = entries(table, &mut reader) {
+            targets(entries, &mut part, &mut reader);
+        }
+        Part { mistakes: reader.mistakes, ..part }
+    }
+
+    /// Takes in the next of the parts, which come in the order of the file.
+    pub(super) fn add(&mut self, part: Part) {
+        self.model.targets.extend(part.targets);
+        self.model.broken.extend(part.broken);
+        self.reader.mistakes.extend(part.mistakes);
     }
 
     /// What the document says; the mistakes come in no particular order.
@@ -110,7 +130,7 @@ fn goals(given: Option<Item>, model: &Model, reader: &mut Reader) -> Vec<Spanned
     names.unwrap_or_default()
 }
 
-fn targets(table: Entries, model: &mut Model, reader: &mut Reader) {
+fn targets(table: Entries, part: &mut Part, reader: &mut Reader) {
     for (span, name, item) in in_order(table) {
         let sound = is_target_name(name);
         if !sound {
@@ -120,10 +140,8 @@ fn targets(table: Entries, model: &mut Model, reader: &mut Reader) {
         let name = Spanned { value: name.to_owned(), span };
         let stem = if sound { name.value.as_str() } else { "_" };
         match target(&name, stem, item, reader).filter(|_| sound) {
-            Some(target) => model.targets.push(target),
-            None => {
-                model.broken.insert(name.value);
-            }
+            Some(target) => part.targets.push(target),
+            None => part.broken.push(name.value),
         }
     }
 }

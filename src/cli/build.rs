@@ -2,9 +2,8 @@
 
 use std::collections::BTreeMap;
 use std::io::{self, IsTerminal};
-use std::num::NonZero;
+use std::mem;
 use std::path::Path;
-use std::thread;
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context, Result};
@@ -16,6 +15,7 @@ use super::under_make::Asked;
 use super::{FAILURE, Failure, OUT_OF_DATE, SUCCESS};
 use super::{invoking, uploading};
 use crate::base::fs as base_fs;
+use crate::base::parallel;
 use crate::engine::{self, Mode, Options, Shuffle, World};
 use crate::event::{Report, Summary};
 use crate::files::Files;
@@ -34,6 +34,7 @@ pub(super) fn run(common: &Common, typed: &Build) -> Result<u8, Failure> {
     let started = Instant::now();
     let project = Project::here()?;
     let mut asked = Asked::new(typed, &project);
+    parallel::limit(asked.threads());
     let question = shortcut::question(common, &asked, &project);
     let entered = says_directory(common, &asked);
     if let Some(question) = &question {
@@ -54,6 +55,7 @@ pub(super) fn run(common: &Common, typed: &Build) -> Result<u8, Failure> {
     uploading::apply(&asked.build.uploading, &mut session)?;
     enter(entered, &project);
     let summary = build_goals(common, &mut asked, &session, question.as_ref());
+    mem::forget(session);
     leave(entered, &project);
     Ok(match summary? {
         Summary { failed: 1.., .. } => FAILURE,
@@ -88,6 +90,7 @@ pub(super) fn for_command(
 ) -> Result<Summary> {
     let typed = Build { words: words.to_vec(), ..Build::default() };
     let mut asked = Asked::new(&typed, &session.project);
+    parallel::limit(asked.threads());
     let options = Options { goals, mode: Mode::Build, ..options(&asked, session)? };
     let verbosity = if common.json { Verbosity::Silent } else { Verbosity::Normal };
     let writers = Writers::new(Box::new(io::stderr()), Box::new(io::stderr()));
@@ -114,7 +117,6 @@ fn build_with(
     question: Option<&Question>,
     mut report: Box<dyn Report>,
 ) -> Result<Summary> {
-    let cores = thread::available_parallelism().map_or(1, NonZero::get);
     if options.mode != Mode::Build {
         let pool = Pool::private(1)?;
         let mut state = session.state();
@@ -123,9 +125,8 @@ fn build_with(
     }
     let _lock = session.lock(patience(asked))?;
     signals::install().context("could not listen for signals")?;
-    let pool = asked.pool(cores, super::warn)?;
-    // Only the first call in a process counts, and there is but one build in each.
-    let _ = rayon::ThreadPoolBuilder::new().num_threads(asked.threads(cores)).build_global();
+    let pool = asked.pool(parallel::cores(), super::warn)?;
+    parallel::start();
     let mut state = session.state();
     let serial = asked.is_serial();
     let surroundings =
@@ -143,6 +144,8 @@ fn build_with(
         let jobs = asked.slots();
         write_timings(place, &recorder.timings(jobs, &needs_by_name(session)))?;
     }
+    // The process ends soon, and gives all memory back at once instead of by millions of pieces.
+    mem::forget((state, files));
     summary
 }
 

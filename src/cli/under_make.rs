@@ -123,11 +123,14 @@ impl Asked {
         }
     }
 
-    /// Threads for hashing, unpacking and deflating. Known once there is a pool.
-    pub(super) fn threads(&self, cores: usize) -> usize {
-        match self.flags.jobs {
-            Some(Jobs::Limit(jobs)) => jobs.min(cores),
-            Some(Jobs::Unlimited) | None => cores,
+    /// The most threads for reading, hashing, unpacking and deflating. Ask before there is a pool.
+    pub(super) fn threads(&self) -> usize {
+        match (self.build.jobs, self.flags.jobs) {
+            (Some(0), _) | (None, Some(Jobs::Unlimited)) => usize::MAX,
+            (Some(jobs), _) | (None, Some(Jobs::Limit(jobs))) => jobs,
+            // As a make below a make that was not given -j.
+            (None, None) if self.is_nested() && self.flags.jobserver.is_none() => 1,
+            (None, None) => usize::MAX,
         }
     }
 
