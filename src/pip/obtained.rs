@@ -1,6 +1,7 @@
 //! How wheels came to this user's store: what was built here has left a record that names it, and
 //! what its build depended on.
 
+use std::collections::HashSet;
 use std::fs;
 use std::path::Path;
 
@@ -47,13 +48,14 @@ enum Traces {
 
 /// For each SHA-256 in hex, in their order.
 pub fn obtained(cache: &Path, hashes: &[&str]) -> Vec<Obtained> {
+    let asked: HashSet<&str> = hashes.iter().copied().collect();
     let traces: Vec<Trace> = BUILDS
         .iter()
         .filter_map(|folder| fs::read_dir(cache.join(folder)).ok())
         .flatten()
         .filter_map(|entry| fs::read_to_string(entry.ok()?.path()).ok())
         // Records are many, and few are about one of these.
-        .filter(|record| hashes.iter().any(|hash| record.contains(hash)))
+        .filter(|record| hashes_in(record).any(|hash| asked.contains(hash)))
         .filter_map(|record| serde_json::from_str(&record).ok())
         .flat_map(|traces| match traces {
             Traces::One(trace) => vec![trace],
@@ -66,6 +68,12 @@ pub fn obtained(cache: &Path, hashes: &[&str]) -> Vec<Obtained> {
         None => Obtained::Unknown,
     };
     hashes.iter().map(way).collect()
+}
+
+/// Every hash that a record names, of whatever it is.
+fn hashes_in(record: &str) -> impl Iterator<Item = &str> {
+    // Behind the key come a quote, a colon with what space there is, and the value in quotes.
+    record.split("\"sha256").skip(1).filter_map(|rest| rest.split('"').nth(2))
 }
 
 #[cfg(test)]

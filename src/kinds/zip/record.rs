@@ -1,6 +1,6 @@
 //! The record that a zip target leaves beside its bundle.
 
-use std::io::Read;
+use std::io::{BufRead, BufReader, Read};
 
 use anyhow::{Context, Result};
 use jiff::Timestamp;
@@ -136,9 +136,15 @@ fn licence(wheel: &wheel::Wheel) -> Result<Option<Licence>> {
     let Some(member) = wheel.members.iter().find(|member| is_metadata(&member.name)) else {
         return Ok(None);
     };
-    let mut bytes = Vec::new();
-    wheel.content(member).take(METADATA_MAX).read_to_end(&mut bytes)?;
-    Ok(record::licence_of(&String::from_utf8_lossy(&bytes)))
+    // A description follows that is many times as long; it is not inflated.
+    let mut metadata = BufReader::with_capacity(4096, wheel.content(member).take(METADATA_MAX));
+    let mut head = Vec::new();
+    while metadata.read_until(b'\n', &mut head)? > 0 && !is_blank_line_at_end(&head) {}
+    Ok(record::licence_of(&String::from_utf8_lossy(&head)))
+}
+
+fn is_blank_line_at_end(head: &[u8]) -> bool {
+    head.ends_with(b"\n\n") || head.ends_with(b"\n\r\n")
 }
 
 fn informative(
