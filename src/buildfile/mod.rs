@@ -45,16 +45,14 @@ const PIECE: usize = 64 << 10;
 
 /// Reads a Buildfile. `overrides` are the variables set on the command line.
 pub fn load(text: &str, overrides: &BTreeMap<String, String>) -> Loaded {
-    match pieces::read(text, overrides, PIECE) {
-        Some((model, mut diagnostics)) => {
-            diagnostics.sort_by_key(Diagnostic::position);
-            Loaded { model, diagnostics }
-        }
-        None => load_whole(text, overrides),
-    }
+    let (model, mut diagnostics) =
+        pieces::read(text, overrides, PIECE).unwrap_or_else(|| read_whole(text, overrides));
+    diagnostics.sort_by_key(Diagnostic::position);
+    Loaded { model, diagnostics }
 }
 
-fn load_whole(text: &str, overrides: &BTreeMap<String, String>) -> Loaded {
+/// Reads a Buildfile, sound or not; the mistakes come in no particular order.
+fn read_whole(text: &str, overrides: &BTreeMap<String, String>) -> (model::Model, Vec<Diagnostic>) {
     let (document, errors) = toml::de::DeTable::parse_recoverable(text);
     let entries = Entries { table: document.get_ref(), origin: 0 };
     let (mut model, mut diagnostics) = Reading::start(entries, text, overrides).finish();
@@ -65,6 +63,5 @@ fn load_whole(text: &str, overrides: &BTreeMap<String, String>) -> Loaded {
         diagnostics.retain(|mistake| mistake.is_sure(&places));
         diagnostics.extend(syntax::mistakes(&errors, text));
     }
-    diagnostics.sort_by_key(Diagnostic::position);
-    Loaded { model, diagnostics }
+    (model, diagnostics)
 }

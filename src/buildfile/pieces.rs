@@ -1,5 +1,5 @@
 //! A large Buildfile, read a piece at a time: the parser's form of a text takes many times the
-//! memory that the text does, and so only one piece of it is in that form at once.
+//! memory that the text does, and so no more of it is in that form at once than there are threads.
 //!
 //! A piece starts at the header of a target. What that is, only a parser can tell for sure: a
 //! line in a multi-line string may look like one. But where a text is cut within a value, the
@@ -25,7 +25,7 @@ const TARGET: &str = "target.";
 /// Pieces that are read side by side, before the next are begun.
 const AT_ONCE: usize = 16;
 
-/// Reads a Buildfile in pieces of about `size` bytes; `None` when it must be read as a whole, as
+/// Reads a Buildfile in pieces of about `size` bytes, the mistakes in no particular order; `None` when it must be read as a whole, as
 /// one that is small or not sound TOML.
 pub(super) fn read(
     text: &str,
@@ -38,11 +38,11 @@ pub(super) fn read(
         return None;
     }
     let mut reading = Reading::start(Entries { table: &head, origin: 0 }, text, overrides);
-    let mut count = 0;
-    parallel::start();
     let ends = cuts[1..].iter().copied().chain([text.len()]);
     let pieces: Vec<Range<usize>> =
         iter::zip(cuts.iter().copied(), ends).map(|(start, end)| start..end).collect();
+    let mut count = 0;
+    parallel::start();
     for pieces in pieces.chunks(AT_ONCE) {
         let parts = pieces.par_iter().map(|piece| read_piece(text, piece.clone(), &reading));
         for part in parts.collect::<Option<Vec<Part>>>()? {
@@ -105,15 +105,14 @@ mod tests {
     /// Reads `text` as a whole and cut at every target, which must come to the same.
     #[track_caller]
     fn check(text: &str, in_pieces: bool) {
-        let whole = buildfile::load_whole(text, &BTreeMap::new());
-        let read = read(text, &BTreeMap::new(), 0).map(|(model, mut mistakes)| {
+        let sorted = |(model, mut mistakes): (Model, Vec<Diagnostic>)| {
             mistakes.sort_by_key(Diagnostic::position);
-            (model, mistakes)
-        });
+            format!("{model:#?} {mistakes:#?}")
+        };
+        let read = read(text, &BTreeMap::new(), 0).map(sorted);
         assert_eq!(read.is_some(), in_pieces, "{text}");
         if let Some(read) = read {
-            let whole = (whole.model, whole.diagnostics);
-            assert_eq!(format!("{read:#?}"), format!("{whole:#?}"), "{text}");
+            assert_eq!(read, sorted(buildfile::read_whole(text, &BTreeMap::new())), "{text}");
         }
     }
 

@@ -55,6 +55,7 @@ pub(super) fn run(common: &Common, typed: &Build) -> Result<u8, Failure> {
     uploading::apply(&asked.build.uploading, &mut session)?;
     enter(entered, &project);
     let summary = build_goals(common, &mut asked, &session, question.as_ref());
+    // As at the end of `build_with`.
     mem::forget(session);
     leave(entered, &project);
     Ok(match summary? {

@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use anyhow::Result;
 
 use super::args::{Build, OutputSync};
+use crate::base::parallel;
 use crate::make::{self, Flags, Jobs, Pool, Variable};
 use crate::project::Project;
 
@@ -80,6 +81,7 @@ impl Asked {
                 Err(error) => {
                     warn(&format!("{error:#}; one target at a time"));
                     self.flags.jobs = Some(Jobs::Limit(1));
+                    parallel::limit(1);
                     Pool::private(1)
                 }
             },
@@ -140,5 +142,32 @@ impl Asked {
             ("MAKEFLAGS".into(), self.flags.for_children(pool.auth())),
             ("MAKELEVEL".into(), make::level_for_children(self.level)),
         ]
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn threads_are_as_many_as_jobs_typed_here_or_handed_down() {
+        const ALL: usize = usize::MAX;
+        for (makeflags, level, typed, expected) in [
+            ("", "0", None, ALL),
+            ("", "0", Some(1), 1),
+            ("", "0", Some(0), ALL),
+            ("", "1", None, 1),
+            ("", "1", Some(3), 3),
+            (" -j2 --jobserver-auth=fifo:/x", "1", None, 2),
+            (" -j --jobserver-auth=fifo:/x", "1", None, ALL),
+            (" --jobserver-auth=fifo:/x", "1", None, ALL),
+            (" -j2 --jobserver-auth=fifo:/x", "1", Some(1), 1),
+        ] {
+            let env = [("MAKEFLAGS", makeflags), ("MAKELEVEL", level)];
+            let env = env.map(|(name, value)| (name.to_owned(), value.to_owned()));
+            let project = Project::new("/nowhere".into(), env.into());
+            let asked = Asked::new(&Build { jobs: typed, ..Build::default() }, &project);
+            assert_eq!(asked.threads(), expected, "{makeflags:?} {level} {typed:?}");
+        }
     }
 }
