@@ -10,13 +10,14 @@ mod look;
 mod sight;
 mod walk;
 
+use std::borrow::Borrow;
 use std::collections::{BTreeMap, HashMap};
 use std::fs::{self, File, Metadata};
 use std::hash::BuildHasher;
 use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::thread;
 use std::time::Duration;
@@ -29,6 +30,7 @@ use crate::base::{Digest, RelPath};
 use crate::project::{Project, STATE_FOLDER};
 
 pub use sight::Sight;
+use walk::Listing;
 
 /// What is at a path.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -121,6 +123,13 @@ struct Seen {
     stat: Option<Stat>,
 }
 
+impl Seen {
+    fn file(link: Option<String>, digest: Digest, stat: Stat) -> Self {
+        let content = Content::File { digest, executable: stat.mode & 0o100 != 0, size: stat.size };
+        Self { fact: Fact { link, content }, stat: Some(stat) }
+    }
+}
+
 /// How much older than the clock's instant a program's times must be. It may lie on another file
 /// system, whose clock is not the one that [`Files::tick`] reads.
 const FOREIGN_CLOCK_MARGIN: i64 = 3_000_000_000;
@@ -146,8 +155,10 @@ pub struct Files {
     known: Vec<Mutex<Known>>,
     /// Digests of files that zipwright itself wrote, and what any later write would change.
     made: Mutex<HashMap<RelPath, (Written, Digest)>>,
-    /// Folders that were listed; `None` where stat data would not show a change.
-    listed: Mutex<HashMap<RelPath, Option<Sight>>>,
+    /// Folders that were listed.
+    listed: Mutex<HashMap<RelPath, Listing>>,
+    /// Which of the times it is that all folders are listed: see [`Files::forget_lists`].
+    listings: AtomicU64,
     /// Programs outside the project, by absolute path.
     tools: Mutex<HashMap<PathBuf, Tool>>,
     /// Where programs were found, by the word they were looked for by.
@@ -163,6 +174,8 @@ type Known = HashMap<RelPath, Entry, foldhash::fast::RandomState>;
 #[derive(Clone, Default)]
 struct Entry {
     remembered: Option<Remembered>,
+    /// Whether earlier runs did not remember it like this.
+    is_new: bool,
     seen: Option<Seen>,
 }
 
@@ -183,6 +196,7 @@ impl Files {
             known: (0..SHARDS).map(|_| Mutex::default()).collect(),
             made: Mutex::default(),
             listed: Mutex::default(),
+            listings: AtomicU64::new(0),
             programs: Mutex::default(),
             tools: Mutex::new(tools.collect()),
             now: AtomicI64::new(i64::MIN),
@@ -259,14 +273,15 @@ impl Files {
     }
 
     fn see(&self, path: &RelPath) -> Result<Seen> {
-        let remembered = match self.shard(path.as_str()).get(path) {
+        let (before, was_new) = match self.shard(path.as_str()).get(path) {
             Some(Entry { seen: Some(seen), .. }) => return Ok(seen.clone()),
-            Some(known) => known.remembered,
-            None => self.memory.get(path).copied(),
+            Some(known) => (known.remembered, known.is_new),
+            None => (self.memory.get(path).copied(), false),
         };
         let (seen, remembered) =
-            self.look(path, remembered).with_context(|| format!("could not read `{path}`"))?;
-        let known = Entry { remembered, seen: Some(seen.clone()) };
+            self.look(path, before).with_context(|| format!("could not read `{path}`"))?;
+        let is_new = was_new || remembered != before;
+        let known = Entry { remembered, is_new, seen: Some(seen.clone()) };
         let mut shard = self.shard(path.as_str());
         match shard.get_mut(path) {
             Some(entry) => *entry = known,
@@ -275,12 +290,27 @@ impl Files {
         Ok(seen)
     }
 
-    /// Finds out about many paths at once, in parallel. What cannot be read is left to
-    /// [`Files::fact`], which can say so.
-    pub fn prefetch(&self, paths: &[RelPath]) {
-        paths.par_iter().with_min_len(64).for_each(|path| {
-            let _ = self.fact(path);
+    /// Takes it that files were looked at in this run already, and what their stat data was.
+    pub fn looked(&self, looked: &[(Box<str>, Stat)]) {
+        let each = looked.len() / SHARDS;
+        self.known.iter().for_each(|shard| lock(shard).reserve(each + each / 4));
+        looked.par_iter().with_min_len(1024).for_each(|(path, stat)| {
+            let known = self.memory.get_key_value(&**path);
+            if let Some((path, remembered)) = known.filter(|(_, known)| known.stat == *stat) {
+                let seen = Seen::file(None, remembered.digest, *stat);
+                let remembered = Some(*remembered);
+                let entry = Entry { remembered, is_new: false, seen: Some(seen) };
+                self.shard(path.as_str()).insert(path.clone(), entry);
+            }
         });
+    }
+
+    /// What is at each of many paths, found out in parallel.
+    pub fn facts<P: Borrow<RelPath> + Sync>(&self, paths: &[P]) -> Result<Vec<Fact>> {
+        let fact = |path: &P| self.fact(path.borrow());
+        let facts: Vec<Result<Fact>> = paths.par_iter().with_min_len(64).map(fact).collect();
+        // Only now: of several errors it is always the first one that is told.
+        facts.into_iter().collect()
     }
 
     /// Looks once more at what was written so shortly before it was looked at that a later write
@@ -308,7 +338,7 @@ impl Files {
             if let Some(known) = self.shard(path.as_str()).get_mut(path)
                 && known.seen.as_ref().is_some_and(|before| before.fact == seen.fact)
             {
-                *known = Entry { remembered, seen: Some(seen) };
+                *known = Entry { remembered, is_new: true, seen: Some(seen) };
             }
         });
         Ok(())
@@ -364,19 +394,13 @@ impl Files {
     /// All that was looked at in this run, sorted, when stat data alone can tell whether it is
     /// still so.
     pub fn sights(&self) -> Option<Sights> {
-        let mut paths = Vec::new();
-        for shard in &self.known {
-            for (path, Entry { remembered, seen }) in lock(shard).iter() {
-                let Some(seen) = seen else { continue };
-                let stat = remembered.map(|remembered| remembered.stat);
-                let is_remembered = seen.stat.is_some() && seen.stat == stat;
-                paths.push((path.clone(), Sight::of(seen, is_remembered)?));
-            }
+        let shards: Option<Vec<_>> =
+            self.known.par_iter().map(|shard| sights(&lock(shard))).collect();
+        let mut paths: Vec<_> = shards?.into_iter().flatten().collect();
+        for (path, listing) in lock(&self.listed).iter() {
+            paths.push((path.clone(), listing.sight.clone()?));
         }
-        for (path, sight) in lock(&self.listed).iter() {
-            paths.push((path.clone(), sight.clone()?));
-        }
-        paths.par_sort_by(|(a, _), (b, _)| a.cmp(b));
+        paths.par_sort_unstable_by(|(a, _), (b, _)| a.cmp(b));
         let settled = self.settled();
         let tools = lock(&self.tools);
         let used = tools.iter().filter(|(_, tool)| tool.checked);
@@ -396,7 +420,7 @@ impl Files {
         let mut files = Vec::new();
         for shard in &self.known {
             for (path, entry) in lock(shard).iter() {
-                let remembered = entry.remembered.filter(|new| self.memory.get(path) != Some(new));
+                let remembered = entry.remembered.filter(|_| entry.is_new);
                 files.extend(remembered.map(|remembered| (path.clone(), remembered)));
             }
         }
@@ -415,6 +439,16 @@ impl Files {
     fn settled(&self) -> i64 {
         self.now.load(Ordering::Relaxed).saturating_sub(FOREIGN_CLOCK_MARGIN)
     }
+}
+
+fn sights(known: &Known) -> Option<Vec<(RelPath, Sight)>> {
+    let seen = known.iter().filter_map(|(path, entry)| Some((path, entry, entry.seen.as_ref()?)));
+    seen.map(|(path, Entry { remembered, .. }, seen)| {
+        let stat = remembered.map(|remembered| remembered.stat);
+        let is_remembered = seen.stat.is_some() && seen.stat == stat;
+        Some((path.clone(), Sight::of(seen, is_remembered)?))
+    })
+    .collect()
 }
 
 /// Stat data as it is kept.

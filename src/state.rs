@@ -217,6 +217,11 @@ impl State {
                 frames.par_iter().map(|frame| format::read(frame)).collect()
             };
             let whole = items.iter().take_while(|item| item.is_some()).count();
+            self.expect_more(
+                &items,
+                frames.iter().map(|frame| frame.len()).sum(),
+                bytes.len() - at,
+            );
             for (frame, item) in frames.iter().zip(items.into_iter().flatten()).take(whole) {
                 self.take_in(item, frame.len());
                 at += frame.len();
@@ -229,6 +234,13 @@ impl State {
         at
     }
 
+    /// Makes room for files, of which all `left` bytes are taken to have as many as these items of
+    /// `size` bytes.
+    fn expect_more(&mut self, items: &[Option<Item>], size: usize, left: usize) {
+        let files = items.iter().filter(|item| matches!(item, Some(Item::File(..)))).count();
+        self.newer.reserve(files * left / size.max(1));
+    }
+
     /// Takes in what a record of `size` bytes in the file says.
     fn take_in(&mut self, item: Item, size: usize) {
         let size = size as u64;
@@ -239,9 +251,9 @@ impl State {
             }
             Item::Forgotten(name) => (0, self.targets.remove(&name).map_or(0, |kept| kept.size)),
             Item::File(path, entry) => {
-                let is_known = self.files.contains_key(&path) || self.newer.contains_key(&path);
-                self.newer.insert(path, entry);
-                (size, if is_known { size } else { 0 })
+                let is_known = !self.files.is_empty() && self.files.contains_key(&path);
+                let before = self.newer.insert(path, entry);
+                (size, if is_known || before.is_some() { size } else { 0 })
             }
             Item::Tool(path, entry) => {
                 let before = self.tools.insert(path, entry);

@@ -108,10 +108,10 @@ fn trade_places(file: &Path, place: &Path) -> bool {
 /// Writes `bytes` to `place` by way of a temporary file. A file that already has these bytes is
 /// left as it is, mtime included; whether anything was written.
 pub fn write_if_changed(place: &Path, bytes: &[u8], mode: u32) -> Result<bool> {
-    let unchanged = match fs::read(place) {
-        Ok(existing) => existing == bytes && mode_of(place)? == mode,
-        Err(_) => false,
-    };
+    let has_as_many = fs::metadata(place).is_ok_and(|meta| meta.len() == bytes.len() as u64);
+    let unchanged = has_as_many
+        && fs::read(place).is_ok_and(|existing| existing == bytes)
+        && mode_of(place)? == mode;
     if unchanged {
         return Ok(false);
     }

@@ -73,6 +73,20 @@ impl RelPath {
         }
     }
 
+    /// A member of this folder, by its name; `None` for what is no name of one, or has a control
+    /// character.
+    pub fn member(&self, name: &str) -> Option<Self> {
+        let is_name = !matches!(name, "" | "." | "..") && !name.contains('/');
+        if !is_name || name.chars().any(char::is_control) {
+            return None;
+        }
+        Some(if self.is_root() {
+            Self(name.into())
+        } else {
+            Self([&self.0, "/", name].concat().into())
+        })
+    }
+
     /// Whether this is `folder` itself or lies below it.
     pub fn is_within(&self, folder: &RelPath) -> bool {
         folder.is_root()

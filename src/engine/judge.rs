@@ -180,10 +180,9 @@ pub(super) fn output_digest(files: &Files, output: &Output) -> Result<Option<Dig
                 return Ok(None);
             }
             let members = files.list(path)?;
-            files.prefetch(&members);
-            for member in members {
+            for (member, fact) in members.iter().zip(files.facts(&members)?) {
                 hasher.field(member.as_str());
-                add_fact(&mut hasher, &files.fact(&member)?);
+                add_fact(&mut hasher, &fact);
             }
         }
     }

@@ -37,7 +37,7 @@ pub use order::Shuffle;
 use ahead::Ahead;
 use judge::{Ask, Verdict, judge};
 use order::Order;
-use work::{Channel, How, Work, Worked, refuse_foreign_folder, work, written};
+use work::{Channel, How, Work, Worked, refuse_foreign_folder, work, written_before};
 
 /// What is asked of a build.
 #[derive(Clone, Debug)]
@@ -323,7 +323,9 @@ impl<'a> Engine<'a, '_> {
         match refused {
             Ok(()) => {
                 let (results, facts) = (self.results_of(id), self.facts_of(id));
-                let (written, tree) = (written(&key, self.world.files), self.trees[id.index()]);
+                let kind = &self.world.target(id).kind;
+                let written = written_before(kind, &key, self.world.files);
+                let tree = self.trees[id.index()];
                 self.waiting.push(Work { id, key, written, reasons, results, facts, tree });
             }
             Err(error) => self.failed(id, reasons, 0.0, &error),

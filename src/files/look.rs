@@ -97,8 +97,7 @@ impl Files {
             Some(known) if known.stat == stat => (known.digest, remembered),
             _ => self.find_out(path, stat)?,
         };
-        let content = Content::File { digest, executable: stat.mode & 0o100 != 0, size: stat.size };
-        Ok((Seen { fact: Fact { link, content }, stat: Some(stat) }, remembered))
+        Ok((Seen::file(link, digest, stat), remembered))
     }
 
     /// The digest of a file, and whether it may be remembered.

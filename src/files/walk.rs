@@ -2,6 +2,8 @@
 
 use std::fs::{self, Metadata};
 use std::io;
+use std::path::Path;
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use anyhow::{Context, Result, bail};
@@ -18,6 +20,15 @@ use crate::project::STATE_FOLDER;
 struct Members {
     files: Vec<RelPath>,
     folders: Vec<RelPath>,
+}
+
+/// A folder that was listed.
+pub(super) struct Listing {
+    /// `None` where stat data would not show a change.
+    pub(super) sight: Option<Sight>,
+    members: Arc<Members>,
+    /// Of [`Files::listings`]: they are listed again once it is another.
+    of: u64,
 }
 
 impl Files {
@@ -44,7 +55,8 @@ impl Files {
         let matcher = glob.matcher().with_context(|| format!("`{}` is too large", glob.pattern))?;
         let hidden = self.hidden_from(&glob.base);
         let found = self.walk(&glob.base, |path| !is_hidden(path, &hidden))?;
-        Ok(found.into_iter().filter(|path| matcher.is_match(path.as_str())).collect())
+        let found = found.into_par_iter().with_min_len(1024);
+        Ok(found.filter(|path| matcher.is_match(path.as_str())).collect())
     }
 
     /// The files and links below `folder` that `enter` lets in, by themselves and by the folders that
@@ -57,78 +69,99 @@ impl Files {
         let mut found = Vec::new();
         let mut folders = vec![folder.clone()];
         while !folders.is_empty() {
-            let listed: Vec<Result<Members>> =
-                folders.par_iter().map(|folder| self.members(folder, &enter)).collect();
+            let listed: Vec<Result<Arc<Members>>> =
+                folders.par_iter().map(|folder| self.members(folder)).collect();
             folders.clear();
             for members in listed {
                 let members = members?;
-                found.extend(members.files);
-                folders.extend(members.folders);
+                found.extend(members.files.iter().filter(|path| enter(path)).cloned());
+                folders.extend(members.folders.iter().filter(|path| enter(path)).cloned());
             }
         }
         found.sort();
         Ok(found)
     }
 
-    fn members(&self, folder: &RelPath, enter: impl Fn(&RelPath) -> bool) -> Result<Members> {
-        let failed = || format!("could not list `{folder}`");
-        let place = folder.under(&self.root);
-        self.lists(folder, fs::symlink_metadata(&place));
-        let mut members = Members::default();
-        let entries = match fs::read_dir(&place) {
-            Ok(entries) => entries,
-            // A folder that is not there, or that went away meanwhile, has no files.
-            Err(error) if is_missing(&error) => return Ok(members),
-            Err(error) => return Err(error).with_context(failed),
-        };
-        for entry in entries {
-            let entry = entry.with_context(failed)?;
-            let name = entry.file_name();
-            let below = name.to_str().and_then(|name| RelPath::parse(name).ok());
-            let Some(below) = below else {
-                bail!(
-                    "the name `{}` in `{folder}` is not UTF-8 or has control characters",
-                    entry.path().display()
-                );
-            };
-            let path = folder.join(&below);
-            if below.as_str().starts_with(TEMP_PREFIX) || !enter(&path) {
-                continue;
-            }
-            match entry.file_type().with_context(failed)?.is_dir() {
-                true => members.folders.push(path),
-                false => members.files.push(path),
-            }
+    /// The members of a folder, listed once until something else may be there.
+    fn members(&self, folder: &RelPath) -> Result<Arc<Members>> {
+        let of = self.listings.load(Ordering::Relaxed);
+        if let Some(known) = lock(&self.listed).get(folder).filter(|known| known.of == of) {
+            return Ok(Arc::clone(&known.members));
         }
-        members.files.sort();
-        members.folders.sort();
+        let place = folder.under(&self.root);
+        let sight = self.sight_of_folder(fs::symlink_metadata(&place));
+        let members = Arc::new(list(folder, &place)?);
+        let mut listed = lock(&self.listed);
+        // Two listings that saw different members are no ground for anything.
+        let sight = match listed.get(folder) {
+            Some(before) if before.sight != sight => None,
+            _ => sight,
+        };
+        listed.insert(folder.clone(), Listing { sight, members: Arc::clone(&members), of });
         Ok(members)
     }
 
-    /// Says that `folder` is about to be listed.
-    fn lists(&self, folder: &RelPath, meta: io::Result<Metadata>) {
+    /// What is to be kept of a folder that is about to be listed.
+    fn sight_of_folder(&self, meta: io::Result<Metadata>) -> Option<Sight> {
         let now = self.now.load(Ordering::Relaxed);
-        let sight = match meta {
+        match meta {
             Ok(meta) if meta.is_dir() => {
                 let stat = stat_of(&meta);
                 (stat.mtime < now && stat.ctime < now).then_some(Sight::Listed(stat))
             }
             Err(error) if is_missing(&error) => Some(Sight::Nothing),
             _ => None,
-        };
-        let mut listed = lock(&self.listed);
-        // Two listings that saw different members are no ground for anything.
-        let sight = match listed.get(folder) {
-            Some(before) if *before != sight => None,
-            _ => sight,
-        };
-        listed.insert(folder.clone(), sight);
+        }
+    }
+
+    /// Something was added to folders or taken out, and nobody says where.
+    pub fn forget_lists(&self) {
+        self.listings.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// This build itself put something else at `path`, and will list the folder that it lies in
+    /// before it leaves a receipt.
+    pub fn replaced(&self, path: &RelPath) {
+        self.forget(path);
+        lock(&self.listed).remove(&path.parent());
     }
 
     /// What a walk from `base` passes over: nothing that `base` itself lies in.
     fn hidden_from(&self, base: &RelPath) -> Vec<RelPath> {
         self.hidden.iter().filter(|path| !base.is_within(path)).cloned().collect()
     }
+}
+
+/// The members of the folder at `place`, half-made files left out.
+fn list(folder: &RelPath, place: &Path) -> Result<Members> {
+    let failed = || format!("could not list `{folder}`");
+    let mut members = Members::default();
+    let entries = match fs::read_dir(place) {
+        Ok(entries) => entries,
+        // A folder that is not there, or that went away meanwhile, has no files.
+        Err(error) if is_missing(&error) => return Ok(members),
+        Err(error) => return Err(error).with_context(failed),
+    };
+    for entry in entries {
+        let entry = entry.with_context(failed)?;
+        let name = entry.file_name();
+        let Some(path) = name.to_str().and_then(|name| folder.member(name)) else {
+            bail!(
+                "the name `{}` in `{folder}` is not UTF-8 or has control characters",
+                entry.path().display()
+            );
+        };
+        if path.file_name().starts_with(TEMP_PREFIX) {
+            continue;
+        }
+        match entry.file_type().with_context(failed)?.is_dir() {
+            true => members.folders.push(path),
+            false => members.files.push(path),
+        }
+    }
+    members.files.sort();
+    members.folders.sort();
+    Ok(members)
 }
 
 fn is_hidden(path: &RelPath, hidden: &[RelPath]) -> bool {

@@ -26,7 +26,7 @@ use anyhow::{Context, Result};
 use crate::base::fs as base_fs;
 use crate::base::{Digest, RelPath};
 use crate::buildfile::model::{Instant, Kind, Model, Output, Spanned, Staging, Target, Zip};
-use crate::files::{Content, Files};
+use crate::files::{Content, Fact, Files};
 use crate::key::{Key, Value};
 use crate::make::Pool;
 use crate::process::Stream;
@@ -133,6 +133,13 @@ pub fn looks_at_files_only(kind: &Kind) -> bool {
     }
 }
 
+/// Whether a run takes in nothing but what its key names by digest, and checks it while it reads,
+/// so that what it made is what the key says whoever writes meanwhile; and itself tells [`Files`]
+/// what it wrote.
+pub fn takes_in_by_digest(kind: &Kind) -> bool {
+    matches!(kind, Kind::Staging(Staging { clamp: None, bytecode: false, .. }))
+}
+
 /// Brings the target up to date: does the work and leaves the outputs in place. An error leaves
 /// no half-made output.
 pub fn run(job: &Job) -> Result<Done> {
@@ -205,18 +212,7 @@ impl Job<'_> {
 
     /// Adds what is at `path` to `key`: content, executable bit, and a link's own text.
     fn add_file(&self, key: &mut Key, path: &RelPath) -> Result<()> {
-        let fact = self.files.fact(path)?;
-        if let Some(link) = fact.link {
-            key.text(format!("link {path}"), link);
-        }
-        let value = match fact.content {
-            Content::File { digest, executable, .. } => Value::File { digest, executable },
-            Content::Folder => Value::Text("folder"),
-            Content::Missing => Value::Missing,
-            Content::Other => anyhow::bail!("`{path}` is neither a file nor a folder"),
-        };
-        key.file(path, value);
-        Ok(())
+        add_fact(key, path, self.files.fact(path)?)
     }
 
     /// The zip target that `name` stands for.
@@ -231,4 +227,19 @@ impl Job<'_> {
     fn named(&self, name: &str) -> Result<&Target> {
         self.model.target(name).with_context(|| format!("there is no target `{name}`"))
     }
+}
+
+/// Adds to `key` what was found at `path`; see [`Job::add_file`].
+fn add_fact(key: &mut Key, path: &RelPath, fact: Fact) -> Result<()> {
+    if let Some(link) = fact.link {
+        key.text(format!("link {path}"), link);
+    }
+    let value = match fact.content {
+        Content::File { digest, executable, .. } => Value::File { digest, executable },
+        Content::Folder => Value::Text("folder"),
+        Content::Missing => Value::Missing,
+        Content::Other => anyhow::bail!("`{path}` is neither a file nor a folder"),
+    };
+    key.file(path, value);
+    Ok(())
 }

@@ -25,7 +25,7 @@ use rayon::prelude::*;
 use self::merge::Claim;
 pub(super) use self::origins::Origins;
 use self::rules::Rules;
-use super::{Done, Job};
+use super::{Done, Job, add_fact};
 use crate::base::fs;
 use crate::base::{Digest, RelPath};
 use crate::buildfile::model::{Destination, Instant, Kind, Output, Staging, Target, Winner};
@@ -70,8 +70,8 @@ pub(super) fn key(staging: &Staging, job: &Job) -> Result<Key> {
     let mut files: Vec<&RelPath> = picked.picks.iter().map(|pick| &pick.from).collect();
     files.sort();
     files.dedup();
-    for file in files {
-        job.add_file(&mut key, file)?;
+    for (file, fact) in files.iter().zip(job.files.facts(&files)?) {
+        add_fact(&mut key, file, fact)?;
     }
     key.text("output", &output.value);
     if *bytecode {
@@ -224,10 +224,11 @@ fn claims_of_sources(staging: &Staging, job: &Job, exclude: &Rules) -> Result<Ve
         job.messages.warn(&format!("`sources` has `{pattern}`, which matches no file"));
     }
     let mut claims = Vec::with_capacity(picks.len());
-    for sources::Pick { from, to } in picks {
+    let froms: Vec<&RelPath> = picks.iter().map(|pick| &pick.from).collect();
+    let facts = job.files.facts(&froms)?;
+    for (sources::Pick { from, to }, fact) in picks.into_iter().zip(facts) {
         let output = &staging.output.value;
         ensure!(!from.is_within(output), "source `{from}` lies in the target's own `output`");
-        let fact = job.files.fact(&from)?;
         let (digest, executable, size) = match (fact.content, fact.link) {
             (Content::File { digest, executable, size }, _) => (digest, executable, size),
             (Content::Missing, Some(link)) => {

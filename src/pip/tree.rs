@@ -64,12 +64,11 @@ impl Tree {
         left_out: &[RelPath],
     ) -> Result<Self> {
         let paths = list(project, folder, left_out)?;
-        files.prefetch(&paths);
+        let facts = files.facts(&paths)?;
         let mut tree =
             Self { folder: folder.clone(), files: BTreeMap::new(), links: BTreeMap::new() };
-        for path in paths {
+        for (path, fact) in paths.into_iter().zip(facts) {
             let below = path.below(folder).expect("BUG: listed below this folder");
-            let fact = files.fact(&path)?;
             match (fact.content, fact.link) {
                 (Content::File { digest, executable, .. }, _) => {
                     tree.files.insert(below, entry(digest, executable));

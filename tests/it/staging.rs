@@ -1,7 +1,7 @@
 //! `staging`, `clamp` and `zip` on the project's own files: what reaches the bundle, when each
 //! runs, and that the bytes depend on content alone.
 
-use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 
 use crate::sandbox::Sandbox;
 
@@ -132,6 +132,116 @@ fn a_hand_changed_bundle_or_tree_is_made_again() {
     sandbox.write(".zipwright/manifests/staging", "torn");
     assert_eq!(sandbox.ran([]), ["staging"]);
     assert_eq!(sandbox.ran([]), [""; 0]);
+}
+
+/// Each of these is done to a tree that a receipt speaks of, alone and together with an edit.
+#[test]
+fn a_tree_is_mended_whatever_was_done_to_it() {
+    type Deed = fn(&Sandbox);
+    let deeds: &[(&str, Deed)] = &[
+        ("nothing", |_| ()),
+        ("an edit", |sandbox| _ = sandbox.write("tree/handler.py", "tampered")),
+        ("a mode", |sandbox| _ = sandbox.chmod("tree/pkg/tool", 0o600)),
+        ("a file gone", |sandbox| _ = sandbox.remove("tree/pkg/tool")),
+        ("a folder gone", |sandbox| _ = sandbox.remove("tree/pkg")),
+        ("all gone", |sandbox| _ = sandbox.remove("tree")),
+        ("a stray file", |sandbox| _ = sandbox.write("tree/pkg/stray", "")),
+        ("a stray folder", |sandbox| _ = sandbox.write("tree/stray/stray", "")),
+        ("a folder for a file", |sandbox| {
+            sandbox.remove("tree/handler.py").write("tree/handler.py/in", "");
+        }),
+        ("a file for a folder", |sandbox| _ = sandbox.remove("tree/pkg").write("tree/pkg", "")),
+        ("a link for a file", |sandbox| {
+            symlink("../handler.py", sandbox.remove("tree/handler.py").path("tree/handler.py"))
+                .unwrap();
+        }),
+        ("a link to the same files for a folder", |sandbox| {
+            symlink("../src/pkg", sandbox.remove("tree/pkg").path("tree/pkg")).unwrap();
+        }),
+    ];
+    let buildfile = "[target.tree]\nkind = \"staging\"\noutput = \"tree\"\n\
+                     sources = [\"handler.py\", { from = \"src\", to = \".\" }]\n";
+    let look = |sandbox: &Sandbox| {
+        sandbox.sh("find tree -printf '%p %y %m\\n' | sort; cat tree/handler.py").success().stdout
+    };
+    for (what, deed) in deeds {
+        for edit in [None, Some("edited\n")] {
+            let sandbox = bundle();
+            sandbox.write("Buildfile", buildfile).run(["tree"]).success();
+            let mut expected = look(&sandbox);
+            let _receipt = crate::wait::until("a receipt", || {
+                sandbox.run(["tree"]).success();
+                sandbox.path(".zipwright/receipts").read_dir().ok()?.next()
+            });
+            deed(&sandbox);
+            if let Some(text) = edit {
+                expected = expected.replace(&sandbox.read("handler.py"), text);
+                sandbox.write("handler.py", text);
+            }
+            sandbox.run(["tree"]).success();
+            assert_eq!(look(&sandbox), expected, "{what}, {edit:?}");
+            sandbox.run(["tree"]).success().stderr_has("up to date");
+            sandbox.write("tree/pkg/tool", "tampered").run(["tree"]).success();
+            assert_eq!(look(&sandbox), expected, "{what}, {edit:?}, and one more edit");
+        }
+    }
+}
+
+/// A folder that was listed is listed again once a program ran, whose outputs nobody declared.
+#[test]
+fn files_that_a_command_leaves_in_a_listed_folder_are_staged() {
+    let sandbox = Sandbox::with(
+        r#"
+default = ["tree"]
+[target.first]
+kind = "command"
+inputs = ["src/**"]
+stamp = "first.stamp"
+run = ["true"]
+[target.generated]
+kind = "command"
+needs = ["first"]
+stamp = "generated.stamp"
+shell = "touch src/generated"
+[target.tree]
+kind = "staging"
+needs = ["generated"]
+sources = ["src/**"]
+write = true
+"#,
+    );
+    sandbox.write("src/own", "").run([]).success();
+    assert!(sandbox.exists("build/tree/src/generated"));
+}
+
+/// Looked at for one target, then rewritten by another that does not say so.
+#[test]
+fn a_source_that_changes_unseen_does_not_reach_the_tree() {
+    let sandbox = Sandbox::with(
+        r#"
+default = ["tree"]
+[target.reader]
+kind = "command"
+inputs = ["data"]
+stamp = "reader.stamp"
+run = ["true"]
+[target.meddler]
+kind = "command"
+needs = ["reader"]
+stamp = "meddler.stamp"
+shell = "echo meddled > data"
+[target.tree]
+kind = "staging"
+needs = ["meddler"]
+sources = ["data"]
+write = true
+"#,
+    );
+    let run = sandbox.write("data", "as it was\n").run([]).failure();
+    run.stderr_has("`data` changed while the tree was being made: run zipwright again");
+    assert!(!sandbox.exists("build/tree/data"));
+    sandbox.run([]).success();
+    assert_eq!(sandbox.read("build/tree/data"), "meddled\n");
 }
 
 #[test]

@@ -1,6 +1,7 @@
 //! Which files of the project go into a tree, and where in it.
 
 use anyhow::{Result, bail};
+use rayon::prelude::*;
 
 use super::rules::Rules;
 use crate::base::RelPath;
@@ -34,17 +35,17 @@ pub(super) fn pick(staging: &Staging, job: &Job, exclude: &Rules) -> Result<Pick
         if files.is_empty() {
             picked.unmatched.push(glob.pattern.clone());
         }
-        files.retain(|file| !is_clutter(file, &glob.base));
+        files = side_by_side(files).filter(|file| !is_clutter(file, &glob.base)).collect();
         refuse_several(source, &files)?;
-        job.files.prefetch(&files);
-        for from in files {
-            let to = destination(source, &from);
-            if !exclude.cover(&to) {
-                picked.picks.push(Pick { from, to });
-            }
-        }
+        let picks = side_by_side(files).map(|from| Pick { to: destination(source, &from), from });
+        picked.picks.par_extend(picks.filter(|pick| !exclude.cover(&pick.to)));
     }
     Ok(picked)
+}
+
+/// There may be many, and to look at a name is quick.
+fn side_by_side(files: Vec<RelPath>) -> impl IndexedParallelIterator<Item = RelPath> {
+    files.into_par_iter().with_min_len(1024)
 }
 
 /// Judges what lies below `base` only: a Buildfile that names clutter gets it.

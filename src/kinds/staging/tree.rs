@@ -1,4 +1,5 @@
-//! Writes a staging tree as a folder: only what differs is changed, and nothing else stays.
+//! Writes a staging tree as a folder: only what differs is changed, and nothing else stays. What
+//! is there is known from judging the target; [`Files`] is told of each change.
 
 use std::collections::{BTreeSet, HashSet};
 use std::fs::{self, Permissions};
@@ -22,6 +23,14 @@ const BUFFER: usize = 64 * 1024;
 /// Files of a tree. There may be many: the hash is a fast one.
 type Paths<'a> = HashSet<&'a str, FixedState>;
 
+/// The folder that is written: where it is, and what is known of it.
+#[derive(Clone, Copy)]
+struct Folder<'a> {
+    root: &'a Path,
+    path: &'a RelPath,
+    files: &'a Files,
+}
+
 /// Brings the folder `output` to what the manifest says. With an instant, times later than it
 /// are lowered to it; without, a file has the time at which it was written.
 pub(super) fn write(
@@ -32,27 +41,29 @@ pub(super) fn write(
     instant: Option<i64>,
 ) -> Result<()> {
     let root = job.project.place(output);
-    job.files.forget_folder(output);
-    if fs::symlink_metadata(&root).is_ok_and(|meta| !meta.is_dir()) {
+    if !fs::symlink_metadata(&root).is_ok_and(|meta| meta.is_dir()) {
         remove(&root)?;
+        create_dir_all(&root)?;
+        job.files.forget_folder(output);
     }
-    create_dir_all(&root)?;
+    let folder = Folder { root: &root, path: output, files: job.files };
     let entries = &manifest.entries;
     let folders = folders_of(entries);
     let files: Paths = entries.iter().map(|entry| entry.path.as_str()).collect();
-    clear(&root, None, (&files, &folders))?;
+    clear(folder, None, (&files, &folders))?;
     set_mode(&root, EXECUTABLE_MODE)?;
-    for folder in &folders {
-        let place = root.join(folder);
-        create_dir_all(&place)?;
+    for below in &folders {
+        let place = root.join(below);
+        if !place.exists() {
+            create_dir_all(&place)?;
+            let below = RelPath::parse(below).expect("BUG: it is part of a path");
+            job.files.replaced(&output.join(&below));
+        }
         set_mode(&place, EXECUTABLE_MODE)?;
     }
-    let written: Vec<Result<()>> = entries
-        .par_iter()
-        .map(|entry| bring(entry, (job.files, &output.join(&entry.path)), origins, &root))
-        .collect();
-    job.files.forget_folder(output);
-    written.into_iter().collect::<Result<()>>()?;
+    let brought: Vec<Result<()>> =
+        entries.par_iter().with_min_len(64).map(|entry| bring(entry, folder, origins)).collect();
+    brought.into_iter().collect::<Result<()>>()?;
     if let Some(instant) = instant {
         clamp::lower(&root, instant)?;
     }
@@ -61,25 +72,30 @@ pub(super) fn write(
 
 /// All folders, each after the one that it lies in.
 fn folders_of(entries: &[Entry]) -> BTreeSet<&str> {
-    let ancestors = |entry: &'_ Entry| -> Vec<usize> {
-        entry.path.as_str().match_indices('/').map(|(at, _)| at).collect()
-    };
-    entries
-        .iter()
-        .flat_map(|entry| ancestors(entry).into_iter().map(|at| &entry.path.as_str()[..at]))
-        .collect()
+    let mut folders = BTreeSet::new();
+    for entry in entries {
+        let mut path = entry.path.as_str();
+        // Where a folder is, so are those that it lies in.
+        while let Some((parent, _)) = path.rsplit_once('/')
+            && folders.insert(parent)
+        {
+            path = parent;
+        }
+    }
+    folders
 }
 
-/// Removes what the tree does not have, links included, from `folder` and those that it holds, side
-/// by side. `below` is where in the tree the folder is, unless it is all of it.
+/// Removes what the tree does not have, links included, from one of its folders and those that it
+/// holds, side by side. `below` is where in the tree that is, unless it is all of it.
 fn clear(
-    folder: &Path,
+    folder: Folder,
     below: Option<&str>,
     (files, folders): (&Paths, &BTreeSet<&str>),
 ) -> Result<()> {
-    let failed = || format!("could not list `{}`", folder.display());
+    let place = below.map_or(folder.root.into(), |below| folder.root.join(below));
+    let failed = || format!("could not list `{}`", place.display());
     let mut inner = Vec::new();
-    for found in fs::read_dir(folder).with_context(failed)? {
+    for found in fs::read_dir(&place).with_context(failed)? {
         let found = found.with_context(failed)?;
         let kind = found.file_type().with_context(failed)?;
         let path = found.file_name().into_string().ok().map(|name| match below {
@@ -89,30 +105,36 @@ fn clear(
         match path {
             Some(path) if kind.is_dir() && folders.contains(path.as_str()) => inner.push(path),
             Some(path) if kind.is_file() && files.contains(path.as_str()) => {}
-            _ => drop(remove(&found.path())?),
+            path => {
+                remove(&found.path())?;
+                // What was known of files below it may have been seen through a link.
+                if let Some(path) = path.and_then(|path| RelPath::parse(&path).ok()) {
+                    let path = folder.path.join(&path);
+                    folder.files.forget_folder(&path);
+                    folder.files.replaced(&path);
+                }
+            }
         }
     }
-    inner.par_iter().try_for_each(|path| {
-        let name = path.rsplit_once('/').map_or(path.as_str(), |(_, name)| name);
-        clear(&folder.join(name), Some(path), (files, folders))
-    })
+    inner.par_iter().try_for_each(|path| clear(folder, Some(path), (files, folders)))
 }
 
-fn bring(
-    entry: &Entry,
-    (files, path): (&Files, &RelPath),
-    origins: &Origins,
-    root: &Path,
-) -> Result<()> {
-    let place = root.join(entry.path.as_str());
+fn bring(entry: &Entry, folder: Folder, origins: &Origins) -> Result<()> {
+    let (files, path) = (folder.files, folder.path.join(&entry.path));
+    let place = || folder.root.join(entry.path.as_str());
     let mode = if entry.executable { EXECUTABLE_MODE } else { FILE_MODE };
-    let fact = files.fact(path)?;
-    match fact.content {
-        Content::File { digest, .. } if digest == entry.digest && fact.link.is_none() => {
-            if files.mode(path)? == Some(mode) { Ok(()) } else { set_mode(&place, mode) }
-        }
-        _ => write_file(entry, origins, &place, mode),
+    let fact = files.fact(&path)?;
+    let is_there = fact.link.is_none()
+        && matches!(fact.content, Content::File { digest, .. } if digest == entry.digest);
+    if is_there && files.mode(&path)? == Some(mode) {
+        return Ok(());
     }
+    let brought = match is_there {
+        true => set_mode(&place(), mode),
+        false => write_file(entry, origins, &place(), mode),
+    };
+    files.replaced(&path);
+    brought
 }
 
 fn write_file(entry: &Entry, origins: &Origins, place: &Path, mode: u32) -> Result<()> {
