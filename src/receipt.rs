@@ -4,7 +4,8 @@
 //!
 //! A receipt is never a truth of its own. It is valid for one program, one command line, one
 //! environment and one state file, holds stat data under the rules of [`crate::files`], and is
-//! thrown away for any doubt. Knows nothing of targets, keys or the Buildfile's meaning.
+//! thrown away for any doubt. What was found to be as it was need not be looked at a second time.
+//! Knows nothing of targets, keys or the Buildfile's meaning.
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
@@ -16,7 +17,7 @@ use anyhow::Result;
 use rayon::prelude::*;
 
 use crate::base::digest::FieldHasher;
-use crate::base::fs::{FILE_MODE, create_dir_all, remove, write_if_changed};
+use crate::base::fs::{create_dir_all, remove, write_over};
 use crate::base::parallel;
 use crate::base::sealed::{Decoder, Encoder};
 use crate::event::{Event, Finished, Outcome, Report, Summary};
@@ -48,6 +49,9 @@ pub struct Answer {
     pub zips: Vec<Finished>,
 }
 
+/// Files that were just looked at, and found to have this stat data.
+pub type Looked = Vec<(Box<str>, Stat)>;
+
 impl<'a> Question<'a> {
     pub fn new(project: &'a Project, words: impl Iterator<Item = OsString>) -> Self {
         let mut hasher = FieldHasher::new();
@@ -71,11 +75,32 @@ impl<'a> Question<'a> {
         self.place.exists()
     }
 
-    /// The answer of the last time, if nothing that it came from has changed. Call it under the
-    /// project's lock.
-    pub fn answer(&self) -> Option<Answer> {
-        let bytes = fs::read(&self.place).ok()?;
-        let mut decoder = Decoder::open(&bytes, FORM)?;
+    /// The answer of the last time, if nothing that it came from has changed; otherwise the files
+    /// of which that is certain. Call it under the project's lock.
+    pub fn answer(&self) -> Result<Answer, Looked> {
+        let bytes = fs::read(&self.place).unwrap_or_default();
+        let Some((answer, paths)) = self.still_valid(&bytes) else { return Err(Vec::new()) };
+        let Ok(root) = File::open(&self.project.root) else { return Err(Vec::new()) };
+        let is_so = |(path, sight): &(&str, Sight)| sight.is_still_at(&root, path);
+        let so: Vec<bool> = if paths.len() < ALONE {
+            paths.iter().map(is_so).collect()
+        } else {
+            parallel::start();
+            paths.par_iter().with_min_len(ALONE / 8).map(is_so).collect()
+        };
+        if so.iter().all(|so| *so) {
+            return Ok(answer);
+        }
+        let looked = paths.into_iter().zip(so).filter_map(|found| match found {
+            ((path, Sight::File(stat)), true) => Some((path.into(), stat)),
+            _ => None,
+        });
+        Err(looked.collect())
+    }
+
+    /// What a receipt holds, if nothing but the project's files can have changed since.
+    fn still_valid<'b>(&self, bytes: &'b [u8]) -> Option<(Answer, Vec<(&'b str, Sight)>)> {
+        let mut decoder = Decoder::open(bytes, FORM)?;
         let same = decode_stat(&mut decoder)? == own_stat()?
             && decode_stat(&mut decoder)? == self.state_stat()?;
         if !same {
@@ -98,15 +123,7 @@ impl<'a> Question<'a> {
         }
         let paths =
             decode_list(&mut decoder, |decoder| Some((decoder.text()?, decode_sight(decoder)?)))?;
-        let root = File::open(&self.project.root).ok()?;
-        let is_so = |(path, sight): &(&str, Sight)| sight.is_still_at(&root, path);
-        let all_so = if paths.len() < ALONE {
-            paths.iter().all(is_so)
-        } else {
-            parallel::start();
-            paths.par_iter().with_min_len(ALONE / 8).all(is_so)
-        };
-        all_so.then_some(answer)
+        Some((answer, paths))
     }
 
     /// Keeps what a build had looked at after which there is nothing to do. Call it under the lock,
@@ -116,7 +133,7 @@ impl<'a> Question<'a> {
         let Some(bytes) = encode(answer, sights, [own, state]) else { return Ok(()) };
         let folder = self.place.parent().unwrap_or(&self.place);
         create_dir_all(folder)?;
-        write_if_changed(&self.place, &bytes, FILE_MODE)?;
+        write_over(&self.place, &bytes)?;
         make_room(folder)
     }
 

@@ -10,7 +10,7 @@ use anyhow::{Context, Result};
 
 use super::args::{Build, Common, OutputSync};
 use super::session::{Session, Words};
-use super::shortcut;
+use super::shortcut::{self, Answered, Begun};
 use super::under_make::Asked;
 use super::{FAILURE, Failure, OUT_OF_DATE, SUCCESS};
 use super::{invoking, uploading};
@@ -37,15 +37,19 @@ pub(super) fn run(common: &Common, typed: &Build) -> Result<u8, Failure> {
     parallel::limit(asked.threads());
     let question = shortcut::question(common, &asked, &project);
     let entered = says_directory(common, &asked);
+    let mut begun = None;
     if let Some(question) = &question {
         let patience = (&project, patience(&asked));
         let report = || {
             enter(entered, &project);
             reporter(common, &asked.build)
         };
-        if shortcut::answer(question, patience, started, report)?.is_some() {
-            leave(entered, &project);
-            return Ok(SUCCESS);
+        match shortcut::answer(question, patience, started, report)? {
+            Answered::Told => {
+                leave(entered, &project);
+                return Ok(SUCCESS);
+            }
+            Answered::Not(so_far) => begun = so_far,
         }
     }
     let words = asked.build.words.clone();
@@ -54,7 +58,7 @@ pub(super) fn run(common: &Common, typed: &Build) -> Result<u8, Failure> {
     invoking::apply(&asked.build.invoking, &mut session)?;
     uploading::apply(&asked.build.uploading, &mut session)?;
     enter(entered, &project);
-    let summary = build_goals(common, &mut asked, &session, question.as_ref());
+    let summary = build_goals((common, &mut asked), &session, question.as_ref(), begun);
     // As at the end of `build_with`.
     mem::forget(session);
     leave(entered, &project);
@@ -96,26 +100,26 @@ pub(super) fn for_command(
     let verbosity = if common.json { Verbosity::Silent } else { Verbosity::Normal };
     let writers = Writers::new(Box::new(io::stderr()), Box::new(io::stderr()));
     let report = ui::report(style(common, &asked.build, verbosity), writers);
-    build_with((common, &mut asked), session, options, None, report)
+    build_with((common, &mut asked), session, options, (None, None), report)
 }
 
 fn build_goals(
-    common: &Common,
-    asked: &mut Asked,
+    (common, asked): (&Common, &mut Asked),
     session: &Session,
     question: Option<&Question>,
+    begun: Option<Begun>,
 ) -> Result<Summary> {
     let goals = session.goal_ids()?;
     let options = Options { goals, ..options(asked, session)? };
     let report = reporter(common, &asked.build);
-    build_with((common, asked), session, options, question, report)
+    build_with((common, asked), session, options, (question, begun), report)
 }
 
 fn build_with(
     (common, asked): (&Common, &mut Asked),
     session: &Session,
     options: Options,
-    question: Option<&Question>,
+    (question, begun): (Option<&Question>, Option<Begun>),
     mut report: Box<dyn Report>,
 ) -> Result<Summary> {
     if options.mode != Mode::Build {
@@ -124,7 +128,13 @@ fn build_with(
         let files = session.files(&state);
         return run_engine(session, (&mut state, &files), &options, &pool, report.as_mut());
     }
-    let _lock = session.lock(patience(asked))?;
+    let (_lock, looked) = match begun {
+        Some(Begun { lock, looked }) => {
+            session.sweep(&lock);
+            (lock, looked)
+        }
+        None => (session.lock(patience(asked))?, Vec::new()),
+    };
     signals::install().context("could not listen for signals")?;
     let pool = asked.pool(parallel::cores(), super::warn)?;
     parallel::start();
@@ -136,6 +146,7 @@ fn build_with(
     let mut recorder = Recorder::new(report);
     let files = session.files(&state);
     files.tick().context("could not write in the state folder")?;
+    files.looked(&looked);
     let summary = run_engine(session, (&mut state, &files), &options, &pool, &mut recorder);
     pool.close();
     if let (Some(question), Ok(summary)) = (question, &summary) {

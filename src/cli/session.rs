@@ -135,10 +135,15 @@ impl Session {
     /// Takes the project's lock, for a command that writes. What a killed one left is removed.
     pub(super) fn lock(&self, patience: Patience) -> Result<Lock> {
         let lock = lock(&self.project, patience)?;
+        self.sweep(&lock);
+        Ok(lock)
+    }
+
+    /// Removes what the last holder of the lock left, if it was killed.
+    pub(super) fn sweep(&self, lock: &Lock) {
         if lock.after_a_kill {
             leftovers::sweep(&self.project, &self.model);
         }
-        Ok(lock)
     }
 
     /// Reads the state; under the lock, for a command that writes.

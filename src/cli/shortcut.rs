@@ -11,9 +11,9 @@ use crate::buildfile::model::Target;
 use crate::event::{Finished, Outcome, Report, Summary};
 use crate::files::Files;
 use crate::kinds;
-use crate::lock::Patience;
+use crate::lock::{Lock, Patience};
 use crate::project::Project;
-use crate::receipt::{Answer, Question};
+use crate::receipt::{Answer, Looked, Question};
 use crate::state::State;
 
 /// What is asked, when a receipt could answer it: a build of goals, and nothing out of the way.
@@ -34,22 +34,39 @@ pub(super) fn question<'a>(
     plain.then(|| Question::new(project, std::env::args_os().skip(1)))
 }
 
+/// What came of looking for a receipt.
+pub(super) enum Answered {
+    /// Nothing has changed since the last build, and what it had found was told.
+    Told,
+    /// There is something to find out.
+    Not(Option<Begun>),
+}
+
+/// What a build need not do again: the lock is held since, so that nobody built meanwhile.
+pub(super) struct Begun {
+    pub(super) lock: Lock,
+    pub(super) looked: Looked,
+}
+
 /// Tells what the last build had found, where nothing has changed since.
 pub(super) fn answer(
     question: &Question,
     (project, patience): (&Project, Patience),
     started: Instant,
     report: impl FnOnce() -> Box<dyn Report>,
-) -> Result<Option<Summary>> {
+) -> Result<Answered> {
     if !question.has_receipt() {
-        return Ok(None);
+        return Ok(Answered::Not(None));
     }
     let lock = session::lock(project, patience)?;
-    if lock.after_a_kill {
-        return Ok(None);
-    }
-    let answer = question.answer();
-    Ok(answer.map(|answer| answer.tell(started.elapsed().as_secs_f64(), report().as_mut())))
+    let answer = if lock.after_a_kill { Err(Vec::new()) } else { question.answer() };
+    Ok(match answer {
+        Ok(answer) => {
+            answer.tell(started.elapsed().as_secs_f64(), report().as_mut());
+            Answered::Told
+        }
+        Err(looked) => Answered::Not(Some(Begun { lock, looked })),
+    })
 }
 
 /// Leaves a receipt of a build after which there is nothing to do, where its targets allow one.

@@ -111,6 +111,16 @@ fn a_build_whose_targets_ran_leaves_one_as_well() {
 }
 
 #[test]
+fn what_a_killed_build_left_is_removed_where_a_receipt_lies() {
+    let sandbox = settled();
+    // As a build leaves them that is killed: one that ends in order empties the file.
+    sandbox.write(".zipwright/lock", "process 1, `zipwright`\nelsewhere\n");
+    sandbox.write(".zipwright/.zipwright-tmp-half", "half");
+    sandbox.run([]).success();
+    assert!(!sandbox.exists(".zipwright/.zipwright-tmp-half"));
+}
+
+#[test]
 fn a_build_whose_inputs_changed_under_way_leaves_none() {
     let sandbox = settled();
     let place = sandbox.beside("late").join("shout");
