@@ -1,23 +1,30 @@
 //! Bytes on their way to a sink, with their digests. For large streams a thread of its own takes
-//! the SHA-256, which cannot be divided and takes as long as all the rest.
+//! the SHA-256, which cannot be divided. BLAKE3 can: each piece is a subtree of its own, and of
+//! the thread and the one that writes, whoever has less to do takes it.
 
 use std::io::{self, Write};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread::{self, JoinHandle};
 
+use blake3::hazmat::{self, ChainingValue, HasherExt};
 use sha2::{Digest as _, Sha256};
 
 use crate::base::Digest;
 
-const PIECE: usize = 1 << 20;
+/// A power of two, as subtrees of BLAKE3 are.
+const PIECE: usize = 1 << 18;
 
 /// How many pieces may wait to be hashed: a bound on memory.
-const WAITING: usize = 4;
+const WAITING: usize = 8;
+
+/// From this many on, whoever writes has less to do than the thread.
+const MANY: usize = 2;
 
 pub(super) struct Stream<W> {
     sink: W,
     piece: Piece,
-    blake3: blake3::Hasher,
     hashing: Hashing,
     length: u64,
 }
@@ -31,8 +38,12 @@ pub(super) struct Sent<W> {
 }
 
 struct Piece {
+    /// Where in the stream it begins.
+    start: u64,
     bytes: Box<[u8]>,
     filled: usize,
+    /// BLAKE3 of its subtree, once somebody took it.
+    blake3: Option<ChainingValue>,
 }
 
 enum Hashing {
@@ -41,19 +52,21 @@ enum Hashing {
     Beside {
         full: SyncSender<Piece>,
         empty: Receiver<Piece>,
-        thread: JoinHandle<Sha256>,
+        waiting: Arc<AtomicUsize>,
+        thread: JoinHandle<Hashed>,
     },
+}
+
+/// What is known of all pieces but the last.
+#[derive(Default)]
+struct Hashed {
+    sha256: Sha256,
+    blake3: Vec<ChainingValue>,
 }
 
 impl<W: Write> Stream<W> {
     pub(super) fn new(sink: W) -> Self {
-        Self {
-            sink,
-            piece: Piece::new(),
-            blake3: blake3::Hasher::new(),
-            hashing: Hashing::Here,
-            length: 0,
-        }
+        Self { sink, piece: Piece::new(), hashing: Hashing::Here, length: 0 }
     }
 
     /// Bytes so far.
@@ -73,24 +86,24 @@ impl<W: Write> Stream<W> {
     }
 
     pub(super) fn finish(mut self) -> io::Result<Sent<W>> {
-        let last = self.piece.content();
-        self.sink.write_all(last)?;
+        self.sink.write_all(self.piece.content())?;
         self.sink.flush()?;
-        self.blake3.update(last);
-        let mut sha256 = match self.hashing {
-            Hashing::Here => Sha256::new(),
-            Hashing::Beside { full, empty: _, thread } => {
+        let mut hashed = match self.hashing {
+            Hashing::Here => Hashed::default(),
+            Hashing::Beside { full, thread, .. } => {
                 drop(full);
                 thread.join().expect("BUG: hashing does not panic")
             }
         };
-        sha256.update(last);
-        Ok(Sent {
-            sink: self.sink,
-            length: self.length,
-            sha256: sha256.finalize().into(),
-            blake3: Digest::from_bytes(*self.blake3.finalize().as_bytes()),
-        })
+        hashed.sha256.update(self.piece.content());
+        let blake3 = if hashed.blake3.is_empty() {
+            Digest::of(self.piece.content())
+        } else {
+            hashed.blake3.push(self.piece.subtree());
+            whole(&hashed.blake3, self.length)
+        };
+        let sha256 = hashed.sha256.finalize().into();
+        Ok(Sent { sink: self.sink, length: self.length, sha256, blake3 })
     }
 
     /// Where the next bytes belong; never empty. Say with [`Stream::filled`] how many came.
@@ -109,44 +122,81 @@ impl<W: Write> Stream<W> {
     /// Writes the full piece and hands it to the thread.
     fn send(&mut self) -> io::Result<()> {
         self.sink.write_all(self.piece.content())?;
-        self.blake3.update(self.piece.content());
         if let Hashing::Here = self.hashing {
             self.hashing = beside();
         }
-        let Hashing::Beside { full, empty, .. } = &self.hashing else {
+        let Hashing::Beside { full, empty, waiting, .. } = &self.hashing else {
             unreachable!("BUG: it was started")
         };
+        if waiting.load(Ordering::Relaxed) >= MANY {
+            self.piece.blake3 = Some(self.piece.subtree());
+        }
         let next = empty.try_recv().unwrap_or_else(|_| Piece::new());
         let piece = std::mem::replace(&mut self.piece, next);
+        waiting.fetch_add(1, Ordering::Relaxed);
         full.send(piece).expect("BUG: the thread lives as long as the stream");
+        self.piece.start = self.length;
         self.piece.filled = 0;
+        self.piece.blake3 = None;
         Ok(())
     }
 }
 
 fn beside() -> Hashing {
     let (full, to_hash) = sync_channel::<Piece>(WAITING);
-    let (hashed, empty) = sync_channel::<Piece>(WAITING + 1);
+    let (done, empty) = sync_channel::<Piece>(WAITING + 1);
+    let waiting = Arc::new(AtomicUsize::new(0));
+    let left = Arc::clone(&waiting);
     let thread = thread::spawn(move || {
-        let mut sha256 = Sha256::new();
+        let mut hashed = Hashed::default();
         for piece in to_hash {
-            sha256.update(piece.content());
+            hashed.sha256.update(piece.content());
+            hashed.blake3.push(piece.blake3.unwrap_or_else(|| piece.subtree()));
+            left.fetch_sub(1, Ordering::Relaxed);
             // One too many is dropped.
-            let _ = hashed.try_send(piece);
+            let _ = done.try_send(piece);
         }
-        sha256
+        hashed
     });
-    Hashing::Beside { full, empty, thread }
+    Hashing::Beside { full, empty, waiting, thread }
 }
 
 impl Piece {
     fn new() -> Self {
-        Self { bytes: vec![0; PIECE].into_boxed_slice(), filled: 0 }
+        Self { start: 0, bytes: vec![0; PIECE].into_boxed_slice(), filled: 0, blake3: None }
     }
 
     fn content(&self) -> &[u8] {
         &self.bytes[..self.filled]
     }
+
+    /// BLAKE3 of the subtree that this is, of a stream with others.
+    fn subtree(&self) -> ChainingValue {
+        let mut hasher = blake3::Hasher::new();
+        hasher.set_input_offset(self.start).update(self.content()).finalize_non_root()
+    }
+}
+
+/// BLAKE3 of a stream of `length` bytes, from its pieces, of which there are at least two. How they
+/// are joined: section 2.1 of the BLAKE3 paper.
+fn whole(pieces: &[ChainingValue], length: u64) -> Digest {
+    let (left, right) = halves(pieces, length);
+    let hash = hazmat::merge_subtrees_root(&left, &right, hazmat::Mode::Hash);
+    Digest::from_bytes(*hash.as_bytes())
+}
+
+fn joined(pieces: &[ChainingValue], length: u64) -> ChainingValue {
+    if let [piece] = pieces {
+        return *piece;
+    }
+    let (left, right) = halves(pieces, length);
+    hazmat::merge_subtrees_non_root(&left, &right, hazmat::Mode::Hash)
+}
+
+fn halves(pieces: &[ChainingValue], length: u64) -> (ChainingValue, ChainingValue) {
+    let left = hazmat::left_subtree_len(length);
+    let (before, after) = pieces.split_at((left / PIECE as u64) as usize);
+    (joined(before, left), joined(after, length - left))
 }
 
 #[cfg(test)]
