@@ -96,6 +96,9 @@ impl Graph {
             owners,
         };
         mistakes.extend(cycle::cycles(model, &edges));
+        if !model.not_understood.is_empty() {
+            mistakes.retain(|mistake| mistake.is_sure(&model.not_understood));
+        }
         mistakes.sort_by_key(Diagnostic::position);
         (graph, mistakes)
     }

@@ -86,7 +86,7 @@ impl Diagnostic {
     }
 
     /// Whether this is a mistake for sure although the text is no TOML at `errors`.
-    pub(super) fn is_sure(&self, errors: &[Span]) -> bool {
+    pub(crate) fn is_sure(&self, errors: &[Span]) -> bool {
         let Some(place) = &self.place else { return false };
         let before = errors.iter().all(|error| place.span.end <= error.start);
         match self.rests {

@@ -17,6 +17,13 @@ pub(crate) fn syntax(span: &Span, message: &str) -> Diagnostic {
     Diagnostic::at(span, format!("not TOML: {message}"))
 }
 
+/// `what` begins at `span`, and nothing closes it.
+pub(crate) fn unclosed(span: &Span, what: &str, closing: &str) -> Diagnostic {
+    Diagnostic::at(span, format!("not TOML: this {what} has no end, expected `{closing}`"))
+        .label(format!("all that follows counts as part of this {what}"))
+        .hint(format!("write `{closing}` where it is to end"))
+}
+
 pub(crate) fn given_twice(span: &Span, written: &str, first: Option<&Span>) -> Diagnostic {
     let mistake = Diagnostic::at(span, format!("`{written}` is given twice"))
         .hint("keep one of them, or put both into one");

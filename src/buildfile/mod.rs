@@ -15,6 +15,7 @@ mod pieces;
 mod schema;
 mod syntax;
 mod table;
+mod unclosed;
 mod upload;
 mod value;
 mod vars;
@@ -56,12 +57,11 @@ fn read_whole(text: &str, overrides: &BTreeMap<String, String>) -> (model::Model
     let (document, errors) = toml::de::DeTable::parse_recoverable(text);
     let entries = Entries { table: document.get_ref(), origin: 0 };
     let (mut model, mut diagnostics) = Reading::start(entries, text, overrides).finish();
-    model.partial = !errors.is_empty();
-    if model.partial {
-        let places: Vec<model::Span> =
-            errors.iter().map(|error| syntax::place(error, text)).collect();
+    if !errors.is_empty() {
+        let (mistakes, places) = syntax::mistakes(&errors, text);
         diagnostics.retain(|mistake| mistake.is_sure(&places));
-        diagnostics.extend(syntax::mistakes(&errors, text));
+        diagnostics.extend(mistakes);
+        model.not_understood = places;
     }
     (model, diagnostics)
 }

@@ -32,8 +32,9 @@ pub struct Model {
     /// Targets that are in the file but have mistakes too grave to be in `targets`: naming one is
     /// no mistake of its own.
     pub broken: BTreeSet<String>,
-    /// Whether the text is TOML. If not, whatever is not here may be in the file all the same.
-    pub partial: bool,
+    /// Where the text is no TOML. If there is such a place, whatever is not here may be in the file
+    /// all the same.
+    pub not_understood: Vec<Span>,
 }
 
 #[derive(Clone, Debug)]

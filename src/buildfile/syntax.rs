@@ -5,28 +5,58 @@ use toml::de::Error;
 use super::diagnostic::Diagnostic;
 use super::mistakes;
 use super::model::Span;
+use super::unclosed::{self, Unclosed};
 
-/// Where an error stands; one without a place is about the end of the text.
-pub(super) fn place(error: &Error, text: &str) -> Span {
-    error.span().unwrap_or(text.len()..text.len())
+/// The mistakes, and where the text is not understood for them.
+pub(super) fn mistakes(errors: &[Error], text: &str) -> (Vec<Diagnostic>, Vec<Span>) {
+    // An error without a place is about the end of the text.
+    let place = |error: &Error| error.span().unwrap_or(text.len()..text.len());
+    let mut errors: Vec<(Span, &str)> =
+        errors.iter().map(|error| (place(error), error.message())).collect();
+    let unclosed = if errors.iter().any(|(_, message)| is_about_an_end(message)) {
+        unclosed::find(text)
+    } else {
+        None
+    };
+    if let Some(Unclosed { span, .. }) = &unclosed {
+        errors.retain(|(place, _)| place.start < span.start);
+    }
+    let mut places: Vec<Span> = errors.iter().map(|(place, _)| place.clone()).collect();
+    // Of several at one place the last one knows most of what is there.
+    let last: Vec<&(Span, &str)> = errors
+        .chunk_by(|(a, _), (b, _)| a.start == b.start)
+        .filter_map(|same| same.last())
+        .collect();
+    let mut mistakes = told(&last, text);
+    if let Some(Unclosed { span, what, closing }) = unclosed {
+        mistakes.push(mistakes::unclosed(&span, what, closing));
+        places.push(span.start..text.len());
+    }
+    (mistakes, places)
 }
 
-pub(super) fn mistakes(errors: &[Error], text: &str) -> Vec<Diagnostic> {
+/// Whether an error says that the text ended too early, or may.
+fn is_about_an_end(message: &str) -> bool {
+    ["unclosed array", "unclosed inline table", "invalid multi-line"]
+        .iter()
+        .any(|start| message.starts_with(start))
+}
+
+fn told(errors: &[&(Span, &str)], text: &str) -> Vec<Diagnostic> {
     let mut mistakes = Vec::new();
     // Keys before this place are given twice only because their whole table is.
     let mut repeated = 0;
-    for error in errors {
-        let span = place(error, text);
-        if error.message() != "duplicate key" {
-            mistakes.push(mistakes::syntax(&span, error.message()));
+    for (span, message) in errors {
+        if *message != "duplicate key" {
+            mistakes.push(mistakes::syntax(span, message));
         } else if span.start >= repeated {
             let start = text[..span.start].rfind('\n').map_or(0, |newline| newline + 1);
             if text[start..].trim_start().starts_with('[') {
                 let rest = &text[span.end..];
                 repeated = span.end + rest.find("\n[").unwrap_or(rest.len());
             }
-            let first = first_given(text, &span, start);
-            mistakes.push(mistakes::given_twice(&span, &text[span.clone()], first.as_ref()));
+            let first = first_given(text, span, start);
+            mistakes.push(mistakes::given_twice(span, &text[span.clone()], first.as_ref()));
         }
     }
     mistakes

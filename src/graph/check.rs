@@ -97,7 +97,7 @@ impl<'m> Names<'m> {
         mistakes: &mut Vec<Diagnostic>,
     ) -> Option<TargetId> {
         let Some(&id) = self.ids.get(&name.value) else {
-            if !self.model.partial && !self.model.broken.contains(&name.value) {
+            if self.model.not_understood.is_empty() && !self.model.broken.contains(&name.value) {
                 let nearest = self.nearest(&name.value, kind);
                 let targets = self.model.targets.iter().map(|target| target.name.value.as_str());
                 let (span, name) = (&name.span, &name.value);

@@ -44,9 +44,12 @@ fn a_buildfile_that_cannot_be_read_is_named_with_its_line() {
 
 #[test]
 fn thousands_of_mistakes_are_counted_and_the_first_are_shown() {
-    let sandbox = Sandbox::with(&format!("x = {}\n", "[".repeat(20_000)));
-    let run = sandbox.run([]).failure().stderr_has("… and ");
+    let keys: String = (0..20_000).map(|number| format!("x{number} = 1\n")).collect();
+    let sandbox = Sandbox::with(&keys);
+    let run = sandbox.run([]).failure().stderr_has("… and 19950 more");
     assert!(run.stderr.lines().count() < 500, "{} lines", run.stderr.lines().count());
+    let sandbox = Sandbox::with(&format!("x = {}\n", "[".repeat(20_000)));
+    sandbox.run([]).failure().stderr_has("3 mistakes").stderr_has("this array has no end");
 }
 
 #[test]
