@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use std::io::{self, Write};
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::mpsc::{Receiver, channel};
 use std::thread;
 
 use anyhow::{Context, Result, bail};
@@ -237,33 +238,45 @@ enum Way<'a> {
 }
 
 impl Sources<'_> {
-    /// Packs in parallel, and writes in order, a batch at a time.
+    /// Packs in parallel, and writes in order what is there already, a batch at a time.
     fn write_all(
         &self,
         entries: &[Entry],
         writer: &mut BundleWriter<NamedTempFile>,
     ) -> Result<PackedFiles> {
         let mut done = PackedFiles::default();
-        let ways: Vec<Way> = entries.iter().map(|entry| self.way(entry)).collect::<Result<_>>()?;
+        let ways: Vec<Result<Way>> =
+            entries.par_iter().with_min_len(512).map(|entry| self.way(entry)).collect();
+        let ways: Vec<Way> = ways.into_iter().collect::<Result<_>>()?;
         let all: Vec<(&Entry, &Way)> = entries.iter().zip(&ways).collect();
         let mut rest = all.as_slice();
         while !rest.is_empty() {
             let (batch, next) = rest.split_at(batch_length(rest));
-            let mut packed = self.pack_all(batch);
-            for (at, (entry, way)) in batch.iter().enumerate() {
-                let packed = packed.remove(&at).transpose()?;
-                done.now += usize::from(packed.is_some());
-                if let Some(place) = add(writer, entry, way, packed)? {
-                    done.index.insert(entry.digest, place);
+            rayon::in_place_scope(|scope| {
+                let mut packing = self.pack_all(batch, scope);
+                for (at, (entry, way)) in batch.iter().enumerate() {
+                    let packed = match way {
+                        Way::Packed => Some(packing.wait_for(at)?),
+                        _ => None,
+                    };
+                    done.now += usize::from(packed.is_some());
+                    if let Some(place) = add(writer, entry, way, packed)? {
+                        done.index.insert(entry.digest, place);
+                    }
                 }
-            }
+                anyhow::Ok(())
+            })?;
             rest = next;
         }
         Ok(done)
     }
 
-    /// Packs what has to be packed of a batch; by its place there.
-    fn pack_all(&self, batch: &[(&Entry, &Way)]) -> BTreeMap<usize, Result<Packed>> {
+    /// Begins to pack what has to be packed of a batch.
+    fn pack_all<'scope>(
+        &'scope self,
+        batch: &[(&'scope Entry, &Way)],
+        scope: &rayon::Scope<'scope>,
+    ) -> BeingPacked {
         let mut entries: Vec<(usize, &Entry)> = batch
             .iter()
             .enumerate()
@@ -272,8 +285,13 @@ impl Sources<'_> {
             .collect();
         // One file may take as long as a thousand others: begun last, it would be waited for alone.
         entries.sort_by_key(|(_, entry)| Reverse(entry.size));
-        let packed = entries.into_par_iter().with_max_len(1);
-        packed.map(|(at, entry)| (at, self.pack(entry))).collect()
+        let (sender, receiver) = channel();
+        for (at, entry) in entries {
+            let sender = sender.clone();
+            // Where the writing has failed, nobody receives any more.
+            scope.spawn(move |_| drop(sender.send((at, self.pack(entry)))));
+        }
+        BeingPacked { receiver, waiting: BTreeMap::new() }
     }
 
     fn way(&self, entry: &Entry) -> Result<Way<'_>> {
@@ -311,6 +329,29 @@ impl Sources<'_> {
             bail!("`{name}` changed while the bundle was being made: run zipwright again");
         }
         Ok(packed)
+    }
+}
+
+/// Files of a batch on their way from those who pack them.
+struct BeingPacked {
+    receiver: Receiver<(usize, Result<Packed>)>,
+    /// Came before their turn.
+    waiting: BTreeMap<usize, Result<Packed>>,
+}
+
+impl BeingPacked {
+    /// The one at this place in the batch.
+    fn wait_for(&mut self, at: usize) -> Result<Packed> {
+        loop {
+            if let Some(packed) = self.waiting.remove(&at) {
+                return packed;
+            }
+            // On a thread of the pool itself, nobody else may be there to pack.
+            while rayon::yield_now() == Some(rayon::Yield::Executed) {}
+            // A panic of whoever packs it is passed on at the end of the scope.
+            let (other, packed) = self.receiver.recv().context("a file could not be packed")?;
+            self.waiting.insert(other, packed);
+        }
     }
 }
 
