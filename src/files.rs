@@ -157,8 +157,8 @@ pub struct Files {
     made: Mutex<HashMap<RelPath, (Written, Digest)>>,
     /// Folders that were listed.
     listed: Mutex<HashMap<RelPath, Listing>>,
-    /// Which of the times it is that all folders are listed: see [`Files::forget_lists`].
-    listings: AtomicU64,
+    /// How often everything had to be looked at anew: see [`Files::look_anew`].
+    looks: AtomicU64,
     /// Programs outside the project, by absolute path.
     tools: Mutex<HashMap<PathBuf, Tool>>,
     /// Where programs were found, by the word they were looked for by.
@@ -177,6 +177,8 @@ struct Entry {
     /// Whether earlier runs did not remember it like this.
     is_new: bool,
     seen: Option<Seen>,
+    /// Of [`Files::looks`]: it is looked at again once that is another.
+    of: u64,
 }
 
 impl Files {
@@ -196,7 +198,7 @@ impl Files {
             known: (0..SHARDS).map(|_| Mutex::default()).collect(),
             made: Mutex::default(),
             listed: Mutex::default(),
-            listings: AtomicU64::new(0),
+            looks: AtomicU64::new(0),
             programs: Mutex::default(),
             tools: Mutex::new(tools.collect()),
             now: AtomicI64::new(i64::MIN),
@@ -214,7 +216,7 @@ impl Files {
         Ok(())
     }
 
-    /// What is at `path`. Found out once a run, until [`Files::forget`].
+    /// What is at `path`. Found out once a run, until [`Files::forget`] or [`Files::look_anew`].
     pub fn fact(&self, path: &RelPath) -> Result<Fact> {
         Ok(self.see(path)?.fact)
     }
@@ -273,15 +275,16 @@ impl Files {
     }
 
     fn see(&self, path: &RelPath) -> Result<Seen> {
+        let looks = self.looks.load(Ordering::Relaxed);
         let (before, was_new) = match self.shard(path.as_str()).get(path) {
-            Some(Entry { seen: Some(seen), .. }) => return Ok(seen.clone()),
+            Some(Entry { seen: Some(seen), of, .. }) if *of == looks => return Ok(seen.clone()),
             Some(known) => (known.remembered, known.is_new),
             None => (self.memory.get(path).copied(), false),
         };
         let (seen, remembered) =
             self.look(path, before).with_context(|| format!("could not read `{path}`"))?;
         let is_new = was_new || remembered != before;
-        let known = Entry { remembered, is_new, seen: Some(seen.clone()) };
+        let known = Entry { remembered, is_new, seen: Some(seen.clone()), of: looks };
         let mut shard = self.shard(path.as_str());
         match shard.get_mut(path) {
             Some(entry) => *entry = known,
@@ -290,7 +293,8 @@ impl Files {
         Ok(seen)
     }
 
-    /// Takes it that files were looked at in this run already, and what their stat data was.
+    /// Takes it that files were looked at in this run already, before anything ran, and what their
+    /// stat data was.
     pub fn looked(&self, looked: &[(Box<str>, Stat)]) {
         let each = looked.len() / SHARDS;
         self.known.iter().for_each(|shard| lock(shard).reserve(each + each / 4));
@@ -299,7 +303,7 @@ impl Files {
             if let Some((path, remembered)) = known.filter(|(_, known)| known.stat == *stat) {
                 let seen = Seen::file(None, remembered.digest, *stat);
                 let remembered = Some(*remembered);
-                let entry = Entry { remembered, is_new: false, seen: Some(seen) };
+                let entry = Entry { remembered, is_new: false, seen: Some(seen), of: 0 };
                 self.shard(path.as_str()).insert(path.clone(), entry);
             }
         });
@@ -338,10 +342,15 @@ impl Files {
             if let Some(known) = self.shard(path.as_str()).get_mut(path)
                 && known.seen.as_ref().is_some_and(|before| before.fact == seen.fact)
             {
-                *known = Entry { remembered, is_new: true, seen: Some(seen) };
+                *known = Entry { remembered, is_new: true, seen: Some(seen), of: known.of };
             }
         });
         Ok(())
+    }
+
+    /// A program has ended that may have written anywhere: what was seen before is not relied on.
+    pub fn look_anew(&self) {
+        self.looks.fetch_add(1, Ordering::Relaxed);
     }
 
     /// Something may have written at `path`: look again when asked.

@@ -132,16 +132,20 @@ fn names(paths: &[RelPath], path: &str) -> bool {
 
 /// The kind's own components, and the results of the targets named by `needs`.
 pub(super) fn target_key(job: &Job) -> Result<Key> {
+    Ok(with_needs(kinds::key(job)?, job))
+}
+
+/// Completes the key that a kind has made.
+pub(super) fn with_needs(mut key: Key, job: &Job) -> Key {
     // A dry run knows no result of a target that was never built.
     let named = job.target.needs.iter().map(|need| need.value.as_str());
-    let mut key = kinds::key(job)?;
     key.text("kind", job.target.kind.name());
     for name in named {
         if let Some(result) = job.results.get(name) {
             key.push(format!("needs {name}"), Value::Digest(*result));
         }
     }
-    Ok(key)
+    key
 }
 
 /// Everything that must be on disk: the kind's outputs, and the stamp.

@@ -10,7 +10,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use anyhow::{Context, Result, bail};
 use rayon::prelude::*;
 
-use super::judge::{all_outputs, output_digest, target_key};
+use super::judge::{all_outputs, output_digest, target_key, with_needs};
 use super::{Message, World};
 use crate::base::digest::FieldHasher;
 use crate::base::fs as base_fs;
@@ -98,15 +98,20 @@ pub(super) fn work(
         messages,
     };
     let done = match how {
-        How::Run => kinds::run(&job)?,
-        How::Touch => kinds::touch(&job)?,
+        How::Run => kinds::run(&job),
+        How::Touch => kinds::touch(&job),
     };
+    if !kinds::takes_in_by_digest(&job.target.kind) {
+        world.files.look_anew();
+    }
+    let mut done = done?;
     let mut expected = all_outputs(&job);
-    let key = if how == How::Run && kinds::takes_in_by_digest(&job.target.kind) {
-        Some(work.key.clone())
-    } else {
-        forget(&expected, world.files);
-        look_again(&job, work)?
+    let key = match done.key.take() {
+        Some(key) => Some(with_needs(key, &job)),
+        None => {
+            forget(&expected, world.files);
+            look_again(&job, work)?
+        }
     };
     if key.is_none() {
         // The stamp must not say that this is up to date either.
@@ -129,9 +134,7 @@ pub(super) fn work(
     Ok(Worked { result, facts, record })
 }
 
-/// A run may have written at its outputs, and who knows what else it left in some folder.
 fn forget(outputs: &[Output], files: &Files) {
-    files.forget_lists();
     for output in outputs {
         match output {
             Output::Folder(path) => files.forget_folder(path),

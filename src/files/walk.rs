@@ -27,7 +27,7 @@ pub(super) struct Listing {
     /// `None` where stat data would not show a change.
     pub(super) sight: Option<Sight>,
     members: Arc<Members>,
-    /// Of [`Files::listings`]: they are listed again once it is another.
+    /// Of [`Files::looks`]: they are listed again once that is another.
     of: u64,
 }
 
@@ -84,7 +84,7 @@ impl Files {
 
     /// The members of a folder, listed once until something else may be there.
     fn members(&self, folder: &RelPath) -> Result<Arc<Members>> {
-        let of = self.listings.load(Ordering::Relaxed);
+        let of = self.looks.load(Ordering::Relaxed);
         if let Some(known) = lock(&self.listed).get(folder).filter(|known| known.of == of) {
             return Ok(Arc::clone(&known.members));
         }
@@ -112,11 +112,6 @@ impl Files {
             Err(error) if is_missing(&error) => Some(Sight::Nothing),
             _ => None,
         }
-    }
-
-    /// Something was added to folders or taken out, and nobody says where.
-    pub fn forget_lists(&self) {
-        self.listings.fetch_add(1, Ordering::Relaxed);
     }
 
     /// This build itself put something else at `path`, and will list the folder that it lies in

@@ -57,8 +57,8 @@ pub(super) fn run(check: &Check, job: &Job) -> Result<Done> {
     let warnings = check::conclude(&findings, &format!("`{path}`"), &warn)?;
     Ok(Done {
         result: Some(job.result_of(name)?),
-        outputs: Vec::new(),
         facts: vec![("warnings".into(), warnings.into())],
+        ..Done::default()
     })
 }
 

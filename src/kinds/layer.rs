@@ -65,7 +65,7 @@ pub(super) fn run(layer: &Layer, job: &Job) -> Result<Done> {
         ("published".into(), Json::from(published)),
     ];
     facts.extend(sending.stored().map(|name| ("s3".into(), Json::from(name))));
-    Ok(Done { result: Some(hasher.finish()), outputs: Vec::new(), facts })
+    Ok(Done { result: Some(hasher.finish()), facts, ..Done::default() })
 }
 
 /// The ARN of the version that a layer target, which is up to date, came to.

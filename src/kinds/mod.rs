@@ -75,6 +75,8 @@ pub trait Messages: Sync {
 /// What a run left behind.
 #[derive(Debug, Default)]
 pub struct Done {
+    /// Of what was taken in, where the kind knows that for sure: see [`takes_in_by_digest`].
+    pub key: Option<Key>,
     /// Stands for everything the target made, in the keys of the targets that need it. `None`:
     /// the digest of its outputs will do.
     pub result: Option<Digest>,
@@ -134,7 +136,7 @@ pub fn looks_at_files_only(kind: &Kind) -> bool {
 }
 
 /// Whether a run takes in nothing but what its key names by digest, and checks it while it reads,
-/// so that what it made is what the key says whoever writes meanwhile; and itself tells [`Files`]
+/// so that it knows the key of what it made whoever writes meanwhile; and itself tells [`Files`]
 /// what it wrote.
 pub fn takes_in_by_digest(kind: &Kind) -> bool {
     matches!(kind, Kind::Staging(Staging { clamp: None, bytecode: false, .. }))
@@ -212,7 +214,7 @@ impl Job<'_> {
 
     /// Adds what is at `path` to `key`: content, executable bit, and a link's own text.
     fn add_file(&self, key: &mut Key, path: &RelPath) -> Result<()> {
-        add_fact(key, path, self.files.fact(path)?)
+        add_fact(key, path, &self.files.fact(path)?)
     }
 
     /// The zip target that `name` stands for.
@@ -230,8 +232,8 @@ impl Job<'_> {
 }
 
 /// Adds to `key` what was found at `path`; see [`Job::add_file`].
-fn add_fact(key: &mut Key, path: &RelPath, fact: Fact) -> Result<()> {
-    if let Some(link) = fact.link {
+fn add_fact(key: &mut Key, path: &RelPath, fact: &Fact) -> Result<()> {
+    if let Some(link) = &fact.link {
         key.text(format!("link {path}"), link);
     }
     let value = match fact.content {

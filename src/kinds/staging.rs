@@ -25,12 +25,12 @@ use rayon::prelude::*;
 use self::merge::Claim;
 pub(super) use self::origins::Origins;
 use self::rules::Rules;
-use super::{Done, Job, add_fact};
+use super::{Done, Job, add_fact, takes_in_by_digest};
 use crate::base::fs;
 use crate::base::{Digest, RelPath};
 use crate::buildfile::model::{Destination, Instant, Kind, Output, Staging, Target, Winner};
 use crate::bundle::{Entry, Manifest, Origin, WheelId};
-use crate::files::Content;
+use crate::files::{Content, Fact};
 use crate::instant;
 use crate::key::{Key, Value};
 use crate::project::STATE_FOLDER;
@@ -40,6 +40,12 @@ use crate::wheel::{self, Placed, Wheel};
 const FORM: &str = "staging 2";
 
 pub(super) fn key(staging: &Staging, job: &Job) -> Result<Key> {
+    let exclude = Rules::new(staging.exclude.iter().map(|glob| &glob.value))?;
+    key_of(staging, job, &sources::pick(staging, job, &exclude)?.picks)
+}
+
+/// The key with these sources, as they were found.
+fn key_of(staging: &Staging, job: &Job, picks: &[sources::Pick]) -> Result<Key> {
     let Staging { wheels, sources, exclude, conflicts, clamp, write, bytecode, output } = staging;
     let mut key = Key::new();
     key.text("form", FORM);
@@ -66,11 +72,11 @@ pub(super) fn key(staging: &Staging, job: &Job) -> Result<Key> {
         let rule = format!("{:?} from {keep}", conflict.path.value.pattern);
         key.text(format!("conflict {}", at + 1), rule);
     }
-    let picked = sources::pick(staging, job, &Rules::new(exclude.iter().map(|glob| &glob.value))?)?;
-    let mut files: Vec<&RelPath> = picked.picks.iter().map(|pick| &pick.from).collect();
-    files.sort();
-    files.dedup();
-    for (file, fact) in files.iter().zip(job.files.facts(&files)?) {
+    let mut files: Vec<(&RelPath, &Fact)> =
+        picks.iter().map(|pick| (&pick.from, &pick.fact)).collect();
+    files.sort_by_key(|(file, _)| *file);
+    files.dedup_by_key(|(file, _)| *file);
+    for (file, fact) in files {
         add_fact(&mut key, file, fact)?;
     }
     key.text("output", &output.value);
@@ -94,7 +100,12 @@ pub(super) fn run(staging: &Staging, job: &Job) -> Result<Done> {
     let exclude = Rules::new(staging.exclude.iter().map(|glob| &glob.value))?;
     let mut origins = Origins::open(staging, job)?;
     let mut claims = claims_of_wheels(&origins, &exclude)?;
-    claims.extend(claims_of_sources(staging, job, &exclude)?);
+    let picked = sources::pick(staging, job, &exclude)?;
+    let key = match takes_in_by_digest(&job.target.kind) {
+        true => Some(key_of(staging, job, &picked.picks)?),
+        false => None,
+    };
+    claims.extend(claims_of_sources(staging, job, picked)?);
     let mut entries = merge::merge(claims, &staging.conflicts, &origins.wheels)?;
     bytecode::take_out(&mut entries, &origins, staging.bytecode)?;
     let mut facts = Vec::new();
@@ -120,7 +131,7 @@ pub(super) fn run(staging: &Staging, job: &Job) -> Result<Done> {
     let outputs = expected_outputs(staging, job);
     let result = Digest::of(&bytes);
     job.shared.keep(result, manifest);
-    Ok(Done { result: Some(result), outputs, facts })
+    Ok(Done { key, result: Some(result), outputs, facts })
 }
 
 pub(super) fn expected_outputs(staging: &Staging, job: &Job) -> Vec<Output> {
@@ -218,15 +229,12 @@ fn claims_of_wheel(at: usize, wheel: &Wheel, exclude: &Rules) -> Result<Vec<Clai
     Ok(claims)
 }
 
-fn claims_of_sources(staging: &Staging, job: &Job, exclude: &Rules) -> Result<Vec<Claim>> {
-    let sources::Picked { picks, unmatched } = sources::pick(staging, job, exclude)?;
-    for pattern in unmatched {
+fn claims_of_sources(staging: &Staging, job: &Job, picked: sources::Picked) -> Result<Vec<Claim>> {
+    for pattern in picked.unmatched {
         job.messages.warn(&format!("`sources` has `{pattern}`, which matches no file"));
     }
-    let mut claims = Vec::with_capacity(picks.len());
-    let froms: Vec<&RelPath> = picks.iter().map(|pick| &pick.from).collect();
-    let facts = job.files.facts(&froms)?;
-    for (sources::Pick { from, to }, fact) in picks.into_iter().zip(facts) {
+    let mut claims = Vec::with_capacity(picked.picks.len());
+    for sources::Pick { from, to, fact } in picked.picks {
         let output = &staging.output.value;
         ensure!(!from.is_within(output), "source `{from}` lies in the target's own `output`");
         let (digest, executable, size) = match (fact.content, fact.link) {

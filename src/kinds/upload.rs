@@ -80,8 +80,8 @@ pub(super) fn run(upload: &Upload, job: &Job) -> Result<Done> {
     let deployed = deploy::all_of(&deployments, deploy::deploy_all(&lambda, &deployments))?;
     Ok(Done {
         result: Some(result(upload, code_sha256, &deployed, job)),
-        outputs: Vec::new(),
         facts: facts(upload, &sending, &layers, &deployed),
+        ..Done::default()
     })
 }
 

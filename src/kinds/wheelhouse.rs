@@ -63,7 +63,7 @@ pub(super) fn run(wheelhouse: &Wheelhouse, job: &Job) -> Result<Done> {
         facts.push(("built".into(), built.into()));
         facts.extend(isolation.map(|isolation| ("isolation".into(), isolation.into())));
     }
-    Ok(Done { result: None, outputs: vec![Output::Folder(output.clone())], facts })
+    Ok(Done { outputs: vec![Output::Folder(output.clone())], facts, ..Done::default() })
 }
 
 /// Files that pip reads, and what lies in folders that it looks into.

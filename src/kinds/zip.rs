@@ -127,6 +127,7 @@ pub(super) fn run(zip: &Zip, job: &Job) -> Result<Done> {
             ("unzipped_size".into(), unzipped.into()),
             ("packed".into(), packed.now.into()),
         ],
+        ..Done::default()
     })
 }
 

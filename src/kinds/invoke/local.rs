@@ -85,7 +85,7 @@ pub(super) fn run(
         ("cold_starts".into(), Json::from(starts)),
         ("calls".into(), Json::from(count)),
     ];
-    Ok(Done { result: Some(answers.finish()), outputs: Vec::new(), facts })
+    Ok(Done { result: Some(answers.finish()), facts, ..Done::default() })
 }
 
 /// The bundles of these zip targets, unpacked into one folder of the target's own.

@@ -54,7 +54,7 @@ pub(super) fn run(
         Ok(answer.payload)
     })?;
     facts.push(("calls".into(), Json::from(count)));
-    Ok(Done { result: Some(answers.finish()), outputs: Vec::new(), facts })
+    Ok(Done { result: Some(answers.finish()), facts, ..Done::default() })
 }
 
 /// What is called, and which version should then have run.

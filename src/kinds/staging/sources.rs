@@ -6,6 +6,7 @@ use rayon::prelude::*;
 use super::rules::Rules;
 use crate::base::RelPath;
 use crate::buildfile::model::{Destination, Source, Staging};
+use crate::files::Fact;
 use crate::kinds::Job;
 
 /// What no bundle wants, and every working copy has.
@@ -17,6 +18,8 @@ pub(super) struct Pick {
     pub(super) from: RelPath,
     /// In the tree.
     pub(super) to: RelPath,
+    /// What is at `from`.
+    pub(super) fact: Fact,
 }
 
 pub(super) struct Picked {
@@ -37,8 +40,13 @@ pub(super) fn pick(staging: &Staging, job: &Job, exclude: &Rules) -> Result<Pick
         }
         files = side_by_side(files).filter(|file| !is_clutter(file, &glob.base)).collect();
         refuse_several(source, &files)?;
-        let picks = side_by_side(files).map(|from| Pick { to: destination(source, &from), from });
-        picked.picks.par_extend(picks.filter(|pick| !exclude.cover(&pick.to)));
+        let (to, from): (Vec<RelPath>, Vec<RelPath>) = side_by_side(files)
+            .map(|from| (destination(source, &from), from))
+            .filter(|(to, _)| !exclude.cover(to))
+            .unzip();
+        let facts = job.files.facts(&from)?;
+        let picks = from.into_iter().zip(to).zip(facts);
+        picked.picks.extend(picks.map(|((from, to), fact)| Pick { from, to, fact }));
     }
     Ok(picked)
 }
