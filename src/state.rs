@@ -217,11 +217,6 @@ impl State {
                 frames.par_iter().map(|frame| format::read(frame)).collect()
             };
             let whole = items.iter().take_while(|item| item.is_some()).count();
-            self.expect_more(
-                &items,
-                frames.iter().map(|frame| frame.len()).sum(),
-                bytes.len() - at,
-            );
             for (frame, item) in frames.iter().zip(items.into_iter().flatten()).take(whole) {
                 self.take_in(item, frame.len());
                 at += frame.len();
@@ -232,13 +227,6 @@ impl State {
         }
         self.files = Arc::new(mem::take(&mut self.newer));
         at
-    }
-
-    /// Makes room for files, of which all `left` bytes are taken to have as many as these items of
-    /// `size` bytes.
-    fn expect_more(&mut self, items: &[Option<Item>], size: usize, left: usize) {
-        let files = items.iter().filter(|item| matches!(item, Some(Item::File(..)))).count();
-        self.newer.reserve(files * left / size.max(1));
     }
 
     /// Takes in what a record of `size` bytes in the file says.
