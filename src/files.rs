@@ -6,6 +6,7 @@
 //! file system's own clock tells it; so a rewrite within one clock tick is never missed. Knows
 //! nothing of targets; safe to ask from several threads.
 
+mod known;
 mod look;
 mod sight;
 mod walk;
@@ -13,12 +14,11 @@ mod walk;
 use std::borrow::Borrow;
 use std::collections::{BTreeMap, HashMap};
 use std::fs::{self, File, Metadata};
-use std::hash::BuildHasher;
 use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::sync::atomic::{AtomicI64, AtomicU32, Ordering};
+use std::sync::{Mutex, MutexGuard};
 use std::thread;
 use std::time::Duration;
 
@@ -29,6 +29,8 @@ use crate::base::fs::TEMP_PREFIX;
 use crate::base::{Digest, RelPath};
 use crate::project::{Project, STATE_FOLDER};
 
+use known::Entry;
+pub use known::Known;
 pub use sight::Sight;
 use walk::Listing;
 
@@ -73,22 +75,27 @@ impl Stat {
     }
 }
 
-/// Digests to keep from one run to the next.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+/// Digests that are kept from one run to the next.
+#[derive(Debug, Default)]
 pub struct Memory {
-    pub files: Arc<Digests>,
+    pub files: Known,
     /// Programs outside the project, by absolute path.
     pub tools: Vec<(PathBuf, Remembered)>,
 }
 
-/// Digests of the project's files.
-pub type Digests = HashMap<RelPath, Remembered, foldhash::fast::RandomState>;
-
-/// What a [`Memory`] does not have yet, or has otherwise.
+/// What a [`Memory`] did not have, or had otherwise.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Learned {
-    pub files: Vec<(RelPath, Remembered)>,
+    pub files: Vec<LearnedFile>,
     pub tools: Vec<(PathBuf, Remembered)>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LearnedFile {
+    pub path: RelPath,
+    pub remembered: Remembered,
+    /// Whether the memory had another digest of it.
+    pub replaces: bool,
 }
 
 /// A digest and the stat data it was taken under.
@@ -116,7 +123,7 @@ struct Tool {
 }
 
 /// What was found at a path in this run.
-#[derive(Clone)]
+#[derive(Clone, Debug)]
 struct Seen {
     fact: Fact,
     /// Of a file.
@@ -134,8 +141,6 @@ impl Seen {
 /// system, whose clock is not the one that [`Files::tick`] reads.
 const FOREIGN_CLOCK_MARGIN: i64 = 3_000_000_000;
 
-const SHARDS: usize = 64;
-
 /// How often, and how long each time, a file's own last write is waited for to be in the past.
 /// Clocks tick every 10 ms at the slowest.
 const SETTLE_TRIES: usize = 20;
@@ -149,16 +154,13 @@ pub struct Files {
     hidden: Vec<RelPath>,
     /// The project's root, where it can be opened: paths are then looked up from there.
     start: Option<File>,
-    /// What earlier runs knew.
-    memory: Arc<Digests>,
-    /// What this one does.
-    known: Vec<Mutex<Known>>,
+    known: Known,
     /// Digests of files that zipwright itself wrote, and what any later write would change.
     made: Mutex<HashMap<RelPath, (Written, Digest)>>,
     /// Folders that were listed.
     listed: Mutex<HashMap<RelPath, Listing>>,
     /// How often everything had to be looked at anew: see [`Files::look_anew`].
-    looks: AtomicU64,
+    looks: AtomicU32,
     /// Programs outside the project, by absolute path.
     tools: Mutex<HashMap<PathBuf, Tool>>,
     /// Where programs were found, by the word they were looked for by.
@@ -166,19 +168,6 @@ pub struct Files {
     /// Instant of the file system's clock, in nanoseconds; see [`Files::tick`].
     now: AtomicI64,
     clock: PathBuf,
-}
-
-/// What is known of paths. They are looked up by the million: the hash is a fast one.
-type Known = HashMap<RelPath, Entry, foldhash::fast::RandomState>;
-
-#[derive(Clone, Default)]
-struct Entry {
-    remembered: Option<Remembered>,
-    /// Whether earlier runs did not remember it like this.
-    is_new: bool,
-    seen: Option<Seen>,
-    /// Of [`Files::looks`]: it is looked at again once that is another.
-    of: u64,
 }
 
 impl Files {
@@ -194,11 +183,10 @@ impl Files {
             root: root.to_path_buf(),
             hidden,
             start: File::open(root).ok(),
-            memory: memory.files,
-            known: (0..SHARDS).map(|_| Mutex::default()).collect(),
+            known: memory.files,
             made: Mutex::default(),
             listed: Mutex::default(),
-            looks: AtomicU64::new(0),
+            looks: AtomicU32::new(0),
             programs: Mutex::default(),
             tools: Mutex::new(tools.collect()),
             now: AtomicI64::new(i64::MIN),
@@ -226,7 +214,7 @@ impl Files {
     /// a file is no write.
     pub fn written(&self, path: impl AsRef<str>) -> Result<Option<Written>> {
         let path = path.as_ref();
-        if let Some(Entry { seen: Some(seen), .. }) = self.shard(path).get(path) {
+        if let Some(seen) = self.known.shard(path).get(path).and_then(Entry::seen) {
             return Ok(seen.stat.as_ref().map(Stat::written));
         }
         let path =
@@ -269,42 +257,27 @@ impl Files {
         Ok(false)
     }
 
-    fn shard(&self, path: &str) -> MutexGuard<'_, Known> {
-        let hash = foldhash::fast::FixedState::default().hash_one(path);
-        lock(&self.known[hash as usize % SHARDS])
-    }
-
     fn see(&self, path: &RelPath) -> Result<Seen> {
         let looks = self.looks.load(Ordering::Relaxed);
-        let (before, was_new) = match self.shard(path.as_str()).get(path) {
-            Some(Entry { seen: Some(seen), of, .. }) if *of == looks => return Ok(seen.clone()),
-            Some(known) => (known.remembered, known.is_new),
-            None => (self.memory.get(path).copied(), false),
+        let before = match self.known.shard(path.as_str()).get(path) {
+            Some(entry) => match entry.seen().filter(|_| entry.of == looks) {
+                Some(seen) => return Ok(seen),
+                None => entry.remembered(),
+            },
+            None => None,
         };
-        let (seen, remembered) =
-            self.look(path, before).with_context(|| format!("could not read `{path}`"))?;
-        let is_new = was_new || remembered != before;
-        let known = Entry { remembered, is_new, seen: Some(seen.clone()), of: looks };
-        let mut shard = self.shard(path.as_str());
-        match shard.get_mut(path) {
-            Some(entry) => *entry = known,
-            None => drop(shard.insert(path.clone(), known)),
-        }
+        let found = self.look(path, before).with_context(|| format!("could not read `{path}`"))?;
+        let seen = found.0.clone();
+        self.known.saw(path, found, looks);
         Ok(seen)
     }
 
     /// Takes it that files were looked at in this run already, before anything ran, and what their
     /// stat data was.
     pub fn looked(&self, looked: &[(Box<str>, Stat)]) {
-        let each = looked.len() / SHARDS;
-        self.known.iter().for_each(|shard| lock(shard).reserve(each + each / 4));
         looked.par_iter().with_min_len(1024).for_each(|(path, stat)| {
-            let known = self.memory.get_key_value(&**path);
-            if let Some((path, remembered)) = known.filter(|(_, known)| known.stat == *stat) {
-                let seen = Seen::file(None, remembered.digest, *stat);
-                let remembered = Some(*remembered);
-                let entry = Entry { remembered, is_new: false, seen: Some(seen), of: 0 };
-                self.shard(path.as_str()).insert(path.clone(), entry);
+            if let Some(entry) = self.known.shard(path).get_mut(&**path) {
+                entry.looked(stat);
             }
         });
     }
@@ -323,11 +296,9 @@ impl Files {
     pub fn settle(&self, least: u64) -> io::Result<()> {
         let mut young = Vec::new();
         let (mut latest, mut bytes) = (i64::MIN, 0);
-        for shard in &self.known {
-            for (path, known) in lock(shard).iter() {
-                let stat = known.seen.as_ref().and_then(|seen| seen.stat);
-                let is_settled = |stat| known.remembered.is_some_and(|known| known.stat == stat);
-                if let Some(stat) = stat.filter(|stat| !is_settled(*stat)) {
+        for shard in self.known.shards() {
+            for (path, entry) in lock(shard).iter() {
+                if let Some(stat) = entry.unsettled() {
                     latest = latest.max(stat.mtime).max(stat.ctime);
                     bytes += stat.size;
                     young.push(path.clone());
@@ -338,11 +309,11 @@ impl Files {
             return Ok(());
         }
         young.par_iter().with_min_len(64).for_each(|path| {
-            let Ok((seen, remembered)) = self.look(path, None) else { return };
-            if let Some(known) = self.shard(path.as_str()).get_mut(path)
-                && known.seen.as_ref().is_some_and(|before| before.fact == seen.fact)
+            let Ok((seen, digest)) = self.look(path, None) else { return };
+            if let Some(entry) = self.known.shard(path.as_str()).get_mut(path)
+                && entry.seen().is_some_and(|before| before.fact == seen.fact)
             {
-                *known = Entry { remembered, is_new: true, seen: Some(seen), of: known.of };
+                entry.saw(seen, digest, entry.of);
             }
         });
         Ok(())
@@ -356,17 +327,17 @@ impl Files {
     /// Something may have written at `path`: look again when asked.
     pub fn forget(&self, path: impl AsRef<str>) {
         let path = path.as_ref();
-        if let Some(known) = self.shard(path).get_mut(path) {
-            known.seen = None;
+        if let Some(entry) = self.known.shard(path).get_mut(path) {
+            entry.forget();
         }
     }
 
     /// Something may have written anywhere below `folder`, or will before anybody looks there again.
     pub fn forget_folder(&self, folder: &RelPath) {
         lock(&self.listed).retain(|path, _| !path.is_within(folder));
-        self.known.par_iter().with_min_len(8).for_each(|shard| {
-            for (_, known) in lock(shard).iter_mut().filter(|(path, _)| path.is_within(folder)) {
-                known.seen = None;
+        self.known.shards().par_iter().with_min_len(8).for_each(|shard| {
+            for (_, entry) in lock(shard).iter_mut().filter(|(path, _)| path.is_within(folder)) {
+                entry.forget();
             }
         });
     }
@@ -403,9 +374,7 @@ impl Files {
     /// All that was looked at in this run, sorted, when stat data alone can tell whether it is
     /// still so.
     pub fn sights(&self) -> Option<Sights> {
-        let shards: Option<Vec<_>> =
-            self.known.par_iter().map(|shard| sights(&lock(shard))).collect();
-        let mut paths: Vec<_> = shards?.into_iter().flatten().collect();
+        let mut paths = self.known.sights()?;
         for (path, listing) in lock(&self.listed).iter() {
             paths.push((path.clone(), listing.sight.clone()?));
         }
@@ -426,14 +395,7 @@ impl Files {
     /// What is worth remembering, sorted, and was not remembered like this by earlier runs. Programs are
     /// few: here are all of them.
     pub fn learned(&self) -> Learned {
-        let mut files = Vec::new();
-        for shard in &self.known {
-            for (path, entry) in lock(shard).iter() {
-                let remembered = entry.remembered.filter(|_| entry.is_new);
-                files.extend(remembered.map(|remembered| (path.clone(), remembered)));
-            }
-        }
-        files.sort_by(|(a, _), (b, _)| a.cmp(b));
+        let files = self.known.learned();
         let settled = self.settled();
         let mut tools: Vec<_> = lock(&self.tools)
             .iter()
@@ -444,20 +406,15 @@ impl Files {
         Learned { files, tools }
     }
 
+    /// All digests known, whoever remembers them, sorted by path.
+    pub fn remembered(&self) -> Vec<(RelPath, Remembered)> {
+        self.known.remembered()
+    }
+
     /// Before this instant, times of programs outside the project are of the past for certain.
     fn settled(&self) -> i64 {
         self.now.load(Ordering::Relaxed).saturating_sub(FOREIGN_CLOCK_MARGIN)
     }
-}
-
-fn sights(known: &Known) -> Option<Vec<(RelPath, Sight)>> {
-    let seen = known.iter().filter_map(|(path, entry)| Some((path, entry, entry.seen.as_ref()?)));
-    seen.map(|(path, Entry { remembered, .. }, seen)| {
-        let stat = remembered.map(|remembered| remembered.stat);
-        let is_remembered = seen.stat.is_some() && seen.stat == stat;
-        Some((path.clone(), Sight::of(seen, is_remembered)?))
-    })
-    .collect()
 }
 
 /// Stat data as it is kept.

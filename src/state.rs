@@ -4,24 +4,25 @@
 //! An append-only file. After a first line that names the format come records, each with its
 //! length and a checksum, each written in one call after the outputs it speaks of are in place.
 //! A torn tail is dropped; a file that is foreign or damaged is set aside. Everything here is a
-//! cache: losing it costs time, so reading never fails a build. Knows nothing of the graph:
+//! cache: losing it costs time, so reading never fails a build. What is known of a target is read
+//! again when somebody asks: in memory is only where it stands. Knows nothing of the graph:
 //! targets are names.
 
 mod format;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fs::{self, File, OpenOptions};
-use std::io::{self, Write};
+use std::io::{self, Read, Write};
 use std::mem;
+use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 
 use anyhow::{Context, Result};
 use rayon::prelude::*;
 
 use crate::base::fs::{self as base_fs, FILE_MODE};
 use crate::base::{Digest, RelPath};
-use crate::files::{Digests, Learned, Memory, Remembered};
+use crate::files::{Known, Learned, LearnedFile, Memory, Remembered};
 use crate::key::Key;
 
 use format::Item;
@@ -36,8 +37,8 @@ const COMPACT_FACTOR: u64 = 2;
 
 /// As many records as this are read by one thread: to wake others takes as long.
 const ALONE: usize = 4096;
-/// As many records as this are taken in at a time, so that they are not there twice for long.
-const BATCH: usize = 16 * 1024;
+/// So many bytes are read at a time, or one record if it is longer.
+const PIECE: usize = 2 << 20;
 
 /// How a target was last brought up to date.
 #[derive(Clone, Debug, PartialEq)]
@@ -62,11 +63,9 @@ pub struct RecordedOutput {
 
 pub struct State {
     folder: PathBuf,
-    targets: HashMap<String, Kept>,
-    /// As they were when the file was read.
-    files: Arc<Digests>,
-    /// Those that were learned since.
-    newer: Digests,
+    targets: HashMap<Box<str>, Place>,
+    /// Digests of files, until somebody takes them.
+    files: Known,
     tools: HashMap<PathBuf, Remembered>,
     /// Output folders that zipwright made, or began to make.
     owned: BTreeSet<RelPath>,
@@ -74,77 +73,104 @@ pub struct State {
     live: u64,
     /// Length of the file up to its last whole record.
     length: u64,
-    /// Where the next record goes; `None` until something is written.
-    log: Option<File>,
+    /// The file, if there is one that is of use.
+    file: Option<File>,
+    /// Whether records may be put at its end.
+    is_log: bool,
 }
 
-/// A record, and how many bytes of the file it takes.
-#[derive(Debug, PartialEq)]
-struct Kept {
-    record: Record,
+/// Where a target's record is.
+#[derive(Clone, Copy, Debug, PartialEq)]
+struct Place {
+    /// Position in the file.
+    at: u64,
+    /// Bytes, with the frame.
     size: u64,
+    /// How long the target took, in seconds.
+    seconds: f64,
 }
 
 impl State {
     /// Reads the state below `folder`, and what there is to say about it. Writes nothing.
     pub fn load(folder: &Path) -> (Self, Option<String>) {
-        let mut state = Self {
-            folder: folder.to_path_buf(),
-            targets: HashMap::new(),
-            files: Arc::default(),
-            newer: Digests::default(),
-            tools: HashMap::new(),
-            owned: BTreeSet::new(),
-            live: 0,
-            length: 0,
-            log: None,
+        let mut state = Self::empty(folder);
+        let read = match File::open(state.path()) {
+            Ok(file) => state.read(file),
+            Err(error) if base_fs::is_missing(&error) => Ok(None),
+            Err(error) => Err(error),
         };
-        let bytes = match fs::read(state.path()) {
-            Ok(bytes) => bytes,
-            Err(error) if base_fs::is_missing(&error) => return (state, None),
-            Err(error) => {
-                let text = format!("could not read `{}`: {error}", state.path().display());
-                return (state, Some(format!("{text}; everything is looked at anew")));
-            }
-        };
-        let Some(records) = bytes.strip_prefix(MAGIC) else {
-            let notice = format!(
-                "`{}` is of another version or damaged; everything is looked at anew",
-                state.path().display()
-            );
-            return (state, Some(notice));
-        };
-        let whole = state.read_records(records);
-        state.length = (MAGIC.len() + whole) as u64;
-        let notice = (whole < records.len()).then(|| {
-            format!(
-                "the last {} bytes of `{}` were not written whole and are dropped",
-                records.len() - whole,
-                state.path().display()
-            )
+        let notice = read.unwrap_or_else(|error| {
+            state = Self::empty(folder);
+            let shown = state.path();
+            let text = format!("could not read `{}`: {error}", shown.display());
+            Some(format!("{text}; everything is looked at anew"))
         });
         (state, notice)
     }
 
-    pub fn target(&self, name: &str) -> Option<&Record> {
-        self.targets.get(name).map(|kept| &kept.record)
+    fn empty(folder: &Path) -> Self {
+        Self {
+            folder: folder.to_path_buf(),
+            targets: HashMap::new(),
+            files: Known::default(),
+            tools: HashMap::new(),
+            owned: BTreeSet::new(),
+            live: 0,
+            length: 0,
+            file: None,
+            is_log: false,
+        }
     }
 
-    pub fn targets(&self) -> impl Iterator<Item = (&String, &Record)> {
-        self.targets.iter().map(|(name, kept)| (name, &kept.record))
+    /// Takes in what the file holds; what there is to say about it.
+    fn read(&mut self, mut file: File) -> io::Result<Option<String>> {
+        let shown = self.path();
+        let mut magic = Vec::with_capacity(MAGIC.len());
+        (&file).take(MAGIC.len() as u64).read_to_end(&mut magic)?;
+        if magic != MAGIC {
+            return Ok(Some(format!(
+                "`{}` is of another version or damaged; everything is looked at anew",
+                shown.display()
+            )));
+        }
+        self.length = MAGIC.len() as u64;
+        let left = self.read_records(&mut file)?;
+        self.file = Some(file);
+        Ok((left > 0).then(|| {
+            format!(
+                "the last {left} bytes of `{}` were not written whole and are dropped",
+                shown.display()
+            )
+        }))
     }
 
-    /// The digests kept by earlier runs.
-    pub fn memory(&self) -> Memory {
+    /// How a target was last brought up to date; `None` when it was not, or nobody can tell.
+    pub fn target(&self, name: &str) -> Option<Record> {
+        format::read_target(&self.frame(self.targets.get(name)?).ok()?)
+    }
+
+    /// Whether a target was ever brought up to date.
+    pub fn has(&self, name: &str) -> bool {
+        self.targets.contains_key(name)
+    }
+
+    /// How long a target took when it was last brought up to date, in seconds.
+    pub fn seconds(&self, name: &str) -> Option<f64> {
+        self.targets.get(name).map(|place| place.seconds)
+    }
+
+    /// The digests kept by earlier runs. They are handed out once: there are many.
+    pub fn memory(&mut self) -> Memory {
         let tools = self.tools.iter().map(|(path, entry)| (path.clone(), *entry));
-        Memory { files: Arc::clone(&self.files), tools: tools.collect() }
+        Memory { files: mem::take(&mut self.files), tools: tools.collect() }
     }
 
     /// Keeps how a target was brought up to date. Call it after the outputs are in place.
-    pub fn record(&mut self, name: &str, record: Record) -> Result<()> {
-        let frame = format::target(name, &record);
-        self.append(&frame)?;
-        self.take_in(Item::Target(name.to_owned(), record), frame.len());
+    pub fn record(&mut self, name: &str, record: &Record) -> Result<()> {
+        let frame = format::target(name, record);
+        let at = self.append(&frame)?;
+        let place = Place { at, size: frame.len() as u64, seconds: record.seconds };
+        self.place(name.into(), place);
         Ok(())
     }
 
@@ -153,9 +179,8 @@ impl State {
         if !self.targets.contains_key(name) {
             return Ok(());
         }
-        let frame = format::forgotten(name);
-        self.append(&frame)?;
-        self.take_in(Item::Forgotten(name.to_owned()), frame.len());
+        self.append(&format::forgotten(name))?;
+        self.remove(name);
         Ok(())
     }
 
@@ -171,32 +196,37 @@ impl State {
         }
         let frame = format::owned(&folder);
         self.append(&frame)?;
-        self.take_in(Item::Owned(folder), frame.len());
+        self.live += frame.len() as u64;
+        self.owned.insert(folder);
         Ok(())
     }
 
     /// Keeps the digests learned in this run. Call it last: it is also when the file is made shorter,
-    /// if that is worth it.
-    pub fn remember(&mut self, learned: Learned) -> Result<()> {
+    /// if that is worth it; `all` are then the digests of files that are known.
+    pub fn remember(
+        &mut self,
+        learned: Learned,
+        all: impl FnOnce() -> Vec<(RelPath, Remembered)>,
+    ) -> Result<()> {
         let mut frames = Vec::new();
-        for (path, entry) in learned.files {
-            let frame = format::file(&path, &entry);
-            frames.extend(&frame);
-            self.take_in(Item::File(path, entry), frame.len());
+        for LearnedFile { path, remembered, replaces } in learned.files {
+            let frame = format::file(&path, &remembered);
+            self.live += if replaces { 0 } else { frame.len() as u64 };
+            frames.extend(frame);
         }
         for (path, entry) in learned.tools {
             let text = path.to_str().filter(|_| self.tools.get(&path) != Some(&entry));
             if let Some(text) = text {
                 let frame = format::tool(text, &entry);
-                frames.extend(&frame);
-                self.take_in(Item::Tool(path, entry), frame.len());
+                self.tool(path, entry, frame.len());
+                frames.extend(frame);
             }
         }
         if !frames.is_empty() {
             self.append(&frames)?;
         }
         if self.length > COMPACT_MIN && self.length > self.live * COMPACT_FACTOR {
-            self.compact()?;
+            self.compact(all())?;
         }
         Ok(())
     }
@@ -205,78 +235,101 @@ impl State {
         self.folder.join(FILE_NAME)
     }
 
-    /// Takes in the records; how many bytes of whole ones there were. One that is not whole, or cannot
-    /// be read, is dropped with all that follows: a torn tail, or a foreign version's.
-    fn read_records(&mut self, bytes: &[u8]) -> usize {
-        let mut at = 0;
+    /// Takes in the records that follow; how many bytes are left. One that is not whole, or cannot be
+    /// read, is dropped with all that follows: a torn tail, or a foreign version's.
+    fn read_records(&mut self, file: &mut File) -> io::Result<u64> {
+        let mut bytes = Vec::with_capacity(2 * PIECE);
         loop {
-            let frames = frames(&bytes[at..]);
+            let before = bytes.len();
+            file.take(PIECE as u64).read_to_end(&mut bytes)?;
+            let is_end = bytes.len() == before;
+            let frames = frames(&bytes);
             let items: Vec<Option<Item>> = if frames.len() < ALONE {
                 frames.iter().map(|frame| format::read(frame)).collect()
             } else {
                 frames.par_iter().map(|frame| format::read(frame)).collect()
             };
-            let whole = items.iter().take_while(|item| item.is_some()).count();
-            for (frame, item) in frames.iter().zip(items.into_iter().flatten()).take(whole) {
+            let mut taken = 0;
+            let is_sound = items.iter().all(Option::is_some);
+            for (frame, item) in frames.iter().zip(items.into_iter().map_while(|item| item)) {
                 self.take_in(item, frame.len());
-                at += frame.len();
+                taken += frame.len();
             }
-            if whole < BATCH {
-                break;
+            bytes.drain(..taken);
+            if is_end || !is_sound {
+                let rest = io::copy(file, &mut io::sink())?;
+                return Ok(bytes.len() as u64 + rest);
             }
         }
-        self.files = Arc::new(mem::take(&mut self.newer));
-        at
     }
 
-    /// Takes in what a record of `size` bytes in the file says.
+    /// Takes in the next record of the file, which has `size` bytes there.
     fn take_in(&mut self, item: Item, size: usize) {
-        let size = size as u64;
-        let (added, gone) = match item {
-            Item::Target(name, record) => {
-                let before = self.targets.insert(name, Kept { record, size });
-                (size, before.map_or(0, |kept| kept.size))
-            }
-            Item::Forgotten(name) => (0, self.targets.remove(&name).map_or(0, |kept| kept.size)),
+        let (at, length) = (self.length, size as u64);
+        self.length += length;
+        match item {
+            Item::Target(name, seconds) => self.place(name, Place { at, size: length, seconds }),
+            Item::Forgotten(name) => self.remove(&name),
             Item::File(path, entry) => {
-                let is_known = !self.files.is_empty() && self.files.contains_key(&path);
-                let before = self.newer.insert(path, entry);
-                (size, if is_known || before.is_some() { size } else { 0 })
+                self.live += if self.files.remember(path, entry) { 0 } else { length };
             }
-            Item::Tool(path, entry) => {
-                let before = self.tools.insert(path, entry);
-                (size, before.map_or(0, |_| size))
+            Item::Tool(path, entry) => self.tool(path, entry, size),
+            Item::Owned(folder) => {
+                self.live += if self.owned.insert(folder) { length } else { 0 };
             }
-            Item::Owned(folder) => (if self.owned.insert(folder) { size } else { 0 }, 0),
-        };
-        self.live = self.live + added - gone;
+        }
     }
 
-    fn append(&mut self, frames: &[u8]) -> Result<()> {
+    fn place(&mut self, name: Box<str>, place: Place) {
+        let before = self.targets.insert(name, place);
+        self.live = self.live + place.size - before.map_or(0, |place| place.size);
+    }
+
+    fn remove(&mut self, name: &str) {
+        self.live -= self.targets.remove(name).map_or(0, |place| place.size);
+    }
+
+    fn tool(&mut self, path: PathBuf, entry: Remembered, size: usize) {
+        self.live += if self.tools.insert(path, entry).is_some() { 0 } else { size as u64 };
+    }
+
+    /// The bytes of a record.
+    fn frame(&self, place: &Place) -> io::Result<Vec<u8>> {
+        let file = self.file.as_ref().expect("BUG: what has a place is in a file");
+        let mut bytes = vec![0; usize::try_from(place.size).map_err(io::Error::other)?];
+        file.read_exact_at(&mut bytes, place.at)?;
+        Ok(bytes)
+    }
+
+    /// Where in the file the first of `frames` is now.
+    fn append(&mut self, frames: &[u8]) -> Result<u64> {
         let path = self.path();
         let failed = || format!("could not write `{}`", path.display());
-        let log = match &mut self.log {
-            Some(log) => log,
-            None => {
-                let log = open_log(&path, self.length).with_context(failed)?;
-                self.length = self.length.max(MAGIC.len() as u64);
-                self.log.insert(log)
-            }
-        };
+        if !self.is_log {
+            self.file = Some(open_log(&path, self.length).with_context(failed)?);
+            self.length = self.length.max(MAGIC.len() as u64);
+            self.is_log = true;
+        }
+        let mut log = self.file.as_ref().expect("BUG: the log was opened");
         log.write_all(frames).with_context(failed)?;
+        let at = self.length;
         self.length += frames.len() as u64;
-        Ok(())
+        Ok(at)
     }
 
-    fn compact(&mut self) -> Result<()> {
+    fn compact(&mut self, files: Vec<(RelPath, Remembered)>) -> Result<()> {
+        let path = self.path();
         let mut bytes = MAGIC.to_vec();
         let targets: BTreeMap<_, _> = self.targets.iter().collect();
-        for (name, kept) in targets {
-            bytes.extend(format::target(name, &kept.record));
+        let mut places = HashMap::with_capacity(targets.len());
+        for (name, place) in targets {
+            let frame = self.frame(place);
+            let frame = frame.with_context(|| format!("could not read `{}`", path.display()))?;
+            places.insert(name.clone(), Place { at: bytes.len() as u64, ..*place });
+            bytes.extend(frame);
         }
-        let files: BTreeMap<_, _> = self.files.iter().chain(&self.newer).collect();
         for (path, entry) in files {
-            bytes.extend(format::file(path, entry));
+            bytes.extend(format::file(&path, &entry));
         }
         let tools: BTreeMap<_, _> = self.tools.iter().collect();
         for (path, entry) in tools {
@@ -286,21 +339,21 @@ impl State {
         for folder in &self.owned {
             bytes.extend(format::owned(folder));
         }
-        base_fs::write_if_changed(&self.path(), &bytes, FILE_MODE)?;
-        self.log = None;
+        base_fs::write_if_changed(&path, &bytes, FILE_MODE)?;
+        self.file = File::open(&path).ok();
+        self.targets = if self.file.is_some() { places } else { HashMap::new() };
+        self.is_log = false;
         self.length = bytes.len() as u64;
         self.live = (bytes.len() - MAGIC.len()) as u64;
         Ok(())
     }
 }
 
-/// The records that `bytes` begins with, a batch at most.
+/// The whole records that `bytes` begins with.
 fn frames(bytes: &[u8]) -> Vec<&[u8]> {
     let mut frames = Vec::new();
     let mut rest = bytes;
-    while frames.len() < BATCH
-        && let Some(frame) = format::next_frame(rest)
-    {
+    while let Some(frame) = format::next_frame(rest) {
         frames.push(frame);
         rest = &rest[frame.len()..];
     }
@@ -319,7 +372,7 @@ fn open_log(path: &Path, good: u64) -> io::Result<File> {
             _ => {}
         }
     }
-    let mut log = OpenOptions::new().create(true).append(true).open(path)?;
+    let mut log = OpenOptions::new().create(true).read(true).append(true).open(path)?;
     if good == 0 {
         log.write_all(MAGIC)?;
     } else {
@@ -334,13 +387,23 @@ mod tests {
     use crate::files::Stat;
     use crate::key::Value;
 
-    /// All that is read back.
-    fn content(state: &State) -> impl PartialEq + std::fmt::Debug {
-        let files: BTreeMap<_, _> = state.files.iter().chain(&state.newer).collect();
-        let files: Vec<_> = files.into_iter().map(|(path, entry)| (path.clone(), *entry)).collect();
-        let targets: BTreeMap<_, _> =
-            state.targets().map(|(a, b)| (a.clone(), b.clone())).collect();
-        (targets, files, state.tools.clone(), state.owned.clone(), state.live)
+    /// All that is read back of the state below `folder`.
+    fn content(folder: &Path) -> impl PartialEq + std::fmt::Debug {
+        let (state, notice) = State::load(folder);
+        assert_eq!(notice, None);
+        let names: BTreeSet<_> = state.targets.keys().cloned().collect();
+        let targets: Vec<_> = names.into_iter().map(|name| (state.target(&name), name)).collect();
+        (targets, state.files.remembered(), state.tools.clone(), state.owned.clone(), state.live)
+    }
+
+    fn learned(files: Vec<(RelPath, Remembered)>, tools: Vec<(PathBuf, Remembered)>) -> Learned {
+        let file = |(path, remembered)| LearnedFile { path, remembered, replaces: false };
+        Learned { files: files.into_iter().map(file).collect(), tools }
+    }
+
+    fn entry() -> Remembered {
+        let stat = Stat { size: 1, mtime: -2, ctime: 3, inode: 4, mode: 0o100_644 };
+        Remembered { stat, digest: Digest::of(b"a") }
     }
 
     fn record(text: &str) -> Record {
@@ -363,14 +426,12 @@ mod tests {
     fn filled(folder: &Path) -> State {
         let (mut state, notice) = State::load(folder);
         assert_eq!(notice, None);
-        state.record("one", record("first")).unwrap();
-        state.record("two", record("second")).unwrap();
-        state.record("one", record("again")).unwrap();
-        let stat = Stat { size: 1, mtime: -2, ctime: 3, inode: 4, mode: 0o100_644 };
-        let entry = Remembered { stat, digest: Digest::of(b"a") };
-        let files = vec![(RelPath::parse("a").unwrap(), entry)];
-        let tools = vec![(PathBuf::from("/bin/sh"), entry)];
-        state.remember(Learned { files, tools }).unwrap();
+        state.record("one", &record("first")).unwrap();
+        state.record("two", &record("second")).unwrap();
+        state.record("one", &record("again")).unwrap();
+        let files = vec![(RelPath::parse("a").unwrap(), entry())];
+        let tools = vec![(PathBuf::from("/bin/sh"), entry())];
+        state.remember(learned(files, tools), Vec::new).unwrap();
         state.own(RelPath::parse("build/staging").unwrap()).unwrap();
         state
     }
@@ -381,8 +442,16 @@ mod tests {
         let state = filled(folder.path());
         let (again, notice) = State::load(folder.path());
         assert_eq!(notice, None);
-        assert_eq!(content(&again), content(&state));
-        assert_eq!(again.target("one"), Some(&record("again")));
+        for state in [&state, &again] {
+            assert_eq!(state.target("one"), Some(record("again")));
+            assert_eq!(state.target("two"), Some(record("second")));
+            assert_eq!((state.seconds("one"), state.seconds("three")), (Some(1.5), None));
+            assert_eq!((state.has("two"), state.has("three")), (true, false));
+        }
+        assert_eq!(again.files.remembered(), [(RelPath::parse("a").unwrap(), entry())]);
+        assert_eq!(again.tools, HashMap::from([(PathBuf::from("/bin/sh"), entry())]));
+        assert_eq!(again.owned, BTreeSet::from([RelPath::parse("build/staging").unwrap()]));
+        assert_eq!((again.live, again.length), (state.live, state.length));
     }
 
     #[test]
@@ -391,7 +460,7 @@ mod tests {
         filled(folder.path()).forget("one").unwrap();
         let (state, _) = State::load(folder.path());
         assert_eq!(state.target("one"), None);
-        assert!(state.target("two").is_some());
+        assert_eq!(state.target("two"), Some(record("second")));
     }
 
     #[test]
@@ -403,10 +472,10 @@ mod tests {
         for length in 0..whole.len() {
             fs::write(&path, &whole[..length]).unwrap();
             let (mut state, _) = State::load(folder.path());
-            state.record("three", record("third")).unwrap();
+            state.record("three", &record("third")).unwrap();
             let (state, notice) = State::load(folder.path());
             assert_eq!(notice, None, "cut at {length}");
-            assert_eq!(state.target("three"), Some(&record("third")), "cut at {length}");
+            assert_eq!(state.target("three"), Some(record("third")), "cut at {length}");
         }
     }
 
@@ -414,6 +483,8 @@ mod tests {
     fn a_flipped_byte_never_gives_a_wrong_record() {
         let folder = tempfile::tempdir().unwrap();
         let good = filled(folder.path());
+        let good: HashMap<Box<str>, Record> =
+            good.targets.keys().map(|name| (name.clone(), good.target(name).unwrap())).collect();
         let path = folder.path().join(FILE_NAME);
         let whole = fs::read(&path).unwrap();
         for at in 0..whole.len() {
@@ -422,12 +493,10 @@ mod tests {
             fs::write(&path, &bytes).unwrap();
             let (state, notice) = State::load(folder.path());
             assert!(notice.is_some(), "flipped at {at}");
-            for (name, found) in state.targets() {
-                let earlier = (name == "one").then(|| record("first"));
-                assert!(
-                    good.target(name) == Some(found) || earlier.as_ref() == Some(found),
-                    "flipped at {at}"
-                );
+            for name in state.targets.keys() {
+                let found = state.target(name).unwrap();
+                let earlier = (&**name == "one").then(|| record("first"));
+                assert!(good[name] == found || earlier.as_ref() == Some(&found), "flipped at {at}");
             }
         }
     }
@@ -438,10 +507,10 @@ mod tests {
         fs::write(folder.path().join(FILE_NAME), "zipwright state 99\nmore").unwrap();
         let (mut state, notice) = State::load(folder.path());
         assert!(notice.unwrap().contains("another version"));
-        state.record("one", record("first")).unwrap();
+        state.record("one", &record("first")).unwrap();
         let aside = folder.path().join("state.set-aside");
         assert_eq!(fs::read(aside).unwrap(), b"zipwright state 99\nmore");
-        assert_eq!(State::load(folder.path()).0.target("one"), Some(&record("first")));
+        assert_eq!(State::load(folder.path()).0.target("one"), Some(record("first")));
     }
 
     #[test]
@@ -451,13 +520,19 @@ mod tests {
         let mut longest = 0;
         for number in 0..20 {
             // Few records, but long ones.
-            state.record("one", record(&format!("{number} {}", "x".repeat(400_000)))).unwrap();
-            state.remember(Learned::default()).unwrap();
+            let long = record(&format!("{number} {}", "x".repeat(400_000)));
+            state.record("one", &long).unwrap();
+            let all = || vec![(RelPath::parse("a").unwrap(), entry())];
+            state.remember(Learned::default(), all).unwrap();
             longest = longest.max(fs::metadata(state.path()).unwrap().len());
             let (again, notice) = State::load(folder.path());
             assert_eq!(notice, None);
-            assert_eq!(content(&again), content(&state));
-            assert_eq!(again.length, state.length);
+            for state in [&again, &state] {
+                assert_eq!(state.target("one"), Some(long.clone()));
+                assert_eq!(state.target("two"), Some(record("second")));
+            }
+            assert_eq!(again.files.remembered(), all());
+            assert_eq!((again.live, again.length), (state.live, state.length));
         }
         assert!(longest < 3 * 410_000, "{longest}");
     }
@@ -466,22 +541,21 @@ mod tests {
     fn many_records_are_read_by_several_threads_up_to_the_first_that_is_damaged() {
         let folder = tempfile::tempdir().unwrap();
         let mut state = filled(folder.path());
-        let stat = Stat { size: 1, mtime: 2, ctime: 3, inode: 4, mode: 0o100_644 };
         let path = |number: usize| RelPath::parse(&format!("src/{number:05}")).unwrap();
-        let entry = Remembered { stat, digest: Digest::of(b"a") };
-        let count = BATCH + ALONE + 7;
-        let files = (0..count).map(|number| (path(number), entry)).collect();
-        state.remember(Learned { files, tools: Vec::new() }).unwrap();
-        let (again, _) = State::load(folder.path());
-        assert_eq!(content(&again), content(&state));
+        let last = format::file(&path(0), &entry()).len();
+        let count = PIECE / last + ALONE + 7;
+        let files = (0..count).map(|number| (path(number), entry())).collect();
+        state.remember(learned(files, Vec::new()), Vec::new).unwrap();
+        let (again, notice) = State::load(folder.path());
+        assert_eq!((notice, again.files.remembered().len()), (None, 1 + count));
+        assert_eq!((again.live, again.length), (state.live, state.length));
         let mut bytes = fs::read(state.path()).unwrap();
-        let last = format::file(&path(count - 1), &entry).len();
         let at = bytes.len() - 5 * last - 1;
         bytes[at] ^= 1;
         fs::write(state.path(), bytes).unwrap();
         let (again, notice) = State::load(folder.path());
         assert!(notice.unwrap().contains("were not written whole"));
-        assert_eq!(again.files.len(), 1 + count - 6);
+        assert_eq!(again.files.remembered().len(), 1 + count - 6);
     }
 
     #[test]
@@ -489,14 +563,17 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let mut state = filled(folder.path());
         for number in 0..50 {
-            state.record("one", record(&number.to_string())).unwrap();
+            state.record("one", &record(&number.to_string())).unwrap();
         }
         let long = fs::metadata(state.path()).unwrap().len();
-        state.compact().unwrap();
+        let before = content(folder.path());
+        state.compact(vec![(RelPath::parse("a").unwrap(), entry())]).unwrap();
         assert!(fs::metadata(state.path()).unwrap().len() < long / 4);
-        state.record("three", record("third")).unwrap();
-        let (again, notice) = State::load(folder.path());
-        assert_eq!(notice, None);
-        assert_eq!(content(&again), content(&state));
+        assert_eq!(content(folder.path()), before);
+        state.record("three", &record("third")).unwrap();
+        for state in [&State::load(folder.path()).0, &state] {
+            assert_eq!(state.target("one"), Some(record("49")));
+            assert_eq!(state.target("three"), Some(record("third")));
+        }
     }
 }

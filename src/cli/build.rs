@@ -125,7 +125,7 @@ fn build_with(
     if options.mode != Mode::Build {
         let pool = Pool::private(1)?;
         let mut state = session.state();
-        let files = session.files(&state);
+        let files = session.files(&mut state);
         return run_engine(session, (&mut state, &files), &options, &pool, report.as_mut());
     }
     let (_lock, looked) = match begun {
@@ -144,7 +144,7 @@ fn build_with(
         Surroundings { env: asked.for_children(&pool), terminal: has_terminal(common) };
     let options = Options { surroundings, serial, ..options };
     let mut recorder = Recorder::new(report);
-    let files = session.files(&state);
+    let files = session.files(&mut state);
     files.tick().context("could not write in the state folder")?;
     files.looked(&looked);
     let summary = run_engine(session, (&mut state, &files), &options, &pool, &mut recorder);

@@ -30,7 +30,7 @@ pub(super) fn run(common: &Common, explain: &Explain) -> Result<u8, Failure> {
     let mut collected = Collected::default();
     let mut state = session.state();
     let pool = Pool::private(1)?;
-    let files = session.files(&state);
+    let files = session.files(&mut state);
     super::build::run_engine(&session, (&mut state, &files), &options, &pool, &mut collected)?;
     let mut code = SUCCESS;
     let mut json = ui::json(Writers::standard());

@@ -119,7 +119,7 @@ impl Session {
     }
 
     /// Files as remembered by `state`.
-    pub(super) fn files(&self, state: &State) -> Files {
+    pub(super) fn files(&self, state: &mut State) -> Files {
         Files::new(&self.project.root, Graph::hidden_outputs(&self.model), state.memory())
     }
 

@@ -88,7 +88,7 @@ pub(super) fn keep(
     let is_done = |target: &&Target| {
         !target.is_phony()
             && kinds::looks_at_files_only(&target.kind)
-            && state.target(&target.name.value).is_some()
+            && state.has(&target.name.value)
     };
     if summary.ran + summary.up_to_date != targets.len() || !targets.iter().all(is_done) {
         return Ok(());
@@ -99,7 +99,7 @@ pub(super) fn keep(
     let Some(sights) = files.sights() else { return Ok(()) };
     let zips = targets.iter().filter(|target| target.kind.name() == "zip").map(|target| {
         let record = state.target(&target.name.value);
-        let facts = record.map(|record| record.facts.clone()).unwrap_or_default();
+        let facts = record.map(|record| record.facts).unwrap_or_default();
         Finished {
             target: target.name.value.clone(),
             kind: target.kind.name(),

@@ -13,13 +13,13 @@ use crate::buildfile::model::{Output, Target};
 use crate::files::{Content, Fact, Files};
 use crate::key::{Key, Reason, Value, file_of_component};
 use crate::kinds::{self, Facts, Job};
-use crate::state::Record;
+use crate::state::{Record, State};
 
 /// A question about one target, all that it needs being done.
 pub(super) struct Ask<'a> {
     pub(super) world: World<'a>,
     pub(super) target: &'a Target,
-    pub(super) record: Option<&'a Record>,
+    pub(super) state: &'a State,
     pub(super) results: BTreeMap<String, Digest>,
     pub(super) facts: BTreeMap<String, Facts>,
     /// In a dry run: a target it needs that would run first.
@@ -32,19 +32,19 @@ pub(super) struct Ask<'a> {
 pub(super) enum Verdict {
     UpToDate {
         result: Digest,
+        /// Facts for reports, as JSON texts.
+        facts: Vec<(String, String)>,
     },
     /// `key` is `None` only where a dry run cannot know it.
-    OutOfDate {
-        key: Option<Key>,
-        reasons: Vec<Reason>,
-    },
+    OutOfDate { key: Option<Key>, reasons: Vec<Reason> },
 }
 
 pub(super) fn judge(ask: &Ask) -> Result<Verdict> {
     let mut reasons = Vec::new();
     let job = ask.job();
-    if let Some(result) = ask.old_result(&job)? {
-        return Ok(Verdict::UpToDate { result });
+    let record = ask.state.target(&ask.target.name.value);
+    if ask.options.is_old(ask.target) {
+        return ask.as_it_is(&job, record);
     }
     if ask.options.always {
         reasons.push(Reason::Forced);
@@ -63,7 +63,7 @@ pub(super) fn judge(ask: &Ask) -> Result<Verdict> {
         }
         Err(error) => return Err(error),
     };
-    match ask.record {
+    match &record {
         None => reasons.push(Reason::NeverBuilt),
         Some(record) => {
             if record.key != key {
@@ -76,20 +76,17 @@ pub(super) fn judge(ask: &Ask) -> Result<Verdict> {
         let as_if = key.files().filter(|path| names(&ask.options.what_if, path));
         reasons.extend(as_if.map(|path| Reason::WhatIf { path: path.to_owned() }));
     }
-    match (ask.record, reasons.is_empty()) {
-        (Some(record), true) => Ok(Verdict::UpToDate { result: record.result }),
+    match (record, reasons.is_empty()) {
+        (Some(Record { result, facts, .. }), true) => Ok(Verdict::UpToDate { result, facts }),
         _ => Ok(Verdict::OutOfDate { key: Some(key), reasons }),
     }
 }
 
 impl Ask<'_> {
     /// `-o` of something this target makes: it is not judged, and stands as it is.
-    fn old_result(&self, job: &Job) -> Result<Option<Digest>> {
-        if !self.options.is_old(self.target) {
-            return Ok(None);
-        }
-        if let Some(record) = self.record {
-            return Ok(Some(record.result));
+    fn as_it_is(&self, job: &Job, record: Option<Record>) -> Result<Verdict> {
+        if let Some(Record { result, facts, .. }) = record {
+            return Ok(Verdict::UpToDate { result, facts });
         }
         let mut hasher = FieldHasher::new();
         for output in self.target.outputs() {
@@ -97,7 +94,7 @@ impl Ask<'_> {
                 hasher.field(output.path().as_str()).field(digest.as_bytes());
             }
         }
-        Ok(Some(hasher.finish()))
+        Ok(Verdict::UpToDate { result: hasher.finish(), facts: Vec::new() })
     }
 
     /// What changed, but for the files that `-o` names.

@@ -110,7 +110,7 @@ pub fn build<'a>(
     pool: &'a Pool,
     report: &mut dyn Report,
 ) -> Result<Summary> {
-    let seconds = |id| state.target(world.name(id)).map(|record| record.seconds);
+    let seconds = |id| state.seconds(world.name(id));
     let order = Order::new(world.graph, &options.goals, options.serial, options.shuffle, seconds);
     let plan = Plan::new(world.graph, &options.goals, |id| options.is_old(world.target(id)));
     let engine = Engine {
@@ -170,6 +170,9 @@ struct Engine<'a, 'b> {
 /// wait for the clock takes this one.
 const WORTH_SETTLING: u64 = 4 << 20;
 
+/// So many targets are judged at a time: what is asked and answered of each takes memory.
+const AT_A_TIME: usize = 4096;
+
 /// How often the loop looks at the load and at signals while nothing else happens.
 const LOOK_AGAIN: Duration = Duration::from_millis(200);
 
@@ -209,7 +212,7 @@ impl<'a> Engine<'a, '_> {
             if self.summary.ran > 0 {
                 files.settle(WORTH_SETTLING).context("could not write in the state folder")?;
             }
-            self.state.remember(files.learned())?;
+            self.state.remember(files.learned(), || files.remembered())?;
         }
         self.summary.seconds = started.elapsed().as_secs_f64();
         self.report.event(&Event::Summary(self.summary));
@@ -228,7 +231,7 @@ impl<'a> Engine<'a, '_> {
                 self.take_in(message)?;
             }
             self.stopping |= signals::received().is_some();
-            if self.judge_ready(sender)? {
+            if self.judge_ready(sender) {
                 continue;
             }
             self.look_ahead(scope, sender);
@@ -293,19 +296,26 @@ impl<'a> Engine<'a, '_> {
     }
 
     /// Judges every target that is ready; whether there was one.
-    fn judge_ready(&mut self, sender: &Sender<Message>) -> Result<bool> {
+    fn judge_ready(&mut self, sender: &Sender<Message>) -> bool {
         let mut ready = Vec::new();
         while !self.stopping
             && let Some(id) = self.plan.take_ready()
         {
             ready.push(id);
         }
+        for ready in ready.chunks(AT_A_TIME) {
+            self.judge_all(ready, sender);
+        }
+        !ready.is_empty()
+    }
+
+    fn judge_all(&mut self, ready: &[TargetId], sender: &Sender<Message>) {
         let asks: Vec<Ask> = ready.iter().map(|id| self.ask(*id, sender)).collect();
         let verdicts: Vec<Result<Verdict>> = asks.par_iter().map(judge).collect();
         drop(asks);
         for (id, verdict) in ready.iter().zip(verdicts) {
             match verdict {
-                Ok(Verdict::UpToDate { result }) => self.up_to_date(*id, result),
+                Ok(Verdict::UpToDate { result, facts }) => self.up_to_date(*id, result, facts),
                 Ok(Verdict::OutOfDate { key, reasons }) if self.options.mode == Mode::Build => {
                     let key = key.expect("BUG: only a dry run judges without a key");
                     self.enqueue(*id, key, reasons);
@@ -314,7 +324,6 @@ impl<'a> Engine<'a, '_> {
                 Err(error) => self.failed(*id, Vec::new(), 0.0, &error),
             }
         }
-        Ok(!ready.is_empty())
     }
 
     fn enqueue(&mut self, id: TargetId, key: Key, reasons: Vec<Reason>) {
@@ -339,7 +348,7 @@ impl<'a> Engine<'a, '_> {
         Ask {
             world: self.world,
             target: self.world.target(id),
-            record: self.state.target(name),
+            state: self.state,
             results: self.results_of(id),
             facts: self.facts_of(id),
             runs_first: runs_first.map(|need| self.world.name(*need)),
@@ -448,11 +457,9 @@ impl<'a> Engine<'a, '_> {
         self.finish(id, Outcome::Ran, reasons, seconds, Vec::new(), None);
     }
 
-    fn up_to_date(&mut self, id: TargetId, result: Digest) {
+    fn up_to_date(&mut self, id: TargetId, result: Digest, facts: Vec<(String, String)>) {
         self.results[id.index()] = Some(result);
         self.plan.done(id);
-        let record = self.state.target(self.world.name(id));
-        let facts = record.map(|record| record.facts.clone()).unwrap_or_default();
         let facts: Facts = facts
             .into_iter()
             .filter_map(|(name, json)| Some((name, serde_json::from_str(&json).ok()?)))
@@ -480,7 +487,7 @@ impl<'a> Engine<'a, '_> {
         let Worked { result, facts, record } = worked;
         if let Some(mut record) = record {
             record.seconds = seconds;
-            self.state.record(self.world.name(id), record)?;
+            self.state.record(self.world.name(id), &record)?;
         }
         self.results[id.index()] = Some(result);
         self.facts[id.index()].clone_from(&facts);

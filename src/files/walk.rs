@@ -28,7 +28,7 @@ pub(super) struct Listing {
     pub(super) sight: Option<Sight>,
     members: Arc<Members>,
     /// Of [`Files::looks`]: they are listed again once that is another.
-    of: u64,
+    of: u32,
 }
 
 impl Files {

@@ -19,9 +19,10 @@ const KIND_FORGET: u8 = 3;
 const KIND_TOOL: u8 = 4;
 const KIND_OWNED: u8 = 5;
 
-/// A record as it is read back.
+/// What is kept in memory of a record.
 pub(super) enum Item {
-    Target(String, Record),
+    /// Its name, and how long it took in seconds: [`read_target`] reads the rest.
+    Target(Box<str>, f64),
     Forgotten(String),
     File(RelPath, Remembered),
     Tool(PathBuf, Remembered),
@@ -39,15 +40,11 @@ pub(super) fn next_frame(bytes: &[u8]) -> Option<&[u8]> {
 
 /// `None` when the frame is damaged, or a foreign version's.
 pub(super) fn read(framed: &[u8]) -> Option<Item> {
-    let (head, payload) = framed.split_at_checked(FRAME)?;
-    if checksum(payload) != head[4..] {
-        return None;
-    }
-    let mut decoder = Decoder::new(payload);
+    let mut decoder = Decoder::new(payload(framed)?);
     let item = match decoder.byte()? {
         KIND_TARGET => {
             let (name, record) = decode_target(&mut decoder)?;
-            Item::Target(name, record)
+            Item::Target(name.into(), record.seconds)
         }
         KIND_FORGET => Item::Forgotten(decoder.text()?),
         KIND_FILE => {
@@ -62,6 +59,22 @@ pub(super) fn read(framed: &[u8]) -> Option<Item> {
         _ => return None,
     };
     decoder.is_empty().then_some(item)
+}
+
+/// The whole record of a target; `None` when it is damaged, or another record.
+pub(super) fn read_target(framed: &[u8]) -> Option<Record> {
+    let mut decoder = Decoder::new(payload(framed)?);
+    if decoder.byte()? != KIND_TARGET {
+        return None;
+    }
+    let (_, record) = decode_target(&mut decoder)?;
+    decoder.is_empty().then_some(record)
+}
+
+/// `None` when it is not what the checksum is of.
+fn payload(framed: &[u8]) -> Option<&[u8]> {
+    let (head, payload) = framed.split_at_checked(FRAME)?;
+    (checksum(payload) == head[4..]).then_some(payload)
 }
 
 pub(super) fn target(name: &str, record: &Record) -> Vec<u8> {

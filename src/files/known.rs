@@ -1,0 +1,268 @@
+//! What is known of paths: the digests that earlier runs remembered, and what this one saw. There
+//! are hundreds of thousands of them: one table has both, and what is as it was remembered takes
+//! no more room for having been seen.
+
+use std::collections::HashMap;
+use std::hash::BuildHasher;
+use std::mem;
+use std::sync::{Mutex, MutexGuard};
+
+use foldhash::fast::{FixedState, RandomState};
+use rayon::prelude::*;
+
+use super::{LearnedFile, Remembered, Seen, Sight, Stat, lock};
+use crate::base::RelPath;
+
+const SHARDS: usize = 64;
+
+/// Paths, and what is known of each. Safe to ask from several threads.
+#[derive(Debug)]
+pub struct Known(Vec<Mutex<Shard>>);
+
+/// They are looked up by the million: the hash is a fast one.
+pub(super) type Shard = HashMap<RelPath, Entry, RandomState>;
+
+/// What is known of one path.
+#[derive(Debug)]
+pub(super) struct Entry {
+    what: What,
+    /// Of [`super::Files::looks`], when it was seen: it is looked at again once that is another.
+    pub(super) of: u32,
+    /// Whether earlier runs remembered some digest of it.
+    is_old: bool,
+    /// Whether they did not remember the one that is known now.
+    is_new: bool,
+}
+
+#[derive(Debug)]
+enum What {
+    /// A digest; if `seen`, a file and no link was there, and had the stat data it was taken under.
+    Remembered {
+        remembered: Remembered,
+        seen: bool,
+    },
+    /// Anything else that was seen.
+    Seen(Box<(Seen, Option<Remembered>)>),
+    Nothing,
+}
+
+impl Default for Known {
+    fn default() -> Self {
+        Self((0..SHARDS).map(|_| Mutex::default()).collect())
+    }
+}
+
+impl Known {
+    /// Takes in what earlier runs remembered; whether there was an earlier digest of this path.
+    pub fn remember(&mut self, path: RelPath, remembered: Remembered) -> bool {
+        let shard = &mut self.0[shard_of(path.as_str())];
+        let shard = shard.get_mut().expect("BUG: no holder of this lock panics");
+        let what = What::Remembered { remembered, seen: false };
+        shard.insert(path, Entry { what, of: 0, is_old: true, is_new: false }).is_some()
+    }
+
+    /// All digests, sorted by path.
+    pub fn remembered(&self) -> Vec<(RelPath, Remembered)> {
+        self.collect(|path, entry| Some((path.clone(), entry.remembered()?)))
+    }
+
+    /// What is worth remembering and was not remembered like this by earlier runs, sorted.
+    pub(super) fn learned(&self) -> Vec<LearnedFile> {
+        let found = self.collect(|path, entry| {
+            let remembered = entry.remembered().filter(|_| entry.is_new)?;
+            let file = LearnedFile { path: path.clone(), remembered, replaces: entry.is_old };
+            Some((path.clone(), file))
+        });
+        found.into_iter().map(|(_, file)| file).collect()
+    }
+
+    /// What was seen, sorted; `None` when stat data could not tell whether any of it is still so.
+    pub(super) fn sights(&self) -> Option<Vec<(RelPath, Sight)>> {
+        let found = self.collect(|path, entry| Some((path.clone(), entry.sight()?)));
+        found.into_iter().map(|(path, sight)| Some((path, sight?))).collect()
+    }
+
+    /// What `of` says of each path, where it says something, sorted by path.
+    fn collect<T: Send>(
+        &self,
+        of: impl Fn(&RelPath, &Entry) -> Option<(RelPath, T)> + Sync,
+    ) -> Vec<(RelPath, T)> {
+        let of_shard = |shard: &Mutex<Shard>| -> Vec<(RelPath, T)> {
+            lock(shard).iter().filter_map(|(path, entry)| of(path, entry)).collect()
+        };
+        let shards: Vec<Vec<(RelPath, T)>> = self.0.par_iter().map(of_shard).collect();
+        let mut found = Vec::with_capacity(shards.iter().map(Vec::len).sum());
+        shards.into_iter().for_each(|shard| found.extend(shard));
+        found.par_sort_unstable_by(|(a, _), (b, _)| a.cmp(b));
+        found
+    }
+
+    /// Where `path` is, or would be.
+    pub(super) fn shard(&self, path: &str) -> MutexGuard<'_, Shard> {
+        lock(&self.0[shard_of(path)])
+    }
+
+    pub(super) fn shards(&self) -> &[Mutex<Shard>] {
+        &self.0
+    }
+
+    /// Takes in what was seen at `path`.
+    pub(super) fn saw(&self, path: &RelPath, (seen, digest): (Seen, Option<Remembered>), of: u32) {
+        let mut shard = self.shard(path.as_str());
+        match shard.get_mut(path) {
+            Some(entry) => entry.saw(seen, digest, of),
+            None => {
+                let mut entry = Entry { what: What::Nothing, of, is_old: false, is_new: false };
+                entry.saw(seen, digest, of);
+                shard.insert(path.clone(), entry);
+            }
+        }
+    }
+}
+
+fn shard_of(path: &str) -> usize {
+    FixedState::default().hash_one(path) as usize % SHARDS
+}
+
+impl Entry {
+    /// What was seen; `None` for what was not looked at, or of which that was forgotten.
+    pub(super) fn seen(&self) -> Option<Seen> {
+        match &self.what {
+            What::Remembered { remembered: Remembered { stat, digest }, seen: true } => {
+                Some(Seen::file(None, *digest, *stat))
+            }
+            What::Seen(found) => Some(found.0.clone()),
+            What::Remembered { .. } | What::Nothing => None,
+        }
+    }
+
+    pub(super) fn remembered(&self) -> Option<Remembered> {
+        match &self.what {
+            What::Remembered { remembered, .. } => Some(*remembered),
+            What::Seen(found) => found.1,
+            What::Nothing => None,
+        }
+    }
+
+    /// Takes in what was seen, and what digest is to be remembered now.
+    pub(super) fn saw(&mut self, seen: Seen, digest: Option<Remembered>, of: u32) {
+        self.is_new |= digest != self.remembered();
+        self.of = of;
+        self.what = match digest {
+            Some(remembered) if seen.stat == Some(remembered.stat) && seen.fact.link.is_none() => {
+                What::Remembered { remembered, seen: true }
+            }
+            digest => What::Seen(Box::new((seen, digest))),
+        };
+    }
+
+    /// Takes it that a file was looked at, before anything ran, and had this stat data; of any
+    /// other than the one remembered it takes no notice.
+    pub(super) fn looked(&mut self, stat: &Stat) {
+        if let What::Remembered { remembered, seen } = &mut self.what {
+            *seen |= remembered.stat == *stat;
+        }
+    }
+
+    /// Says that something else may be there now.
+    pub(super) fn forget(&mut self) {
+        self.what = match mem::replace(&mut self.what, What::Nothing) {
+            What::Remembered { remembered, .. } => What::Remembered { remembered, seen: false },
+            What::Seen(found) => match found.1 {
+                Some(remembered) => What::Remembered { remembered, seen: false },
+                None => What::Nothing,
+            },
+            What::Nothing => What::Nothing,
+        };
+    }
+
+    /// Whether stat data would not show a write to the file that was seen here; `None` also where
+    /// there was none.
+    pub(super) fn unsettled(&self) -> Option<Stat> {
+        match &self.what {
+            What::Seen(found) => {
+                let (seen, digest) = &**found;
+                let is_settled = |stat| digest.is_some_and(|digest| digest.stat == stat);
+                seen.stat.filter(|stat| !is_settled(*stat))
+            }
+            What::Remembered { .. } | What::Nothing => None,
+        }
+    }
+
+    /// `None` where nothing was seen; within, where stat data cannot tell whether it is still so.
+    fn sight(&self) -> Option<Option<Sight>> {
+        match &self.what {
+            What::Remembered { remembered, seen: true } => Some(Some(Sight::File(remembered.stat))),
+            What::Seen(found) => Some(Sight::of(&found.0, self.unsettled().is_none())),
+            What::Remembered { .. } | What::Nothing => None,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::base::Digest;
+    use crate::files::{Content, Fact};
+
+    fn stat(size: u64) -> Stat {
+        Stat { size, mtime: 1, ctime: 2, inode: 3, mode: 0o100_644 }
+    }
+
+    fn remembered(size: u64) -> Remembered {
+        Remembered { stat: stat(size), digest: Digest::of(&size.to_le_bytes()) }
+    }
+
+    fn file(size: u64, link: Option<&str>) -> Seen {
+        Seen::file(link.map(str::to_owned), remembered(size).digest, stat(size))
+    }
+
+    fn nothing() -> Seen {
+        Seen { fact: Fact { link: None, content: Content::Missing }, stat: None }
+    }
+
+    /// What was seen, what is remembered, whether that is new, whether a write would show, and
+    /// whether there is something to look at again.
+    type Summary = (Option<Fact>, Option<Remembered>, bool, bool, bool);
+
+    fn summary(known: &Known, path: &RelPath) -> Summary {
+        let shard = known.shard(path.as_str());
+        let entry = &shard[path];
+        let sees = entry.sight().is_some_and(|sight| sight.is_some());
+        let fact = entry.seen().map(|seen| seen.fact);
+        (fact, entry.remembered(), entry.is_new, entry.unsettled().is_none(), sees)
+    }
+
+    #[test]
+    fn what_is_known_of_a_path_follows_what_is_seen() {
+        let path = RelPath::parse("a").unwrap();
+        let mut known = Known::default();
+        assert!(!known.remember(path.clone(), remembered(1)));
+        assert!(known.remember(path.clone(), remembered(2)), "the same path again");
+        let old = Some(remembered(2));
+        assert_eq!(summary(&known, &path), (None, old, false, true, false));
+        let looked = |known: &Known, size| {
+            known.shard("a").get_mut("a").unwrap().looked(&stat(size));
+        };
+        looked(&known, 1);
+        assert_eq!(summary(&known, &path), (None, old, false, true, false), "it was another");
+        looked(&known, 2);
+        let fact = |seen: Seen| Some(seen.fact);
+        assert_eq!(summary(&known, &path), (fact(file(2, None)), old, false, true, true));
+        known.shard("a").get_mut("a").unwrap().forget();
+        assert_eq!(summary(&known, &path), (None, old, false, true, false));
+        known.saw(&path, (nothing(), old), 1);
+        assert_eq!(summary(&known, &path), (fact(nothing()), old, false, true, true));
+        known.saw(&path, (file(3, None), None), 2);
+        assert_eq!(summary(&known, &path), (fact(file(3, None)), None, true, false, false));
+        let new = Some(remembered(3));
+        known.saw(&path, (file(3, Some("b")), new), 2);
+        assert_eq!(summary(&known, &path), (fact(file(3, Some("b"))), new, true, true, true));
+        known.saw(&path, (file(3, None), new), 3);
+        assert_eq!(summary(&known, &path), (fact(file(3, None)), new, true, true, true));
+        assert_eq!(known.shard("a")["a"].of, 3);
+        assert_eq!(known.remembered(), [(path.clone(), remembered(3))]);
+        let learned = LearnedFile { path, remembered: remembered(3), replaces: true };
+        assert_eq!(known.learned(), [learned]);
+    }
+}
