@@ -4,7 +4,7 @@
 use std::borrow::Borrow;
 use std::fmt;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 /// A normalised path relative to the project's root. The root itself is `"."`. A clone shares the
 /// text: a build has the path of one file in half a dozen lists.
@@ -51,7 +51,8 @@ impl RelPath {
     }
 
     pub fn root() -> Self {
-        Self(".".into())
+        static ROOT: LazyLock<Arc<str>> = LazyLock::new(|| ".".into());
+        Self(Arc::clone(&ROOT))
     }
 
     pub fn is_root(&self) -> bool {

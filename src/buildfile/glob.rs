@@ -31,7 +31,7 @@ impl Glob {
             return Err(GlobProblem::Path(PathProblem::ControlCharacter));
         }
         if literal == parts.len() {
-            return Ok(Self { pattern: base.as_str().into(), base, has_wildcard: false });
+            return Ok(base.into());
         }
         let mut pattern: Vec<&str> = Vec::new();
         if !base.is_root() {
@@ -46,13 +46,13 @@ impl Glob {
         }
         let pattern = pattern.join("/");
         builder(&pattern).build().map_err(|error| GlobProblem::Syntax(error.kind().to_string()))?;
-        Ok(Self { pattern, base, has_wildcard: true })
+        Ok(Self { base, wild: Some(pattern.into()) })
     }
 
     /// What decides whether a path matches. The pattern has been checked, so only one that is
     /// too large to compile gives an error.
     pub fn matcher(&self) -> Result<GlobMatcher, globset::Error> {
-        Ok(builder(&self.pattern).build()?.compile_matcher())
+        Ok(builder(self.pattern()).build()?.compile_matcher())
     }
 }
 
@@ -69,8 +69,9 @@ mod tests {
 
     fn check(text: &str, pattern: &str, base: &str, has_wildcard: bool) {
         let base = RelPath::parse(base).unwrap();
-        let expected = Glob { pattern: pattern.into(), base, has_wildcard };
-        assert_eq!(Glob::parse(text), Ok(expected), "{text}");
+        let glob = Glob::parse(text).unwrap();
+        let found = (glob.pattern(), &glob.base, glob.has_wildcard());
+        assert_eq!(found, (pattern, &base, has_wildcard), "{text}");
     }
 
     #[test]

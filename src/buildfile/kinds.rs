@@ -29,14 +29,14 @@ pub(super) const NAMES: [&str; 10] = [
 /// Reads the keys of a target of the kind `name`. `stem` is what its default paths are called.
 pub(super) fn read(name: &str, stem: &str, table: &mut Table, reader: &mut Reader) -> Option<Kind> {
     match name {
-        "wheelhouse" => wheelhouse(stem, table, reader).map(Kind::Wheelhouse),
-        "staging" => Some(Kind::Staging(staging(stem, table, reader))),
+        "wheelhouse" => wheelhouse(stem, table, reader).map(Box::new).map(Kind::Wheelhouse),
+        "staging" => Some(Kind::Staging(Box::new(staging(stem, table, reader)))),
         "clamp" => clamp(table, reader).map(Kind::Clamp),
-        "zip" => zip(stem, table, reader).map(Kind::Zip),
-        "check" => check(table, reader).map(Kind::Check),
-        "layer" => layer::read(table, reader).map(Kind::Layer),
-        "upload" => upload::read(table, reader).map(Kind::Upload),
-        "invoke" => invoke::read(table, reader).map(Kind::Invoke),
+        "zip" => zip(stem, table, reader).map(Box::new).map(Kind::Zip),
+        "check" => check(table, reader).map(Box::new).map(Kind::Check),
+        "layer" => layer::read(table, reader).map(Box::new).map(Kind::Layer),
+        "upload" => upload::read(table, reader).map(Box::new).map(Kind::Upload),
+        "invoke" => invoke::read(table, reader).map(Box::new).map(Kind::Invoke),
         "command" => command(table, reader).map(Kind::Command),
         "group" => group(table, reader).map(Kind::Group),
         name => unreachable!("BUG: `{name}` is not among the names of kinds"),
@@ -106,7 +106,7 @@ fn source(item: Item, reader: &mut Reader) -> Option<Source> {
             table.done(reader);
             let from = from?;
             if let Some(Spanned { value: Destination::Exactly(path), span }) = &to
-                && from.value.has_wildcard
+                && from.value.has_wildcard()
             {
                 let path = path.as_str();
                 reader.report(mistakes::wildcards_to_one_path(span, &from.span, path));

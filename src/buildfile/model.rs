@@ -50,16 +50,18 @@ pub struct Target {
     pub kind: Kind,
 }
 
+/// Commands are the kind of which there may be very many: none is to take the room that another
+/// needs.
 #[derive(Clone, Debug)]
 pub enum Kind {
-    Wheelhouse(Wheelhouse),
-    Staging(Staging),
+    Wheelhouse(Box<Wheelhouse>),
+    Staging(Box<Staging>),
     Clamp(Clamp),
-    Zip(Zip),
-    Check(Check),
-    Layer(Layer),
-    Upload(Upload),
-    Invoke(Invoke),
+    Zip(Box<Zip>),
+    Check(Box<Check>),
+    Layer(Box<Layer>),
+    Upload(Box<Upload>),
+    Invoke(Box<Invoke>),
     Command(Command),
     Group(Group),
 }
@@ -138,10 +140,27 @@ pub enum Destination {
 /// A normalised pattern: `*` and `?` stay within a path part, `**` crosses parts, `[ab]`, `{a,b}`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Glob {
-    pub pattern: String,
     /// The leading parts without wildcards; the whole path when there is no wildcard.
     pub base: RelPath,
-    pub has_wildcard: bool,
+    /// All of it; `None` when there is no wildcard. Most inputs are plain paths, and there may be
+    /// a hundred thousand of them.
+    pub wild: Option<Box<str>>,
+}
+
+impl Glob {
+    pub fn pattern(&self) -> &str {
+        self.wild.as_deref().unwrap_or(self.base.as_str())
+    }
+
+    pub fn has_wildcard(&self) -> bool {
+        self.wild.is_some()
+    }
+}
+
+impl From<RelPath> for Glob {
+    fn from(base: RelPath) -> Self {
+        Self { base, wild: None }
+    }
 }
 
 /// Who wins where two wheels or files claim one path with different bytes.

@@ -143,7 +143,7 @@ fn build_with(
     let surroundings =
         Surroundings { env: asked.for_children(&pool), terminal: has_terminal(common) };
     let options = Options { surroundings, serial, ..options };
-    let mut recorder = Recorder::new(report);
+    let mut recorder = Recorder::new(report, asked.build.timings.is_some());
     let files = session.files(&mut state);
     files.tick().context("could not write in the state folder")?;
     files.looked(&looked);

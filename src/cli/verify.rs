@@ -93,7 +93,7 @@ fn uploads(session: &Session) -> Result<Vec<(&str, &Upload, TargetId)>> {
         match &target.kind {
             Kind::Upload(upload) => {
                 let zip = session.graph.id(&upload.zip.value);
-                found.push((name, upload, zip.context("an upload has a zip")?));
+                found.push((name, &**upload, zip.context("an upload has a zip")?));
             }
             _ if session.goals.is_empty() => {}
             _ => {

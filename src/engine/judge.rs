@@ -20,8 +20,8 @@ pub(super) struct Ask<'a> {
     pub(super) world: World<'a>,
     pub(super) target: &'a Target,
     pub(super) state: &'a State,
-    pub(super) results: BTreeMap<String, Digest>,
-    pub(super) facts: BTreeMap<String, Facts>,
+    pub(super) results: BTreeMap<&'a str, Digest>,
+    pub(super) facts: BTreeMap<&'a str, Facts>,
     /// In a dry run: a target it needs that would run first.
     pub(super) runs_first: Option<&'a str>,
     pub(super) tree: bool,

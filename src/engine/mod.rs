@@ -155,7 +155,7 @@ struct Engine<'a, 'b> {
     /// Whether a slot was asked for and has not come yet.
     asked: bool,
     /// Judged out of date; each runs when there is a slot.
-    waiting: Vec<Work>,
+    waiting: Vec<Work<'a>>,
     running: usize,
     /// A command runs that asked for the terminal, and so alone.
     alone: bool,
@@ -358,24 +358,26 @@ impl<'a> Engine<'a, '_> {
         }
     }
 
-    fn results_of(&self, id: TargetId) -> BTreeMap<String, Digest> {
+    fn results_of(&self, id: TargetId) -> BTreeMap<&'a str, Digest> {
         let needs = self.world.graph.needs(id).iter();
         needs
-            .filter_map(|need| {
-                Some((self.world.name(*need).to_owned(), self.results[need.index()]?))
-            })
+            .filter_map(|need| Some((self.world.name(*need), self.results[need.index()]?)))
             .collect()
     }
 
-    fn facts_of(&self, id: TargetId) -> BTreeMap<String, Facts> {
+    /// Of the targets that `id` needs and that left any.
+    fn facts_of(&self, id: TargetId) -> BTreeMap<&'a str, Facts> {
         let needs = self.world.graph.needs(id).iter();
-        let facts = |need: &TargetId| self.facts[need.index()].clone();
-        needs.map(|need| (self.world.name(*need).to_owned(), facts(need))).collect()
+        needs
+            .map(|need| (self.world.name(*need), &self.facts[need.index()]))
+            .filter(|(_, facts)| !facts.is_empty())
+            .map(|(name, facts)| (name, facts.clone()))
+            .collect()
     }
 
     fn start<'scope>(
         &mut self,
-        next: Work,
+        next: Work<'a>,
         token: Token,
         scope: &'scope Scope<'scope, 'a>,
         sender: &Sender<Message>,

@@ -26,7 +26,7 @@ use crate::process::Stream;
 use crate::state::{Record, RecordedOutput};
 
 /// A target that was judged out of date.
-pub(super) struct Work {
+pub(super) struct Work<'a> {
     pub(super) id: TargetId,
     /// As it was before the work.
     pub(super) key: Key,
@@ -34,8 +34,8 @@ pub(super) struct Work {
     /// that makes no difference.
     pub(super) written: Vec<Option<Written>>,
     pub(super) reasons: Vec<Reason>,
-    pub(super) results: BTreeMap<String, Digest>,
-    pub(super) facts: BTreeMap<String, Facts>,
+    pub(super) results: BTreeMap<&'a str, Digest>,
+    pub(super) facts: BTreeMap<&'a str, Facts>,
     /// Whether a staging tree must be there as a folder.
     pub(super) tree: bool,
 }

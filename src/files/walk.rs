@@ -43,7 +43,7 @@ impl Files {
     /// folder. With one: the files that match, hidden ones included, passing over the state
     /// folder, `.git`, and the outputs given as hidden unless the pattern spells them out.
     pub fn matches(&self, glob: &Glob) -> Result<Vec<RelPath>> {
-        if !glob.has_wildcard {
+        if !glob.has_wildcard() {
             return match self.fact(&glob.base)?.content {
                 Content::Folder => {
                     let hidden = self.hidden_from(&glob.base);
@@ -52,7 +52,8 @@ impl Files {
                 _ => Ok(vec![glob.base.clone()]),
             };
         }
-        let matcher = glob.matcher().with_context(|| format!("`{}` is too large", glob.pattern))?;
+        let matcher =
+            glob.matcher().with_context(|| format!("`{}` is too large", glob.pattern()))?;
         let hidden = self.hidden_from(&glob.base);
         let found = self.walk(&glob.base, |path| !is_hidden(path, &hidden))?;
         let found = found.into_par_iter().with_min_len(1024);

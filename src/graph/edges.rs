@@ -36,7 +36,7 @@ impl<'m> Input<'m> {
         match self {
             Self::Path(path) | Self::Folder(path) => (path.value.as_str(), &path.span),
             Self::Program(program) => (&program.value, &program.span),
-            Self::Glob(glob) => (&glob.value.pattern, &glob.span),
+            Self::Glob(glob) => (glob.value.pattern(), &glob.span),
         }
     }
 }
@@ -85,24 +85,26 @@ impl<'m> Finder<'m, '_> {
             }
             Input::Program(_) => {}
             Input::Folder(path) => {
-                let folder = Glob {
-                    pattern: path.value.as_str().into(),
-                    base: path.value.clone(),
-                    has_wildcard: false,
-                };
+                let folder = Glob::from(path.value.clone());
                 self.maker(&path.value).into_iter().for_each(&mut found);
+                if !self.outputs.may_have_below(&path.value) {
+                    return;
+                }
                 let all = self.seen.entry((path.value.as_str(), false));
                 let all = all.or_insert_with(|| matching(self.outputs, &folder));
                 all.iter().filter(|to| **to != from).copied().for_each(found);
             }
             Input::Glob(glob) => {
-                let Glob { pattern, base, has_wildcard } = &glob.value;
+                let (glob, is_wild) = (&glob.value, glob.value.has_wildcard());
                 // A plain path that is one's own output is a mistake, and shows as a cycle. A
                 // pattern is not about this file, and passes over it.
-                let own = |to: &TargetId| *has_wildcard && *to == from;
-                self.maker(base).filter(|to| !own(to)).into_iter().for_each(&mut found);
-                let all = self.seen.entry((pattern, *has_wildcard));
-                let all = all.or_insert_with(|| matching(self.outputs, &glob.value));
+                let own = |to: &TargetId| is_wild && *to == from;
+                self.maker(&glob.base).filter(|to| !own(to)).into_iter().for_each(&mut found);
+                if !self.outputs.may_have_below(&glob.base) {
+                    return;
+                }
+                let all = self.seen.entry((glob.pattern(), is_wild));
+                let all = all.or_insert_with(|| matching(self.outputs, glob));
                 all.iter().filter(|to| **to != from).copied().for_each(found);
             }
         }
@@ -117,13 +119,13 @@ impl<'m> Finder<'m, '_> {
 fn matching(outputs: &Outputs, glob: &Glob) -> Vec<TargetId> {
     let mut visible = outputs.below(&glob.base).filter(|(_, made)| made.visible).peekable();
     // Compiling is the slow part, and mostly there is nothing to match.
-    let matcher = match glob.has_wildcard && visible.peek().is_some() {
+    let matcher = match glob.has_wildcard() && visible.peek().is_some() {
         true => glob.matcher().ok(),
         false => None,
     };
     let matches = |path: &RelPath| match &matcher {
         Some(matcher) => matcher.is_match(path.as_str()),
-        None => !glob.has_wildcard,
+        None => !glob.has_wildcard(),
     };
     let owner = |(_, made): (&RelPath, &Made)| made.owner;
     let mut makers: Vec<TargetId> = visible.filter(|(path, _)| matches(path)).map(owner).collect();

@@ -60,6 +60,13 @@ impl Outputs {
         self.around(path).map(|(_, made)| made)
     }
 
+    /// Whether there may be outputs below `folder`; quick to say, as it mostly is no folder at all.
+    pub(super) fn may_have_below(&self, folder: &RelPath) -> bool {
+        let after = (Bound::Excluded(folder.as_str()), Bound::Unbounded);
+        let next = self.0.range::<str, _>(after).next();
+        folder.is_root() || next.is_some_and(|(path, _)| path.as_str().starts_with(folder.as_str()))
+    }
+
     /// All outputs below `folder`, in the order of their paths.
     pub(super) fn below(&self, folder: &RelPath) -> impl Iterator<Item = (&RelPath, &Made)> {
         // `0` follows `/` in ASCII, so these are the bounds of all that starts with `folder/`.

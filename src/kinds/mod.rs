@@ -42,9 +42,9 @@ pub struct Job<'a> {
     pub files: &'a Files,
     pub shared: &'a Shared,
     /// The result of every target that this one needs, by name.
-    pub results: &'a BTreeMap<String, Digest>,
+    pub results: &'a BTreeMap<&'a str, Digest>,
     /// What is known of these targets since their last run, by name.
-    pub facts: &'a BTreeMap<String, Facts>,
+    pub facts: &'a BTreeMap<&'a str, Facts>,
     /// Whether a staging tree must be there as a folder, not only as its manifest.
     pub write_tree: bool,
     pub surroundings: &'a Surroundings,
@@ -112,17 +112,21 @@ pub fn looks_at_files_only(kind: &Kind) -> bool {
     };
     match kind {
         Kind::Command(_) | Kind::Group(_) => true,
-        Kind::Staging(Staging {
-            wheels: _,
-            sources: _,
-            exclude: _,
-            conflicts: _,
-            clamp,
-            write: _,
-            bytecode,
-            output: _,
-        }) => !bytecode && !clamped_by_git(clamp),
-        Kind::Zip(Zip { staging: _, below: _, output: _, compression: _, clamp, limits: _ }) => {
+        Kind::Staging(staging) => {
+            let Staging {
+                wheels: _,
+                sources: _,
+                exclude: _,
+                conflicts: _,
+                clamp,
+                write: _,
+                bytecode,
+                output: _,
+            } = &**staging;
+            !bytecode && !clamped_by_git(clamp)
+        }
+        Kind::Zip(zip) => {
+            let Zip { staging: _, below: _, output: _, compression: _, clamp, limits: _ } = &**zip;
             !clamped_by_git(clamp)
         }
         // These look at more: an interpreter and its configuration, times, AWS.
@@ -139,7 +143,7 @@ pub fn looks_at_files_only(kind: &Kind) -> bool {
 /// so that it knows the key of what it made whoever writes meanwhile; and itself tells [`Files`]
 /// what it wrote.
 pub fn takes_in_by_digest(kind: &Kind) -> bool {
-    matches!(kind, Kind::Staging(Staging { clamp: None, bytecode: false, .. }))
+    matches!(kind, Kind::Staging(staging) if staging.clamp.is_none() && !staging.bytecode)
 }
 
 /// Brings the target up to date: does the work and leaves the outputs in place. An error leaves

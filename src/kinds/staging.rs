@@ -60,16 +60,16 @@ fn key_of(staging: &Staging, job: &Job, picks: &[sources::Pick]) -> Result<Key> 
             Some(Destination::Folder(folder)) => format!(" to \"{folder}/\""),
             Some(Destination::Exactly(path)) => format!(" to \"{path}\""),
         };
-        key.text(format!("source {}", at + 1), format!("{:?}{to}", source.from.value.pattern));
+        key.text(format!("source {}", at + 1), format!("{:?}{to}", source.from.value.pattern()));
     }
-    let patterns: Vec<&str> = exclude.iter().map(|glob| glob.value.pattern.as_str()).collect();
+    let patterns: Vec<&str> = exclude.iter().map(|glob| glob.value.pattern()).collect();
     key.text("exclude", format!("{patterns:?}"));
     for (at, conflict) in conflicts.iter().enumerate() {
         let keep = match &conflict.keep.value {
             Winner::Sources => "the sources",
             Winner::Wheel(project) => project,
         };
-        let rule = format!("{:?} from {keep}", conflict.path.value.pattern);
+        let rule = format!("{:?} from {keep}", conflict.path.value.pattern());
         key.text(format!("conflict {}", at + 1), rule);
     }
     let mut files: Vec<(&RelPath, &Fact)> =

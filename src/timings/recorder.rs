@@ -11,6 +11,8 @@ use crate::key::Reason;
 /// The build's start is the moment this was made.
 pub struct Recorder {
     inner: Box<dyn Report>,
+    /// Whether anybody wants to know.
+    is_asked: bool,
     born: Instant,
     running: Vec<Running>,
     spans: Vec<Span>,
@@ -28,9 +30,11 @@ struct Running {
 }
 
 impl Recorder {
-    pub fn new(inner: Box<dyn Report>) -> Self {
+    /// Notes nothing unless `is_asked`.
+    pub fn new(inner: Box<dyn Report>, is_asked: bool) -> Self {
         Self {
             inner,
+            is_asked,
             born: Instant::now(),
             running: Vec::new(),
             spans: Vec::new(),
@@ -112,7 +116,9 @@ impl Recorder {
 impl Report for Recorder {
     fn event(&mut self, event: &Event) {
         // The time is taken first: however slow the display, it is not the target's time.
-        self.note(event, self.born.elapsed().as_secs_f64());
+        if self.is_asked {
+            self.note(event, self.born.elapsed().as_secs_f64());
+        }
         self.inner.event(event);
     }
 }
@@ -194,7 +200,7 @@ mod tests {
     }
 
     fn recorded(events: &[(f64, Event)]) -> Recorder {
-        let mut recorder = Recorder::new(Box::new(Count(Rc::default())));
+        let mut recorder = Recorder::new(Box::new(Count(Rc::default())), true);
         for (time, event) in events {
             recorder.note(event, *time);
         }
@@ -204,7 +210,7 @@ mod tests {
     #[test]
     fn every_event_is_passed_on() {
         let count = Rc::new(RefCell::new(0));
-        let mut recorder = Recorder::new(Box::new(Count(Rc::clone(&count))));
+        let mut recorder = Recorder::new(Box::new(Count(Rc::clone(&count))), true);
         recorder.event(&Event::Planned { targets: 1 });
         recorder.event(&started("a"));
         recorder.event(&finished("a", Outcome::Ran, None));

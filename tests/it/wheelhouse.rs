@@ -108,7 +108,7 @@ impl House {
             needs: Vec::new(),
             after: Vec::new(),
             stamp: None,
-            kind: Kind::Wheelhouse(self.wheelhouse.clone()),
+            kind: Kind::Wheelhouse(Box::new(self.wheelhouse.clone())),
         };
         let model = Model { targets: vec![target.clone()], ..Model::default() };
         let files = Files::new(&project.root, Vec::new(), Memory::default());

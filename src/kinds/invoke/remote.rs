@@ -22,7 +22,7 @@ pub(super) fn run(
     };
     let named = invoke.remote.function.as_ref().or(uploaded.functions.first());
     let name = &named.context("an upload has a function")?.value;
-    let target = Target::new(invoke, uploaded, name, job.facts.get(&upload.value));
+    let target = Target::new(invoke, uploaded, name, job.facts.get(upload.value.as_str()));
     let invocation = Invocation {
         function: name,
         qualifier: target.qualifier,

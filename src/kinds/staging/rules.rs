@@ -17,9 +17,9 @@ enum Rule {
 impl Rules {
     pub(super) fn new<'a>(globs: impl IntoIterator<Item = &'a Glob>) -> Result<Self> {
         let rule = |glob: &Glob| {
-            Ok(if glob.has_wildcard {
+            Ok(if glob.has_wildcard() {
                 Rule::Pattern(
-                    glob.matcher().with_context(|| format!("`{}` is too large", glob.pattern))?,
+                    glob.matcher().with_context(|| format!("`{}` is too large", glob.pattern()))?,
                 )
             } else {
                 Rule::Path(glob.base.clone())
@@ -47,9 +47,7 @@ mod tests {
     #[test]
     fn a_rule_covers_a_path_or_a_folder_above_it() {
         let covers = |pattern: &str, path: &str| {
-            let has_wildcard = pattern.contains('*');
-            let base = RelPath::parse(pattern).unwrap();
-            let glob = Glob { pattern: pattern.into(), base, has_wildcard };
+            let glob = Glob::parse(pattern).unwrap();
             Rules::new([&glob]).unwrap().cover(&RelPath::parse(path).unwrap())
         };
         assert!(covers("**/tests/**", "pkg/tests/a.py"));

@@ -36,7 +36,7 @@ pub(super) fn pick(staging: &Staging, job: &Job, exclude: &Rules) -> Result<Pick
         let glob = &source.from.value;
         let mut files = job.files.matches(glob)?;
         if files.is_empty() {
-            picked.unmatched.push(glob.pattern.clone());
+            picked.unmatched.push(glob.pattern().to_owned());
         }
         files = side_by_side(files).filter(|file| !is_clutter(file, &glob.base)).collect();
         refuse_several(source, &files)?;
@@ -81,12 +81,12 @@ fn refuse_several(source: &Source, files: &[RelPath]) -> Result<()> {
         return Ok(());
     };
     let glob = &source.from.value;
-    let is_folder = !glob.has_wildcard && files != [glob.base.clone()];
+    let is_folder = !glob.has_wildcard() && files != [glob.base.clone()];
     if is_folder || files.len() > 1 {
         bail!(
             "source `{}` stands for {} files, and `to = \"{to}\"` for one: write \"{to}/\" to put \
              them below that folder",
-            glob.pattern,
+            glob.pattern(),
             files.len()
         );
     }

@@ -55,9 +55,8 @@ pub(in crate::kinds) fn path(text: &str) -> RelPath {
 pub(in crate::kinds) fn glob(pattern: &str) -> Spanned<Glob> {
     let base: Vec<&str> = pattern.split('/').take_while(|part| !part.contains('*')).collect();
     spanned(Glob {
-        pattern: pattern.into(),
         base: if base.is_empty() { RelPath::root() } else { path(&base.join("/")) },
-        has_wildcard: pattern.contains('*'),
+        wild: pattern.contains('*').then(|| pattern.into()),
     })
 }
 
@@ -145,8 +144,8 @@ impl World {
     pub(in crate::kinds) fn with_job<T>(&self, name: &str, ask: impl FnOnce(&Job) -> T) -> T {
         let model = self.model();
         let results = BTreeMap::from([
-            ("wheels".to_owned(), Digest::of(b"wheels")),
-            ("staging".to_owned(), Digest::of(b"staging")),
+            ("wheels", Digest::of(b"wheels")),
+            ("staging", Digest::of(b"staging")),
         ]);
         let files = Files::new(&self.root, Vec::new(), Memory::default());
         ask(&Job {
@@ -183,9 +182,9 @@ impl World {
             output: spanned(path("wheels")),
         };
         let targets = vec![
-            target("wheels", Kind::Wheelhouse(wheelhouse)),
-            target("staging", Kind::Staging(self.staging.clone())),
-            target("zip", Kind::Zip(self.zip.clone())),
+            target("wheels", Kind::Wheelhouse(Box::new(wheelhouse))),
+            target("staging", Kind::Staging(Box::new(self.staging.clone()))),
+            target("zip", Kind::Zip(Box::new(self.zip.clone()))),
             target("clamp", Kind::Clamp(self.clamp.clone())),
         ];
         Model { targets, ..Model::default() }

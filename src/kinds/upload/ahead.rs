@@ -100,7 +100,7 @@ fn wheelhouses<'a>(upload: &Upload, job: &Job<'a>) -> Vec<(&'a str, &'a Wheelhou
         _ => None,
     };
     let wheelhouse = |name: &'a str| match kind(name) {
-        Some(Kind::Wheelhouse(wheelhouse)) => Some((name, wheelhouse)),
+        Some(Kind::Wheelhouse(wheelhouse)) => Some((name, &**wheelhouse)),
         _ => None,
     };
     let stagings = [upload.zip.value.as_str()].into_iter().chain(layers).filter_map(staging);
