@@ -11,7 +11,7 @@ mod look;
 mod sight;
 mod walk;
 
-use std::borrow::Borrow;
+use std::borrow::{Borrow, Cow};
 use std::collections::{BTreeMap, HashMap};
 use std::fs::{self, File, Metadata};
 use std::io;
@@ -106,14 +106,31 @@ pub struct Remembered {
 }
 
 /// What a build looked at.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Sights {
-    /// A folder may be there twice: looked at, and listed.
-    pub paths: Vec<(RelPath, Sight)>,
+pub struct Sights<'a> {
+    paths: Vec<(&'a RelPath, Seeing<'a>)>,
     /// Programs outside the project, links followed.
     pub tools: Vec<(PathBuf, Stat)>,
     /// Words, and where the program of that name is.
     pub programs: Vec<(String, Option<PathBuf>)>,
+}
+
+/// What a sight is made of. They are made one at a time: there may be hundreds of thousands.
+enum Seeing<'a> {
+    Path(&'a Entry),
+    Folder(&'a Sight),
+}
+
+impl Sights<'_> {
+    /// Every path, sorted. A folder may come twice: looked at, and listed.
+    pub fn paths(&self) -> impl ExactSizeIterator<Item = (&RelPath, Cow<'_, Sight>)> {
+        self.paths.iter().map(|(path, seeing)| match seeing {
+            Seeing::Path(entry) => {
+                let sight = entry.sight().flatten().expect("BUG: only what has one is here");
+                (*path, Cow::Owned(sight))
+            }
+            Seeing::Folder(sight) => (*path, Cow::Borrowed(*sight)),
+        })
+    }
 }
 
 /// A program's digest; `checked` when its stat data was looked at in this run.
@@ -371,14 +388,23 @@ impl Files {
         found
     }
 
-    /// All that was looked at in this run, sorted, when stat data alone can tell whether it is
-    /// still so.
-    pub fn sights(&self) -> Option<Sights> {
-        let mut paths = self.known.sights()?;
-        for (path, listing) in lock(&self.listed).iter() {
-            paths.push((path.clone(), listing.sight.clone()?));
+    /// Shows `to` all that was looked at in this run, when stat data alone can tell whether it is
+    /// still so. Nobody can look at anything else meanwhile.
+    pub fn sights<T>(&self, to: impl FnOnce(&Sights) -> T) -> Option<T> {
+        let shards: Vec<_> = self.known.shards().iter().map(lock).collect();
+        let entries = shards.iter().flat_map(|shard| shard.iter());
+        let mut paths: Vec<(&RelPath, Seeing)> = Vec::new();
+        for (path, entry) in entries {
+            if let Some(sight) = entry.sight() {
+                sight?;
+                paths.push((path, Seeing::Path(entry)));
+            }
         }
-        paths.par_sort_unstable_by(|(a, _), (b, _)| a.cmp(b));
+        let listed = lock(&self.listed);
+        for (path, listing) in listed.iter() {
+            paths.push((path, Seeing::Folder(listing.sight.as_ref()?)));
+        }
+        paths.par_sort_unstable_by_key(|(path, _)| *path);
         let settled = self.settled();
         let tools = lock(&self.tools);
         let used = tools.iter().filter(|(_, tool)| tool.checked);
@@ -389,7 +415,7 @@ impl Files {
         }
         tools.sort_by(|(a, _), (b, _)| a.cmp(b));
         let programs = lock(&self.programs).clone().into_iter().collect();
-        Some(Sights { paths, tools, programs })
+        Some(to(&Sights { paths, tools, programs }))
     }
 
     /// What is worth remembering, sorted, and was not remembered like this by earlier runs. Programs are

@@ -212,10 +212,11 @@ fn encode(answer: &Answer, sights: &Sights, stats: [Stat; 2]) -> Option<Vec<u8>>
         encoder.text(place.to_str()?);
         encode_stat(&mut encoder, stat);
     }
-    encoder.number(sights.paths.len() as u64);
-    for (path, sight) in &sights.paths {
+    let paths = sights.paths();
+    encoder.number(paths.len() as u64);
+    for (path, sight) in paths {
         encoder.text(path.as_str());
-        encode_sight(&mut encoder, sight);
+        encode_sight(&mut encoder, &sight);
     }
     Some(encoder.seal())
 }

@@ -96,7 +96,6 @@ pub(super) fn keep(
     if summary.ran > 0 {
         files.settle(0).context("could not write in the state folder")?;
     }
-    let Some(sights) = files.sights() else { return Ok(()) };
     let zips = targets.iter().filter(|target| target.kind.name() == "zip").map(|target| {
         let record = state.target(&target.name.value);
         let facts = record.map(|record| record.facts).unwrap_or_default();
@@ -115,5 +114,5 @@ pub(super) fn keep(
         }
     });
     let answer = Answer { up_to_date: targets.len(), zips: zips.collect() };
-    question.keep(&answer, &sights)
+    files.sights(|sights| question.keep(&answer, sights)).unwrap_or(Ok(()))
 }

@@ -76,12 +76,6 @@ impl Known {
         found.into_iter().map(|(_, file)| file).collect()
     }
 
-    /// What was seen, sorted; `None` when stat data could not tell whether any of it is still so.
-    pub(super) fn sights(&self) -> Option<Vec<(RelPath, Sight)>> {
-        let found = self.collect(|path, entry| Some((path.clone(), entry.sight()?)));
-        found.into_iter().map(|(path, sight)| Some((path, sight?))).collect()
-    }
-
     /// What `of` says of each path, where it says something, sorted by path.
     fn collect<T: Send>(
         &self,
@@ -190,7 +184,7 @@ impl Entry {
     }
 
     /// `None` where nothing was seen; within, where stat data cannot tell whether it is still so.
-    fn sight(&self) -> Option<Option<Sight>> {
+    pub(super) fn sight(&self) -> Option<Option<Sight>> {
         match &self.what {
             What::Remembered { remembered, seen: true } => Some(Some(Sight::File(remembered.stat))),
             What::Seen(found) => Some(Sight::of(&found.0, self.unsettled().is_none())),
