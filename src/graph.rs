@@ -2,11 +2,12 @@
 //! show when all targets are seen together. Knows nothing of the disk, of what is up to date, or
 //! of the order in which targets run.
 //!
-//! Every lookup goes through a map, so that the cost grows with the number of targets and edges.
+//! Every lookup goes through a map or a sorted list, so that the cost grows with the number of targets and edges.
 
 mod check;
 mod cycle;
 mod edges;
+mod names;
 mod outputs;
 
 #[cfg(test)]
@@ -18,6 +19,7 @@ use std::collections::{BinaryHeap, HashMap};
 use crate::base::RelPath;
 use crate::buildfile::Diagnostic;
 use crate::buildfile::model::{Kind, Model, Output, Span};
+use names::Names;
 use outputs::Outputs;
 
 /// A target's position in the model.
@@ -35,7 +37,7 @@ impl TargetId {
 }
 
 pub struct Graph {
-    ids: HashMap<String, TargetId>,
+    names: Names,
     owners: Outputs,
     needs: Adjacency,
     after: Adjacency,
@@ -64,14 +66,9 @@ impl Graph {
     /// The graph of a model, and the mistakes in it. With mistakes, edges may be missing or go in
     /// circles, and the graph is good for nothing but being looked at.
     pub fn new(model: &Model) -> (Self, Vec<Diagnostic>) {
-        let ids: HashMap<String, TargetId> = model
-            .targets
-            .iter()
-            .enumerate()
-            .map(|(index, target)| (target.name.value.clone(), TargetId::new(index)))
-            .collect();
+        let names = Names::new(model);
         let (owners, mut mistakes) = Outputs::new(model);
-        let mut edges = check::named_edges(model, &ids, &mut mistakes);
+        let mut edges = check::named_edges(model, &names, &mut mistakes);
         edges::add_file_edges(model, &owners, &mut edges);
         edges.sort_by(|a, b| (a.from, a.to, a.via).cmp(&(b.from, b.to, b.via)));
         // The strongest reason comes first and stands for all.
@@ -92,7 +89,7 @@ impl Graph {
                 count,
                 edges.iter().map(|edge| (edge.to, edge.from)).collect(),
             ),
-            ids,
+            names,
             owners,
         };
         mistakes.extend(cycle::cycles(model, &edges));
@@ -104,11 +101,11 @@ impl Graph {
     }
 
     pub fn len(&self) -> usize {
-        self.ids.len()
+        self.names.len()
     }
 
     pub fn is_empty(&self) -> bool {
-        self.ids.is_empty()
+        self.len() == 0
     }
 
     /// Every target, in the order of the Buildfile.
@@ -117,7 +114,7 @@ impl Graph {
     }
 
     pub fn id(&self, name: &str) -> Option<TargetId> {
-        self.ids.get(name).copied()
+        self.names.find(name)
     }
 
     /// The target that makes `path`, or a folder that `path` lies in. Stamps count.

@@ -94,7 +94,9 @@ impl Key {
             Value::Missing => (MISSING, None),
         };
         self.bytes.push(tag);
-        self.bytes.extend(digest.iter().flat_map(Digest::as_bytes));
+        if let Some(digest) = digest {
+            self.bytes.extend(digest.as_bytes());
+        }
     }
 
     /// What is at a path of the project.

@@ -25,7 +25,7 @@ use crate::files::{Sight, Sights, Stat, stat_of};
 use crate::project::Project;
 
 /// Changes whenever the fields change.
-const FORM: &str = "zipwright receipt 1";
+const FORM: &str = "zipwright receipt 2";
 
 /// Variables of the environment that say nothing to anybody but shells.
 const IDLE_VARIABLES: [&str; 4] = ["_", "SHLVL", "PWD", "OLDPWD"];
@@ -121,8 +121,9 @@ impl<'a> Question<'a> {
         if tools.iter().any(|(path, stat)| now(path) != Some(*stat)) {
             return None;
         }
-        let paths =
-            decode_list(&mut decoder, |decoder| Some((decoder.text()?, decode_sight(decoder)?)))?;
+        let paths = decode_list(&mut decoder, |decoder| {
+            Some((decoder.short_text()?, decode_sight(decoder)?))
+        })?;
         Some((answer, paths))
     }
 
@@ -215,7 +216,7 @@ fn encode(answer: &Answer, sights: &Sights, stats: [Stat; 2]) -> Option<Vec<u8>>
     let paths = sights.paths();
     encoder.number(paths.len() as u64);
     for (path, sight) in paths {
-        encoder.text(path.as_str());
+        encoder.short_text(path.as_str());
         encode_sight(&mut encoder, &sight);
     }
     Some(encoder.seal())
@@ -223,19 +224,19 @@ fn encode(answer: &Answer, sights: &Sights, stats: [Stat; 2]) -> Option<Vec<u8>>
 
 fn encode_sight(encoder: &mut Encoder, sight: &Sight) {
     match sight {
-        Sight::Nothing => encoder.number(NOTHING),
-        Sight::Folder => encoder.number(FOLDER),
+        Sight::Nothing => encoder.short(NOTHING),
+        Sight::Folder => encoder.short(FOLDER),
         Sight::File(stat) => {
-            encoder.number(FILE);
+            encoder.short(FILE);
             encode_stat(encoder, stat);
         }
         Sight::Listed(stat) => {
-            encoder.number(LISTED);
+            encoder.short(LISTED);
             encode_stat(encoder, stat);
         }
         Sight::Link(text, target) => {
-            encoder.number(LINK);
-            encoder.text(text);
+            encoder.short(LINK);
+            encoder.short_text(text);
             encode_sight(encoder, target);
         }
     }
@@ -243,10 +244,12 @@ fn encode_sight(encoder: &mut Encoder, sight: &Sight) {
 
 fn encode_stat(encoder: &mut Encoder, stat: &Stat) {
     let Stat { size, mtime, ctime, inode, mode } = stat;
-    let times = [mtime.cast_unsigned(), ctime.cast_unsigned()];
-    for number in [*size, times[0], times[1], *inode, u64::from(*mode)] {
-        encoder.number(number);
-    }
+    encoder.short(*size);
+    encoder.number(mtime.cast_unsigned());
+    // Mostly of the same moment.
+    encoder.short(ctime.wrapping_sub(*mtime).cast_unsigned());
+    encoder.short(*inode);
+    encoder.short(u64::from(*mode));
 }
 
 fn decode_answer(decoder: &mut Decoder) -> Option<Answer> {
@@ -272,24 +275,23 @@ fn decode_answer(decoder: &mut Decoder) -> Option<Answer> {
 }
 
 fn decode_sight(decoder: &mut Decoder) -> Option<Sight> {
-    Some(match decoder.number()? {
+    Some(match decoder.short()? {
         NOTHING => Sight::Nothing,
         FOLDER => Sight::Folder,
         FILE => Sight::File(decode_stat(decoder)?),
         LISTED => Sight::Listed(decode_stat(decoder)?),
-        LINK => Sight::Link(decoder.text()?.to_owned(), Box::new(decode_sight(decoder)?)),
+        LINK => Sight::Link(decoder.short_text()?.to_owned(), Box::new(decode_sight(decoder)?)),
         _ => return None,
     })
 }
 
 fn decode_stat(decoder: &mut Decoder) -> Option<Stat> {
-    Some(Stat {
-        size: decoder.number()?,
-        mtime: decoder.number()?.cast_signed(),
-        ctime: decoder.number()?.cast_signed(),
-        inode: decoder.number()?,
-        mode: u32::try_from(decoder.number()?).ok()?,
-    })
+    let size = decoder.short()?;
+    let mtime = decoder.number()?.cast_signed();
+    let ctime = mtime.wrapping_add(decoder.short()?.cast_signed());
+    let inode = decoder.short()?;
+    let mode = u32::try_from(decoder.short()?).ok()?;
+    Some(Stat { size, mtime, ctime, inode, mode })
 }
 
 fn decode_list<'a, T>(

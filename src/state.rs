@@ -36,9 +36,9 @@ const COMPACT_MIN: u64 = 1 << 20;
 const COMPACT_FACTOR: u64 = 2;
 
 /// As many records as this are read by one thread: to wake others takes as long.
-const ALONE: usize = 4096;
+const ALONE: usize = 1024;
 /// So many bytes are read at a time, or one record if it is longer.
-const PIECE: usize = 2 << 20;
+const PIECE: usize = 512 << 10;
 
 /// How a target was last brought up to date.
 #[derive(Clone, Debug, PartialEq)]
@@ -146,7 +146,7 @@ impl State {
 
     /// How a target was last brought up to date; `None` when it was not, or nobody can tell.
     pub fn target(&self, name: &str) -> Option<Record> {
-        format::read_target(&self.frame(self.targets.get(name)?).ok()?)
+        format::read_target(self.frame(self.targets.get(name)?).ok()?)
     }
 
     /// Whether a target was ever brought up to date.

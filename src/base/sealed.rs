@@ -24,6 +24,21 @@ impl Encoder {
         self.0.extend(value.to_le_bytes());
     }
 
+    /// A number that mostly is small, in as many bytes as it has groups of seven bits (LEB128).
+    pub fn short(&mut self, mut value: u64) {
+        while value >= 0x80 {
+            self.0.push(value.to_le_bytes()[0] | 0x80);
+            value >>= 7;
+        }
+        self.0.push(value.to_le_bytes()[0]);
+    }
+
+    /// A text that mostly is short.
+    pub fn short_text(&mut self, value: &str) {
+        self.short(value.len() as u64);
+        self.0.extend(value.as_bytes());
+    }
+
     pub fn text(&mut self, value: &str) {
         self.bytes(value.as_bytes());
     }
@@ -70,6 +85,23 @@ impl<'a> Decoder<'a> {
         Some(u64::from_le_bytes(self.take(8)?.try_into().ok()?))
     }
 
+    pub fn short(&mut self) -> Option<u64> {
+        let mut value = 0;
+        for shift in (0..64).step_by(7) {
+            let [byte] = *self.take(1)? else { return None };
+            value |= u64::from(byte & 0x7f) << shift;
+            if byte < 0x80 {
+                return Some(value);
+            }
+        }
+        None
+    }
+
+    pub fn short_text(&mut self) -> Option<&'a str> {
+        let length = usize::try_from(self.short()?).ok()?;
+        std::str::from_utf8(self.take(length)?).ok()
+    }
+
     pub fn text(&mut self) -> Option<&'a str> {
         std::str::from_utf8(self.bytes()?).ok()
     }
@@ -99,11 +131,17 @@ impl<'a> Decoder<'a> {
 mod tests {
     use super::*;
 
+    const SHORT: [u64; 6] = [0, 127, 128, 300, u64::MAX - 1, u64::MAX];
+
     fn sealed() -> Vec<u8> {
         let mut encoder = Encoder::new("test 1");
         encoder.text("name");
         encoder.number(7);
         encoder.flag(true);
+        for number in SHORT {
+            encoder.short(number);
+        }
+        encoder.short_text("é");
         encoder.seal()
     }
 
@@ -114,8 +152,10 @@ mod tests {
         assert_eq!(decoder.text(), Some("name"));
         assert_eq!(decoder.number(), Some(7));
         assert_eq!(decoder.flag(), Some(true));
+        assert_eq!(SHORT.map(|_| decoder.short().unwrap()), SHORT);
+        assert_eq!(decoder.short_text(), Some("é"));
         assert!(decoder.is_at_end());
-        assert_eq!(decoder.flag(), None);
+        assert_eq!((decoder.flag(), decoder.short(), decoder.short_text()), (None, None, None));
     }
 
     #[test]

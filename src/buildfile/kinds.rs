@@ -195,8 +195,8 @@ fn command(table: &mut Table, reader: &mut Reader) -> Option<Command> {
     let terminal = table.optional("terminal", reader, boolean).unwrap_or(false);
     Some(Command {
         action: action?,
-        inputs,
-        outputs,
+        inputs: inputs.into(),
+        outputs: outputs.into(),
         env,
         directory: directory.map_or_else(RelPath::root, |path| path.value),
         phony,
@@ -223,7 +223,7 @@ fn action(table: &mut Table, reader: &mut Reader) -> Option<Action> {
             reader.report(mistakes::empty(&item.span(), "`run`", hint));
             return None;
         }
-        Some(Action::Run(arguments))
+        Some(Action::Run(arguments.iter().collect()))
     });
     let shell = shell.and_then(|item| {
         let script = value::filled(item, reader, "give a script for `/bin/sh -c`")?;

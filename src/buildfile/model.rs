@@ -2,6 +2,7 @@
 //! paths normalised. Every value a later message may point at keeps its span.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
 use std::ops::Range;
 
 use crate::base::RelPath;
@@ -40,11 +41,11 @@ pub struct Model {
 #[derive(Clone, Debug)]
 pub struct Target {
     pub name: Spanned<String>,
-    pub description: Option<String>,
+    pub description: Option<Box<str>>,
     /// Targets that must be up to date first, and whose outputs are inputs of this one.
-    pub needs: Vec<Spanned<String>>,
+    pub needs: Box<[Spanned<String>]>,
     /// Targets that only must be done first.
-    pub after: Vec<Spanned<String>>,
+    pub after: Box<[Spanned<String>]>,
     /// Where the stamp is; `None` for a target that has none.
     pub stamp: Option<Spanned<RelPath>>,
     pub kind: Kind,
@@ -344,8 +345,8 @@ pub enum Payload {
 #[derive(Clone, Debug)]
 pub struct Command {
     pub action: Action,
-    pub inputs: Vec<Spanned<Glob>>,
-    pub outputs: Vec<Spanned<RelPath>>,
+    pub inputs: Box<[Spanned<Glob>]>,
+    pub outputs: Box<[Spanned<RelPath>]>,
     pub env: BTreeMap<String, String>,
     pub directory: RelPath,
     /// Always runs.
@@ -356,9 +357,46 @@ pub struct Command {
 
 #[derive(Clone, Debug, PartialEq)]
 pub enum Action {
-    Run(Vec<String>),
+    /// A program and its arguments; never empty.
+    Run(Words),
     /// Given to `/bin/sh -c`.
     Shell(String),
+}
+
+/// A list of words in one piece of memory, each with its length in front (as netstrings are): a
+/// Buildfile may have fifty thousand such lists.
+#[derive(Clone, PartialEq)]
+pub struct Words(Box<str>);
+
+impl Words {
+    pub fn iter(&self) -> impl Iterator<Item = &str> {
+        let mut rest = &*self.0;
+        std::iter::from_fn(move || {
+            let (length, words) = rest.split_once(':')?;
+            let (word, after) = words.split_at(length.parse().ok()?);
+            rest = after;
+            Some(word)
+        })
+    }
+}
+
+impl<W: AsRef<str>> FromIterator<W> for Words {
+    fn from_iter<T: IntoIterator<Item = W>>(words: T) -> Self {
+        let mut text = String::new();
+        for word in words {
+            let word = word.as_ref();
+            text.push_str(&word.len().to_string());
+            text.push(':');
+            text.push_str(word);
+        }
+        Self(text.into())
+    }
+}
+
+impl fmt::Debug for Words {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_list().entries(self.iter()).finish()
+    }
 }
 
 #[derive(Clone, Debug)]

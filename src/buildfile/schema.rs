@@ -37,7 +37,7 @@ impl<'a> Reading<'a> {
         text: &'a str,
         overrides: &BTreeMap<String, String>,
     ) -> Self {
-        let mut reader = Reader { text, vars: BTreeMap::new(), mistakes: Vec::new() };
+        let mut reader = Reader::new(text, BTreeMap::new());
         let mut top = Table::new(document, "the Buildfile".into(), 0..0);
         let declared = top.take("vars").and_then(|item| entries(item, &mut reader));
         reader.vars = variables(declared, overrides, &mut reader);
@@ -59,7 +59,7 @@ impl<'a> Reading<'a> {
     /// Reads the targets of the table `target`, or of a part of it.
     pub(super) fn part(&self, table: Item) -> Part {
         let Reader { text, vars, .. } = &self.reader;
-        let mut reader = Reader { text, vars: vars.clone(), mistakes: Vec::new() };
+        let mut reader = Reader::new(text, vars.clone());
         let mut part = Part::default();
         if let Some(entries) = entries(table, &mut reader) {
             targets(entries, &mut part, &mut reader);
@@ -189,7 +189,14 @@ fn target(name: &Spanned<String>, stem: &str, item: Item, reader: &mut Reader) -
         }
         (Some(_), None) => None,
     };
-    Some(Target { name: name.clone(), description, needs, after, stamp, kind })
+    Some(Target {
+        name: name.clone(),
+        description: description.map(String::into_boxed_str),
+        needs: needs.into(),
+        after: after.into(),
+        stamp,
+        kind,
+    })
 }
 
 fn kind_name(item: Item, reader: &mut Reader) -> Option<&'static str> {

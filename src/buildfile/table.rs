@@ -1,19 +1,22 @@
 //! Reading a TOML table by hand: every key is taken or reported, and every value that is not what
 //! it should be is reported where it stands. Knows nothing of what the keys mean.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 
 use toml::de::{DeArray, DeTable, DeValue};
 
 use super::diagnostic::Diagnostic;
 use super::model::{Span, Spanned};
 use super::{mistakes, vars};
+use crate::base::RelPath;
 
 /// What all reading shares: the text, the variables, and the mistakes found so far.
 pub(super) struct Reader<'a> {
     pub(super) text: &'a str,
     pub(super) vars: BTreeMap<String, String>,
     pub(super) mistakes: Vec<Diagnostic>,
+    /// Paths that were read, each once: what all targets read is kept as one text.
+    paths: HashSet<RelPath>,
 }
 
 /// A table as it was parsed.
@@ -47,14 +50,29 @@ pub(super) struct Table<'a> {
     span: Span,
 }
 
-impl Reader<'_> {
+impl<'a> Reader<'a> {
+    pub(super) fn new(text: &'a str, vars: BTreeMap<String, String>) -> Self {
+        Self { text, vars, mistakes: Vec::new(), paths: HashSet::new() }
+    }
+
+    /// The path itself, or the same one as it was read before.
+    pub(super) fn known(&mut self, path: RelPath) -> RelPath {
+        match self.paths.get(&path) {
+            Some(known) => known.clone(),
+            None => {
+                self.paths.insert(path.clone());
+                path
+            }
+        }
+    }
+
     pub(super) fn report(&mut self, mistake: Diagnostic) {
         self.mistakes.push(mistake);
     }
 
     /// Fills in the variables of a string that stands at `span`.
     fn expand(&mut self, text: &str, span: &Span) -> String {
-        let Self { text: source, vars, mistakes } = self;
+        let Self { text: source, vars, mistakes, .. } = self;
         vars::expand(text, |name| {
             let value = vars.get(name).cloned();
             if value.is_none() {

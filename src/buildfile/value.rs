@@ -17,7 +17,7 @@ const ZIP_TIMES: [&str; 2] = ["1980-01-01T00:00:00Z", "2107-12-31T23:59:59Z"];
 pub(super) fn path(item: Item, reader: &mut Reader) -> Option<Spanned<RelPath>> {
     let Spanned { value: text, span } = string(item, reader)?;
     match RelPath::parse(&text) {
-        Ok(value) => Some(Spanned { value, span }),
+        Ok(value) => Some(Spanned { value: reader.known(value), span }),
         Err(problem) => {
             reader.report(mistakes::bad_path(&span, &text, problem));
             None
@@ -43,7 +43,9 @@ pub(super) fn output(item: Item, reader: &mut Reader) -> Option<Spanned<RelPath>
 pub(super) fn glob(item: Item, reader: &mut Reader) -> Option<Spanned<Glob>> {
     let Spanned { value: text, span } = string(item, reader)?;
     match Glob::parse(&text) {
-        Ok(value) => Some(Spanned { value, span }),
+        Ok(Glob { base, wild }) => {
+            Some(Spanned { value: Glob { base: reader.known(base), wild }, span })
+        }
         Err(problem) => {
             reader.report(mistakes::bad_glob(&span, &text, &problem));
             None

@@ -36,7 +36,7 @@ pub(super) fn run(common: &Common, words: &Words) -> Result<u8, Failure> {
             continue;
         }
         let mark = if is_default(target) { '*' } else { ' ' };
-        let about = target.description.clone().unwrap_or_else(|| outputs.join(", "));
+        let about = target.description.as_deref().map_or_else(|| outputs.join(", "), str::to_owned);
         print(format!("{mark} {name:width$}  {:10}  {about}", target.kind.name()).trim_end())?;
     }
     Ok(SUCCESS)

@@ -10,7 +10,7 @@ mod judge;
 mod order;
 mod work;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::fs;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::thread::{self, Scope};
@@ -124,7 +124,7 @@ pub fn build<'a>(
         plan,
         trees: written_trees(world, &options.goals),
         results: vec![None; world.graph.len()],
-        facts: vec![Facts::new(); world.graph.len()],
+        facts: HashMap::new(),
         would_run: vec![false; world.graph.len()],
         waiting: Vec::new(),
         running: 0,
@@ -146,7 +146,8 @@ struct Engine<'a, 'b> {
     trees: Vec<bool>,
     /// Results of the targets that are done; in a dry run also what earlier runs left.
     results: Vec<Option<Digest>>,
-    facts: Vec<Facts>,
+    /// What those left that left any.
+    facts: HashMap<TargetId, Facts>,
     would_run: Vec<bool>,
     order: Order,
     pool: &'a Pool,
@@ -365,13 +366,17 @@ impl<'a> Engine<'a, '_> {
             .collect()
     }
 
+    fn keep_facts(&mut self, id: TargetId, facts: &Facts) {
+        if !facts.is_empty() {
+            self.facts.insert(id, facts.clone());
+        }
+    }
+
     /// Of the targets that `id` needs and that left any.
     fn facts_of(&self, id: TargetId) -> BTreeMap<&'a str, Facts> {
         let needs = self.world.graph.needs(id).iter();
         needs
-            .map(|need| (self.world.name(*need), &self.facts[need.index()]))
-            .filter(|(_, facts)| !facts.is_empty())
-            .map(|(name, facts)| (name, facts.clone()))
+            .filter_map(|need| Some((self.world.name(*need), self.facts.get(need)?.clone())))
             .collect()
     }
 
@@ -466,7 +471,7 @@ impl<'a> Engine<'a, '_> {
             .into_iter()
             .filter_map(|(name, json)| Some((name, serde_json::from_str(&json).ok()?)))
             .collect();
-        self.facts[id.index()].clone_from(&facts);
+        self.keep_facts(id, &facts);
         self.finish(id, Outcome::UpToDate, Vec::new(), 0.0, facts, None);
     }
 
@@ -492,7 +497,7 @@ impl<'a> Engine<'a, '_> {
             self.state.record(self.world.name(id), &record)?;
         }
         self.results[id.index()] = Some(result);
-        self.facts[id.index()].clone_from(&facts);
+        self.keep_facts(id, &facts);
         self.plan.done(id);
         self.finish(id, Outcome::Ran, reasons, seconds, facts, None);
         Ok(())

@@ -10,7 +10,7 @@ use crate::buildfile::{Diagnostic, mistakes};
 /// The edges of all names, and what is wrong with the names.
 pub(super) fn named_edges<'m>(
     model: &'m Model,
-    ids: &HashMap<String, TargetId>,
+    ids: &super::Names,
     mistakes: &mut Vec<Diagnostic>,
 ) -> Vec<Edge<'m>> {
     let mut names = Names { model, ids, nearest: HashMap::new(), of_kind: BTreeMap::new() };
@@ -83,7 +83,7 @@ fn references(
 
 struct Names<'m> {
     model: &'m Model,
-    ids: &'m HashMap<String, TargetId>,
+    ids: &'m super::Names,
     /// Looking for the nearest name is slow, and one wrong name is often written many times.
     nearest: HashMap<&'m str, Option<&'m str>>,
     of_kind: BTreeMap<&'static str, Vec<&'m str>>,
@@ -96,7 +96,7 @@ impl<'m> Names<'m> {
         kind: Option<&'static str>,
         mistakes: &mut Vec<Diagnostic>,
     ) -> Option<TargetId> {
-        let Some(&id) = self.ids.get(&name.value) else {
+        let Some(id) = self.ids.find(&name.value) else {
             if self.model.not_understood.is_empty() && !self.model.broken.contains(&name.value) {
                 let nearest = self.nearest(&name.value, kind);
                 let targets = self.model.targets.iter().map(|target| target.name.value.as_str());

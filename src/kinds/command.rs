@@ -13,7 +13,7 @@ use filetime::FileTime;
 use super::{Done, Job};
 use crate::base::fs as base_fs;
 use crate::base::{RelPath, words};
-use crate::buildfile::model::{Action, Command, Output};
+use crate::buildfile::model::{Action, Command, Output, Words};
 use crate::files::{Content, Fact};
 use crate::key::{Key, Value};
 use crate::process::{self, Invocation};
@@ -86,7 +86,7 @@ fn execute(command: &Command, job: &Job) -> Result<()> {
     let directory = job.project.place(&command.directory);
     let mut invocation = Invocation::new(program(command, job)?, directory);
     invocation = match &command.action {
-        Action::Run(words) => invocation.args(&words[1..]),
+        Action::Run(words) => invocation.args(words.iter().skip(1)),
         Action::Shell(script) => invocation.args(["-c", script]),
     };
     let env = job.surroundings.env.iter().map(|(name, value)| (name, value));
@@ -111,7 +111,7 @@ fn execute(command: &Command, job: &Job) -> Result<()> {
 /// The program that runs. One with a `/` is found from the command's own folder, as after `cd`.
 fn program(command: &Command, job: &Job) -> Result<PathBuf> {
     let word = match &command.action {
-        Action::Run(words) => words.first().context("`run` is empty")?.as_str(),
+        Action::Run(words) => words.iter().next().context("`run` is empty")?,
         Action::Shell(_) => "/bin/sh",
     };
     let word = match word.contains('/') {
@@ -188,22 +188,17 @@ fn stat_of(meta: &fs::Metadata) -> (u64, i64, i64, i64, i64) {
 }
 
 /// The words as one would type them in a shell.
-fn quote(words: &[String]) -> String {
+fn quote(words: &Words) -> String {
     let plain = |word: &str| {
         !word.is_empty()
             && word.chars().all(|c| c.is_ascii_alphanumeric() || "-_./=:,+@%".contains(c))
     };
-    let quoted: Vec<String> =
-        words
-            .iter()
-            .map(|word| {
-                if plain(word) {
-                    word.clone()
-                } else {
-                    format!("'{}'", word.replace('\'', r"'\''"))
-                }
-            })
-            .collect();
+    let quoted: Vec<String> = words
+        .iter()
+        .map(|word| {
+            if plain(word) { word.to_owned() } else { format!("'{}'", word.replace('\'', r"'\''")) }
+        })
+        .collect();
     quoted.join(" ")
 }
 

@@ -43,7 +43,7 @@ pub(super) fn read(framed: &[u8]) -> Option<Item> {
     let mut decoder = Decoder::new(payload(framed)?);
     let item = match decoder.byte()? {
         KIND_TARGET => {
-            let (name, record) = decode_target(&mut decoder)?;
+            let (name, record, _) = decode_target(&mut decoder)?;
             Item::Target(name.into(), record.seconds)
         }
         KIND_FORGET => Item::Forgotten(decoder.text()?),
@@ -62,13 +62,19 @@ pub(super) fn read(framed: &[u8]) -> Option<Item> {
 }
 
 /// The whole record of a target; `None` when it is damaged, or another record.
-pub(super) fn read_target(framed: &[u8]) -> Option<Record> {
-    let mut decoder = Decoder::new(payload(framed)?);
+pub(super) fn read_target(mut framed: Vec<u8>) -> Option<Record> {
+    let mut decoder = Decoder::new(payload(&framed)?);
     if decoder.byte()? != KIND_TARGET {
         return None;
     }
-    let (_, record) = decode_target(&mut decoder)?;
-    decoder.is_empty().then_some(record)
+    let (_, record, key) = decode_target(&mut decoder)?;
+    if !decoder.is_empty() {
+        return None;
+    }
+    // The key comes last, and may be long: the rest is taken away from it.
+    let start = framed.len() - key.len();
+    framed.drain(..start);
+    Some(Record { key: Key::from_bytes(framed), ..record })
 }
 
 /// `None` when it is not what the checksum is of.
@@ -137,7 +143,8 @@ fn checksum(payload: &[u8]) -> [u8; 8] {
     digest.as_bytes()[..8].try_into().expect("BUG: a digest has 32 bytes")
 }
 
-fn decode_target(decoder: &mut Decoder) -> Option<(String, Record)> {
+/// Name, record without its key, and the bytes of that.
+fn decode_target<'a>(decoder: &mut Decoder<'a>) -> Option<(String, Record, &'a [u8])> {
     let name = decoder.text()?;
     let result = decoder.digest()?;
     let seconds = f64::from_bits(decoder.number()?);
@@ -146,8 +153,8 @@ fn decode_target(decoder: &mut Decoder) -> Option<(String, Record)> {
         Some(RecordedOutput { path, digest: decoder.digest()? })
     })?;
     let facts = decoder.list(|decoder| Some((decoder.text()?, decoder.text()?)))?;
-    let key = Key::from_bytes(decoder.bytes()?.to_vec());
-    Some((name, Record { key, result, outputs, seconds, facts }))
+    let record = Record { key: Key::new(), result, outputs, seconds, facts };
+    Some((name, record, decoder.bytes()?))
 }
 
 fn decode_remembered<'a>(decoder: &mut Decoder<'a>) -> Option<(&'a str, Remembered)> {

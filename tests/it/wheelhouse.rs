@@ -105,8 +105,8 @@ impl House {
         let target = Target {
             name: spanned("wheels".into()),
             description: None,
-            needs: Vec::new(),
-            after: Vec::new(),
+            needs: Box::default(),
+            after: Box::default(),
             stamp: None,
             kind: Kind::Wheelhouse(Box::new(self.wheelhouse.clone())),
         };

@@ -167,8 +167,8 @@ impl World {
         let target = |name: &str, kind| Target {
             name: spanned(name.into()),
             description: None,
-            needs: Vec::new(),
-            after: Vec::new(),
+            needs: Box::default(),
+            after: Box::default(),
             stamp: None,
             kind,
         };
