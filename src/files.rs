@@ -17,7 +17,7 @@ use std::fs::{self, File, Metadata};
 use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicI64, AtomicU32, Ordering};
+use std::sync::atomic::{AtomicI64, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard};
 use std::thread;
 use std::time::Duration;
@@ -31,7 +31,7 @@ use crate::project::{Project, STATE_FOLDER};
 
 use known::Entry;
 pub use known::Known;
-pub use sight::Sight;
+pub use sight::{Now, Sight};
 use walk::Listing;
 
 /// What is at a path.
@@ -76,7 +76,7 @@ impl Stat {
 }
 
 /// Digests that are kept from one run to the next.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub struct Memory {
     pub files: Known,
     /// Programs outside the project, by absolute path.
@@ -105,6 +105,15 @@ pub struct Remembered {
     pub digest: Digest,
 }
 
+/// A path that an earlier build looked at.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Recalled {
+    pub path: RelPath,
+    /// What was there then.
+    pub sight: Sight,
+    pub now: Now,
+}
+
 /// What a build looked at.
 pub struct Sights<'a> {
     paths: Vec<(&'a RelPath, Seeing<'a>)>,
@@ -122,8 +131,8 @@ enum Seeing<'a> {
 
 impl Sights<'_> {
     /// Every path, sorted. A folder may come twice: looked at, and listed.
-    pub fn paths(&self) -> impl ExactSizeIterator<Item = (&RelPath, Cow<'_, Sight>)> {
-        self.paths.iter().map(|(path, seeing)| match seeing {
+    pub fn paths(&self) -> impl IndexedParallelIterator<Item = (&RelPath, Cow<'_, Sight>)> {
+        self.paths.par_iter().map(|(path, seeing)| match seeing {
             Seeing::Path(entry) => {
                 let sight = entry.sight().flatten().expect("BUG: only what has one is here");
                 (*path, Cow::Owned(sight))
@@ -178,6 +187,10 @@ pub struct Files {
     listed: Mutex<HashMap<RelPath, Listing>>,
     /// How often everything had to be looked at anew: see [`Files::look_anew`].
     looks: AtomicU32,
+    /// How often something was said to be no longer as it was seen.
+    changes: AtomicU64,
+    /// Paths that were recalled, sorted: most of those that this run looks at, too.
+    order: Mutex<Vec<RelPath>>,
     /// Programs outside the project, by absolute path.
     tools: Mutex<HashMap<PathBuf, Tool>>,
     /// Where programs were found, by the word they were looked for by.
@@ -204,6 +217,8 @@ impl Files {
             made: Mutex::default(),
             listed: Mutex::default(),
             looks: AtomicU32::new(0),
+            changes: AtomicU64::new(0),
+            order: Mutex::default(),
             programs: Mutex::default(),
             tools: Mutex::new(tools.collect()),
             now: AtomicI64::new(i64::MIN),
@@ -276,12 +291,15 @@ impl Files {
 
     fn see(&self, path: &RelPath) -> Result<Seen> {
         let looks = self.looks.load(Ordering::Relaxed);
-        let before = match self.known.shard(path.as_str()).get(path) {
-            Some(entry) => match entry.seen().filter(|_| entry.of == looks) {
-                Some(seen) => return Ok(seen),
-                None => entry.remembered(),
-            },
-            None => None,
+        let known = {
+            let shard = self.known.shard(path.as_str());
+            let seen = |entry: &Entry| entry.seen().filter(|_| entry.of == looks);
+            shard.get(path).map(|entry| (seen(entry), entry.remembered()))
+        };
+        let before = match known {
+            Some((Some(seen), _)) => return Ok(seen),
+            Some((None, remembered)) => remembered,
+            None => self.left_to_read(path),
         };
         let found = self.look(path, before).with_context(|| format!("could not read `{path}`"))?;
         let seen = found.0.clone();
@@ -289,14 +307,20 @@ impl Files {
         Ok(seen)
     }
 
-    /// Takes it that files were looked at in this run already, before anything ran, and what their
-    /// stat data was.
-    pub fn looked(&self, looked: &[(Box<str>, Stat)]) {
-        looked.par_iter().with_min_len(1024).for_each(|(path, stat)| {
-            if let Some(entry) = self.known.shard(path).get_mut(&**path) {
-                entry.looked(stat);
-            }
-        });
+    /// What earlier runs remembered of a path of which nothing is known yet.
+    fn left_to_read(&self, path: &RelPath) -> Option<Remembered> {
+        self.known.read_rest();
+        self.known.shard(path.as_str()).get(path).and_then(Entry::remembered)
+    }
+
+    /// Takes it that what an earlier build looked at was looked at in this run already, before
+    /// anything ran. `recalled` is sorted by path.
+    pub fn recall(&self, recalled: Vec<Recalled>) {
+        recalled.par_iter().with_min_len(1024).for_each(|recalled| self.known.recall(recalled));
+        self.recall_listings(&recalled);
+        let mut order: Vec<RelPath> = recalled.into_iter().map(|recalled| recalled.path).collect();
+        order.dedup();
+        *lock(&self.order) = order;
     }
 
     /// What is at each of many paths, found out in parallel.
@@ -339,11 +363,18 @@ impl Files {
     /// A program has ended that may have written anywhere: what was seen before is not relied on.
     pub fn look_anew(&self) {
         self.looks.fetch_add(1, Ordering::Relaxed);
+        self.changes.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// While this number is the same, so is everything that was seen.
+    pub fn changes(&self) -> u64 {
+        self.changes.load(Ordering::Relaxed)
     }
 
     /// Something may have written at `path`: look again when asked.
     pub fn forget(&self, path: impl AsRef<str>) {
         let path = path.as_ref();
+        self.changes.fetch_add(1, Ordering::Relaxed);
         if let Some(entry) = self.known.shard(path).get_mut(path) {
             entry.forget();
         }
@@ -351,6 +382,7 @@ impl Files {
 
     /// Something may have written anywhere below `folder`, or will before anybody looks there again.
     pub fn forget_folder(&self, folder: &RelPath) {
+        self.changes.fetch_add(1, Ordering::Relaxed);
         lock(&self.listed).retain(|path, _| !path.is_within(folder));
         self.known.shards().par_iter().with_min_len(8).for_each(|shard| {
             for (_, entry) in lock(shard).iter_mut().filter(|(path, _)| path.is_within(folder)) {
@@ -392,19 +424,15 @@ impl Files {
     /// still so. Nobody can look at anything else meanwhile.
     pub fn sights<T>(&self, to: impl FnOnce(&Sights) -> T) -> Option<T> {
         let shards: Vec<_> = self.known.shards().iter().map(lock).collect();
-        let entries = shards.iter().flat_map(|shard| shard.iter());
-        let mut paths: Vec<(&RelPath, Seeing)> = Vec::new();
-        for (path, entry) in entries {
-            if let Some(sight) = entry.sight() {
-                sight?;
-                paths.push((path, Seeing::Path(entry)));
-            }
-        }
+        let seen = Known::seen(&shards, &lock(&self.order))?.into_iter();
+        let paths: Vec<_> = seen.map(|(path, entry)| (path, Seeing::Path(entry))).collect();
         let listed = lock(&self.listed);
+        let mut folders = Vec::with_capacity(listed.len());
         for (path, listing) in listed.iter() {
-            paths.push((path, Seeing::Folder(listing.sight.as_ref()?)));
+            folders.push((path, Seeing::Folder(listing.sight.as_ref()?)));
         }
-        paths.par_sort_unstable_by_key(|(path, _)| *path);
+        folders.sort_unstable_by_key(|(path, _)| *path);
+        let paths = known::merge(paths, folders);
         let settled = self.settled();
         let tools = lock(&self.tools);
         let used = tools.iter().filter(|(_, tool)| tool.checked);

@@ -7,6 +7,7 @@
 //! thrown away for any doubt. What was found to be as it was need not be looked at a second time.
 //! Knows nothing of targets, keys or the Buildfile's meaning.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::fs::{self, File};
@@ -16,16 +17,17 @@ use std::time::SystemTime;
 use anyhow::Result;
 use rayon::prelude::*;
 
+use crate::base::RelPath;
 use crate::base::digest::FieldHasher;
 use crate::base::fs::{create_dir_all, remove, write_over};
 use crate::base::parallel;
 use crate::base::sealed::{Decoder, Encoder};
 use crate::event::{Event, Finished, Outcome, Report, Summary};
-use crate::files::{Sight, Sights, Stat, stat_of};
+use crate::files::{Now, Recalled, Remembered, Sight, Sights, Stat, stat_of};
 use crate::project::Project;
 
 /// Changes whenever the fields change.
-const FORM: &str = "zipwright receipt 2";
+const FORM: &str = "zipwright receipt 3";
 
 /// Variables of the environment that say nothing to anybody but shells.
 const IDLE_VARIABLES: [&str; 4] = ["_", "SHLVL", "PWD", "OLDPWD"];
@@ -48,9 +50,6 @@ pub struct Answer {
     /// Zips among the targets: name, output, facts.
     pub zips: Vec<Finished>,
 }
-
-/// Files that were just looked at, and found to have this stat data.
-pub type Looked = Vec<(Box<str>, Stat)>;
 
 impl<'a> Question<'a> {
     pub fn new(project: &'a Project, words: impl Iterator<Item = OsString>) -> Self {
@@ -75,27 +74,29 @@ impl<'a> Question<'a> {
         self.place.exists()
     }
 
-    /// The answer of the last time, if nothing that it came from has changed; otherwise the files
-    /// of which that is certain. Call it under the project's lock.
-    pub fn answer(&self) -> Result<Answer, Looked> {
+    /// The answer of the last time, if nothing that it came from has changed; otherwise what it came
+    /// from, sorted by path, if there is anything. Call it under the project's lock.
+    pub fn answer(&self) -> Result<Answer, Vec<Recalled>> {
         let bytes = fs::read(&self.place).unwrap_or_default();
         let Some((answer, paths)) = self.still_valid(&bytes) else { return Err(Vec::new()) };
         let Ok(root) = File::open(&self.project.root) else { return Err(Vec::new()) };
-        let is_so = |(path, sight): &(&str, Sight)| sight.is_still_at(&root, path);
-        let so: Vec<bool> = if paths.len() < ALONE {
-            paths.iter().map(is_so).collect()
+        let compare = |(path, sight): &(&str, Sight)| sight.compare(&root, path);
+        let now: Vec<Now> = if paths.len() < ALONE {
+            paths.iter().map(compare).collect()
         } else {
             parallel::start();
-            paths.par_iter().with_min_len(ALONE / 8).map(is_so).collect()
+            paths.par_iter().with_min_len(ALONE / 8).map(compare).collect()
         };
-        if so.iter().all(|so| *so) {
+        if now.iter().all(|now| *now == Now::Same) {
             return Ok(answer);
         }
-        let looked = paths.into_iter().zip(so).filter_map(|found| match found {
-            ((path, Sight::File(stat)), true) => Some((path.into(), stat)),
-            _ => None,
-        });
-        Err(looked.collect())
+        let recalled = paths.into_par_iter().with_min_len(ALONE).zip(now);
+        let recalled: Option<Vec<Recalled>> = recalled
+            .map(|((path, sight), now)| {
+                Some(Recalled { path: RelPath::parse(path).ok()?, sight, now })
+            })
+            .collect();
+        Err(recalled.unwrap_or_default())
     }
 
     /// What a receipt holds, if nothing but the project's files can have changed since.
@@ -215,10 +216,13 @@ fn encode(answer: &Answer, sights: &Sights, stats: [Stat; 2]) -> Option<Vec<u8>>
     }
     let paths = sights.paths();
     encoder.number(paths.len() as u64);
-    for (path, sight) in paths {
+    let add = |mut encoder: Encoder, (path, sight): (&RelPath, Cow<Sight>)| {
         encoder.short_text(path.as_str());
         encode_sight(&mut encoder, &sight);
-    }
+        encoder
+    };
+    let parts: Vec<Encoder> = paths.fold_chunks(ALONE, Encoder::part, add).collect();
+    parts.into_iter().for_each(|part| encoder.append(part));
     Some(encoder.seal())
 }
 
@@ -226,13 +230,15 @@ fn encode_sight(encoder: &mut Encoder, sight: &Sight) {
     match sight {
         Sight::Nothing => encoder.short(NOTHING),
         Sight::Folder => encoder.short(FOLDER),
-        Sight::File(stat) => {
+        Sight::File(Remembered { stat, digest }) => {
             encoder.short(FILE);
             encode_stat(encoder, stat);
+            encoder.digest(digest);
         }
-        Sight::Listed(stat) => {
+        Sight::Listed(stat, members) => {
             encoder.short(LISTED);
             encode_stat(encoder, stat);
+            encoder.short(*members);
         }
         Sight::Link(text, target) => {
             encoder.short(LINK);
@@ -278,8 +284,11 @@ fn decode_sight(decoder: &mut Decoder) -> Option<Sight> {
     Some(match decoder.short()? {
         NOTHING => Sight::Nothing,
         FOLDER => Sight::Folder,
-        FILE => Sight::File(decode_stat(decoder)?),
-        LISTED => Sight::Listed(decode_stat(decoder)?),
+        FILE => {
+            let stat = decode_stat(decoder)?;
+            Sight::File(Remembered { stat, digest: decoder.digest()? })
+        }
+        LISTED => Sight::Listed(decode_stat(decoder)?, decoder.short()?),
         LINK => Sight::Link(decoder.short_text()?.to_owned(), Box::new(decode_sight(decoder)?)),
         _ => return None,
     })

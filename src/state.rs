@@ -93,9 +93,22 @@ struct Place {
 impl State {
     /// Reads the state below `folder`, and what there is to say about it. Writes nothing.
     pub fn load(folder: &Path) -> (Self, Option<String>) {
+        Self::load_by(folder, format::read)
+    }
+
+    /// As [`State::load`], but reads the digests of files only when somebody asks for one that is not
+    /// known otherwise.
+    pub fn load_without_files(folder: &Path) -> (Self, Option<String>) {
+        let (mut state, notice) = Self::load_by(folder, format::read_but_files);
+        let folder = folder.to_path_buf();
+        state.files.leave(move || Self::load(&folder).0.files.remembered());
+        (state, notice)
+    }
+
+    fn load_by(folder: &Path, format: fn(&[u8]) -> Option<Item>) -> (Self, Option<String>) {
         let mut state = Self::empty(folder);
         let read = match File::open(state.path()) {
-            Ok(file) => state.read(file),
+            Ok(file) => state.read(file, format),
             Err(error) if base_fs::is_missing(&error) => Ok(None),
             Err(error) => Err(error),
         };
@@ -123,7 +136,11 @@ impl State {
     }
 
     /// Takes in what the file holds; what there is to say about it.
-    fn read(&mut self, mut file: File) -> io::Result<Option<String>> {
+    fn read(
+        &mut self,
+        mut file: File,
+        format: fn(&[u8]) -> Option<Item>,
+    ) -> io::Result<Option<String>> {
         let shown = self.path();
         let mut magic = Vec::with_capacity(MAGIC.len());
         (&file).take(MAGIC.len() as u64).read_to_end(&mut magic)?;
@@ -134,7 +151,7 @@ impl State {
             )));
         }
         self.length = MAGIC.len() as u64;
-        let left = self.read_records(&mut file)?;
+        let left = self.read_records(&mut file, format)?;
         self.file = Some(file);
         Ok((left > 0).then(|| {
             format!(
@@ -237,17 +254,21 @@ impl State {
 
     /// Takes in the records that follow; how many bytes are left. One that is not whole, or cannot be
     /// read, is dropped with all that follows: a torn tail, or a foreign version's.
-    fn read_records(&mut self, file: &mut File) -> io::Result<u64> {
+    fn read_records(
+        &mut self,
+        file: &mut File,
+        format: fn(&[u8]) -> Option<Item>,
+    ) -> io::Result<u64> {
         let mut bytes = Vec::with_capacity(2 * PIECE);
         loop {
             let before = bytes.len();
             file.take(PIECE as u64).read_to_end(&mut bytes)?;
             let is_end = bytes.len() == before;
-            let frames = frames(&bytes);
+            let frames = format::frames(&bytes);
             let items: Vec<Option<Item>> = if frames.len() < ALONE {
-                frames.iter().map(|frame| format::read(frame)).collect()
+                frames.iter().map(|frame| format(frame)).collect()
             } else {
-                frames.par_iter().map(|frame| format::read(frame)).collect()
+                frames.par_iter().map(|frame| format(frame)).collect()
             };
             let mut taken = 0;
             let is_sound = items.iter().all(Option::is_some);
@@ -269,6 +290,7 @@ impl State {
         self.length += length;
         match item {
             Item::Target(name, seconds) => self.place(name, Place { at, size: length, seconds }),
+            Item::Left => self.live += length,
             Item::Forgotten(name) => self.remove(&name),
             Item::File(path, entry) => {
                 self.live += if self.files.remember(path, entry) { 0 } else { length };
@@ -347,17 +369,6 @@ impl State {
         self.live = (bytes.len() - MAGIC.len()) as u64;
         Ok(())
     }
-}
-
-/// The whole records that `bytes` begins with.
-fn frames(bytes: &[u8]) -> Vec<&[u8]> {
-    let mut frames = Vec::new();
-    let mut rest = bytes;
-    while let Some(frame) = format::next_frame(rest) {
-        frames.push(frame);
-        rest = &rest[frame.len()..];
-    }
-    frames
 }
 
 /// Opens the state file for appending after `good` bytes. A file that has none that are good is

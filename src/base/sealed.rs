@@ -16,6 +16,15 @@ impl Encoder {
         encoder
     }
 
+    /// For fields that are to be appended to those of another.
+    pub fn part() -> Self {
+        Self(Vec::new())
+    }
+
+    pub fn append(&mut self, part: Self) {
+        self.0.extend(part.0);
+    }
+
     pub fn flag(&mut self, value: bool) {
         self.0.push(u8::from(value));
     }

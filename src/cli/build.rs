@@ -124,21 +124,22 @@ fn build_with(
 ) -> Result<Summary> {
     if options.mode != Mode::Build {
         let pool = Pool::private(1)?;
-        let mut state = session.state();
+        let mut state = session.state(true);
         let files = session.files(&mut state);
         return run_engine(session, (&mut state, &files), &options, &pool, report.as_mut());
     }
-    let (_lock, looked) = match begun {
-        Some(Begun { lock, looked }) => {
+    let (_lock, recalled) = match begun {
+        Some(Begun { lock, recalled }) => {
             session.sweep(&lock);
-            (lock, looked)
+            (lock, recalled)
         }
         None => (session.lock(patience(asked))?, Vec::new()),
     };
     signals::install().context("could not listen for signals")?;
     let pool = asked.pool(parallel::cores(), super::warn)?;
     parallel::start();
-    let mut state = session.state();
+    // What a receipt had need not be read a second time.
+    let mut state = session.state(recalled.is_empty());
     let serial = asked.is_serial();
     let surroundings =
         Surroundings { env: asked.for_children(&pool), terminal: has_terminal(common) };
@@ -146,7 +147,7 @@ fn build_with(
     let mut recorder = Recorder::new(report, asked.build.timings.is_some());
     let files = session.files(&mut state);
     files.tick().context("could not write in the state folder")?;
-    files.looked(&looked);
+    files.recall(recalled);
     let summary = run_engine(session, (&mut state, &files), &options, &pool, &mut recorder);
     pool.close();
     if let (Some(question), Ok(summary)) = (question, &summary) {

@@ -146,9 +146,12 @@ impl Session {
         }
     }
 
-    /// Reads the state; under the lock, for a command that writes.
-    pub(super) fn state(&self) -> State {
-        let (state, notice) = State::load(&self.project.state());
+    /// Reads the state; under the lock, for a command that writes. Digests of files are left for
+    /// later unless all of them are wanted.
+    pub(super) fn state(&self, with_files: bool) -> State {
+        let folder = self.project.state();
+        let load = if with_files { State::load } else { State::load_without_files };
+        let (state, notice) = load(&folder);
         if let Some(notice) = notice {
             super::warn(&notice);
         }

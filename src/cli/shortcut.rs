@@ -10,10 +10,11 @@ use super::under_make::Asked;
 use crate::buildfile::model::Target;
 use crate::event::{Finished, Outcome, Report, Summary};
 use crate::files::Files;
+use crate::files::Recalled;
 use crate::kinds;
 use crate::lock::{Lock, Patience};
 use crate::project::Project;
-use crate::receipt::{Answer, Looked, Question};
+use crate::receipt::{Answer, Question};
 use crate::state::State;
 
 /// What is asked, when a receipt could answer it: a build of goals, and nothing out of the way.
@@ -45,7 +46,7 @@ pub(super) enum Answered {
 /// What a build need not do again: the lock is held since, so that nobody built meanwhile.
 pub(super) struct Begun {
     pub(super) lock: Lock,
-    pub(super) looked: Looked,
+    pub(super) recalled: Vec<Recalled>,
 }
 
 /// Tells what the last build had found, where nothing has changed since.
@@ -65,7 +66,7 @@ pub(super) fn answer(
             answer.tell(started.elapsed().as_secs_f64(), report().as_mut());
             Answered::Told
         }
-        Err(looked) => Answered::Not(Some(Begun { lock, looked })),
+        Err(recalled) => Answered::Not(Some(Begun { lock, recalled })),
     })
 }
 

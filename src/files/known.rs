@@ -10,14 +10,20 @@ use std::sync::{Mutex, MutexGuard};
 use foldhash::fast::{FixedState, RandomState};
 use rayon::prelude::*;
 
-use super::{LearnedFile, Remembered, Seen, Sight, Stat, lock};
+use super::{LearnedFile, Now, Recalled, Remembered, Seen, Sight, Stat, lock};
 use crate::base::RelPath;
 
 const SHARDS: usize = 64;
 
 /// Paths, and what is known of each. Safe to ask from several threads.
-#[derive(Debug)]
-pub struct Known(Vec<Mutex<Shard>>);
+pub struct Known {
+    shards: Vec<Mutex<Shard>>,
+    /// Finds out what else earlier runs remembered, until somebody asks.
+    rest: Mutex<Option<Rest>>,
+}
+
+/// Reads what was not read yet.
+pub(super) type Rest = Box<dyn FnOnce() -> Vec<(RelPath, Remembered)> + Send>;
 
 /// They are looked up by the million: the hash is a fast one.
 pub(super) type Shard = HashMap<RelPath, Entry, RandomState>;
@@ -32,6 +38,8 @@ pub(super) struct Entry {
     is_old: bool,
     /// Whether they did not remember the one that is known now.
     is_new: bool,
+    /// Whether it is among the paths that were recalled.
+    is_recalled: bool,
 }
 
 #[derive(Debug)]
@@ -48,21 +56,40 @@ enum What {
 
 impl Default for Known {
     fn default() -> Self {
-        Self((0..SHARDS).map(|_| Mutex::default()).collect())
+        let shards = (0..SHARDS).map(|_| Mutex::default()).collect();
+        Self { shards, rest: Mutex::default() }
     }
 }
 
 impl Known {
     /// Takes in what earlier runs remembered; whether there was an earlier digest of this path.
     pub fn remember(&mut self, path: RelPath, remembered: Remembered) -> bool {
-        let shard = &mut self.0[shard_of(path.as_str())];
+        let shard = &mut self.shards[shard_of(path.as_str())];
         let shard = shard.get_mut().expect("BUG: no holder of this lock panics");
         let what = What::Remembered { remembered, seen: false };
-        shard.insert(path, Entry { what, of: 0, is_old: true, is_new: false }).is_some()
+        shard.insert(path, Entry { is_old: true, ..Entry::new(what) }).is_some()
+    }
+
+    /// Says that earlier runs remembered more, which is only read when it is asked for.
+    pub fn leave(&mut self, rest: impl FnOnce() -> Vec<(RelPath, Remembered)> + Send + 'static) {
+        *lock(&self.rest) = Some(Box::new(rest));
+    }
+
+    /// Reads what was left to read, if anything was. What is known already is newer.
+    pub(super) fn read_rest(&self) -> bool {
+        let mut rest = lock(&self.rest);
+        let Some(read) = rest.take() else { return false };
+        for (path, remembered) in read() {
+            let what = What::Remembered { remembered, seen: false };
+            let entry = Entry { is_old: true, ..Entry::new(what) };
+            self.shard(path.as_str()).entry(path).or_insert(entry);
+        }
+        true
     }
 
     /// All digests, sorted by path.
     pub fn remembered(&self) -> Vec<(RelPath, Remembered)> {
+        self.read_rest();
         self.collect(|path, entry| Some((path.clone(), entry.remembered()?)))
     }
 
@@ -76,6 +103,28 @@ impl Known {
         found.into_iter().map(|(_, file)| file).collect()
     }
 
+    /// What of the `shards` was seen, sorted; `None` when stat data could not tell whether all of it
+    /// is still so. `order` are the paths that were recalled, sorted: most of them.
+    pub(super) fn seen<'a>(
+        shards: &'a [MutexGuard<'_, Shard>],
+        order: &[RelPath],
+    ) -> Option<Vec<(&'a RelPath, &'a Entry)>> {
+        let recalled = |path: &RelPath| {
+            let found = shards[shard_of(path.as_str())].get_key_value(path);
+            found.filter(|(_, entry)| entry.is_recalled && entry.sight().is_some())
+        };
+        let found: Vec<_> = order.par_iter().with_min_len(1024).map(recalled).collect();
+        let found: Vec<_> = found.into_iter().flatten().collect();
+        let more = |shard: &'a MutexGuard<'_, Shard>| {
+            shard.iter().filter(|(_, entry)| !entry.is_recalled && entry.sight().is_some())
+        };
+        let mut more: Vec<_> = shards.par_iter().flat_map_iter(more).collect();
+        more.par_sort_unstable_by_key(|(path, _)| *path);
+        let can_tell = |(_, entry): &(_, &Entry)| entry.sight().flatten().is_some();
+        let all = merge(found, more);
+        all.par_iter().with_min_len(1024).all(can_tell).then_some(all)
+    }
+
     /// What `of` says of each path, where it says something, sorted by path.
     fn collect<T: Send>(
         &self,
@@ -84,7 +133,7 @@ impl Known {
         let of_shard = |shard: &Mutex<Shard>| -> Vec<(RelPath, T)> {
             lock(shard).iter().filter_map(|(path, entry)| of(path, entry)).collect()
         };
-        let shards: Vec<Vec<(RelPath, T)>> = self.0.par_iter().map(of_shard).collect();
+        let shards: Vec<Vec<(RelPath, T)>> = self.shards.par_iter().map(of_shard).collect();
         let mut found = Vec::with_capacity(shards.iter().map(Vec::len).sum());
         shards.into_iter().for_each(|shard| found.extend(shard));
         found.par_sort_unstable_by(|(a, _), (b, _)| a.cmp(b));
@@ -93,11 +142,29 @@ impl Known {
 
     /// Where `path` is, or would be.
     pub(super) fn shard(&self, path: &str) -> MutexGuard<'_, Shard> {
-        lock(&self.0[shard_of(path)])
+        lock(&self.shards[shard_of(path)])
     }
 
     pub(super) fn shards(&self) -> &[Mutex<Shard>] {
-        &self.0
+        &self.shards
+    }
+
+    /// Takes in that a path was looked at, before anything ran, and what was known of it.
+    pub(super) fn recall(&self, Recalled { path, sight, now }: &Recalled) {
+        let target = match sight {
+            Sight::Link(_, target) => target,
+            sight => sight,
+        };
+        let what = match target {
+            Sight::File(remembered) => {
+                let seen = *now == Now::Same && matches!(sight, Sight::File(_));
+                What::Remembered { remembered: *remembered, seen }
+            }
+            _ => What::Nothing,
+        };
+        let is_old = matches!(what, What::Remembered { .. });
+        let entry = Entry { is_old, is_recalled: true, ..Entry::new(what) };
+        self.shard(path.as_str()).insert(path.clone(), entry);
     }
 
     /// Takes in what was seen at `path`.
@@ -106,7 +173,7 @@ impl Known {
         match shard.get_mut(path) {
             Some(entry) => entry.saw(seen, digest, of),
             None => {
-                let mut entry = Entry { what: What::Nothing, of, is_old: false, is_new: false };
+                let mut entry = Entry::new(What::Nothing);
                 entry.saw(seen, digest, of);
                 shard.insert(path.clone(), entry);
             }
@@ -114,11 +181,31 @@ impl Known {
     }
 }
 
+/// One sorted list of two, the second of which mostly is far shorter.
+pub(super) fn merge<'a, T>(
+    long: Vec<(&'a RelPath, T)>,
+    short: Vec<(&'a RelPath, T)>,
+) -> Vec<(&'a RelPath, T)> {
+    let mut all = Vec::with_capacity(long.len() + short.len());
+    let mut long = long.into_iter();
+    for (path, other) in short {
+        let before = long.as_slice().partition_point(|(found, _)| *found <= path);
+        all.extend(long.by_ref().take(before));
+        all.push((path, other));
+    }
+    all.extend(long);
+    all
+}
+
 fn shard_of(path: &str) -> usize {
     FixedState::default().hash_one(path) as usize % SHARDS
 }
 
 impl Entry {
+    fn new(what: What) -> Self {
+        Self { what, of: 0, is_old: false, is_new: false, is_recalled: false }
+    }
+
     /// What was seen; `None` for what was not looked at, or of which that was forgotten.
     pub(super) fn seen(&self) -> Option<Seen> {
         match &self.what {
@@ -150,14 +237,6 @@ impl Entry {
         };
     }
 
-    /// Takes it that a file was looked at, before anything ran, and had this stat data; of any
-    /// other than the one remembered it takes no notice.
-    pub(super) fn looked(&mut self, stat: &Stat) {
-        if let What::Remembered { remembered, seen } = &mut self.what {
-            *seen |= remembered.stat == *stat;
-        }
-    }
-
     /// Says that something else may be there now.
     pub(super) fn forget(&mut self) {
         self.what = match mem::replace(&mut self.what, What::Nothing) {
@@ -186,8 +265,8 @@ impl Entry {
     /// `None` where nothing was seen; within, where stat data cannot tell whether it is still so.
     pub(super) fn sight(&self) -> Option<Option<Sight>> {
         match &self.what {
-            What::Remembered { remembered, seen: true } => Some(Some(Sight::File(remembered.stat))),
-            What::Seen(found) => Some(Sight::of(&found.0, self.unsettled().is_none())),
+            What::Remembered { remembered, seen: true } => Some(Some(Sight::File(*remembered))),
+            What::Seen(found) => Some(Sight::of(&found.0, found.1)),
             What::Remembered { .. } | What::Nothing => None,
         }
     }
@@ -228,6 +307,18 @@ mod tests {
     }
 
     #[test]
+    fn the_rest_is_read_once_and_is_older() {
+        let path = |text: &str| RelPath::parse(text).unwrap();
+        let mut known = Known::default();
+        known.leave(move || vec![(path("a"), remembered(1)), (path("b"), remembered(2))]);
+        known.saw(&path("a"), (file(3, None), Some(remembered(3))), 0);
+        assert!(known.shard("b").get("b").is_none());
+        assert!(known.read_rest());
+        assert!(!known.read_rest());
+        assert_eq!(known.remembered(), [(path("a"), remembered(3)), (path("b"), remembered(2))]);
+    }
+
+    #[test]
     fn what_is_known_of_a_path_follows_what_is_seen() {
         let path = RelPath::parse("a").unwrap();
         let mut known = Known::default();
@@ -235,12 +326,13 @@ mod tests {
         assert!(known.remember(path.clone(), remembered(2)), "the same path again");
         let old = Some(remembered(2));
         assert_eq!(summary(&known, &path), (None, old, false, true, false));
-        let looked = |known: &Known, size| {
-            known.shard("a").get_mut("a").unwrap().looked(&stat(size));
+        let recall = |now| {
+            let sight = Sight::File(remembered(2));
+            known.recall(&Recalled { path: path.clone(), sight, now });
         };
-        looked(&known, 1);
-        assert_eq!(summary(&known, &path), (None, old, false, true, false), "it was another");
-        looked(&known, 2);
+        recall(Now::Changed);
+        assert_eq!(summary(&known, &path), (None, old, false, true, false));
+        recall(Now::Same);
         let fact = |seen: Seen| Some(seen.fact);
         assert_eq!(summary(&known, &path), (fact(file(2, None)), old, false, true, true));
         known.shard("a").get_mut("a").unwrap().forget();

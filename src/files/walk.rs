@@ -1,5 +1,6 @@
 //! Finding files: folders are listed side by side, and what is listed is kept for the receipt.
 
+use std::collections::HashMap;
 use std::fs::{self, Metadata};
 use std::io;
 use std::path::Path;
@@ -9,7 +10,7 @@ use std::sync::atomic::Ordering;
 use anyhow::{Context, Result, bail};
 use rayon::prelude::*;
 
-use super::{Content, Files, Sight, lock, stat_of};
+use super::{Content, Files, Now, Recalled, Sight, lock, stat_of};
 use crate::base::RelPath;
 use crate::base::fs::{TEMP_PREFIX, is_missing};
 use crate::buildfile::model::Glob;
@@ -17,9 +18,17 @@ use crate::project::STATE_FOLDER;
 
 /// Members of one folder, each sorted.
 #[derive(Default)]
-struct Members {
-    files: Vec<RelPath>,
-    folders: Vec<RelPath>,
+pub struct Members {
+    pub files: Vec<RelPath>,
+    pub folders: Vec<RelPath>,
+    /// How many half-made files there were besides.
+    pub half_made: u64,
+}
+
+impl Members {
+    fn count(&self) -> u64 {
+        (self.files.len() + self.folders.len()) as u64 + self.half_made
+    }
 }
 
 /// A folder that was listed.
@@ -83,15 +92,58 @@ impl Files {
         Ok(found)
     }
 
+    /// Takes folders for listed that an earlier build listed, if they are as they were then, and all
+    /// their members were looked at as well. `recalled` is sorted by path.
+    pub(super) fn recall_listings(&self, recalled: &[Recalled]) {
+        let mut members: HashMap<&str, Members> = HashMap::new();
+        let mut before = None;
+        for Recalled { path, sight, now } in recalled {
+            // A folder is there twice: looked at, and listed.
+            if *now == Now::Another || before.replace(path) == Some(path) || path.is_root() {
+                continue;
+            }
+            let parent = path.as_str().rsplit_once('/').map_or(".", |(parent, _)| parent);
+            let members = members.entry(parent).or_default();
+            match sight {
+                Sight::Nothing => {}
+                Sight::Folder | Sight::Listed(..) => members.folders.push(path.clone()),
+                Sight::File(_) | Sight::Link(..) => members.files.push(path.clone()),
+            }
+        }
+        let of = self.looks.load(Ordering::Relaxed);
+        let mut listed = lock(&self.listed);
+        for Recalled { path, sight, now } in recalled {
+            // As many names as it has, all of something that is there, are all that it has.
+            if let (Sight::Listed(_, count), Now::Same) = (sight, now)
+                && let Some(members) = members.remove(path.as_str())
+                && members.count() == *count
+            {
+                let members = Arc::new(members);
+                listed.insert(path.clone(), Listing { sight: Some(sight.clone()), members, of });
+            }
+        }
+    }
+
+    /// The members of a folder, if they are known.
+    pub fn known_members(&self, folder: &RelPath) -> Option<Arc<Members>> {
+        let of = self.looks.load(Ordering::Relaxed);
+        let listed = lock(&self.listed);
+        listed.get(folder).filter(|known| known.of == of).map(|known| Arc::clone(&known.members))
+    }
+
     /// The members of a folder, listed once until something else may be there.
     fn members(&self, folder: &RelPath) -> Result<Arc<Members>> {
-        let of = self.looks.load(Ordering::Relaxed);
-        if let Some(known) = lock(&self.listed).get(folder).filter(|known| known.of == of) {
-            return Ok(Arc::clone(&known.members));
+        if let Some(known) = self.known_members(folder) {
+            return Ok(known);
         }
+        let of = self.looks.load(Ordering::Relaxed);
         let place = folder.under(&self.root);
         let sight = self.sight_of_folder(fs::symlink_metadata(&place));
         let members = Arc::new(list(folder, &place)?);
+        let sight = sight.map(|sight| match sight {
+            Sight::Listed(stat, _) => Sight::Listed(stat, members.count()),
+            sight => sight,
+        });
         let mut listed = lock(&self.listed);
         // Two listings that saw different members are no ground for anything.
         let sight = match listed.get(folder) {
@@ -108,7 +160,7 @@ impl Files {
         match meta {
             Ok(meta) if meta.is_dir() => {
                 let stat = stat_of(&meta);
-                (stat.mtime < now && stat.ctime < now).then_some(Sight::Listed(stat))
+                (stat.mtime < now && stat.ctime < now).then_some(Sight::Listed(stat, 0))
             }
             Err(error) if is_missing(&error) => Some(Sight::Nothing),
             _ => None,
@@ -148,6 +200,7 @@ fn list(folder: &RelPath, place: &Path) -> Result<Members> {
             );
         };
         if path.file_name().starts_with(TEMP_PREFIX) {
+            members.half_made += 1;
             continue;
         }
         match entry.file_type().with_context(failed)?.is_dir() {

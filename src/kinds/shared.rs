@@ -9,8 +9,10 @@ use std::thread::{self, JoinHandle};
 use anyhow::Result;
 
 use super::checkout::Checkout;
+use super::staging::Judged;
 use crate::base::Digest;
 use crate::bundle::Manifest;
+use crate::files::Files;
 use crate::project::Project;
 use crate::wheel::Wheel;
 
@@ -18,6 +20,7 @@ use crate::wheel::Wheel;
 pub struct Shared {
     wheels: Mutex<HashMap<(PathBuf, Digest), Wheel>>,
     manifests: Mutex<HashMap<Digest, Arc<Manifest>>>,
+    judged: Mutex<HashMap<String, Judged>>,
     asking: Mutex<Option<Asking>>,
     checkout: OnceLock<Option<Checkout>>,
 }
@@ -35,6 +38,16 @@ impl Shared {
         let wheel = Wheel::open(place, digest, indexes)?;
         lock(&self.wheels).insert(key, wheel.clone());
         Ok(wheel)
+    }
+
+    /// Keeps what the key of a staging target was made of.
+    pub(super) fn keep_judged(&self, target: &str, judged: Judged) {
+        lock(&self.judged).insert(target.to_owned(), judged);
+    }
+
+    /// What the key of a staging target was made of, if everything is as it was then.
+    pub(super) fn take_judged(&self, target: &str, files: &Files) -> Option<Judged> {
+        lock(&self.judged).remove(target).filter(|judged| judged.changes == files.changes())
     }
 
     pub(super) fn keep(&self, digest: Digest, manifest: Manifest) {

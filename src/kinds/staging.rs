@@ -39,9 +39,27 @@ use crate::wheel::{self, Placed, Wheel};
 /// Changes whenever the same inputs give another tree.
 const FORM: &str = "staging 2";
 
+/// What a key was made of: who runs after that need not find it out again.
+pub(super) struct Judged {
+    /// [`crate::files::Files::changes`] before.
+    pub(super) changes: u64,
+    picked: sources::Picked,
+    key: Key,
+}
+
 pub(super) fn key(staging: &Staging, job: &Job) -> Result<Key> {
     let exclude = Rules::new(staging.exclude.iter().map(|glob| &glob.value))?;
-    key_of(staging, job, &sources::pick(staging, job, &exclude)?.picks)
+    let judged = judge(staging, job, &exclude)?;
+    let key = judged.key.clone();
+    job.shared.keep_judged(&job.target.name.value, judged);
+    Ok(key)
+}
+
+fn judge(staging: &Staging, job: &Job, exclude: &Rules) -> Result<Judged> {
+    let changes = job.files.changes();
+    let picked = sources::pick(staging, job, exclude)?;
+    let key = key_of(staging, job, &picked.picks)?;
+    Ok(Judged { changes, picked, key })
 }
 
 /// The key with these sources, as they were found.
@@ -100,11 +118,12 @@ pub(super) fn run(staging: &Staging, job: &Job) -> Result<Done> {
     let exclude = Rules::new(staging.exclude.iter().map(|glob| &glob.value))?;
     let mut origins = Origins::open(staging, job)?;
     let mut claims = claims_of_wheels(&origins, &exclude)?;
-    let picked = sources::pick(staging, job, &exclude)?;
-    let key = match takes_in_by_digest(&job.target.kind) {
-        true => Some(key_of(staging, job, &picked.picks)?),
-        false => None,
+    let judged = job.shared.take_judged(&job.target.name.value, job.files);
+    let Judged { picked, key, .. } = match judged {
+        Some(judged) => judged,
+        None => judge(staging, job, &exclude)?,
     };
+    let key = takes_in_by_digest(&job.target.kind).then_some(key);
     claims.extend(claims_of_sources(staging, job, picked)?);
     let mut entries = merge::merge(claims, &staging.conflicts, &origins.wheels)?;
     bytecode::take_out(&mut entries, &origins, staging.bytecode)?;

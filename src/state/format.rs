@@ -21,6 +21,8 @@ const KIND_OWNED: u8 = 5;
 
 /// What is kept in memory of a record.
 pub(super) enum Item {
+    /// It was passed over.
+    Left,
     /// Its name, and how long it took in seconds: [`read_target`] reads the rest.
     Target(Box<str>, f64),
     Forgotten(String),
@@ -29,13 +31,29 @@ pub(super) enum Item {
     Owned(RelPath),
 }
 
-/// The next record with its frame, whole or not; `None` when there are no bytes for it.
-pub(super) fn next_frame(bytes: &[u8]) -> Option<&[u8]> {
+/// The records with their frames that `bytes` begins with, sound or not.
+pub(super) fn frames(bytes: &[u8]) -> Vec<&[u8]> {
+    let mut frames = Vec::new();
+    let mut rest = bytes;
+    while let Some(frame) = next_frame(rest) {
+        frames.push(frame);
+        rest = &rest[frame.len()..];
+    }
+    frames
+}
+
+/// `None` when there are no bytes for it.
+fn next_frame(bytes: &[u8]) -> Option<&[u8]> {
     let length = u32::from_le_bytes(bytes.get(..4)?.try_into().ok()?) as usize;
     if length == 0 || length > RECORD_MAX {
         return None;
     }
     bytes.get(..FRAME + length)
+}
+
+/// [`read`], but for the digest of a file.
+pub(super) fn read_but_files(framed: &[u8]) -> Option<Item> {
+    if framed.get(FRAME) == Some(&KIND_FILE) { Some(Item::Left) } else { read(framed) }
 }
 
 /// `None` when the frame is damaged, or a foreign version's.

@@ -92,6 +92,13 @@ fn clear(
     below: Option<&str>,
     (files, folders): (&Paths, &BTreeSet<&str>),
 ) -> Result<()> {
+    let path = match below {
+        Some(below) => folder.path.join(&RelPath::parse(below).expect("BUG: it is part of a path")),
+        None => folder.path.clone(),
+    };
+    if let Some(inner) = clear_already(&path, folder, (files, folders)) {
+        return inner.par_iter().try_for_each(|path| clear(folder, Some(path), (files, folders)));
+    }
     let place = below.map_or(folder.root.into(), |below| folder.root.join(below));
     let failed = || format!("could not list `{}`", place.display());
     let mut inner = Vec::new();
@@ -117,6 +124,24 @@ fn clear(
         }
     }
     inner.par_iter().try_for_each(|path| clear(folder, Some(path), (files, folders)))
+}
+
+/// The folders in the folder at `path`, if it is known to hold nothing that the tree does not have.
+/// A link in the place of a file is for [`bring`] to see.
+fn clear_already(
+    path: &RelPath,
+    folder: Folder,
+    (files, folders): (&Paths, &BTreeSet<&str>),
+) -> Option<Vec<String>> {
+    let below = |path: &RelPath| path.below(folder.path).map(|below| below.as_str().to_owned());
+    let members = folder.files.known_members(path)?;
+    let start = folder.path.as_str().len() + 1;
+    let is_in_tree = |path: &RelPath| files.contains(&path.as_str()[start..]);
+    if members.half_made > 0 || !members.files.iter().all(is_in_tree) {
+        return None;
+    }
+    let inner: Vec<String> = members.folders.iter().map(below).collect::<Option<_>>()?;
+    inner.iter().all(|path| folders.contains(path.as_str())).then_some(inner)
 }
 
 fn bring(entry: &Entry, folder: Folder, origins: &Origins) -> Result<()> {
