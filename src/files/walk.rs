@@ -217,3 +217,42 @@ fn is_hidden(path: &RelPath, hidden: &[RelPath]) -> bool {
     let name = path.file_name();
     name == STATE_FOLDER || name == ".git" || hidden.iter().any(|output| path == output)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::files::Memory;
+
+    #[test]
+    fn a_folder_is_taken_for_listed_only_when_all_its_members_are_known() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = |text: &str| RelPath::parse(text).unwrap();
+        fs::create_dir(folder.path().join("d")).unwrap();
+        for name in ["d/a", "d/c"] {
+            fs::write(folder.path().join(name), "").unwrap();
+        }
+        let stat = stat_of(&fs::metadata(folder.path().join("d")).unwrap());
+        let known = |listed: Now, others: &[(&str, Now)]| {
+            let files = Files::new(folder.path(), Vec::new(), Memory::default());
+            let recalled = |text: &str, sight, now| Recalled { path: path(text), sight, now };
+            let mut all = vec![
+                recalled("d", Sight::Folder, Now::Same),
+                recalled("d", Sight::Listed(stat, 2), listed),
+            ];
+            for (text, now) in others {
+                let target = Box::new(Sight::Nothing);
+                all.push(recalled(text, Sight::Link(String::new(), target), *now));
+            }
+            files.recall(all);
+            let known = files.known_members(&path("d")).is_some();
+            assert_eq!(files.list(&path("d")).unwrap(), [path("d/a"), path("d/c")]);
+            known
+        };
+        assert!(known(Now::Same, &[("d/a", Now::Same), ("d/c", Now::Same)]));
+        assert!(known(Now::Same, &[("d/a", Now::Same), ("d/c", Now::Changed)]));
+        // The folder is another, a member was never looked at, or went and came.
+        assert!(!known(Now::Changed, &[("d/a", Now::Same), ("d/c", Now::Same)]));
+        assert!(!known(Now::Same, &[("d/a", Now::Same)]));
+        assert!(!known(Now::Same, &[("d/a", Now::Same), ("d/b", Now::Another)]));
+    }
+}

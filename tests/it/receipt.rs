@@ -224,3 +224,69 @@ fn receipts_do_not_pile_up() {
     }
     assert_eq!(receipts(&sandbox).len(), 8);
 }
+
+/// Each of these is done to sources that a receipt speaks of, alone and together with an edit; what
+/// comes of it is what a build comes to that knows nothing.
+#[test]
+fn whatever_is_done_to_sources_is_staged() {
+    type Deed = fn(&Sandbox);
+    let deeds: &[(&str, Deed)] = &[
+        ("nothing", |_| ()),
+        ("a file more", |sandbox| _ = sandbox.write("src/a/new.txt", "new")),
+        ("a file more that no pattern names", |sandbox| _ = sandbox.write("some/c/no", "new")),
+        ("a file less", |sandbox| _ = sandbox.remove("src/a/one.txt")),
+        ("another file instead of one", |sandbox| {
+            sandbox.remove("src/a/one.txt").write("src/a/another.txt", "one");
+        }),
+        ("another name", |sandbox| {
+            fs::rename(sandbox.path("src/a/one.txt"), sandbox.path("src/a/0.txt")).unwrap();
+        }),
+        ("a folder more", |sandbox| _ = sandbox.write("src/a/deep/er.txt", "new")),
+        ("an empty folder", |sandbox| fs::create_dir(sandbox.path("src/empty")).unwrap()),
+        ("a folder less", |sandbox| _ = sandbox.remove("src/a")),
+        ("a folder for a file", |sandbox| {
+            sandbox.remove("src/a/one.txt").write("src/a/one.txt/in.txt", "in");
+        }),
+        ("a file for a folder", |sandbox| _ = sandbox.remove("src/b").write("src/b", "b")),
+        ("a link for a file", |sandbox| {
+            symlink("two.txt", sandbox.remove("src/a/one.txt").path("src/a/one.txt")).unwrap();
+        }),
+        ("a link to elsewhere", |sandbox| {
+            symlink("a/one.txt", sandbox.remove("src/link").path("src/link")).unwrap();
+        }),
+        ("a file for a link", |sandbox| _ = sandbox.remove("src/link").write("src/link", "two\n")),
+        ("a link to nothing, left out", |sandbox| {
+            symlink("nothing", sandbox.path("src/left-out")).unwrap();
+        }),
+        ("what a pattern names, where others are", |sandbox| {
+            sandbox.write("some/c/two.txt", "new").remove("some/c/one.txt");
+        }),
+    ];
+    let buildfile = "[target.tree]\nkind = \"staging\"\noutput = \"tree\"\nexclude = [\"*/left-out\"]\n\
+                     sources = [\"src\", \"some/**/*.txt\"]\n";
+    let look = |sandbox: &Sandbox| {
+        sandbox.sh("cd tree && find . -type f -exec md5sum {} + | sort -k 2").success().stdout
+    };
+    for (what, deed) in deeds {
+        for edit in [None, Some("edited\n")] {
+            let sandbox = Sandbox::with(buildfile);
+            sandbox.write("src/a/one.txt", "one\n").write("src/a/two.txt", "two\n");
+            sandbox.write("src/b/three.txt", "three\n").write("src/four.txt", "four\n");
+            sandbox.write("some/c/one.txt", "one\n").write("some/c/other", "other\n");
+            symlink("four.txt", sandbox.path("src/link")).unwrap();
+            crate::wait::until("a receipt", || {
+                sandbox.run(["tree"]).success();
+                receipts(&sandbox).pop()
+            });
+            deed(&sandbox);
+            if let Some(text) = edit {
+                sandbox.write("src/four.txt", text);
+            }
+            sandbox.run(["tree"]).success();
+            let staged = look(&sandbox);
+            sandbox.run(["tree"]).success().stderr_has("up to date");
+            sandbox.remove(".zipwright").remove("tree").run(["tree"]).success();
+            assert_eq!(staged, look(&sandbox), "{what}, {edit:?}");
+        }
+    }
+}
