@@ -15,6 +15,7 @@ use std::borrow::{Borrow, Cow};
 use std::collections::{BTreeMap, HashMap};
 use std::fs::{self, File, Metadata};
 use std::io;
+use std::ops::Range;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicI64, AtomicU32, AtomicU64, Ordering};
@@ -130,9 +131,17 @@ enum Seeing<'a> {
 }
 
 impl Sights<'_> {
-    /// Every path, sorted. A folder may come twice: looked at, and listed.
-    pub fn paths(&self) -> impl IndexedParallelIterator<Item = (&RelPath, Cow<'_, Sight>)> {
-        self.paths.par_iter().map(|(path, seeing)| match seeing {
+    /// How many paths there are.
+    pub fn count(&self) -> usize {
+        self.paths.len()
+    }
+
+    /// Some of the paths, which are sorted. A folder may come twice: looked at, and listed.
+    pub fn paths(
+        &self,
+        range: Range<usize>,
+    ) -> impl IndexedParallelIterator<Item = (&RelPath, Cow<'_, Sight>)> {
+        self.paths[range].par_iter().map(|(path, seeing)| match seeing {
             Seeing::Path(entry) => {
                 let sight = entry.sight().flatten().expect("BUG: only what has one is here");
                 (*path, Cow::Owned(sight))

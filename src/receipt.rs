@@ -38,6 +38,9 @@ const MOST_RECEIPTS: usize = 8;
 /// Fewer paths than this are looked at by one thread: a pool takes longer to start.
 const ALONE: usize = 4096;
 
+/// So many paths are written side by side.
+const AT_ONCE: usize = 4 * ALONE;
+
 /// A command line, given in an environment.
 pub struct Question<'a> {
     project: &'a Project,
@@ -214,15 +217,19 @@ fn encode(answer: &Answer, sights: &Sights, stats: [Stat; 2]) -> Option<Vec<u8>>
         encoder.text(place.to_str()?);
         encode_stat(&mut encoder, stat);
     }
-    let paths = sights.paths();
-    encoder.number(paths.len() as u64);
+    let count = sights.count();
+    encoder.number(count as u64);
     let add = |mut encoder: Encoder, (path, sight): (&RelPath, Cow<Sight>)| {
         encoder.short_text(path.as_str());
         encode_sight(&mut encoder, &sight);
         encoder
     };
-    let parts: Vec<Encoder> = paths.fold_chunks(ALONE, Encoder::part, add).collect();
-    parts.into_iter().for_each(|part| encoder.append(part));
+    // Not all at once: they would be there twice.
+    for start in (0..count).step_by(AT_ONCE) {
+        let paths = sights.paths(start..count.min(start + AT_ONCE));
+        let parts: Vec<Encoder> = paths.fold_chunks(ALONE, Encoder::part, add).collect();
+        parts.into_iter().for_each(|part| encoder.append(part));
+    }
     Some(encoder.seal())
 }
 

@@ -87,7 +87,7 @@ impl<'m> Finder<'m, '_> {
             Input::Folder(path) => {
                 let folder = Glob::from(path.value.clone());
                 self.maker(&path.value).into_iter().for_each(&mut found);
-                if !self.outputs.may_have_below(&path.value) {
+                if !self.outputs.has_below(&path.value) {
                     return;
                 }
                 let all = self.seen.entry((path.value.as_str(), false));
@@ -100,7 +100,7 @@ impl<'m> Finder<'m, '_> {
                 // pattern is not about this file, and passes over it.
                 let own = |to: &TargetId| is_wild && *to == from;
                 self.maker(&glob.base).filter(|to| !own(to)).into_iter().for_each(&mut found);
-                if !self.outputs.may_have_below(&glob.base) {
+                if !self.outputs.has_below(&glob.base) {
                     return;
                 }
                 let all = self.seen.entry((glob.pattern(), is_wild));

@@ -1,15 +1,22 @@
 //! Who makes which path: one owner for each, none inside another's.
 
-use std::collections::BTreeMap;
-use std::collections::btree_map::Entry;
-use std::ops::Bound;
+use std::collections::hash_map::Entry;
+use std::collections::{HashMap, HashSet};
+
+use foldhash::fast::RandomState;
 
 use super::TargetId;
 use crate::base::RelPath;
 use crate::buildfile::model::{Kind, Model, Span, Target};
 use crate::buildfile::{Diagnostic, mistakes};
 
-pub(super) struct Outputs(BTreeMap<RelPath, Made>);
+/// Asked for every input: what is no output, and no folder of any, is mostly all there is to say.
+pub(super) struct Outputs {
+    made: HashMap<RelPath, Made, RandomState>,
+    sorted: Vec<RelPath>,
+    /// The folders that they lie in.
+    folders: HashSet<Box<str>, RandomState>,
+}
 
 /// An output and its owner.
 #[derive(Clone, Debug)]
@@ -23,7 +30,7 @@ pub(super) struct Made {
 impl Outputs {
     pub(super) fn new(model: &Model) -> (Self, Vec<Diagnostic>) {
         let name = |made: &Made| model.targets[made.owner.index()].name.value.as_str();
-        let mut outputs: BTreeMap<RelPath, Made> = BTreeMap::new();
+        let mut outputs: HashMap<RelPath, Made, RandomState> = HashMap::default();
         let mut mistakes = Vec::new();
         for (index, target) in model.targets.iter().enumerate() {
             for (path, span, visible) in declared(target) {
@@ -44,8 +51,9 @@ impl Outputs {
                 }
             }
         }
-        let outputs = Self(outputs);
-        for (path, inner) in &outputs.0 {
+        let outputs = Self::sorted(outputs);
+        for path in &outputs.sorted {
+            let inner = &outputs.made[path];
             if let Some((outer_path, outer)) = outputs.around(&path.parent()) {
                 let inner = (path.as_str(), name(inner), &inner.span);
                 let outer = (outer_path.as_str(), name(outer), &outer.span);
@@ -55,36 +63,54 @@ impl Outputs {
         (outputs, mistakes)
     }
 
+    fn sorted(made: HashMap<RelPath, Made, RandomState>) -> Self {
+        let mut sorted: Vec<RelPath> = made.keys().cloned().collect();
+        sorted.sort_unstable();
+        let mut folders: HashSet<Box<str>, RandomState> = HashSet::default();
+        for path in &sorted {
+            let mut path = path.as_str();
+            // Where a folder is, so are those that it lies in.
+            while let Some((folder, _)) = path.rsplit_once('/')
+                && !folders.contains(folder)
+            {
+                folders.insert(folder.into());
+                path = folder;
+            }
+        }
+        Self { made, sorted, folders }
+    }
+
     /// The output that is `path` or that `path` lies in.
     pub(super) fn of(&self, path: &RelPath) -> Option<&Made> {
         self.around(path).map(|(_, made)| made)
     }
 
-    /// Whether there may be outputs below `folder`; quick to say, as it mostly is no folder at all.
-    pub(super) fn may_have_below(&self, folder: &RelPath) -> bool {
-        let after = (Bound::Excluded(folder.as_str()), Bound::Unbounded);
-        let next = self.0.range::<str, _>(after).next();
-        folder.is_root() || next.is_some_and(|(path, _)| path.as_str().starts_with(folder.as_str()))
+    /// Whether there are outputs below `folder`.
+    pub(super) fn has_below(&self, folder: &RelPath) -> bool {
+        match folder.is_root() {
+            true => !self.made.is_empty(),
+            false => self.folders.contains(folder.as_str()),
+        }
     }
 
     /// All outputs below `folder`, in the order of their paths.
     pub(super) fn below(&self, folder: &RelPath) -> impl Iterator<Item = (&RelPath, &Made)> {
         // `0` follows `/` in ASCII, so these are the bounds of all that starts with `folder/`.
-        let bounds = match folder.is_root() {
-            true => None,
-            false => Some((format!("{folder}/"), format!("{folder}0"))),
+        let (from, to) = match folder.is_root() {
+            true => (0, self.sorted.len()),
+            false => {
+                let place =
+                    |text: String| self.sorted.partition_point(|path| path.as_str() < &*text);
+                (place(format!("{folder}/")), place(format!("{folder}0")))
+            }
         };
-        let (from, to) = match &bounds {
-            None => (Bound::Unbounded, Bound::Unbounded),
-            Some((from, to)) => (Bound::Included(from.as_str()), Bound::Excluded(to.as_str())),
-        };
-        self.0.range::<str, _>((from, to))
+        self.sorted[from..to].iter().map(|path| (path, &self.made[path]))
     }
 
     fn around(&self, path: &RelPath) -> Option<(&RelPath, &Made)> {
         let mut text = path.as_str();
         loop {
-            if let Some(found) = self.0.get_key_value(text) {
+            if let Some(found) = self.made.get_key_value(text) {
                 return Some(found);
             }
             text = text.rsplit_once('/')?.0;
