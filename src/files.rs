@@ -325,6 +325,7 @@ impl Files {
     /// Takes it that what an earlier build looked at was looked at in this run already, before
     /// anything ran. `recalled` is sorted by path.
     pub fn recall(&self, recalled: Vec<Recalled>) {
+        self.known.reserve(recalled.len());
         recalled.par_iter().with_min_len(1024).for_each(|recalled| self.known.recall(recalled));
         self.recall_listings(&recalled);
         let mut order: Vec<RelPath> = recalled.into_iter().map(|recalled| recalled.path).collect();

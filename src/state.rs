@@ -10,6 +10,9 @@
 
 mod format;
 
+#[cfg(test)]
+mod tests;
+
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Write};
@@ -96,10 +99,11 @@ impl State {
         Self::load_by(folder, format::read)
     }
 
-    /// As [`State::load`], but reads the digests of files only when somebody asks for one that is not
-    /// known otherwise.
-    pub fn load_without_files(folder: &Path) -> (Self, Option<String>) {
-        let (mut state, notice) = Self::load_by(folder, format::read_but_files);
+    /// As [`State::load`], of a file that is known to be as it was when it was written: digests of
+    /// files are only read when somebody asks for one that is not known otherwise, and records of
+    /// targets are checked when they are asked for.
+    pub fn skim(folder: &Path) -> (Self, Option<String>) {
+        let (mut state, notice) = Self::load_by(folder, format::skim);
         let folder = folder.to_path_buf();
         state.files.leave(move || Self::load(&folder).0.files.remembered());
         (state, notice)
@@ -390,201 +394,4 @@ fn open_log(path: &Path, good: u64) -> io::Result<File> {
         log.set_len(good)?;
     }
     Ok(log)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::files::Stat;
-    use crate::key::Value;
-
-    /// All that is read back of the state below `folder`.
-    fn content(folder: &Path) -> impl PartialEq + std::fmt::Debug {
-        let (state, notice) = State::load(folder);
-        assert_eq!(notice, None);
-        let names: BTreeSet<_> = state.targets.keys().cloned().collect();
-        let targets: Vec<_> = names.into_iter().map(|name| (state.target(&name), name)).collect();
-        (targets, state.files.remembered(), state.tools.clone(), state.owned.clone(), state.live)
-    }
-
-    fn learned(files: Vec<(RelPath, Remembered)>, tools: Vec<(PathBuf, Remembered)>) -> Learned {
-        let file = |(path, remembered)| LearnedFile { path, remembered, replaces: false };
-        Learned { files: files.into_iter().map(file).collect(), tools }
-    }
-
-    fn entry() -> Remembered {
-        let stat = Stat { size: 1, mtime: -2, ctime: 3, inode: 4, mode: 0o100_644 };
-        Remembered { stat, digest: Digest::of(b"a") }
-    }
-
-    fn record(text: &str) -> Record {
-        let mut key = Key::new();
-        key.text("run", text);
-        key.push("file a", Value::File { digest: Digest::of(b"a"), executable: true });
-        key.push("file b", Value::Missing);
-        Record {
-            key,
-            result: Digest::of(text.as_bytes()),
-            outputs: vec![RecordedOutput {
-                path: RelPath::parse("build/out").unwrap(),
-                digest: Digest::of(b"out"),
-            }],
-            seconds: 1.5,
-            facts: vec![("size".into(), "12".into())],
-        }
-    }
-
-    fn filled(folder: &Path) -> State {
-        let (mut state, notice) = State::load(folder);
-        assert_eq!(notice, None);
-        state.record("one", &record("first")).unwrap();
-        state.record("two", &record("second")).unwrap();
-        state.record("one", &record("again")).unwrap();
-        let files = vec![(RelPath::parse("a").unwrap(), entry())];
-        let tools = vec![(PathBuf::from("/bin/sh"), entry())];
-        state.remember(learned(files, tools), Vec::new).unwrap();
-        state.own(RelPath::parse("build/staging").unwrap()).unwrap();
-        state
-    }
-
-    #[test]
-    fn what_was_recorded_is_read_back() {
-        let folder = tempfile::tempdir().unwrap();
-        let state = filled(folder.path());
-        let (again, notice) = State::load(folder.path());
-        assert_eq!(notice, None);
-        for state in [&state, &again] {
-            assert_eq!(state.target("one"), Some(record("again")));
-            assert_eq!(state.target("two"), Some(record("second")));
-            assert_eq!((state.seconds("one"), state.seconds("three")), (Some(1.5), None));
-            assert_eq!((state.has("two"), state.has("three")), (true, false));
-        }
-        assert_eq!(again.files.remembered(), [(RelPath::parse("a").unwrap(), entry())]);
-        assert_eq!(again.tools, HashMap::from([(PathBuf::from("/bin/sh"), entry())]));
-        assert_eq!(again.owned, BTreeSet::from([RelPath::parse("build/staging").unwrap()]));
-        assert_eq!((again.live, again.length), (state.live, state.length));
-    }
-
-    #[test]
-    fn a_forgotten_target_stays_forgotten() {
-        let folder = tempfile::tempdir().unwrap();
-        filled(folder.path()).forget("one").unwrap();
-        let (state, _) = State::load(folder.path());
-        assert_eq!(state.target("one"), None);
-        assert_eq!(state.target("two"), Some(record("second")));
-    }
-
-    #[test]
-    fn a_file_cut_at_any_length_loads_and_takes_new_records() {
-        let folder = tempfile::tempdir().unwrap();
-        filled(folder.path());
-        let path = folder.path().join(FILE_NAME);
-        let whole = fs::read(&path).unwrap();
-        for length in 0..whole.len() {
-            fs::write(&path, &whole[..length]).unwrap();
-            let (mut state, _) = State::load(folder.path());
-            state.record("three", &record("third")).unwrap();
-            let (state, notice) = State::load(folder.path());
-            assert_eq!(notice, None, "cut at {length}");
-            assert_eq!(state.target("three"), Some(record("third")), "cut at {length}");
-        }
-    }
-
-    #[test]
-    fn a_flipped_byte_never_gives_a_wrong_record() {
-        let folder = tempfile::tempdir().unwrap();
-        let good = filled(folder.path());
-        let good: HashMap<Box<str>, Record> =
-            good.targets.keys().map(|name| (name.clone(), good.target(name).unwrap())).collect();
-        let path = folder.path().join(FILE_NAME);
-        let whole = fs::read(&path).unwrap();
-        for at in 0..whole.len() {
-            let mut bytes = whole.clone();
-            bytes[at] ^= 0x40;
-            fs::write(&path, &bytes).unwrap();
-            let (state, notice) = State::load(folder.path());
-            assert!(notice.is_some(), "flipped at {at}");
-            for name in state.targets.keys() {
-                let found = state.target(name).unwrap();
-                let earlier = (&**name == "one").then(|| record("first"));
-                assert!(good[name] == found || earlier.as_ref() == Some(&found), "flipped at {at}");
-            }
-        }
-    }
-
-    #[test]
-    fn a_foreign_file_is_set_aside() {
-        let folder = tempfile::tempdir().unwrap();
-        fs::write(folder.path().join(FILE_NAME), "zipwright state 99\nmore").unwrap();
-        let (mut state, notice) = State::load(folder.path());
-        assert!(notice.unwrap().contains("another version"));
-        state.record("one", &record("first")).unwrap();
-        let aside = folder.path().join("state.set-aside");
-        assert_eq!(fs::read(aside).unwrap(), b"zipwright state 99\nmore");
-        assert_eq!(State::load(folder.path()).0.target("one"), Some(record("first")));
-    }
-
-    #[test]
-    fn a_file_that_is_mostly_of_no_use_is_written_anew() {
-        let folder = tempfile::tempdir().unwrap();
-        let mut state = filled(folder.path());
-        let mut longest = 0;
-        for number in 0..20 {
-            // Few records, but long ones.
-            let long = record(&format!("{number} {}", "x".repeat(400_000)));
-            state.record("one", &long).unwrap();
-            let all = || vec![(RelPath::parse("a").unwrap(), entry())];
-            state.remember(Learned::default(), all).unwrap();
-            longest = longest.max(fs::metadata(state.path()).unwrap().len());
-            let (again, notice) = State::load(folder.path());
-            assert_eq!(notice, None);
-            for state in [&again, &state] {
-                assert_eq!(state.target("one"), Some(long.clone()));
-                assert_eq!(state.target("two"), Some(record("second")));
-            }
-            assert_eq!(again.files.remembered(), all());
-            assert_eq!((again.live, again.length), (state.live, state.length));
-        }
-        assert!(longest < 3 * 410_000, "{longest}");
-    }
-
-    #[test]
-    fn many_records_are_read_by_several_threads_up_to_the_first_that_is_damaged() {
-        let folder = tempfile::tempdir().unwrap();
-        let mut state = filled(folder.path());
-        let path = |number: usize| RelPath::parse(&format!("src/{number:05}")).unwrap();
-        let last = format::file(&path(0), &entry()).len();
-        let count = PIECE / last + ALONE + 7;
-        let files = (0..count).map(|number| (path(number), entry())).collect();
-        state.remember(learned(files, Vec::new()), Vec::new).unwrap();
-        let (again, notice) = State::load(folder.path());
-        assert_eq!((notice, again.files.remembered().len()), (None, 1 + count));
-        assert_eq!((again.live, again.length), (state.live, state.length));
-        let mut bytes = fs::read(state.path()).unwrap();
-        let at = bytes.len() - 5 * last - 1;
-        bytes[at] ^= 1;
-        fs::write(state.path(), bytes).unwrap();
-        let (again, notice) = State::load(folder.path());
-        assert!(notice.unwrap().contains("were not written whole"));
-        assert_eq!(again.files.remembered().len(), 1 + count - 6);
-    }
-
-    #[test]
-    fn compaction_keeps_what_is_live() {
-        let folder = tempfile::tempdir().unwrap();
-        let mut state = filled(folder.path());
-        for number in 0..50 {
-            state.record("one", &record(&number.to_string())).unwrap();
-        }
-        let long = fs::metadata(state.path()).unwrap().len();
-        let before = content(folder.path());
-        state.compact(vec![(RelPath::parse("a").unwrap(), entry())]).unwrap();
-        assert!(fs::metadata(state.path()).unwrap().len() < long / 4);
-        assert_eq!(content(folder.path()), before);
-        state.record("three", &record("third")).unwrap();
-        for state in [&State::load(folder.path()).0, &state] {
-            assert_eq!(state.target("one"), Some(record("49")));
-            assert_eq!(state.target("three"), Some(record("third")));
-        }
-    }
 }

@@ -124,7 +124,7 @@ fn build_with(
 ) -> Result<Summary> {
     if options.mode != Mode::Build {
         let pool = Pool::private(1)?;
-        let mut state = session.state(true);
+        let mut state = session.state(false);
         let files = session.files(&mut state);
         return run_engine(session, (&mut state, &files), &options, &pool, report.as_mut());
     }
@@ -138,8 +138,8 @@ fn build_with(
     signals::install().context("could not listen for signals")?;
     let pool = asked.pool(parallel::cores(), super::warn)?;
     parallel::start();
-    // What a receipt had need not be read a second time.
-    let mut state = session.state(recalled.is_empty());
+    // A receipt is of one state file, and has the digests.
+    let mut state = session.state(!recalled.is_empty());
     let serial = asked.is_serial();
     let surroundings =
         Surroundings { env: asked.for_children(&pool), terminal: has_terminal(common) };

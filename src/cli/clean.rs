@@ -21,7 +21,7 @@ pub(super) fn run(common: &Common, words: &Words) -> Result<u8, Failure> {
         ids.iter().map(|id| &session.model.targets[id.index()]).collect()
     };
     let _lock = session.lock(Patience::Wait)?;
-    let mut state = session.state(true);
+    let mut state = session.state(false);
     let mut removed = 0;
     for target in targets {
         removed += clean(&session, target, &mut state)?;

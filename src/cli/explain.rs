@@ -28,7 +28,7 @@ pub(super) fn run(common: &Common, explain: &Explain) -> Result<u8, Failure> {
         mode: Mode::DryRun,
     };
     let mut collected = Collected::default();
-    let mut state = session.state(true);
+    let mut state = session.state(false);
     let pool = Pool::private(1)?;
     let files = session.files(&mut state);
     super::build::run_engine(&session, (&mut state, &files), &options, &pool, &mut collected)?;

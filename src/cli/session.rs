@@ -146,11 +146,11 @@ impl Session {
         }
     }
 
-    /// Reads the state; under the lock, for a command that writes. Digests of files are left for
-    /// later unless all of them are wanted.
-    pub(super) fn state(&self, with_files: bool) -> State {
+    /// Reads the state; under the lock, for a command that writes. One that is known to be as it was
+    /// is only skimmed.
+    pub(super) fn state(&self, is_known: bool) -> State {
         let folder = self.project.state();
-        let load = if with_files { State::load } else { State::load_without_files };
+        let load = if is_known { State::skim } else { State::load };
         let (state, notice) = load(&folder);
         if let Some(notice) = notice {
             super::warn(&notice);

@@ -149,6 +149,11 @@ impl Known {
         &self.shards
     }
 
+    /// Makes room for so many paths.
+    pub(super) fn reserve(&self, count: usize) {
+        self.shards.par_iter().for_each(|shard| lock(shard).reserve(count / SHARDS));
+    }
+
     /// Takes in that a path was looked at, before anything ran, and what was known of it.
     pub(super) fn recall(&self, Recalled { path, sight, now }: &Recalled) {
         let target = match sight {

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use anyhow::{Context, Result, bail};
+use foldhash::fast::RandomState;
 use rayon::prelude::*;
 
 use super::{Content, Files, Now, Recalled, Sight, lock, stat_of};
@@ -95,7 +96,7 @@ impl Files {
     /// Takes folders for listed that an earlier build listed, if they are as they were then, and all
     /// their members were looked at as well. `recalled` is sorted by path.
     pub(super) fn recall_listings(&self, recalled: &[Recalled]) {
-        let mut members: HashMap<&str, Members> = HashMap::new();
+        let mut members: HashMap<&str, Members, RandomState> = HashMap::default();
         let mut before = None;
         for Recalled { path, sight, now } in recalled {
             // A folder is there twice: looked at, and listed.

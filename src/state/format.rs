@@ -51,9 +51,18 @@ fn next_frame(bytes: &[u8]) -> Option<&[u8]> {
     bytes.get(..FRAME + length)
 }
 
-/// [`read`], but for the digest of a file.
-pub(super) fn read_but_files(framed: &[u8]) -> Option<Item> {
-    if framed.get(FRAME) == Some(&KIND_FILE) { Some(Item::Left) } else { read(framed) }
+/// [`read`] for a record that is known to be sound, and passing over digests of files: there are
+/// many of these, and of a target's record only the head is looked at.
+pub(super) fn skim(framed: &[u8]) -> Option<Item> {
+    match *framed.get(FRAME)? {
+        KIND_FILE => Some(Item::Left),
+        KIND_TARGET => {
+            let mut decoder = Decoder::new(&framed[FRAME + 1..]);
+            let (name, _, seconds) = decode_head(&mut decoder)?;
+            Some(Item::Target(name.into(), seconds))
+        }
+        _ => read(framed),
+    }
 }
 
 /// `None` when the frame is damaged, or a foreign version's.
@@ -163,9 +172,7 @@ fn checksum(payload: &[u8]) -> [u8; 8] {
 
 /// Name, record without its key, and the bytes of that.
 fn decode_target<'a>(decoder: &mut Decoder<'a>) -> Option<(String, Record, &'a [u8])> {
-    let name = decoder.text()?;
-    let result = decoder.digest()?;
-    let seconds = f64::from_bits(decoder.number()?);
+    let (name, result, seconds) = decode_head(decoder)?;
     let outputs = decoder.list(|decoder| {
         let path = RelPath::parse(&decoder.text()?).ok()?;
         Some(RecordedOutput { path, digest: decoder.digest()? })
@@ -173,6 +180,11 @@ fn decode_target<'a>(decoder: &mut Decoder<'a>) -> Option<(String, Record, &'a [
     let facts = decoder.list(|decoder| Some((decoder.text()?, decoder.text()?)))?;
     let record = Record { key: Key::new(), result, outputs, seconds, facts };
     Some((name, record, decoder.bytes()?))
+}
+
+/// What a target's record begins with: name, result, seconds.
+fn decode_head(decoder: &mut Decoder) -> Option<(String, Digest, f64)> {
+    Some((decoder.text()?, decoder.digest()?, f64::from_bits(decoder.number()?)))
 }
 
 fn decode_remembered<'a>(decoder: &mut Decoder<'a>) -> Option<(&'a str, Remembered)> {

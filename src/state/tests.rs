@@ -1,0 +1,209 @@
+//! The state file: read back, cut, damaged, foreign, grown, and made shorter.
+
+use super::*;
+use crate::files::Stat;
+use crate::key::Value;
+
+/// All that is read back of the state below `folder`.
+fn content(folder: &Path) -> impl PartialEq + std::fmt::Debug {
+    let (state, notice) = State::load(folder);
+    assert_eq!(notice, None);
+    let names: BTreeSet<_> = state.targets.keys().cloned().collect();
+    let targets: Vec<_> = names.into_iter().map(|name| (state.target(&name), name)).collect();
+    (targets, state.files.remembered(), state.tools.clone(), state.owned.clone(), state.live)
+}
+
+fn learned(files: Vec<(RelPath, Remembered)>, tools: Vec<(PathBuf, Remembered)>) -> Learned {
+    let file = |(path, remembered)| LearnedFile { path, remembered, replaces: false };
+    Learned { files: files.into_iter().map(file).collect(), tools }
+}
+
+fn entry() -> Remembered {
+    let stat = Stat { size: 1, mtime: -2, ctime: 3, inode: 4, mode: 0o100_644 };
+    Remembered { stat, digest: Digest::of(b"a") }
+}
+
+fn record(text: &str) -> Record {
+    let mut key = Key::new();
+    key.text("run", text);
+    key.push("file a", Value::File { digest: Digest::of(b"a"), executable: true });
+    key.push("file b", Value::Missing);
+    Record {
+        key,
+        result: Digest::of(text.as_bytes()),
+        outputs: vec![RecordedOutput {
+            path: RelPath::parse("build/out").unwrap(),
+            digest: Digest::of(b"out"),
+        }],
+        seconds: 1.5,
+        facts: vec![("size".into(), "12".into())],
+    }
+}
+
+fn filled(folder: &Path) -> State {
+    let (mut state, notice) = State::load(folder);
+    assert_eq!(notice, None);
+    state.record("one", &record("first")).unwrap();
+    state.record("two", &record("second")).unwrap();
+    state.record("one", &record("again")).unwrap();
+    let files = vec![(RelPath::parse("a").unwrap(), entry())];
+    let tools = vec![(PathBuf::from("/bin/sh"), entry())];
+    state.remember(learned(files, tools), Vec::new).unwrap();
+    state.own(RelPath::parse("build/staging").unwrap()).unwrap();
+    state
+}
+
+#[test]
+fn what_was_recorded_is_read_back() {
+    let folder = tempfile::tempdir().unwrap();
+    let state = filled(folder.path());
+    let (again, notice) = State::load(folder.path());
+    assert_eq!(notice, None);
+    for state in [&state, &again] {
+        assert_eq!(state.target("one"), Some(record("again")));
+        assert_eq!(state.target("two"), Some(record("second")));
+        assert_eq!((state.seconds("one"), state.seconds("three")), (Some(1.5), None));
+        assert_eq!((state.has("two"), state.has("three")), (true, false));
+    }
+    assert_eq!(again.files.remembered(), [(RelPath::parse("a").unwrap(), entry())]);
+    assert_eq!(again.tools, HashMap::from([(PathBuf::from("/bin/sh"), entry())]));
+    assert_eq!(again.owned, BTreeSet::from([RelPath::parse("build/staging").unwrap()]));
+    assert_eq!((again.live, again.length), (state.live, state.length));
+}
+
+#[test]
+fn skimming_finds_what_loading_does_and_digests_when_they_are_asked_for() {
+    let folder = tempfile::tempdir().unwrap();
+    filled(folder.path()).forget("two").unwrap();
+    let (mut skimmed, notice) = State::skim(folder.path());
+    let (mut loaded, _) = State::load(folder.path());
+    assert_eq!(notice, None);
+    assert_eq!((skimmed.length, skimmed.live), (loaded.length, loaded.live));
+    assert_eq!((&skimmed.tools, &skimmed.owned), (&loaded.tools, &loaded.owned));
+    assert_eq!(skimmed.targets, loaded.targets);
+    assert_eq!(skimmed.target("one"), Some(record("again")));
+    assert_eq!(skimmed.memory().files.remembered(), loaded.memory().files.remembered());
+}
+
+#[test]
+fn a_forgotten_target_stays_forgotten() {
+    let folder = tempfile::tempdir().unwrap();
+    filled(folder.path()).forget("one").unwrap();
+    let (state, _) = State::load(folder.path());
+    assert_eq!(state.target("one"), None);
+    assert_eq!(state.target("two"), Some(record("second")));
+}
+
+#[test]
+fn a_file_cut_at_any_length_loads_and_takes_new_records() {
+    let folder = tempfile::tempdir().unwrap();
+    filled(folder.path());
+    let path = folder.path().join(FILE_NAME);
+    let whole = fs::read(&path).unwrap();
+    for length in 0..whole.len() {
+        fs::write(&path, &whole[..length]).unwrap();
+        let (mut state, _) = State::load(folder.path());
+        state.record("three", &record("third")).unwrap();
+        let (state, notice) = State::load(folder.path());
+        assert_eq!(notice, None, "cut at {length}");
+        assert_eq!(state.target("three"), Some(record("third")), "cut at {length}");
+    }
+}
+
+#[test]
+fn a_flipped_byte_never_gives_a_wrong_record() {
+    let folder = tempfile::tempdir().unwrap();
+    let good = filled(folder.path());
+    let good: HashMap<Box<str>, Record> =
+        good.targets.keys().map(|name| (name.clone(), good.target(name).unwrap())).collect();
+    let path = folder.path().join(FILE_NAME);
+    let whole = fs::read(&path).unwrap();
+    for at in 0..whole.len() {
+        let mut bytes = whole.clone();
+        bytes[at] ^= 0x40;
+        fs::write(&path, &bytes).unwrap();
+        let (state, notice) = State::load(folder.path());
+        assert!(notice.is_some(), "flipped at {at}");
+        for name in state.targets.keys() {
+            let found = state.target(name).unwrap();
+            let earlier = (&**name == "one").then(|| record("first"));
+            assert!(good[name] == found || earlier.as_ref() == Some(&found), "flipped at {at}");
+        }
+    }
+}
+
+#[test]
+fn a_foreign_file_is_set_aside() {
+    let folder = tempfile::tempdir().unwrap();
+    fs::write(folder.path().join(FILE_NAME), "zipwright state 99\nmore").unwrap();
+    let (mut state, notice) = State::load(folder.path());
+    assert!(notice.unwrap().contains("another version"));
+    state.record("one", &record("first")).unwrap();
+    let aside = folder.path().join("state.set-aside");
+    assert_eq!(fs::read(aside).unwrap(), b"zipwright state 99\nmore");
+    assert_eq!(State::load(folder.path()).0.target("one"), Some(record("first")));
+}
+
+#[test]
+fn a_file_that_is_mostly_of_no_use_is_written_anew() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut state = filled(folder.path());
+    let mut longest = 0;
+    for number in 0..20 {
+        // Few records, but long ones.
+        let long = record(&format!("{number} {}", "x".repeat(400_000)));
+        state.record("one", &long).unwrap();
+        let all = || vec![(RelPath::parse("a").unwrap(), entry())];
+        state.remember(Learned::default(), all).unwrap();
+        longest = longest.max(fs::metadata(state.path()).unwrap().len());
+        let (again, notice) = State::load(folder.path());
+        assert_eq!(notice, None);
+        for state in [&again, &state] {
+            assert_eq!(state.target("one"), Some(long.clone()));
+            assert_eq!(state.target("two"), Some(record("second")));
+        }
+        assert_eq!(again.files.remembered(), all());
+        assert_eq!((again.live, again.length), (state.live, state.length));
+    }
+    assert!(longest < 3 * 410_000, "{longest}");
+}
+
+#[test]
+fn many_records_are_read_by_several_threads_up_to_the_first_that_is_damaged() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut state = filled(folder.path());
+    let path = |number: usize| RelPath::parse(&format!("src/{number:05}")).unwrap();
+    let last = format::file(&path(0), &entry()).len();
+    let count = PIECE / last + ALONE + 7;
+    let files = (0..count).map(|number| (path(number), entry())).collect();
+    state.remember(learned(files, Vec::new()), Vec::new).unwrap();
+    let (again, notice) = State::load(folder.path());
+    assert_eq!((notice, again.files.remembered().len()), (None, 1 + count));
+    assert_eq!((again.live, again.length), (state.live, state.length));
+    let mut bytes = fs::read(state.path()).unwrap();
+    let at = bytes.len() - 5 * last - 1;
+    bytes[at] ^= 1;
+    fs::write(state.path(), bytes).unwrap();
+    let (again, notice) = State::load(folder.path());
+    assert!(notice.unwrap().contains("were not written whole"));
+    assert_eq!(again.files.remembered().len(), 1 + count - 6);
+}
+
+#[test]
+fn compaction_keeps_what_is_live() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut state = filled(folder.path());
+    for number in 0..50 {
+        state.record("one", &record(&number.to_string())).unwrap();
+    }
+    let long = fs::metadata(state.path()).unwrap().len();
+    let before = content(folder.path());
+    state.compact(vec![(RelPath::parse("a").unwrap(), entry())]).unwrap();
+    assert!(fs::metadata(state.path()).unwrap().len() < long / 4);
+    assert_eq!(content(folder.path()), before);
+    state.record("three", &record("third")).unwrap();
+    for state in [&State::load(folder.path()).0, &state] {
+        assert_eq!(state.target("one"), Some(record("49")));
+        assert_eq!(state.target("three"), Some(record("third")));
+    }
+}
