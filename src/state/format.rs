@@ -21,7 +21,7 @@ const KIND_OWNED: u8 = 5;
 
 /// What is kept in memory of a record.
 pub(super) enum Item {
-    /// It was passed over.
+    /// It was passed over; it counts as being of use.
     Left,
     /// Its name, and how long it took in seconds: [`read_target`] reads the rest.
     Target(Box<str>, f64),
