@@ -1,9 +1,10 @@
 //! What a Buildfile says, as plain values: names resolved to nothing yet, variables filled in,
 //! paths normalised. Every value a later message may point at keeps its span.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fmt;
 use std::ops::Range;
+use std::sync::OnceLock;
 
 use crate::base::RelPath;
 use crate::check::Python;
@@ -36,6 +37,8 @@ pub struct Model {
     /// Where the text is no TOML. If there is such a place, whatever is not here may be in the file
     /// all the same.
     pub not_understood: Vec<Span>,
+    /// Of the targets, by name; made when somebody asks for one, and then there are no more to come.
+    pub places: OnceLock<HashMap<Box<str>, usize>>,
 }
 
 #[derive(Clone, Debug)]
@@ -481,6 +484,10 @@ impl Kind {
 
 impl Model {
     pub fn target(&self, name: &str) -> Option<&Target> {
-        self.targets.iter().find(|target| target.name.value == name)
+        let places = self.places.get_or_init(|| {
+            let targets = self.targets.iter().enumerate();
+            targets.map(|(place, target)| (target.name.value.as_str().into(), place)).collect()
+        });
+        places.get(name).map(|place| &self.targets[*place])
     }
 }

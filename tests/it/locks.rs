@@ -80,6 +80,12 @@ fn the_lock_dies_with_a_killed_holder_and_so_do_its_programs() {
     let sandbox = meeting();
     let mut first = start(&sandbox);
     let program = pid_in(&sandbox.path("pid"));
+    // It may be quicker than the line that is written of it.
+    let line = format!("\n{} ", program.as_raw_nonzero());
+    until("the program's line in the journal", || {
+        let journal = sandbox.read(".zipwright/lock");
+        (journal.contains(&line) && journal.ends_with('\n')).then_some(())
+    });
     send(&first, Signal::KILL);
     end_of(&mut first);
     assert!(runs(program), "nobody was there to end it");
