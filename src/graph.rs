@@ -2,7 +2,8 @@
 //! show when all targets are seen together. Knows nothing of the disk, of what is up to date, or
 //! of the order in which targets run.
 //!
-//! Every lookup goes through a map or a sorted list, so that the cost grows with the number of targets and edges.
+//! Every lookup goes through a map or a sorted list, so that the cost grows with the number of
+//! targets and edges.
 
 mod check;
 mod cycle;

@@ -113,6 +113,12 @@ impl RelPath {
         self.0.rsplit_once('/').map_or_else(Self::root, |(parent, _)| Self(parent.into()))
     }
 
+    /// The folders that it lies in, the nearest first, without the root.
+    pub fn folders(&self) -> impl Iterator<Item = &str> {
+        let text = self.as_str();
+        text.rmatch_indices('/').map(move |(end, _)| &text[..end])
+    }
+
     pub fn file_name(&self) -> &str {
         self.0.rsplit_once('/').map_or(&self.0, |(_, name)| name)
     }
@@ -176,6 +182,13 @@ mod tests {
         assert_eq!(RelPath::parse("/etc"), Err(PathProblem::Absolute));
         assert_eq!(RelPath::parse(""), Err(PathProblem::Empty));
         assert_eq!(RelPath::parse("a\0b"), Err(PathProblem::ControlCharacter));
+    }
+
+    #[test]
+    fn folders_come_from_the_nearest_to_the_outermost() {
+        assert_eq!(path("a/b/c").folders().collect::<Vec<_>>(), ["a/b", "a"]);
+        assert_eq!(path("a").folders().next(), None);
+        assert_eq!(RelPath::root().folders().next(), None);
     }
 
     #[test]

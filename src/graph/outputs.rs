@@ -2,6 +2,7 @@
 
 use std::collections::hash_map::Entry;
 use std::collections::{HashMap, HashSet};
+use std::iter;
 
 use foldhash::fast::RandomState;
 
@@ -68,13 +69,12 @@ impl Outputs {
         sorted.sort_unstable();
         let mut folders: HashSet<Box<str>, RandomState> = HashSet::default();
         for path in &sorted {
-            let mut path = path.as_str();
-            // Where a folder is, so are those that it lies in.
-            while let Some((folder, _)) = path.rsplit_once('/')
-                && !folders.contains(folder)
-            {
+            for folder in path.folders() {
+                if folders.contains(folder) {
+                    // So are those that it lies in.
+                    break;
+                }
                 folders.insert(folder.into());
-                path = folder;
             }
         }
         Self { made, sorted, folders }
@@ -108,13 +108,9 @@ impl Outputs {
     }
 
     fn around(&self, path: &RelPath) -> Option<(&RelPath, &Made)> {
-        let mut text = path.as_str();
-        loop {
-            if let Some(found) = self.made.get_key_value(text) {
-                return Some(found);
-            }
-            text = text.rsplit_once('/')?.0;
-        }
+        iter::once(path.as_str())
+            .chain(path.folders())
+            .find_map(|path| self.made.get_key_value(path))
     }
 }
 

@@ -74,12 +74,11 @@ pub(super) fn write(
 fn folders_of(entries: &[Entry]) -> BTreeSet<&str> {
     let mut folders = BTreeSet::new();
     for entry in entries {
-        let mut path = entry.path.as_str();
-        // Where a folder is, so are those that it lies in.
-        while let Some((parent, _)) = path.rsplit_once('/')
-            && folders.insert(parent)
-        {
-            path = parent;
+        for folder in entry.path.folders() {
+            if !folders.insert(folder) {
+                // So are those that it lies in.
+                break;
+            }
         }
     }
     folders
