@@ -16,7 +16,6 @@ use aws_sdk_s3::types::{ChecksumAlgorithm, ChecksumMode, CompletedMultipartUploa
 use aws_types::service_config::ServiceConfigKey;
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
-use sha2::{Digest as _, Sha256};
 use tokio::task::JoinSet;
 
 use super::client::{Lambda, timeouts};
@@ -26,7 +25,7 @@ use super::http::is_loopback;
 use super::retry;
 use super::settings::check_endpoints;
 use super::store::{Bucket, Stored};
-use crate::base::words;
+use crate::base::{Sha256, words};
 use crate::signals;
 
 /// S3 takes no smaller ones than 5 MiB, the last one aside.
@@ -58,16 +57,16 @@ impl Lambda<'_> {
         status: &(dyn Fn(&str) + Sync),
     ) -> Result<Stored, Error> {
         let client = self.s3()?;
-        let digest = Sha256::digest(zip);
+        let digest = Sha256::of(zip);
         let key = bucket.key(&digest);
         let parts = zip.chunks(PART);
         let count = parts.len();
-        let checksums: Vec<u8> = parts.flat_map(Sha256::digest).collect();
+        let checksums: Vec<u8> = parts.flat_map(Sha256::of).collect();
         let object = Object {
             bucket: bucket.name,
             key: &key,
             zip,
-            composite: base64(&Sha256::digest(checksums)),
+            composite: base64(&Sha256::of(&checksums)),
             parts: count,
             whole: base64(&digest),
         };
@@ -329,7 +328,7 @@ impl Part {
             number,
             data: data.to_vec(),
             size: data.len() as u64,
-            checksum: base64(&Sha256::digest(data)),
+            checksum: base64(&Sha256::of(data)),
             attempt: 1,
         }
     }

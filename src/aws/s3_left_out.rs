@@ -1,10 +1,9 @@
 //! A zipwright that was built without S3: says so.
 
-use sha2::{Digest as _, Sha256};
-
 use super::client::Lambda;
 use super::error::{Error, Problem};
 use super::store::{Bucket, Stored};
+use crate::base::Sha256;
 
 impl Lambda<'_> {
     pub fn store(
@@ -17,7 +16,7 @@ impl Lambda<'_> {
             "this zipwright was built without S3, and the bundle would have to go to s3://{}/{}: \
              install one with its default features",
             bucket.name,
-            bucket.key(&Sha256::digest(zip))
+            bucket.key(&Sha256::of(zip))
         );
         Err(Error::new(Problem::Other, text))
     }

@@ -1,6 +1,8 @@
 //! Where in S3 a zip lies that is too large for a request to Lambda: under its own digest, so that
 //! what lies there need not be sent again. How it gets there is `s3`'s.
 
+use crate::base::sha256;
+
 /// A bucket of the region that Lambda is asked in.
 #[derive(Clone, Copy, Debug)]
 pub struct Bucket<'a> {
@@ -19,8 +21,8 @@ pub struct Stored {
 
 impl Bucket<'_> {
     /// Where a zip with this SHA-256 lies.
-    pub(super) fn key(&self, sha256: &[u8]) -> String {
-        let hex: String = sha256.iter().map(|byte| format!("{byte:02x}")).collect();
+    pub(super) fn key(&self, sha256: &[u8; 32]) -> String {
+        let hex = sha256::hex(sha256);
         match self.prefix {
             "" => format!("{hex}.zip"),
             prefix => format!("{prefix}/{hex}.zip"),
@@ -34,7 +36,8 @@ mod tests {
 
     #[test]
     fn a_key_is_the_digest_in_the_folder() {
-        let key = |prefix| Bucket { name: "b", prefix }.key(&[0, 0xab]);
-        assert_eq!([key(""), key("a/b")], ["00ab.zip", "a/b/00ab.zip"]);
+        let key = |prefix| Bucket { name: "b", prefix }.key(&[0xab; 32]);
+        let name = "ab".repeat(32) + ".zip";
+        assert_eq!([key(""), key("a/b")], [name.clone(), format!("a/b/{name}")]);
     }
 }

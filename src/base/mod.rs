@@ -6,7 +6,9 @@ pub mod fs;
 pub mod parallel;
 pub mod path;
 pub mod sealed;
+pub mod sha256;
 pub mod words;
 
 pub use digest::Digest;
 pub use path::RelPath;
+pub use sha256::Sha256;

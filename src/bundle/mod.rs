@@ -14,9 +14,8 @@ use std::path::Path;
 use anyhow::{Context, Result, bail};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use sha2::{Digest as _, Sha256};
 
-use crate::base::fs;
+use crate::base::{Sha256, fs};
 
 pub use manifest::{Entry, Manifest, Origin, WheelId};
 pub use pack::{Packed, Packing, pack};
@@ -56,7 +55,7 @@ pub fn code_sha256_of(place: &Path) -> Result<String> {
             }
         }
     }
-    Ok(code_sha256(&hasher.finalize().into()))
+    Ok(code_sha256(&hasher.finish()))
 }
 
 /// A `CodeSha256` as somebody wrote it: as Lambda does, or as `sha256sum` does.

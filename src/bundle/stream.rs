@@ -9,9 +9,8 @@ use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread::{self, JoinHandle};
 
 use blake3::hazmat::{self, ChainingValue, HasherExt};
-use sha2::{Digest as _, Sha256};
 
-use crate::base::Digest;
+use crate::base::{Digest, Sha256};
 
 /// A power of two, as subtrees of BLAKE3 are.
 const PIECE: usize = 1 << 18;
@@ -102,7 +101,7 @@ impl<W: Write> Stream<W> {
             hashed.blake3.push(self.piece.subtree());
             whole(&hashed.blake3, self.length)
         };
-        let sha256 = hashed.sha256.finalize().into();
+        let sha256 = hashed.sha256.finish();
         Ok(Sent { sink: self.sink, length: self.length, sha256, blake3 })
     }
 
@@ -203,6 +202,8 @@ fn halves(pieces: &[ChainingValue], length: u64) -> (ChainingValue, ChainingValu
 mod tests {
     use std::io::Read;
 
+    use sha2::Digest as _;
+
     use super::*;
 
     #[test]
@@ -222,7 +223,7 @@ mod tests {
             let sent = stream.finish().unwrap();
             assert!(sent.sink == content, "{length}");
             assert_eq!(sent.length, length as u64);
-            assert_eq!(sent.sha256, <[u8; 32]>::from(Sha256::digest(&content)));
+            assert_eq!(sent.sha256, <[u8; 32]>::from(sha2::Sha256::digest(&content)));
             assert_eq!(sent.blake3, Digest::of(&content));
         }
     }

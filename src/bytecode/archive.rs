@@ -7,12 +7,11 @@ use anyhow::{Context, Result, ensure};
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use rayon::prelude::*;
-use sha2::{Digest as _, Sha256};
 
 use super::{Compiler, RECORDS, Source, place_of_archive, store};
 use crate::base::digest::FieldHasher;
 use crate::base::sealed::{Decoder, Encoder};
-use crate::base::{Digest, fs};
+use crate::base::{Digest, Sha256, fs};
 use crate::bundle::{BundleWriter, Item, Packed, Packing, Time, pack};
 use crate::project::Project;
 use crate::pyc::place_of;
@@ -129,7 +128,7 @@ fn record(members: &[(String, &[u8])], own: &str) -> String {
     let quoted = |name: &str| format!("\"{}\"", name.replace('"', "\"\""));
     let mut text = String::new();
     for (name, bytes) in members {
-        let hash = URL_SAFE_NO_PAD.encode(Sha256::digest(bytes));
+        let hash = URL_SAFE_NO_PAD.encode(Sha256::of(bytes));
         text.push_str(&format!("{},sha256={hash},{}\n", quoted(name), bytes.len()));
     }
     text + &format!("{},,\n", quoted(own))

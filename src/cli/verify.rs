@@ -2,13 +2,12 @@
 
 use anyhow::{Context, Result, bail};
 use serde_json::{Value, json};
-use sha2::{Digest as _, Sha256};
 
 use super::args::{Common, Verify};
 use super::session::{Session, Words};
 use super::{DIFFERENT, FAILURE, Failure, SUCCESS, build, note, print, warn};
 use crate::aws::Lambda;
-use crate::base::fs;
+use crate::base::{Sha256, fs};
 use crate::buildfile::model::{Kind, Spanned, Upload, Zip};
 use crate::bundle;
 use crate::deploy::{self, Live};
@@ -175,7 +174,7 @@ fn download(lambda: &Lambda, found: &Found) -> Result<Vec<u8>> {
     };
     let qualifier = version.as_deref().filter(|_| found.alias.is_some());
     let zip = lambda.download(found.function, qualifier, limit)?;
-    let fetched = bundle::code_sha256(&Sha256::digest(&zip).into());
+    let fetched = bundle::code_sha256(&Sha256::of(&zip));
     if fetched != *code_sha256 {
         bail!(
             "what was fetched for function `{}` has CodeSha256 {fetched}, and Lambda says \

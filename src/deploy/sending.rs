@@ -3,9 +3,9 @@
 use std::sync::Mutex;
 
 use anyhow::Result;
-use sha2::{Digest as _, Sha256};
 
 use crate::aws::{Bucket, Code, Lambda, Stored};
+use crate::base::Sha256;
 use crate::bundle;
 
 pub struct Sending<'a> {
@@ -20,7 +20,7 @@ pub struct Sending<'a> {
 impl<'a> Sending<'a> {
     /// The bucket is used only for what no request can hold.
     pub fn new(bytes: Vec<u8>, bucket: Option<Bucket<'a>>) -> Self {
-        let code_sha256 = bundle::code_sha256(&Sha256::digest(&bytes).into());
+        let code_sha256 = bundle::code_sha256(&Sha256::of(&bytes));
         let bucket = bucket.filter(|_| !bundle::fits_in_a_request(bytes.len() as u64));
         Self { bytes, code_sha256, bucket, stored: Mutex::new(None) }
     }

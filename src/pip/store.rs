@@ -11,10 +11,9 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, bail};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
-use sha2::{Digest as _, Sha256};
 
-use crate::base::Digest;
 use crate::base::fs::{FILE_MODE, open, persist, remove, temp_beside, write_if_changed};
+use crate::base::{Digest, Sha256, sha256};
 
 /// A wheel: its file name, and the SHA-256 of its bytes in lowercase hex.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -146,7 +145,7 @@ fn pour(from: &Path, to: &mut dyn Write) -> Result<String> {
         to.write_all(&buffer[..length])
             .with_context(|| format!("could not copy `{}`", from.display()))?;
     }
-    Ok(hasher.finalize().iter().map(|byte| format!("{byte:02x}")).collect())
+    Ok(sha256::hex(&hasher.finish()))
 }
 
 #[cfg(test)]

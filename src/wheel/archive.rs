@@ -244,7 +244,7 @@ fn check_member(file: &File, member: &Listed, line: Option<&Line>) -> Result<Mem
         ensure!(said == size, "it has {size} bytes and RECORD says {said}");
     }
     if let (Some(hash), Some(hasher)) = (hash, hasher) {
-        ensure!(hash.is(&hasher.finalize()), "its hash is not the one in RECORD");
+        ensure!(hash.is(&hasher.finish()), "its hash is not the one in RECORD");
     }
     Ok(Member {
         name: member.name.clone(),

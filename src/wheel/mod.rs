@@ -21,10 +21,9 @@ use std::path::Path;
 use std::sync::Arc;
 
 use anyhow::{Context, Result};
-use sha2::{Digest as _, Sha256};
 
 use crate::base::fs::Range;
-use crate::base::{Digest, fs};
+use crate::base::{Digest, Sha256, fs, sha256};
 
 pub use layout::{PYTHON_SHEBANG, Placed, layout};
 pub use name::{WheelName, normalise};
@@ -132,5 +131,5 @@ fn sha256(file: &File) -> io::Result<String> {
             count => hasher.update(&buffer[..count]),
         }
     }
-    Ok(hasher.finalize().iter().map(|byte| format!("{byte:02x}")).collect())
+    Ok(sha256::hex(&hasher.finish()))
 }

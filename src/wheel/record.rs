@@ -5,8 +5,7 @@ use std::collections::BTreeMap;
 use anyhow::{Result, bail};
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use sha2::digest::DynDigest;
-use sha2::{Sha256, Sha384, Sha512};
+use ring::digest::{Context, Digest, SHA256, SHA384, SHA512};
 
 /// What RECORD says of one file.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -25,17 +24,17 @@ pub(super) struct Hash {
 impl Hash {
     /// A hasher whose result is to be compared by [`Hash::is`]; `Err` for an algorithm that is
     /// unknown, or too weak to prove anything.
-    pub(super) fn hasher(&self) -> Result<Box<dyn DynDigest>> {
-        Ok(match self.algorithm.as_str() {
-            "sha256" => Box::new(Sha256::default()),
-            "sha384" => Box::new(Sha384::default()),
-            "sha512" => Box::new(Sha512::default()),
+    pub(super) fn hasher(&self) -> Result<Context> {
+        Ok(Context::new(match self.algorithm.as_str() {
+            "sha256" => &SHA256,
+            "sha384" => &SHA384,
+            "sha512" => &SHA512,
             other => bail!("RECORD has a hash by `{other}`, which is unknown or too weak"),
-        })
+        }))
     }
 
-    pub(super) fn is(&self, result: &[u8]) -> bool {
-        self.value == result
+    pub(super) fn is(&self, result: &Digest) -> bool {
+        self.value == result.as_ref()
     }
 }
 
@@ -132,7 +131,7 @@ mod tests {
         assert_eq!(lines["a.py"].size, Some(0));
         assert_eq!(lines["x/RECORD"], Line { hash: None, size: None });
         let hash = lines["a.py"].hash.clone().unwrap();
-        assert!(hash.is(&hash.hasher().unwrap().finalize()));
+        assert!(hash.is(&hash.hasher().unwrap().finish()));
     }
 
     #[test]
@@ -158,7 +157,7 @@ mod tests {
         let hash = lines["a.py"].hash.clone().unwrap();
         let mut hasher = hash.hasher().unwrap();
         hasher.update(b"");
-        assert!(hash.is(&hasher.finalize()));
+        assert!(hash.is(&hasher.finish()));
     }
 
     #[test]

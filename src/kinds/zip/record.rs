@@ -5,7 +5,7 @@ use std::io::{BufRead, BufReader, Read};
 use anyhow::{Context, Result};
 use jiff::Timestamp;
 
-use crate::base::fs;
+use crate::base::{fs, sha256};
 use crate::buildfile::model::{self, Arch, Kind, Zip};
 use crate::bundle::{self, Manifest, Origin, Written};
 use crate::kinds::Job;
@@ -80,7 +80,7 @@ impl Draft {
             zip: record::Zip {
                 name: zip.output.value.file_name().into(),
                 size: written.size,
-                sha256: hex(&written.sha256),
+                sha256: sha256::hex(&written.sha256),
                 code_sha256: bundle::code_sha256(&written.sha256),
                 form: super::packing(zip).form().into(),
             },
@@ -191,8 +191,4 @@ fn build(wheel: &Wheel, circumstances: &Circumstances) -> Build {
         requires: circumstances.requires.iter().map(requirement).collect(),
         tools: circumstances.tools.clone(),
     }
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }

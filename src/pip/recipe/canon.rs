@@ -11,9 +11,9 @@ use std::path::Path;
 use anyhow::{Context, Result, bail};
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use sha2::{Digest as _, Sha256};
 
 use super::inner;
+use crate::base::Sha256;
 use crate::base::fs::{FILE_MODE, open, persist, temp_beside};
 use crate::bundle::{BundleWriter, Item, Packing, Time, pack};
 use crate::elf;
@@ -121,7 +121,7 @@ fn calm_library(bytes: &mut [u8]) {
 fn record(members: &BTreeMap<String, Content>, info: &str) -> String {
     let mut text = String::new();
     for (name, content) in members {
-        let hash = URL_SAFE_NO_PAD.encode(Sha256::digest(&content.bytes));
+        let hash = URL_SAFE_NO_PAD.encode(Sha256::of(&content.bytes));
         text.push_str(&format!("{},sha256={hash},{}\n", field(name), content.bytes.len()));
     }
     text.push_str(&format!("{},,\n", field(&format!("{info}/RECORD"))));

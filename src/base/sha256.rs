@@ -1,0 +1,61 @@
+//! SHA-256, where others say it too: `CodeSha256`, wheels, RECORD. What only zipwright itself
+//! compares is BLAKE3.
+
+use ring::digest::{Context, SHA256, digest};
+
+/// SHA-256 of content that comes in parts.
+pub struct Sha256(Context);
+
+impl Sha256 {
+    pub fn new() -> Self {
+        Self(Context::new(&SHA256))
+    }
+
+    pub fn of(bytes: &[u8]) -> [u8; 32] {
+        array(digest(&SHA256, bytes))
+    }
+
+    pub fn update(&mut self, bytes: &[u8]) {
+        self.0.update(bytes);
+    }
+
+    pub fn finish(self) -> [u8; 32] {
+        array(self.0.finish())
+    }
+}
+
+impl Default for Sha256 {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+fn array(digest: impl AsRef<[u8]>) -> [u8; 32] {
+    digest.as_ref().try_into().expect("BUG: SHA-256 has 32 bytes")
+}
+
+/// As `sha256sum` writes it: in lowercase hex.
+pub fn hex(sha256: &[u8; 32]) -> String {
+    sha256.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use sha2::Digest;
+
+    use super::*;
+
+    #[test]
+    fn it_is_what_another_library_says_however_it_came() {
+        let content: Vec<u8> = (0..200_u8).collect();
+        for length in [0, 1, 55, 56, 63, 64, 65, 200] {
+            let (before, after) = content[..length].split_at(length / 3);
+            let mut hasher = Sha256::new();
+            hasher.update(before);
+            hasher.update(after);
+            let expected: [u8; 32] = sha2::Sha256::digest(&content[..length]).into();
+            assert_eq!((hasher.finish(), Sha256::of(&content[..length])), (expected, expected));
+        }
+        assert!(hex(&Sha256::of(b"")).starts_with("e3b0c44298fc"));
+    }
+}
