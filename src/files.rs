@@ -8,10 +8,11 @@
 
 mod known;
 mod look;
+mod recall;
 mod sight;
 mod walk;
 
-use std::borrow::{Borrow, Cow};
+use std::borrow::Borrow;
 use std::collections::{BTreeMap, HashMap};
 use std::fs::{self, File, Metadata};
 use std::io;
@@ -30,7 +31,7 @@ use crate::base::fs::TEMP_PREFIX;
 use crate::base::{Digest, RelPath};
 use crate::project::{Project, STATE_FOLDER};
 
-use known::Entry;
+use known::Found;
 pub use known::Known;
 pub use sight::{Now, Sight};
 use walk::Listing;
@@ -124,10 +125,12 @@ pub struct Sights<'a> {
     pub programs: Vec<(String, Option<PathBuf>)>,
 }
 
-/// What a sight is made of. They are made one at a time: there may be hundreds of thousands.
+/// A sight, and who has it.
 enum Seeing<'a> {
-    Path(&'a Entry),
-    Folder(&'a Sight),
+    /// Of this run.
+    Now(Sight),
+    /// Recalled, or listed.
+    Before(&'a Sight),
 }
 
 impl Sights<'_> {
@@ -137,16 +140,10 @@ impl Sights<'_> {
     }
 
     /// Some of the paths, which are sorted. A folder may come twice: looked at, and listed.
-    pub fn paths(
-        &self,
-        range: Range<usize>,
-    ) -> impl IndexedParallelIterator<Item = (&RelPath, Cow<'_, Sight>)> {
-        self.paths[range].par_iter().map(|(path, seeing)| match seeing {
-            Seeing::Path(entry) => {
-                let sight = entry.sight().flatten().expect("BUG: only what has one is here");
-                (*path, Cow::Owned(sight))
-            }
-            Seeing::Folder(sight) => (*path, Cow::Borrowed(*sight)),
+    pub fn paths(&self, range: Range<usize>) -> impl Iterator<Item = (&RelPath, &Sight)> {
+        self.paths[range].iter().map(|(path, seeing)| match seeing {
+            Seeing::Now(sight) => (*path, sight),
+            Seeing::Before(sight) => (*path, *sight),
         })
     }
 }
@@ -198,8 +195,6 @@ pub struct Files {
     looks: AtomicU32,
     /// How often something was said to be no longer as it was seen.
     changes: AtomicU64,
-    /// Paths that were recalled, sorted: most of those that this run looks at, too.
-    order: Mutex<Vec<RelPath>>,
     /// Programs outside the project, by absolute path.
     tools: Mutex<HashMap<PathBuf, Tool>>,
     /// Where programs were found, by the word they were looked for by.
@@ -227,7 +222,6 @@ impl Files {
             listed: Mutex::default(),
             looks: AtomicU32::new(0),
             changes: AtomicU64::new(0),
-            order: Mutex::default(),
             programs: Mutex::default(),
             tools: Mutex::new(tools.collect()),
             now: AtomicI64::new(i64::MIN),
@@ -255,7 +249,7 @@ impl Files {
     /// a file is no write.
     pub fn written(&self, path: impl AsRef<str>) -> Result<Option<Written>> {
         let path = path.as_ref();
-        if let Some(seen) = self.known.shard(path).get(path).and_then(Entry::seen) {
+        if let Some(seen) = self.known.find(path).and_then(|found| found.seen) {
             return Ok(seen.stat.as_ref().map(Stat::written));
         }
         let path =
@@ -300,14 +294,9 @@ impl Files {
 
     fn see(&self, path: &RelPath) -> Result<Seen> {
         let looks = self.looks.load(Ordering::Relaxed);
-        let known = {
-            let shard = self.known.shard(path.as_str());
-            let seen = |entry: &Entry| entry.seen().filter(|_| entry.of == looks);
-            shard.get(path).map(|entry| (seen(entry), entry.remembered()))
-        };
-        let before = match known {
-            Some((Some(seen), _)) => return Ok(seen),
-            Some((None, remembered)) => remembered,
+        let before = match self.known.find(path.as_str()) {
+            Some(Found { seen: Some(seen), of, .. }) if of == looks => return Ok(seen),
+            Some(Found { remembered, .. }) => remembered,
             None => self.left_to_read(path),
         };
         let found = self.look(path, before).with_context(|| format!("could not read `{path}`"))?;
@@ -319,18 +308,14 @@ impl Files {
     /// What earlier runs remembered of a path of which nothing is known yet.
     fn left_to_read(&self, path: &RelPath) -> Option<Remembered> {
         self.known.read_rest();
-        self.known.shard(path.as_str()).get(path).and_then(Entry::remembered)
+        self.known.find(path.as_str())?.remembered
     }
 
     /// Takes it that what an earlier build looked at was looked at in this run already, before
     /// anything ran. `recalled` is sorted by path.
-    pub fn recall(&self, recalled: Vec<Recalled>) {
-        self.known.reserve(recalled.len());
-        recalled.par_iter().with_min_len(1024).for_each(|recalled| self.known.recall(recalled));
+    pub fn recall(&mut self, recalled: Vec<Recalled>) {
         self.recall_listings(&recalled);
-        let mut order: Vec<RelPath> = recalled.into_iter().map(|recalled| recalled.path).collect();
-        order.dedup();
-        *lock(&self.order) = order;
+        self.known.recall(recalled);
     }
 
     /// What is at each of many paths, found out in parallel.
@@ -385,20 +370,14 @@ impl Files {
     pub fn forget(&self, path: impl AsRef<str>) {
         let path = path.as_ref();
         self.changes.fetch_add(1, Ordering::Relaxed);
-        if let Some(entry) = self.known.shard(path).get_mut(path) {
-            entry.forget();
-        }
+        self.known.forget(path);
     }
 
     /// Something may have written anywhere below `folder`, or will before anybody looks there again.
     pub fn forget_folder(&self, folder: &RelPath) {
         self.changes.fetch_add(1, Ordering::Relaxed);
         lock(&self.listed).retain(|path, _| !path.is_within(folder));
-        self.known.shards().par_iter().with_min_len(8).for_each(|shard| {
-            for (_, entry) in lock(shard).iter_mut().filter(|(path, _)| path.is_within(folder)) {
-                entry.forget();
-            }
-        });
+        self.known.forget_folder(folder);
     }
 
     /// The digest of a program outside the project, links followed.
@@ -434,15 +413,14 @@ impl Files {
     /// still so. Nobody can look at anything else meanwhile.
     pub fn sights<T>(&self, to: impl FnOnce(&Sights) -> T) -> Option<T> {
         let shards: Vec<_> = self.known.shards().iter().map(lock).collect();
-        let seen = Known::seen(&shards, &lock(&self.order))?.into_iter();
-        let paths: Vec<_> = seen.map(|(path, entry)| (path, Seeing::Path(entry))).collect();
+        let paths = self.known.seen(&shards)?;
         let listed = lock(&self.listed);
         let mut folders = Vec::with_capacity(listed.len());
         for (path, listing) in listed.iter() {
-            folders.push((path, Seeing::Folder(listing.sight.as_ref()?)));
+            folders.push((path, Seeing::Before(listing.sight.as_ref()?)));
         }
         folders.sort_unstable_by_key(|(path, _)| *path);
-        let paths = known::merge(paths, folders);
+        let paths = known::merge(paths, folders, |(path, _)| path);
         let settled = self.settled();
         let tools = lock(&self.tools);
         let used = tools.iter().filter(|(_, tool)| tool.checked);

@@ -7,27 +7,27 @@
 //! thrown away for any doubt. What was found to be as it was need not be looked at a second time.
 //! Knows nothing of targets, keys or the Buildfile's meaning.
 
-use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::fs::{self, File};
+use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
 use anyhow::Result;
 use rayon::prelude::*;
 
-use crate::base::RelPath;
 use crate::base::digest::FieldHasher;
 use crate::base::fs::{create_dir_all, remove, write_over};
 use crate::base::parallel;
 use crate::base::sealed::{Decoder, Encoder};
+use crate::base::{Digest, RelPath};
 use crate::event::{Event, Finished, Outcome, Report, Summary};
 use crate::files::{Now, Recalled, Remembered, Sight, Sights, Stat, stat_of};
 use crate::project::Project;
 
 /// Changes whenever the fields change.
-const FORM: &str = "zipwright receipt 3";
+const FORM: &str = "zipwright receipt 4";
 
 /// Variables of the environment that say nothing to anybody but shells.
 const IDLE_VARIABLES: [&str; 4] = ["_", "SHLVL", "PWD", "OLDPWD"];
@@ -35,11 +35,9 @@ const IDLE_VARIABLES: [&str; 4] = ["_", "SHLVL", "PWD", "OLDPWD"];
 /// One for each way in which a project is built; the oldest makes room.
 const MOST_RECEIPTS: usize = 8;
 
-/// Fewer paths than this are looked at by one thread: a pool takes longer to start.
-const ALONE: usize = 4096;
-
-/// So many paths are written side by side.
-const AT_ONCE: usize = 4 * ALONE;
+/// So many paths at most are written, read and looked at by one thread at a time. For fewer, no
+/// pool is started: that takes longer.
+const SECTION: usize = 2048;
 
 /// A command line, given in an environment.
 pub struct Question<'a> {
@@ -52,6 +50,33 @@ pub struct Answer {
     pub up_to_date: usize,
     /// Zips among the targets: name, output, facts.
     pub zips: Vec<Finished>,
+}
+
+/// Some of the paths in a receipt, in order.
+struct Section {
+    bytes: Vec<u8>,
+    digest: Digest,
+}
+
+/// One of them, and what is there now.
+struct Found<'a> {
+    path: &'a str,
+    sight: Sight,
+    now: Now,
+}
+
+impl Section {
+    /// `None` when it is damaged.
+    fn look(&self, root: &File) -> Option<Vec<Found<'_>>> {
+        let mut decoder = Decoder::part(&self.bytes, &self.digest)?;
+        let mut found = Vec::with_capacity(SECTION);
+        while !decoder.is_at_end() {
+            let (path, sight) = (decoder.short_text()?, decode_sight(&mut decoder)?);
+            let now = sight.compare(root, path);
+            found.push(Found { path, sight, now });
+        }
+        Some(found)
+    }
 }
 
 impl<'a> Question<'a> {
@@ -80,31 +105,40 @@ impl<'a> Question<'a> {
     /// The answer of the last time, if nothing that it came from has changed; otherwise what it came
     /// from, sorted by path, if there is anything. Call it under the project's lock.
     pub fn answer(&self) -> Result<Answer, Vec<Recalled>> {
-        let bytes = fs::read(&self.place).unwrap_or_default();
-        let Some((answer, paths)) = self.still_valid(&bytes) else { return Err(Vec::new()) };
+        let Some((answer, sections)) = self.still_valid() else { return Err(Vec::new()) };
         let Ok(root) = File::open(&self.project.root) else { return Err(Vec::new()) };
-        let compare = |(path, sight): &(&str, Sight)| sight.compare(&root, path);
-        let now: Vec<Now> = if paths.len() < ALONE {
-            paths.iter().map(compare).collect()
+        let found: Option<Vec<Vec<Found>>> = if sections.len() <= 1 {
+            sections.iter().map(|section| section.look(&root)).collect()
         } else {
-            parallel::start();
-            paths.par_iter().with_min_len(ALONE / 8).map(compare).collect()
+            sections.par_iter().map(|section| section.look(&root)).collect()
         };
-        if now.iter().all(|now| *now == Now::Same) {
+        let Some(found) = found else { return Err(Vec::new()) };
+        if found.iter().flatten().all(|found| found.now == Now::Same) {
             return Ok(answer);
         }
-        let recalled = paths.into_par_iter().with_min_len(ALONE).zip(now);
-        let recalled: Option<Vec<Recalled>> = recalled
-            .map(|((path, sight), now)| {
+        let recalled = found.into_par_iter().map(|found| {
+            let recalled = |Found { path, sight, now }| {
                 Some(Recalled { path: RelPath::parse(path).ok()?, sight, now })
-            })
-            .collect();
-        Err(recalled.unwrap_or_default())
+            };
+            found.into_iter().map(recalled).collect()
+        });
+        let recalled: Option<Vec<Vec<Recalled>>> = recalled.collect();
+        let recalled = recalled.unwrap_or_default();
+        let mut all = Vec::with_capacity(recalled.iter().map(Vec::len).sum());
+        recalled.into_iter().for_each(|section| all.extend(section));
+        Err(all)
     }
 
     /// What a receipt holds, if nothing but the project's files can have changed since.
-    fn still_valid<'b>(&self, bytes: &'b [u8]) -> Option<(Answer, Vec<(&'b str, Sight)>)> {
-        let mut decoder = Decoder::open(bytes, FORM)?;
+    fn still_valid(&self) -> Option<(Answer, Vec<Section>)> {
+        let file = File::open(&self.place).ok()?;
+        let mut length = [0; 8];
+        file.read_exact_at(&mut length, 0).ok()?;
+        let length = u64::from_le_bytes(length);
+        let whole = file.metadata().ok()?.len();
+        // What is damaged may say that it has any length.
+        let bytes = read(&file, 8, length.min(whole))?;
+        let mut decoder = Decoder::open(&bytes, FORM)?;
         let same = decode_stat(&mut decoder)? == own_stat()?
             && decode_stat(&mut decoder)? == self.state_stat()?;
         if !same {
@@ -125,20 +159,38 @@ impl<'a> Question<'a> {
         if tools.iter().any(|(path, stat)| now(path) != Some(*stat)) {
             return None;
         }
-        let paths = decode_list(&mut decoder, |decoder| {
-            Some((decoder.short_text()?, decode_sight(decoder)?))
+        let mut start = 8 + length;
+        let places = decode_list(&mut decoder, |decoder| {
+            let (length, digest) = (decoder.number()?, decoder.digest()?);
+            start = start.checked_add(length).filter(|end| *end <= whole)?;
+            Some((start - length, length, digest))
         })?;
-        Some((answer, paths))
+        let section = |(start, length, digest): &(u64, u64, Digest)| {
+            Some(Section { bytes: read(&file, *start, *length)?, digest: *digest })
+        };
+        let sections: Option<Vec<Section>> = if places.len() <= 1 {
+            places.iter().map(section).collect()
+        } else {
+            parallel::start();
+            places.par_iter().map(section).collect()
+        };
+        Some((answer, sections?))
     }
 
     /// Keeps what a build had looked at after which there is nothing to do. Call it under the lock,
     /// and after the last write to the state file.
     pub fn keep(&self, answer: &Answer, sights: &Sights) -> Result<()> {
         let (Some(own), Some(state)) = (own_stat(), self.state_stat()) else { return Ok(()) };
-        let Some(bytes) = encode(answer, sights, [own, state]) else { return Ok(()) };
+        let sections = encode_sights(sights);
+        let Some(head) = encode_head(answer, sights, [own, state], &sections) else {
+            return Ok(());
+        };
         let folder = self.place.parent().unwrap_or(&self.place);
         create_dir_all(folder)?;
-        write_over(&self.place, &bytes)?;
+        let length = (head.len() as u64).to_le_bytes();
+        let sections = sections.iter().map(|(bytes, _)| bytes.as_slice());
+        let parts: Vec<&[u8]> = [&length, head.as_slice()].into_iter().chain(sections).collect();
+        write_over(&self.place, &parts)?;
         make_room(folder)
     }
 
@@ -165,6 +217,13 @@ fn own_stat() -> Option<Stat> {
     stat_at(Path::new("/proc/self/exe")).or_else(|| stat_at(&std::env::current_exe().ok()?))
 }
 
+/// `None` when it is shorter.
+fn read(file: &File, start: u64, length: u64) -> Option<Vec<u8>> {
+    let mut bytes = vec![0; usize::try_from(length).ok()?];
+    file.read_exact_at(&mut bytes, start).ok()?;
+    Some(bytes)
+}
+
 fn stat_at(path: &Path) -> Option<Stat> {
     fs::metadata(path).ok().map(|meta| stat_of(&meta))
 }
@@ -186,8 +245,28 @@ const FOLDER: u64 = 2;
 const LISTED: u64 = 3;
 const LINK: u64 = 4;
 
+/// All that was looked at, a part of it each, with its digest.
+fn encode_sights(sights: &Sights) -> Vec<(Vec<u8>, Digest)> {
+    let count = sights.count();
+    let starts: Vec<usize> = (0..count).step_by(SECTION).collect();
+    let section = |start: &usize| {
+        let mut encoder = Encoder::bare();
+        for (path, sight) in sights.paths(*start..count.min(start + SECTION)) {
+            encoder.short_text(path.as_str());
+            encode_sight(&mut encoder, sight);
+        }
+        encoder.part()
+    };
+    starts.par_iter().map(section).collect()
+}
+
 /// `None` for paths that are no texts.
-fn encode(answer: &Answer, sights: &Sights, stats: [Stat; 2]) -> Option<Vec<u8>> {
+fn encode_head(
+    answer: &Answer,
+    sights: &Sights,
+    stats: [Stat; 2],
+    sections: &[(Vec<u8>, Digest)],
+) -> Option<Vec<u8>> {
     let mut encoder = Encoder::new(FORM);
     for stat in &stats {
         encode_stat(&mut encoder, stat);
@@ -217,18 +296,10 @@ fn encode(answer: &Answer, sights: &Sights, stats: [Stat; 2]) -> Option<Vec<u8>>
         encoder.text(place.to_str()?);
         encode_stat(&mut encoder, stat);
     }
-    let count = sights.count();
-    encoder.number(count as u64);
-    let add = |mut encoder: Encoder, (path, sight): (&RelPath, Cow<Sight>)| {
-        encoder.short_text(path.as_str());
-        encode_sight(&mut encoder, &sight);
-        encoder
-    };
-    // Not all at once: they would be there twice.
-    for start in (0..count).step_by(AT_ONCE) {
-        let paths = sights.paths(start..count.min(start + AT_ONCE));
-        let parts: Vec<Encoder> = paths.fold_chunks(ALONE, Encoder::part, add).collect();
-        parts.into_iter().for_each(|part| encoder.append(part));
+    encoder.number(sections.len() as u64);
+    for (bytes, digest) in sections {
+        encoder.number(bytes.len() as u64);
+        encoder.digest(digest);
     }
     Some(encoder.seal())
 }
@@ -312,7 +383,7 @@ fn decode_stat(decoder: &mut Decoder) -> Option<Stat> {
 
 fn decode_list<'a, T>(
     decoder: &mut Decoder<'a>,
-    item: impl Fn(&mut Decoder<'a>) -> Option<T>,
+    mut item: impl FnMut(&mut Decoder<'a>) -> Option<T>,
 ) -> Option<Vec<T>> {
     (0..decoder.number()?).map(|_| item(decoder)).collect()
 }

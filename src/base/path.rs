@@ -2,6 +2,7 @@
 //! The only place that normalises a path. It never touches the disk.
 
 use std::borrow::Borrow;
+use std::cell::RefCell;
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, LazyLock};
@@ -31,7 +32,7 @@ impl RelPath {
         if text.starts_with('/') {
             return Err(PathProblem::Absolute);
         }
-        if text.chars().any(char::is_control) {
+        if has_control_character(text) {
             return Err(PathProblem::ControlCharacter);
         }
         if text.split('/').all(|part| !matches!(part, "" | "." | "..")) {
@@ -70,7 +71,7 @@ impl RelPath {
         } else if below.is_root() {
             self.clone()
         } else {
-            Self([&self.0, "/", &below.0].concat().into())
+            joined(&self.0, &below.0)
         }
     }
 
@@ -78,14 +79,10 @@ impl RelPath {
     /// character.
     pub fn member(&self, name: &str) -> Option<Self> {
         let is_name = !matches!(name, "" | "." | "..") && !name.contains('/');
-        if !is_name || name.chars().any(char::is_control) {
+        if !is_name || has_control_character(name) {
             return None;
         }
-        Some(if self.is_root() {
-            Self(name.into())
-        } else {
-            Self([&self.0, "/", name].concat().into())
-        })
+        Some(if self.is_root() { Self(name.into()) } else { joined(&self.0, name) })
     }
 
     /// Whether this is `folder` itself or lies below it.
@@ -132,6 +129,26 @@ impl RelPath {
     pub fn relative_to(path: &Path, root: &Path) -> Option<Self> {
         Self::parse(path.strip_prefix(root).ok()?.to_str()?).ok().or_else(|| Some(Self::root()))
     }
+}
+
+/// One path of two, made without a text in between: there may be hundreds of thousands.
+fn joined(folder: &str, below: &str) -> RelPath {
+    thread_local! {
+        static TEXT: RefCell<String> = const { RefCell::new(String::new()) };
+    }
+    TEXT.with_borrow_mut(|text| {
+        text.clear();
+        text.extend([folder, "/", below]);
+        RelPath(text.as_str().into())
+    })
+}
+
+fn has_control_character(text: &str) -> bool {
+    if text.is_ascii() {
+        // All bytes at once: to stop at the first would take longer.
+        return text.bytes().fold(false, |found, byte| found | byte.is_ascii_control());
+    }
+    text.chars().any(char::is_control)
 }
 
 impl fmt::Display for RelPath {

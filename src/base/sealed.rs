@@ -16,13 +16,9 @@ impl Encoder {
         encoder
     }
 
-    /// For fields that are to be appended to those of another.
-    pub fn part() -> Self {
+    /// Fields whose checksum is kept elsewhere; see [`Encoder::part`].
+    pub fn bare() -> Self {
         Self(Vec::new())
-    }
-
-    pub fn append(&mut self, part: Self) {
-        self.0.extend(part.0);
     }
 
     pub fn flag(&mut self, value: bool) {
@@ -61,6 +57,12 @@ impl Encoder {
         self.0.extend(value.as_bytes());
     }
 
+    /// What [`Encoder::bare`] began, and its digest.
+    pub fn part(self) -> (Vec<u8>, Digest) {
+        let digest = Digest::of(&self.0);
+        (self.0, digest)
+    }
+
     pub fn seal(mut self) -> Vec<u8> {
         let checksum = Digest::of(&self.0);
         self.0.extend(checksum.as_bytes());
@@ -80,6 +82,11 @@ impl<'a> Decoder<'a> {
         }
         let mut decoder = Self(content);
         (decoder.text()? == form).then_some(decoder)
+    }
+
+    /// Of what [`Encoder::part`] gave; `None` when these are not the bytes.
+    pub fn part(bytes: &'a [u8], digest: &Digest) -> Option<Self> {
+        (Digest::of(bytes) == *digest).then_some(Self(bytes))
     }
 
     pub fn flag(&mut self) -> Option<bool> {

@@ -145,7 +145,7 @@ fn build_with(
         Surroundings { env: asked.for_children(&pool), terminal: has_terminal(common) };
     let options = Options { surroundings, serial, ..options };
     let mut recorder = Recorder::new(report, asked.build.timings.is_some());
-    let files = session.files(&mut state);
+    let mut files = session.files(&mut state);
     files.tick().context("could not write in the state folder")?;
     files.recall(recalled);
     let summary = run_engine(session, (&mut state, &files), &options, &pool, &mut recorder);

@@ -1,6 +1,6 @@
 //! What is known of paths: the digests that earlier runs remembered, and what this one saw. There
 //! are hundreds of thousands of them: one table has both, and what is as it was remembered takes
-//! no more room for having been seen.
+//! no more room for having been seen. What a receipt recalls is beside it, until it is no longer so.
 
 use std::collections::HashMap;
 use std::hash::BuildHasher;
@@ -10,7 +10,8 @@ use std::sync::{Mutex, MutexGuard};
 use foldhash::fast::{FixedState, RandomState};
 use rayon::prelude::*;
 
-use super::{LearnedFile, Now, Recalled, Remembered, Seen, Sight, Stat, lock};
+use super::recall::Recall;
+use super::{LearnedFile, Recalled, Remembered, Seeing, Seen, Sight, Stat, lock};
 use crate::base::RelPath;
 
 const SHARDS: usize = 64;
@@ -18,6 +19,8 @@ const SHARDS: usize = 64;
 /// Paths, and what is known of each. Safe to ask from several threads.
 pub struct Known {
     shards: Vec<Mutex<Shard>>,
+    /// What is not in a shard as well is known from here.
+    recall: Recall,
     /// Finds out what else earlier runs remembered, until somebody asks.
     rest: Mutex<Option<Rest>>,
 }
@@ -38,8 +41,14 @@ pub(super) struct Entry {
     is_old: bool,
     /// Whether they did not remember the one that is known now.
     is_new: bool,
-    /// Whether it is among the paths that were recalled.
-    is_recalled: bool,
+}
+
+/// What is known of one path, for somebody who asks.
+pub(super) struct Found {
+    pub(super) seen: Option<Seen>,
+    /// Of [`super::Files::looks`], when it was seen.
+    pub(super) of: u32,
+    pub(super) remembered: Option<Remembered>,
 }
 
 #[derive(Debug)]
@@ -57,7 +66,7 @@ enum What {
 impl Default for Known {
     fn default() -> Self {
         let shards = (0..SHARDS).map(|_| Mutex::default()).collect();
-        Self { shards, rest: Mutex::default() }
+        Self { shards, recall: Recall::default(), rest: Mutex::default() }
     }
 }
 
@@ -80,9 +89,11 @@ impl Known {
         let mut rest = lock(&self.rest);
         let Some(read) = rest.take() else { return false };
         for (path, remembered) in read() {
-            let what = What::Remembered { remembered, seen: false };
-            let entry = Entry { is_old: true, ..Entry::new(what) };
-            self.shard(path.as_str()).entry(path).or_insert(entry);
+            if self.recall.find(path.as_str()).is_none() {
+                let what = What::Remembered { remembered, seen: false };
+                let entry = Entry { is_old: true, ..Entry::new(what) };
+                self.shard(path.as_str()).entry(path).or_insert(entry);
+            }
         }
         true
     }
@@ -90,7 +101,11 @@ impl Known {
     /// All digests, sorted by path.
     pub fn remembered(&self) -> Vec<(RelPath, Remembered)> {
         self.read_rest();
-        self.collect(|path, entry| Some((path.clone(), entry.remembered()?)))
+        let recalled = self.recall.files();
+        let recalled = recalled.map(|(recalled, remembered)| (recalled.path.clone(), remembered));
+        let recalled: Vec<_> = recalled.collect();
+        let own = self.collect(|path, entry| Some((path.clone(), entry.remembered()?)));
+        merge(recalled, own, |(path, _)| path)
     }
 
     /// What is worth remembering and was not remembered like this by earlier runs, sorted.
@@ -103,26 +118,25 @@ impl Known {
         found.into_iter().map(|(_, file)| file).collect()
     }
 
-    /// What of the `shards` was seen, sorted; `None` when stat data could not tell whether all of it
-    /// is still so. `order` are the paths that were recalled, sorted: most of them.
+    /// What was seen, sorted; `None` when stat data could not tell whether all of it is still so.
+    /// `shards` are all of them.
     pub(super) fn seen<'a>(
+        &'a self,
         shards: &'a [MutexGuard<'_, Shard>],
-        order: &[RelPath],
-    ) -> Option<Vec<(&'a RelPath, &'a Entry)>> {
-        let recalled = |path: &RelPath| {
-            let found = shards[shard_of(path.as_str())].get_key_value(path);
-            found.filter(|(_, entry)| entry.is_recalled && entry.sight().is_some())
+    ) -> Option<Vec<(&'a RelPath, Seeing<'a>)>> {
+        let recalled = self.recall.files().filter(|(recalled, _)| recalled.is_seen());
+        let recalled: Vec<_> = recalled
+            .map(|(recalled, _)| (&recalled.path, Seeing::Before(&recalled.sight)))
+            .collect();
+        let seen = |shard: &'a MutexGuard<'_, Shard>| {
+            let entries = shard.iter();
+            entries.filter_map(|(path, entry)| Some((path, entry.sight()?.map(Seeing::Now))))
         };
-        let found: Vec<_> = order.par_iter().with_min_len(1024).map(recalled).collect();
-        let found: Vec<_> = found.into_iter().flatten().collect();
-        let more = |shard: &'a MutexGuard<'_, Shard>| {
-            shard.iter().filter(|(_, entry)| !entry.is_recalled && entry.sight().is_some())
-        };
-        let mut more: Vec<_> = shards.par_iter().flat_map_iter(more).collect();
-        more.par_sort_unstable_by_key(|(path, _)| *path);
-        let can_tell = |(_, entry): &(_, &Entry)| entry.sight().flatten().is_some();
-        let all = merge(found, more);
-        all.par_iter().with_min_len(1024).all(can_tell).then_some(all)
+        let own: Vec<_> = shards.par_iter().flat_map_iter(seen).collect();
+        let own = own.into_iter().map(|(path, sight)| Some((path, sight?)));
+        let mut own: Vec<_> = own.collect::<Option<_>>()?;
+        own.par_sort_unstable_by_key(|(path, _)| *path);
+        Some(merge(recalled, own, |(path, _)| path))
     }
 
     /// What `of` says of each path, where it says something, sorted by path.
@@ -140,7 +154,7 @@ impl Known {
         found
     }
 
-    /// Where `path` is, or would be.
+    /// Where `path` is, or would be, unless it was recalled.
     pub(super) fn shard(&self, path: &str) -> MutexGuard<'_, Shard> {
         lock(&self.shards[shard_of(path)])
     }
@@ -149,32 +163,23 @@ impl Known {
         &self.shards
     }
 
-    /// Makes room for so many paths.
-    pub(super) fn reserve(&self, count: usize) {
-        self.shards.par_iter().for_each(|shard| lock(shard).reserve(count / SHARDS));
+    /// Takes in what was looked at before anything ran, sorted by path, and what was known of it.
+    pub(super) fn recall(&mut self, recalled: Vec<Recalled>) {
+        self.recall = Recall::new(recalled);
     }
 
-    /// Takes in that a path was looked at, before anything ran, and what was known of it.
-    pub(super) fn recall(&self, Recalled { path, sight, now }: &Recalled) {
-        let target = match sight {
-            Sight::Link(_, target) => target,
-            sight => sight,
-        };
-        let what = match target {
-            Sight::File(remembered) => {
-                let seen = *now == Now::Same && matches!(sight, Sight::File(_));
-                What::Remembered { remembered: *remembered, seen }
-            }
-            _ => What::Nothing,
-        };
-        let is_old = matches!(what, What::Remembered { .. });
-        let entry = Entry { is_old, is_recalled: true, ..Entry::new(what) };
-        self.shard(path.as_str()).insert(path.clone(), entry);
+    /// What is known of `path`.
+    pub(super) fn find(&self, path: &str) -> Option<Found> {
+        if let Some(at) = self.recall.find(path) {
+            return Some(Entry::of(self.recall.at(at)).found());
+        }
+        self.shard(path).get(path).map(Entry::found)
     }
 
     /// Takes in what was seen at `path`.
     pub(super) fn saw(&self, path: &RelPath, (seen, digest): (Seen, Option<Remembered>), of: u32) {
         let mut shard = self.shard(path.as_str());
+        self.take_over(&mut shard, path.as_str());
         match shard.get_mut(path) {
             Some(entry) => entry.saw(seen, digest, of),
             None => {
@@ -184,19 +189,49 @@ impl Known {
             }
         }
     }
+
+    /// Something else may be at `path` now.
+    pub(super) fn forget(&self, path: &str) {
+        let mut shard = self.shard(path);
+        self.take_over(&mut shard, path);
+        if let Some(entry) = shard.get_mut(path) {
+            entry.forget();
+        }
+    }
+
+    /// Something else may be anywhere below `folder` now.
+    pub(super) fn forget_folder(&self, folder: &RelPath) {
+        self.forget(folder.as_str());
+        let recalled = self.recall.within(folder).into_par_iter().with_min_len(1024);
+        recalled.for_each(|at| self.forget(self.recall.at(at).path.as_str()));
+        self.shards.par_iter().with_min_len(8).for_each(|shard| {
+            for (_, entry) in lock(shard).iter_mut().filter(|(path, _)| path.is_within(folder)) {
+                entry.forget();
+            }
+        });
+    }
+
+    /// Moves what was recalled of `path`, if that is all there is, to its shard, where it can change.
+    fn take_over(&self, shard: &mut Shard, path: &str) {
+        if let Some(at) = self.recall.find(path) {
+            let recalled = self.recall.at(at);
+            shard.insert(recalled.path.clone(), Entry::of(recalled));
+            self.recall.pass(at);
+        }
+    }
 }
 
-/// One sorted list of two, the second of which mostly is far shorter.
-pub(super) fn merge<'a, T>(
-    long: Vec<(&'a RelPath, T)>,
-    short: Vec<(&'a RelPath, T)>,
-) -> Vec<(&'a RelPath, T)> {
+/// One list sorted by `path`, of two, the second of which mostly is far shorter.
+pub(super) fn merge<T>(long: Vec<T>, short: Vec<T>, path: impl Fn(&T) -> &RelPath) -> Vec<T> {
+    if short.is_empty() {
+        return long;
+    }
     let mut all = Vec::with_capacity(long.len() + short.len());
     let mut long = long.into_iter();
-    for (path, other) in short {
-        let before = long.as_slice().partition_point(|(found, _)| *found <= path);
+    for other in short {
+        let before = long.as_slice().partition_point(|found| path(found) <= path(&other));
         all.extend(long.by_ref().take(before));
-        all.push((path, other));
+        all.push(other);
     }
     all.extend(long);
     all
@@ -208,7 +243,19 @@ fn shard_of(path: &str) -> usize {
 
 impl Entry {
     fn new(what: What) -> Self {
-        Self { what, of: 0, is_old: false, is_new: false, is_recalled: false }
+        Self { what, of: 0, is_old: false, is_new: false }
+    }
+
+    /// Of what was recalled.
+    fn of(recalled: &Recalled) -> Self {
+        let seen = recalled.is_seen();
+        let digest = recalled.remembered();
+        let what = digest.map(|remembered| What::Remembered { remembered, seen });
+        Self { is_old: digest.is_some(), ..Self::new(what.unwrap_or(What::Nothing)) }
+    }
+
+    fn found(&self) -> Found {
+        Found { seen: self.seen(), of: self.of, remembered: self.remembered() }
     }
 
     /// What was seen; `None` for what was not looked at, or of which that was forgotten.
@@ -281,7 +328,7 @@ impl Entry {
 mod tests {
     use super::*;
     use crate::base::Digest;
-    use crate::files::{Content, Fact};
+    use crate::files::{Content, Fact, Now};
 
     fn stat(size: u64) -> Stat {
         Stat { size, mtime: 1, ctime: 2, inode: 3, mode: 0o100_644 }
@@ -304,11 +351,15 @@ mod tests {
     type Summary = (Option<Fact>, Option<Remembered>, bool, bool, bool);
 
     fn summary(known: &Known, path: &RelPath) -> Summary {
+        let shards: Vec<_> = known.shards().iter().map(lock).collect();
+        let sees = known.seen(&shards).is_some_and(|seen| !seen.is_empty());
+        drop(shards);
+        let found = known.find(path.as_str()).unwrap();
         let shard = known.shard(path.as_str());
-        let entry = &shard[path];
-        let sees = entry.sight().is_some_and(|sight| sight.is_some());
-        let fact = entry.seen().map(|seen| seen.fact);
-        (fact, entry.remembered(), entry.is_new, entry.unsettled().is_none(), sees)
+        let entry = shard.get(path);
+        let is_new = entry.is_some_and(|entry| entry.is_new);
+        let is_settled = entry.is_none_or(|entry| entry.unsettled().is_none());
+        (found.seen.map(|seen| seen.fact), found.remembered, is_new, is_settled, sees)
     }
 
     #[test]
@@ -331,16 +382,18 @@ mod tests {
         assert!(known.remember(path.clone(), remembered(2)), "the same path again");
         let old = Some(remembered(2));
         assert_eq!(summary(&known, &path), (None, old, false, true, false));
-        let recall = |now| {
+        let recalled = |now| {
+            let mut known = Known::default();
             let sight = Sight::File(remembered(2));
-            known.recall(&Recalled { path: path.clone(), sight, now });
+            known.recall(vec![Recalled { path: path.clone(), sight, now }]);
+            known
         };
-        recall(Now::Changed);
+        let known = recalled(Now::Changed);
         assert_eq!(summary(&known, &path), (None, old, false, true, false));
-        recall(Now::Same);
+        let known = recalled(Now::Same);
         let fact = |seen: Seen| Some(seen.fact);
         assert_eq!(summary(&known, &path), (fact(file(2, None)), old, false, true, true));
-        known.shard("a").get_mut("a").unwrap().forget();
+        known.forget("a");
         assert_eq!(summary(&known, &path), (None, old, false, true, false));
         known.saw(&path, (nothing(), old), 1);
         assert_eq!(summary(&known, &path), (fact(nothing()), old, false, true, true));
@@ -351,7 +404,7 @@ mod tests {
         assert_eq!(summary(&known, &path), (fact(file(3, Some("b"))), new, true, true, true));
         known.saw(&path, (file(3, None), new), 3);
         assert_eq!(summary(&known, &path), (fact(file(3, None)), new, true, true, true));
-        assert_eq!(known.shard("a")["a"].of, 3);
+        assert_eq!(known.find("a").unwrap().of, 3);
         assert_eq!(known.remembered(), [(path.clone(), remembered(3))]);
         let learned = LearnedFile { path, remembered: remembered(3), replaces: true };
         assert_eq!(known.learned(), [learned]);

@@ -96,21 +96,7 @@ impl Files {
     /// Takes folders for listed that an earlier build listed, if they are as they were then, and all
     /// their members were looked at as well. `recalled` is sorted by path.
     pub(super) fn recall_listings(&self, recalled: &[Recalled]) {
-        let mut members: HashMap<&str, Members, RandomState> = HashMap::default();
-        let mut before = None;
-        for Recalled { path, sight, now } in recalled {
-            // A folder is there twice: looked at, and listed.
-            if *now == Now::Another || before.replace(path) == Some(path) || path.is_root() {
-                continue;
-            }
-            let parent = path.as_str().rsplit_once('/').map_or(".", |(parent, _)| parent);
-            let members = members.entry(parent).or_default();
-            match sight {
-                Sight::Nothing => {}
-                Sight::Folder | Sight::Listed(..) => members.folders.push(path.clone()),
-                Sight::File(_) | Sight::Link(..) => members.files.push(path.clone()),
-            }
-        }
+        let mut members = members_of(recalled);
         let of = self.looks.load(Ordering::Relaxed);
         let mut listed = lock(&self.listed);
         for Recalled { path, sight, now } in recalled {
@@ -181,6 +167,33 @@ impl Files {
     }
 }
 
+/// Of each folder, what lies in it of that which was looked at and is still there.
+fn members_of(recalled: &[Recalled]) -> HashMap<&str, Members, RandomState> {
+    let mut all: HashMap<&str, Members, RandomState> = HashMap::default();
+    let mut before = None;
+    // Sorted by path, most lie in the same folder as the one before.
+    let (mut parent, mut members) = (".", Members::default());
+    for Recalled { path, sight, now } in recalled {
+        // A folder is there twice: looked at, and listed.
+        if *now == Now::Another || before.replace(path) == Some(path) || path.is_root() {
+            continue;
+        }
+        let own = path.as_str().rsplit_once('/').map_or(".", |(parent, _)| parent);
+        if own != parent {
+            all.insert(parent, members);
+            members = all.remove(own).unwrap_or_default();
+            parent = own;
+        }
+        match sight {
+            Sight::Nothing => {}
+            Sight::Folder | Sight::Listed(..) => members.folders.push(path.clone()),
+            Sight::File(_) | Sight::Link(..) => members.files.push(path.clone()),
+        }
+    }
+    all.insert(parent, members);
+    all
+}
+
 /// The members of the folder at `place`, half-made files left out.
 fn list(folder: &RelPath, place: &Path) -> Result<Members> {
     let failed = || format!("could not list `{folder}`");
@@ -234,7 +247,7 @@ mod tests {
         }
         let stat = stat_of(&fs::metadata(folder.path().join("d")).unwrap());
         let known = |listed: Now, others: &[(&str, Now)]| {
-            let files = Files::new(folder.path(), Vec::new(), Memory::default());
+            let mut files = Files::new(folder.path(), Vec::new(), Memory::default());
             let recalled = |text: &str, sight, now| Recalled { path: path(text), sight, now };
             let mut all = vec![
                 recalled("d", Sight::Folder, Now::Same),
