@@ -17,6 +17,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Write};
 use std::mem;
+use std::ops::Range;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
@@ -80,6 +81,8 @@ pub struct State {
     file: Option<File>,
     /// Whether records may be put at its end.
     is_log: bool,
+    /// Where the digests of files lie that nobody has read; `None` where all were.
+    left: Option<Vec<Range<u64>>>,
 }
 
 /// Where a target's record is.
@@ -96,23 +99,26 @@ struct Place {
 impl State {
     /// Reads the state below `folder`, and what there is to say about it. Writes nothing.
     pub fn load(folder: &Path) -> (Self, Option<String>) {
-        Self::load_by(folder, format::read)
+        Self::load_by(folder, Self::read_records)
     }
 
     /// As [`State::load`], of a file that is known to be as it was when it was written: digests of
     /// files are only read when somebody asks for one that is not known otherwise, and records of
     /// targets are checked when they are asked for.
     pub fn skim(folder: &Path) -> (Self, Option<String>) {
-        let (mut state, notice) = Self::load_by(folder, format::skim);
+        let (mut state, notice) = Self::load_by(folder, Self::skim_records);
         let folder = folder.to_path_buf();
         state.files.leave(move || Self::load(&folder).0.files.remembered());
         (state, notice)
     }
 
-    fn load_by(folder: &Path, format: fn(&[u8]) -> Option<Item>) -> (Self, Option<String>) {
+    fn load_by(
+        folder: &Path,
+        records: fn(&mut Self, &File) -> io::Result<u64>,
+    ) -> (Self, Option<String>) {
         let mut state = Self::empty(folder);
         let read = match File::open(state.path()) {
-            Ok(file) => state.read(file, format),
+            Ok(file) => state.read(file, records),
             Err(error) if base_fs::is_missing(&error) => Ok(None),
             Err(error) => Err(error),
         };
@@ -136,14 +142,15 @@ impl State {
             length: 0,
             file: None,
             is_log: false,
+            left: None,
         }
     }
 
-    /// Takes in what the file holds; what there is to say about it.
+    /// Takes in what the file holds, its records by `records`; what there is to say about it.
     fn read(
         &mut self,
-        mut file: File,
-        format: fn(&[u8]) -> Option<Item>,
+        file: File,
+        records: fn(&mut Self, &File) -> io::Result<u64>,
     ) -> io::Result<Option<String>> {
         let shown = self.path();
         let mut magic = Vec::with_capacity(MAGIC.len());
@@ -155,7 +162,7 @@ impl State {
             )));
         }
         self.length = MAGIC.len() as u64;
-        let left = self.read_records(&mut file, format)?;
+        let left = records(self, &file)?;
         self.file = Some(file);
         Ok((left > 0).then(|| {
             format!(
@@ -235,6 +242,7 @@ impl State {
             self.live += if replaces { 0 } else { frame.len() as u64 };
             frames.extend(frame);
         }
+        let files = frames.len() as u64;
         for (path, entry) in learned.tools {
             let text = path.to_str().filter(|_| self.tools.get(&path) != Some(&entry));
             if let Some(text) = text {
@@ -244,10 +252,13 @@ impl State {
             }
         }
         if !frames.is_empty() {
-            self.append(&frames)?;
+            let at = self.append(&frames)?;
+            if let Some(left) = &mut self.left {
+                left.push(at..at + files);
+            }
         }
         if self.length > COMPACT_MIN && self.length > self.live * COMPACT_FACTOR {
-            self.compact(all())?;
+            self.compact(all)?;
         }
         Ok(())
     }
@@ -258,11 +269,7 @@ impl State {
 
     /// Takes in the records that follow; how many bytes are left. One that is not whole, or cannot be
     /// read, is dropped with all that follows: a torn tail, or a foreign version's.
-    fn read_records(
-        &mut self,
-        file: &mut File,
-        format: fn(&[u8]) -> Option<Item>,
-    ) -> io::Result<u64> {
+    fn read_records(&mut self, mut file: &File) -> io::Result<u64> {
         let mut bytes = Vec::with_capacity(2 * PIECE);
         loop {
             let before = bytes.len();
@@ -270,9 +277,9 @@ impl State {
             let is_end = bytes.len() == before;
             let frames = format::frames(&bytes);
             let items: Vec<Option<Item>> = if frames.len() < ALONE {
-                frames.iter().map(|frame| format(frame)).collect()
+                frames.iter().map(|frame| format::read(frame)).collect()
             } else {
-                frames.par_iter().map(|frame| format(frame)).collect()
+                frames.par_iter().map(|frame| format::read(frame)).collect()
             };
             let mut taken = 0;
             let is_sound = items.iter().all(Option::is_some);
@@ -282,9 +289,46 @@ impl State {
             }
             bytes.drain(..taken);
             if is_end || !is_sound {
-                let rest = io::copy(file, &mut io::sink())?;
+                let rest = io::copy(&mut file, &mut io::sink())?;
                 return Ok(bytes.len() as u64 + rest);
             }
+        }
+    }
+
+    /// As [`State::read_records`], of records that are known to be sound, and reading of a long one
+    /// only its beginning.
+    fn skim_records(&mut self, file: &File) -> io::Result<u64> {
+        self.left = Some(Vec::new());
+        let whole = file.metadata()?.len();
+        let mut bytes = vec![0; PIECE];
+        loop {
+            let (before, wanted) = (self.length, (whole - self.length).min(PIECE as u64));
+            let bytes = &mut bytes[..wanted as usize];
+            file.read_exact_at(bytes, before)?;
+            self.skim_piece(bytes, whole);
+            if self.length == before || self.length == whole {
+                return Ok(whole - self.length);
+            }
+        }
+    }
+
+    /// Skims what begins in the piece of the file that comes next, and does not end behind `whole`.
+    fn skim_piece(&mut self, bytes: &[u8], whole: u64) {
+        let mut rest = bytes;
+        while let Some(size) = format::size(rest)
+            && self.length + size as u64 <= whole
+        {
+            let is_cut = rest.len() < size;
+            if is_cut && rest.len() < bytes.len() {
+                // It is looked at from its beginning on.
+                return;
+            }
+            let Some(item) = format::skim(&rest[..size.min(rest.len())]) else { return };
+            self.take_in(item, size);
+            if is_cut {
+                return;
+            }
+            rest = &rest[size..];
         }
     }
 
@@ -294,7 +338,7 @@ impl State {
         self.length += length;
         match item {
             Item::Target(name, seconds) => self.place(name, Place { at, size: length, seconds }),
-            Item::Left => self.live += length,
+            Item::Left => self.leave(at..self.length),
             Item::Forgotten(name) => self.remove(&name),
             Item::File(path, entry) => {
                 self.live += if self.files.remember(path, entry) { 0 } else { length };
@@ -303,6 +347,16 @@ impl State {
             Item::Owned(folder) => {
                 self.live += if self.owned.insert(folder) { length } else { 0 };
             }
+        }
+    }
+
+    /// Passes over what lies there.
+    fn leave(&mut self, place: Range<u64>) {
+        self.live += place.end - place.start;
+        let left = self.left.get_or_insert_default();
+        match left.last_mut() {
+            Some(last) if last.end == place.start => last.end = place.end,
+            _ => left.push(place),
         }
     }
 
@@ -321,9 +375,14 @@ impl State {
 
     /// The bytes of a record.
     fn frame(&self, place: &Place) -> io::Result<Vec<u8>> {
+        self.bytes(place.at..place.at + place.size)
+    }
+
+    fn bytes(&self, place: Range<u64>) -> io::Result<Vec<u8>> {
         let file = self.file.as_ref().expect("BUG: what has a place is in a file");
-        let mut bytes = vec![0; usize::try_from(place.size).map_err(io::Error::other)?];
-        file.read_exact_at(&mut bytes, place.at)?;
+        let length = usize::try_from(place.end - place.start).map_err(io::Error::other)?;
+        let mut bytes = vec![0; length];
+        file.read_exact_at(&mut bytes, place.start)?;
         Ok(bytes)
     }
 
@@ -343,20 +402,29 @@ impl State {
         Ok(at)
     }
 
-    fn compact(&mut self, files: Vec<(RelPath, Remembered)>) -> Result<()> {
+    /// Writes the file anew. Digests of files that were not read are taken over as they lie there;
+    /// else they are `all`.
+    fn compact(&mut self, all: impl FnOnce() -> Vec<(RelPath, Remembered)>) -> Result<()> {
         let path = self.path();
+        let failed = || format!("could not read `{}`", path.display());
         let mut bytes = MAGIC.to_vec();
         let targets: BTreeMap<_, _> = self.targets.iter().collect();
         let mut places = HashMap::with_capacity(targets.len());
         for (name, place) in targets {
-            let frame = self.frame(place);
-            let frame = frame.with_context(|| format!("could not read `{}`", path.display()))?;
+            let frame = self.frame(place).with_context(failed)?;
             places.insert(name.clone(), Place { at: bytes.len() as u64, ..*place });
             bytes.extend(frame);
         }
-        for (path, entry) in files {
-            bytes.extend(format::file(&path, &entry));
+        let start = bytes.len() as u64;
+        match &self.left {
+            None => all().iter().for_each(|(path, entry)| bytes.extend(format::file(path, entry))),
+            Some(left) => {
+                for place in left {
+                    bytes.extend(self.bytes(place.clone()).with_context(failed)?);
+                }
+            }
         }
+        let files = start..bytes.len() as u64;
         let tools: BTreeMap<_, _> = self.tools.iter().collect();
         for (path, entry) in tools {
             let text = path.to_str().expect("BUG: only paths that are texts are taken in");
@@ -369,6 +437,7 @@ impl State {
         self.file = File::open(&path).ok();
         self.targets = if self.file.is_some() { places } else { HashMap::new() };
         self.is_log = false;
+        self.left = self.left.is_some().then(|| vec![files]);
         self.length = bytes.len() as u64;
         self.live = (bytes.len() - MAGIC.len()) as u64;
         Ok(())

@@ -44,15 +44,17 @@ pub(super) fn frames(bytes: &[u8]) -> Vec<&[u8]> {
 
 /// `None` when there are no bytes for it.
 fn next_frame(bytes: &[u8]) -> Option<&[u8]> {
+    bytes.get(..size(bytes)?)
+}
+
+/// How long the record that `bytes` begins with is, with its frame; there may be fewer.
+pub(super) fn size(bytes: &[u8]) -> Option<usize> {
     let length = u32::from_le_bytes(bytes.get(..4)?.try_into().ok()?) as usize;
-    if length == 0 || length > RECORD_MAX {
-        return None;
-    }
-    bytes.get(..FRAME + length)
+    (length > 0 && length <= RECORD_MAX).then_some(FRAME + length)
 }
 
 /// [`read`] for a record that is known to be sound, and passing over digests of files: there are
-/// many of these, and of a target's record only the head is looked at.
+/// many of these. Of a target's record only the head is looked at, and need be there.
 pub(super) fn skim(framed: &[u8]) -> Option<Item> {
     match *framed.get(FRAME)? {
         KIND_FILE => Some(Item::Left),

@@ -86,6 +86,51 @@ fn skimming_finds_what_loading_does_and_digests_when_they_are_asked_for() {
 }
 
 #[test]
+fn what_is_skimmed_is_made_shorter_without_being_read() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = |text: &str| RelPath::parse(text).unwrap();
+    filled(folder.path());
+    let mut longest = 0;
+    for number in 0..12 {
+        let (mut state, notice) = State::skim(folder.path());
+        assert_eq!(notice, None);
+        let place = path(&format!("src/{number:02}"));
+        // It ends, and another may begin, in a later piece than the one in which it begins.
+        let long = record(&format!("{number} {}", "x".repeat(PIECE * 5 / 2)));
+        state.record("one", &long).unwrap();
+        let tools = vec![(PathBuf::from("/bin/sh"), entry())];
+        let all = || panic!("nobody has read them");
+        state.remember(learned(vec![(place, entry())], tools), all).unwrap();
+        longest = longest.max(state.length);
+        for state in [&state, &State::skim(folder.path()).0] {
+            assert_eq!(state.target("one"), Some(long.clone()));
+            assert_eq!(state.target("two"), Some(record("second")));
+        }
+        let (again, notice) = State::load(folder.path());
+        assert_eq!((notice, again.live, again.length), (None, state.live, state.length));
+        let mut expected = vec![path("a")];
+        expected.extend((0..=number).map(|number| path(&format!("src/{number:02}"))));
+        let found: Vec<_> = again.files.remembered().into_iter().map(|(path, _)| path).collect();
+        assert_eq!(found, expected);
+        assert_eq!((again.tools.len(), again.owned.len()), (1, 1));
+    }
+    assert!(longest < 9 * PIECE as u64, "{longest}");
+}
+
+#[test]
+fn a_skimmed_file_that_is_cut_counts_up_to_there() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut state = filled(folder.path());
+    let before = state.length;
+    state.record("three", &record(&"x".repeat(PIECE * 2))).unwrap();
+    let log = OpenOptions::new().write(true).open(state.path()).unwrap();
+    log.set_len(state.length - 1).unwrap();
+    let (skimmed, notice) = State::skim(folder.path());
+    assert!(notice.unwrap().contains("were not written whole"));
+    assert_eq!((skimmed.length, skimmed.has("three"), skimmed.has("two")), (before, false, true));
+}
+
+#[test]
 fn a_forgotten_target_stays_forgotten() {
     let folder = tempfile::tempdir().unwrap();
     filled(folder.path()).forget("one").unwrap();
@@ -198,7 +243,7 @@ fn compaction_keeps_what_is_live() {
     }
     let long = fs::metadata(state.path()).unwrap().len();
     let before = content(folder.path());
-    state.compact(vec![(RelPath::parse("a").unwrap(), entry())]).unwrap();
+    state.compact(|| vec![(RelPath::parse("a").unwrap(), entry())]).unwrap();
     assert!(fs::metadata(state.path()).unwrap().len() < long / 4);
     assert_eq!(content(folder.path()), before);
     state.record("three", &record("third")).unwrap();
