@@ -12,7 +12,7 @@ mod recall;
 mod sight;
 mod walk;
 
-use std::borrow::Borrow;
+use std::borrow::{Borrow, Cow};
 use std::collections::{BTreeMap, HashMap};
 use std::fs::{self, File, Metadata};
 use std::io;
@@ -31,8 +31,8 @@ use crate::base::fs::TEMP_PREFIX;
 use crate::base::{Digest, RelPath};
 use crate::project::{Project, STATE_FOLDER};
 
-use known::Found;
 pub use known::Known;
+use known::{Entry, Found};
 pub use sight::{Now, Sight};
 use walk::Listing;
 
@@ -127,8 +127,8 @@ pub struct Sights<'a> {
 
 /// A sight, and who has it.
 enum Seeing<'a> {
-    /// Of this run.
-    Now(Sight),
+    /// Of this run. The sight is made when it is asked for: there may be hundreds of thousands.
+    Now(&'a Entry),
     /// Recalled, or listed.
     Before(&'a Sight),
 }
@@ -140,10 +140,13 @@ impl Sights<'_> {
     }
 
     /// Some of the paths, which are sorted. A folder may come twice: looked at, and listed.
-    pub fn paths(&self, range: Range<usize>) -> impl Iterator<Item = (&RelPath, &Sight)> {
+    pub fn paths(&self, range: Range<usize>) -> impl Iterator<Item = (&RelPath, Cow<'_, Sight>)> {
         self.paths[range].iter().map(|(path, seeing)| match seeing {
-            Seeing::Now(sight) => (*path, sight),
-            Seeing::Before(sight) => (*path, *sight),
+            Seeing::Now(entry) => {
+                let sight = entry.sight().flatten().expect("BUG: only what has one is here");
+                (*path, Cow::Owned(sight))
+            }
+            Seeing::Before(sight) => (*path, Cow::Borrowed(*sight)),
         })
     }
 }
@@ -255,6 +258,21 @@ impl Files {
         let path =
             RelPath::parse(path).map_err(|_| anyhow!("`{path}` is no path in the project"))?;
         Ok(self.see(&path)?.stat.as_ref().map(Stat::written))
+    }
+
+    /// Whether a file with this digest and these permission bits, and no link, was seen at `path`; `false`
+    /// also where nobody has looked.
+    pub fn saw(&self, path: &str, digest: Digest, mode: u32) -> bool {
+        let looks = self.looks.load(Ordering::Relaxed);
+        let found = self.known.find(path).filter(|found| found.of == looks);
+        let is_it = |seen: Seen| {
+            let is_file =
+                matches!(seen.fact.content, Content::File { digest: found, .. } if found == digest);
+            is_file
+                && seen.fact.link.is_none()
+                && seen.stat.is_some_and(|stat| stat.mode & 0o7777 == mode)
+        };
+        found.and_then(|found| found.seen).is_some_and(is_it)
     }
 
     /// The permission bits of the file at `path`, as [`Files::fact`] found it; of what a link leads to.

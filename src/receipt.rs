@@ -253,7 +253,7 @@ fn encode_sights(sights: &Sights) -> Vec<(Vec<u8>, Digest)> {
         let mut encoder = Encoder::bare();
         for (path, sight) in sights.paths(*start..count.min(start + SECTION)) {
             encoder.short_text(path.as_str());
-            encode_sight(&mut encoder, sight);
+            encode_sight(&mut encoder, &sight);
         }
         encoder.part()
     };

@@ -105,8 +105,8 @@ fn trade_places(file: &Path, place: &Path) -> bool {
         && renameat_with(CWD, file, CWD, place, RenameFlags::EXCHANGE).is_ok()
 }
 
-/// Writes `bytes` to `place` by way of a temporary file. A file that already has these bytes is
-/// left as it is, mtime included; whether anything was written.
+/// [`write`], unless the file already has these bytes: then it is left as it is, mtime included.
+/// Whether anything was written.
 pub fn write_if_changed(place: &Path, bytes: &[u8], mode: u32) -> Result<bool> {
     let has_as_many = fs::metadata(place).is_ok_and(|meta| meta.len() == bytes.len() as u64);
     let unchanged = has_as_many
@@ -115,10 +115,15 @@ pub fn write_if_changed(place: &Path, bytes: &[u8], mode: u32) -> Result<bool> {
     if unchanged {
         return Ok(false);
     }
+    write(place, bytes, mode)?;
+    Ok(true)
+}
+
+/// Writes `bytes` to `place` by way of a temporary file.
+pub fn write(place: &Path, bytes: &[u8], mode: u32) -> Result<()> {
     let mut file = temp_beside(place)?;
     file.write_all(bytes).with_context(|| format!("could not write `{}`", place.display()))?;
-    persist(file, place, mode)?;
-    Ok(true)
+    persist(file, place, mode)
 }
 
 /// Writes `parts` over what is at `place`, without a new file: to free the blocks of an old one may

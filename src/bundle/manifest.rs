@@ -5,7 +5,7 @@ use crate::base::Digest;
 use crate::base::path::RelPath;
 use crate::base::sealed::{Decoder, Encoder};
 
-const FORM: &str = "zipwright manifest 1";
+const FORM: &str = "zipwright manifest 2";
 
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Manifest {
@@ -52,24 +52,7 @@ impl Manifest {
             encoder.text(&wheel.file_name);
             encoder.digest(&wheel.digest);
         }
-        for entry in &self.entries {
-            encoder.text(entry.path.as_str());
-            encoder.flag(entry.executable);
-            encoder.digest(&entry.digest);
-            encoder.number(entry.size);
-            match &entry.origin {
-                Origin::Wheel { wheel, member, new_shebang } => {
-                    encoder.flag(true);
-                    encoder.number(*wheel as u64);
-                    encoder.text(member);
-                    encoder.flag(*new_shebang);
-                }
-                Origin::Source(path) => {
-                    encoder.flag(false);
-                    encoder.text(path.as_str());
-                }
-            }
-        }
+        self.entries.iter().for_each(|entry| encode_entry(&mut encoder, entry));
         encoder.seal()
     }
 
@@ -97,22 +80,62 @@ impl Manifest {
     }
 }
 
+/// What an entry has, as bits of one number.
+const EXECUTABLE: u64 = 1;
+const OF_WHEEL: u64 = 2;
+const NEW_SHEBANG: u64 = 4;
+/// Its name in the wheel, or in the project, is not its path.
+const OTHER_NAME: u64 = 8;
+
+fn encode_entry(encoder: &mut Encoder, entry: &Entry) {
+    let path = entry.path.as_str();
+    let (of_wheel, name, new_shebang) = match &entry.origin {
+        Origin::Wheel { wheel, member, new_shebang } => (Some(*wheel), &**member, *new_shebang),
+        Origin::Source(source) => (None, source.as_str(), false),
+    };
+    let bit = |bit: u64, is_set: bool| if is_set { bit } else { 0 };
+    encoder.short_text(path);
+    encoder.short(
+        bit(EXECUTABLE, entry.executable)
+            | bit(OF_WHEEL, of_wheel.is_some())
+            | bit(NEW_SHEBANG, new_shebang)
+            | bit(OTHER_NAME, name != path),
+    );
+    encoder.digest(&entry.digest);
+    encoder.short(entry.size);
+    if let Some(wheel) = of_wheel {
+        encoder.short(wheel as u64);
+    }
+    if name != path {
+        encoder.short_text(name);
+    }
+}
+
 fn decode_entry(decoder: &mut Decoder, wheels: usize) -> Option<Entry> {
-    Some(Entry {
-        path: RelPath::parse(decoder.text()?).ok()?,
-        executable: decoder.flag()?,
-        digest: decoder.digest()?,
-        size: decoder.number()?,
-        origin: if decoder.flag()? {
-            Origin::Wheel {
-                wheel: usize::try_from(decoder.number()?).ok().filter(|wheel| *wheel < wheels)?,
-                member: decoder.text()?.to_owned(),
-                new_shebang: decoder.flag()?,
-            }
-        } else {
-            Origin::Source(RelPath::parse(decoder.text()?).ok()?)
+    let path = RelPath::parse(decoder.short_text()?).ok()?;
+    let bits = decoder.short().filter(|bits| *bits < 2 * OTHER_NAME)?;
+    let is_set = |bit: u64| bits & bit != 0;
+    let (digest, size) = (decoder.digest()?, decoder.short()?);
+    let wheel = match is_set(OF_WHEEL) {
+        true => Some(usize::try_from(decoder.short()?).ok().filter(|wheel| *wheel < wheels)?),
+        false => None,
+    };
+    let name = match is_set(OTHER_NAME) {
+        true => Some(decoder.short_text()?),
+        false => None,
+    };
+    let origin = match wheel {
+        Some(wheel) => Origin::Wheel {
+            wheel,
+            member: name.unwrap_or(path.as_str()).to_owned(),
+            new_shebang: is_set(NEW_SHEBANG),
         },
-    })
+        None => Origin::Source(match name {
+            Some(name) => RelPath::parse(name).ok()?,
+            None => path.clone(),
+        }),
+    };
+    Some(Entry { path, executable: is_set(EXECUTABLE), digest, size, origin })
 }
 
 #[cfg(test)]
@@ -128,12 +151,14 @@ mod tests {
             size: 1,
             origin,
         };
-        let member = "demo-1.data/scripts/a".into();
+        let (member, same) = ("demo-1.data/scripts/a".into(), "package/a.py".into());
         Manifest {
             wheels: vec![WheelId { file_name: "demo.whl".into(), digest: Digest::of(b"w") }],
             entries: vec![
                 entry("bin/a", Origin::Wheel { wheel: 0, member, new_shebang: true }),
                 entry("handler.py", Origin::Source(path("src/handler.py"))),
+                entry("other.py", Origin::Source(path("other.py"))),
+                entry("package/a.py", Origin::Wheel { wheel: 0, member: same, new_shebang: false }),
             ],
         }
     }
@@ -142,7 +167,7 @@ mod tests {
     fn a_manifest_comes_back_as_it_was() {
         assert_eq!(Manifest::decode(&manifest().encode()), Some(manifest()));
         assert_eq!(Manifest::decode(&Manifest::default().encode()), Some(Manifest::default()));
-        assert_eq!(manifest().unzipped_size(), 2);
+        assert_eq!(manifest().unzipped_size(), 4);
     }
 
     #[test]

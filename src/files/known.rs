@@ -129,13 +129,18 @@ impl Known {
             .map(|(recalled, _)| (&recalled.path, Seeing::Before(&recalled.sight)))
             .collect();
         let seen = |shard: &'a MutexGuard<'_, Shard>| {
-            let entries = shard.iter();
-            entries.filter_map(|(path, entry)| Some((path, entry.sight()?.map(Seeing::Now))))
+            let entries = shard.iter().filter(|(_, entry)| entry.is_seen());
+            entries.map(|(path, entry)| (path, Seeing::Now(entry)))
         };
-        let own: Vec<_> = shards.par_iter().flat_map_iter(seen).collect();
-        let own = own.into_iter().map(|(path, sight)| Some((path, sight?)));
-        let mut own: Vec<_> = own.collect::<Option<_>>()?;
+        let mut own: Vec<_> = shards.par_iter().flat_map_iter(seen).collect();
         own.par_sort_unstable_by_key(|(path, _)| *path);
+        let can_tell = |seeing: &Seeing| match seeing {
+            Seeing::Now(entry) => entry.sight().flatten().is_some(),
+            Seeing::Before(_) => true,
+        };
+        if !own.par_iter().with_min_len(1024).all(|(_, seeing)| can_tell(seeing)) {
+            return None;
+        }
         Some(merge(recalled, own, |(path, _)| path))
     }
 
@@ -312,6 +317,10 @@ impl Entry {
             }
             What::Remembered { .. } | What::Nothing => None,
         }
+    }
+
+    fn is_seen(&self) -> bool {
+        matches!(self.what, What::Remembered { seen: true, .. } | What::Seen(_))
     }
 
     /// `None` where nothing was seen; within, where stat data cannot tell whether it is still so.

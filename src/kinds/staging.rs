@@ -145,10 +145,9 @@ pub(super) fn run(staging: &Staging, job: &Job) -> Result<Done> {
         let instant = clamp.map(|clamp| instant::resolve(clamp, job.project)).transpose()?;
         tree::write(&manifest, &origins, job, &staging.output.value, instant)?;
     }
-    fs::write_if_changed(&job.project.place(&place), &bytes, fs::FILE_MODE)?;
-    job.files.forget(&place);
-    let outputs = expected_outputs(staging, job);
     let result = Digest::of(&bytes);
+    leave(&bytes, result, &place, job)?;
+    let outputs = expected_outputs(staging, job);
     job.shared.keep(result, manifest);
     Ok(Done { key, result: Some(result), outputs, facts })
 }
@@ -163,6 +162,18 @@ pub(super) fn expected_outputs(staging: &Staging, job: &Job) -> Vec<Output> {
         outputs.push(Output::Folder(staging.output.value.clone()));
     }
     outputs
+}
+
+/// Puts a manifest with this digest at `place`, unless it is there.
+fn leave(bytes: &[u8], digest: Digest, place: &RelPath, job: &Job) -> Result<()> {
+    let before = job.files.fact(place)?;
+    let is_there = before.link.is_none()
+        && matches!(before.content, Content::File { digest: found, .. } if found == digest);
+    if !is_there || job.files.mode(place)? != Some(fs::FILE_MODE) {
+        fs::write(&job.project.place(place), bytes, fs::FILE_MODE)?;
+        job.files.forget(place);
+    }
+    Ok(())
 }
 
 /// What a run would say of the manifest that is there.

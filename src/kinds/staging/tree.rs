@@ -144,9 +144,14 @@ fn clear_already(
 }
 
 fn bring(entry: &Entry, folder: Folder, origins: &Origins) -> Result<()> {
-    let (files, path) = (folder.files, folder.path.join(&entry.path));
-    let place = || folder.root.join(entry.path.as_str());
+    let files = folder.files;
     let mode = if entry.executable { EXECUTABLE_MODE } else { FILE_MODE };
+    // Mostly nothing is to be done, and no path is made for that.
+    if files.saw(&format!("{}/{}", folder.path, entry.path), entry.digest, mode) {
+        return Ok(());
+    }
+    let path = folder.path.join(&entry.path);
+    let place = || folder.root.join(entry.path.as_str());
     let fact = files.fact(&path)?;
     let is_there = fact.link.is_none()
         && matches!(fact.content, Content::File { digest, .. } if digest == entry.digest);
