@@ -6,8 +6,9 @@ use crate::base::Digest;
 pub struct Encoder(Vec<u8>);
 
 impl Encoder {
-    pub fn new(kind: u8) -> Self {
-        Self(vec![kind])
+    /// With zeros in front, for what is only known at the end.
+    pub fn behind(zeros: usize) -> Self {
+        Self(vec![0; zeros])
     }
 
     pub fn byte(&mut self, byte: u8) -> &mut Self {

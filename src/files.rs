@@ -332,8 +332,9 @@ impl Files {
     /// Takes it that what an earlier build looked at was looked at in this run already, before
     /// anything ran. `recalled` is sorted by path.
     pub fn recall(&mut self, recalled: Vec<Recalled>) {
-        self.recall_listings(&recalled);
-        self.known.recall(recalled);
+        let index = || recall::Index::of(&recalled);
+        let (index, ()) = rayon::join(index, || self.recall_listings(&recalled));
+        self.known.recall(index.with(recalled));
     }
 
     /// What is at each of many paths, found out in parallel.
@@ -431,14 +432,13 @@ impl Files {
     /// still so. Nobody can look at anything else meanwhile.
     pub fn sights<T>(&self, to: impl FnOnce(&Sights) -> T) -> Option<T> {
         let shards: Vec<_> = self.known.shards().iter().map(lock).collect();
-        let paths = self.known.seen(&shards)?;
         let listed = lock(&self.listed);
         let mut folders = Vec::with_capacity(listed.len());
         for (path, listing) in listed.iter() {
             folders.push((path, Seeing::Before(listing.sight.as_ref()?)));
         }
         folders.sort_unstable_by_key(|(path, _)| *path);
-        let paths = known::merge(paths, folders, |(path, _)| path);
+        let paths = self.known.seen(&shards, folders)?;
         let settled = self.settled();
         let tools = lock(&self.tools);
         let used = tools.iter().filter(|(_, tool)| tool.checked);

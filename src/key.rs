@@ -83,6 +83,18 @@ impl Key {
 
     pub fn push(&mut self, name: impl fmt::Display, value: Value) {
         self.add_text(name);
+        self.add_value(value);
+    }
+
+    /// What is at a path of the project.
+    pub fn file(&mut self, path: &RelPath, value: Value) {
+        self.add_length(FILE.len() + path.as_str().len());
+        self.bytes.extend(FILE.as_bytes());
+        self.bytes.extend(path.as_str().as_bytes());
+        self.add_value(value);
+    }
+
+    fn add_value(&mut self, value: Value) {
         let (tag, digest) = match value {
             Value::Text(text) => {
                 self.bytes.push(TEXT);
@@ -99,11 +111,6 @@ impl Key {
         }
     }
 
-    /// What is at a path of the project.
-    pub fn file(&mut self, path: &RelPath, value: Value) {
-        self.push(format_args!("{FILE}{}", path.as_str()), value);
-    }
-
     pub fn text(&mut self, name: impl fmt::Display, value: impl fmt::Display) {
         self.add_text(name);
         self.bytes.push(TEXT);
@@ -115,8 +122,12 @@ impl Key {
         let start = self.bytes.len() + LENGTH;
         self.bytes.extend([0; LENGTH]);
         write!(self.bytes, "{text}").expect("BUG: memory takes every byte");
-        let length = u32::try_from(self.bytes.len() - start).expect("BUG: it is less than 4 GiB");
-        self.bytes[start - LENGTH..start].copy_from_slice(&length.to_le_bytes());
+        let length = self.bytes.len() - start;
+        self.bytes[start - LENGTH..start].copy_from_slice(&encoded(length));
+    }
+
+    fn add_length(&mut self, length: usize) {
+        self.bytes.extend(encoded(length));
     }
 
     pub fn components(&self) -> impl Iterator<Item = Component<'_>> {
@@ -192,6 +203,10 @@ fn changed(new: Component, old: Value) -> Option<Reason> {
 
 /// Bytes of a length.
 const LENGTH: usize = 4;
+
+fn encoded(length: usize) -> [u8; LENGTH] {
+    u32::try_from(length).expect("BUG: it is less than 4 GiB").to_le_bytes()
+}
 
 /// Takes the next component off `rest`; `None` at the end, and at what makes no sense.
 fn component<'a>(rest: &mut &'a [u8]) -> Option<Component<'a>> {

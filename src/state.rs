@@ -32,7 +32,7 @@ use crate::key::Key;
 use format::Item;
 
 /// First line of the file. The number changes whenever a record's layout does.
-const MAGIC: &[u8] = b"zipwright state 2\n";
+const MAGIC: &[u8] = b"zipwright state 3\n";
 pub const FILE_NAME: &str = "state";
 
 /// The file is written anew when it is longer than this, in bytes, and most of it is of no use.

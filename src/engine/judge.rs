@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 
 use anyhow::Result;
+use rayon::prelude::*;
 
 use super::work::Channel;
 use super::{Options, World};
@@ -14,6 +15,10 @@ use crate::files::{Content, Fact, Files};
 use crate::key::{Key, Reason, Value, file_of_component};
 use crate::kinds::{self, Facts, Job};
 use crate::state::{Record, State};
+
+/// So many members of an output folder are digested by one thread at a time. The digest that is recorded
+/// depends on it.
+const PART: usize = 1024;
 
 /// A question about one target, all that it needs being done.
 pub(super) struct Ask<'a> {
@@ -181,13 +186,23 @@ pub(super) fn output_digest(files: &Files, output: &Output) -> Result<Option<Dig
                 return Ok(None);
             }
             let members = files.list(path)?;
-            for (member, fact) in members.iter().zip(files.facts(&members)?) {
-                hasher.field(member.as_str());
-                add_fact(&mut hasher, &fact);
+            let parts = members.par_chunks(PART).map(|members| digest_of_all(files, members));
+            let parts: Vec<Result<Digest>> = parts.collect();
+            for digest in parts {
+                hasher.field(digest?.as_bytes());
             }
         }
     }
     Ok(Some(hasher.finish()))
+}
+
+fn digest_of_all(files: &Files, members: &[RelPath]) -> Result<Digest> {
+    let mut hasher = FieldHasher::new();
+    for member in members {
+        hasher.field(member.as_str());
+        add_fact(&mut hasher, &files.fact(member)?);
+    }
+    Ok(hasher.finish())
 }
 
 /// Whether there is anything at the path.

@@ -102,8 +102,8 @@ impl Known {
     pub fn remembered(&self) -> Vec<(RelPath, Remembered)> {
         self.read_rest();
         let recalled = self.recall.files();
-        let recalled = recalled.map(|(recalled, remembered)| (recalled.path.clone(), remembered));
-        let recalled: Vec<_> = recalled.collect();
+        let recalled: Vec<_> =
+            recalled.map(|(recalled, remembered)| (recalled.path.clone(), *remembered)).collect();
         let own = self.collect(|path, entry| Some((path.clone(), entry.remembered()?)));
         merge(recalled, own, |(path, _)| path)
     }
@@ -118,11 +118,12 @@ impl Known {
         found.into_iter().map(|(_, file)| file).collect()
     }
 
-    /// What was seen, sorted; `None` when stat data could not tell whether all of it is still so.
-    /// `shards` are all of them.
+    /// What was seen, sorted, together with `folders`, which are; `None` when stat data could not tell
+    /// whether all of it is still so. `shards` are all of them.
     pub(super) fn seen<'a>(
         &'a self,
         shards: &'a [MutexGuard<'_, Shard>],
+        folders: Vec<(&'a RelPath, Seeing<'a>)>,
     ) -> Option<Vec<(&'a RelPath, Seeing<'a>)>> {
         let recalled = self.recall.files().filter(|(recalled, _)| recalled.is_seen());
         let recalled: Vec<_> = recalled
@@ -141,6 +142,7 @@ impl Known {
         if !own.par_iter().with_min_len(1024).all(|(_, seeing)| can_tell(seeing)) {
             return None;
         }
+        let own = merge(own, folders, |(path, _)| path);
         Some(merge(recalled, own, |(path, _)| path))
     }
 
@@ -168,15 +170,15 @@ impl Known {
         &self.shards
     }
 
-    /// Takes in what was looked at before anything ran, sorted by path, and what was known of it.
-    pub(super) fn recall(&mut self, recalled: Vec<Recalled>) {
-        self.recall = Recall::new(recalled);
+    /// Takes in what was looked at before anything ran, and what was known of it.
+    pub(super) fn recall(&mut self, recall: Recall) {
+        self.recall = recall;
     }
 
     /// What is known of `path`.
     pub(super) fn find(&self, path: &str) -> Option<Found> {
         if let Some(at) = self.recall.find(path) {
-            return Some(Entry::of(self.recall.at(at)).found());
+            return Some(self.recall.at(at).found());
         }
         self.shard(path).get(path).map(Entry::found)
     }
@@ -255,7 +257,7 @@ impl Entry {
     fn of(recalled: &Recalled) -> Self {
         let seen = recalled.is_seen();
         let digest = recalled.remembered();
-        let what = digest.map(|remembered| What::Remembered { remembered, seen });
+        let what = digest.map(|remembered| What::Remembered { remembered: *remembered, seen });
         Self { is_old: digest.is_some(), ..Self::new(what.unwrap_or(What::Nothing)) }
     }
 
@@ -337,6 +339,7 @@ impl Entry {
 mod tests {
     use super::*;
     use crate::base::Digest;
+    use crate::files::recall::Index;
     use crate::files::{Content, Fact, Now};
 
     fn stat(size: u64) -> Stat {
@@ -361,7 +364,7 @@ mod tests {
 
     fn summary(known: &Known, path: &RelPath) -> Summary {
         let shards: Vec<_> = known.shards().iter().map(lock).collect();
-        let sees = known.seen(&shards).is_some_and(|seen| !seen.is_empty());
+        let sees = known.seen(&shards, Vec::new()).is_some_and(|seen| !seen.is_empty());
         drop(shards);
         let found = known.find(path.as_str()).unwrap();
         let shard = known.shard(path.as_str());
@@ -394,7 +397,8 @@ mod tests {
         let recalled = |now| {
             let mut known = Known::default();
             let sight = Sight::File(remembered(2));
-            known.recall(vec![Recalled { path: path.clone(), sight, now }]);
+            let recalled = vec![Recalled { path: path.clone(), sight, now }];
+            known.recall(Index::of(&recalled).with(recalled));
             known
         };
         let known = recalled(Now::Changed);

@@ -10,44 +10,59 @@ use foldhash::fast::RandomState;
 use hashbrown::HashTable;
 use rayon::prelude::*;
 
-use super::{Now, Recalled, Remembered, Sight};
+use super::known::Found;
+use super::{Now, Recalled, Remembered, Seen, Sight};
 use crate::base::RelPath;
+
+/// Finds what is recalled by its path.
+#[derive(Default)]
+pub(super) struct Index {
+    /// Where each path is; a folder comes twice, and is here once.
+    places: HashTable<u32>,
+    hasher: RandomState,
+}
+
+impl Index {
+    /// `all` is sorted by path.
+    pub(super) fn of(all: &[Recalled]) -> Self {
+        let hasher = RandomState::default();
+        let hash = |recalled: &Recalled| hasher.hash_one(recalled.path.as_str());
+        let hashes: Vec<u64> = all.par_iter().with_min_len(1024).map(hash).collect();
+        let mut places = HashTable::with_capacity(all.len());
+        for (at, hash) in (0..).zip(&hashes) {
+            let here = at as usize;
+            if here == 0 || all[here].path != all[here - 1].path {
+                places.insert_unique(*hash, at, |at: &u32| hashes[*at as usize]);
+            }
+        }
+        Self { places, hasher }
+    }
+
+    /// Together with what it is of.
+    pub(super) fn with(self, all: Vec<Recalled>) -> Recall {
+        let passed = all.iter().map(|_| AtomicBool::new(false)).collect();
+        Recall { all, index: self, passed }
+    }
+}
 
 #[derive(Default)]
 pub(super) struct Recall {
     /// Sorted by path.
     all: Vec<Recalled>,
-    /// Where in `all` each path is; a folder comes twice, and is here once.
-    index: HashTable<u32>,
-    hasher: RandomState,
+    index: Index,
     /// Of each in `all`, whether something newer is known.
     passed: Vec<AtomicBool>,
 }
 
 impl Recall {
-    /// `all` is sorted by path.
-    pub(super) fn new(all: Vec<Recalled>) -> Self {
-        let hasher = RandomState::default();
-        let hash = |recalled: &Recalled| hasher.hash_one(recalled.path.as_str());
-        let hashes: Vec<u64> = all.par_iter().with_min_len(1024).map(hash).collect();
-        let mut index = HashTable::with_capacity(all.len());
-        for (at, hash) in (0..).zip(&hashes) {
-            let here = at as usize;
-            if here == 0 || all[here].path != all[here - 1].path {
-                index.insert_unique(*hash, at, |at: &u32| hashes[*at as usize]);
-            }
-        }
-        let passed = all.iter().map(|_| AtomicBool::new(false)).collect();
-        Self { all, index, hasher, passed }
-    }
-
     /// Where `path` is, if nothing newer is known.
     pub(super) fn find(&self, path: &str) -> Option<usize> {
         if self.all.is_empty() {
             return None;
         }
         let is_it = |at: &u32| self.all[*at as usize].path.as_str() == path;
-        let at = *self.index.find(self.hasher.hash_one(path), is_it)? as usize;
+        let hash = self.index.hasher.hash_one(path);
+        let at = *self.index.places.find(hash, is_it)? as usize;
         (!self.is_passed(at)).then_some(at)
     }
 
@@ -72,7 +87,7 @@ impl Recall {
     }
 
     /// All of which a digest is known and nothing newer, sorted by path.
-    pub(super) fn files(&self) -> impl ParallelIterator<Item = (&Recalled, Remembered)> {
+    pub(super) fn files(&self) -> impl ParallelIterator<Item = (&Recalled, &Remembered)> {
         let files = self.all.par_iter().with_min_len(1024).enumerate();
         files.filter_map(|(at, recalled)| {
             Some((recalled, recalled.remembered()?)).filter(|_| !self.is_passed(at))
@@ -86,15 +101,22 @@ impl Recall {
 
 impl Recalled {
     /// The digest of the file that was there, or that a link led to.
-    pub(super) fn remembered(&self) -> Option<Remembered> {
+    pub(super) fn remembered(&self) -> Option<&Remembered> {
         match &self.sight {
-            Sight::File(remembered) => Some(*remembered),
+            Sight::File(remembered) => Some(remembered),
             Sight::Link(_, target) => match &**target {
-                Sight::File(remembered) => Some(*remembered),
+                Sight::File(remembered) => Some(remembered),
                 _ => None,
             },
             _ => None,
         }
+    }
+
+    pub(super) fn found(&self) -> Found {
+        let remembered = self.remembered().copied();
+        let seen = remembered.filter(|_| self.is_seen());
+        let seen = seen.map(|Remembered { stat, digest }| Seen::file(None, digest, stat));
+        Found { seen, of: 0, remembered }
     }
 
     /// Whether it counts as seen: a file, as it was.
@@ -115,14 +137,15 @@ mod tests {
         let file = || Sight::File(Remembered { stat, digest: Digest::of(b"x") });
         let recalled =
             |text: &str, sight, now| Recalled { path: RelPath::parse(text).unwrap(), sight, now };
-        let recall = Recall::new(vec![
+        let all = vec![
             recalled("a", Sight::Folder, Now::Same),
             recalled("a", Sight::Listed(stat, 2), Now::Same),
             recalled("a-b", file(), Now::Same),
             recalled("a/b", file(), Now::Changed),
             recalled("a/c", Sight::Link("b".into(), Box::new(file())), Now::Same),
             recalled("a0", Sight::Nothing, Now::Same),
-        ]);
+        ];
+        let recall = Index::of(&all).with(all);
         let folder = |text: &str| RelPath::parse(text).unwrap();
         assert_eq!(
             ["a", "a-b", "a0", "b"].map(|path| recall.find(path)),

@@ -25,7 +25,7 @@ use rayon::prelude::*;
 use self::merge::Claim;
 pub(super) use self::origins::Origins;
 use self::rules::Rules;
-use super::{Done, Job, add_fact, takes_in_by_digest};
+use super::{Done, Job, Messages, add_fact, takes_in_by_digest};
 use crate::base::fs;
 use crate::base::{Digest, RelPath};
 use crate::buildfile::model::{Destination, Instant, Kind, Output, Staging, Target, Winner};
@@ -132,21 +132,23 @@ pub(super) fn run(staging: &Staging, job: &Job) -> Result<Done> {
         let compiled = bytecode::add(&mut entries, &mut origins, (staging, &exclude), job)?;
         facts.push(("bytecode".into(), compiled.into()));
     }
-    warn_of_case(&entries, job);
     let ids = origins
         .wheels
         .iter()
         .map(|wheel| WheelId { file_name: wheel.file_name.clone(), digest: wheel.digest });
     let manifest = Manifest { wheels: ids.collect(), entries };
-    let bytes = manifest.encode();
+    let encode = || {
+        let bytes = manifest.encode();
+        (Digest::of(&bytes), bytes)
+    };
+    let ((result, bytes), ()) =
+        rayon::join(encode, || warn_of_case(&manifest.entries, job.messages));
     let place = manifest_path(&job.target.name.value);
-    if writes_folder(staging, job)? {
-        let clamp: Option<&Instant> = staging.clamp.as_ref().map(|clamp| &clamp.value);
-        let instant = clamp.map(|clamp| instant::resolve(clamp, job.project)).transpose()?;
-        tree::write(&manifest, &origins, job, &staging.output.value, instant)?;
-    }
-    let result = Digest::of(&bytes);
-    leave(&bytes, result, &place, job)?;
+    let written = rayon::join(
+        || write_folder(staging, job, &manifest, &origins),
+        || leave(&bytes, result, &place, job),
+    );
+    written.0.and(written.1)?;
     let outputs = expected_outputs(staging, job);
     job.shared.keep(result, manifest);
     Ok(Done { key, result: Some(result), outputs, facts })
@@ -162,6 +164,21 @@ pub(super) fn expected_outputs(staging: &Staging, job: &Job) -> Vec<Output> {
         outputs.push(Output::Folder(staging.output.value.clone()));
     }
     outputs
+}
+
+/// Brings the folder to what the manifest says, where somebody looks at it.
+fn write_folder(
+    staging: &Staging,
+    job: &Job,
+    manifest: &Manifest,
+    origins: &Origins,
+) -> Result<()> {
+    if !writes_folder(staging, job)? {
+        return Ok(());
+    }
+    let clamp: Option<&Instant> = staging.clamp.as_ref().map(|clamp| &clamp.value);
+    let instant = clamp.map(|clamp| instant::resolve(clamp, job.project)).transpose()?;
+    tree::write(manifest, origins, job, &staging.output.value, instant)
 }
 
 /// Puts a manifest with this digest at `place`, unless it is there.
@@ -287,7 +304,7 @@ fn claims_of_sources(staging: &Staging, job: &Job, picked: sources::Picked) -> R
 }
 
 /// Names that differ in case alone are one name on many a laptop.
-fn warn_of_case(entries: &[Entry], job: &Job) {
+fn warn_of_case(entries: &[Entry], messages: &dyn Messages) {
     let mut seen = HashMap::with_capacity_and_hasher(entries.len(), FixedState::default());
     for Entry { path, .. } in entries {
         let is_lower =
@@ -298,7 +315,7 @@ fn warn_of_case(entries: &[Entry], job: &Job) {
         };
         if let Some(other) = seen.insert(lower, path) {
             let text = format!("`{other}` and `{path}` differ in upper and lower case alone");
-            job.messages.warn(&text);
+            messages.warn(&text);
         }
     }
 }

@@ -114,7 +114,7 @@ fn payload(framed: &[u8]) -> Option<&[u8]> {
 
 pub(super) fn target(name: &str, record: &Record) -> Vec<u8> {
     let Record { key, result, outputs, seconds, facts } = record;
-    let mut encoder = Encoder::new(KIND_TARGET);
+    let mut encoder = begin(KIND_TARGET);
     encoder.text(name).digest(result).number(seconds.to_bits());
     encoder.number(outputs.len() as u64);
     for RecordedOutput { path, digest } in outputs {
@@ -125,13 +125,13 @@ pub(super) fn target(name: &str, record: &Record) -> Vec<u8> {
         encoder.text(name).text(json);
     }
     encoder.bytes(key.as_bytes());
-    frame(&encoder.finish())
+    frame(encoder)
 }
 
 pub(super) fn forgotten(name: &str) -> Vec<u8> {
-    let mut encoder = Encoder::new(KIND_FORGET);
+    let mut encoder = begin(KIND_FORGET);
     encoder.text(name);
-    frame(&encoder.finish())
+    frame(encoder)
 }
 
 pub(super) fn file(path: &RelPath, entry: &Remembered) -> Vec<u8> {
@@ -144,26 +144,33 @@ pub(super) fn tool(path: &str, entry: &Remembered) -> Vec<u8> {
 }
 
 pub(super) fn owned(folder: &RelPath) -> Vec<u8> {
-    let mut encoder = Encoder::new(KIND_OWNED);
+    let mut encoder = begin(KIND_OWNED);
     encoder.text(folder.as_str());
-    frame(&encoder.finish())
+    frame(encoder)
 }
 
 fn remembered(kind: u8, path: &str, entry: &Remembered) -> Vec<u8> {
     let Remembered { stat: Stat { size, mtime, ctime, inode, mode }, digest } = entry;
-    let mut encoder = Encoder::new(kind);
+    let mut encoder = begin(kind);
     encoder.text(path).digest(digest).number(*size);
     encoder.number(mtime.cast_unsigned()).number(ctime.cast_unsigned());
     encoder.number(*inode).number(u64::from(*mode));
-    frame(&encoder.finish())
+    frame(encoder)
 }
 
-fn frame(payload: &[u8]) -> Vec<u8> {
-    let mut frame = Vec::with_capacity(FRAME + payload.len());
+/// Begins a record, with room for what [`frame`] puts in front.
+fn begin(kind: u8) -> Encoder {
+    let mut encoder = Encoder::behind(FRAME);
+    encoder.byte(kind);
+    encoder
+}
+
+fn frame(encoder: Encoder) -> Vec<u8> {
+    let mut frame = encoder.finish();
+    let (head, payload) = frame.split_at_mut(FRAME);
     let length = u32::try_from(payload.len()).expect("BUG: a record is far smaller than 4 GiB");
-    frame.extend(length.to_le_bytes());
-    frame.extend(checksum(payload));
-    frame.extend(payload);
+    head[..4].copy_from_slice(&length.to_le_bytes());
+    head[4..].copy_from_slice(&checksum(payload));
     frame
 }
 

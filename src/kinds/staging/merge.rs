@@ -24,7 +24,11 @@ pub(super) fn merge(
     wheels: &[Wheel],
 ) -> Result<Vec<Entry>> {
     // Wheels come before sources, so that of equal bytes a wheel's are the ones taken over.
-    claims.par_sort_by(|a, b| (&a.path, rank(&a.origin)).cmp(&(&b.path, rank(&b.origin))));
+    let order = |a: &Claim, b: &Claim| (&a.path, rank(&a.origin)).cmp(&(&b.path, rank(&b.origin)));
+    // Files of one pattern come in this order.
+    if !claims.is_sorted_by(|a, b| order(a, b).is_le()) {
+        claims.par_sort_by(order);
+    }
     let rules = conflicts
         .iter()
         .map(|conflict| Ok((Rules::new([&conflict.path.value])?, conflict)))
@@ -32,6 +36,10 @@ pub(super) fn merge(
     let (mut entries, mut collisions) = (Vec::with_capacity(claims.len()), Vec::new());
     let mut claims = claims.into_iter().peekable();
     while let Some(claim) = claims.next() {
+        if claims.peek().is_none_or(|next| next.path != claim.path) {
+            entries.push(claim);
+            continue;
+        }
         let mut group = vec![claim];
         while let Some(claim) = claims.next_if(|next| next.path == group[0].path) {
             group.push(claim);
@@ -65,13 +73,10 @@ struct Collision {
 
 /// The entry that all claims to one path come to.
 fn settle(
-    mut group: Vec<Claim>,
+    group: Vec<Claim>,
     rules: &[(Rules, &Conflict)],
     wheels: &[Wheel],
 ) -> Result<Entry, Collision> {
-    if group.len() == 1 {
-        return Ok(group.remove(0));
-    }
     if let Some(entry) = agreed(group.iter()) {
         return Ok(entry);
     }

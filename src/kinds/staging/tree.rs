@@ -1,14 +1,13 @@
 //! Writes a staging tree as a folder: only what differs is changed, and nothing else stays. What
 //! is there is known from judging the target; [`Files`] is told of each change.
 
-use std::collections::{BTreeSet, HashSet};
+use std::collections::BTreeSet;
 use std::fs::{self, Permissions};
 use std::io::{self, Read, Write};
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
 use anyhow::{Context, Result, bail};
-use foldhash::fast::FixedState;
 use rayon::prelude::*;
 
 use super::Origins;
@@ -19,9 +18,6 @@ use crate::files::{Content, Files};
 use crate::kinds::{Job, clamp};
 
 const BUFFER: usize = 64 * 1024;
-
-/// Files of a tree. There may be many: the hash is a fast one.
-type Paths<'a> = HashSet<&'a str, FixedState>;
 
 /// The folder that is written: where it is, and what is known of it.
 #[derive(Clone, Copy)]
@@ -49,8 +45,7 @@ pub(super) fn write(
     let folder = Folder { root: &root, path: output, files: job.files };
     let entries = &manifest.entries;
     let folders = folders_of(entries);
-    let files: Paths = entries.iter().map(|entry| entry.path.as_str()).collect();
-    clear(folder, None, (&files, &folders))?;
+    clear(folder, None, (entries, &folders))?;
     set_mode(&root, EXECUTABLE_MODE)?;
     for below in &folders {
         let place = root.join(below);
@@ -73,7 +68,10 @@ pub(super) fn write(
 /// All folders, each after the one that it lies in.
 fn folders_of(entries: &[Entry]) -> BTreeSet<&str> {
     let mut folders = BTreeSet::new();
+    let mut last = "";
     for entry in entries {
+        let Some(own) = entry.path.folders().next().filter(|own| *own != last) else { continue };
+        last = own;
         for folder in entry.path.folders() {
             if !folders.insert(folder) {
                 // So are those that it lies in.
@@ -89,14 +87,14 @@ fn folders_of(entries: &[Entry]) -> BTreeSet<&str> {
 fn clear(
     folder: Folder,
     below: Option<&str>,
-    (files, folders): (&Paths, &BTreeSet<&str>),
+    (entries, folders): (&[Entry], &BTreeSet<&str>),
 ) -> Result<()> {
     let path = match below {
         Some(below) => folder.path.join(&RelPath::parse(below).expect("BUG: it is part of a path")),
         None => folder.path.clone(),
     };
-    if let Some(inner) = clear_already(&path, folder, (files, folders)) {
-        return inner.par_iter().try_for_each(|path| clear(folder, Some(path), (files, folders)));
+    if let Some(inner) = clear_already(&path, folder, (entries, folders)) {
+        return inner.par_iter().try_for_each(|path| clear(folder, Some(path), (entries, folders)));
     }
     let place = below.map_or(folder.root.into(), |below| folder.root.join(below));
     let failed = || format!("could not list `{}`", place.display());
@@ -110,7 +108,7 @@ fn clear(
         });
         match path {
             Some(path) if kind.is_dir() && folders.contains(path.as_str()) => inner.push(path),
-            Some(path) if kind.is_file() && files.contains(path.as_str()) => {}
+            Some(path) if kind.is_file() && all_in(entries, [path.as_str()]) => {}
             path => {
                 remove(&found.path())?;
                 // What was known of files below it may have been seen through a link.
@@ -122,7 +120,19 @@ fn clear(
             }
         }
     }
-    inner.par_iter().try_for_each(|path| clear(folder, Some(path), (files, folders)))
+    inner.par_iter().try_for_each(|path| clear(folder, Some(path), (entries, folders)))
+}
+
+/// Whether the tree has all of `paths`, which are sorted.
+fn all_in<'a>(entries: &[Entry], paths: impl IntoIterator<Item = &'a str>) -> bool {
+    let mut rest = entries;
+    paths.into_iter().all(|path| {
+        // Mostly it is the next one.
+        if rest.first().is_none_or(|entry| entry.path.as_str() != path) {
+            rest = &rest[rest.partition_point(|entry| entry.path.as_str() < path)..];
+        }
+        rest.split_off_first().is_some_and(|entry| entry.path.as_str() == path)
+    })
 }
 
 /// The folders in the folder at `path`, if it is known to hold nothing that the tree does not have.
@@ -130,13 +140,13 @@ fn clear(
 fn clear_already(
     path: &RelPath,
     folder: Folder,
-    (files, folders): (&Paths, &BTreeSet<&str>),
+    (entries, folders): (&[Entry], &BTreeSet<&str>),
 ) -> Option<Vec<String>> {
     let below = |path: &RelPath| path.below(folder.path).map(|below| below.as_str().to_owned());
     let members = folder.files.known_members(path)?;
     let start = folder.path.as_str().len() + 1;
-    let is_in_tree = |path: &RelPath| files.contains(&path.as_str()[start..]);
-    if members.half_made > 0 || !members.files.iter().all(is_in_tree) {
+    let files = members.files.iter().map(|path| &path.as_str()[start..]);
+    if members.half_made > 0 || !all_in(entries, files) {
         return None;
     }
     let inner: Vec<String> = members.folders.iter().map(below).collect::<Option<_>>()?;
@@ -147,7 +157,7 @@ fn bring(entry: &Entry, folder: Folder, origins: &Origins) -> Result<()> {
     let files = folder.files;
     let mode = if entry.executable { EXECUTABLE_MODE } else { FILE_MODE };
     // Mostly nothing is to be done, and no path is made for that.
-    if files.saw(&format!("{}/{}", folder.path, entry.path), entry.digest, mode) {
+    if files.saw(&[folder.path.as_str(), "/", entry.path.as_str()].concat(), entry.digest, mode) {
         return Ok(());
     }
     let path = folder.path.join(&entry.path);
