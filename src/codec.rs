@@ -6,9 +6,11 @@ use crate::base::Digest;
 pub struct Encoder(Vec<u8>);
 
 impl Encoder {
-    /// With zeros in front, for what is only known at the end.
-    pub fn behind(zeros: usize) -> Self {
-        Self(vec![0; zeros])
+    /// With zeros in front, for what is only known at the end, and room for so many bytes in all.
+    pub fn behind(zeros: usize, room: usize) -> Self {
+        let mut bytes = Vec::with_capacity(room);
+        bytes.resize(zeros, 0);
+        Self(bytes)
     }
 
     pub fn byte(&mut self, byte: u8) -> &mut Self {

@@ -33,6 +33,7 @@ use crate::project::{Project, STATE_FOLDER};
 
 pub use known::Known;
 use known::{Entry, Found};
+pub use recall::Pieces;
 pub use sight::{Now, Sight};
 use walk::Listing;
 
@@ -330,8 +331,8 @@ impl Files {
     }
 
     /// Takes it that what an earlier build looked at was looked at in this run already, before
-    /// anything ran. `recalled` is sorted by path.
-    pub fn recall(&mut self, recalled: Vec<Recalled>) {
+    /// anything ran.
+    pub fn recall(&mut self, recalled: Pieces) {
         let index = || recall::Index::of(&recalled);
         let (index, ()) = rayon::join(index, || self.recall_listings(&recalled));
         self.known.recall(index.with(recalled));

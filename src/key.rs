@@ -72,6 +72,11 @@ impl Key {
         Self::default()
     }
 
+    /// With room for the content of so many files.
+    pub fn of_files(count: usize) -> Self {
+        Self { bytes: Vec::with_capacity(count * USUAL) }
+    }
+
     /// A key from what [`Key::as_bytes`] gave.
     pub fn from_bytes(bytes: Vec<u8>) -> Self {
         Self { bytes }
@@ -200,6 +205,9 @@ fn changed(new: Component, old: Value) -> Option<Reason> {
         new: new.value.to_string(),
     })
 }
+
+/// Bytes of the content of a file and its name, more or less.
+const USUAL: usize = 100;
 
 /// Bytes of a length.
 const LENGTH: usize = 4;

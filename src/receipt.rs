@@ -23,7 +23,7 @@ use crate::base::parallel;
 use crate::base::sealed::{Decoder, Encoder};
 use crate::base::{Digest, RelPath};
 use crate::event::{Event, Finished, Outcome, Report, Summary};
-use crate::files::{Now, Recalled, Remembered, Sight, Sights, Stat, stat_of};
+use crate::files::{Now, Pieces, Recalled, Remembered, Sight, Sights, Stat, stat_of};
 use crate::project::Project;
 
 /// Changes whenever the fields change.
@@ -38,6 +38,9 @@ const MOST_RECEIPTS: usize = 8;
 /// So many paths at most are written, read and looked at by one thread at a time. For fewer, no
 /// pool is started: that takes longer.
 const SECTION: usize = 2048;
+
+/// Bytes of a path and what was seen there, more or less.
+const USUAL: usize = 100;
 
 /// A command line, given in an environment.
 pub struct Question<'a> {
@@ -58,24 +61,26 @@ struct Section {
     digest: Digest,
 }
 
-/// One of them, and what is there now.
-struct Found<'a> {
-    path: &'a str,
-    sight: Sight,
-    now: Now,
-}
-
 impl Section {
-    /// `None` when it is damaged.
-    fn look(&self, root: &File) -> Option<Vec<Found<'_>>> {
+    /// What is at each path now; `None` when it is damaged.
+    fn look(&self, root: &File) -> Option<Vec<Now>> {
         let mut decoder = Decoder::part(&self.bytes, &self.digest)?;
         let mut found = Vec::with_capacity(SECTION);
         while !decoder.is_at_end() {
             let (path, sight) = (decoder.short_text()?, decode_sight(&mut decoder)?);
-            let now = sight.compare(root, path);
-            found.push(Found { path, sight, now });
+            found.push(sight.compare(root, path));
         }
         Some(found)
+    }
+
+    /// All that is in it, with what [`Section::look`] found.
+    fn recall(&self, now: &[Now]) -> Option<Vec<Recalled>> {
+        let mut decoder = Decoder::part(&self.bytes, &self.digest)?;
+        let recall = |now: &Now| {
+            let path = RelPath::parse(decoder.short_text()?).ok()?;
+            Some(Recalled { path, sight: decode_sight(&mut decoder)?, now: *now })
+        };
+        now.iter().map(recall).collect()
     }
 }
 
@@ -103,30 +108,22 @@ impl<'a> Question<'a> {
     }
 
     /// The answer of the last time, if nothing that it came from has changed; otherwise what it came
-    /// from, sorted by path, if there is anything. Call it under the project's lock.
-    pub fn answer(&self) -> Result<Answer, Vec<Recalled>> {
+    /// from, if there is anything. Call it under the project's lock.
+    pub fn answer(&self) -> Result<Answer, Pieces> {
         let Some((answer, sections)) = self.still_valid() else { return Err(Vec::new()) };
         let Ok(root) = File::open(&self.project.root) else { return Err(Vec::new()) };
-        let found: Option<Vec<Vec<Found>>> = if sections.len() <= 1 {
+        let now: Option<Vec<Vec<Now>>> = if sections.len() <= 1 {
             sections.iter().map(|section| section.look(&root)).collect()
         } else {
             sections.par_iter().map(|section| section.look(&root)).collect()
         };
-        let Some(found) = found else { return Err(Vec::new()) };
-        if found.iter().flatten().all(|found| found.now == Now::Same) {
+        let Some(now) = now else { return Err(Vec::new()) };
+        if now.iter().flatten().all(|now| *now == Now::Same) {
             return Ok(answer);
         }
-        let recalled = found.into_par_iter().map(|found| {
-            let recalled = |Found { path, sight, now }| {
-                Some(Recalled { path: RelPath::parse(path).ok()?, sight, now })
-            };
-            found.into_iter().map(recalled).collect()
-        });
-        let recalled: Option<Vec<Vec<Recalled>>> = recalled.collect();
-        let recalled = recalled.unwrap_or_default();
-        let mut all = Vec::with_capacity(recalled.iter().map(Vec::len).sum());
-        recalled.into_iter().for_each(|section| all.extend(section));
-        Err(all)
+        let recalled = sections.par_iter().zip(now).map(|(section, now)| section.recall(&now));
+        let recalled: Option<Pieces> = recalled.collect();
+        Err(recalled.unwrap_or_default())
     }
 
     /// What a receipt holds, if nothing but the project's files can have changed since.
@@ -250,7 +247,7 @@ fn encode_sights(sights: &Sights) -> Vec<(Vec<u8>, Digest)> {
     let count = sights.count();
     let starts: Vec<usize> = (0..count).step_by(SECTION).collect();
     let section = |start: &usize| {
-        let mut encoder = Encoder::bare();
+        let mut encoder = Encoder::bare().with_room(SECTION * USUAL);
         for (path, sight) in sights.paths(*start..count.min(start + SECTION)) {
             encoder.short_text(path.as_str());
             encode_sight(&mut encoder, &sight);

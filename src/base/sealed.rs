@@ -21,6 +21,12 @@ impl Encoder {
         Self(Vec::new())
     }
 
+    /// With room for so many bytes more. What is long is moved about less.
+    pub fn with_room(mut self, bytes: usize) -> Self {
+        self.0.reserve(bytes);
+        self
+    }
+
     pub fn flag(&mut self, value: bool) {
         self.0.push(u8::from(value));
     }

@@ -5,6 +5,9 @@ use crate::base::Digest;
 use crate::base::path::RelPath;
 use crate::base::sealed::{Decoder, Encoder};
 
+/// Bytes of an entry, more or less.
+const USUAL: usize = 80;
+
 const FORM: &str = "zipwright manifest 2";
 
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -46,7 +49,7 @@ pub enum Origin {
 
 impl Manifest {
     pub fn encode(&self) -> Vec<u8> {
-        let mut encoder = Encoder::new(FORM);
+        let mut encoder = Encoder::new(FORM).with_room(self.entries.len() * USUAL);
         encoder.number(self.wheels.len() as u64);
         for wheel in &self.wheels {
             encoder.text(&wheel.file_name);

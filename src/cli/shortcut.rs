@@ -9,7 +9,7 @@ use super::session::{self, Session};
 use super::under_make::Asked;
 use crate::buildfile::model::Target;
 use crate::event::{Finished, Outcome, Report, Summary};
-use crate::files::{Files, Recalled};
+use crate::files::{Files, Pieces};
 use crate::kinds;
 use crate::lock::{Lock, Patience};
 use crate::project::Project;
@@ -45,7 +45,7 @@ pub(super) enum Answered {
 /// What a build need not do again: the lock is held since, so that nobody built meanwhile.
 pub(super) struct Begun {
     pub(super) lock: Lock,
-    pub(super) recalled: Vec<Recalled>,
+    pub(super) recalled: Pieces,
 }
 
 /// Tells what the last build had found, where nothing has changed since.

@@ -209,8 +209,7 @@ impl Known {
     /// Something else may be anywhere below `folder` now.
     pub(super) fn forget_folder(&self, folder: &RelPath) {
         self.forget(folder.as_str());
-        let recalled = self.recall.within(folder).into_par_iter().with_min_len(1024);
-        recalled.for_each(|at| self.forget(self.recall.at(at).path.as_str()));
+        self.recall.within(folder).for_each(|recalled| self.forget(recalled.path.as_str()));
         self.shards.par_iter().with_min_len(8).for_each(|shard| {
             for (_, entry) in lock(shard).iter_mut().filter(|(path, _)| path.is_within(folder)) {
                 entry.forget();
@@ -397,7 +396,7 @@ mod tests {
         let recalled = |now| {
             let mut known = Known::default();
             let sight = Sight::File(remembered(2));
-            let recalled = vec![Recalled { path: path.clone(), sight, now }];
+            let recalled = vec![vec![Recalled { path: path.clone(), sight, now }]];
             known.recall(Index::of(&recalled).with(recalled));
             known
         };

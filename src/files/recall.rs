@@ -3,7 +3,6 @@
 //! are found by their path, never changed, and passed over once something newer is known.
 
 use std::hash::BuildHasher;
-use std::ops::Range;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use foldhash::fast::RandomState;
@@ -14,89 +13,105 @@ use super::known::Found;
 use super::{Now, Recalled, Remembered, Seen, Sight};
 use crate::base::RelPath;
 
+/// What was recalled, sorted by path, in pieces as it was read.
+pub type Pieces = Vec<Vec<Recalled>>;
+
+/// Where something is: in which piece, and where in it.
+type Place = (u32, u32);
+
 /// Finds what is recalled by its path.
 #[derive(Default)]
 pub(super) struct Index {
-    /// Where each path is; a folder comes twice, and is here once.
-    places: HashTable<u32>,
+    /// A folder is recalled twice, and is here once.
+    places: HashTable<Place>,
     hasher: RandomState,
 }
 
 impl Index {
-    /// `all` is sorted by path.
-    pub(super) fn of(all: &[Recalled]) -> Self {
+    pub(super) fn of(pieces: &Pieces) -> Self {
         let hasher = RandomState::default();
         let hash = |recalled: &Recalled| hasher.hash_one(recalled.path.as_str());
-        let hashes: Vec<u64> = all.par_iter().with_min_len(1024).map(hash).collect();
-        let mut places = HashTable::with_capacity(all.len());
-        for (at, hash) in (0..).zip(&hashes) {
-            let here = at as usize;
-            if here == 0 || all[here].path != all[here - 1].path {
-                places.insert_unique(*hash, at, |at: &u32| hashes[*at as usize]);
+        let hashes = pieces.par_iter().map(|piece| piece.iter().map(hash).collect());
+        let hashes: Vec<Vec<u64>> = hashes.collect();
+        let hash_at = |place: &Place| hashes[place.0 as usize][place.1 as usize];
+        let mut places = HashTable::with_capacity(hashes.iter().map(Vec::len).sum());
+        let mut before = None;
+        for (piece, number) in pieces.iter().zip(0..) {
+            for (recalled, at) in piece.iter().zip(0..) {
+                if before.replace(&recalled.path) != Some(&recalled.path) {
+                    let place = (number, at);
+                    places.insert_unique(hash_at(&place), place, hash_at);
+                }
             }
         }
         Self { places, hasher }
     }
 
     /// Together with what it is of.
-    pub(super) fn with(self, all: Vec<Recalled>) -> Recall {
-        let passed = all.iter().map(|_| AtomicBool::new(false)).collect();
-        Recall { all, index: self, passed }
+    pub(super) fn with(self, pieces: Pieces) -> Recall {
+        let not_passed = |piece: &Vec<_>| piece.iter().map(|_| AtomicBool::new(false)).collect();
+        let passed = pieces.iter().map(not_passed).collect();
+        Recall { pieces, index: self, passed }
     }
 }
 
 #[derive(Default)]
 pub(super) struct Recall {
-    /// Sorted by path.
-    all: Vec<Recalled>,
+    pieces: Pieces,
     index: Index,
-    /// Of each in `all`, whether something newer is known.
-    passed: Vec<AtomicBool>,
+    /// Of each of them, whether something newer is known.
+    passed: Vec<Vec<AtomicBool>>,
 }
 
 impl Recall {
     /// Where `path` is, if nothing newer is known.
-    pub(super) fn find(&self, path: &str) -> Option<usize> {
-        if self.all.is_empty() {
+    pub(super) fn find(&self, path: &str) -> Option<Place> {
+        if self.pieces.is_empty() {
             return None;
         }
-        let is_it = |at: &u32| self.all[*at as usize].path.as_str() == path;
-        let hash = self.index.hasher.hash_one(path);
-        let at = *self.index.places.find(hash, is_it)? as usize;
-        (!self.is_passed(at)).then_some(at)
+        let is_it = |place: &Place| self.at(*place).path.as_str() == path;
+        let place = *self.index.places.find(self.index.hasher.hash_one(path), is_it)?;
+        (!is_passed(self.flag(place))).then_some(place)
     }
 
-    pub(super) fn at(&self, at: usize) -> &Recalled {
-        &self.all[at]
+    pub(super) fn at(&self, (piece, at): Place) -> &Recalled {
+        &self.pieces[piece as usize][at as usize]
     }
 
     /// Says that something newer is known: call it when that is where it can be found.
-    pub(super) fn pass(&self, at: usize) {
-        self.passed[at].store(true, Ordering::Release);
+    pub(super) fn pass(&self, place: Place) {
+        self.flag(place).store(true, Ordering::Release);
     }
 
-    /// Where those are that lie in `folder`, itself left out; of some, something newer may be known.
-    pub(super) fn within(&self, folder: &RelPath) -> Range<usize> {
-        if folder.is_root() {
-            return 0..self.all.len();
-        }
-        let start = format!("{folder}/");
-        let first = self.all.partition_point(|recalled| recalled.path.as_str() < start.as_str());
-        let is_within = |recalled: &Recalled| recalled.path.as_str().starts_with(&start);
-        first..first + self.all[first..].partition_point(is_within)
+    fn flag(&self, (piece, at): Place) -> &AtomicBool {
+        &self.passed[piece as usize][at as usize]
+    }
+
+    /// Those that lie in `folder`, itself left out; of some, something newer may be known.
+    pub(super) fn within(&self, folder: &RelPath) -> impl Iterator<Item = &Recalled> {
+        let start = if folder.is_root() { String::new() } else { format!("{folder}/") };
+        let is_before = |recalled: &Recalled| recalled.path.as_str() < start.as_str();
+        let first = self.pieces.partition_point(|piece| piece.last().is_none_or(is_before));
+        let rest = self.pieces[first..].iter().flat_map(move |piece| {
+            // All but the first begin behind that.
+            &piece[piece.partition_point(|recalled| recalled.path.as_str() < start.as_str())..]
+        });
+        let folder = folder.clone();
+        rest.take_while(move |recalled| recalled.path.is_within(&folder))
     }
 
     /// All of which a digest is known and nothing newer, sorted by path.
     pub(super) fn files(&self) -> impl ParallelIterator<Item = (&Recalled, &Remembered)> {
-        let files = self.all.par_iter().with_min_len(1024).enumerate();
-        files.filter_map(|(at, recalled)| {
-            Some((recalled, recalled.remembered()?)).filter(|_| !self.is_passed(at))
+        let pieces = self.pieces.par_iter().zip(&self.passed);
+        pieces.flat_map_iter(|(piece, passed)| {
+            let current = piece.iter().zip(passed).filter(|(_, flag)| !is_passed(flag));
+            current.filter_map(|(recalled, _)| Some((recalled, recalled.remembered()?)))
         })
     }
+}
 
-    fn is_passed(&self, at: usize) -> bool {
-        self.passed[at].load(Ordering::Acquire)
-    }
+fn is_passed(flag: &AtomicBool) -> bool {
+    flag.load(Ordering::Acquire)
 }
 
 impl Recalled {
@@ -137,23 +152,27 @@ mod tests {
         let file = || Sight::File(Remembered { stat, digest: Digest::of(b"x") });
         let recalled =
             |text: &str, sight, now| Recalled { path: RelPath::parse(text).unwrap(), sight, now };
-        let all = vec![
-            recalled("a", Sight::Folder, Now::Same),
-            recalled("a", Sight::Listed(stat, 2), Now::Same),
-            recalled("a-b", file(), Now::Same),
-            recalled("a/b", file(), Now::Changed),
-            recalled("a/c", Sight::Link("b".into(), Box::new(file())), Now::Same),
-            recalled("a0", Sight::Nothing, Now::Same),
+        let pieces = vec![
+            vec![
+                recalled("a", Sight::Folder, Now::Same),
+                recalled("a", Sight::Listed(stat, 2), Now::Same),
+                recalled("a-b", file(), Now::Same),
+                recalled("a/b", file(), Now::Changed),
+            ],
+            vec![recalled("a/c", Sight::Link("b".into(), Box::new(file())), Now::Same)],
+            vec![recalled("a0", Sight::Nothing, Now::Same)],
         ];
-        let recall = Index::of(&all).with(all);
+        let recall = Index::of(&pieces).with(pieces);
         let folder = |text: &str| RelPath::parse(text).unwrap();
-        assert_eq!(
-            ["a", "a-b", "a0", "b"].map(|path| recall.find(path)),
-            [Some(0), Some(2), Some(5), None]
-        );
-        assert_eq!(recall.within(&folder("a")), 3..5);
-        assert_eq!(recall.within(&folder("a-b")), 3..3);
-        assert_eq!(recall.within(&RelPath::root()), 0..6);
+        let found = ["a", "a-b", "a0", "b"].map(|path| recall.find(path));
+        assert_eq!(found, [Some((0, 0)), Some((0, 2)), Some((2, 0)), None]);
+        let within = |folder: &RelPath| -> Vec<String> {
+            recall.within(folder).map(|recalled| recalled.path.to_string()).collect()
+        };
+        assert_eq!(within(&folder("a")), ["a/b", "a/c"]);
+        assert_eq!(within(&folder("a-b")), [""; 0]);
+        assert_eq!(within(&folder("z")), [""; 0]);
+        assert_eq!(within(&RelPath::root()).len(), 6);
         let files = || -> Vec<(String, bool)> {
             recall
                 .files()
@@ -162,8 +181,8 @@ mod tests {
         };
         let expected = [("a-b", true), ("a/b", false), ("a/c", false)];
         assert_eq!(files(), expected.map(|(path, seen)| (path.to_owned(), seen)));
-        recall.pass(2);
-        assert_eq!((recall.find("a-b"), recall.find("a/b")), (None, Some(3)));
+        recall.pass((0, 2));
+        assert_eq!((recall.find("a-b"), recall.find("a/b")), (None, Some((0, 3))));
         assert_eq!(files().len(), 2);
     }
 }

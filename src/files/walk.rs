@@ -11,7 +11,7 @@ use anyhow::{Context, Result, bail};
 use foldhash::fast::RandomState;
 use rayon::prelude::*;
 
-use super::{Content, Files, Now, Recalled, Sight, lock, stat_of};
+use super::{Content, Files, Now, Pieces, Recalled, Sight, lock, stat_of};
 use crate::base::RelPath;
 use crate::base::fs::{TEMP_PREFIX, is_missing};
 use crate::buildfile::model::Glob;
@@ -95,11 +95,11 @@ impl Files {
 
     /// Takes folders for listed that an earlier build listed, if they are as they were then, and all
     /// their members were looked at as well. `recalled` is sorted by path.
-    pub(super) fn recall_listings(&self, recalled: &[Recalled]) {
-        let mut members = members_of(recalled);
+    pub(super) fn recall_listings(&self, recalled: &Pieces) {
+        let mut members = members_of(recalled.iter().flatten());
         let of = self.looks.load(Ordering::Relaxed);
         let mut listed = lock(&self.listed);
-        for Recalled { path, sight, now } in recalled {
+        for Recalled { path, sight, now } in recalled.iter().flatten() {
             // As many names as it has, all of something that is there, are all that it has.
             if let (Sight::Listed(_, count), Now::Same) = (sight, now)
                 && let Some(members) = members.remove(path.as_str())
@@ -168,7 +168,9 @@ impl Files {
 }
 
 /// Of each folder, what lies in it of that which was looked at and is still there.
-fn members_of(recalled: &[Recalled]) -> HashMap<&str, Members, RandomState> {
+fn members_of<'a>(
+    recalled: impl Iterator<Item = &'a Recalled>,
+) -> HashMap<&'a str, Members, RandomState> {
     let mut all: HashMap<&str, Members, RandomState> = HashMap::default();
     let mut before = None;
     // Sorted by path, most lie in the same folder as the one before.
@@ -257,7 +259,7 @@ mod tests {
                 let target = Box::new(Sight::Nothing);
                 all.push(recalled(text, Sight::Link(String::new(), target), *now));
             }
-            files.recall(all);
+            files.recall(vec![all]);
             let known = files.known_members(&path("d")).is_some();
             assert_eq!(files.list(&path("d")).unwrap(), [path("d/a"), path("d/c")]);
             known

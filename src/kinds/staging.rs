@@ -65,7 +65,7 @@ fn judge(staging: &Staging, job: &Job, exclude: &Rules) -> Result<Judged> {
 /// The key with these sources, as they were found.
 fn key_of(staging: &Staging, job: &Job, picks: &[sources::Pick]) -> Result<Key> {
     let Staging { wheels, sources, exclude, conflicts, clamp, write, bytecode, output } = staging;
-    let mut key = Key::new();
+    let mut key = Key::of_files(picks.len());
     key.text("form", FORM);
     for name in wheels {
         let result = job.result_of(&name.value)?;

@@ -10,6 +10,8 @@ use crate::key::Key;
 
 /// Length and checksum in front of each record.
 const FRAME: usize = 4 + 8;
+/// Bytes of a record, more or less, but for a target's key.
+const HEAD: usize = 200;
 /// No record is larger; a length beyond it is damage.
 const RECORD_MAX: usize = 1 << 30;
 
@@ -114,7 +116,7 @@ fn payload(framed: &[u8]) -> Option<&[u8]> {
 
 pub(super) fn target(name: &str, record: &Record) -> Vec<u8> {
     let Record { key, result, outputs, seconds, facts } = record;
-    let mut encoder = begin(KIND_TARGET);
+    let mut encoder = begin(KIND_TARGET, HEAD + key.as_bytes().len());
     encoder.text(name).digest(result).number(seconds.to_bits());
     encoder.number(outputs.len() as u64);
     for RecordedOutput { path, digest } in outputs {
@@ -129,7 +131,7 @@ pub(super) fn target(name: &str, record: &Record) -> Vec<u8> {
 }
 
 pub(super) fn forgotten(name: &str) -> Vec<u8> {
-    let mut encoder = begin(KIND_FORGET);
+    let mut encoder = begin(KIND_FORGET, HEAD);
     encoder.text(name);
     frame(encoder)
 }
@@ -144,23 +146,23 @@ pub(super) fn tool(path: &str, entry: &Remembered) -> Vec<u8> {
 }
 
 pub(super) fn owned(folder: &RelPath) -> Vec<u8> {
-    let mut encoder = begin(KIND_OWNED);
+    let mut encoder = begin(KIND_OWNED, HEAD);
     encoder.text(folder.as_str());
     frame(encoder)
 }
 
 fn remembered(kind: u8, path: &str, entry: &Remembered) -> Vec<u8> {
     let Remembered { stat: Stat { size, mtime, ctime, inode, mode }, digest } = entry;
-    let mut encoder = begin(kind);
+    let mut encoder = begin(kind, HEAD);
     encoder.text(path).digest(digest).number(*size);
     encoder.number(mtime.cast_unsigned()).number(ctime.cast_unsigned());
     encoder.number(*inode).number(u64::from(*mode));
     frame(encoder)
 }
 
-/// Begins a record, with room for what [`frame`] puts in front.
-fn begin(kind: u8) -> Encoder {
-    let mut encoder = Encoder::behind(FRAME);
+/// Begins a record of about so many bytes, with a place for what [`frame`] puts in front.
+fn begin(kind: u8, room: usize) -> Encoder {
+    let mut encoder = Encoder::behind(FRAME, room);
     encoder.byte(kind);
     encoder
 }
