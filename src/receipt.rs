@@ -247,8 +247,9 @@ fn encode_sights(sights: &Sights) -> Vec<(Vec<u8>, Digest)> {
     let count = sights.count();
     let starts: Vec<usize> = (0..count).step_by(SECTION).collect();
     let section = |start: &usize| {
-        let mut encoder = Encoder::bare().with_room(SECTION * USUAL);
-        for (path, sight) in sights.paths(*start..count.min(start + SECTION)) {
+        let end = count.min(start + SECTION);
+        let mut encoder = Encoder::bare().with_room((end - start) * USUAL);
+        for (path, sight) in sights.paths(*start..end) {
             encoder.short_text(path.as_str());
             encode_sight(&mut encoder, &sight);
         }

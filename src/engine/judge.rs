@@ -16,7 +16,7 @@ use crate::key::{Key, Reason, Value, file_of_component};
 use crate::kinds::{self, Facts, Job};
 use crate::state::{Record, State};
 
-/// So many members of an output folder are digested by one thread at a time. The digest that is recorded
+/// So many members of an output folder are digested by one thread at a time. What is recorded
 /// depends on it.
 const PART: usize = 1024;
 
