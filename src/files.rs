@@ -261,8 +261,8 @@ impl Files {
         Ok(self.see(&path)?.stat.as_ref().map(Stat::written))
     }
 
-    /// Whether a file with this digest and these permission bits, and no link, was seen at `path`; `false`
-    /// also where nobody has looked.
+    /// Whether a file with this digest and these permission bits, and no link, was seen at `path`;
+    /// `false` also where nobody has looked.
     pub fn saw(&self, path: &str, digest: Digest, mode: u32) -> bool {
         let looks = self.looks.load(Ordering::Relaxed);
         let found = self.known.find(path).filter(|found| found.of == looks);

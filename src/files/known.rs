@@ -118,8 +118,8 @@ impl Known {
         found.into_iter().map(|(_, file)| file).collect()
     }
 
-    /// What was seen, sorted, together with `folders`, which are; `None` when stat data could not tell
-    /// whether all of it is still so. `shards` are all of them.
+    /// What was seen, sorted, together with `folders`, which are; `None` when stat data could not
+    /// tell whether all of it is still so. `shards` are all of them.
     pub(super) fn seen<'a>(
         &'a self,
         shards: &'a [MutexGuard<'_, Shard>],
