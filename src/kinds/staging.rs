@@ -280,27 +280,31 @@ fn claims_of_sources(staging: &Staging, job: &Job, picked: sources::Picked) -> R
     for pattern in picked.unmatched {
         job.messages.warn(&format!("`sources` has `{pattern}`, which matches no file"));
     }
-    let mut claims = Vec::with_capacity(picked.picks.len());
-    for sources::Pick { from, to, fact } in picked.picks {
-        let output = &staging.output.value;
-        ensure!(!from.is_within(output), "source `{from}` lies in the target's own `output`");
-        let (digest, executable, size) = match (fact.content, fact.link) {
-            (Content::File { digest, executable, size }, _) => (digest, executable, size),
-            (Content::Missing, Some(link)) => {
-                bail!("source `{from}` is a link to `{link}`, which is not there")
-            }
-            (Content::Missing, None) => {
-                bail!("source `{from}` is not there; make it, or take it out of `sources`")
-            }
-            (Content::Folder, Some(link)) => bail!(
-                "source `{from}` is a link to the folder `{link}`: leave it out with `exclude`, \
-                 and name that folder as a source of its own"
-            ),
-            (Content::Folder | Content::Other, _) => bail!("source `{from}` is no file"),
-        };
-        claims.push(Entry { path: to, executable, digest, size, origin: Origin::Source(from) });
-    }
-    Ok(claims)
+    let output = &staging.output.value;
+    let claims = picked.picks.into_par_iter().with_min_len(1024);
+    let claims: Vec<Result<Claim>> = claims.map(|pick| claim_of_source(pick, output)).collect();
+    // Only now: of several errors it is always the first one that is told.
+    claims.into_iter().collect()
+}
+
+fn claim_of_source(pick: sources::Pick, output: &RelPath) -> Result<Claim> {
+    let sources::Pick { from, to, fact } = pick;
+    ensure!(!from.is_within(output), "source `{from}` lies in the target's own `output`");
+    let (digest, executable, size) = match (fact.content, fact.link) {
+        (Content::File { digest, executable, size }, _) => (digest, executable, size),
+        (Content::Missing, Some(link)) => {
+            bail!("source `{from}` is a link to `{link}`, which is not there")
+        }
+        (Content::Missing, None) => {
+            bail!("source `{from}` is not there; make it, or take it out of `sources`")
+        }
+        (Content::Folder, Some(link)) => bail!(
+            "source `{from}` is a link to the folder `{link}`: leave it out with `exclude`, \
+             and name that folder as a source of its own"
+        ),
+        (Content::Folder | Content::Other, _) => bail!("source `{from}` is no file"),
+    };
+    Ok(Entry { path: to, executable, digest, size, origin: Origin::Source(from) })
 }
 
 /// Names that differ in case alone are one name on many a laptop.

@@ -44,7 +44,7 @@ pub(super) fn merge(
         while let Some(claim) = claims.next_if(|next| next.path == group[0].path) {
             group.push(claim);
         }
-        match settle(group, &rules, wheels) {
+        match settle(&group, &rules, wheels) {
             Ok(entry) => entries.push(entry),
             Err(collision) => collisions.push(collision),
         }
@@ -73,7 +73,7 @@ struct Collision {
 
 /// The entry that all claims to one path come to.
 fn settle(
-    group: Vec<Claim>,
+    group: &[Claim],
     rules: &[(Rules, &Conflict)],
     wheels: &[Wheel],
 ) -> Result<Entry, Collision> {
