@@ -9,16 +9,16 @@
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
-use std::fs::{self, File};
+use std::fs::{self, File, OpenOptions};
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 use rayon::prelude::*;
 
 use crate::base::digest::FieldHasher;
-use crate::base::fs::{create_dir_all, remove, write_over};
+use crate::base::fs::{create_dir_all, remove};
 use crate::base::parallel;
 use crate::base::sealed::{Decoder, Encoder};
 use crate::base::{Digest, RelPath};
@@ -38,6 +38,9 @@ const MOST_RECEIPTS: usize = 8;
 /// So many paths at most are written, read and looked at by one thread at a time. For fewer, no
 /// pool is started: that takes longer.
 const SECTION: usize = 2048;
+
+/// So many sections are written side by side.
+const AT_ONCE: usize = 8;
 
 /// Bytes of a path and what was seen there, more or less.
 const USUAL: usize = 100;
@@ -178,16 +181,32 @@ impl<'a> Question<'a> {
     /// and after the last write to the state file.
     pub fn keep(&self, answer: &Answer, sights: &Sights) -> Result<()> {
         let (Some(own), Some(state)) = (own_stat(), self.state_stat()) else { return Ok(()) };
-        let sections = encode_sights(sights);
-        let Some(head) = encode_head(answer, sights, [own, state], &sections) else {
-            return Ok(());
-        };
+        let count = sights.count();
+        // As long as the one that will have the digests.
+        let nothing = vec![(0, Digest::of(b"")); count.div_ceil(SECTION)];
+        let head = |sections: &[_]| encode_head(answer, sights, [own, state], sections);
+        let Some(first) = head(&nothing) else { return Ok(()) };
         let folder = self.place.parent().unwrap_or(&self.place);
         create_dir_all(folder)?;
+        let failed = || format!("could not write `{}`", self.place.display());
+        let open = OpenOptions::new().create(true).write(true).truncate(false).open(&self.place);
+        let file = open.with_context(failed)?;
+        let mut end = 8 + first.len() as u64;
+        let mut sections = Vec::with_capacity(nothing.len());
+        let starts: Vec<usize> = (0..count).step_by(SECTION).collect();
+        // Not all at once: they would all be in memory.
+        for starts in starts.chunks(AT_ONCE) {
+            let parts = starts.par_iter().map(|start| encode_section(sights, *start));
+            for (bytes, digest) in parts.collect::<Vec<_>>() {
+                file.write_all_at(&bytes, end).with_context(failed)?;
+                end += bytes.len() as u64;
+                sections.push((bytes.len() as u64, digest));
+            }
+        }
+        let head = head(&sections).expect("BUG: it was made before");
         let length = (head.len() as u64).to_le_bytes();
-        let sections = sections.iter().map(|(bytes, _)| bytes.as_slice());
-        let parts: Vec<&[u8]> = [&length, head.as_slice()].into_iter().chain(sections).collect();
-        write_over(&self.place, &parts)?;
+        file.write_all_at(&[&length, head.as_slice()].concat(), 0).with_context(failed)?;
+        file.set_len(end).with_context(failed)?;
         make_room(folder)
     }
 
@@ -242,20 +261,15 @@ const FOLDER: u64 = 2;
 const LISTED: u64 = 3;
 const LINK: u64 = 4;
 
-/// All that was looked at, a part of it each, with its digest.
-fn encode_sights(sights: &Sights) -> Vec<(Vec<u8>, Digest)> {
-    let count = sights.count();
-    let starts: Vec<usize> = (0..count).step_by(SECTION).collect();
-    let section = |start: &usize| {
-        let end = count.min(start + SECTION);
-        let mut encoder = Encoder::bare().with_room((end - start) * USUAL);
-        for (path, sight) in sights.paths(*start..end) {
-            encoder.short_text(path.as_str());
-            encode_sight(&mut encoder, &sight);
-        }
-        encoder.part()
-    };
-    starts.par_iter().map(section).collect()
+/// What was looked at from the path `start` on, and its digest.
+fn encode_section(sights: &Sights, start: usize) -> (Vec<u8>, Digest) {
+    let end = sights.count().min(start + SECTION);
+    let mut encoder = Encoder::bare().with_room((end - start) * USUAL);
+    for (path, sight) in sights.paths(start..end) {
+        encoder.short_text(path.as_str());
+        encode_sight(&mut encoder, &sight);
+    }
+    encoder.part()
 }
 
 /// `None` for paths that are no texts.
@@ -263,7 +277,7 @@ fn encode_head(
     answer: &Answer,
     sights: &Sights,
     stats: [Stat; 2],
-    sections: &[(Vec<u8>, Digest)],
+    sections: &[(u64, Digest)],
 ) -> Option<Vec<u8>> {
     let mut encoder = Encoder::new(FORM);
     for stat in &stats {
@@ -295,8 +309,8 @@ fn encode_head(
         encode_stat(&mut encoder, stat);
     }
     encoder.number(sections.len() as u64);
-    for (bytes, digest) in sections {
-        encoder.number(bytes.len() as u64);
+    for (length, digest) in sections {
+        encoder.number(*length);
         encoder.digest(digest);
     }
     Some(encoder.seal())

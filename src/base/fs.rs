@@ -126,17 +126,17 @@ pub fn write(place: &Path, bytes: &[u8], mode: u32) -> Result<()> {
     persist(file, place, mode)
 }
 
-/// Writes `parts` over what is at `place`, without a new file: to free the blocks of an old one may
+/// Writes `bytes` over what is at `place`, without a new file: to free the blocks of an old one may
 /// take longer than to make all that is in it. Only for what tells by itself that it is not whole.
-pub fn write_over(place: &Path, parts: &[&[u8]]) -> Result<()> {
+pub fn write_over(place: &Path, bytes: &[u8]) -> Result<()> {
     if let Some(folder) = place.parent() {
         create_dir_all(folder)?;
     }
     let options = OpenOptions::new().create(true).write(true).truncate(false).open(place);
     options
         .and_then(|mut file| {
-            parts.iter().try_for_each(|part| file.write_all(part))?;
-            file.set_len(parts.iter().map(|part| part.len() as u64).sum())
+            file.write_all(bytes)?;
+            file.set_len(bytes.len() as u64)
         })
         .with_context(|| format!("could not write `{}`", place.display()))
 }
