@@ -10,6 +10,7 @@
 use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::fs::{self, File, OpenOptions};
+use std::io::{Seek, Write};
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
@@ -132,12 +133,9 @@ impl<'a> Question<'a> {
     /// What a receipt holds, if nothing but the project's files can have changed since.
     fn still_valid(&self) -> Option<(Answer, Vec<Section>)> {
         let file = File::open(&self.place).ok()?;
-        let mut length = [0; 8];
-        file.read_exact_at(&mut length, 0).ok()?;
-        let length = u64::from_le_bytes(length);
-        let whole = file.metadata().ok()?.len();
-        // What is damaged may say that it has any length.
-        let bytes = read(&file, 8, length.min(whole))?;
+        let end = file.metadata().ok()?.len().checked_sub(8)?;
+        let length = u64::from_le_bytes(read(&file, end, 8)?.try_into().ok()?);
+        let bytes = read(&file, end.checked_sub(length)?, length)?;
         let mut decoder = Decoder::open(&bytes, FORM)?;
         let same = decode_stat(&mut decoder)? == own_stat()?
             && decode_stat(&mut decoder)? == self.state_stat()?;
@@ -159,10 +157,10 @@ impl<'a> Question<'a> {
         if tools.iter().any(|(path, stat)| now(path) != Some(*stat)) {
             return None;
         }
-        let mut start = 8 + length;
+        let mut start = 0_u64;
         let places = decode_list(&mut decoder, |decoder| {
             let (length, digest) = (decoder.number()?, decoder.digest()?);
-            start = start.checked_add(length).filter(|end| *end <= whole)?;
+            start = start.checked_add(length).filter(|next| *next <= end)?;
             Some((start - length, length, digest))
         })?;
         let section = |(start, length, digest): &(u64, u64, Digest)| {
@@ -181,31 +179,27 @@ impl<'a> Question<'a> {
     /// and after the last write to the state file.
     pub fn keep(&self, answer: &Answer, sights: &Sights) -> Result<()> {
         let (Some(own), Some(state)) = (own_stat(), self.state_stat()) else { return Ok(()) };
-        let count = sights.count();
-        // As long as the one that will have the digests.
-        let nothing = vec![(0, Digest::of(b"")); count.div_ceil(SECTION)];
-        let head = |sections: &[_]| encode_head(answer, sights, [own, state], sections);
-        let Some(first) = head(&nothing) else { return Ok(()) };
         let folder = self.place.parent().unwrap_or(&self.place);
         create_dir_all(folder)?;
         let failed = || format!("could not write `{}`", self.place.display());
         let open = OpenOptions::new().create(true).write(true).truncate(false).open(&self.place);
-        let file = open.with_context(failed)?;
-        let mut end = 8 + first.len() as u64;
-        let mut sections = Vec::with_capacity(nothing.len());
-        let starts: Vec<usize> = (0..count).step_by(SECTION).collect();
+        let mut file = open.with_context(failed)?;
+        let mut sections = Vec::new();
+        let starts: Vec<usize> = (0..sights.count()).step_by(SECTION).collect();
         // Not all at once: they would all be in memory.
         for starts in starts.chunks(AT_ONCE) {
             let parts = starts.par_iter().map(|start| encode_section(sights, *start));
             for (bytes, digest) in parts.collect::<Vec<_>>() {
-                file.write_all_at(&bytes, end).with_context(failed)?;
-                end += bytes.len() as u64;
+                file.write_all(&bytes).with_context(failed)?;
                 sections.push((bytes.len() as u64, digest));
             }
         }
-        let head = head(&sections).expect("BUG: it was made before");
+        let Some(head) = encode_head(answer, sights, [own, state], &sections) else {
+            return remove(&self.place).map(drop);
+        };
         let length = (head.len() as u64).to_le_bytes();
-        file.write_all_at(&[&length, head.as_slice()].concat(), 0).with_context(failed)?;
+        file.write_all(&[head.as_slice(), &length].concat()).with_context(failed)?;
+        let end = file.stream_position().with_context(failed)?;
         file.set_len(end).with_context(failed)?;
         make_room(folder)
     }

@@ -181,6 +181,16 @@ mod tests {
     }
 
     #[test]
+    fn a_part_is_known_by_its_digest() {
+        let mut encoder = Encoder::bare().with_room(100);
+        encoder.short_text("name");
+        let (bytes, digest) = encoder.part();
+        let mut decoder = Decoder::part(&bytes, &digest).unwrap();
+        assert_eq!((decoder.short_text(), decoder.is_at_end()), (Some("name"), true));
+        assert!(Decoder::part(&bytes[1..], &digest).is_none());
+    }
+
+    #[test]
     fn any_damage_and_any_other_form_is_seen() {
         let bytes = sealed();
         assert!(Decoder::open(&bytes, "test 2").is_none());

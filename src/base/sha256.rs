@@ -1,7 +1,11 @@
 //! SHA-256, where others say it too: `CodeSha256`, wheels, RECORD. What only zipwright itself
 //! compares is BLAKE3.
 
+use std::io::{self, ErrorKind, Read};
+
 use ring::digest::{Context, SHA256, digest};
+
+const BUFFER: usize = 256 * 1024;
 
 /// SHA-256 of content that comes in parts.
 pub struct Sha256(Context);
@@ -13,6 +17,20 @@ impl Sha256 {
 
     pub fn of(bytes: &[u8]) -> [u8; 32] {
         array(digest(&SHA256, bytes))
+    }
+
+    /// Of all that is read: memory does not grow with it.
+    pub fn of_reader(mut content: impl Read) -> io::Result<[u8; 32]> {
+        let mut hasher = Self::new();
+        let mut buffer = vec![0; BUFFER];
+        loop {
+            match content.read(&mut buffer) {
+                Ok(0) => return Ok(hasher.finish()),
+                Ok(count) => hasher.update(&buffer[..count]),
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+        }
     }
 
     pub fn update(&mut self, bytes: &[u8]) {
@@ -55,6 +73,7 @@ mod tests {
             hasher.update(after);
             let expected: [u8; 32] = sha2::Sha256::digest(&content[..length]).into();
             assert_eq!((hasher.finish(), Sha256::of(&content[..length])), (expected, expected));
+            assert_eq!(Sha256::of_reader(before.chain(after)).unwrap(), expected);
         }
         assert!(hex(&Sha256::of(b"")).starts_with("e3b0c44298fc"));
     }

@@ -8,7 +8,6 @@ mod stream;
 mod tests;
 mod writer;
 
-use std::io::{self, Read};
 use std::path::Path;
 
 use anyhow::{Context, Result, bail};
@@ -42,20 +41,9 @@ pub fn code_sha256(sha256: &[u8; 32]) -> String {
 
 /// `CodeSha256` of a file, read as a stream.
 pub fn code_sha256_of(place: &Path) -> Result<String> {
-    let mut file = fs::open(place)?;
-    let mut hasher = Sha256::new();
-    let mut buffer = vec![0; 256 * 1024];
-    loop {
-        match file.read(&mut buffer) {
-            Ok(0) => break,
-            Ok(count) => hasher.update(&buffer[..count]),
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            Err(error) => {
-                return Err(error).with_context(|| format!("could not read `{}`", place.display()));
-            }
-        }
-    }
-    Ok(code_sha256(&hasher.finish()))
+    let sha256 = Sha256::of_reader(fs::open(place)?);
+    let sha256 = sha256.with_context(|| format!("could not read `{}`", place.display()))?;
+    Ok(code_sha256(&sha256))
 }
 
 /// A `CodeSha256` as somebody wrote it: as Lambda does, or as `sha256sum` does.

@@ -1,6 +1,6 @@
-//! What a receipt recalls: files that an earlier build looked at, and that were as they had been
-//! when this one began. There may be a hundred thousand, and mostly all but a few stay so: they
-//! are found by their path, never changed, and passed over once something newer is known.
+//! What a receipt recalls: all that an earlier build looked at, and whether it still was so when
+//! this one began. There may be a hundred thousand paths, and of most nothing newer is ever known:
+//! they are found where they were read, never changed, and passed over once something is.
 
 use std::hash::BuildHasher;
 use std::sync::atomic::{AtomicBool, Ordering};

@@ -122,14 +122,6 @@ impl Wheel {
 }
 
 fn sha256(file: &File) -> io::Result<String> {
-    let mut bytes = Range::new(file, 0, file.metadata()?.len());
-    let mut hasher = Sha256::new();
-    let mut buffer = vec![0; 1 << 18];
-    loop {
-        match bytes.read(&mut buffer)? {
-            0 => break,
-            count => hasher.update(&buffer[..count]),
-        }
-    }
-    Ok(sha256::hex(&hasher.finish()))
+    let bytes = Range::new(file, 0, file.metadata()?.len());
+    Ok(sha256::hex(&Sha256::of_reader(bytes)?))
 }
