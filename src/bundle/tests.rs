@@ -45,6 +45,11 @@ fn bundle(files: &[File], packing: Packing, time: Time) -> (Vec<u8>, String) {
     (written.sink, code_sha256(&written.sha256))
 }
 
+/// A file that is stored, and whose CRC nobody looks at.
+fn item(name: &str, size: u64) -> Item<'_> {
+    Item { name, executable: false, method: Method::Stored, crc: 0, compressed: size, size }
+}
+
 /// The same entries by the zip crate.
 fn oracle(files: &[File]) -> Vec<u8> {
     let time = DateTime::from_date_and_time(1980, 2, 1, 0, 0, 0).unwrap();
@@ -126,6 +131,24 @@ fn the_bytes_are_what_they_were() {
 }
 
 #[test]
+fn folders_have_one_entry_in_all_parts_together() {
+    let mut writer = BundleWriter::new(Vec::new(), Time::CONSTANT);
+    for name in ["lib/b/c.py", "z.py"] {
+        writer.add(&item(name, 0), &mut std::io::empty()).unwrap();
+    }
+    writer.begin_part();
+    for name in ["app/a.py", "lib/a.py", "lib/b/a.py", "lib/d/a.py"] {
+        writer.add(&item(name, 0), &mut std::io::empty()).unwrap();
+    }
+    let bytes = writer.finish().unwrap().sink;
+    let archive = ZipArchive::new(Cursor::new(bytes)).unwrap();
+    let names: Vec<String> = archive.file_names().map(|name| name.unwrap().into_owned()).collect();
+    let first = ["lib/", "lib/b/", "lib/b/c.py", "z.py"];
+    let second = ["app/", "app/a.py", "lib/a.py", "lib/b/a.py", "lib/d/", "lib/d/a.py"];
+    assert_eq!(names, [first.as_slice(), &second].concat());
+}
+
+#[test]
 fn times_are_kept_within_the_format() {
     assert_eq!(Time::at(318_211_200), Time::CONSTANT);
     assert_eq!(Time::at(0), Time::at(315_532_800));
@@ -140,23 +163,15 @@ fn times_are_kept_within_the_format() {
 fn a_bundle_that_would_need_zip64_is_refused() {
     let mut writer = BundleWriter::new(std::io::sink(), Time::CONSTANT);
     let names: Vec<String> = (0..0xFFFF).map(|n| format!("{n:05}")).collect();
-    let item = |name| Item {
-        name,
-        executable: false,
-        method: Method::Stored,
-        crc: 0,
-        compressed: 0,
-        size: 0,
-    };
     let (last, others) = names.split_last().unwrap();
     for name in others {
-        writer.add(&item(name), &mut std::io::empty()).unwrap();
+        writer.add(&item(name, 0), &mut std::io::empty()).unwrap();
     }
-    let error = writer.add(&item(last), &mut std::io::empty()).unwrap_err();
+    let error = writer.add(&item(last, 0), &mut std::io::empty()).unwrap_err();
     assert!(error.to_string().contains("65535"), "{error}");
 
     let mut writer = BundleWriter::new(std::io::sink(), Time::CONSTANT);
-    let large = Item { size: 1 << 32, ..item("a") };
+    let large = Item { size: 1 << 32, ..item("a", 0) };
     let error = writer.add(&large, &mut std::io::empty()).unwrap_err();
     assert!(error.to_string().contains("4 GiB at `a`"), "{error}");
 }
@@ -164,14 +179,6 @@ fn a_bundle_that_would_need_zip64_is_refused() {
 #[test]
 fn data_that_ends_too_early_is_an_error() {
     let mut writer = BundleWriter::new(std::io::sink(), Time::CONSTANT);
-    let item = Item {
-        name: "a",
-        executable: false,
-        method: Method::Stored,
-        crc: 0,
-        compressed: 5,
-        size: 5,
-    };
-    let error = writer.add(&item, &mut b"1234".as_slice()).unwrap_err();
+    let error = writer.add(&item("a", 5), &mut b"1234".as_slice()).unwrap_err();
     assert!(error.to_string().contains("too early"), "{error}");
 }

@@ -1,10 +1,11 @@
 //! Writes the canonical zip: one form for one content, whatever wrote the content before.
 //!
-//! Entries come sorted by the bytes of their names; folders are added by the writer, one entry
-//! for each; modes are 644, 755 for executables and folders; there are no extra fields, comments
+//! Entries come in parts, what seldom changes first, and in each part sorted by the bytes of their
+//! names; folders are added by the writer, one entry for each, before the first file in it; modes are 644, 755 for executables and folders; there are no extra fields, comments
 //! or data descriptors, and no zip64. The zip crate's writer cannot be had to this form: it copies
 //! a member together with what its source said of it.
 
+use std::collections::HashSet;
 use std::io::{self, Read, Write};
 
 use anyhow::{Context, Result, bail, ensure};
@@ -92,7 +93,8 @@ pub struct BundleWriter<W> {
     central: Vec<u8>,
     entries: u64,
     last: String,
-    folders: bool,
+    /// Those that have an entry; `None`: none is to have one.
+    folders: Option<HashSet<String>>,
 }
 
 /// What both headers of an entry say.
@@ -114,22 +116,28 @@ impl<W: Write> BundleWriter<W> {
             central: Vec::new(),
             entries: 0,
             last: String::new(),
-            folders: true,
+            folders: Some(HashSet::new()),
         }
     }
 
     /// Writes files only, as is the custom in wheels.
     pub fn leave_folders_out(&mut self) {
-        self.folders = false;
+        self.folders = None;
     }
 
-    /// Adds a file, whose name is greater by bytes than those before, and the folders that it is
-    /// the first to lie in. `data` gives exactly `item.compressed` bytes; where they begin.
+    /// From here on names begin anew.
+    pub fn begin_part(&mut self) {
+        self.last.clear();
+    }
+
+    /// Adds a file, whose name is greater by bytes than those before in its part, and the folders
+    /// that it is the first to lie in. `data` gives exactly `item.compressed` bytes; where they
+    /// begin.
     pub fn add(&mut self, item: &Item, data: &mut dyn Read) -> Result<u64> {
         assert!(item.name > self.last.as_str(), "BUG: entries come sorted");
         for (at, _) in item.name.match_indices('/') {
             let folder = &item.name[..=at];
-            if self.folders && !self.last.starts_with(folder) {
+            if !self.last.starts_with(folder) && self.is_new(folder) {
                 self.header(&Header {
                     name: folder,
                     method: Method::Stored,
@@ -171,6 +179,11 @@ impl<W: Write> BundleWriter<W> {
         self.write(&end)?;
         let Sent { sink, length, sha256, blake3 } = self.stream.finish().context(FAILED)?;
         Ok(Written { sink, size: length, sha256, digest: blake3 })
+    }
+
+    /// Whether this folder is to get an entry, and has none yet.
+    fn is_new(&mut self, folder: &str) -> bool {
+        self.folders.as_mut().is_some_and(|folders| folders.insert(folder.to_owned()))
     }
 
     /// Writes the local header and keeps the central one.

@@ -150,7 +150,12 @@ fn write(
         // Whoever unzips makes them for the files that lie in them.
         writer.leave_folders_out();
     }
-    let packed = sources.write_all(&manifest.entries, &mut writer)?;
+    let of_wheel = |entry: &&Entry| matches!(entry.origin, Origin::Wheel { .. });
+    let (of_wheels, own): (Vec<&Entry>, Vec<&Entry>) = manifest.entries.iter().partition(of_wheel);
+    let mut packed = PackedFiles::default();
+    sources.write_all(&of_wheels, &mut writer, &mut packed)?;
+    writer.begin_part();
+    sources.write_all(&own, &mut writer, &mut packed)?;
     Ok((writer.finish()?, packed))
 }
 
@@ -242,14 +247,14 @@ impl Sources<'_> {
     /// Packs in parallel, and writes in order what is there already, a batch at a time.
     fn write_all(
         &self,
-        entries: &[Entry],
+        entries: &[&Entry],
         writer: &mut BundleWriter<NamedTempFile>,
-    ) -> Result<PackedFiles> {
-        let mut done = PackedFiles::default();
+        done: &mut PackedFiles,
+    ) -> Result<()> {
         let ways: Vec<Result<Way>> =
             entries.par_iter().with_min_len(512).map(|entry| self.way(entry)).collect();
         let ways: Vec<Way> = ways.into_iter().collect::<Result<_>>()?;
-        let all: Vec<(&Entry, &Way)> = entries.iter().zip(&ways).collect();
+        let all: Vec<(&Entry, &Way)> = entries.iter().copied().zip(&ways).collect();
         let mut rest = all.as_slice();
         while !rest.is_empty() {
             let (batch, next) = rest.split_at(batch_length(rest));
@@ -269,7 +274,7 @@ impl Sources<'_> {
             })?;
             rest = next;
         }
-        Ok(done)
+        Ok(())
     }
 
     /// Begins to pack what has to be packed of a batch.

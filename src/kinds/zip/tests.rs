@@ -38,7 +38,9 @@ fn fact(done: &Done, name: &str) -> serde_json::Value {
 
 #[test]
 fn a_bundle_holds_the_tree_without_a_tree() {
-    let world = world();
+    let mut world = world();
+    world.write("a.py", b"own");
+    world.source("a.py", None);
     let done = build(&world);
     assert!(!world.root.join("build/tree").exists());
     let place = world.root.join("build/lambda.zip");
@@ -57,6 +59,8 @@ fn a_bundle_holds_the_tree_without_a_tree() {
         "demo/",
         "demo/a.py",
         "demo/b.py",
+        // What is not of wheels comes last.
+        "a.py",
         "handler.py",
     ];
     assert_eq!(names, expected);
