@@ -1,6 +1,7 @@
 //! Bundles: the canonical zip that Lambda is given, its `CodeSha256`, the limits it must keep,
 //! and the manifest it is made from. Knows nothing of wheels, targets, or where bytes come from.
 
+mod beginning;
 mod manifest;
 mod pack;
 mod stream;
@@ -16,6 +17,7 @@ use base64::engine::general_purpose::STANDARD;
 
 use crate::base::{Sha256, fs};
 
+pub use beginning::{Beginning, OtherBeginning};
 pub use manifest::{Entry, Manifest, Origin, WheelId};
 pub use pack::{Packed, Packing, pack};
 pub use writer::{BundleWriter, Item, Method, Time, Written};

@@ -11,6 +11,7 @@ use std::io::{self, Read, Write};
 use anyhow::{Context, Result, bail, ensure};
 use jiff::Timestamp;
 
+use super::beginning::{Beginning, OtherBeginning};
 use super::stream::{Sent, Stream};
 use crate::base::Digest;
 
@@ -84,6 +85,8 @@ pub struct Written<W> {
     pub sha256: [u8; 32],
     /// BLAKE3 of the whole file.
     pub digest: Digest,
+    /// The first part, for bundles that are going to have it too, unless it was known.
+    pub beginning: Option<Beginning>,
 }
 
 pub struct BundleWriter<W> {
@@ -110,8 +113,13 @@ struct Header<'a> {
 
 impl<W: Write> BundleWriter<W> {
     pub fn new(sink: W, time: Time) -> Self {
+        Self::after(None, sink, time)
+    }
+
+    /// A bundle that somebody knows to begin in this way.
+    pub fn after(known: Option<Beginning>, sink: W, time: Time) -> Self {
         Self {
-            stream: Stream::new(sink),
+            stream: Stream::new(sink, known),
             time,
             central: Vec::new(),
             entries: 0,
@@ -125,9 +133,10 @@ impl<W: Write> BundleWriter<W> {
         self.folders = None;
     }
 
-    /// From here on names begin anew.
+    /// From here on names begin anew. Other bundles may have all that stands before.
     pub fn begin_part(&mut self) {
         self.last.clear();
+        self.stream.mark();
     }
 
     /// Adds a file, whose name is greater by bytes than those before in its part, and the folders
@@ -164,7 +173,8 @@ impl<W: Write> BundleWriter<W> {
         Ok(start)
     }
 
-    /// Writes the central directory and ends the bundle.
+    /// Writes the central directory and ends the bundle. The error is [`OtherBeginning`] when the
+    /// bundle does not begin as was said.
     pub fn finish(mut self) -> Result<Written<W>> {
         let start = fits(self.stream.length(), "the central directory")?;
         let central = std::mem::take(&mut self.central);
@@ -177,8 +187,10 @@ impl<W: Write> BundleWriter<W> {
         end.extend(start.to_le_bytes());
         end.extend([0, 0]);
         self.write(&end)?;
-        let Sent { sink, length, sha256, blake3 } = self.stream.finish().context(FAILED)?;
-        Ok(Written { sink, size: length, sha256, digest: blake3 })
+        let Sent { sink, length, sha256, blake3, beginning } =
+            self.stream.finish().context(FAILED)?;
+        let sha256 = sha256.ok_or(OtherBeginning)?;
+        Ok(Written { sink, size: length, sha256, digest: blake3, beginning })
     }
 
     /// Whether this folder is to get an entry, and has none yet.

@@ -147,6 +147,52 @@ fn a_bundle_that_is_not_the_one_of_last_time_is_no_source() {
     }
 }
 
+/// A world whose wheel takes several pieces of a bundle, and is not made smaller by deflating.
+fn large_world() -> World {
+    let mut state = 1_u32;
+    let mut letter = || {
+        state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+        char::from(b' ' + (state >> 26) as u8)
+    };
+    let noise: String = std::iter::repeat_with(&mut letter).take(1_500_000).collect();
+    let members = [("large/data.txt", noise.as_str()), ("large/x.py", "x = 1\n")];
+    let mut world = World::new(&[wheel("large", &members)], &[("handler.py", "one")]);
+    world.source("handler.py", None);
+    world
+}
+
+#[test]
+fn a_known_beginning_is_gone_on_with_and_a_wrong_one_is_noticed() {
+    let world = large_world();
+    let place = world.root.join("build/lambda.zip");
+    let is_right = |done: &Done| {
+        assert_eq!(fact(done, "code_sha256"), crate::bundle::code_sha256_of(&place).unwrap());
+    };
+    let folder = world.project.cache.join("beginnings");
+    let known = || -> Vec<_> {
+        fs::read_dir(&folder).unwrap().map(|entry| entry.unwrap().path()).collect()
+    };
+    is_right(&build(&world));
+    let first = known();
+    let [beginning] = first.as_slice() else { panic!("{first:?}") };
+    let whole = fs::read(beginning).unwrap();
+    world.write("handler.py", b"two");
+    is_right(&build(&world));
+    assert_eq!(known(), first, "the wheels are the same");
+
+    let mut other = large_world();
+    other.zip.clamp = Some(Spanned { value: Instant::At(1_234_567_890), span: 0..0 });
+    build(&other);
+    let others = fs::read_dir(other.project.cache.join("beginnings")).unwrap();
+    let others = fs::read(others.last().unwrap().unwrap().path()).unwrap();
+    for (number, wrong) in [others, whole[1..].to_vec(), Vec::new()].into_iter().enumerate() {
+        fs::write(beginning, wrong).unwrap();
+        world.write("handler.py", format!("{number}").as_bytes());
+        is_right(&build(&world));
+        assert_eq!(fs::read(beginning).unwrap(), whole, "it is put right");
+    }
+}
+
 #[test]
 fn the_smallest_bundle_holds_the_same_files_and_no_folders() {
     let mut world = world();
