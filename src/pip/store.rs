@@ -2,10 +2,12 @@
 //!
 //! Safe to delete at any time, and to use from several targets and processes at once: everything
 //! is written beside its place and renamed into it, and every wheel is checked against its digest
-//! when it is used. A damaged one is thrown away, as if it had never been there.
+//! when it is used. A damaged one is thrown away, as if it had never been there. Once the SHA-256
+//! was compared, the BLAKE3 of the same bytes is kept and compared, which is ten times as fast on
+//! processors without instructions for SHA-256.
 
 use std::fs::{self, File};
-use std::io::{Read, Write};
+use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
@@ -14,6 +16,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::base::fs::{FILE_MODE, open, persist, remove, temp_beside, write_if_changed};
 use crate::base::{Digest, Sha256, sha256};
+
+/// Kind of the records of BLAKE3, each of a wheel whose SHA-256 was compared.
+const BLAKE3: &str = "blake3";
 
 /// A wheel: its file name, and the SHA-256 of its bytes in lowercase hex.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -26,6 +31,10 @@ impl Wheel {
     /// The name of its project, normalised: lowercase, runs of `-`, `_`, `.` as one `-`.
     pub fn project(&self) -> String {
         normal_name(self.name.split('-').next().unwrap_or_default())
+    }
+
+    fn key(&self) -> Digest {
+        Digest::of(self.sha256.as_bytes())
     }
 
     /// Whether it fits every platform.
@@ -60,8 +69,9 @@ impl Store {
             bail!("`{}` is no wheel", file.display());
         }
         let mut temp = temp_beside(&self.root.join("wheels/new"))?;
-        let sha256 = pour(file, temp.as_file_mut())?;
+        let (sha256, blake3) = pour_with_sha256(file, temp.as_file_mut())?;
         let wheel = Wheel { name, sha256 };
+        self.remember(BLAKE3, &wheel.key(), &blake3)?;
         let place = self.place(&wheel);
         crate::base::fs::create_dir_all(place.parent().unwrap_or(&self.root))?;
         persist(temp, &place, FILE_MODE)?;
@@ -74,7 +84,7 @@ impl Store {
         if !place.is_file() {
             return Ok(false);
         }
-        let whole = sha256_of(&place)? == wheel.sha256;
+        let whole = self.pour(wheel, &place, &mut io::sink())?;
         if !whole {
             remove(&place)?;
         }
@@ -86,7 +96,7 @@ impl Store {
     pub(super) fn copy_into(&self, wheel: &Wheel, folder: &Path) -> Result<bool> {
         let place = folder.join(&wheel.name);
         let is_file = fs::symlink_metadata(&place).is_ok_and(|meta| meta.is_file());
-        if is_file && sha256_of(&place)? == wheel.sha256 {
+        if is_file && self.pour(wheel, &place, &mut io::sink())? {
             return Ok(true);
         }
         let kept = self.place(wheel);
@@ -94,7 +104,7 @@ impl Store {
             return Ok(false);
         }
         let mut temp = temp_beside(&place)?;
-        if pour(&kept, temp.as_file_mut())? != wheel.sha256 {
+        if !self.pour(wheel, &kept, temp.as_file_mut())? {
             remove(&kept)?;
             return Ok(false);
         }
@@ -103,6 +113,23 @@ impl Store {
         }
         persist(temp, &place, FILE_MODE)?;
         Ok(true)
+    }
+
+    /// Copies a file; whether it has the bytes of this wheel.
+    fn pour(&self, wheel: &Wheel, from: &Path, to: &mut dyn Write) -> Result<bool> {
+        if let Some(known) = self.recall::<String>(BLAKE3, &wheel.key()) {
+            let mut blake3 = blake3::Hasher::new();
+            pour(from, to, |bytes| {
+                blake3.update(bytes);
+            })?;
+            return Ok(blake3.finalize().to_hex().as_str() == known);
+        }
+        let (sha256, blake3) = pour_with_sha256(from, to)?;
+        let whole = sha256 == wheel.sha256;
+        if whole {
+            self.remember(BLAKE3, &wheel.key(), &blake3)?;
+        }
+        Ok(whole)
     }
 
     /// A record of this kind; one that cannot be read counts as none.
@@ -126,26 +153,36 @@ impl Store {
 }
 
 pub(super) fn sha256_of(path: &Path) -> Result<String> {
-    pour(path, &mut std::io::sink())
+    let mut sha256 = Sha256::new();
+    pour(path, &mut io::sink(), |bytes| sha256.update(bytes))?;
+    Ok(sha256::hex(&sha256.finish()))
 }
 
-/// Copies a file's bytes; their SHA-256.
-fn pour(from: &Path, to: &mut dyn Write) -> Result<String> {
+/// Copies a file's bytes; their SHA-256 and BLAKE3 in lowercase hex.
+fn pour_with_sha256(from: &Path, to: &mut dyn Write) -> Result<(String, String)> {
+    let (mut sha256, mut blake3) = (Sha256::new(), blake3::Hasher::new());
+    pour(from, to, |bytes| {
+        sha256.update(bytes);
+        blake3.update(bytes);
+    })?;
+    Ok((sha256::hex(&sha256.finish()), blake3.finalize().to_hex().to_string()))
+}
+
+/// Copies a file's bytes, and shows them on the way.
+fn pour(from: &Path, to: &mut dyn Write, mut show: impl FnMut(&[u8])) -> Result<()> {
     let mut file: File = open(from)?;
-    let mut hasher = Sha256::new();
     let mut buffer = vec![0; 1 << 18];
     loop {
         let length = file
             .read(&mut buffer)
             .with_context(|| format!("could not read `{}`", from.display()))?;
         if length == 0 {
-            break;
+            return Ok(());
         }
-        hasher.update(&buffer[..length]);
+        show(&buffer[..length]);
         to.write_all(&buffer[..length])
             .with_context(|| format!("could not copy `{}`", from.display()))?;
     }
-    Ok(sha256::hex(&hasher.finish()))
 }
 
 #[cfg(test)]
@@ -172,6 +209,25 @@ mod tests {
     }
 
     #[test]
+    fn only_the_bytes_of_a_wheel_become_known_by_a_faster_digest() {
+        let folder = tempfile::tempdir().unwrap();
+        let (store, wheel) = stored(folder.path());
+        let known = || store.recall::<String>(BLAKE3, &wheel.key());
+        let expected = Digest::of(b"bytes").to_string();
+        assert_eq!(known(), Some(expected.clone()));
+        fs::remove_dir_all(folder.path().join("cache").join(BLAKE3)).unwrap();
+        let out = folder.path().join("out");
+        fs::create_dir(&out).unwrap();
+        fs::write(out.join(&wheel.name), "others").unwrap();
+        assert!(store.copy_into(&wheel, &out).unwrap());
+        assert_eq!(fs::read(out.join(&wheel.name)).unwrap(), b"bytes");
+        assert_eq!(known(), Some(expected));
+        // What is recorded is what counts from then on.
+        store.remember(BLAKE3, &wheel.key(), &"of something else").unwrap();
+        assert!(!store.has(&wheel).unwrap());
+    }
+
+    #[test]
     fn equal_bytes_stay_untouched_and_others_are_replaced() {
         use std::os::unix::fs::MetadataExt;
         let folder = tempfile::tempdir().unwrap();
@@ -195,10 +251,15 @@ mod tests {
             |store: &Store, wheel: &Wheel, _: &Path| store.has(wheel).unwrap(),
             |store: &Store, wheel: &Wheel, out: &Path| store.copy_into(wheel, out).unwrap(),
         ] {
-            let (store, wheel) = stored(folder.path());
-            fs::write(store.place(&wheel), "byte").unwrap();
-            assert!(!used(&store, &wheel, &folder.path().join("out")));
-            assert!(!store.place(&wheel).exists());
+            for is_known in [true, false] {
+                let (store, wheel) = stored(folder.path());
+                if !is_known {
+                    fs::remove_dir_all(folder.path().join("cache").join(BLAKE3)).unwrap();
+                }
+                fs::write(store.place(&wheel), "byte").unwrap();
+                assert!(!used(&store, &wheel, &folder.path().join("out")));
+                assert!(!store.place(&wheel).exists());
+            }
         }
     }
 }
