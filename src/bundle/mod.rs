@@ -20,6 +20,7 @@ use crate::base::{Sha256, fs};
 pub use beginning::{Beginning, OtherBeginning};
 pub use manifest::{Entry, Manifest, Origin, WheelId};
 pub use pack::{Packed, Packing, pack};
+pub use stream::Sink;
 pub use writer::{BundleWriter, Item, Method, Time, Written};
 
 /// Most bytes that Lambda unzips: 250 MiB.

@@ -1,16 +1,19 @@
 //! Bytes on their way to a sink, with their digests. For large streams a thread of its own takes
 //! the SHA-256, which cannot be divided. BLAKE3 can: each piece is a subtree of its own, and of
-//! the thread and the one that writes, whoever has less to do takes it. Where the SHA-256 stands
-//! after a beginning that is known, only its BLAKE3 is taken.
+//! the thread and the one that the bytes come from, whoever has less to do takes it, and hands the
+//! piece to the sink. Where the SHA-256 stands after a beginning that is known, only its BLAKE3 is
+//! taken.
 
-use std::io::{self, Write};
+use std::io;
 use std::mem;
+use std::os::unix::fs::FileExt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread::{self, JoinHandle};
 
 use blake3::hazmat::{self, ChainingValue, HasherExt};
+use tempfile::NamedTempFile;
 
 use super::beginning::Beginning;
 use crate::base::Digest;
@@ -22,13 +25,25 @@ const PIECE: usize = 1 << 18;
 /// How many pieces may wait to be hashed: a bound on memory.
 const WAITING: usize = 8;
 
-/// From this many on, whoever writes has less to do than the thread.
+/// From this many on, the thread has more to do than the other.
 const MANY: usize = 2;
 
 const LIVES: &str = "BUG: the thread lives as long as the stream";
 
+/// Where a stream goes to: it takes pieces at their places, in any order and from any thread.
+pub trait Sink: Send + Sync + 'static {
+    /// Writes all of these bytes from byte `start` on.
+    fn put(&self, bytes: &[u8], start: u64) -> io::Result<()>;
+}
+
+impl Sink for NamedTempFile {
+    fn put(&self, bytes: &[u8], start: u64) -> io::Result<()> {
+        self.as_file().write_all_at(bytes, start)
+    }
+}
+
 pub(super) struct Stream<W> {
-    sink: W,
+    sink: Arc<W>,
     piece: Piece,
     hashing: Hashing,
     length: u64,
@@ -50,7 +65,7 @@ struct Piece {
     start: u64,
     bytes: Box<[u8]>,
     filled: usize,
-    /// BLAKE3 of its subtree, once somebody took it.
+    /// BLAKE3 of its subtree, once somebody took it, and gave the piece to the sink.
     blake3: Option<ChainingValue>,
 }
 
@@ -61,7 +76,7 @@ enum Hashing {
         full: SyncSender<Step>,
         empty: Receiver<Piece>,
         waiting: Arc<AtomicUsize>,
-        thread: JoinHandle<Hashed>,
+        thread: JoinHandle<io::Result<Hashed>>,
     },
 }
 
@@ -83,11 +98,11 @@ struct Hashed {
     marked: Option<Beginning>,
 }
 
-impl<W: Write> Stream<W> {
+impl<W: Sink> Stream<W> {
     /// `known` is how the stream is going to begin, as far as somebody knows.
     pub(super) fn new(sink: W, known: Option<Beginning>) -> Self {
         let hashing = Hashing::Here(Box::new(Hashed::new(known)));
-        Self { sink, piece: Piece::new(), hashing, length: 0 }
+        Self { sink: Arc::new(sink), piece: Piece::new(), hashing, length: 0 }
     }
 
     /// Bytes so far.
@@ -113,14 +128,13 @@ impl<W: Write> Stream<W> {
         }
     }
 
-    pub(super) fn finish(mut self) -> io::Result<Sent<W>> {
-        self.sink.write_all(self.piece.content())?;
-        self.sink.flush()?;
+    pub(super) fn finish(self) -> io::Result<Sent<W>> {
+        self.sink.put(self.piece.content(), self.piece.start)?;
         let hashed = match self.hashing {
             Hashing::Here(hashed) => *hashed,
             Hashing::Beside { full, thread, .. } => {
                 drop(full);
-                thread.join().expect("BUG: hashing does not panic")
+                thread.join().expect("BUG: hashing does not panic")?
             }
         };
         let Hashed { sha256, mut blake3, known, marked, .. } = hashed;
@@ -134,7 +148,8 @@ impl<W: Write> Stream<W> {
             blake3.push(self.piece.subtree());
             whole(&blake3, self.length)
         };
-        Ok(Sent { sink: self.sink, length: self.length, sha256, blake3, beginning: marked })
+        let sink = Arc::into_inner(self.sink).expect("BUG: the thread has ended");
+        Ok(Sent { sink, length: self.length, sha256, blake3, beginning: marked })
     }
 
     /// Where the next bytes belong; never empty. Say with [`Stream::filled`] how many came.
@@ -150,17 +165,16 @@ impl<W: Write> Stream<W> {
         self.length += count as u64;
     }
 
-    /// Writes the full piece and hands it to the thread.
+    /// Hands the full piece to the thread.
     fn send(&mut self) -> io::Result<()> {
-        self.sink.write_all(self.piece.content())?;
         if let Hashing::Here(hashed) = &mut self.hashing {
-            self.hashing = beside(mem::take(&mut **hashed));
+            self.hashing = beside(mem::take(&mut **hashed), Arc::clone(&self.sink));
         }
         let Hashing::Beside { full, empty, waiting, .. } = &self.hashing else {
             unreachable!("BUG: it was started")
         };
         if waiting.load(Ordering::Relaxed) >= MANY {
-            self.piece.blake3 = Some(self.piece.subtree());
+            self.piece.blake3 = Some(self.piece.taken_to(&*self.sink)?);
         }
         let next = empty.try_recv().unwrap_or_else(|_| Piece::new());
         let piece = mem::replace(&mut self.piece, next);
@@ -173,23 +187,26 @@ impl<W: Write> Stream<W> {
     }
 }
 
-fn beside(mut hashed: Hashed) -> Hashing {
+fn beside(mut hashed: Hashed, sink: Arc<impl Sink>) -> Hashing {
     let (full, steps) = sync_channel::<Step>(WAITING);
     let (done, empty) = sync_channel::<Piece>(WAITING + 1);
     let waiting = Arc::new(AtomicUsize::new(0));
     let left = Arc::clone(&waiting);
     let thread = thread::spawn(move || {
+        // The first error is told in the end; what comes after it is let pass.
+        let mut result = Ok(());
         for step in steps {
-            let Step::Take(piece) = step else {
-                hashed.mark();
-                continue;
-            };
-            hashed.take(&piece);
-            left.fetch_sub(1, Ordering::Relaxed);
-            // One too many is dropped.
-            let _ = done.try_send(piece);
+            match step {
+                Step::Mark => hashed.mark(),
+                Step::Take(piece) => {
+                    result = result.and_then(|()| hashed.take(&piece, &*sink));
+                    left.fetch_sub(1, Ordering::Relaxed);
+                    // One too many is dropped.
+                    let _ = done.try_send(piece);
+                }
+            }
         }
-        hashed
+        result.map(|()| hashed)
     });
     Hashing::Beside { full, empty, waiting, thread }
 }
@@ -201,8 +218,11 @@ impl Hashed {
         Self { sha256, known, skipped, ..Self::default() }
     }
 
-    fn take(&mut self, piece: &Piece) {
-        self.blake3.push(piece.blake3.unwrap_or_else(|| piece.subtree()));
+    fn take(&mut self, piece: &Piece, sink: &impl Sink) -> io::Result<()> {
+        self.blake3.push(match piece.blake3 {
+            Some(blake3) => blake3,
+            None => piece.taken_to(sink)?,
+        });
         match &self.known {
             Some(known) if self.blake3.len() == known.pieces => {
                 self.sha256 = known.sha256_after(&self.blake3);
@@ -213,6 +233,7 @@ impl Hashed {
                 self.sha256.iter_mut().for_each(|sha256| sha256.update(piece.content()));
             }
         }
+        Ok(())
     }
 
     fn mark(&mut self) {
@@ -231,6 +252,12 @@ impl Piece {
 
     fn content(&self) -> &[u8] {
         &self.bytes[..self.filled]
+    }
+
+    /// Gives it to the sink; its BLAKE3.
+    fn taken_to(&self, sink: &impl Sink) -> io::Result<ChainingValue> {
+        sink.put(self.content(), self.start)?;
+        Ok(self.subtree())
     }
 
     /// BLAKE3 of the subtree that this is, of a stream with others.
@@ -263,9 +290,44 @@ fn halves(pieces: &[ChainingValue], length: u64) -> (ChainingValue, ChainingValu
 }
 
 #[cfg(test)]
+pub(super) mod testing {
+    use std::sync::Mutex;
+
+    use super::*;
+
+    /// A sink in memory.
+    #[derive(Default)]
+    pub(in crate::bundle) struct InMemory(Mutex<Vec<u8>>);
+
+    impl InMemory {
+        pub(in crate::bundle) fn bytes(self) -> Vec<u8> {
+            self.0.into_inner().unwrap()
+        }
+    }
+
+    impl Sink for InMemory {
+        fn put(&self, bytes: &[u8], start: u64) -> io::Result<()> {
+            let mut content = self.0.lock().unwrap();
+            let range = start as usize..start as usize + bytes.len();
+            let length = content.len().max(range.end);
+            content.resize(length, 0);
+            content[range].copy_from_slice(bytes);
+            Ok(())
+        }
+    }
+
+    impl Sink for io::Sink {
+        fn put(&self, _: &[u8], _: u64) -> io::Result<()> {
+            Ok(())
+        }
+    }
+}
+
+#[cfg(test)]
 mod tests {
     use std::io::Read;
 
+    use super::testing::InMemory;
     use super::*;
     use crate::base::Sha256;
 
@@ -274,7 +336,7 @@ mod tests {
         for length in [0, 1, PIECE - 1, PIECE, PIECE + 1, 9 * PIECE + 77] {
             let content = content(length);
             let (written, read) = content.split_at(length / 3);
-            let mut stream = Stream::new(Vec::new(), None);
+            let mut stream = Stream::new(InMemory::default(), None);
             written.chunks(70_001).for_each(|part| stream.write(part).unwrap());
             let mut data = read;
             while !data.is_empty() {
@@ -284,7 +346,7 @@ mod tests {
                 stream.filled(count);
             }
             let sent = stream.finish().unwrap();
-            assert!(sent.sink == content, "{length}");
+            assert!(sent.sink.bytes() == content, "{length}");
             assert_eq!(sent.length, length as u64);
             assert_eq!(sent.sha256, Some(Sha256::of(&content)));
             assert_eq!(sent.blake3, Digest::of(&content));
@@ -296,8 +358,8 @@ mod tests {
     }
 
     /// Writes two parts, the first of them as a beginning.
-    fn sent(first: &[u8], second: &[u8], known: Option<Beginning>) -> Sent<Vec<u8>> {
-        let mut stream = Stream::new(Vec::new(), known);
+    fn sent(first: &[u8], second: &[u8], known: Option<Beginning>) -> Sent<InMemory> {
+        let mut stream = Stream::new(InMemory::default(), known);
         stream.write(first).unwrap();
         stream.mark();
         stream.write(second).unwrap();
@@ -321,6 +383,24 @@ mod tests {
                 assert_eq!(sent.blake3, Digest::of(&all));
                 assert_eq!(sent.beginning, None, "it is known");
             }
+        }
+    }
+
+    /// Has no room beyond the first pieces.
+    struct Full;
+
+    impl Sink for Full {
+        fn put(&self, _: &[u8], start: u64) -> io::Result<()> {
+            if start < 3 * PIECE as u64 { Ok(()) } else { Err(io::ErrorKind::StorageFull.into()) }
+        }
+    }
+
+    #[test]
+    fn a_sink_that_fails_fails_the_stream() {
+        for length in [3 * PIECE + 1, 20 * PIECE] {
+            let mut stream = Stream::new(Full, None);
+            let written = stream.write(&content(length)).and_then(|()| stream.finish().map(drop));
+            assert_eq!(written.unwrap_err().kind(), io::ErrorKind::StorageFull);
         }
     }
 

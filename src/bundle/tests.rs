@@ -5,6 +5,7 @@ use std::io::{Cursor, Read, Write};
 use zip::write::SimpleFileOptions;
 use zip::{CompressionMethod, DateTime, ZipArchive, ZipWriter};
 
+use super::stream::testing::InMemory;
 use super::*;
 
 type File = (&'static str, bool, Vec<u8>);
@@ -33,7 +34,7 @@ fn corpus() -> Vec<File> {
 }
 
 fn bundle(files: &[File], packing: Packing, time: Time) -> (Vec<u8>, String) {
-    let mut writer = BundleWriter::new(Vec::new(), time);
+    let mut writer = BundleWriter::new(InMemory::default(), time);
     for (name, executable, content) in files {
         let packed = pack(|| Ok(content.as_slice()), packing, &std::env::temp_dir()).unwrap();
         let Packed { method, crc, size, compressed, mut data, .. } = packed;
@@ -41,8 +42,9 @@ fn bundle(files: &[File], packing: Packing, time: Time) -> (Vec<u8>, String) {
         writer.add(&item, &mut data).unwrap();
     }
     let written = writer.finish().unwrap();
-    assert_eq!(written.size, written.sink.len() as u64);
-    (written.sink, code_sha256(&written.sha256))
+    let bytes = written.sink.bytes();
+    assert_eq!(written.size, bytes.len() as u64);
+    (bytes, code_sha256(&written.sha256))
 }
 
 /// A file that is stored, and whose CRC nobody looks at.
@@ -132,7 +134,7 @@ fn the_bytes_are_what_they_were() {
 
 #[test]
 fn folders_have_one_entry_in_all_parts_together() {
-    let mut writer = BundleWriter::new(Vec::new(), Time::CONSTANT);
+    let mut writer = BundleWriter::new(InMemory::default(), Time::CONSTANT);
     for name in ["lib/b/c.py", "z.py"] {
         writer.add(&item(name, 0), &mut std::io::empty()).unwrap();
     }
@@ -140,7 +142,7 @@ fn folders_have_one_entry_in_all_parts_together() {
     for name in ["app/a.py", "lib/a.py", "lib/b/a.py", "lib/d/a.py"] {
         writer.add(&item(name, 0), &mut std::io::empty()).unwrap();
     }
-    let bytes = writer.finish().unwrap().sink;
+    let bytes = writer.finish().unwrap().sink.bytes();
     let archive = ZipArchive::new(Cursor::new(bytes)).unwrap();
     let names: Vec<String> = archive.file_names().map(|name| name.unwrap().into_owned()).collect();
     let first = ["lib/", "lib/b/", "lib/b/c.py", "z.py"];

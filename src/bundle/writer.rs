@@ -6,13 +6,13 @@
 //! a member together with what its source said of it.
 
 use std::collections::HashSet;
-use std::io::{self, Read, Write};
+use std::io::{self, Read};
 
 use anyhow::{Context, Result, bail, ensure};
 use jiff::Timestamp;
 
 use super::beginning::{Beginning, OtherBeginning};
-use super::stream::{Sent, Stream};
+use super::stream::{Sent, Sink, Stream};
 use crate::base::Digest;
 
 /// Zip64 begins at this many entries, and at this size. Lambda unzips neither.
@@ -111,7 +111,7 @@ struct Header<'a> {
     attributes: u32,
 }
 
-impl<W: Write> BundleWriter<W> {
+impl<W: Sink> BundleWriter<W> {
     pub fn new(sink: W, time: Time) -> Self {
         Self::after(None, sink, time)
     }

@@ -1,7 +1,7 @@
 //! What a wheel compiles to, kept as an archive in the form of a wheel: so it is checked and read
 //! like one, and its members go into a bundle as they are.
 
-use std::io::{BufWriter, Read};
+use std::io::Read;
 
 use anyhow::{Context, Result, ensure};
 use base64::Engine;
@@ -12,7 +12,7 @@ use super::{Compiler, RECORDS, Source, place_of_archive, store};
 use crate::base::digest::FieldHasher;
 use crate::base::sealed::{Decoder, Encoder};
 use crate::base::{Digest, Sha256, fs};
-use crate::bundle::{BundleWriter, Item, Packed, Packing, Time, pack};
+use crate::bundle::{BundleWriter, Item, Packed, Packing, Time, Written, pack};
 use crate::project::Project;
 use crate::pyc::place_of;
 use crate::wheel::{Member, Placed, Wheel, layout};
@@ -95,16 +95,14 @@ impl Compiler<'_> {
                     .with_context(|| format!("could not pack `{name}`"))
             })
             .collect::<Result<_>>()?;
-        let mut writer = BundleWriter::new(BufWriter::new(&temp), Time::CONSTANT);
+        let mut writer = BundleWriter::new(temp, Time::CONSTANT);
         writer.leave_folders_out();
         for ((name, _), mut packed) in members.iter().zip(packed) {
             let Packed { method, crc, size, compressed, .. } = packed;
             let item = Item { name, executable: false, method, crc, compressed, size };
             writer.add(&item, &mut packed.data)?;
         }
-        drop(writer.finish()?);
-        let digest = Digest::of_file(temp.path())
-            .with_context(|| format!("could not read `{}`", temp.path().display()))?;
+        let Written { sink: temp, digest, .. } = writer.finish()?;
         let place = place_of_archive(&self.store(), &digest, &wheel.file_name);
         fs::create_dir_all(place.parent().unwrap_or(&folder))?;
         fs::persist(temp, &place, fs::FILE_MODE)?;

@@ -3,7 +3,7 @@
 
 use std::cmp::Reverse;
 use std::collections::BTreeMap;
-use std::io::{self, Write};
+use std::io;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, channel};
@@ -21,7 +21,7 @@ use crate::base::{Digest, RelPath, fs, words};
 use crate::buildfile::model::{self, Compression, Kind, Zip};
 use crate::bundle::{
     self, BundleWriter, Entry, Item, Manifest, Method, Origin, OtherBeginning, Packed, Packing,
-    Time, Written,
+    Sink, Time, Written,
 };
 use crate::files::{Content, stat_of};
 use crate::instant;
@@ -389,7 +389,7 @@ fn batch_length(entries: &[(&Entry, &Way)]) -> usize {
     entries.len()
 }
 
-fn add<W: Write>(
+fn add<W: Sink>(
     writer: &mut BundleWriter<W>,
     entry: &Entry,
     way: &Way,

@@ -146,6 +146,13 @@ ssize_t write(int fd, const void *bytes, size_t count) {
     errno = error;
     return -1;
 }
+ssize_t pwrite64(int fd, const void *bytes, size_t count, off64_t at) {
+    REAL(pwrite64);
+    if (!hit_fd(fd)) return real(fd, bytes, count, at);
+    if (count > 1) real(fd, bytes, count / 2, at);
+    errno = error;
+    return -1;
+}
 ssize_t writev(int fd, const struct iovec *parts, int count) { REAL(writev); return hit_fd(fd) ? -1 : real(fd, parts, count); }
 ssize_t copy_file_range(int in, off64_t *from, int out, off64_t *to, size_t count, unsigned flags) { REAL(copy_file_range); return hit_fd(out) ? -1 : real(in, from, out, to, count, flags); }
 int rename(const char *from, const char *to) { REAL(rename); return hit(to) ? -1 : real(from, to); }

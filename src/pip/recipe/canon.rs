@@ -139,8 +139,7 @@ fn field(text: &str) -> String {
 
 fn write(members: &BTreeMap<String, Content>, to: &Path) -> Result<()> {
     let folder = to.parent().unwrap_or(to);
-    let temp = temp_beside(to)?;
-    let mut writer = BundleWriter::new(std::io::BufWriter::new(&temp), Time::CONSTANT);
+    let mut writer = BundleWriter::new(temp_beside(to)?, Time::CONSTANT);
     writer.leave_folders_out();
     for (name, content) in members {
         let mut packed = pack(|| Ok(content.bytes.as_slice()), Packing::Deflate, folder)
@@ -155,8 +154,7 @@ fn write(members: &BTreeMap<String, Content>, to: &Path) -> Result<()> {
         };
         writer.add(&item, &mut packed.data)?;
     }
-    drop(writer.finish()?);
-    persist(temp, to, FILE_MODE)
+    persist(writer.finish()?.sink, to, FILE_MODE)
 }
 
 /// The libraries of this host that the extension modules of a wheel need, sorted: each with the
