@@ -329,13 +329,9 @@ impl Sources<'_> {
     fn way_from_wheel(&self, wheel: usize, member: &str) -> Result<Option<Way<'_>>> {
         let (wheel, member) = self.origins.member(wheel, member)?;
         Ok(match (self.compression, member.method) {
-            (Compression::Keep, wheel::Method::Deflated) if member.compressed < member.size => {
-                Some(Way::Raw(wheel, member))
-            }
-            (Compression::Keep | Compression::Store, wheel::Method::Deflated) => {
-                Some(Way::Inflated(wheel, member))
-            }
-            (Compression::Store, wheel::Method::Stored) => Some(Way::Raw(wheel, member)),
+            (Compression::Keep, wheel::Method::Deflated)
+            | (Compression::Store, wheel::Method::Stored) => Some(Way::Raw(wheel, member)),
+            (Compression::Store, wheel::Method::Deflated) => Some(Way::Inflated(wheel, member)),
             (Compression::Keep, wheel::Method::Stored) | (Compression::Smallest, _) => None,
         })
     }

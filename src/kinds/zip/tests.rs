@@ -226,11 +226,10 @@ fn deflated_members_are_taken_over_and_store_keeps_them_plain() {
         [(keep, zip::CompressionMethod::Deflated), (store, zip::CompressionMethod::Stored)]
     {
         let mut archive = ZipArchive::new(Cursor::new(bytes)).unwrap();
-        for name in ["demo/a.py", "handler.py"] {
+        // Also what deflating made larger.
+        for name in ["demo/a.py", "demo/b.py", "handler.py"] {
             assert_eq!(archive.by_name(name).unwrap().compression(), method, "{name}");
         }
-        let small = archive.by_name("demo/b.py").unwrap();
-        assert_eq!(small.compression(), zip::CompressionMethod::Stored);
     }
 }
 
