@@ -20,12 +20,19 @@ pub const FORM: &str = "zipwright record 1";
 
 const SUFFIX: &str = ".record.json";
 
-/// All but `informative` follows from the bundle's inputs.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Deserialize)]
 pub struct Record {
     pub form: String,
     pub zipwright: String,
     pub zip: Zip,
+    #[serde(flatten)]
+    pub body: Body,
+}
+
+/// What does not depend on the zip's own bytes, and so is known before them. All but `informative`
+/// follows from the bundle's inputs.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Body {
     pub content: Content,
     pub wheelhouses: Vec<Wheelhouse>,
     pub wheels: Vec<Wheel>,
@@ -160,13 +167,36 @@ pub fn place_of(zip: &Path) -> PathBuf {
     place.into()
 }
 
-impl Record {
-    pub fn to_bytes(&self) -> Vec<u8> {
-        let mut bytes = serde_json::to_vec_pretty(self).expect("BUG: a record is plain data");
-        bytes.push(b'\n');
-        bytes
-    }
+/// The text of a body, which is most of a record's.
+pub struct Text(String);
 
+impl Body {
+    pub fn text(&self) -> Text {
+        Text(pretty(self))
+    }
+}
+
+impl Text {
+    /// The record of a zip, as it is written.
+    pub fn with(&self, zip: &Zip) -> String {
+        #[derive(Serialize)]
+        struct Head<'a> {
+            form: &'a str,
+            zipwright: &'a str,
+            zip: &'a Zip,
+        }
+        let head = pretty(&Head { form: FORM, zipwright: env!("CARGO_PKG_VERSION"), zip });
+        let fields = head.strip_suffix("\n}").expect("BUG: a head is an object");
+        let more = self.0.strip_prefix('{').expect("BUG: a body is an object");
+        [fields, ",", more, "\n"].concat()
+    }
+}
+
+fn pretty(value: &impl Serialize) -> String {
+    serde_json::to_string_pretty(value).expect("BUG: a record is plain data")
+}
+
+impl Record {
     /// The record of the zip at `zip`, which must be the one that lies there.
     pub fn of(zip: &Path) -> Result<Self> {
         let place = place_of(zip);
@@ -251,6 +281,36 @@ mod tests {
         ] {
             assert_eq!(licence_of(metadata), expected, "{metadata}");
         }
+    }
+
+    #[test]
+    fn a_record_is_one_object_in_one_form() {
+        let zip = Zip {
+            name: "a.zip".into(),
+            size: 1,
+            sha256: "00".into(),
+            code_sha256: "AA==".into(),
+            form: "some".into(),
+        };
+        let body = Body {
+            content: Content { digest: "blake3:".into(), size: 2 },
+            wheelhouses: Vec::new(),
+            wheels: Vec::new(),
+            members: Vec::new(),
+            informative: Informative {
+                time: "now".into(),
+                git: None,
+                interpreters: Vec::new(),
+                pip: Vec::new(),
+                wheels: Vec::new(),
+                builds: Vec::new(),
+            },
+        };
+        let text = body.text().with(&zip);
+        let value: serde_json::Value = serde_json::from_str(&text).unwrap();
+        assert_eq!(text, format!("{}\n", serde_json::to_string_pretty(&value).unwrap()));
+        let record: Record = serde_json::from_str(&text).unwrap();
+        assert_eq!((record.form.as_str(), record.zip, record.body), (FORM, zip, body));
     }
 
     #[test]

@@ -8,7 +8,7 @@ const BUILD_TYPE: &str = "urn:zipwright:bundle:1";
 const BUILDER: &str = "urn:zipwright:command-line";
 
 pub fn provenance(record: &Record) -> Value {
-    let informative = &record.informative;
+    let informative = &record.body.informative;
     let mut dependencies: Vec<Value> = Vec::new();
     if let Some(git) = &informative.git {
         dependencies.push(json!({
@@ -17,7 +17,7 @@ pub fn provenance(record: &Record) -> Value {
             "annotations": { "clean": git.clean },
         }));
     }
-    for wheel in &record.wheels {
+    for wheel in &record.body.wheels {
         let obtained = informative.wheels.iter().find(|(file, _)| *file == wheel.file);
         dependencies.push(json!({
             "name": wheel.file,
@@ -26,7 +26,7 @@ pub fn provenance(record: &Record) -> Value {
             "annotations": { "obtained": obtained.map_or("unknown", |(_, how)| how) },
         }));
     }
-    for member in &record.members {
+    for member in &record.body.members {
         if let Origin::Source(path) = &member.origin {
             dependencies.push(json!({ "name": path, "digest": { "blake3": member.blake3 } }));
         }
@@ -59,11 +59,11 @@ pub fn provenance(record: &Record) -> Value {
                 "buildType": BUILD_TYPE,
                 "externalParameters": {
                     "zip": record.zip.name,
-                    "wheelhouses": record.wheelhouses,
+                    "wheelhouses": record.body.wheelhouses,
                 },
                 "internalParameters": {
                     "form": record.zip.form,
-                    "content": record.content.digest,
+                    "content": record.body.content.digest,
                     "interpreters": interpreters,
                     "builds": builds,
                 },

@@ -8,8 +8,8 @@ use super::{Licence, Record, Wheel};
 pub fn sbom(record: &Record) -> Value {
     let zip = &record.zip;
     let root = format!("sha256:{}", zip.sha256);
-    let components: Vec<Value> = record.wheels.iter().map(component).collect();
-    let references: Vec<String> = record.wheels.iter().map(reference).collect();
+    let components: Vec<Value> = record.body.wheels.iter().map(component).collect();
+    let references: Vec<String> = record.body.wheels.iter().map(reference).collect();
     let mut dependencies = vec![json!({ "ref": root, "dependsOn": references })];
     dependencies.extend(references.iter().map(|reference| json!({ "ref": reference })));
     json!({
@@ -31,7 +31,7 @@ pub fn sbom(record: &Record) -> Value {
                 "hashes": [{ "alg": "SHA-256", "content": zip.sha256 }],
                 "properties": [
                     { "name": "zipwright:code_sha256", "value": zip.code_sha256 },
-                    { "name": "zipwright:content_digest", "value": record.content.digest },
+                    { "name": "zipwright:content_digest", "value": record.body.content.digest },
                 ],
             },
         },

@@ -42,8 +42,8 @@ struct Used<'a> {
 }
 
 fn by_project(record: &Record) -> BTreeMap<String, Used<'_>> {
-    let builds = &record.informative.builds;
-    let used = record.wheels.iter().map(|wheel| {
+    let builds = &record.body.informative.builds;
+    let used = record.body.wheels.iter().map(|wheel| {
         let build = builds.iter().find(|build| build.wheel == wheel.file);
         (wheel.project.clone(), Used { file: &wheel.file, sha256: &wheel.sha256, build })
     });

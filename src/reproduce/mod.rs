@@ -199,7 +199,7 @@ fn findings(
     let paths: BTreeSet<String> =
         differing(std::slice::from_ref(comparison)).into_iter().map(|(_, path)| path).collect();
     let origin = |path: &str| {
-        let member = record?.members.iter().find(|member| member.path == path)?;
+        let member = record?.body.members.iter().find(|member| member.path == path)?;
         Some(member.origin.clone())
     };
     let is_record = |path: &str| path.ends_with(".dist-info/RECORD");

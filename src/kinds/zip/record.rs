@@ -12,7 +12,8 @@ use crate::kinds::Job;
 use crate::kinds::staging::{Origins, bytecode};
 use crate::pip::{self, Circumstances, Interpreter, Obtained};
 use crate::record::{
-    self, Build, Content, Git, Informative, Licence, Member, Record, Requirement, Wheel, Wheelhouse,
+    self, Body, Build, Content, Git, Informative, Licence, Member, Requirement, Text, Wheel,
+    Wheelhouse,
 };
 use crate::wheel;
 
@@ -41,13 +42,7 @@ pub(super) fn wheelhouses(staging: &model::Staging, job: &Job) -> Vec<Wheelhouse
 }
 
 /// All of a record that does not come from the bundle's own bytes, which may not be there yet.
-pub(super) struct Draft {
-    content: Content,
-    wheelhouses: Vec<Wheelhouse>,
-    wheels: Vec<Wheel>,
-    members: Vec<Member>,
-    informative: Informative,
-}
+pub(super) struct Draft(Text);
 
 impl Draft {
     pub(super) fn of(
@@ -68,30 +63,20 @@ impl Draft {
         let informative = informative(&wheelhouses, &wheels, git, job);
         let digest = record::content_digest(&members);
         let content = Content { digest, size: manifest.unzipped_size() };
-        Ok(Self { content, wheelhouses, wheels, members, informative })
+        Ok(Self(Body { content, wheelhouses, wheels, members, informative }.text()))
     }
 
     /// Writes the record of the bundle that lies in its place.
-    pub(super) fn leave<W>(self, zip: &Zip, written: &Written<W>, job: &Job) -> Result<()> {
-        let Self { content, wheelhouses, wheels, members, informative } = self;
-        let record = Record {
-            form: record::FORM.into(),
-            zipwright: env!("CARGO_PKG_VERSION").into(),
-            zip: record::Zip {
-                name: zip.output.value.file_name().into(),
-                size: written.size,
-                sha256: sha256::hex(&written.sha256),
-                code_sha256: bundle::code_sha256(&written.sha256),
-                form: super::packing(zip).form().into(),
-            },
-            content,
-            wheelhouses,
-            wheels,
-            members,
-            informative,
-        };
+    pub(super) fn leave<W>(&self, zip: &Zip, written: &Written<W>, job: &Job) -> Result<()> {
+        let text = self.0.with(&record::Zip {
+            name: zip.output.value.file_name().into(),
+            size: written.size,
+            sha256: sha256::hex(&written.sha256),
+            code_sha256: bundle::code_sha256(&written.sha256),
+            form: super::packing(zip).form().into(),
+        });
         let path = zip.record();
-        fs::write_if_changed(&job.project.place(&path), &record.to_bytes(), fs::FILE_MODE)?;
+        fs::write_if_changed(&job.project.place(&path), text.as_bytes(), fs::FILE_MODE)?;
         job.files.forget(&path);
         Ok(())
     }
