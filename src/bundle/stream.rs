@@ -23,7 +23,7 @@ use crate::base::sha256::ResumableSha256;
 const PIECE: usize = 1 << 18;
 
 /// How many pieces may wait to be hashed: a bound on memory.
-const WAITING: usize = 8;
+const WAITING: usize = 3;
 
 /// From this many on, the thread has more to do than the other.
 const MANY: usize = 2;

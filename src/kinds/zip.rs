@@ -331,6 +331,10 @@ impl Sources<'_> {
         Ok(match (self.compression, member.method) {
             (Compression::Keep, wheel::Method::Deflated)
             | (Compression::Store, wheel::Method::Stored) => Some(Way::Raw(wheel, member)),
+            // Packed, they would come out the same.
+            (Compression::Keep, wheel::Method::Stored) if member.size == 0 => {
+                Some(Way::Raw(wheel, member))
+            }
             (Compression::Store, wheel::Method::Deflated) => Some(Way::Inflated(wheel, member)),
             (Compression::Keep, wheel::Method::Stored) | (Compression::Smallest, _) => None,
         })
