@@ -72,12 +72,15 @@ struct Piece {
 enum Hashing {
     /// All that was written still fits into one piece.
     Here(Box<Hashed>),
-    Beside {
-        full: SyncSender<Step>,
-        empty: Receiver<Piece>,
-        waiting: Arc<AtomicUsize>,
-        thread: JoinHandle<io::Result<Hashed>>,
-    },
+    Beside(Beside),
+}
+
+/// The thread, which ends with this.
+struct Beside {
+    full: Option<SyncSender<Step>>,
+    empty: Receiver<Piece>,
+    waiting: Arc<AtomicUsize>,
+    thread: Option<JoinHandle<io::Result<Hashed>>>,
 }
 
 enum Step {
@@ -123,8 +126,8 @@ impl<W: Sink> Stream<W> {
 
     /// Says that the full pieces so far are a beginning that other streams may have.
     pub(super) fn mark(&mut self) {
-        if let Hashing::Beside { full, .. } = &self.hashing {
-            full.send(Step::Mark).expect(LIVES);
+        if let Hashing::Beside(beside) = &self.hashing {
+            beside.send(Step::Mark);
         }
     }
 
@@ -132,10 +135,7 @@ impl<W: Sink> Stream<W> {
         self.sink.put(self.piece.content(), self.piece.start)?;
         let hashed = match self.hashing {
             Hashing::Here(hashed) => *hashed,
-            Hashing::Beside { full, thread, .. } => {
-                drop(full);
-                thread.join().expect("BUG: hashing does not panic")?
-            }
+            Hashing::Beside(mut beside) => beside.end().expect("BUG: it ends once")?,
         };
         let Hashed { sha256, mut blake3, known, marked, .. } = hashed;
         let sha256 = sha256.filter(|_| known.is_none()).map(|mut sha256| {
@@ -168,18 +168,17 @@ impl<W: Sink> Stream<W> {
     /// Hands the full piece to the thread.
     fn send(&mut self) -> io::Result<()> {
         if let Hashing::Here(hashed) = &mut self.hashing {
-            self.hashing = beside(mem::take(&mut **hashed), Arc::clone(&self.sink));
+            let beside = Beside::begin(mem::take(&mut **hashed), Arc::clone(&self.sink));
+            self.hashing = Hashing::Beside(beside);
         }
-        let Hashing::Beside { full, empty, waiting, .. } = &self.hashing else {
-            unreachable!("BUG: it was started")
-        };
-        if waiting.load(Ordering::Relaxed) >= MANY {
+        let Hashing::Beside(beside) = &self.hashing else { unreachable!("BUG: it was started") };
+        if beside.waiting.load(Ordering::Relaxed) >= MANY {
             self.piece.blake3 = Some(self.piece.taken_to(&*self.sink)?);
         }
-        let next = empty.try_recv().unwrap_or_else(|_| Piece::new());
+        let next = beside.empty.try_recv().unwrap_or_else(|_| Piece::new());
         let piece = mem::replace(&mut self.piece, next);
-        waiting.fetch_add(1, Ordering::Relaxed);
-        full.send(Step::Take(piece)).expect(LIVES);
+        beside.waiting.fetch_add(1, Ordering::Relaxed);
+        beside.send(Step::Take(piece));
         self.piece.start = self.length;
         self.piece.filled = 0;
         self.piece.blake3 = None;
@@ -187,28 +186,48 @@ impl<W: Sink> Stream<W> {
     }
 }
 
-fn beside(mut hashed: Hashed, sink: Arc<impl Sink>) -> Hashing {
-    let (full, steps) = sync_channel::<Step>(WAITING);
-    let (done, empty) = sync_channel::<Piece>(WAITING + 1);
-    let waiting = Arc::new(AtomicUsize::new(0));
-    let left = Arc::clone(&waiting);
-    let thread = thread::spawn(move || {
-        // The first error is told in the end; what comes after it is let pass.
-        let mut result = Ok(());
-        for step in steps {
-            match step {
-                Step::Mark => hashed.mark(),
-                Step::Take(piece) => {
-                    result = result.and_then(|()| hashed.take(&piece, &*sink));
-                    left.fetch_sub(1, Ordering::Relaxed);
-                    // One too many is dropped.
-                    let _ = done.try_send(piece);
+impl Beside {
+    fn begin(mut hashed: Hashed, sink: Arc<impl Sink>) -> Self {
+        let (full, steps) = sync_channel::<Step>(WAITING);
+        let (done, empty) = sync_channel::<Piece>(WAITING + 1);
+        let waiting = Arc::new(AtomicUsize::new(0));
+        let left = Arc::clone(&waiting);
+        let thread = thread::spawn(move || {
+            // The first error is told in the end; what comes after it is let pass.
+            let mut result = Ok(());
+            for step in steps {
+                match step {
+                    Step::Mark => hashed.mark(),
+                    Step::Take(piece) => {
+                        result = result.and_then(|()| hashed.take(&piece, &*sink));
+                        left.fetch_sub(1, Ordering::Relaxed);
+                        // One too many is dropped.
+                        let _ = done.try_send(piece);
+                    }
                 }
             }
-        }
-        result.map(|()| hashed)
-    });
-    Hashing::Beside { full, empty, waiting, thread }
+            result.map(|()| hashed)
+        });
+        Self { full: Some(full), empty, waiting, thread: Some(thread) }
+    }
+
+    fn send(&self, step: Step) {
+        let full = self.full.as_ref().expect(LIVES);
+        full.send(step).expect(LIVES);
+    }
+
+    /// What the thread has to say, the first time.
+    fn end(&mut self) -> Option<io::Result<Hashed>> {
+        drop(self.full.take());
+        Some(self.thread.take()?.join().expect("BUG: hashing does not panic"))
+    }
+}
+
+impl Drop for Beside {
+    /// A stream that is given up takes the thread along, and so its sink.
+    fn drop(&mut self) {
+        self.end();
+    }
 }
 
 impl Hashed {
@@ -402,6 +421,16 @@ mod tests {
             let written = stream.write(&content(length)).and_then(|()| stream.finish().map(drop));
             assert_eq!(written.unwrap_err().kind(), io::ErrorKind::StorageFull);
         }
+    }
+
+    #[test]
+    fn a_stream_that_is_given_up_leaves_no_file() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = NamedTempFile::new_in(folder.path()).unwrap();
+        let mut stream = Stream::new(file, None);
+        stream.write(&content(6 * PIECE)).unwrap();
+        drop(stream);
+        assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0);
     }
 
     #[test]

@@ -1,9 +1,10 @@
 //! Writes the canonical zip: one form for one content, whatever wrote the content before.
 //!
 //! Entries come in parts, what seldom changes first, and in each part sorted by the bytes of their
-//! names; folders are added by the writer, one entry for each, before the first file in it; modes are 644, 755 for executables and folders; there are no extra fields, comments
-//! or data descriptors, and no zip64. The zip crate's writer cannot be had to this form: it copies
-//! a member together with what its source said of it.
+//! names; folders are added by the writer, one entry for each, before the first file in it; modes
+//! are 644, 755 for executables and folders; there are no extra fields, comments or data
+//! descriptors, and no zip64. The zip crate's writer cannot be had to this form: it copies a member
+//! together with what its source said of it.
 
 use std::collections::HashSet;
 use std::io::{self, Read};
