@@ -2,10 +2,14 @@
 //! compares is BLAKE3.
 
 use std::io::{self, ErrorKind, Read};
+use std::path::Path;
 
+use anyhow::{Context as _, Result};
 use ring::digest::{Context, SHA256, digest};
 use sha2::Digest;
 use sha2::digest::common::hazmat::SerializableState;
+
+use super::fs;
 
 const BUFFER: usize = 256 * 1024;
 
@@ -33,6 +37,12 @@ impl Sha256 {
                 Err(error) => return Err(error),
             }
         }
+    }
+
+    /// Of a file, read as a stream; the error names it.
+    pub fn of_file(place: &Path) -> Result<[u8; 32]> {
+        Self::of_reader(fs::open(place)?)
+            .with_context(|| format!("could not read `{}`", place.display()))
     }
 
     pub fn update(&mut self, bytes: &[u8]) {

@@ -11,11 +11,11 @@ mod writer;
 
 use std::path::Path;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Result, bail};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 
-use crate::base::{Sha256, fs};
+use crate::base::Sha256;
 
 pub use beginning::{Beginning, OtherBeginning};
 pub use manifest::{Entry, Manifest, Origin, WheelId};
@@ -44,9 +44,7 @@ pub fn code_sha256(sha256: &[u8; 32]) -> String {
 
 /// `CodeSha256` of a file, read as a stream.
 pub fn code_sha256_of(place: &Path) -> Result<String> {
-    let sha256 = Sha256::of_reader(fs::open(place)?);
-    let sha256 = sha256.with_context(|| format!("could not read `{}`", place.display()))?;
-    Ok(code_sha256(&sha256))
+    Ok(code_sha256(&Sha256::of_file(place)?))
 }
 
 /// A `CodeSha256` as somebody wrote it: as Lambda does, or as `sha256sum` does.

@@ -135,7 +135,7 @@ impl<W: Sink> Stream<W> {
         self.sink.put(self.piece.content(), self.piece.start)?;
         let hashed = match self.hashing {
             Hashing::Here(hashed) => *hashed,
-            Hashing::Beside(mut beside) => beside.end().expect("BUG: it ends once")?,
+            Hashing::Beside(beside) => beside.end()?,
         };
         let Hashed { sha256, mut blake3, known, marked, .. } = hashed;
         let sha256 = sha256.filter(|_| known.is_none()).map(|mut sha256| {
@@ -216,17 +216,20 @@ impl Beside {
         full.send(step).expect(LIVES);
     }
 
-    /// What the thread has to say, the first time.
-    fn end(&mut self) -> Option<io::Result<Hashed>> {
+    /// What the thread has to say in the end.
+    fn end(mut self) -> io::Result<Hashed> {
         drop(self.full.take());
-        Some(self.thread.take()?.join().expect("BUG: hashing does not panic"))
+        let thread = self.thread.take().expect(LIVES);
+        thread.join().expect("BUG: hashing does not panic")
     }
 }
 
 impl Drop for Beside {
     /// A stream that is given up takes the thread along, and so its sink.
     fn drop(&mut self) {
-        self.end();
+        drop(self.full.take());
+        // If it panicked, who drops this may be panicking for it.
+        let _ = self.thread.take().map(JoinHandle::join);
     }
 }
 
@@ -249,7 +252,9 @@ impl Hashed {
             }
             Some(_) => {}
             None => {
-                self.sha256.iter_mut().for_each(|sha256| sha256.update(piece.content()));
+                if let Some(sha256) = &mut self.sha256 {
+                    sha256.update(piece.content());
+                }
             }
         }
         Ok(())
@@ -421,6 +426,24 @@ mod tests {
             let written = stream.write(&content(length)).and_then(|()| stream.finish().map(drop));
             assert_eq!(written.unwrap_err().kind(), io::ErrorKind::StorageFull);
         }
+    }
+
+    /// Has a bug.
+    struct Broken;
+
+    impl Sink for Broken {
+        fn put(&self, _: &[u8], _: u64) -> io::Result<()> {
+            panic!("BUG: on purpose")
+        }
+    }
+
+    #[test]
+    fn a_panic_of_the_thread_is_a_panic_and_no_abort() {
+        let written = std::panic::catch_unwind(|| {
+            let mut stream = Stream::new(Broken, None);
+            stream.write(&content(9 * PIECE)).and_then(|()| stream.finish().map(drop))
+        });
+        assert!(written.is_err());
     }
 
     #[test]

@@ -3,8 +3,7 @@
 //! Safe to delete at any time, and to use from several targets and processes at once: everything
 //! is written beside its place and renamed into it, and every wheel is checked against its digest
 //! when it is used. A damaged one is thrown away, as if it had never been there. Once the SHA-256
-//! was compared, the BLAKE3 of the same bytes is kept and compared, which is ten times as fast on
-//! processors without instructions for SHA-256.
+//! was compared, the BLAKE3 of the same bytes is kept and compared, which is faster.
 
 use std::fs::{self, File};
 use std::io::{self, Read, Write};
@@ -153,9 +152,7 @@ impl Store {
 }
 
 pub(super) fn sha256_of(path: &Path) -> Result<String> {
-    let mut sha256 = Sha256::new();
-    pour(path, &mut io::sink(), |bytes| sha256.update(bytes))?;
-    Ok(sha256::hex(&sha256.finish()))
+    Ok(sha256::hex(&Sha256::of_file(path)?))
 }
 
 /// Copies a file's bytes; their SHA-256 and BLAKE3 in lowercase hex.
