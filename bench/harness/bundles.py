@@ -223,16 +223,11 @@ def tail(bench, workload):
         b.theirs.remove("build/staging", "build/staged", "build/lambda.zip")
 
     ours = b.zipwright_side(settled(only_wheels), has_revision(b.ours))
-    anew = settled(only_wheels, lambda: forget_beginnings(b))
-    first = b.zipwright_side(anew, has_revision(b.ours), name="zipwright, first")
-    sides = [ours, native(b), first]
+    sides = [ours, native(b)]
     bench.rounds("tail-" + workload, sides, bench.count(9))
     work = "%s, wheelhouse in place" % workload
     against = "raw copy of the wheels' members, in C"
-    lines = [
-        bench.line(work, against, Target(cost=3), sides[1], ours),
-        bench.line(work + ", the first zip of these wheels", against, None, sides[1], first),
-    ]
+    lines = [bench.line(work, against, Target(cost=3), sides[1], ours)]
     if b.tools.has("uv", "zip"):
         few = [b.zipwright_side(ours.prepare, ours.check), uv(b)]
         bench.rounds("tail-" + workload, few, bench.count(5))
@@ -245,12 +240,6 @@ def tail(bench, workload):
     bench.rounds("tail-" + workload, few, bench.count(3))
     lines.insert(0, bench.line(work, "the Makefile from `unzip` on", Target(faster=40), make, few[0]))
     return lines
-
-
-def forget_beginnings(b):
-    """Leaves nothing in the user's cache of what zips of these wheels have in common."""
-    cache = os.path.join(b.tools.env["XDG_CACHE_HOME"], "zipwright")
-    shutil.rmtree(os.path.join(cache, "beginnings"), ignore_errors=True)
 
 
 def native(b):
@@ -321,7 +310,6 @@ def added(bench, workload):
         b.build(b.ours)
         cache = os.path.join(b.tools.env["XDG_CACHE_HOME"], "zipwright")
         shutil.rmtree(os.path.join(cache, "wheels", stored), ignore_errors=True)
-        forget_beginnings(b)
         b.ours.write("requirements.txt", after)
 
     def theirs_without():

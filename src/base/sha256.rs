@@ -6,8 +6,6 @@ use std::path::Path;
 
 use anyhow::{Context as _, Result};
 use ring::digest::{Context, SHA256, digest};
-use sha2::Digest;
-use sha2::digest::common::hazmat::SerializableState;
 
 use super::fs;
 
@@ -60,31 +58,6 @@ impl Default for Sha256 {
     }
 }
 
-/// SHA-256 that can be interrupted and gone on with by another process. `ring`'s cannot; it is
-/// twice as fast where the processor has no instructions for SHA-256, and no faster elsewhere.
-#[derive(Clone, Default)]
-pub struct ResumableSha256(sha2::Sha256);
-
-impl ResumableSha256 {
-    pub fn update(&mut self, bytes: &[u8]) {
-        self.0.update(bytes);
-    }
-
-    pub fn finish(self) -> [u8; 32] {
-        self.0.finalize().into()
-    }
-
-    /// For [`ResumableSha256::resume`].
-    pub fn state(&self) -> Vec<u8> {
-        self.0.serialize().to_vec()
-    }
-
-    /// `None` when these bytes are no state.
-    pub fn resume(state: &[u8]) -> Option<Self> {
-        sha2::Sha256::deserialize(state.try_into().ok()?).ok().map(Self)
-    }
-}
-
 fn array(digest: impl AsRef<[u8]>) -> [u8; 32] {
     digest.as_ref().try_into().expect("BUG: SHA-256 has 32 bytes")
 }
@@ -106,23 +79,11 @@ mod tests {
             let mut hasher = Sha256::new();
             hasher.update(before);
             hasher.update(after);
-            let expected: [u8; 32] = sha2::Sha256::digest(&content[..length]).into();
+            let expected: [u8; 32] =
+                <sha2::Sha256 as sha2::Digest>::digest(&content[..length]).into();
             assert_eq!((hasher.finish(), Sha256::of(&content[..length])), (expected, expected));
             assert_eq!(Sha256::of_reader(before.chain(after)).unwrap(), expected);
         }
         assert!(hex(&Sha256::of(b"")).starts_with("e3b0c44298fc"));
-    }
-
-    #[test]
-    fn it_is_gone_on_with_from_any_byte() {
-        let content: Vec<u8> = (0..200_u8).collect();
-        for at in [0, 1, 63, 64, 65, 128, 200] {
-            let mut hasher = ResumableSha256::default();
-            hasher.update(&content[..at]);
-            let mut resumed = ResumableSha256::resume(&hasher.state()).unwrap();
-            resumed.update(&content[at..]);
-            assert_eq!(resumed.finish(), Sha256::of(&content), "{at}");
-        }
-        assert!(ResumableSha256::resume(b"something else").is_none());
     }
 }

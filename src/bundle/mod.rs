@@ -1,7 +1,6 @@
 //! Bundles: the canonical zip that Lambda is given, its `CodeSha256`, the limits it must keep,
 //! and the manifest it is made from. Knows nothing of wheels, targets, or where bytes come from.
 
-mod beginning;
 mod manifest;
 mod pack;
 mod stream;
@@ -17,10 +16,8 @@ use base64::engine::general_purpose::STANDARD;
 
 use crate::base::Sha256;
 
-pub use beginning::{Beginning, OtherBeginning};
 pub use manifest::{Entry, Manifest, Origin, WheelId};
 pub use pack::{Packed, Packing, pack};
-pub use stream::Sink;
 pub use writer::{BundleWriter, Item, Method, Time, Written};
 
 /// Most bytes that Lambda unzips: 250 MiB.

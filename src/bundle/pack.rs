@@ -16,8 +16,8 @@ use crate::base::Digest;
 
 /// The form of the zip and the compressor whose bytes it has. Part of every zip's key: a change
 /// here makes every bundle anew.
-const FORM: &str = "zipform=3;deflate=flate2-1.1.11+zlib-rs-0.6.8-9";
-const FORM_SMALLEST: &str = "zipform=3,files only;deflate=libdeflate-1.26.1-8,10@256K>=40%";
+const FORM: &str = "zipform=4;deflate=flate2-1.1.11+zlib-rs-0.6.8-9";
+const FORM_SMALLEST: &str = "zipform=4,files only;deflate=libdeflate-1.26.1-8,10@256K>=40%";
 
 const LEVEL: u32 = 9;
 
@@ -269,9 +269,9 @@ mod tests {
             found[0].split('"').next().unwrap()
         };
         let (flate2, zlib) = (version("flate2"), version("zlib-rs"));
-        assert_eq!(FORM, format!("zipform=3;deflate=flate2-{flate2}+zlib-rs-{zlib}-{LEVEL}"));
+        assert_eq!(FORM, format!("zipform=4;deflate=flate2-{flate2}+zlib-rs-{zlib}-{LEVEL}"));
         let libdeflate = version("libdeflate-sys");
         let deflate = format!("libdeflate-{libdeflate}-{QUICK},{THOROUGH}@256K>=40%");
-        assert_eq!(FORM_SMALLEST, format!("zipform=3,files only;deflate={deflate}"));
+        assert_eq!(FORM_SMALLEST, format!("zipform=4,files only;deflate={deflate}"));
     }
 }

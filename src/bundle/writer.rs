@@ -1,19 +1,16 @@
 //! Writes the canonical zip: one form for one content, whatever wrote the content before.
 //!
-//! Entries come in parts, what seldom changes first, and in each part sorted by the bytes of their
-//! names; folders are added by the writer, one entry for each, before the first file in it; modes
-//! are 644, 755 for executables and folders; there are no extra fields, comments or data
-//! descriptors, and no zip64. The zip crate's writer cannot be had to this form: it copies a member
-//! together with what its source said of it.
+//! Entries are sorted by the bytes of their names; the writer adds one entry for each folder, before
+//! the first file in it; modes are 644, 755 for executables and folders; there are no extra fields,
+//! comments or data descriptors, and no zip64. The zip crate's writer cannot produce this form: it
+//! copies a member together with its metadata.
 
-use std::collections::HashSet;
-use std::io::{self, Read};
+use std::io::{self, Read, Write};
 
 use anyhow::{Context, Result, bail, ensure};
 use jiff::Timestamp;
 
-use super::beginning::{Beginning, OtherBeginning};
-use super::stream::{Sent, Sink, Stream};
+use super::stream::{Sent, Stream};
 use crate::base::Digest;
 
 /// Zip64 begins at this many entries, and at this size. Lambda unzips neither.
@@ -86,8 +83,6 @@ pub struct Written<W> {
     pub sha256: [u8; 32],
     /// BLAKE3 of the whole file.
     pub digest: Digest,
-    /// The first part, for bundles that are going to have it too, unless it was known.
-    pub beginning: Option<Beginning>,
 }
 
 pub struct BundleWriter<W> {
@@ -97,8 +92,8 @@ pub struct BundleWriter<W> {
     central: Vec<u8>,
     entries: u64,
     last: String,
-    /// Those that have an entry; `None`: none is to have one.
-    folders: Option<HashSet<String>>,
+    /// Whether folders get entries of their own.
+    with_folders: bool,
 }
 
 /// What both headers of an entry say.
@@ -112,42 +107,31 @@ struct Header<'a> {
     attributes: u32,
 }
 
-impl<W: Sink> BundleWriter<W> {
+impl<W: Write> BundleWriter<W> {
     pub fn new(sink: W, time: Time) -> Self {
-        Self::after(None, sink, time)
-    }
-
-    /// A bundle that somebody knows to begin in this way.
-    pub fn after(known: Option<Beginning>, sink: W, time: Time) -> Self {
         Self {
-            stream: Stream::new(sink, known),
+            stream: Stream::new(sink),
             time,
             central: Vec::new(),
             entries: 0,
             last: String::new(),
-            folders: Some(HashSet::new()),
+            with_folders: true,
         }
     }
 
     /// Writes files only, as is the custom in wheels.
     pub fn leave_folders_out(&mut self) {
-        self.folders = None;
+        self.with_folders = false;
     }
 
-    /// From here on names begin anew. Other bundles may have all that stands before.
-    pub fn begin_part(&mut self) {
-        self.last.clear();
-        self.stream.mark();
-    }
-
-    /// Adds a file, whose name is greater by bytes than those before in its part, and the folders
-    /// that it is the first to lie in. `data` gives exactly `item.compressed` bytes; where they
-    /// begin.
+    /// Adds a file, whose name is greater by bytes than those before, and the folders that it is the
+    /// first file in. `data` gives exactly `item.compressed` bytes. Returns the offset of these bytes
+    /// in the bundle.
     pub fn add(&mut self, item: &Item, data: &mut dyn Read) -> Result<u64> {
         assert!(item.name > self.last.as_str(), "BUG: entries come sorted");
         for (at, _) in item.name.match_indices('/') {
             let folder = &item.name[..=at];
-            if !self.last.starts_with(folder) && self.is_new(folder) {
+            if self.with_folders && !self.last.starts_with(folder) {
                 self.header(&Header {
                     name: folder,
                     method: Method::Stored,
@@ -174,8 +158,7 @@ impl<W: Sink> BundleWriter<W> {
         Ok(start)
     }
 
-    /// Writes the central directory and ends the bundle. The error is [`OtherBeginning`] when the
-    /// bundle does not begin as was said.
+    /// Writes the central directory and ends the bundle.
     pub fn finish(mut self) -> Result<Written<W>> {
         let start = fits(self.stream.length(), "the central directory")?;
         let central = std::mem::take(&mut self.central);
@@ -188,15 +171,8 @@ impl<W: Sink> BundleWriter<W> {
         end.extend(start.to_le_bytes());
         end.extend([0, 0]);
         self.write(&end)?;
-        let Sent { sink, length, sha256, blake3, beginning } =
-            self.stream.finish().context(FAILED)?;
-        let sha256 = sha256.ok_or(OtherBeginning)?;
-        Ok(Written { sink, size: length, sha256, digest: blake3, beginning })
-    }
-
-    /// Whether this folder is to get an entry, and has none yet.
-    fn is_new(&mut self, folder: &str) -> bool {
-        self.folders.as_mut().is_some_and(|folders| folders.insert(folder.to_owned()))
+        let Sent { sink, length, sha256, blake3 } = self.stream.finish().context(FAILED)?;
+        Ok(Written { sink, size: length, sha256, digest: blake3 })
     }
 
     /// Writes the local header and keeps the central one.

@@ -3,7 +3,7 @@
 
 use std::cmp::Reverse;
 use std::collections::BTreeMap;
-use std::io;
+use std::io::{self, Write};
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, channel};
@@ -13,22 +13,19 @@ use anyhow::{Context, Result, bail};
 use rayon::prelude::*;
 use tempfile::NamedTempFile;
 
-use self::beginnings::Known;
 use self::splice::{Index, Place, Previous};
 use super::staging::{self, Origins};
 use super::{Done, Job};
 use crate::base::{Digest, RelPath, fs, words};
 use crate::buildfile::model::{self, Compression, Kind, Zip};
 use crate::bundle::{
-    self, BundleWriter, Entry, Item, Manifest, Method, Origin, OtherBeginning, Packed, Packing,
-    Sink, Time, Written,
+    self, BundleWriter, Entry, Item, Manifest, Method, Origin, Packed, Packing, Time, Written,
 };
 use crate::files::{Content, stat_of};
 use crate::instant;
 use crate::key::{Key, Value};
 use crate::wheel::{self, Member, Wheel};
 
-mod beginnings;
 mod record;
 mod splice;
 #[cfg(test)]
@@ -97,8 +94,8 @@ pub(super) fn run(zip: &Zip, job: &Job) -> Result<Done> {
         anyhow::Ok((written, draft.join().expect("BUG: drafting a record does not panic")?))
     })?;
     let code_sha256 = bundle::code_sha256(&written.sha256);
-    let Written { sink: file, size, sha256, digest, beginning } = written;
-    let written = Written { sink: (), size, sha256, digest, beginning };
+    let Written { sink: file, size, sha256, digest } = written;
+    let written = Written { sink: (), size, sha256, digest };
     if let Some(previous) = &previous {
         previous.check(job)?;
     }
@@ -148,29 +145,14 @@ fn write(
     let folder = place.parent().unwrap_or(&job.project.root);
     let sources =
         Sources { origins, previous, compression: zip.compression, packing: packing(zip), folder };
-    let of_wheel = |entry: &&Entry| matches!(entry.origin, Origin::Wheel { .. });
-    let (of_wheels, own): (Vec<&Entry>, Vec<&Entry>) = manifest.entries.iter().partition(of_wheel);
-    let known = Known::new(&of_wheels, manifest, (packing(zip), time), job);
-    let attempt = |beginning| {
-        let mut writer = BundleWriter::after(beginning, fs::temp_beside(place)?, time);
-        if zip.compression == Compression::Smallest {
-            // Whoever unzips makes them for the files that lie in them.
-            writer.leave_folders_out();
-        }
-        let mut packed = PackedFiles::default();
-        sources.write_all(&of_wheels, &mut writer, &mut packed)?;
-        writer.begin_part();
-        sources.write_all(&own, &mut writer, &mut packed)?;
-        anyhow::Ok((writer.finish()?, packed))
-    };
-    let done = match attempt(known.load()) {
-        Err(error) if error.is::<OtherBeginning>() => attempt(None),
-        done => done,
-    }?;
-    if let Some(beginning) = &done.0.beginning {
-        known.save(beginning)?;
+    let mut writer = BundleWriter::new(fs::temp_beside(place)?, time);
+    if zip.compression == Compression::Smallest {
+        // Programs that unzip create folders for the files in them.
+        writer.leave_folders_out();
     }
-    Ok(done)
+    let mut packed = PackedFiles::default();
+    sources.write_all(&manifest.entries, &mut writer, &mut packed)?;
+    Ok((writer.finish()?, packed))
 }
 
 fn packing(zip: &Zip) -> Packing {
@@ -261,14 +243,14 @@ impl Sources<'_> {
     /// Packs in parallel, and writes in order what is there already, a batch at a time.
     fn write_all(
         &self,
-        entries: &[&Entry],
+        entries: &[Entry],
         writer: &mut BundleWriter<NamedTempFile>,
         done: &mut PackedFiles,
     ) -> Result<()> {
         let ways: Vec<Result<Way>> =
             entries.par_iter().with_min_len(512).map(|entry| self.way(entry)).collect();
         let ways: Vec<Way> = ways.into_iter().collect::<Result<_>>()?;
-        let all: Vec<(&Entry, &Way)> = entries.iter().copied().zip(&ways).collect();
+        let all: Vec<(&Entry, &Way)> = entries.iter().zip(&ways).collect();
         let mut rest = all.as_slice();
         while !rest.is_empty() {
             let (batch, next) = rest.split_at(batch_length(rest));
@@ -389,7 +371,7 @@ fn batch_length(entries: &[(&Entry, &Way)]) -> usize {
     entries.len()
 }
 
-fn add<W: Sink>(
+fn add<W: Write>(
     writer: &mut BundleWriter<W>,
     entry: &Entry,
     way: &Way,
