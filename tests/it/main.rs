@@ -31,6 +31,7 @@ mod layers;
 mod local;
 mod locks;
 mod makeflags;
+mod markers;
 mod outages;
 mod racy;
 mod random;
