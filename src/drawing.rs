@@ -1,8 +1,8 @@
-//! Draws a graph of targets as text: for Graphviz, for Mermaid, and as JSON for programs.
+//! Exports a graph of targets as text: for Graphviz, for Mermaid, and as JSON for programs.
 //!
-//! Arrows point from what is needed to what needs it, the way files flow and the way
-//! `ninja -t graph` draws; an order-only edge is dashed. Equal input gives equal text, in the
-//! order of the input. Knows nothing of Buildfiles, of state, or of which targets were asked for.
+//! Arrows point from a target to its dependents, the way files flow and the way `ninja -t graph`
+//! draws; an order-only edge is dashed. Equal input gives equal text, in the order of the input.
+//! Knows nothing of Buildfiles, of state, or of goals.
 
 use std::collections::HashMap;
 
@@ -22,8 +22,8 @@ pub struct Node {
     pub default: bool,
 }
 
-/// `from` needs `to`. An edge whose ends are not both among the nodes is not drawn, so that a
-/// part of a graph can be drawn with the edges of the whole.
+/// `from` needs `to`. An edge is left out if one of its ends is not among the nodes, so that a part
+/// of a graph can be drawn with the edges of the whole.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Edge {
     pub from: String,
@@ -32,7 +32,7 @@ pub struct Edge {
     pub order_only: bool,
 }
 
-/// A `digraph` in Graphviz' language. Default targets are bold, groups are ovals.
+/// Returns a `digraph` in Graphviz' language. Default targets are bold, groups are ovals.
 pub fn dot(nodes: &[Node], edges: &[Edge]) -> String {
     let mut text = String::from(
         "digraph zipwright {\n    rankdir=LR;\n    node [shape=box, fontname=\"sans-serif\"];\n",
@@ -54,8 +54,8 @@ pub fn dot(nodes: &[Node], edges: &[Edge]) -> String {
     text + "}\n"
 }
 
-/// A Mermaid `flowchart`, as GitHub and GitLab draw it in Markdown. Nodes are numbered, because
-/// a Mermaid id may not hold every character that a name may, nor be `end`.
+/// Returns a Mermaid `flowchart`, as GitHub and GitLab draw it in Markdown. Nodes are numbered,
+/// because a Mermaid id may not hold every character of a name, nor be `end`.
 pub fn mermaid(nodes: &[Node], edges: &[Edge]) -> String {
     let mut text = String::from("flowchart LR\n");
     for (number, node) in nodes.iter().enumerate() {
@@ -79,8 +79,8 @@ pub fn mermaid(nodes: &[Node], edges: &[Edge]) -> String {
     text
 }
 
-/// One JSON object: `targets` and `edges`. The edges say `target` and `needs` rather than name
-/// their ends, so that nobody has to remember which way an arrow points.
+/// Returns one JSON object: `targets` and `edges`. An edge has the keys `target` and `needs`, so its
+/// direction is clear without documentation.
 pub fn json(nodes: &[Node], edges: &[Edge]) -> String {
     let targets: Vec<Value> = nodes
         .iter()
@@ -96,7 +96,7 @@ pub fn json(nodes: &[Node], edges: &[Edge]) -> String {
     format!("{:#}\n", json!({ "targets": targets, "edges": edges }))
 }
 
-/// The edges between the nodes, each with the places of its two ends among them.
+/// Returns the edges between the nodes, each with the indexes of its two ends.
 fn drawn<'a>(nodes: &[Node], edges: &'a [Edge]) -> impl Iterator<Item = (&'a Edge, usize, usize)> {
     let places: HashMap<String, usize> =
         nodes.iter().enumerate().map(|(place, node)| (node.name.clone(), place)).collect();
@@ -105,7 +105,7 @@ fn drawn<'a>(nodes: &[Node], edges: &'a [Edge]) -> impl Iterator<Item = (&'a Edg
         .filter_map(move |edge| Some((edge, *places.get(&edge.from)?, *places.get(&edge.to)?)))
 }
 
-/// What stands in a target's box: name, kind, outputs.
+/// Returns the lines of a target's box: name, kind, outputs.
 fn label_lines(node: &Node) -> Vec<String> {
     let mut lines = vec![node.name.clone(), node.kind.to_string()];
     lines.extend(node.outputs.iter().take(OUTPUTS_SHOWN).cloned());
@@ -115,8 +115,8 @@ fn label_lines(node: &Node) -> Vec<String> {
     lines
 }
 
-/// A double-quoted string that means `text` both as an id and as a label: in a label a backslash
-/// starts an escape and an ampersand an HTML entity, and both are text in no other way.
+/// Quotes `text` for use as both an id and a label. In a label a backslash starts an escape and an
+/// ampersand an HTML entity; only this form keeps both literal.
 fn dot_quoted(text: &str) -> String {
     let mut quoted = String::from("\"");
     for c in text.chars() {
@@ -125,7 +125,7 @@ fn dot_quoted(text: &str) -> String {
             '\\' => quoted += "\\\\",
             '&' => quoted += "&amp;",
             '\n' => quoted += "\\n",
-            // A NUL would end the text for Graphviz, and no other control character can be seen.
+            // A NUL would end the text for Graphviz; other control characters are invisible.
             c if c.is_control() => quoted.push(char::REPLACEMENT_CHARACTER),
             c => quoted.push(c),
         }
@@ -133,7 +133,7 @@ fn dot_quoted(text: &str) -> String {
     quoted + "\""
 }
 
-/// Everything that Mermaid, Markdown or HTML might take for markup becomes a `#…;` code.
+/// Replaces every character that Mermaid, Markdown or HTML might read as markup by a `#…;` code.
 fn mermaid_text(text: &str) -> String {
     let mut safe = String::new();
     for c in text.chars() {
@@ -178,7 +178,7 @@ mod tests {
         (nodes, edges)
     }
 
-    /// Names that are markup in one language or another.
+    /// Returns names that are markup in one of the languages.
     fn nasty() -> (Vec<Node>, Vec<Edge>) {
         let names = [
             "end",
@@ -304,7 +304,7 @@ mod tests {
         }
     }
 
-    /// A test's word about itself; the test harness shows it with `--nocapture`.
+    /// Notes why a test did nothing; the test harness shows it with `--nocapture`.
     fn skipped(why: &str) {
         writeln!(std::io::stderr(), "skipped: {why}").unwrap();
     }

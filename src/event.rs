@@ -1,5 +1,5 @@
-//! Everything that happens in a build, as values. The engine says it here; a [`Report`] decides
-//! whether and how a person or a program sees it. Nothing else prints during a build.
+//! Everything that happens in a build, as values. The engine sends them; a [`Report`] decides how a
+//! person or a program sees them. Nothing else prints during a build.
 
 use serde_json::Value;
 
@@ -8,7 +8,7 @@ use crate::process::Stream;
 
 #[derive(Clone, Debug)]
 pub enum Event {
-    /// The graph is known: this many targets are looked at.
+    /// The graph is complete, and this many targets are checked.
     Planned {
         targets: usize,
     },
@@ -16,16 +16,16 @@ pub enum Event {
         target: String,
         kind: &'static str,
         reasons: Vec<Reason>,
-        /// It has the terminal to itself until it has finished: nothing else may draw.
+        /// It owns the terminal until it has finished: nothing else may draw.
         terminal: bool,
     },
-    /// A line of output of the work itself: a command's, pip's, a function's response.
+    /// A line of output of the work itself: of a command, of pip, of a function.
     Line {
         target: String,
         stream: Stream,
         text: String,
     },
-    /// What a running target does right now.
+    /// The current step of a running target.
     Status {
         target: String,
         text: String,
@@ -50,9 +50,9 @@ pub struct Finished {
     pub seconds: f64,
     /// Paths relative to the project.
     pub outputs: Vec<String>,
-    /// For a zip: `code_sha256`, `size`, `unzipped_size`. Others add their own.
+    /// For a zip: `code_sha256`, `size`, `unzipped_size`. Other kinds add their own.
     pub facts: Vec<(String, Value)>,
-    /// For `Failed`: what went wrong. For `Skipped`: because of which target.
+    /// For `Failed`: the error. For `Skipped`: the name of the target that caused it.
     pub error: Option<String>,
 }
 
@@ -68,7 +68,7 @@ pub enum Outcome {
 }
 
 impl Outcome {
-    /// The word in `--json`.
+    /// Returns the word used in `--json`.
     pub fn word(self) -> &'static str {
         match self {
             Self::Ran => "ran",
@@ -103,7 +103,7 @@ impl Summary {
     }
 }
 
-/// Shows a build, or keeps it.
+/// Shows or stores the events of a build.
 pub trait Report {
     fn event(&mut self, event: &Event);
 }

@@ -1,9 +1,8 @@
-//! What the targets of a Buildfile are to each other: ids, edges, and the mistakes that only
-//! show when all targets are seen together. Knows nothing of the disk, of what is up to date, or
-//! of the order in which targets run.
+//! The graph of a Buildfile's targets: ids, edges, and the errors that show only when all targets
+//! are seen together. Knows nothing of the disk, of what is up to date, or of the order of runs.
 //!
-//! Every lookup goes through a map or a sorted list, so that the cost grows with the number of
-//! targets and edges.
+//! Every lookup goes through a map or a sorted list, so the cost grows with the number of targets
+//! and edges.
 
 mod check;
 mod cycle;
@@ -45,7 +44,7 @@ pub struct Graph {
     dependents: Adjacency,
 }
 
-/// Why one target is brought up to date after another, and where the Buildfile says so.
+/// A reason to bring one target up to date after another, with its span in the Buildfile.
 struct Edge<'m> {
     from: TargetId,
     to: TargetId,
@@ -57,26 +56,26 @@ struct Edge<'m> {
 enum Via<'m> {
     /// `from` names `to`.
     Name,
-    /// `from` reads this, and `to` makes it.
+    /// `from` reads this path, and `to` makes it.
     File(&'m str),
-    /// `from` names `to` in `after`: order alone.
+    /// `from` names `to` in `after`: order only.
     After,
 }
 
 impl Graph {
-    /// The graph of a model, and the mistakes in it. With mistakes, edges may be missing or go in
-    /// circles, and the graph is good for nothing but being looked at.
+    /// Returns the graph of a model and its errors. If there are errors, edges may be missing or form
+    /// cycles, and the graph must not be built.
     pub fn new(model: &Model) -> (Self, Vec<Diagnostic>) {
         let names = Names::new(model);
         let (owners, mut mistakes) = Outputs::new(model);
         let mut edges = check::named_edges(model, &names, &mut mistakes);
         edges::add_file_edges(model, &owners, &mut edges);
         edges.sort_by(|a, b| (a.from, a.to, a.via).cmp(&(b.from, b.to, b.via)));
-        // The strongest reason comes first and stands for all.
+        // The strongest reason sorts first and is kept.
         edges.dedup_by(|second, first| (second.from, second.to) == (first.from, first.to));
 
         let count = model.targets.len();
-        // One at a time, targets run in the order in which the Buildfile lists them, as in make.
+        // With one job, targets run in the order in which the Buildfile lists them, as in make.
         let mut listed: Vec<&Edge> = edges.iter().collect();
         listed.sort_by_key(|edge| (edge.span.start, edge.to));
         let pairs = |order: bool| {
@@ -118,33 +117,33 @@ impl Graph {
         self.names.find(name)
     }
 
-    /// The target that makes `path`, or a folder that `path` lies in. Stamps count.
+    /// Returns the target that makes `path` or a folder that contains it. Stamps count as outputs.
     pub fn by_output(&self, path: &RelPath) -> Option<TargetId> {
         self.owners.of(path).map(|output| output.owner)
     }
 
-    /// The targets that make what `id` depends on, as they are listed there.
+    /// Returns the targets that make inputs of `id`, in the order in which it lists them.
     pub fn needs(&self, id: TargetId) -> &[TargetId] {
         self.needs.of(id)
     }
 
-    /// The targets that `id` comes after without needing them, as they are listed there.
+    /// Returns the targets of `id`'s `after`, in the order in which it lists them.
     pub fn after(&self, id: TargetId) -> &[TargetId] {
         self.after.of(id)
     }
 
-    /// The targets that need `id` or come after it, in the order of the file.
+    /// Returns the targets that need `id` or come after it, in the order of the file.
     pub fn dependents(&self, id: TargetId) -> &[TargetId] {
         self.dependents.of(id)
     }
 
-    /// The goals and all that they need or come after, each behind its dependencies and otherwise
-    /// in the order of the file.
+    /// Returns the goals with everything they need or come after. Each target follows its dependencies;
+    /// otherwise the order is that of the file.
     pub fn closure(&self, goals: &[TargetId]) -> Vec<TargetId> {
         self.closure_up_to(goals, |_| false)
     }
 
-    /// As [`Graph::closure`], without what only the targets that are `settled` need.
+    /// Like [`Graph::closure`], but does not follow the dependencies of `settled` targets.
     pub fn closure_up_to(
         &self,
         goals: &[TargetId],
@@ -179,7 +178,7 @@ impl Graph {
         order
     }
 
-    /// The outputs that wildcards and folders among inputs pass over: what zipwright itself
+    /// Returns the outputs that wildcards and folders among inputs skip: all that zipwright itself
     /// makes, in the order of the file.
     pub fn hidden_outputs(model: &Model) -> Vec<RelPath> {
         let hidden = |output: &Output, kind: &Kind| {
@@ -197,15 +196,15 @@ impl Graph {
     }
 }
 
-/// For each target a list of others, all in one vector.
+/// A list of targets for each target, in one vector.
 struct Adjacency {
-    /// Where each target's list starts; one more than there are targets.
+    /// Where each target's list starts; one element more than there are targets.
     starts: Vec<usize>,
     others: Vec<TargetId>,
 }
 
 impl Adjacency {
-    /// Of `pairs` of which no two are equal; each list is in their order.
+    /// Takes distinct pairs. Each list keeps their order.
     fn new(count: usize, mut pairs: Vec<(TargetId, TargetId)>) -> Self {
         pairs.sort_by_key(|(from, _)| *from);
         let mut starts = vec![0; count + 1];

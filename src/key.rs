@@ -1,8 +1,8 @@
-//! A target's key: the ordered list of (name, value) components that decide whether it is up to
-//! date, and the difference of two keys, which is the reason it is not.
+//! A target's fingerprint: the ordered list of (name, value) components that decide whether it is up
+//! to date, and the difference of two fingerprints, which is the reason it is out of date.
 //!
-//! What is compared and what is explained are the same list, so they cannot drift apart. Knows
-//! nothing of how a component is found out, nor of state files.
+//! The compared list and the explained list are the same, so they cannot drift apart. Knows neither
+//! how components are found nor how they are stored.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -10,20 +10,20 @@ use std::io::Write;
 
 use crate::base::{Digest, RelPath};
 
-/// One fact that a target's output depends on. `name` says what (`file requirements.txt`,
-/// `run`, `pip version`); it is unique within a key.
+/// One input of a target's output. `name` identifies it (`file requirements.txt`, `run`, `pip
+/// version`) and is unique within a key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Component<'a> {
     pub name: &'a str,
     pub value: Value<'a>,
 }
 
-/// The path of the file that a component of this name is the content of; see [`Key::file`].
+/// Returns the path if a component of this name holds the content of a file; see [`Key::file`].
 pub fn file_of_component(name: &str) -> Option<&str> {
     name.strip_prefix(FILE)
 }
 
-/// What the name of a file's component starts with.
+/// Prefix of the names of components that hold the content of a file.
 const FILE: &str = "file ";
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -34,7 +34,7 @@ pub enum Value<'a> {
         digest: Digest,
         executable: bool,
     },
-    /// Something whose text is too long or too secret to keep.
+    /// Stands for a text that is too long or too secret to store.
     Digest(Digest),
     Missing,
 }
@@ -54,8 +54,8 @@ impl fmt::Display for Value<'_> {
     }
 }
 
-/// The components lie in one piece of memory, as they are kept from one run to the next: a key
-/// may have one for each of many thousand files, and is mostly made, compared and dropped.
+/// All components share one allocation, in the form in which they are stored: a key may have one for
+/// each of many thousand files, and most keys are made, compared and dropped.
 #[derive(Clone, Default, PartialEq, Eq)]
 pub struct Key {
     bytes: Vec<u8>,
@@ -72,12 +72,12 @@ impl Key {
         Self::default()
     }
 
-    /// With room for the content of so many files.
+    /// Returns an empty key with room for the content of `count` files.
     pub fn of_files(count: usize) -> Self {
         Self { bytes: Vec::with_capacity(count * USUAL) }
     }
 
-    /// A key from what [`Key::as_bytes`] gave.
+    /// Reads the bytes of [`Key::as_bytes`].
     pub fn from_bytes(bytes: Vec<u8>) -> Self {
         Self { bytes }
     }
@@ -91,7 +91,7 @@ impl Key {
         self.add_value(value);
     }
 
-    /// What is at a path of the project.
+    /// Adds the content of a path of the project.
     pub fn file(&mut self, path: &RelPath, value: Value) {
         self.add_length(FILE.len() + path.as_str().len());
         self.bytes.extend(FILE.as_bytes());
@@ -122,7 +122,7 @@ impl Key {
         self.add_text(value);
     }
 
-    /// Adds the length of a text, and then the text.
+    /// Adds the length of a text, then the text.
     fn add_text(&mut self, text: impl fmt::Display) {
         let start = self.bytes.len() + LENGTH;
         self.bytes.extend([0; LENGTH]);
@@ -140,21 +140,22 @@ impl Key {
         std::iter::from_fn(move || component(&mut rest))
     }
 
-    /// The paths of all files that it has the content of.
+    /// Returns the paths of all files whose content is a component.
     pub fn files(&self) -> impl Iterator<Item = &str> {
         self.components().filter_map(|component| file_of_component(component.name))
     }
 
-    /// Digest of all components, in order.
+    /// Returns the digest of all components, in order.
     pub fn digest(&self) -> Digest {
         Digest::of(&self.bytes)
     }
 
-    /// What must change in `old` to give `self`, in the order of `self`, then what is gone.
+    /// Returns the changes from `old` to `self`: changed and added components in the order of `self`,
+    /// then removed ones.
     pub fn differences(&self, old: &Key) -> Vec<Reason> {
         let mut reasons = Vec::new();
         let (mut now, mut before) = (self.components(), old.components());
-        // Mostly the names are the same, in the same order.
+        // Usually the names are the same, in the same order.
         let (now, before): (Vec<_>, Vec<_>) = loop {
             match (now.next(), before.next()) {
                 (Some(new), Some(old)) if new.name == old.name => {
@@ -206,17 +207,17 @@ fn changed(new: Component, old: Value) -> Option<Reason> {
     })
 }
 
-/// Bytes of the content of a file and its name, more or less.
+/// Approximate bytes of the component of a file.
 const USUAL: usize = 100;
 
-/// Bytes of a length.
+/// Bytes of a stored length.
 const LENGTH: usize = 4;
 
 fn encoded(length: usize) -> [u8; LENGTH] {
     u32::try_from(length).expect("BUG: it is less than 4 GiB").to_le_bytes()
 }
 
-/// Takes the next component off `rest`; `None` at the end, and at what makes no sense.
+/// Takes the next component off `rest`. Returns `None` at the end and if the bytes are invalid.
 fn component<'a>(rest: &mut &'a [u8]) -> Option<Component<'a>> {
     let name = text(rest)?;
     let value = match take(rest, 1)?[0] {
@@ -249,7 +250,7 @@ fn take<'a>(rest: &mut &'a [u8], length: usize) -> Option<&'a [u8]> {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Reason {
     NeverBuilt,
-    /// `phony`, or a kind that is always done when asked for.
+    /// `phony`, or a kind that always runs when it is a goal.
     AlwaysRuns,
     /// `-B`.
     Forced,
@@ -260,7 +261,7 @@ pub enum Reason {
     OutputMissing {
         path: String,
     },
-    /// An output is not what the target left there.
+    /// An output is not as the target left it.
     OutputChanged {
         path: String,
     },
@@ -279,14 +280,14 @@ pub enum Reason {
     },
     /// The same components in another order.
     Reordered,
-    /// In a dry run: whether it runs depends on what this target will give.
+    /// In a dry run: whether it runs depends on the result of this target.
     MayChange {
         target: String,
     },
 }
 
 impl Reason {
-    /// The name of the component that differs, for the reasons that are about one.
+    /// Returns the name of the differing component, if the reason is about one.
     pub fn component(&self) -> Option<&str> {
         match self {
             Self::Changed { component, .. }

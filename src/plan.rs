@@ -1,6 +1,5 @@
-//! Decides which targets may be looked at next. Pure: ids in, ids out; knows nothing of files,
-//! keys, time or output. Owns the one truth about each target's progress; every change of it
-//! goes through [`Plan::set`].
+//! Decides which targets may be checked next. Pure: takes and returns ids; knows nothing of files,
+//! fingerprints, time or output. Owns the progress of every target, which only [`Plan::set`] changes.
 
 use std::collections::VecDeque;
 
@@ -13,9 +12,9 @@ pub enum Progress {
     Unwanted,
     /// Waits for targets that it needs or comes after.
     Waiting,
-    /// All of those are done: it is in the queue of [`Plan::take_ready`].
+    /// All of those are done; it is in the queue of [`Plan::take_ready`].
     Ready,
-    /// Handed out by [`Plan::take_ready`], not reported on yet.
+    /// Returned by [`Plan::take_ready`], with its outcome still to come.
     Active,
     Done,
     Failed,
@@ -33,7 +32,7 @@ pub struct Plan<'g> {
 }
 
 impl<'g> Plan<'g> {
-    /// A build of `goals` and all they need or come after. What is `settled` waits for nothing.
+    /// Plans a build of `goals` and everything they need or come after. `settled` targets wait for nothing.
     pub fn new(graph: &'g Graph, goals: &[TargetId], settled: impl Fn(TargetId) -> bool) -> Self {
         let wanted = graph.closure_up_to(goals, &settled);
         let mut plan = Self {
@@ -57,7 +56,7 @@ impl<'g> Plan<'g> {
         plan
     }
 
-    /// A target that may be looked at now. The caller reports on it with [`Plan::done`] or
+    /// Returns a target that may be checked now. The caller reports its outcome with [`Plan::done`] or
     /// [`Plan::failed`].
     pub fn take_ready(&mut self) -> Option<TargetId> {
         let id = self.ready.pop_front()?;
@@ -65,14 +64,14 @@ impl<'g> Plan<'g> {
         Some(id)
     }
 
-    /// `id` is up to date, or was brought up to date.
+    /// Marks `id` as up to date.
     pub fn done(&mut self, id: TargetId) {
         self.set(id, Progress::Done);
         self.release(id);
     }
 
-    /// `id` failed, in its turn or before it. Returns the targets skipped because of it, each with the target it needs
-    /// that did not get done.
+    /// Marks `id` as failed, in its turn or before it. Returns the targets skipped because of it, each
+    /// with the needed target that was not done.
     pub fn failed(&mut self, id: TargetId) -> Vec<(TargetId, TargetId)> {
         self.set(id, Progress::Failed);
         let mut skipped = Vec::new();
@@ -86,7 +85,7 @@ impl<'g> Plan<'g> {
                     causes.push(dependent);
                 }
             }
-            // What only comes after a target that did not get done need not wait for it.
+            // A target that only comes after a failed one does not wait for it.
             self.release(cause);
         }
         skipped
@@ -101,7 +100,7 @@ impl<'g> Plan<'g> {
         self.progress[id.index()]
     }
 
-    /// Targets of this build that nothing was reported on, in the order of the graph.
+    /// Returns the targets of this build without an outcome, in the order of the graph.
     pub fn unfinished(&self) -> Vec<TargetId> {
         use Progress::{Active, Ready, Waiting};
         self.graph
@@ -121,7 +120,7 @@ impl<'g> Plan<'g> {
         }
     }
 
-    /// Targets that must be finished before `id`, each once.
+    /// Returns the targets that must be finished before `id`, each once.
     fn predecessors(&self, id: TargetId) -> impl Iterator<Item = TargetId> {
         let needs = self.graph.needs(id);
         let after = self.graph.after(id).iter().filter(|other| !needs.contains(other));
@@ -151,8 +150,8 @@ mod tests {
     use super::*;
     use crate::buildfile;
 
-    /// Plays `deeds` over targets written as `name: what it needs | what it comes after`, all of
-    /// them goals. A deed and what it must lead to: `ready a b`, `done a`, `fail a skips b c`.
+    /// Plays `deeds` over targets written as `name: needs | after`, all of them goals. Each deed has its
+    /// expected effect: `ready a b`, `done a`, `fail a skips b c`.
     #[track_caller]
     fn check(targets: &[&str], deeds: &[&str]) {
         let mut text = String::new();

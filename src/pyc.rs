@@ -1,15 +1,15 @@
-//! `.pyc` files: what their names and first bytes say of them.
+//! `.pyc` files: the meaning of their names and headers.
 
 /// Magic number, flags, then time and size of the source, or a hash of it (PEP 552).
 pub const HEADER: u64 = 16;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
-    /// Believed only beside a source with this time and size: in a bundle, never.
+    /// Used only beside a source with this time and size; in a bundle, never.
     Timestamp,
-    /// Believed when the source has this hash.
+    /// Used if the source has this hash.
     CheckedHash,
-    /// Believed always.
+    /// Always used.
     UncheckedHash,
     /// No bytecode at all.
     Unknown,
@@ -27,7 +27,8 @@ impl Kind {
     }
 }
 
-/// Where the bytecode of a source is looked for by this Python; `None` for what is no module.
+/// Returns the path at which this Python looks for the bytecode of `source`. `None` if `source` is
+/// not a module.
 pub fn place_of(source: &str, (major, minor): (u8, u8)) -> Option<String> {
     let (folder, name) =
         source.rsplit_once('/').map_or(("", source), |(folder, name)| (folder, name));
@@ -36,8 +37,8 @@ pub fn place_of(source: &str, (major, minor): (u8, u8)) -> Option<String> {
     Some(format!("{folder}{separator}__pycache__/{stem}.cpython-{major}{minor}.pyc"))
 }
 
-/// The source that a `.pyc` is of, and whether it lies in a `__pycache__`:
-/// `a/__pycache__/b.cpython-313.opt-1.pyc` is of `a/b.py`.
+/// Returns the source of a `.pyc`, and whether the `.pyc` is in a `__pycache__`:
+/// `a/__pycache__/b.cpython-313.opt-1.pyc` belongs to `a/b.py`.
 pub fn source_of(path: &str) -> Option<(String, bool)> {
     let stem = path.strip_suffix(".pyc")?;
     let (folder, file) = stem.rsplit_once('/').unwrap_or_default();

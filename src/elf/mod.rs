@@ -1,9 +1,8 @@
-//! ELF objects, as far as anybody here asks: which machine one is for, what the dynamic linker
-//! would want for it, and its sections. Reads untrusted bytes; rubbish is nothing, and never a
-//! panic.
+//! ELF objects: the machine, the libraries that the dynamic linker needs, and the sections. Reads
+//! untrusted bytes: returns nothing for invalid ones, and never panics.
 //!
-//! What is needed is found by the segments, as the dynamic linker finds it: an object without a
-//! table of sections loads like any other.
+//! Dependencies are read from the segments, as the dynamic linker does: an object without a section
+//! table loads like any other.
 
 #[cfg(test)]
 pub(crate) mod testing;
@@ -15,19 +14,19 @@ use object::endian::Endianness;
 use object::pod::{self, Pod};
 use object::read::elf::{Dyn, FileHeader, ProgramHeader, SectionHeader};
 
-/// What an object says of itself.
+/// The facts of an object that decide where it loads.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Elf {
     pub machine: Machine,
-    /// Whether something loads it as it is: a shared library or a program, not a `.o`.
+    /// Whether it can be loaded: a shared library or a program, not a `.o`.
     pub loadable: bool,
-    /// Empty for objects of other machines than ours.
+    /// Empty for objects of machines other than Lambda's.
     pub needed: Vec<String>,
     pub soname: Option<String>,
     pub versions: Vec<Need>,
 }
 
-/// A version of a library that must be there when the object is loaded.
+/// A version of a library that must exist when the object is loaded.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Need {
     pub library: String,
@@ -46,12 +45,12 @@ pub enum Machine {
 
 pub const MAGIC: &[u8] = b"\x7fELF";
 
-/// No object comes near these; a list that goes in circles ends here.
+/// Bound for lists in damaged objects that go in circles; real objects stay far below it.
 const MOST_ENTRIES: usize = 1 << 16;
 const LONGEST_STRING: usize = 1 << 12;
 
 impl Machine {
-    /// In Lambda's words where it has some.
+    /// Returns Lambda's name of the architecture if it has one.
     pub fn name(self) -> String {
         match self {
             Self::X86_64 => "x86_64".into(),
@@ -64,7 +63,7 @@ impl Machine {
 }
 
 impl Elf {
-    /// Reads a whole object. `None` when it is none, or damaged.
+    /// Reads a whole object. Returns `None` if it is not an object or is damaged.
     pub fn parse(bytes: &[u8]) -> Option<Self> {
         match class(bytes)? {
             Class::Bits32 => Self::read::<FileHeader32<Endianness>>(bytes),
@@ -97,7 +96,7 @@ impl Elf {
         Some(found)
     }
 
-    /// What the dynamic section says. A program without one needs nothing.
+    /// Reads the dynamic section. A program without one needs nothing.
     fn read_dynamic<H: FileHeader<Endian = Endianness>>(
         &mut self,
         header: &H,
@@ -133,15 +132,15 @@ impl Elf {
     }
 }
 
-/// The libraries that an object asks for; none when it is no object, or a damaged one.
+/// Returns the libraries that an object needs; none if it is not an object or is damaged.
 pub fn needed(bytes: &[u8]) -> Vec<String> {
     Elf::parse(bytes).map(|elf| elf.needed).unwrap_or_default()
 }
 
-/// A section's name and content; those that take no room in the file have none.
+/// A section's name and content, which is empty if it takes no room in the file.
 pub type Section<'a> = (String, &'a [u8]);
 
-/// The sections of an object. `None` when it is none, or damaged.
+/// Returns the sections of an object. `None` if it is not an object or is damaged.
 pub fn sections(bytes: &[u8]) -> Option<Vec<Section<'_>>> {
     match class(bytes)? {
         Class::Bits32 => sections_of::<FileHeader32<Endianness>>(bytes),
@@ -173,7 +172,7 @@ fn class(bytes: &[u8]) -> Option<Class> {
     }
 }
 
-/// What is at `address` once the object is loaded, to the end of its segment.
+/// Returns the bytes from `address` of the loaded object to the end of its segment.
 fn from_address<'a, P: ProgramHeader<Endian = Endianness>>(
     segments: &[P],
     endian: Endianness,
@@ -188,14 +187,14 @@ fn from_address<'a, P: ProgramHeader<Endian = Endianness>>(
     })
 }
 
-/// Up to the next NUL.
+/// Reads up to the next NUL.
 fn string(strings: &[u8], at: u64) -> Option<String> {
     let rest = strings.get(usize::try_from(at).ok()?..)?;
     let end = rest.iter().take(LONGEST_STRING).position(|byte| *byte == 0)?;
     String::from_utf8(rest[..end].to_vec()).ok()
 }
 
-/// The list of libraries, each with its list of versions.
+/// Returns the list of libraries, each with its list of versions.
 fn version_needs(bytes: &[u8], endian: Endianness, strings: &[u8]) -> Option<Vec<Need>> {
     let mut found = Vec::new();
     let (mut at, mut left) = (0, MOST_ENTRIES);
@@ -206,7 +205,7 @@ fn version_needs(bytes: &[u8], endian: Endianness, strings: &[u8]) -> Option<Vec
         loop {
             left = left.checked_sub(1)?;
             let version: &elf::Vernaux<Endianness> = entry(bytes, version_at)?;
-            // The linker goes on when a weak one is missing.
+            // The linker does not fail if a weak version is missing.
             if !version.vna_flags.get(endian).contains(elf::VER_FLG_WEAK) {
                 let version = string(strings, version.vna_name.get(endian).into())?;
                 found.push(Need { library: library.clone(), version });

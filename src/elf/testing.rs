@@ -1,7 +1,7 @@
 //! Small objects made by hand.
 
-/// A shared library for a machine (62: x86_64, 183: aarch64) that needs these libraries, and of
-/// them these versions. Its addresses are not its offsets, as in objects of real linkers.
+/// Returns a shared library for a machine (62: x86_64, 183: aarch64) that needs these libraries and
+/// versions. Its addresses differ from its offsets, as in objects of real linkers.
 pub(crate) fn object(machine: u16, needed: &[&str], versions: &[(&str, &[&str])]) -> Vec<u8> {
     const BASE: u64 = 0x1000;
     const HEADERS: usize = 64 + 2 * 56;

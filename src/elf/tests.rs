@@ -40,7 +40,7 @@ fn other_machines_are_told_apart() {
     assert_eq!(Elf::parse(&big).unwrap().machine, Machine::Other(22));
 }
 
-/// Every object that this test itself is made of.
+/// Every object that this test process loads.
 #[test]
 fn the_hosts_own_objects_are_understood() {
     let maps = std::fs::read_to_string("/proc/self/maps").unwrap();
@@ -87,7 +87,7 @@ fn this_very_program_has_code_and_needs_the_c_library() {
     assert_eq!(size(".bss"), 0);
 }
 
-/// What is cut off, and what has any of its bytes changed, is read or refused, and no more.
+/// Truncated objects, and objects with any byte changed, are read or refused without a panic.
 #[test]
 fn rubbish_is_no_reason_to_panic() {
     let read = |bytes: &[u8]| {

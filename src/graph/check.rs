@@ -1,4 +1,4 @@
-//! The names that targets call each other by: every one must be a target, and of the right kind.
+//! Checks the names by which targets refer to each other: each must be a target of the right kind.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -7,7 +7,7 @@ use crate::base::words::nearest;
 use crate::buildfile::model::{Kind, Model, Place, Spanned, Target};
 use crate::buildfile::{Diagnostic, mistakes};
 
-/// The edges of all names, and what is wrong with the names.
+/// Returns the edges that names make. Adds an error for every name that is wrong.
 pub(super) fn named_edges<'m>(
     model: &'m Model,
     ids: &super::Names,
@@ -32,7 +32,7 @@ pub(super) fn named_edges<'m>(
     edges
 }
 
-/// The function that an invoke calls must be one of its upload's, and only one.
+/// Checks that the function of an invoke is one of its upload's functions, and exactly one.
 fn invoked_function(target: &Target, model: &Model, mistakes: &mut Vec<Diagnostic>) {
     let Kind::Invoke(invoke) = &target.kind else { return };
     let Place::Aws { upload: named } = &invoke.place else { return };
@@ -55,7 +55,7 @@ fn invoked_function(target: &Target, model: &Model, mistakes: &mut Vec<Diagnosti
 /// A target without layers.
 const NONE: (&str, &[Spanned<String>]) = ("", &[]);
 
-/// The names in a target, each with the kind it must be of.
+/// Returns the names in a target, each with the kind that it must be of.
 fn references(
     target: &Target,
 ) -> impl Iterator<Item = (&Spanned<String>, Option<&'static str>, Via<'_>)> {
@@ -84,7 +84,7 @@ fn references(
 struct Names<'m> {
     model: &'m Model,
     ids: &'m super::Names,
-    /// Looking for the nearest name is slow, and one wrong name is often written many times.
+    /// Nearest names found so far. The search is slow, and one wrong name is often written many times.
     nearest: HashMap<&'m str, Option<&'m str>>,
     of_kind: BTreeMap<&'static str, Vec<&'m str>>,
 }
@@ -122,7 +122,7 @@ impl<'m> Names<'m> {
         }
     }
 
-    /// The nearest name; among those of the right kind when there is one.
+    /// Returns the nearest name, preferring those of the right kind if there are any.
     fn nearest(&mut self, name: &'m str, kind: Option<&'static str>) -> Option<&'m str> {
         if let Some(kind) = kind
             && let Some(found) = nearest(name, self.of_kind(kind).iter().copied())

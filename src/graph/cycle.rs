@@ -7,7 +7,7 @@ use crate::buildfile::Diagnostic;
 use crate::buildfile::mistakes::{self, Step};
 use crate::buildfile::model::Model;
 
-/// One mistake for each group. `edges` are sorted by `from`, then `to`, each pair once.
+/// Returns one error for each group. `edges` are sorted by `from`, then `to`, each pair once.
 pub(super) fn cycles(model: &Model, edges: &[Edge]) -> Vec<Diagnostic> {
     let outgoing = Outgoing::new(model.targets.len(), edges);
     let is_cycle = |group: &Vec<TargetId>| match group.as_slice() {
@@ -41,8 +41,8 @@ impl<'e, 'm> Outgoing<'e, 'm> {
     }
 }
 
-/// The strongly connected components (Tarjan's algorithm, with a stack of its own: a chain of
-/// targets may be longer than the thread's stack is deep).
+/// Returns the strongly connected components (Tarjan's algorithm with an explicit stack, because a
+/// chain of targets may be longer than the thread's stack allows).
 fn components(count: usize, outgoing: &Outgoing) -> Vec<Vec<TargetId>> {
     const UNSEEN: usize = usize::MAX;
     let mut number = vec![UNSEEN; count];
@@ -92,7 +92,7 @@ fn components(count: usize, outgoing: &Outgoing) -> Vec<Vec<TargetId>> {
     groups
 }
 
-/// A shortest cycle through the group's first target, and who else is caught in the group.
+/// Describes a shortest cycle through the group's first target, then the other members of the group.
 fn describe(model: &Model, group: &[TargetId], outgoing: &Outgoing) -> Diagnostic {
     let name = |id: &TargetId| model.targets[id.index()].name.value.as_str();
     let members: BTreeSet<TargetId> = group.iter().copied().collect();
@@ -117,7 +117,7 @@ fn describe(model: &Model, group: &[TargetId], outgoing: &Outgoing) -> Diagnosti
     mistakes::cycle(&names, &steps, &others)
 }
 
-/// The edges of a shortest cycle from `first` back to itself, within `members`.
+/// Returns the edges of a shortest cycle from `first` back to itself, within `members`.
 fn shortest<'e, 'm>(
     first: TargetId,
     members: &BTreeSet<TargetId>,

@@ -1,4 +1,4 @@
-//! The edges that files make: an input that another target outputs, as in make.
+//! Edges that come from files: if one target reads the output of another, it needs that target.
 
 use std::collections::HashMap;
 
@@ -22,7 +22,7 @@ pub(super) fn add_file_edges<'m>(model: &'m Model, outputs: &Outputs, edges: &mu
 
 /// Something that a target reads.
 enum Input<'m> {
-    /// This very path. Nothing below it counts.
+    /// Exactly this path, and nothing below it.
     Path(&'m Spanned<RelPath>),
     /// A program: a path only when it has a `/`.
     Program(&'m Spanned<String>),
@@ -70,12 +70,12 @@ fn inputs(target: &Target) -> Vec<Input<'_>> {
 
 struct Finder<'m, 'o> {
     outputs: &'o Outputs,
-    /// What a pattern (`true`) or folder finds; the same one is often written in many targets.
+    /// Targets found for a pattern (`true`) or folder; many targets often name the same one.
     seen: HashMap<(&'m str, bool), Vec<TargetId>>,
 }
 
 impl<'m> Finder<'m, '_> {
-    /// Calls `found` for every target that makes something of `input`.
+    /// Calls `found` for every target that makes a file of `input`.
     fn makers(&mut self, from: TargetId, input: &Input<'m>, mut found: impl FnMut(TargetId)) {
         match input {
             Input::Path(path) => self.maker(&path.value).into_iter().for_each(found),
@@ -96,8 +96,8 @@ impl<'m> Finder<'m, '_> {
             }
             Input::Glob(glob) => {
                 let (glob, is_wild) = (&glob.value, glob.value.has_wildcard());
-                // A plain path that is one's own output is a mistake, and shows as a cycle. A
-                // pattern is not about this file, and passes over it.
+                // A plain path that is the target's own output is an error and shows as a cycle. A pattern does
+                // not mean this file in particular, so it skips it.
                 let own = |to: &TargetId| is_wild && *to == from;
                 self.maker(&glob.base).filter(|to| !own(to)).into_iter().for_each(&mut found);
                 if !self.outputs.has_below(&glob.base) {
@@ -115,10 +115,10 @@ impl<'m> Finder<'m, '_> {
     }
 }
 
-/// The targets that make something below the base of `glob` that it matches.
+/// Returns the targets that make a file below the base of `glob` that it matches.
 fn matching(outputs: &Outputs, glob: &Glob) -> Vec<TargetId> {
     let mut visible = outputs.below(&glob.base).filter(|(_, made)| made.visible).peekable();
-    // Compiling is the slow part, and mostly there is nothing to match.
+    // Compiling is the slow part, and usually there is nothing to match.
     let matcher = match glob.has_wildcard() && visible.peek().is_some() {
         true => glob.matcher().ok(),
         false => None,

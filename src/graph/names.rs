@@ -1,4 +1,4 @@
-//! Targets by their names. There may be very many: the names lie in one piece of memory.
+//! Targets by name. All names share one allocation, because there may be very many.
 
 use super::TargetId;
 use crate::buildfile::model::Model;

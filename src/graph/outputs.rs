@@ -1,4 +1,4 @@
-//! Who makes which path: one owner for each, none inside another's.
+//! Outputs and their owners: each path has one owner, and no output is inside another target's.
 
 use std::collections::hash_map::Entry;
 use std::collections::{HashMap, HashSet};
@@ -11,11 +11,11 @@ use crate::base::RelPath;
 use crate::buildfile::model::{Kind, Model, Span, Target};
 use crate::buildfile::{Diagnostic, mistakes};
 
-/// Asked for every input: what is no output, and no folder of any, is mostly all there is to say.
+/// Looked up once for every input; most inputs are neither an output nor a folder of one.
 pub(super) struct Outputs {
     made: HashMap<RelPath, Made, RandomState>,
     sorted: Vec<RelPath>,
-    /// The folders that they lie in.
+    /// All folders that contain outputs.
     folders: HashSet<Box<str>, RandomState>,
 }
 
@@ -23,7 +23,7 @@ pub(super) struct Outputs {
 #[derive(Clone, Debug)]
 pub(super) struct Made {
     pub(super) owner: TargetId,
-    /// A declared output of a `command`: patterns see it. They pass over all others.
+    /// Whether patterns match it: only declared outputs of a `command` do.
     pub(super) visible: bool,
     span: Span,
 }
@@ -40,7 +40,7 @@ impl Outputs {
                     Entry::Vacant(entry) => {
                         entry.insert(made);
                     }
-                    // Two records are one where their zips are, which is said already.
+                    // Two zips at one path have one record; the error about the zips is enough.
                     Entry::Occupied(entry)
                         if is_record(target, &path)
                             && is_record(&model.targets[entry.get().owner.index()], &path) => {}
@@ -71,7 +71,7 @@ impl Outputs {
         for path in &sorted {
             for folder in path.folders() {
                 if folders.contains(folder) {
-                    // So are those that it lies in.
+                    // The folders above are in the set already.
                     break;
                 }
                 folders.insert(folder.into());
@@ -80,12 +80,12 @@ impl Outputs {
         Self { made, sorted, folders }
     }
 
-    /// The output that is `path` or that `path` lies in.
+    /// Returns the output that is `path` or contains it.
     pub(super) fn of(&self, path: &RelPath) -> Option<&Made> {
         self.around(path).map(|(_, made)| made)
     }
 
-    /// Whether there are outputs below `folder`.
+    /// Returns whether there are outputs below `folder`.
     pub(super) fn has_below(&self, folder: &RelPath) -> bool {
         match folder.is_root() {
             true => !self.made.is_empty(),
@@ -93,9 +93,9 @@ impl Outputs {
         }
     }
 
-    /// All outputs below `folder`, in the order of their paths.
+    /// Returns all outputs below `folder`, in the order of their paths.
     pub(super) fn below(&self, folder: &RelPath) -> impl Iterator<Item = (&RelPath, &Made)> {
-        // `0` follows `/` in ASCII, so these are the bounds of all that starts with `folder/`.
+        // `0` follows `/` in ASCII, so these are the bounds of all paths that start with `folder/`.
         let (from, to) = match folder.is_root() {
             true => (0, self.sorted.len()),
             false => {
@@ -118,7 +118,7 @@ fn is_record(target: &Target, path: &RelPath) -> bool {
     matches!(&target.kind, Kind::Zip(zip) if zip.record() == *path)
 }
 
-/// The outputs of a target: path, the place where it is said, and whether patterns see it.
+/// Returns the outputs of a target: path, span in the Buildfile, and whether patterns match it.
 fn declared(target: &Target) -> impl Iterator<Item = (RelPath, &Span, bool)> {
     let one = match &target.kind {
         Kind::Wheelhouse(wheelhouse) => Some(&wheelhouse.output),

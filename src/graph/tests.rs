@@ -1,5 +1,5 @@
-//! Buildfiles as data: every mistake in `tests/buildfiles/invalid` with its message beside it,
-//! every example of the docs, and what the edges of small Buildfiles are.
+//! Buildfiles as data: every error in `tests/buildfiles/invalid` with its message beside it, every
+//! example of the docs, and the edges of small Buildfiles.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -9,7 +9,7 @@ use std::{env, fs};
 use super::*;
 use crate::buildfile::{self, Loaded};
 
-/// Set, the expected messages are written instead of compared; read the diff before committing.
+/// If set, expected messages are written instead of compared; read the diff before committing.
 const BLESS: &str = "ZIPWRIGHT_BLESS";
 
 fn all_mistakes(text: &str) -> String {
@@ -101,7 +101,7 @@ fn the_examples_of_the_docs_have_no_mistakes() {
     }
 }
 
-/// What each target needs and comes after, as text: `zip: staging; c: a b | after`.
+/// Compares the needs and order-only edges of each target, as text: `zip: staging; c: a b | after`.
 #[track_caller]
 fn edges(text: &str, expected: &str) {
     let model = sound(text);
@@ -123,7 +123,7 @@ fn edges(text: &str, expected: &str) {
     assert_eq!(shown.join("; "), expected, "in:\n{text}");
 }
 
-/// A command target, of its inputs and outputs.
+/// Returns a command target with these inputs and outputs.
 fn command(name: &str, inputs: &str, outputs: &str) -> String {
     format!(
         "[target.{name}]\nkind = \"command\"\nrun = [\"true\"]\n\
