@@ -1,5 +1,5 @@
-//! What a wheel compiles to, kept as an archive in the form of a wheel: so it is checked and read
-//! like one, and its members go into a bundle as they are.
+//! The bytecode of a wheel, stored as an archive in the form of a wheel: it is checked and read like
+//! one, and its members go into a bundle as they are.
 
 use std::io::Read;
 
@@ -17,10 +17,10 @@ use crate::project::Project;
 use crate::pyc::place_of;
 use crate::wheel::{Member, Placed, Wheel, layout};
 
-/// How many bytes of source one process compiles: what several wheels need is then shared out.
+/// How many bytes of source one process compiles, so that large wheels are divided among processes.
 const PORTION: u64 = 2 << 20;
 
-/// The sources of a wheel that get bytecode, in portions. Scripts are run, and not imported.
+/// Returns the sources of a wheel that get bytecode, in portions. Scripts are run, not imported.
 pub(super) fn portions(wheel: &Wheel) -> Result<Vec<Vec<Placed<'_>>>> {
     let is_script = |member: &Member| {
         let mut parts = member.name.split('/');
@@ -41,7 +41,7 @@ pub(super) fn portions(wheel: &Wheel) -> Result<Vec<Vec<Placed<'_>>>> {
     Ok(portions)
 }
 
-/// Reads a source, which must be what the check of the wheel found.
+/// Reads a source, and compares it with the digest in the wheel's index.
 pub(super) fn source(wheel: &Wheel, placed: &Placed) -> Result<Source> {
     let name = &placed.member.name;
     let mut content = Vec::new();
@@ -57,10 +57,10 @@ pub(super) fn source(wheel: &Wheel, placed: &Placed) -> Result<Source> {
     Ok(Source { path: placed.path.clone(), content })
 }
 
-/// The archive with this content, if it is in this user's store, whole.
+/// Returns the archive with this content if it is in this user's cache and intact.
 pub fn reopen(project: &Project, digest: &Digest, file_name: &str) -> Option<Wheel> {
     let place = place_of_archive(&store(project), digest, file_name);
-    // Whatever is wrong with it: it can be made again.
+    // A damaged one is made again.
     if Digest::of_file(&place).ok()? != *digest {
         let _ = fs::remove(&place);
         return None;
@@ -75,7 +75,7 @@ impl Compiler<'_> {
         reopen(self.project, &digest, &wheel.file_name)
     }
 
-    /// Makes the archive of a wheel out of bytecode, which comes with the path of its source.
+    /// Makes the archive of a wheel from bytecode with the paths of its sources.
     pub(super) fn keep(&self, wheel: &Wheel, compiled: Vec<(&str, &[u8])>) -> Result<Wheel> {
         let mut members: Vec<(String, &[u8])> = compiled
             .into_iter()

@@ -1,10 +1,9 @@
 //! Bytecode for the Python that a bundle runs on: the same bytes on every machine that has this
 //! interpreter, and valid wherever the bundle is unpacked.
 //!
-//! What a wheel compiles to is kept once per user, as a small archive that is read like a wheel; so
-//! is what each of the project's own files compiles to. A key is made of the source's digest, its
-//! path in the bundle and the interpreter. Knows nothing of targets; which of a tree's files are
-//! compiled is decided by who asks.
+//! The bytecode of a wheel is cached per user, as a small archive that is read like a wheel; so is
+//! that of each of the project's own files. A cache key is made of the source's digest, its path in
+//! the bundle and the interpreter. Knows nothing of targets; the caller selects the files.
 
 mod archive;
 mod python;
@@ -30,7 +29,7 @@ const FORM: &str = "zipwright bytecode 1";
 
 /// A file to be compiled.
 pub struct Source {
-    /// In the tree.
+    /// Path in the tree.
     pub path: String,
     pub content: Vec<u8>,
 }
@@ -38,7 +37,7 @@ pub struct Source {
 /// The bytecode, or why there is none.
 pub type Compiled = Result<Vec<u8>, String>;
 
-/// Compiles with one interpreter, and keeps what came out.
+/// Compiles with one interpreter, and caches the results.
 pub struct Compiler<'a> {
     project: &'a Project,
     interpreter: Interpreter,
@@ -72,8 +71,8 @@ impl<'a> Compiler<'a> {
         self.interpreter.identity.minor
     }
 
-    /// The archives of those wheels that are `used`, in their order, with bytecode for all that
-    /// can be compiled.
+    /// Returns the archives of those wheels that are `used`, in their order, with bytecode for all
+    /// sources that compile.
     pub fn wheels(&self, wheels: &[Wheel], used: &BTreeSet<usize>) -> Result<Vec<Wheel>> {
         let known: Vec<(usize, Option<Wheel>)> =
             used.par_iter().map(|at| (*at, self.recall(&wheels[*at]))).collect();
@@ -108,7 +107,7 @@ impl<'a> Compiler<'a> {
         Ok(known.into_values().flatten().collect())
     }
 
-    /// What the project's own files compile to, in their order.
+    /// Returns the bytecode of the project's own files, in their order.
     pub fn own(&self, sources: Vec<Source>) -> Result<Vec<Compiled>> {
         let keys: Vec<Digest> = sources
             .iter()
@@ -150,12 +149,12 @@ fn store(project: &Project) -> PathBuf {
     project.cache.join("bytecode")
 }
 
-/// Where an archive with this content lies.
+/// Returns the path of an archive with this content.
 fn place_of_archive(store: &Path, digest: &Digest, file_name: &str) -> PathBuf {
     store.join("archives").join(digest.to_string()).join(file_name)
 }
 
-/// Form of the records of what compiling gave.
+/// Form of the records of compilations.
 const RECORDS: &str = "zipwright compiled 1";
 
 fn encode(compiled: &Compiled) -> Vec<u8> {

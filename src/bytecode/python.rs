@@ -1,5 +1,5 @@
-//! Runs an interpreter that compiles: nothing of the environment reaches it, and each file is
-//! compiled as if there were no other.
+//! Runs an interpreter that compiles: it gets no variable of the environment, and each file is
+//! compiled independently of the others.
 
 use std::path::Path;
 
@@ -11,7 +11,7 @@ use crate::process::{Invocation, describe};
 
 const SCRIPT: &str = include_str!("compile.py");
 
-/// Compiles in `folder`, which is empty; the results are in the order of the sources.
+/// Compiles in `folder`, which is empty. Returns the results in the order of the sources.
 pub(super) fn compile(program: &Path, folder: &Path, sources: &[Source]) -> Result<Vec<Compiled>> {
     // A folder of its own: Python looks for modules beside its script.
     let script = folder.join("script/compile.py");

@@ -1,9 +1,9 @@
-//! The directory of a zip as it was written, field by field. A reader that hides what it does
-//! not need would hide what two zips differ in. Any bytes may come in; nothing is believed.
+//! The directory of a zip as it was written, field by field: a reader that skips fields would hide
+//! differences. Any bytes may come in, and none are trusted.
 
 use anyhow::{Context, Result, bail};
 
-/// An entry of the central directory, and what its local header says beside it.
+/// An entry of the central directory, with the fields of its local header.
 pub(super) struct Listed {
     pub(super) name: String,
     pub(super) made_by: u16,
@@ -19,7 +19,7 @@ pub(super) struct Listed {
     pub(super) comment: Vec<u8>,
     /// Version, flags and extra field of the local header.
     pub(super) local: Vec<u8>,
-    /// Where the data lie in the file.
+    /// Offset of the data in the file.
     pub(super) start: usize,
     pub(super) end: usize,
 }
@@ -56,7 +56,7 @@ pub(super) fn read(bytes: &[u8]) -> Result<Directory> {
     Ok(Directory { entries, comment })
 }
 
-/// The last place where an end record stands whose comment reaches the end of the file.
+/// Returns the last offset of an end record whose comment reaches the end of the file.
 fn find_end(bytes: &[u8]) -> Option<usize> {
     let last = bytes.len().checked_sub(END_LENGTH)?;
     let first = last.saturating_sub(0xFFFF);
@@ -67,7 +67,7 @@ fn find_end(bytes: &[u8]) -> Option<usize> {
     })
 }
 
-/// An entry, and where the next one begins.
+/// Reads an entry. Returns it with the offset of the next one.
 fn read_entry(bytes: &[u8], at: usize) -> Result<(Listed, usize)> {
     if slice(bytes, at, 4)? != ENTRY {
         bail!("its central directory is damaged");
@@ -108,7 +108,7 @@ fn read_entry(bytes: &[u8], at: usize) -> Result<(Listed, usize)> {
     Ok((entry, after_name + extra_length + comment_length))
 }
 
-/// Where the data begin, and what the local header says of its own.
+/// Reads a local header. Returns the offset of the data, and the header's own fields.
 fn read_local(bytes: &[u8], at: usize) -> Result<(usize, Vec<u8>)> {
     if slice(bytes, at, 4)? != LOCAL {
         bail!("it has no local header");

@@ -1,5 +1,5 @@
-//! What differs in the content of two files: text as a diff, ELF by section, `.pyc` and gzip by
-//! header, zips by member, everything else by its first bytes that differ.
+//! Differences in the content of two files: text as a diff, ELF by section, `.pyc` and gzip by
+//! header, zips by member, everything else by its first differing bytes.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -14,23 +14,23 @@ use crate::elf::{self, Section};
 const TEXT_MAX: usize = 4 << 20;
 const LINES_MAX: usize = 40;
 const LINE_MAX: usize = 200;
-/// How many bytes around the first that differ are shown.
+/// How many bytes are shown around the first difference.
 const SHOWN: usize = 24;
-/// Shorter runs of text in binary files are by chance.
+/// Shorter runs of text in binary files are chance.
 const WORD_MIN: usize = 6;
 const WORDS_MAX: usize = 8;
 const TIME_FOR_A_DIFF: Duration = Duration::from_millis(500);
 
-/// How two contents differ.
+/// A difference of two contents.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Content {
     pub form: Form,
     pub sizes: (usize, usize),
-    /// What there is to see: lines of a diff, names of sections, bytes.
+    /// Lines of a diff, names of sections, or bytes.
     pub details: Vec<String>,
-    /// Values that stand in one of them and not in the other: lines, or text in binary files.
+    /// Values that only one of them has: lines, or text in binary files.
     pub values: (Vec<String>, Vec<String>),
-    /// Both hold the same lines, in another order.
+    /// Whether both have the same lines in another order.
     pub reordered: bool,
     pub nested: Option<Box<Comparison>>,
 }
@@ -131,7 +131,7 @@ fn unified(a: &str, b: &str) -> Vec<String> {
     lines
 }
 
-/// A line as it may be shown on a terminal.
+/// Shortens a line for a terminal.
 fn shorten(line: &str) -> String {
     let plain = line.chars().map(|c| if c.is_control() && c != '\t' { '\u{FFFD}' } else { c });
     let mut short: String = plain.clone().take(LINE_MAX).collect();
@@ -141,7 +141,7 @@ fn shorten(line: &str) -> String {
     short
 }
 
-/// The items that one side has more often than the other, the first few of each.
+/// Returns the items that one side has more often than the other, the first few of each.
 fn only<T: Ord + AsRef<str>>(
     a: impl IntoIterator<Item = T>,
     b: impl IntoIterator<Item = T>,
@@ -168,7 +168,7 @@ fn only<T: Ord + AsRef<str>>(
     (more(&a, &count_a, &count_b), more(&b, &count_b, &count_a))
 }
 
-/// Runs of printable ASCII in a binary file.
+/// Returns runs of printable ASCII in a binary file.
 fn words_of(bytes: &[u8]) -> Vec<String> {
     bytes
         .split(|byte| !(b' '..=b'~').contains(byte))
@@ -195,7 +195,7 @@ fn fields(a: &Fields, b: &Fields) -> Vec<String> {
     differing.map(|((name, a), (_, b))| format!("{name}: {a} / {b}")).collect()
 }
 
-/// The header of a `.pyc` (PEP 552).
+/// Reads the header of a `.pyc` (PEP 552).
 fn pyc(bytes: &[u8]) -> Option<Fields> {
     let header = bytes.get(..16)?;
     if header[2..4] != *b"\r\n" {

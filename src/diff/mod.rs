@@ -1,5 +1,5 @@
-//! Explains why two bundles, wheels or folders differ: member by member, and what it is about
-//! each. Reads any zip, whoever wrote it. Knows nothing of targets, or of how either was made.
+//! Explains the differences of two bundles, wheels or folders, member by member. Reads any zip,
+//! whatever program wrote it. Knows nothing of targets, or of how either was made.
 
 mod archive;
 mod content;
@@ -21,7 +21,7 @@ use tree::{Member, Tree};
 /// Archives inside archives are opened down to here; deeper ones are compared as bytes.
 const DEPTH_MAX: usize = 1;
 
-/// What a comparison came to.
+/// The outcome of a comparison.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Verdict {
     Identical,
@@ -31,7 +31,7 @@ pub enum Verdict {
 }
 
 impl Verdict {
-    /// The word in `--json`.
+    /// Returns the word used in `--json`.
     pub fn word(self) -> &'static str {
         match self {
             Self::Identical => "identical",
@@ -50,7 +50,7 @@ pub enum Side {
 /// One difference.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Change {
-    /// The member's path; empty for what is about the whole.
+    /// The member's path; empty for differences of the whole.
     pub path: String,
     pub what: What,
 }
@@ -73,7 +73,7 @@ pub enum What {
 }
 
 impl What {
-    /// The word in `--json`.
+    /// Returns the word used in `--json`.
     fn word(&self) -> &'static str {
         match self {
             Self::OnlyIn(_) => "only-in",
@@ -91,11 +91,11 @@ impl What {
 #[derive(Clone, Debug, PartialEq)]
 pub struct Comparison {
     pub verdict: Verdict,
-    /// Sorted by path, those about the whole first.
+    /// Sorted by path, differences of the whole first.
     pub changes: Vec<Change>,
 }
 
-/// Compares what is at two places: zips, wheels, folders, or any other two files.
+/// Compares two paths: zips, wheels, folders, or any other two files.
 pub fn compare(a: &Path, b: &Path) -> Result<Comparison> {
     let (a, b) = (Tree::open(a)?, Tree::open(b)?);
     if a.has_bytes_of(&b) {
@@ -113,7 +113,7 @@ pub fn compare(a: &Path, b: &Path) -> Result<Comparison> {
     Ok(comparison)
 }
 
-/// A comparison of two archives in memory, as deep as is left. `None` when one is no archive.
+/// Compares two archives in memory, to the given depth. Returns `None` if one is not an archive.
 fn compare_nested(a: &[u8], b: &[u8], depth: usize) -> Option<Comparison> {
     if depth >= DEPTH_MAX {
         return None;
@@ -173,7 +173,7 @@ fn compare_members(
     {
         found.push(What::Mode(of_a, of_b));
     }
-    // A zip's times have no zone: they say nothing against those of a folder.
+    // Times in zips have no zone, so they cannot be compared with those of a folder.
     if let (Some(of_a), Some(of_b)) = (&a.time, &b.time)
         && of_a != of_b
         && a.packing().is_some() == b.packing().is_some()
@@ -195,7 +195,7 @@ fn compare_members(
     Ok(found)
 }
 
-/// The first place at which the common members stand in another order.
+/// Returns the first position at which the common members are in another order.
 fn order(both: &[(&String, &Member, &Member)]) -> Option<Change> {
     if both.iter().any(|(_, a, b)| a.packing().is_none() || b.packing().is_none()) {
         return None;
@@ -212,7 +212,7 @@ fn order(both: &[(&String, &Member, &Member)]) -> Option<Change> {
 }
 
 impl Comparison {
-    /// What `--json` prints (docs/JSON.md).
+    /// Returns the object that `--json` prints (docs/JSON.md).
     pub fn to_json(&self) -> Value {
         let changes: Vec<Value> = self.changes.iter().map(Change::to_json).collect();
         json!({ "verdict": self.verdict.word(), "changes": changes })
@@ -220,8 +220,8 @@ impl Comparison {
 }
 
 impl Change {
-    /// Whether it is about the container alone, and no reader of the files would notice. A folder
-    /// needs no entry of its own to be there.
+    /// Returns whether the difference concerns the container alone, so that readers of the files do not
+    /// notice it. A folder exists without an entry of its own.
     pub fn is_of_container(&self) -> bool {
         match self.what {
             What::Time(..) | What::Order(..) | What::Compression(..) | What::Metadata { .. } => {

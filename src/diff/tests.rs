@@ -1,4 +1,4 @@
-//! Comparisons of small zips, folders and files, and of rubbish.
+//! Comparisons of small zips, folders and files, and of invalid ones.
 
 use std::fs;
 use std::io::{Cursor, Write};

@@ -1,13 +1,13 @@
-//! Job slots shared with other programs: with the make that started us, or with those we start.
+//! Job slots shared with other programs: with the make that started this process, or with the
+//! programs that it starts.
 //!
-//! One slot is every process's own; each further job needs a byte out of the shared pipe, and
-//! the same byte goes back when the job is done. A [`Pool`] counts the jobs and moves the bytes;
-//! it knows nothing of what a job is.
+//! Every process has one slot of its own; each further job takes a byte out of the shared pipe and
+//! puts the same byte back when it is done. A [`Pool`] counts jobs and moves bytes; it does not know
+//! what a job does.
 //!
-//! What was taken is given back when a [`Token`] is dropped, which covers errors and panics, and
-//! by [`Pool::close`], for a process that is about to die by a signal. After `kill -9` nobody
-//! gives anything back: the outer build goes on with fewer slots, as with any client, and GNU
-//! make says so at its end.
+//! Slots are given back when a [`Token`] is dropped, which covers errors and panics, and by
+//! [`Pool::close`], for a process that is about to die by a signal. After `kill -9` the slots are
+//! lost: the outer build goes on with fewer, as with any client, and GNU make reports it at its end.
 
 use std::collections::VecDeque;
 use std::fmt;
@@ -32,7 +32,7 @@ pub struct Pool {
     waiter: Mutex<Option<JoinHandle<()>>>,
 }
 
-/// Leave to run one job. Its slot is free again when it is dropped.
+/// Permission to run one job. Dropping it frees the slot.
 #[must_use]
 #[derive(Debug)]
 pub struct Token {
@@ -45,39 +45,39 @@ type Deliver = Box<dyn FnOnce(Token) + Send>;
 struct Shared {
     source: Source,
     state: Mutex<State>,
-    /// A byte into the one wakes the waiter at the other.
+    /// A byte written to one end wakes the waiter at the other.
     waker: UnixStream,
     woken: UnixStream,
 }
 
 #[derive(Debug)]
 enum Source {
-    /// Shared with nobody.
+    /// Not shared.
     Limit(usize),
     Wire(Wire),
 }
 
-/// Always: as many bytes are held as jobs run beyond the first, until the pool is closed.
+/// Invariant: the number of bytes held is that of jobs beyond the first, until the pool is closed.
 #[derive(Default)]
 struct State {
     running: usize,
     bytes: Vec<u8>,
     requests: VecDeque<Deliver>,
-    /// Nothing is handed out any more.
+    /// No more slots are handed out.
     closed: bool,
-    /// The pipe failed: what is left is the slot of our own.
+    /// The pipe failed: only this process's own slot is left.
     broken: bool,
 }
 
 impl Pool {
-    /// Slots of the make that started us. Call it before this process opens pipes of its own.
+    /// Takes slots of the outer make. Call it before this process opens pipes of its own.
     pub fn client(auth: &Auth) -> Result<Self> {
         Self::new(Source::Wire(Wire::connect(auth)?))
     }
 
-    /// Slots for `jobs` jobs, ours and those of the programs we start together. They go by a
-    /// pipe that children inherit, which every make understands; one before 4.4 stops at the
-    /// sight of a named pipe.
+    /// Returns slots for `jobs` jobs, of this process and the programs it starts together. They go
+    /// through an inherited pipe, which every make understands; makes before 4.4 stop at the name of
+    /// a named pipe.
     pub fn server(jobs: usize) -> Result<Self> {
         Self::new(Source::Wire(Wire::pipe(jobs.saturating_sub(1))?))
     }
@@ -88,7 +88,7 @@ impl Pool {
         Self::new(Source::Wire(Wire::fifo(path, jobs.saturating_sub(1))?))
     }
 
-    /// Slots for `jobs` jobs of our own; `usize::MAX` is no limit.
+    /// Returns slots for `jobs` jobs of this process only; `usize::MAX` is no limit.
     pub fn private(jobs: usize) -> Result<Self> {
         Self::new(Source::Limit(jobs))
     }
@@ -102,7 +102,7 @@ impl Pool {
         Ok(Self { shared: Arc::new(shared), waiter: Mutex::default() })
     }
 
-    /// What children must be told to share these slots; `None` if they cannot.
+    /// Returns the words by which children share these slots; `None` if they cannot.
     pub fn auth(&self) -> Option<&Auth> {
         match &self.shared.source {
             Source::Limit(_) => None,
@@ -110,13 +110,13 @@ impl Pool {
         }
     }
 
-    /// A slot if one is free now. When no job runs, one always is.
+    /// Returns a slot if one is free now. If no job runs, one always is.
     pub fn try_acquire(&self) -> Option<Token> {
         Shared::try_acquire(&self.shared)
     }
 
-    /// Calls `deliver` from another thread as soon as a slot is free, or never, if the pool is
-    /// closed or dropped before. Requests are served in their order.
+    /// Calls `deliver` from another thread as soon as a slot is free, or never if the pool is closed or
+    /// dropped before. Requests are served in order.
     pub fn request(&self, deliver: impl FnOnce(Token) + Send + 'static) -> Result<()> {
         let mut waiter = self.waiter.lock().expect("BUG: no holder of this lock panics");
         if waiter.is_none() {
@@ -134,8 +134,8 @@ impl Pool {
         Ok(())
     }
 
-    /// Gives every slot back now, whoever still has a token, and hands out none any more: for
-    /// the moment before this process ends by a signal, when its jobs have been ended.
+    /// Gives every slot back now, including those of live tokens, and hands out no more: for the moment
+    /// before this process ends by a signal, when its jobs have been ended.
     pub fn close(&self) {
         self.shared.refuse();
         for byte in mem::take(&mut self.shared.lock().bytes) {
@@ -145,11 +145,11 @@ impl Pool {
 }
 
 impl Drop for Pool {
-    /// Ends the waiting; tokens that are out stay good.
+    /// Ends the waiting; live tokens stay valid.
     fn drop(&mut self) {
         self.shared.refuse();
         let waiter = self.waiter.get_mut().ok().and_then(Option::take);
-        // A request that was the last to own the pool is dropped on the waiter itself.
+        // The request that last owned the pool is dropped on the waiter itself.
         if let Some(waiter) = waiter.filter(|waiter| waiter.thread().id() != thread::current().id())
         {
             // The waiter panics only if a `deliver` did, which has been reported.
@@ -162,7 +162,7 @@ impl Drop for Token {
     fn drop(&mut self) {
         let mut state = self.shared.lock();
         state.running -= 1;
-        // Which job had which byte does not matter: the slot of our own is the last to be free.
+        // Bytes are interchangeable; the process's own slot is freed last.
         if let Some(byte) = state.bytes.pop() {
             self.shared.give(byte);
         }
@@ -198,7 +198,7 @@ impl Shared {
         Some(Token { shared: Arc::clone(shared) })
     }
 
-    /// The waiter's life.
+    /// The loop of the waiter.
     fn serve(self: Arc<Self>) {
         loop {
             self.forget_wakes();
@@ -224,26 +224,26 @@ impl Shared {
         }
     }
 
-    /// Hands out nothing from here on.
+    /// Hands out no more slots.
     fn refuse(&self) {
         let mut state = self.lock();
         state.closed = true;
         let unserved = mem::take(&mut state.requests);
         drop(state);
-        // Without the lock: what a request holds may be a token.
+        // Without the lock: a request may hold a token.
         drop(unserved);
         self.wake();
     }
 
     fn give(&self, byte: u8) {
         if let Source::Wire(wire) = &self.source {
-            // A pipe that takes no byte is full of slots, or its readers are all gone.
+            // A pipe that takes no byte is full of slots, or has no readers any more.
             let _ = wire.give(byte);
         }
     }
 
     fn wake(&self) {
-        // When the socket is full, the waiter has been woken often enough.
+        // If the socket is full, the waiter has been woken often enough.
         let _ = (&self.waker).write(&[0]);
     }
 
@@ -273,7 +273,7 @@ mod tests {
 
     use rustix::io::{FdFlags, fcntl_setfd};
 
-    /// An outer make's pipe, with slots that can be told apart.
+    /// The pipe of an outer make, with distinguishable slots.
     struct Outer {
         read: PipeReader,
         write: PipeWriter,
@@ -296,7 +296,7 @@ mod tests {
             Pool::client(&self.auth()).unwrap()
         }
 
-        /// What lies in the pipe, sorted; the pipe is empty afterwards.
+        /// Empties the pipe. Returns its bytes, sorted.
         fn slots(self) -> Vec<u8> {
             let Self { mut read, write } = self;
             drop(write);

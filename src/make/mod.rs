@@ -1,5 +1,5 @@
-//! What a program must know to live among `make`s: the flags and variables they hand down in
-//! `MAKEFLAGS`, how deep they are nested, and the job slots they share.
+//! Cooperation with `make`: the flags and variables of `MAKEFLAGS`, the nesting level, and shared
+//! job slots.
 //!
 //! A leaf: knows nothing of targets, and reads no environment variable by itself.
 
@@ -12,12 +12,13 @@ pub use flags::{Auth, Flags, Jobs};
 pub use jobserver::{Pool, Token};
 pub use words::Variable;
 
-/// How many makes are above this process, from the text of `MAKELEVEL`. Rubbish is 0, as in make.
+/// Returns the number of makes above this process, from the text of `MAKELEVEL`. Invalid text is 0,
+/// as in make.
 pub fn level(text: Option<&str>) -> u32 {
     text.and_then(|text| text.trim().parse().ok()).unwrap_or(0)
 }
 
-/// `MAKELEVEL` for the programs we run.
+/// Returns `MAKELEVEL` for the programs that this process starts.
 pub fn level_for_children(level: u32) -> String {
     level.saturating_add(1).to_string()
 }

@@ -1,9 +1,9 @@
-//! The pipe, or named pipe, in which job slots lie as bytes: opens it, takes a byte, gives one
-//! back, waits for one. Knows nothing of who holds a slot.
+//! The pipe, or named pipe, that holds job slots as bytes: opens it, takes a byte, gives one back,
+//! waits for one.
 //!
-//! We read and write through descriptions of our own, opened anew through `/proc/self/fd`. That
-//! lets a read of ours never block without setting `O_NONBLOCK` on the description that every
-//! process of the build shares, where it would break those that expect a read to wait.
+//! Reads and writes use descriptions of their own, reopened through `/proc/self/fd`. They never block,
+//! without setting `O_NONBLOCK` on the description that every process of the build shares, where it
+//! would break processes that expect a read to wait.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, PipeReader, PipeWriter};
@@ -18,12 +18,12 @@ use rustix::io::{Errno, FdFlags, fcntl_setfd, read, retry_on_intr, write};
 
 use super::flags::Auth;
 
-/// The byte that make puts in for each slot. Other servers use others, so what is given back is
-/// what was taken.
+/// The byte that make uses for each slot. Other servers use others, so the byte given back is the
+/// byte that was taken.
 const SLOT: u8 = b'+';
 
-/// A pipe holds at least one page whatever the limits of the system, and a build that could run
-/// this many jobs wants no limit at all.
+/// A pipe holds at least one page on every system, and a build that could run this many jobs needs
+/// no limit at all.
 const MOST_SLOTS: usize = 4096;
 
 #[derive(Debug)]
@@ -34,14 +34,14 @@ pub(super) struct Wire {
     origin: Origin,
 }
 
-/// What keeps the slots in being.
+/// Keeps the slots alive.
 #[derive(Debug)]
 enum Origin {
     /// Another process made them.
     Outer,
-    /// Descriptors that our children inherit.
+    /// Descriptors that children inherit.
     Pipe { _read: PipeReader, _write: PipeWriter },
-    /// A file that goes when we go.
+    /// A file that is removed with this.
     Fifo(PathBuf),
 }
 
@@ -59,7 +59,7 @@ impl Wire {
         Ok(Self { slots, returns, auth: auth.clone(), origin: Origin::Outer })
     }
 
-    /// A pipe whose two descriptors every child inherits.
+    /// Creates a pipe whose two descriptors every child inherits.
     pub(super) fn pipe(slots: usize) -> Result<Self> {
         let what = "could not create a pipe for job slots";
         let (reader, writer) = io::pipe().context(what)?;
@@ -71,7 +71,7 @@ impl Wire {
         wire.fill(slots)
     }
 
-    /// A named pipe at `path`, where no file may be yet.
+    /// Creates a named pipe at `path`, where no file may exist.
     pub(super) fn fifo(path: &Path, slots: usize) -> Result<Self> {
         let what = || format!("could not create `{}` for job slots", path.display());
         let path = std::path::absolute(path).with_context(what)?;
@@ -98,12 +98,12 @@ impl Wire {
         &self.auth
     }
 
-    /// Takes a slot if one is there now.
+    /// Takes a slot if one is free now.
     pub(super) fn take(&self) -> io::Result<Option<u8>> {
         let mut byte = [0];
         match retry_on_intr(|| read(&self.slots, &mut byte)) {
             Ok(1) => Ok(Some(byte[0])),
-            // We hold the other end open ourselves, so this end cannot come to an end.
+            // This process holds the other end open, so this end has no end of file.
             Ok(_) => Err(io::ErrorKind::UnexpectedEof.into()),
             Err(Errno::AGAIN) => Ok(None),
             Err(error) => Err(error.into()),
@@ -114,7 +114,7 @@ impl Wire {
         retry_on_intr(|| write(&self.returns, &[byte])).map(|_| ()).map_err(Into::into)
     }
 
-    /// The end to wait at. What it announces may be taken by another process first.
+    /// Returns the end to wait at. Another process may take the slot first.
     pub(super) fn slots(&self) -> BorrowedFd<'_> {
         self.slots.as_fd()
     }
@@ -123,7 +123,7 @@ impl Wire {
 impl Drop for Wire {
     fn drop(&mut self) {
         if let Origin::Fifo(path) = &self.origin {
-            // Whoever emptied the state folder removed it for us.
+            // The file is gone if the state folder was emptied.
             let _ = fs::remove_file(path);
         }
     }
@@ -133,12 +133,12 @@ impl Drop for Wire {
 pub(super) fn wait(ends: &[BorrowedFd<'_>]) {
     let mut polled: Vec<PollFd<'_>> =
         ends.iter().map(|end| PollFd::from_borrowed_fd(*end, PollFlags::IN)).collect();
-    // An error wakes the caller like a slot does; it finds none and is told why then.
+    // An error wakes the caller like a slot does; taking a slot then returns the error.
     let _ = poll(&mut polled, None);
 }
 
-/// Paths of the inherited descriptors, once it is sure that they are what the outer make meant:
-/// the two ends of one pipe, and not files that this process opened under the same numbers.
+/// Returns the paths of the inherited descriptors. Fails unless they are what the outer make meant:
+/// the two ends of one pipe, not files that this process opened under the same numbers.
 fn inherited(read: i32, write: i32) -> Result<(PathBuf, PathBuf)> {
     let closed = "the outer make does not share its job slots with this command: \
                   put `+` in front of its recipe line";
@@ -167,14 +167,14 @@ fn inherited(read: i32, write: i32) -> Result<(PathBuf, PathBuf)> {
     Ok((read, write))
 }
 
-/// The `flags:` of `/proc/self/fdinfo/N`, which are octal.
+/// Reads the `flags:` of `/proc/self/fdinfo/N`, which are octal.
 fn open_flags(info: &str) -> Option<u32> {
     let octal = info.lines().find_map(|line| line.strip_prefix("flags:"))?;
     u32::from_str_radix(octal.trim(), 8).ok()
 }
 
-/// Opens both ends so that nothing done with them blocks. The reading end comes first: without a
-/// reader a named pipe cannot be opened for writing.
+/// Opens both ends without blocking. The reading end comes first: a named pipe without a reader
+/// cannot be opened for writing.
 fn open(read: &Path, write: &Path) -> Result<(File, File)> {
     ensure!(fs::metadata(read)?.file_type().is_fifo(), "it is not a pipe");
     let flags = OFlags::NONBLOCK.bits().cast_signed();
@@ -205,7 +205,7 @@ mod tests {
     fn only_the_two_ends_of_one_inherited_pipe_are_taken() {
         let (one, other) = (io::pipe().unwrap(), io::pipe().unwrap());
         let (read, write) = (one.0.as_raw_fd(), one.1.as_raw_fd());
-        // Opened by this very process, as the flag tells.
+        // Opened by this very process, as the flag shows.
         refused(read, write);
         for end in [one.0.as_fd(), one.1.as_fd(), other.1.as_fd()] {
             fcntl_setfd(end, FdFlags::empty()).unwrap();

@@ -1,5 +1,5 @@
-//! The words of `MAKEFLAGS`: how make puts blanks, backslashes and dollars into one line of text
-//! and gets them out again. Knows nothing of what the words mean.
+//! The words of `MAKEFLAGS`: how make encodes blanks, backslashes and dollars in one line of text,
+//! and decodes them. Knows nothing of the meaning of the words.
 
 /// A variable set on a command line and handed down to every make below.
 ///
@@ -12,19 +12,19 @@ pub struct Variable {
 }
 
 impl Variable {
-    /// A variable whose value is `value` to the letter.
+    /// Returns a variable whose value is exactly `value`.
     pub fn literal(name: &str, value: &str) -> Self {
         Self { name: name.into(), definition: value.replace('$', "$$") }
     }
 
-    /// Its value. A reference to another variable stays as it is written; make hands the
-    /// expanded value down as an environment variable of the same name.
+    /// Returns its value. A reference to another variable stays as it is written; make hands the expanded
+    /// value down as an environment variable of the same name.
     pub fn value(&self) -> String {
         self.definition.replace("$$", "$")
     }
 
-    /// From a word like `NAME=VALUE`. `None` when it is no definition, or one that would have
-    /// to run a program (`!=`).
+    /// Parses a word like `NAME=VALUE`. Returns `None` if it is not a definition, or is one that would
+    /// have to run a program (`!=`).
     pub(super) fn parse(word: &str) -> Option<Self> {
         let (left, right) = word.split_once('=')?;
         let name = left.trim_end_matches([':', '?', '+']);
@@ -49,7 +49,7 @@ fn blank(letter: char) -> bool {
     letter == ' ' || letter == '\t'
 }
 
-/// The words of `text`, with dollars and backslashes undone.
+/// Splits `text` into words and decodes dollars and backslashes.
 pub(super) fn split(text: &str) -> Vec<String> {
     let text = text.replace("$$", "$");
     let mut words = Vec::new();
@@ -68,7 +68,7 @@ pub(super) fn split(text: &str) -> Vec<String> {
     words
 }
 
-/// `word` such that [`split`], and make, give it back.
+/// Encodes `word` so that [`split`], and make, return it.
 pub(super) fn quote(word: &str) -> String {
     let mut quoted = String::with_capacity(word.len());
     for letter in word.chars() {

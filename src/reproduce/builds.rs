@@ -21,7 +21,7 @@ use crate::record;
 /// Two seconds are the grain of times in zips.
 const APART: Duration = Duration::from_millis(2_100);
 
-/// How much of what a build that failed said is repeated.
+/// How many lines of a failed build's output are repeated.
 const LINES_SHOWN: usize = 30;
 
 pub(super) struct Builds<'a> {
@@ -31,7 +31,8 @@ pub(super) struct Builds<'a> {
     done: usize,
     started: Option<Instant>,
     began: Timestamp,
-    /// How the system listed the files that were made in order, and those made out of order.
+    /// The order in which the system listed the files of a build that created them in order, and of one
+    /// that did not.
     listings: [Option<Vec<String>>; 2],
 }
 
@@ -61,12 +62,12 @@ impl<'a> Builds<'a> {
         self.done
     }
 
-    /// From before the first build until now, in seconds.
+    /// Returns the time from before the first build until now, in seconds since 1970.
     pub(super) fn window(&self) -> (i64, i64) {
         (self.began.as_second() - 1, Timestamp::now().as_second() + 1)
     }
 
-    /// Builds from nothing; the folder with the zips.
+    /// Builds from nothing. Returns the folder with the zips.
     pub(super) fn run(&mut self, variations: &[Variation]) -> Result<PathBuf> {
         let variations: BTreeSet<Variation> = variations.iter().copied().collect();
         if let Some(started) = self.started {
@@ -108,12 +109,12 @@ impl<'a> Builds<'a> {
             && !home.exists()
         {
             crate::base::fs::create_dir_all(home)?;
-            // Tools keep their settings there: it is the path that is another one.
+            // Tools keep their settings there; only its path is varied.
             for entry in fs::read_dir(own).into_iter().flatten().flatten() {
                 let _ = symlink(entry.path(), home.join(entry.file_name()));
             }
         }
-        // What was downloaded may come from pip's cache; what pip built from source may not.
+        // Downloads may come from pip's cache; wheels that pip built from source may not.
         let shared = self.pip_cache();
         for part in ["http", "http-v2"] {
             if let Some(from) =
@@ -153,7 +154,7 @@ impl<'a> Builds<'a> {
             .env("PIP_CACHE_DIR", below("pip"))
             .env("TMPDIR", &folders.tmp)
             .env("GIT_OPTIONAL_LOCKS", "0")
-            // A shell believes this rather than the folder that it is started in.
+            // A shell prefers this over the folder that it is started in.
             .env("PWD", project);
         if let Some(home) = &folders.home {
             invocation = invocation.env("HOME", home);
@@ -176,7 +177,7 @@ impl<'a> Builds<'a> {
         Ok(())
     }
 
-    /// Creating files in another order may come to nothing: some file systems sort.
+    /// Corrects the offer of another file order: some file systems sort, so nothing is varied there.
     pub(super) fn corrected(&self, mut offers: Vec<Offer>) -> Vec<Offer> {
         if let [Some(plain), Some(shuffled)] = &self.listings
             && plain == shuffled
@@ -190,7 +191,7 @@ impl<'a> Builds<'a> {
         offers
     }
 
-    /// The variations whose values show in what differs come first.
+    /// Sorts the variations whose values appear in the difference to the front.
     pub(super) fn suspects_first(
         &self,
         variations: &[Variation],
@@ -218,7 +219,7 @@ impl<'a> Builds<'a> {
     }
 }
 
-/// Where the zip of a build is kept.
+/// Returns the path at which the zip of a build is kept.
 pub(super) fn zip(kept: &Path, path: &RelPath) -> PathBuf {
     path.under(kept)
 }

@@ -1,25 +1,25 @@
-//! Why a file differs between two builds, told from what differs in it, and what to do about it.
+//! The cause of a difference between two builds, derived from the differing content, and advice.
 
 use super::Variation;
 use crate::diff::{Change, Content, What};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Cause {
-    /// It differed as soon as this alone was varied.
+    /// It differs if this alone is varied.
     Varied(Variation),
-    /// It differs when nothing is varied, and in what looks like times.
+    /// It differs if nothing is varied, in values that look like times.
     Clock,
-    /// It differs when nothing is varied: the same lines in another order.
+    /// It differs if nothing is varied: the same lines in another order.
     Order,
-    /// It differs when nothing is varied.
+    /// It differs if nothing is varied.
     Random,
-    /// A list of hashes of files that differ.
+    /// A list of hashes of files, some of which differ.
     Follows,
     Unknown,
 }
 
 impl Cause {
-    /// The word in `--json`.
+    /// Returns the word used in `--json`.
     pub fn word(self) -> &'static str {
         match self {
             Self::Varied(variation) => variation.word(),
@@ -46,7 +46,7 @@ impl Cause {
         }
     }
 
-    /// What the user can do.
+    /// Returns advice for the user.
     pub fn advice(self) -> Option<&'static str> {
         Some(match self {
             Self::Varied(Variation::Path | Variation::Home | Variation::Tmp) => {
@@ -71,8 +71,8 @@ impl Cause {
     }
 }
 
-/// The cause of what differs between two builds that nothing but time lies between. `window` is
-/// the time of all builds, in seconds since 1970.
+/// Returns the cause of a difference between two builds that only time separates. `window` is the
+/// time of all builds, in seconds since 1970.
 pub(super) fn by_itself(changes: &[Change], window: (i64, i64)) -> Cause {
     let mut cause = Cause::Random;
     for change in changes {
@@ -117,7 +117,8 @@ fn has_time_of_day(text: &str) -> bool {
     })
 }
 
-/// Whether a number in it is an instant within the window, in seconds or smaller units.
+/// Returns whether `text` has a number that is an instant within the window, in seconds or smaller
+/// units.
 fn has_seconds(text: &str, (from, to): (i64, i64)) -> bool {
     text.split(|c: char| !c.is_ascii_digit()).any(|digits| {
         let seconds = match digits.len() {

@@ -1,5 +1,5 @@
-//! A fresh copy of a project, as a checkout would give it: what git knows and what it does not
-//! ignore, or everything but what was made from it.
+//! A fresh copy of a project, as a checkout would give it: all files that git tracks or does not
+//! ignore; without git, everything except outputs.
 
 use std::fs;
 use std::io::{self, ErrorKind};
@@ -13,10 +13,10 @@ use crate::base::{Digest, RelPath};
 use crate::process::Invocation;
 use crate::project::{Project, STATE_FOLDER};
 
-/// The files of the project, sorted.
+/// Returns the files of the project, sorted.
 pub(super) fn files(project: &Project, outputs: &[RelPath]) -> Result<Vec<RelPath>> {
     let state = RelPath::parse(STATE_FOLDER).expect("BUG: it is a plain name");
-    // Git knows nothing of a project in a folder that a repository ignores.
+    // git lists nothing if the project is in a folder that a repository ignores.
     let mut files = match known_to_git(project).filter(|files| !files.is_empty()) {
         Some(files) => files,
         None => all(project)?,
@@ -50,7 +50,7 @@ fn all(project: &Project) -> Result<Vec<RelPath>> {
 }
 
 /// Copies files to `to`, with the modes that `umask` leaves, in the order of their names or in
-/// another one.
+/// another order.
 pub(super) fn copy(
     project: &Project,
     files: &[RelPath],
@@ -69,7 +69,7 @@ pub(super) fn copy(
             folder(&to.join(&file.as_str()[..at]), umask)?;
         }
         match copy_one(&from, &place, umask) {
-            // Known to git and deleted, or a folder of another repository.
+            // Tracked by git but deleted, or a folder of another repository.
             Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::IsADirectory) => {
             }
             copied => copied.with_context(|| format!("could not copy `{file}`"))?,
@@ -100,7 +100,7 @@ fn folder(place: &Path, umask: u32) -> Result<()> {
     Ok(())
 }
 
-/// Lets git find the history, for instants and versions that are taken from it, without copying.
+/// Makes git's history available without a copy, for times and versions that come from it.
 fn link_repository(project: &Project, to: &Path) -> Result<()> {
     let Some(git) = project.find_program("git") else { return Ok(()) };
     let words = ["rev-parse", "--absolute-git-dir"];
@@ -112,7 +112,7 @@ fn link_repository(project: &Project, to: &Path) -> Result<()> {
     Ok(())
 }
 
-/// The order in which the system lists what is in a folder, at any depth.
+/// Returns the order in which the system lists the content of a folder, at any depth.
 pub(super) fn listing(folder: &Path) -> Vec<String> {
     let names = WalkDir::new(folder).into_iter().filter_map(Result::ok);
     names

@@ -1,11 +1,11 @@
-//! Whether two builds had the same inputs. What an index offers may be another thing a second
-//! later; then a difference says nothing of how a wheel is built.
+//! Whether two builds had the same inputs. An index may offer other files a second later; then a
+//! difference is no evidence about how a wheel is built.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::record::{Build, Record};
 
-/// What two builds had otherwise: the wheel that it shows in, by its project, and both values.
+/// An input that differed between two builds: the project of the wheel it belongs to, and both values.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct OtherInput {
     pub project: String,
@@ -13,7 +13,7 @@ pub struct OtherInput {
     pub b: String,
 }
 
-/// Sorted by project.
+/// Returns the differing inputs, sorted by project.
 pub(super) fn others(a: &Record, b: &Record) -> Vec<OtherInput> {
     let (wheels_a, wheels_b) = (by_project(a), by_project(b));
     let mut found = Vec::new();
@@ -50,7 +50,7 @@ fn by_project(record: &Record) -> BTreeMap<String, Used<'_>> {
     used.collect()
 }
 
-/// What a build was made with, in words: wheels by what stands before their version, and tools.
+/// Returns the inputs of a build as text: wheels by their name without the version, and tools.
 fn basis(build: &Build) -> BTreeMap<String, String> {
     let project = |file: &str| file.split('-').next().unwrap_or_default().to_owned();
     let wheels = build.requires.iter().map(|wheel| {

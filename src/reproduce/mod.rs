@@ -1,8 +1,8 @@
-//! Builds a project's zips twice from nothing, the second time under hostile circumstances, and
-//! says whether they are the same; if not, which file, and because of what.
+//! Builds a project's zips twice from nothing, the second time in a deliberately different
+//! environment, and compares them. For each difference it finds the file and the cause.
 //!
-//! Each build is a process of its own in a fresh copy of the project. A cause is found by
-//! building again with one thing varied. Knows nothing of targets but their names and zips.
+//! Each build is a process of its own in a fresh copy of the project. A cause is found by building
+//! again with one thing varied. Knows targets only by their names and zips.
 
 mod builds;
 mod cause;
@@ -33,11 +33,11 @@ pub struct Request<'a> {
     pub project: &'a Project,
     /// The zipwright to run.
     pub program: PathBuf,
-    /// Its words before the goals: the Buildfile, variables.
+    /// Its arguments before the goals: the Buildfile, variables.
     pub words: Vec<String>,
-    /// The zip targets and where their zips are.
+    /// The zip targets with the paths of their zips.
     pub zips: Vec<(String, RelPath)>,
-    /// What targets make: not copied.
+    /// Outputs of targets, which are not copied.
     pub outputs: Vec<RelPath>,
     pub say: &'a dyn Fn(&str),
 }
@@ -51,7 +51,7 @@ pub enum Verdict {
 }
 
 impl Verdict {
-    /// The word in `--json`.
+    /// Returns the word used in `--json`.
     pub fn word(self) -> &'static str {
         match self {
             Self::Identical => "identical",
@@ -62,7 +62,7 @@ impl Verdict {
     }
 }
 
-/// What came of it.
+/// The result of a comparison.
 pub struct Report {
     pub verdict: Verdict,
     pub offers: Vec<Offer>,
@@ -75,10 +75,10 @@ pub struct ZipReport {
     /// Of the first build.
     pub code_sha256: String,
     pub comparison: Comparison,
-    /// What the builds had otherwise that was not varied on purpose.
+    /// Inputs that differed between the builds without being varied.
     pub inputs: Vec<OtherInput>,
     pub findings: Vec<Finding>,
-    /// Both zips, where they differ.
+    /// The paths of both zips, if they differ.
     pub kept: Option<(String, String)>,
 }
 
@@ -147,8 +147,8 @@ fn differing(comparisons: &[Comparison]) -> BTreeSet<Place> {
     places
 }
 
-/// The cause of every file that differs: first by a build in which nothing is varied, then by
-/// builds in which one thing is, the suspects first, until all is explained.
+/// Finds the cause of every differing file: first by a build in which nothing is varied, then by
+/// builds in which one thing is varied, suspects first, until all files are explained.
 fn causes(
     builds: &mut Builds,
     plain: &Path,
@@ -168,7 +168,7 @@ fn causes(
         let changes = changes_of(&control[place.0], &place.1);
         causes.insert(place, cause::by_itself(&changes, builds.window()));
     }
-    // What shows in files that are explained already is no reason to suspect anything.
+    // Files that are explained already raise no suspicion.
     let open: Vec<Change> =
         left.iter().flat_map(|(at, path)| changes_of(&comparisons[*at], path)).collect();
     for variation in builds.suspects_first(varied, &open) {
@@ -231,7 +231,7 @@ fn verdict_of(zip: &ZipReport) -> Verdict {
     }
 }
 
-/// Puts both zips by, for a closer look; their paths in the project.
+/// Keeps both zips for inspection. Returns their paths in the project.
 fn keep(request: &Request, target: &str, a: &Path, b: &Path) -> Result<(String, String)> {
     let folder = request.project.state().join("reproduce");
     fs::create_dir_all(&folder)?;
@@ -247,7 +247,7 @@ fn keep(request: &Request, target: &str, a: &Path, b: &Path) -> Result<(String, 
 }
 
 impl Report {
-    /// What `--json` prints (docs/JSON.md).
+    /// Returns the object that `--json` prints (docs/JSON.md).
     pub fn to_json(&self) -> Value {
         let offers = self.offers.iter().map(|offer| {
             json!({

@@ -1,4 +1,4 @@
-//! What a second build may find otherwise than the first, as far as this machine allows.
+//! The variations of a second build's environment, as far as this machine allows them.
 
 use std::collections::BTreeSet;
 use std::ffi::OsString;
@@ -53,7 +53,7 @@ impl Variation {
         }
     }
 
-    /// The word in `--json`.
+    /// Returns the word used in `--json`.
     pub fn word(self) -> &'static str {
         match self {
             Self::Path => "path",
@@ -70,7 +70,7 @@ impl Variation {
     }
 }
 
-/// Whether something is varied, and how; or why not.
+/// A variation with its values, or the reason for leaving it out.
 pub struct Offer {
     pub variation: Variation,
     pub varied: bool,
@@ -110,7 +110,7 @@ fn how(variation: Variation, project: &Project) -> Result<String, String> {
     })
 }
 
-/// A locale that is there and is not the one in use; Turkish if possible, for its letter i.
+/// Returns an installed locale other than the current one; Turkish if possible, for its letter i.
 fn locale(project: &Project) -> String {
     let installed = project
         .find_program("locale")
@@ -126,11 +126,11 @@ fn locale(project: &Project) -> String {
     foreign.unwrap_or(plain).to_owned()
 }
 
-/// Words before a command that give it another host name.
+/// Returns a command prefix that changes the host name.
 fn host_prefix(project: &Project) -> Option<Vec<OsString>> {
     let unshare = project.find_program("unshare")?;
     let rename = format!("hostname {HOSTNAME} && exec \"$@\"");
-    // Without a privilege of our own, a user namespace gives it.
+    // Without privileges, a user namespace allows it.
     [vec!["--uts"], vec!["-r", "--uts"]].into_iter().find_map(|options| {
         let mut words: Vec<OsString> = vec![unshare.clone().into()];
         words.extend(options.iter().map(Into::into));
@@ -141,7 +141,7 @@ fn host_prefix(project: &Project) -> Option<Vec<OsString>> {
     })
 }
 
-/// Words before a command that leave it one CPU.
+/// Returns a command prefix that leaves one CPU.
 fn cpu_prefix(project: &Project) -> Option<Vec<OsString>> {
     let taskset = project.find_program("taskset")?;
     let status = std::fs::read_to_string("/proc/self/status").ok()?;
@@ -153,13 +153,13 @@ fn cpu_prefix(project: &Project) -> Option<Vec<OsString>> {
     Some(vec![taskset.into(), "-c".into(), first.into()])
 }
 
-/// The words that a command is preceded by, and the variables that it gets.
+/// A command prefix and variables.
 pub(super) struct Setting {
     pub(super) prefix: Vec<OsString>,
     pub(super) env: Vec<(&'static str, String)>,
 }
 
-/// What is set by words and variables; folders and files are the caller's part.
+/// Returns the settings that a prefix and variables can make; the caller varies folders and files.
 pub(super) fn setting(variations: &BTreeSet<Variation>, project: &Project) -> Setting {
     let has = |variation| variations.contains(&variation);
     let mut prefix = Vec::new();

@@ -1,11 +1,11 @@
-//! A report in words, for a person.
+//! A report as text for people.
 
 use super::{Cause, Finding, LATER, OtherInput, Report, Verdict, ZipReport};
 use crate::base::words;
 use crate::diff::{Change, What};
 use crate::record::Origin;
 
-/// Most values that one file is shown with.
+/// How many differing values are shown for one file.
 const VALUES_MAX: usize = 2;
 
 pub fn lines(report: &Report) -> Vec<String> {
@@ -75,7 +75,7 @@ fn of_finding(target: &str, finding: &Finding) -> Vec<String> {
     lines
 }
 
-/// Both values of a difference.
+/// Returns both values of a difference.
 fn values(change: &Change) -> Vec<String> {
     match &change.what {
         What::Content(content) => {
