@@ -1,5 +1,5 @@
-//! What is compared, in one form for zips, folders and single files: members by name, with what
-//! is said of each. Contents are read when they are asked for.
+//! The compared things, in one form for zips, folders and single files: members by name, with their
+//! metadata. Contents are read on demand.
 
 use std::collections::BTreeMap;
 use std::io::Read;
@@ -53,7 +53,7 @@ impl Kind {
 
 pub(super) struct Member {
     pub(super) kind: Kind,
-    /// Permission bits; `None` where they are not said.
+    /// Permission bits; `None` if they are not recorded.
     pub(super) mode: Option<u32>,
     pub(super) time: Option<String>,
     pub(super) position: usize,
@@ -75,7 +75,7 @@ enum Place {
 }
 
 impl Member {
-    /// How it is compressed, the method first; `None` outside of a zip.
+    /// Returns how it is compressed, the method first. `None` outside of a zip.
     pub(super) fn packing(&self) -> Option<String> {
         let Place::InZip { method, start, end, .. } = self.place else { return None };
         let method = match method {
@@ -142,7 +142,7 @@ impl Tree {
                 _ => Kind::Other,
             };
             let below = path.strip_prefix(root).unwrap_or(path).to_string_lossy();
-            // As zips write it, so that a tree can be compared with what was made from it.
+            // As in zips, so that a tree can be compared with the zip made from it.
             let end = if kind == Kind::Folder { "/" } else { "" };
             let member = Member {
                 kind,
@@ -161,12 +161,12 @@ impl Tree {
         self.form == Form::Folder
     }
 
-    /// Whether both are files with the same bytes.
+    /// Returns whether both are files with the same bytes.
     pub(super) fn has_bytes_of(&self, other: &Self) -> bool {
         !self.is_folder() && !other.is_folder() && self.bytes == other.bytes
     }
 
-    /// Whether the data of two members of zips are the same as they lie there.
+    /// Returns whether two members of zips have the same compressed bytes.
     pub(super) fn has_data_of(&self, member: &Member, tree: &Self, other: &Member) -> bool {
         match (&member.place, &other.place) {
             (
@@ -198,7 +198,7 @@ impl Tree {
                 }
                 let mut content = Vec::new();
                 let inflated = DeflateDecoder::new(data).take(size + 1).read_to_end(&mut content);
-                // Data that do not inflate are compared as they lie there.
+                // Data that do not inflate are compared compressed.
                 Ok(if inflated.is_ok() { content } else { data.to_vec() })
             }
         }
@@ -255,7 +255,7 @@ fn hex(bytes: &[u8]) -> String {
     }
 }
 
-/// What two trees as a whole say differently: field, and both values.
+/// Returns the differences of two trees as a whole: field, and both values.
 pub(super) fn whole(a: &Tree, b: &Tree) -> Vec<(&'static str, String, String)> {
     let mut found = Vec::new();
     if a.form != b.form {

@@ -1,8 +1,8 @@
-//! `MAKEFLAGS`: reads what an outer make hands down, and writes what we hand down in turn.
+//! `MAKEFLAGS`: reads those of an outer make, and writes those for children.
 //!
-//! Reading never fails: what is not understood was meant for another program or another version.
-//! What is understood but does not concern us is kept and handed on. Knows nothing of our own
-//! command line, whose options are laid over these by their names.
+//! Reading never fails: an unknown word was meant for another program or another version. Flags that
+//! are known but have no meaning here are kept and handed on. Knows nothing of zipwright's own command
+//! line, whose options take precedence by name.
 
 use std::fmt;
 
@@ -19,18 +19,18 @@ pub struct Flags {
     pub always: bool,
     pub silent: bool,
     pub trace: bool,
-    /// `-w` is yes, `--no-print-directory` is no.
+    /// `-w` is `true`, `--no-print-directory` is `false`.
     pub print_directory: Option<bool>,
     pub jobs: Option<Jobs>,
     pub jobserver: Option<Auth>,
     pub load: Option<f64>,
-    /// `target` where none is named.
+    /// `target` if no mode is given.
     pub output_sync: Option<String>,
-    /// `random` where none is named.
+    /// `random` if no mode is given.
     pub shuffle: Option<String>,
     /// A later definition of a name replaces an earlier one.
     pub variables: Vec<Variable>,
-    /// Letters that mean something to a make below us only.
+    /// Letters that matter only to makes below.
     letters: Vec<char>,
     /// The same for whole words: `-Iinclude`, `--warn-undefined-variables`.
     words: Vec<String>,
@@ -47,11 +47,11 @@ pub enum Jobs {
 /// Where the job slots are shared. Displayed as make's option.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Auth {
-    /// Numbers of inherited descriptors; negative when the slots are not for this process.
+    /// Numbers of inherited descriptors; negative if this process must not use the slots.
     Pipe { read: i32, write: i32 },
     /// The path of a named pipe, understood from make 4.4 on.
     Fifo(String),
-    /// A form that this version does not know.
+    /// A form that this version does not support.
     Unknown(String),
 }
 
@@ -71,7 +71,7 @@ impl Auth {
 impl fmt::Display for Auth {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            // Makes before 4.2 know the first name only; later ones take the last they see.
+            // Makes before 4.2 know the first name only; later ones take the last.
             Self::Pipe { read, write } => {
                 write!(f, "--jobserver-fds={read},{write} --jobserver-auth={read},{write}")
             }
@@ -81,13 +81,13 @@ impl fmt::Display for Auth {
     }
 }
 
-/// What follows an option's name.
+/// How an option takes its argument.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Argument {
     None,
-    /// In the same word or not at all.
+    /// In the same word, or without one.
     Attached,
-    /// In the same word, or the next word when that is a number.
+    /// In the same word, or the next word if that is a number.
     Number,
     Required,
 }
@@ -125,8 +125,8 @@ impl Flags {
         flags
     }
 
-    /// `MAKEFLAGS` for the programs we run: our flags, the job slots they may share, and the
-    /// variables. Without slots to share a child gets one job, or no limit where we have none.
+    /// Returns `MAKEFLAGS` for children: the flags, the job slots that they may share, and the variables.
+    /// Without shared slots a child gets one job, or no limit if this process has none.
     pub fn for_children(&self, auth: Option<&Auth>) -> String {
         let ours = [
             (self.always, 'B'),
@@ -156,7 +156,7 @@ impl Flags {
         text
     }
 
-    /// Sets a variable, in place of an earlier one of its name.
+    /// Sets a variable, replacing an earlier one of its name.
     pub fn set(&mut self, variable: Variable) {
         self.variables.retain(|old| old.name != variable.name);
         self.variables.push(variable);
@@ -184,13 +184,13 @@ impl Flags {
     }
 
     fn define(&mut self, word: &str) {
-        // What is no definition is a goal, and goals are not handed down.
+        // Other words are goals, which are not handed down.
         if let Some(variable) = Variable::parse(word) {
             self.set(variable);
         }
     }
 
-    /// One word of single letters, in which a letter with an argument takes the rest.
+    /// Reads one word of single letters, in which a letter with an argument takes the rest.
     fn short(
         &mut self,
         letters: &str,
@@ -256,7 +256,7 @@ impl Flags {
                 Some(_) => {}
             },
             "load-average" | "max-load" => {
-                // Without a number it takes an earlier limit away.
+                // Without a number it removes an earlier limit.
                 self.load = value.and_then(|value| value.parse().ok()).filter(is_load);
             }
             "output-sync" => self.output_sync = Some(value.unwrap_or_else(|| "target".into())),
@@ -303,7 +303,7 @@ fn long_argument(name: &str) -> Argument {
     }
 }
 
-/// The letter that a long option is another name of.
+/// Returns the letter of which a long option is another name.
 fn letter_of(name: &str) -> Option<char> {
     Some(match name {
         "dry-run" | "just-print" | "recon" => 'n',
@@ -398,7 +398,7 @@ mod tests {
         assert_eq!(Flags::parse("z -? --later=1 --later -k"), Flags::parse("k"));
     }
 
-    /// Any text is read, and what was understood of it survives writing and reading.
+    /// Any text can be read, and all known flags survive writing and reading.
     #[test]
     fn no_text_is_too_strange() {
         const PIECES: [&str; 24] = [

@@ -1,5 +1,5 @@
-//! The build record of a bundle: what is in it, from where, and made by what; and the documents
-//! that are derived from it. Knows nothing of how a bundle is made. Schema: docs/RECORD.md.
+//! The build record of a bundle: its members, their origins and the tools that made it; and the
+//! documents derived from it. Knows nothing of how a bundle is made. Schema: docs/RECORD.md.
 
 mod provenance;
 mod sbom;
@@ -29,8 +29,8 @@ pub struct Record {
     pub body: Body,
 }
 
-/// What does not depend on the zip's own bytes, and so is known before them. All but `informative`
-/// follows from the bundle's inputs.
+/// The part that does not depend on the zip's own bytes, so it is complete before them. Everything
+/// except `informative` follows from the bundle's inputs.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Body {
     pub content: Content,
@@ -47,7 +47,7 @@ pub struct Zip {
     /// Lowercase hex.
     pub sha256: String,
     pub code_sha256: String,
-    /// How it is laid out and compressed, and by what.
+    /// The form of the zip and the compressor.
     pub form: String,
 }
 
@@ -58,7 +58,7 @@ pub struct Content {
     pub size: u64,
 }
 
-/// What wheels were asked for, in the words of the Buildfile.
+/// The settings by which wheels were chosen, as in the Buildfile.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Wheelhouse {
     pub target: String,
@@ -73,7 +73,7 @@ pub struct Wheel {
     pub project: String,
     pub version: String,
     pub sha256: String,
-    /// What its METADATA says.
+    /// The licence in its METADATA.
     pub licence: Option<Licence>,
 }
 
@@ -82,7 +82,7 @@ pub struct Wheel {
 pub enum Licence {
     /// An SPDX expression, from `License-Expression`.
     Expression(String),
-    /// A name in whatever words.
+    /// Free text.
     Name(String),
 }
 
@@ -107,36 +107,36 @@ pub enum Origin {
     Bytecode(String),
 }
 
-/// What the machine knew at the time: no part of what is the same in every build.
+/// Facts about the machine and the time of the build, which differ from build to build.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Informative {
     pub time: String,
     pub git: Option<Git>,
-    /// By target: what its interpreter said of itself.
+    /// By target: the description of its interpreter.
     pub interpreters: Vec<(String, String)>,
     /// By target: the version of its interpreter's pip.
     #[serde(default)]
     pub pip: Vec<(String, String)>,
     /// By file name: `built`, `downloaded` or `unknown`.
     pub wheels: Vec<(String, String)>,
-    /// How those were built that were.
+    /// For wheels that were built: how.
     #[serde(default)]
     pub builds: Vec<Build>,
 }
 
-/// What the build of a wheel depended on besides its source and the settings.
+/// The inputs of a wheel's build besides its source and the settings.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Build {
     /// File name of the wheel.
     pub wheel: String,
-    /// Where, as the build saw it.
+    /// The path at which it was built, as the build saw it.
     pub path: String,
     pub requires: Vec<Requirement>,
-    /// Compilers and their like: name, and what each said of its version.
+    /// Compilers and similar tools: name and version.
     pub tools: Vec<(String, String)>,
 }
 
-/// A wheel that the environment of a build was made of.
+/// A wheel in the environment of a build.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Requirement {
     pub file: String,
@@ -146,12 +146,12 @@ pub struct Requirement {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Git {
     pub commit: String,
-    /// No tracked file is changed, and no file of the bundle is untracked.
+    /// Whether no tracked file is changed, and no file of the bundle is untracked.
     pub clean: bool,
 }
 
-/// Digest of names, modes and contents, whatever compressed them: BLAKE3 of one line for each
-/// member, `MODE BLAKE3 PATH`, sorted by path.
+/// Returns a digest of names, modes and contents that does not depend on compression: BLAKE3 of one
+/// line for each member, `MODE BLAKE3 PATH`, sorted by path.
 pub fn content_digest(members: &[Member]) -> String {
     let lines: Vec<String> = members
         .iter()
@@ -160,14 +160,14 @@ pub fn content_digest(members: &[Member]) -> String {
     format!("blake3:{}", Digest::of(lines.concat().as_bytes()))
 }
 
-/// Where the record of the zip at `zip` is.
+/// Returns the path of the record of the zip at `zip`.
 pub fn place_of(zip: &Path) -> PathBuf {
     let mut place = zip.as_os_str().to_owned();
     place.push(SUFFIX);
     place.into()
 }
 
-/// The text of a body, which is most of a record's.
+/// The text of a body, which is most of a record.
 pub struct Text(String);
 
 impl Body {
@@ -177,7 +177,7 @@ impl Body {
 }
 
 impl Text {
-    /// The record of a zip, as it is written.
+    /// Returns the text of the record of a zip.
     pub fn with(&self, zip: &Zip) -> String {
         #[derive(Serialize)]
         struct Head<'a> {
@@ -197,7 +197,7 @@ fn pretty(value: &impl Serialize) -> String {
 }
 
 impl Record {
-    /// The record of the zip at `zip`, which must be the one that lies there.
+    /// Reads the record of the zip at `zip`. Fails if the record belongs to another zip.
     pub fn of(zip: &Path) -> Result<Self> {
         let place = place_of(zip);
         let (shown, zip_shown) = (place.display(), zip.display());
@@ -222,7 +222,7 @@ impl Record {
 }
 
 impl Wheel {
-    /// Its package URL.
+    /// Returns its package URL.
     fn purl(&self) -> String {
         let mut version = String::new();
         for byte in self.version.bytes() {
@@ -237,7 +237,7 @@ impl Wheel {
     }
 }
 
-/// The licence that a wheel's METADATA names.
+/// Returns the licence that a wheel's METADATA names.
 pub fn licence_of(metadata: &str) -> Option<Licence> {
     let fields: Vec<(&str, &str)> = metadata
         .lines()
@@ -252,7 +252,7 @@ pub fn licence_of(metadata: &str) -> Option<Licence> {
     if let Some(expression) = find("License-Expression") {
         return Some(Licence::Expression(expression.to_owned()));
     }
-    // Some put the whole text here: its first line is no name.
+    // Some packages put the whole licence text here; its first line is not a name.
     let name = find("License").filter(|name| name.len() <= 64 && *name != "UNKNOWN");
     let classified = || {
         let names = fields.iter().filter(|(name, _)| name.eq_ignore_ascii_case("Classifier"));

@@ -1,4 +1,4 @@
-//! Where a bundle comes from: an in-toto statement with the SLSA provenance predicate, unsigned.
+//! The provenance of a bundle: an unsigned in-toto statement with the SLSA provenance predicate.
 
 use serde_json::{Value, json};
 

@@ -1,5 +1,5 @@
-//! The bill of materials of a bundle: CycloneDX 1.6. It says nothing that two builds of the same
-//! inputs would say differently, so it has no time.
+//! The bill of materials of a bundle: CycloneDX 1.6. It has only facts that are equal in two builds
+//! of the same inputs, so it has no time.
 
 use serde_json::{Value, json};
 
@@ -66,7 +66,7 @@ fn component(wheel: &Wheel) -> Value {
     component
 }
 
-/// A UUID of the free form (version 8), made of a hash instead of a clock or chance.
+/// Returns a UUID of the custom form (version 8) made from a hash.
 fn uuid(hex: &str) -> String {
     let part = |from: usize, to: usize| hex.get(from..to).unwrap_or_default();
     format!("{}-{}-8{}-8{}-{}", part(0, 8), part(8, 12), part(12, 15), part(15, 18), part(18, 30))
