@@ -6,7 +6,7 @@ use crate::buildfile::model::Instant;
 use crate::process::{self, Invocation};
 use crate::project::Project;
 
-/// Seconds since 1970-01-01T00:00:00Z.
+/// Returns seconds since 1970-01-01T00:00:00Z.
 pub fn resolve(instant: &Instant, project: &Project) -> Result<i64> {
     match instant {
         Instant::At(seconds) => Ok(*seconds),
@@ -27,7 +27,7 @@ fn source_date_epoch(project: &Project) -> Result<i64> {
     })
 }
 
-/// Commit time of `HEAD` in the repository that the project lies in.
+/// Returns the commit time of `HEAD` in the repository that contains the project.
 fn last_commit(project: &Project) -> Result<i64> {
     const WAY_OUT: &str = "set `clamp` to a time such as \"1980-02-01T00:00:00Z\" instead";
     let Some(git) = project.find_program("git") else {

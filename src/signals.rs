@@ -1,8 +1,8 @@
-//! SIGINT, SIGTERM and SIGHUP: every running program is told to end, the build stops starting
-//! new ones and unwinds, and at the very end zipwright dies of that signal, as make does.
+//! SIGINT, SIGTERM and SIGHUP: all running programs are asked to end, the build starts no new ones
+//! and unwinds, and finally zipwright dies of that signal, as make does.
 //!
-//! Programs that do not end when told to are killed after a while, or at once when a second
-//! signal comes. What then still holds the build up, such as a connection, is not waited for.
+//! Programs that do not end are killed after a grace time, or at once if a second signal comes. Other
+//! things that hold up the build then, such as a connection, are not waited for.
 
 use std::fs;
 use std::io;
@@ -22,12 +22,12 @@ static RECEIVED: AtomicI32 = AtomicI32::new(0);
 /// How long programs may take to end, and then the build to unwind.
 const GRACE: Duration = Duration::from_secs(5);
 
-/// One intention may come as several signals: from a terminal and from an outer make, or from
-/// `timeout`, which tells the process and its group. Within this time they are one.
+/// One intention may arrive as several signals: from a terminal and from an outer make, or from
+/// `timeout`, which signals the process and its group. Within this time they count as one.
 const ONE_INTENTION: Duration = Duration::from_millis(500);
 
-/// From now on the three signals end the build instead of the process. One that was ignored when
-/// zipwright was started stays so: that is how `nohup` works.
+/// From now on the three signals end the build instead of the process. A signal that was ignored when
+/// zipwright was started stays ignored: that is how `nohup` works.
 pub fn install() -> io::Result<()> {
     let ignored = ignored();
     let heeded = [SIGHUP, SIGINT, SIGTERM].into_iter().filter(|signal| !ignored.contains(signal));
@@ -60,7 +60,7 @@ fn first(signal: i32) {
     });
 }
 
-/// The signals that this process was started to ignore, where the system tells.
+/// Returns the signals that this process was started to ignore, if the system reports them.
 fn ignored() -> Vec<i32> {
     let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
     let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));

@@ -1,5 +1,5 @@
-//! BLAKE3 digests of content, and a hasher whose fields cannot run into each other.
-//! `CodeSha256` is not made here: that is SHA-256, and belongs to the bundle.
+//! BLAKE3 digests of content, and a hasher with unambiguous fields. `CodeSha256` is SHA-256 and
+//! belongs to bundles.
 
 use std::fmt;
 use std::fs::File;
@@ -15,7 +15,7 @@ impl Digest {
         Self(*blake3::hash(bytes).as_bytes())
     }
 
-    /// Digest of a file's content, read as a stream: memory does not grow with the file.
+    /// Returns the digest of a file's content, read as a stream: memory does not grow with the file.
     pub fn of_file(path: &Path) -> io::Result<Self> {
         let mut hasher = blake3::Hasher::new();
         hasher.update_reader(File::open(path)?)?;
@@ -50,11 +50,11 @@ impl fmt::Debug for Digest {
 #[derive(Default)]
 pub struct FieldHasher {
     hasher: blake3::Hasher,
-    /// Not yet hashed: BLAKE3 is several times as fast with long pieces as with short ones.
+    /// Not yet hashed: BLAKE3 is several times faster on long inputs.
     pending: Vec<u8>,
 }
 
-/// So much is hashed at a time.
+/// Bytes that are hashed at a time.
 const PIECE: usize = 64 * 1024;
 
 impl FieldHasher {

@@ -7,12 +7,12 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, LazyLock};
 
-/// A normalised path relative to the project's root. The root itself is `"."`. A clone shares the
-/// text: a build has the path of one file in half a dozen lists.
+/// A normalised path relative to the project's root. The root itself is `"."`. Clones share the text,
+/// because a build has the path of one file in half a dozen lists.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct RelPath(Arc<str>);
 
-/// Why a text is no [`RelPath`].
+/// The reason why a text is not a [`RelPath`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum PathProblem {
     Empty,
@@ -64,7 +64,7 @@ impl RelPath {
         &self.0
     }
 
-    /// `self/below`, where `below` is itself relative.
+    /// Returns `self/below`, where `below` is relative too.
     pub fn join(&self, below: &RelPath) -> Self {
         if self.is_root() {
             below.clone()
@@ -75,7 +75,7 @@ impl RelPath {
         }
     }
 
-    /// A member of this folder, by its name; `None` for what is no name of one, or has a control
+    /// Returns the member `name` of this folder. `None` if `name` is not a file name, or has a control
     /// character.
     pub fn member(&self, name: &str) -> Option<Self> {
         let is_name = !matches!(name, "" | "." | "..") && !name.contains('/');
@@ -85,7 +85,7 @@ impl RelPath {
         Some(if self.is_root() { Self(name.into()) } else { joined(&self.0, name) })
     }
 
-    /// Whether this is `folder` itself or lies below it.
+    /// Returns whether this is `folder` itself or is below it.
     pub fn is_within(&self, folder: &RelPath) -> bool {
         folder.is_root()
             || self
@@ -94,7 +94,7 @@ impl RelPath {
                 .is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
     }
 
-    /// The path below `folder`, or `None` when it does not lie there. `folder` itself gives `"."`.
+    /// Returns the path below `folder`, or `None` if it is not inside. `folder` itself gives `"."`.
     pub fn below(&self, folder: &RelPath) -> Option<Self> {
         if folder.is_root() {
             return Some(self.clone());
@@ -105,12 +105,12 @@ impl RelPath {
         }
     }
 
-    /// The folder that holds this path; the root for a path of one part.
+    /// Returns the folder that holds this path; the root for a path of one part.
     pub fn parent(&self) -> Self {
         self.0.rsplit_once('/').map_or_else(Self::root, |(parent, _)| Self(parent.into()))
     }
 
-    /// The folders that it lies in, the nearest first, without the root.
+    /// Returns the folders above it, the nearest first, without the root.
     pub fn folders(&self) -> impl Iterator<Item = &str> {
         let text = self.as_str();
         text.rmatch_indices('/').map(move |(end, _)| &text[..end])
@@ -120,18 +120,18 @@ impl RelPath {
         self.0.rsplit_once('/').map_or(&self.0, |(_, name)| name)
     }
 
-    /// The place on disk, given the project's root.
+    /// Returns the absolute path, given the project's root.
     pub fn under(&self, root: &Path) -> PathBuf {
         if self.is_root() { root.to_path_buf() } else { root.join(&*self.0) }
     }
 
-    /// The path of `path` relative to `root`; `None` when it lies elsewhere or is not UTF-8.
+    /// Returns `path` relative to `root`. `None` if it is not inside or is not UTF-8.
     pub fn relative_to(path: &Path, root: &Path) -> Option<Self> {
         Self::parse(path.strip_prefix(root).ok()?.to_str()?).ok().or_else(|| Some(Self::root()))
     }
 }
 
-/// One path of two, made without a text in between: there may be hundreds of thousands.
+/// Joins two paths in one allocation: there may be hundreds of thousands.
 fn joined(folder: &str, below: &str) -> RelPath {
     thread_local! {
         static TEXT: RefCell<String> = const { RefCell::new(String::new()) };
@@ -145,7 +145,7 @@ fn joined(folder: &str, below: &str) -> RelPath {
 
 fn has_control_character(text: &str) -> bool {
     if text.is_ascii() {
-        // All bytes at once: to stop at the first would take longer.
+        // All bytes at once, because stopping at the first match is slower.
         return text.bytes().fold(false, |found, byte| found | byte.is_ascii_control());
     }
     text.chars().any(char::is_control)

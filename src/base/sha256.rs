@@ -1,5 +1,5 @@
-//! SHA-256, where others say it too: `CodeSha256`, wheels, RECORD. What only zipwright itself
-//! compares is BLAKE3.
+//! SHA-256, for digests that others define: `CodeSha256`, wheels, RECORD. Digests that only zipwright
+//! compares are BLAKE3.
 
 use std::io::{self, ErrorKind, Read};
 use std::path::Path;
@@ -23,7 +23,7 @@ impl Sha256 {
         array(digest(&SHA256, bytes))
     }
 
-    /// Of all that is read: memory does not grow with it.
+    /// Returns the SHA-256 of everything that is read: memory does not grow with it.
     pub fn of_reader(mut content: impl Read) -> io::Result<[u8; 32]> {
         let mut hasher = Self::new();
         let mut buffer = vec![0; BUFFER];
@@ -37,7 +37,7 @@ impl Sha256 {
         }
     }
 
-    /// Of a file, read as a stream; the error names it.
+    /// Returns the SHA-256 of a file, read as a stream. The error names the file.
     pub fn of_file(place: &Path) -> Result<[u8; 32]> {
         Self::of_reader(fs::open(place)?)
             .with_context(|| format!("could not read `{}`", place.display()))
@@ -62,7 +62,7 @@ fn array(digest: impl AsRef<[u8]>) -> [u8; 32] {
     digest.as_ref().try_into().expect("BUG: SHA-256 has 32 bytes")
 }
 
-/// As `sha256sum` writes it: in lowercase hex.
+/// Returns lowercase hex, as `sha256sum` writes it.
 pub fn hex(sha256: &[u8; 32]) -> String {
     sha256.iter().map(|byte| format!("{byte:02x}")).collect()
 }

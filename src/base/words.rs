@@ -2,12 +2,12 @@
 
 use std::time::Duration;
 
-/// `1 wheel`, `2 wheels`.
+/// Returns `1 wheel`, `2 wheels`.
 pub fn count(number: usize, noun: &str) -> String {
     if number == 1 { format!("1 {noun}") } else { format!("{number} {noun}s") }
 }
 
-/// `` `a` ``, `` `a` and `b` ``, `` `a`, `b` and `c` ``.
+/// Returns `` `a` ``, `` `a` and `b` ``, `` `a`, `b` and `c` ``.
 pub fn list<S: AsRef<str>>(names: &[S]) -> String {
     let quoted: Vec<String> = names.iter().map(|name| format!("`{}`", name.as_ref())).collect();
     match quoted.as_slice() {
@@ -17,7 +17,7 @@ pub fn list<S: AsRef<str>>(names: &[S]) -> String {
     }
 }
 
-/// Sizes in decimal units, as package indexes show them: `812 B`, `4.2 kB`, `12.0 MB`.
+/// Returns a size in decimal units, as package indexes show them: `812 B`, `4.2 kB`, `12.0 MB`.
 pub fn size(bytes: u64) -> String {
     match bytes {
         0..1_000 => format!("{bytes} B"),
@@ -26,7 +26,7 @@ pub fn size(bytes: u64) -> String {
     }
 }
 
-/// `0.04 s`, `12.3 s`, `2 min 5 s`.
+/// Returns `0.04 s`, `12.3 s`, `2 min 5 s`.
 pub fn duration(time: Duration) -> String {
     let seconds = time.as_secs_f64();
     match seconds {
@@ -36,7 +36,7 @@ pub fn duration(time: Duration) -> String {
     }
 }
 
-/// The candidate closest to `name`, when it is close enough to be a slip of the fingers.
+/// Returns the candidate closest to `name`, if it is close enough to be a typing error.
 pub fn nearest<'a>(name: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     let limit = (name.chars().count() / 3).max(1);
     candidates
@@ -47,7 +47,7 @@ pub fn nearest<'a>(name: &str, candidates: impl IntoIterator<Item = &'a str>) ->
         .map(|(_, candidate)| candidate)
 }
 
-/// Edits (insert, delete, replace, swap of neighbours) that turn `a` into `b`.
+/// Returns the number of edits (insert, delete, replace, swap of neighbours) from `a` to `b`.
 fn edit_distance(a: &str, b: &str) -> usize {
     let (a, b): (Vec<char>, Vec<char>) = (a.chars().collect(), b.chars().collect());
     let mut rows = vec![vec![0; b.len() + 1]; a.len() + 1];

@@ -6,8 +6,8 @@ use toml::de::DeValue;
 use super::mistakes;
 use super::table::{Item, Reader, entries, in_order, members, text};
 
-/// The JSON of a value: keys in the order of the file, dates and times as strings. Reports what
-/// JSON cannot say.
+/// Returns the JSON of a value: keys in the order of the file, dates and times as strings. Reports
+/// values that JSON does not have.
 pub(super) fn json(item: Item, reader: &mut Reader) -> Option<Value> {
     match item.value {
         DeValue::String(_) => text(item, reader).map(Value::String),

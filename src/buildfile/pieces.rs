@@ -1,10 +1,10 @@
-//! A large Buildfile, read a piece at a time: the parser's form of a text takes many times the
-//! memory that the text does, and so no more of it is in that form at once than there are threads.
+//! A large Buildfile, parsed one piece at a time: the parser's form of a text takes many times the
+//! memory of the text, so only as many pieces are in that form at once as there are threads.
 //!
-//! A piece starts at the header of a target. What that is, only a parser can tell for sure: a
-//! line in a multi-line string may look like one. But where a text is cut within a value, the
-//! part before the cut does not parse; and if each piece parses, each cut was between statements.
-//! Whatever is out of the ordinary is left to who reads the whole.
+//! A piece starts at the header of a target. Only a parser can tell such a header for sure, because a
+//! line in a multi-line string may look like one. But if a text is cut within a value, the part before
+//! the cut does not parse; and if each piece parses, each cut was between statements. Every unusual
+//! text is read as a whole instead.
 
 use std::collections::{BTreeMap, HashSet};
 use std::iter;
@@ -19,14 +19,14 @@ use super::schema::{Part, Reading};
 use super::table::{Entries, in_order};
 use crate::base::parallel;
 
-/// What every target's header begins with, behind its bracket.
+/// Beginning of every target's header, behind its bracket.
 const TARGET: &str = "target.";
 
-/// Pieces that are read side by side, before the next are begun.
+/// How many pieces are read in parallel.
 const AT_ONCE: usize = 16;
 
-/// Reads a Buildfile in pieces of about `size` bytes, the mistakes in no particular order; `None` when it must be read as a whole, as
-/// one that is small or not sound TOML.
+/// Reads a Buildfile in pieces of about `size` bytes, the errors in no particular order. Returns
+/// `None` if it must be read as a whole: if it is small or not valid TOML.
 pub(super) fn read(
     text: &str,
     overrides: &BTreeMap<String, String>,
@@ -51,7 +51,7 @@ pub(super) fn read(
         }
     }
     let (model, mistakes) = reading.finish();
-    // One whose parts are far from each other was in two pieces, or is there twice.
+    // A target whose parts are far apart was in two pieces, or is defined twice.
     let names = model.targets.iter().map(|target| &target.name.value).chain(&model.broken);
     (names.collect::<HashSet<_>>().len() == count).then_some((model, mistakes))
 }
@@ -68,8 +68,8 @@ fn parse(text: &str) -> Option<DeTable<'_>> {
     DeTable::parse(text).ok().map(toml::Spanned::into_inner)
 }
 
-/// Where pieces of about `size` bytes start; `None` if there are less than two, or if behind the
-/// first a line looks as if it were the header of a table that is not a target's.
+/// Returns where pieces of about `size` bytes start. `None` if there are less than two, or if a line
+/// behind the first start looks like the header of a table that is not a target's.
 fn cuts(text: &str, size: usize) -> Option<Vec<usize>> {
     let mut cuts: Vec<usize> = Vec::new();
     let mut start = 0;
@@ -87,7 +87,7 @@ fn cuts(text: &str, size: usize) -> Option<Vec<usize>> {
     (cuts.len() > 1).then_some(cuts)
 }
 
-/// Whether a line is the header of a target, and plainly not that of a table below one.
+/// Returns whether a line is the header of a target, and plainly not that of a table below one.
 fn is_header_of_target(line: &str) -> bool {
     let inner = line.strip_prefix('[').and_then(|rest| rest.trim_end().strip_suffix(']'));
     let Some(name) = inner.and_then(|inner| inner.strip_prefix(TARGET)) else { return false };
@@ -102,7 +102,7 @@ mod tests {
     use super::*;
     use crate::buildfile;
 
-    /// Reads `text` as a whole and cut at every target, which must come to the same.
+    /// Reads `text` as a whole and cut at every target, and compares the results.
     #[track_caller]
     fn check(text: &str, in_pieces: bool) {
         let sorted = |(model, mut mistakes): (Model, Vec<Diagnostic>)| {
@@ -143,11 +143,11 @@ mod tests {
         check(&format!("{TARGETS}[target.a.local]\n"), false);
         check(&format!("{TARGETS}[target.s]\nkind = 'group'\n"), false);
         check(&format!("{TARGETS}[target.'s']\nkind = 'group'\n"), false);
-        // A text that has the look of a header, before and behind others.
+        // A text that looks like a header, before and behind real ones.
         let text = "[target.t]\nkind = 'command'\nshell = '''\n[target.u]\n'''\n";
         check(&format!("{text}{TARGETS}"), false);
         check(&format!("{TARGETS}{text}"), false);
-        // No TOML.
+        // Not TOML.
         check(&format!("{TARGETS}[target.z]\nkind = \n"), false);
         check(&format!("{TARGETS}[target.z\n"), false);
         check(&format!("x = [\n{TARGETS}"), false);

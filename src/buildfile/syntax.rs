@@ -1,4 +1,4 @@
-//! What the TOML parser reports, as our own mistakes.
+//! Errors of the TOML parser as diagnostics.
 
 use toml::de::Error;
 
@@ -7,9 +7,9 @@ use super::mistakes;
 use super::model::Span;
 use super::unclosed::{self, Unclosed};
 
-/// The mistakes, and where the text is not understood for them.
+/// Returns the diagnostics, and the spans of text that could not be understood.
 pub(super) fn mistakes(errors: &[Error], text: &str) -> (Vec<Diagnostic>, Vec<Span>) {
-    // An error without a place is about the end of the text.
+    // An error without a span is about the end of the text.
     let place = |error: &Error| error.span().unwrap_or(text.len()..text.len());
     let mut errors: Vec<(Span, &str)> =
         errors.iter().map(|error| (place(error), error.message())).collect();
@@ -22,7 +22,7 @@ pub(super) fn mistakes(errors: &[Error], text: &str) -> (Vec<Diagnostic>, Vec<Sp
         errors.retain(|(place, _)| place.start < span.start);
     }
     let mut places: Vec<Span> = errors.iter().map(|(place, _)| place.clone()).collect();
-    // Of several at one place the last one knows most of what is there.
+    // If several errors are at one place, the last is the most specific.
     let last: Vec<&(Span, &str)> = errors
         .chunk_by(|(a, _), (b, _)| a.start == b.start)
         .filter_map(|same| same.last())
@@ -35,7 +35,7 @@ pub(super) fn mistakes(errors: &[Error], text: &str) -> (Vec<Diagnostic>, Vec<Sp
     (mistakes, places)
 }
 
-/// Whether an error says that the text ended too early, or may.
+/// Returns whether an error means that the text ended too early, or may have.
 fn is_about_an_end(message: &str) -> bool {
     ["unclosed array", "unclosed inline table", "invalid multi-line"]
         .iter()
@@ -44,7 +44,7 @@ fn is_about_an_end(message: &str) -> bool {
 
 fn told(errors: &[&(Span, &str)], text: &str) -> Vec<Diagnostic> {
     let mut mistakes = Vec::new();
-    // Keys before this place are given twice only because their whole table is.
+    // Keys before this place are repeated only because their whole table is.
     let mut repeated = 0;
     for (span, message) in errors {
         if *message != "duplicate key" {
@@ -62,8 +62,8 @@ fn told(errors: &[&(Span, &str)], text: &str) -> Vec<Diagnostic> {
     mistakes
 }
 
-/// Where the key at `span`, in the line that starts at `start`, is given before: the nearest
-/// earlier line that begins in the same way, for a key within the same table.
+/// Returns the first definition of the key at `span`, in the line that starts at `start`: the nearest
+/// earlier line that begins in the same way, if it is a key within the same table.
 fn first_given(text: &str, span: &Span, start: usize) -> Option<Span> {
     let beginning = text[start..span.end].trim_start();
     let is_header = beginning.starts_with('[');

@@ -1,5 +1,5 @@
-//! Reading a TOML table by hand: every key is taken or reported, and every value that is not what
-//! it should be is reported where it stands. Knows nothing of what the keys mean.
+//! Reading a TOML table by hand: every key is taken or reported, and every wrong value is reported at
+//! its span. Knows nothing of the meaning of keys.
 
 use std::collections::{BTreeMap, HashSet};
 
@@ -10,43 +10,43 @@ use super::model::{Span, Spanned};
 use super::{mistakes, vars};
 use crate::base::RelPath;
 
-/// What all reading shares: the text, the variables, and the mistakes found so far.
+/// Shared by all reading: the text, the variables, and the errors found so far.
 pub(super) struct Reader<'a> {
     pub(super) text: &'a str,
     pub(super) vars: BTreeMap<String, String>,
     pub(super) mistakes: Vec<Diagnostic>,
-    /// Paths that were read, each once: what all targets read is kept as one text.
+    /// Paths that were read, each once, so that all targets share one text for a path.
     paths: HashSet<RelPath>,
 }
 
-/// A table as it was parsed.
+/// A parsed table.
 #[derive(Clone, Copy)]
 pub(super) struct Entries<'a> {
     pub(super) table: &'a DeTable<'a>,
-    /// Where in the Buildfile the text starts that it was parsed from.
+    /// Offset in the Buildfile of the text that it was parsed from.
     pub(super) origin: usize,
 }
 
-/// A value and where it stands.
+/// A value with its span.
 #[derive(Clone, Copy)]
 pub(super) struct Item<'a> {
     pub(super) value: &'a DeValue<'a>,
     pub(super) start: usize,
     pub(super) end: usize,
-    /// The key it was given for, and for a member of an array that of the array.
+    /// Its key; for a member of an array, that of the array.
     pub(super) key: &'a str,
     is_member: bool,
-    /// As that of [`Entries`].
+    /// Like the origin of [`Entries`].
     origin: usize,
 }
 
-/// A table being read. It remembers which keys were asked for: those are the valid ones.
+/// A table being read. It collects the keys that are looked up: those are the valid ones.
 pub(super) struct Table<'a> {
     entries: Entries<'a>,
     asked: Vec<&'static str>,
-    /// What messages call it.
+    /// Its name in messages.
     owner: String,
-    /// Where a message about something that is not there points to.
+    /// Where a message about a missing key points.
     span: Span,
 }
 
@@ -55,7 +55,7 @@ impl<'a> Reader<'a> {
         Self { text, vars, mistakes: Vec::new(), paths: HashSet::new() }
     }
 
-    /// The path itself, or the same one as it was read before.
+    /// Returns `path`, or an equal path that was read before.
     pub(super) fn known(&mut self, path: RelPath) -> RelPath {
         match self.paths.get(&path) {
             Some(known) => known.clone(),
@@ -70,7 +70,7 @@ impl<'a> Reader<'a> {
         self.mistakes.push(mistake);
     }
 
-    /// Fills in the variables of a string that stands at `span`.
+    /// Fills in the variables of a string at `span`.
     fn expand(&mut self, text: &str, span: &Span) -> String {
         let Self { text: source, vars, mistakes, .. } = self;
         vars::expand(text, |name| {
@@ -85,8 +85,8 @@ impl<'a> Reader<'a> {
     }
 }
 
-/// Where in the string at `span` the reference `{name}` is written; the whole string when it is
-/// written with escapes.
+/// Returns the span of the reference `{name}` in the string at `span`; that of the whole string if it
+/// is written with escapes.
 pub(super) fn reference(source: &str, span: &Span, name: &str) -> Span {
     let written = &source[span.clone()];
     let needle = format!("{{{name}}}");
@@ -101,7 +101,7 @@ impl<'a> Item<'a> {
         self.start..self.end
     }
 
-    /// Reports that this is not what was expected.
+    /// Reports that `expected` was expected here.
     pub(super) fn wrong(&self, expected: &str, reader: &mut Reader) {
         let what = match self.is_member {
             true => format!("a member of `{}`", self.key),
@@ -133,7 +133,7 @@ fn moved(span: Span, by: usize) -> Span {
     span.start + by..span.end + by
 }
 
-/// The entries of a table in the order of the file, each with the span of its key.
+/// Returns the entries of a table in the order of the file, each with the span of its key.
 pub(super) fn in_order(entries: Entries<'_>) -> Vec<(Span, &str, Item<'_>)> {
     let Entries { table, origin } = entries;
     let mut ordered: Vec<_> = table
@@ -156,7 +156,7 @@ impl<'a> Table<'a> {
         &self.owner
     }
 
-    /// Says what the table is, once more is known of it.
+    /// Sets the name in messages, once more is known about the table.
     pub(super) fn call(&mut self, owner: String) {
         self.owner = owner;
     }
@@ -165,19 +165,19 @@ impl<'a> Table<'a> {
         &self.span
     }
 
-    /// The value of a key, as it stands.
+    /// Returns the value of a key as it is.
     pub(super) fn take(&mut self, key: &'static str) -> Option<Item<'a>> {
         self.asked.push(key);
         let Entries { table, origin } = self.entries;
         table.get(key).map(|value| Item::of(key, value, origin))
     }
 
-    /// Whether the key is given, right or wrong.
+    /// Returns whether the key is given, right or wrong.
     pub(super) fn has(&self, key: &str) -> bool {
         self.entries.table.contains_key(key)
     }
 
-    /// Reads an optional value. `None` also when it is there and wrong, which is reported.
+    /// Reads an optional value. Returns `None` also if it is wrong, which is reported.
     pub(super) fn optional<T>(
         &mut self,
         key: &'static str,
@@ -187,7 +187,7 @@ impl<'a> Table<'a> {
         self.take(key).and_then(|item| read(item, reader))
     }
 
-    /// Reads a value that must be there. `example` shows how it would be written.
+    /// Reads a required value. `example` shows how to write it.
     pub(super) fn required<T>(
         &mut self,
         key: &'static str,
@@ -202,7 +202,7 @@ impl<'a> Table<'a> {
         read(item, reader)
     }
 
-    /// Reads an array; members that are wrong are reported and left out.
+    /// Reads an array; wrong members are reported and left out.
     pub(super) fn many<T>(
         &mut self,
         key: &'static str,

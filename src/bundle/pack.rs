@@ -30,7 +30,7 @@ const IN_MEMORY: usize = 4 << 20;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Packing {
-    /// Deflated where that is smaller.
+    /// Deflated if that is smaller.
     Deflate,
     /// The same by a compressor that takes longer, and the whole content in memory.
     Smallest,
@@ -38,7 +38,7 @@ pub enum Packing {
 }
 
 impl Packing {
-    /// What decides the bytes besides the content.
+    /// Returns everything that decides the bytes besides the content.
     pub fn form(self) -> &'static str {
         match self {
             Self::Deflate | Self::Store => FORM,
@@ -55,12 +55,12 @@ pub struct Packed {
     pub compressed: u64,
     /// BLAKE3 of the content.
     pub digest: Digest,
-    /// The bytes for the bundle, from their beginning.
+    /// The bytes for the bundle, positioned at their start.
     pub data: SpooledTempFile,
 }
 
-/// Packs the content that `open` gives. It is asked for a second time when deflating did not
-/// make the content smaller. Large content is put by in `folder`.
+/// Packs the content that `open` gives. Calls it a second time if deflating does not make the content
+/// smaller. Large content waits in a temporary file in `folder`.
 pub fn pack<R: Read>(
     open: impl Fn() -> io::Result<R>,
     packing: Packing,
@@ -88,9 +88,9 @@ pub fn pack<R: Read>(
 const QUICK: i32 = 8;
 const THOROUGH: i32 = 10;
 
-/// Whether what was deflated quickly is to be deflated thoroughly as well, which takes four times
-/// as long. A second of that saves twice as much of large machine code as of text, which has shrunk
-/// to less already, or of small files.
+/// Returns whether quickly deflated content is worth deflating thoroughly, which takes four times as
+/// long. A second of that saves twice as much of large machine code as of text, which has shrunk to
+/// less already, or of small files.
 fn is_large_and_dense(size: usize, deflated: usize) -> bool {
     size >= 256 * 1024 && deflated >= size / 5 * 2
 }
@@ -111,10 +111,10 @@ fn pack_smallest<R: Read>(open: impl Fn() -> io::Result<R>, folder: &Path) -> io
     sums.into_packed(method, data)
 }
 
-/// `None` when it would not be shorter than `limit`.
+/// Deflates `content`. Returns `None` if the result would not be shorter than `limit`.
 fn deflate_below(limit: usize, content: &[u8], level: i32) -> Option<Vec<u8>> {
     thread_local! {
-        /// Compressors are large, and as good as new after each use: a thread keeps its own.
+        /// Compressors are large and reusable, so each thread keeps its own.
         static COMPRESSORS: RefCell<BTreeMap<i32, Compressor>> = RefCell::default();
     }
     let mut deflated = vec![0; limit.saturating_sub(1)];
@@ -236,7 +236,7 @@ mod tests {
 
     #[test]
     fn large_and_dense_content_is_deflated_thoroughly() {
-        // Words of 4 bytes, as many different ones as said.
+        // Words of 4 bytes, with the given number of different ones.
         let words = |count: u32, different: u32| -> Vec<u8> {
             let mut state = 1_u32;
             let mut word = || {

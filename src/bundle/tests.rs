@@ -1,4 +1,4 @@
-//! The bytes of a bundle: against the zip crate's own writer, and against what they were.
+//! The bytes of a bundle, compared with the zip crate's own writer and with known digests.
 
 use std::io::{Cursor, Read, Write};
 
@@ -46,7 +46,7 @@ fn bundle(files: &[File], packing: Packing, time: Time) -> (Vec<u8>, String) {
     (bytes, code_sha256(&written.sha256))
 }
 
-/// A file that is stored, and whose CRC nobody looks at.
+/// A stored file with an arbitrary CRC.
 fn item(name: &str, size: u64) -> Item<'_> {
     Item { name, executable: false, method: Method::Stored, crc: 0, compressed: size, size }
 }
@@ -83,8 +83,8 @@ fn oracle(files: &[File]) -> Vec<u8> {
 fn another_writer_gives_the_same_bytes() {
     let (ours, _) = bundle(&corpus(), Packing::Deflate, Time::CONSTANT);
     let mut theirs = oracle(&corpus());
-    // Where the two differ by choice, in each central header: who made the zip, and MS-DOS's own
-    // mark of a folder.
+    // The two differ by choice in each central header: the program that made the zip, and MS-DOS's mark
+    // of a folder.
     let starts: Vec<usize> =
         (0..theirs.len() - 4).filter(|at| theirs[*at..].starts_with(b"PK\x01\x02")).collect();
     for at in starts {
@@ -121,8 +121,8 @@ fn another_reader_finds_every_entry() {
     }
 }
 
-/// When this fails, every user's `CodeSha256` changes: that is for a new version of zipwright,
-/// with a new [`FORM`] and a line in the changelog.
+/// If this fails, every user's `CodeSha256` changes: that needs a new version of zipwright, with a
+/// new [`FORM`] and a line in the changelog.
 #[test]
 fn the_bytes_are_what_they_were() {
     let (_, deflated) = bundle(&corpus(), Packing::Deflate, Time::CONSTANT);

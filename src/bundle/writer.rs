@@ -58,7 +58,7 @@ impl Time {
         }
     }
 
-    /// Date and time as the format has them; as a pair they are in the order of time.
+    /// Returns date and time in the zip format. As a pair they sort by time.
     pub fn words(self) -> (u16, u16) {
         (self.date, self.time)
     }
@@ -96,7 +96,7 @@ pub struct BundleWriter<W> {
     with_folders: bool,
 }
 
-/// What both headers of an entry say.
+/// Fields that both headers of an entry have.
 struct Header<'a> {
     name: &'a str,
     method: Method,

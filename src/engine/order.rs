@@ -1,6 +1,6 @@
-//! Which of the targets that wait for a slot starts next: the critical path first, by the times
-//! of earlier builds, when several run at once; make's own order when one does; or another on
-//! purpose, to find edges that are missing. Pure.
+//! The order of targets that wait for a slot: the critical path first, by the times of earlier
+//! builds, if several run at once; make's own order if one does; or a shuffled one, which finds
+//! missing edges. Pure.
 
 use crate::graph::{Graph, TargetId};
 
@@ -9,20 +9,20 @@ use crate::graph::{Graph, TargetId};
 pub enum Shuffle {
     No,
     Reverse,
-    /// By this seed: the same seed gives the same order for the same course of events.
+    /// By this seed: the same seed gives the same order for the same sequence of events.
     Random(u64),
 }
 
 pub(super) struct Order {
-    /// Position in make's order: what a goal needs before it, goals and needs as they are listed.
+    /// Position in make's order: dependencies before their goal, in the order in which they are listed.
     position: Vec<usize>,
-    /// Seconds from the start of a target to the end of the build, when nothing has to wait.
+    /// Seconds from the start of a target to the end of the build, if nothing has to wait.
     path: Vec<f64>,
     serial: bool,
     shuffle: Shuffle,
 }
 
-/// Taken for a target that no earlier build has a time of, in seconds.
+/// Assumed for a target without a time from an earlier build, in seconds.
 const UNKNOWN_SECONDS: f64 = 1.0;
 
 impl Order {
@@ -45,7 +45,7 @@ impl Order {
         Self { position, path, serial, shuffle }
     }
 
-    /// Which of `waiting` comes next; `None` when nothing waits.
+    /// Returns which of `waiting` comes next; `None` if nothing waits.
     pub(super) fn next(&mut self, waiting: &[TargetId]) -> Option<usize> {
         if waiting.is_empty() {
             return None;
@@ -69,7 +69,7 @@ impl Order {
     }
 }
 
-/// Each target's place when a goal's needs come before it, depth first.
+/// Returns each target's position if dependencies come before their goal, depth first.
 fn positions(graph: &Graph, goals: &[TargetId]) -> Vec<usize> {
     const UNSEEN: usize = usize::MAX;
     let mut position = vec![UNSEEN; graph.len()];
@@ -92,7 +92,7 @@ fn positions(graph: &Graph, goals: &[TargetId]) -> Vec<usize> {
     position
 }
 
-/// The next number of the SplitMix64 sequence (Steele, Lea and Flood, 2014).
+/// Returns the next number of the SplitMix64 sequence (Steele, Lea and Flood, 2014).
 fn random(state: &mut u64) -> u64 {
     *state = state.wrapping_add(0x9E37_79B9_7F4A_7C15);
     let mut mixed = *state;

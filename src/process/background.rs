@@ -1,4 +1,4 @@
-//! A program that runs beside its caller, with its output in a pipe of the caller's.
+//! A program that runs beside its caller, with its output in a pipe.
 
 use std::io::PipeWriter;
 use std::os::unix::process::CommandExt;
@@ -10,7 +10,7 @@ use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process_group, wa
 
 use super::{Invocation, Running};
 
-/// A running program. Dropped, it is gone with all that it started.
+/// A running program. Dropping it kills the program with everything that it started.
 pub struct Background {
     child: Child,
     /// Set once the program was waited for: its id may then be another's.
@@ -19,9 +19,8 @@ pub struct Background {
 }
 
 impl Invocation {
-    /// Starts the program beside the caller, with nothing of the environment that zipwright was
-    /// started in. Everything it prints goes into `output`, in the order in which it was printed.
-    /// Standard input is empty.
+    /// Starts the program beside the caller, with an empty environment. All its output goes into
+    /// `output`, in the order in which it was printed. Standard input is empty.
     pub fn isolated(&self, output: PipeWriter) -> Result<Background> {
         let copy = output.try_clone().context("could not copy a pipe")?;
         let child = self.start(|command| {
@@ -33,8 +32,8 @@ impl Invocation {
 }
 
 impl Background {
-    /// What returns, in whichever thread, once the program has ended. The program can still be
-    /// killed and waited for: until then its id is given to no other.
+    /// Returns a function that waits for the end of the program, on any thread. The program can still be
+    /// killed and waited for: until then its id is not reused.
     pub fn end(&self) -> impl FnOnce() + Send + 'static {
         let pid = Pid::from_child(&self.child);
         move || {
@@ -43,7 +42,7 @@ impl Background {
         }
     }
 
-    /// Kills what still runs of the program and its group, and waits until the program is gone.
+    /// Kills the program and its group, and waits until the program is gone.
     pub fn kill(&mut self) -> Result<ExitStatus> {
         if let Some(status) = self.ended {
             return Ok(status);
@@ -58,7 +57,7 @@ impl Background {
 
 impl Drop for Background {
     fn drop(&mut self) {
-        // Nobody is left to tell.
+        // There is no caller left for an error.
         let _ = self.kill();
     }
 }

@@ -1,11 +1,11 @@
-//! Where each member of a wheel belongs in a tree that Python imports from, by the rules for
+//! Where each member of a wheel is installed in a tree that Python imports from, by the rules for
 //! installing wheels (PEP 427), with one folder as purelib, platlib and data.
 
 use anyhow::{Result, bail};
 
 use super::Member;
 
-/// What a script's `#!python…` line becomes: an interpreter that is found wherever the tree runs.
+/// Replaces a script's `#!python…` line: finds an interpreter wherever the tree runs.
 pub const PYTHON_SHEBANG: &[u8] = b"#!/usr/bin/env python3";
 
 /// A member and its place.
@@ -18,7 +18,7 @@ pub struct Placed<'a> {
     pub new_shebang: bool,
 }
 
-/// The places of all members that have one. C headers have none: nothing compiles in Lambda.
+/// Returns the places of all members that have one. C headers have none: nothing compiles in Lambda.
 pub fn layout(members: &[Member]) -> Result<Vec<Placed<'_>>> {
     let mut placed = Vec::with_capacity(members.len());
     for member in members {

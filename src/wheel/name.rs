@@ -40,13 +40,13 @@ impl WheelName {
         })
     }
 
-    /// The project's name as indexes write it.
+    /// Returns the project's name as indexes write it.
     pub fn normalised(&self) -> String {
         normalise(&self.project)
     }
 }
 
-/// A project's name by PEP 503: lower case, each run of `-`, `_` and `.` as one `-`.
+/// Returns a project's name by PEP 503: lower case, each run of `-`, `_` and `.` as one `-`.
 pub fn normalise(name: &str) -> String {
     let mut normalised = String::with_capacity(name.len());
     for c in name.chars() {

@@ -29,7 +29,7 @@ struct Inflate<'a> {
     raw: Range<'a>,
     state: Decompress,
     buffer: Vec<u8>,
-    /// The part of `buffer` that waits to be inflated.
+    /// Start of the part of `buffer` that is not inflated yet.
     start: usize,
     end: usize,
     ended: bool,

@@ -8,7 +8,7 @@ use sha2::{Digest as _, Sha256};
 use zip::write::SimpleFileOptions;
 use zip::{CompressionMethod, ZipWriter};
 
-/// A wheel, of the project `demo` unless told otherwise.
+/// A wheel, of the project `demo` by default.
 pub(crate) struct Fixture {
     pub(crate) project: String,
     pub(crate) members: Vec<(String, Vec<u8>, u32)>,

@@ -65,7 +65,7 @@ fn the_check_is_remembered_and_a_damaged_memory_made_again() {
     let indexes = opened.folder.path().join("index");
     let index = indexes.join(Digest::of(&bytes).to_string());
     let kept = fs::read(&index).unwrap();
-    // The index alone answers now: what the wheel holds is not looked at again.
+    // From here on the index alone answers: the wheel's content is not read again.
     fs::write(&place, b"").unwrap();
     assert_eq!(Wheel::open(&place, Digest::of(&bytes), &indexes).unwrap().members, members);
     fs::write(&place, &bytes).unwrap();
