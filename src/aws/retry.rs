@@ -1,19 +1,19 @@
-//! When a request is sent again: after what will pass by itself, a few times, with growing pauses.
+//! Retries: which errors a request is repeated after, how often, and with which pauses.
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use super::error::{Error, Passing};
 
-/// The first pause, about; each further one is twice as long.
+/// Approximate first pause; each further one is twice as long.
 const FIRST_PAUSE: Duration = Duration::from_millis(400);
 /// Longest pause that a service may ask for.
 const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 
-/// How long to wait after `error` before the next attempt; `None` when there is to be none.
+/// Returns how long to wait after `error` before the next attempt; `None` if there is to be none.
 pub(super) fn pause(error: &Error, attempt: u32) -> Option<Duration> {
     let passing = error.passing.as_ref()?;
     let most = match passing {
-        // Whoever is told to come back later has been understood.
+        // The service is up and asks for patience.
         Passing::Throttled { .. } => 8,
         Passing::Server => 5,
         Passing::Connection => 3,
@@ -25,7 +25,7 @@ pub(super) fn pause(error: &Error, attempt: u32) -> Option<Duration> {
         return Some((*after).min(LONGEST_PAUSE));
     }
     let doubled = FIRST_PAUSE * 2u32.pow((attempt - 1).min(6));
-    // Several that were refused at the same moment should not come back at the same moment.
+    // Requests that were refused at the same moment should not return at the same moment.
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().subsec_micros();
     Some((doubled + doubled * (now % 1000) / 2000).min(LONGEST_PAUSE))
 }

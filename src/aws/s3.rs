@@ -1,5 +1,5 @@
-//! Puts a zip into a bucket, in parts: each with its SHA-256, which S3 checks, several at a time.
-//! What was begun and not ended is taken back.
+//! Puts a zip into a bucket in parts, several at a time, each with its SHA-256, which S3 checks. An
+//! upload that fails half-way is aborted.
 
 use std::error::Error as StdError;
 use std::future::Future;
@@ -28,7 +28,7 @@ use super::store::{Bucket, Stored};
 use crate::base::{Sha256, words};
 use crate::signals;
 
-/// S3 takes no smaller ones than 5 MiB, the last one aside.
+/// S3 requires 5 MiB at least, except for the last part.
 const PART: usize = 8 << 20;
 const PARTS_AT_ONCE: usize = 4;
 
@@ -37,19 +37,19 @@ const BETWEEN_LOOKS: Duration = Duration::from_millis(100);
 
 const PERMISSIONS: &str = "s3:GetObject, s3:PutObject and s3:AbortMultipartUpload";
 
-/// An object, as it is or is to be.
+/// An object, existing or to be made.
 struct Object<'a> {
     bucket: &'a str,
     key: &'a str,
     zip: &'a [u8],
-    /// The SHA-256 of all parts' SHA-256; S3 puts behind it how many parts they are.
+    /// The SHA-256 of all parts' SHA-256; S3 appends the number of parts.
     composite: String,
     parts: usize,
     whole: String,
 }
 
 impl Lambda<'_> {
-    /// Sees to it that `zip` lies in the bucket, under its digest.
+    /// Stores `zip` in the bucket, under its digest, unless it is there already.
     pub fn store(
         &self,
         bucket: &Bucket,
@@ -81,7 +81,7 @@ impl Lambda<'_> {
 
     fn s3(&self) -> Result<Client, Error> {
         check_endpoints(self.project, &["AWS_ENDPOINT_URL_S3"])?;
-        // As the SDK itself finds out where S3 is.
+        // As the SDK itself determines the endpoint of S3.
         let wanted = ServiceConfigKey::builder()
             .service_id("s3")
             .env("AWS_ENDPOINT_URL")
@@ -90,7 +90,7 @@ impl Lambda<'_> {
             .expect("BUG: all three are given");
         let own = self.config.service_config().and_then(|config| config.load_config(wanted));
         let endpoint = own.or_else(|| self.config.endpoint_url().map(str::to_owned));
-        // `bucket.localhost` is no host.
+        // `bucket.localhost` is not a host name.
         let here = endpoint.is_some_and(|url| is_loopback(&url));
         let config = Builder::from(&self.config)
             .force_path_style(here)
@@ -99,7 +99,7 @@ impl Lambda<'_> {
         Ok(Client::from_conf(config.build()))
     }
 
-    /// The version of the object when it is there and is this one.
+    /// Returns the version of the object, if it exists and is this one.
     fn look(&self, client: &Client, object: &Object) -> Result<Option<Option<String>>, Refusal> {
         let found = self.ask("look at", object, || {
             let request = client.head_object().bucket(object.bucket).key(object.key);
@@ -112,13 +112,13 @@ impl Lambda<'_> {
                     && found.checksum_sha256().is_none_or(|checksum| object.has(checksum));
                 Ok(same.then(|| version(found.version_id())))
             }
-            // Who may not list a bucket is not told what is missing in it.
+            // Without permission to list a bucket, a missing object is reported as forbidden.
             Err(refusal) if matches!(refusal.status, Some(403 | 404)) => Ok(None),
             Err(refusal) => Err(refusal),
         }
     }
 
-    /// Sends the object; its version.
+    /// Sends the object. Returns its version.
     fn send_in_parts(
         &self,
         client: &Client,
@@ -140,7 +140,7 @@ impl Lambda<'_> {
         ended.map_err(|error| self.take_back(client, object, id, &error))
     }
 
-    /// Sends all parts, some of them side by side.
+    /// Sends all parts, some of them in parallel.
     async fn parts(
         &self,
         client: &Client,
@@ -219,7 +219,7 @@ impl Lambda<'_> {
                 );
                 Err(Error::new(Problem::Other, text))
             }
-            // The answer to an earlier try may have been lost, and the object be there.
+            // The answer to an earlier attempt may have been lost although the object exists.
             Err(refusal) => match self.look(client, object) {
                 Ok(Some(version)) => Ok(version),
                 _ => Err(refusal.error),
@@ -227,7 +227,7 @@ impl Lambda<'_> {
         }
     }
 
-    /// Discards the parts that are there: whoever owns the bucket would pay for them.
+    /// Discards the parts that were sent, because the owner of the bucket would pay for them.
     fn take_back(&self, client: &Client, object: &Object, id: &str, error: &Error) -> Error {
         let taken = self.ask("take back", object, || {
             let request = client.abort_multipart_upload().bucket(object.bucket).key(object.key);
@@ -245,7 +245,7 @@ impl Lambda<'_> {
         Error::new(error.problem, format!("{error}; {what_is_left}, and nothing was deployed"))
     }
 
-    /// Sends a request until it is answered, as far as trying again can help.
+    /// Repeats a request until it is answered, as long as a retry can help.
     fn ask<T, E, F>(
         &self,
         deed: &str,
@@ -299,13 +299,13 @@ impl Lambda<'_> {
     }
 }
 
-/// A request that was not carried out: its status, when there was an answer, and what to say.
+/// A request that failed: the HTTP status, if there was an answer, and the message.
 struct Refusal {
     status: Option<u16>,
     error: Error,
 }
 
-/// A part on its way.
+/// A part being sent.
 struct Part {
     client: Client,
     bucket: String,
@@ -359,8 +359,8 @@ impl Object<'_> {
         format!("s3://{}/{}", self.bucket, self.key)
     }
 
-    /// Whether a checksum is this object's: of the whole, or of our parts. Of what somebody sent in
-    /// other parts nothing is known but its size and key.
+    /// Returns whether a checksum is this object's: of the whole, or of its parts. For an object that was
+    /// sent in other parts only size and key can be compared.
     fn has(&self, checksum: &str) -> bool {
         match checksum.split_once('-') {
             None => checksum == self.whole || checksum == self.composite,
@@ -376,7 +376,7 @@ fn base64(bytes: &[u8]) -> String {
     BASE64_STANDARD.encode(bytes)
 }
 
-/// A bucket that keeps no versions calls all of them `null`.
+/// A bucket without versioning calls every version `null`.
 fn version(id: Option<&str>) -> Option<String> {
     id.filter(|id| *id != "null" && !id.is_empty()).map(str::to_owned)
 }

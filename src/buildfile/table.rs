@@ -212,7 +212,7 @@ impl<'a> Table<'a> {
         self.optional(key, reader, |item, reader| members(item, reader, read)).unwrap_or_default()
     }
 
-    /// Reports every key that nobody asked for.
+    /// Reports every key that was not looked up.
     pub(super) fn finish(
         self,
         reader: &mut Reader,
@@ -225,7 +225,7 @@ impl<'a> Table<'a> {
         }
     }
 
-    /// [`Table::finish`] for a table in which an unknown key is nothing but that.
+    /// Like [`Table::finish`], for a table in which an unknown key has no further consequence.
     pub(super) fn done(self, reader: &mut Reader) {
         self.finish(reader, |span, item, owner, valid| {
             mistakes::unknown_key(span, item.key, owner, valid)
@@ -242,13 +242,13 @@ pub(super) fn members<'a, T>(
         item.wrong("an array", reader);
         return None;
     };
-    // As many as there are, and no more: there can be a million of them.
+    // Exactly as many as there are, because there can be a million.
     let mut found = Vec::with_capacity(array.len());
     found.extend(item.members(array).filter_map(|member| read(member, reader)));
     Some(found)
 }
 
-/// A string, its variables filled in.
+/// Reads a string and fills in its variables.
 pub(super) fn string(item: Item, reader: &mut Reader) -> Option<Spanned<String>> {
     let DeValue::String(text) = item.value else {
         item.wrong("a string", reader);
@@ -257,7 +257,7 @@ pub(super) fn string(item: Item, reader: &mut Reader) -> Option<Spanned<String>>
     Some(Spanned { value: reader.expand(text, &item.span()), span: item.span() })
 }
 
-/// [`string`] for where nothing will point at it again.
+/// Like [`string`], for values to which no later message points.
 pub(super) fn text(item: Item, reader: &mut Reader) -> Option<String> {
     string(item, reader).map(|string| string.value)
 }

@@ -1,13 +1,13 @@
-//! What begins and never ends. A TOML parser reads all that follows an array without its `]` as
-//! part of it, and finds a mistake in each line; the one mistake is where the array begins.
-//! Knows only as much of TOML as it takes to pass over headers, strings and comments.
+//! Constructs that begin and never end. A TOML parser reads everything after an array without its `]`
+//! as part of it, and reports an error in each line; the one real error is where the array begins.
+//! Knows only as much of TOML as is needed to skip headers, strings and comments.
 
 use super::model::Span;
 
-/// An array, inline table or string of several lines that nothing closes.
+/// An array, inline table or multi-line string that is not closed.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Unclosed {
-    /// Of what opens it.
+    /// Span of its opening.
     pub(super) span: Span,
     pub(super) what: &'static str,
     pub(super) closing: &'static str,
@@ -21,7 +21,7 @@ impl Unclosed {
     }
 }
 
-/// The first one; of several that begin on one line, the innermost.
+/// Returns the first one; if several begin on one line, the innermost.
 pub(super) fn find(text: &str) -> Option<Unclosed> {
     let mut open: Vec<usize> = Vec::new();
     let (mut at, mut open_before, mut is_line_start) = (0, 0, true);
@@ -39,7 +39,7 @@ pub(super) fn find(text: &str) -> Option<Unclosed> {
             },
             b'"' | b'\'' => match end_of_string(text, at) {
                 End::At(end) => at = end - 1,
-                // A quote is missing on this line: nobody knows which of its brackets count.
+                // A quote is missing on this line, so its brackets cannot be counted.
                 End::Line(end) => {
                     open.truncate(open_before);
                     at = end - 1;
@@ -70,7 +70,7 @@ enum End {
     Never(&'static str),
 }
 
-/// Where the string ends whose first quote is at `at`.
+/// Returns where the string with its first quote at `at` ends.
 fn end_of_string(text: &str, at: usize) -> End {
     let rest = &text[at..];
     let long = ["\"\"\"", "'''"].into_iter().find(|quotes| rest.starts_with(quotes));

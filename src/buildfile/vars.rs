@@ -1,7 +1,7 @@
 //! References to variables inside strings: `{name}` is one, `{{name}}` is the text `{name}`,
 //! and every other brace means itself, so that JSON, shell and globs need no escapes.
 
-/// Replaces every reference in `text` by what `value` gives for it; `None` leaves it as it is.
+/// Replaces every reference in `text` by its `value`; if that is `None`, the reference stays.
 pub(super) fn expand(text: &str, mut value: impl FnMut(&str) -> Option<String>) -> String {
     let mut expanded = String::with_capacity(text.len());
     let mut rest = text;
@@ -9,7 +9,7 @@ pub(super) fn expand(text: &str, mut value: impl FnMut(&str) -> Option<String>) 
         let (before, braces) = rest.split_at(at);
         expanded.push_str(before);
         let taken = if expanded.ends_with('$') {
-            // The shell's `${name}`, and whatever else braces mean after a `$`.
+            // The shell's `${name}`, and other braces after a `$`.
             let taken = braces.len() - braces.trim_start_matches('{').len();
             expanded.push_str(&braces[..taken]);
             taken
@@ -32,13 +32,13 @@ pub(super) fn expand(text: &str, mut value: impl FnMut(&str) -> Option<String>) 
     expanded
 }
 
-/// Whether `name` can be a variable's.
+/// Returns whether `name` is a valid name of a variable.
 pub(super) fn is_name(name: &str) -> bool {
     name.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_')
         && name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_' || c == '-')
 }
 
-/// The name between `open` and `close` at the start of `text`.
+/// Returns the name between `open` and `close` at the start of `text`.
 fn enclosed<'t>(text: &'t str, open: &str, close: &str) -> Option<&'t str> {
     let inner = text.strip_prefix(open)?;
     let name = &inner[..inner.find('}')?];

@@ -1,11 +1,11 @@
-//! The manifest of a staging tree: what is in it, and where each file's bytes come from. Says
-//! nothing of any machine: sources are paths in the project, wheels are known by digest.
+//! The manifest of a staging tree: its files, and the origin of each file's bytes. It is equal on all
+//! machines: sources are paths in the project, wheels are identified by digest.
 
 use crate::base::Digest;
 use crate::base::path::RelPath;
 use crate::base::sealed::{Decoder, Encoder};
 
-/// Bytes of an entry, more or less.
+/// Approximate bytes of an encoded entry.
 const USUAL: usize = 80;
 
 const FORM: &str = "zipwright manifest 2";
@@ -14,7 +14,7 @@ const FORM: &str = "zipwright manifest 2";
 pub struct Manifest {
     /// The wheels that [`Origin::Wheel`] points to, each once.
     pub wheels: Vec<WheelId>,
-    /// Files, sorted by path, each path once. A folder is there when a file is in it.
+    /// Files, sorted by path, each path once. A folder exists if a file is in it.
     pub entries: Vec<Entry>,
 }
 
@@ -40,7 +40,7 @@ pub enum Origin {
         /// Position in [`Manifest::wheels`].
         wheel: usize,
         member: String,
-        /// Whether the tree has another first line than the wheel.
+        /// Whether the first line is replaced, as in scripts of wheels.
         new_shebang: bool,
     },
     /// A file of the project.
@@ -59,7 +59,7 @@ impl Manifest {
         encoder.seal()
     }
 
-    /// `None` when the bytes are no whole manifest.
+    /// Reads an encoded manifest. Returns `None` if the bytes are incomplete or damaged.
     pub fn decode(bytes: &[u8]) -> Option<Self> {
         let mut decoder = Decoder::open(bytes, FORM)?;
         let mut manifest = Self::default();
@@ -77,17 +77,17 @@ impl Manifest {
         Some(manifest)
     }
 
-    /// Bytes of all files together.
+    /// Returns the size of all files together, in bytes.
     pub fn unzipped_size(&self) -> u64 {
         self.entries.iter().map(|entry| entry.size).sum()
     }
 }
 
-/// What an entry has, as bits of one number.
+/// Properties of an entry, as bits of one number.
 const EXECUTABLE: u64 = 1;
 const OF_WHEEL: u64 = 2;
 const NEW_SHEBANG: u64 = 4;
-/// Its name in the wheel, or in the project, is not its path.
+/// Its name in the wheel, or in the project, differs from its path.
 const OTHER_NAME: u64 = 8;
 
 fn encode_entry(encoder: &mut Encoder, entry: &Entry) {

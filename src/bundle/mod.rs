@@ -1,5 +1,5 @@
-//! Bundles: the canonical zip that Lambda is given, its `CodeSha256`, the limits it must keep,
-//! and the manifest it is made from. Knows nothing of wheels, targets, or where bytes come from.
+//! Bundles: the canonical zip, its `CodeSha256`, Lambda's limits, and the manifest that a bundle is
+//! made from. Knows nothing of wheels, targets, or the sources of bytes.
 
 mod manifest;
 mod pack;
@@ -26,25 +26,25 @@ pub const UNZIPPED_LIMIT: u64 = 262_144_000;
 /// Most bytes of a request to Lambda. A bundle that is sent directly travels inside one, in base64.
 pub const REQUEST_LIMIT: u64 = 69_905_067;
 
-/// What a request holds besides the bundle: JSON and a function's name or ARN.
+/// Bytes of a request besides the bundle: JSON and a function's name or ARN.
 const REQUEST_FRAME: u64 = 1024;
 
-/// Whether a bundle of this size can be sent to Lambda directly, without S3 in between.
+/// Returns whether a bundle of this size can be sent to Lambda directly, without S3.
 pub fn fits_in_a_request(size: u64) -> bool {
     size.div_ceil(3) * 4 + REQUEST_FRAME < REQUEST_LIMIT
 }
 
-/// What Lambda calls `CodeSha256`, of a SHA-256.
+/// Returns Lambda's `CodeSha256` for a SHA-256.
 pub fn code_sha256(sha256: &[u8; 32]) -> String {
     STANDARD.encode(sha256)
 }
 
-/// `CodeSha256` of a file, read as a stream.
+/// Returns the `CodeSha256` of a file, read as a stream.
 pub fn code_sha256_of(place: &Path) -> Result<String> {
     Ok(code_sha256(&Sha256::of_file(place)?))
 }
 
-/// A `CodeSha256` as somebody wrote it: as Lambda does, or as `sha256sum` does.
+/// Reads a `CodeSha256` in Lambda's form or in that of `sha256sum`. Returns `None` for other text.
 pub fn parse_digest(text: &str) -> Option<String> {
     if STANDARD.decode(text).is_ok_and(|bytes| bytes.len() == 32) {
         return Some(text.to_owned());
@@ -55,7 +55,7 @@ pub fn parse_digest(text: &str) -> Option<String> {
     Some(code_sha256(&bytes))
 }
 
-/// Refuses a zip whose `CodeSha256` is not the one that was asked for.
+/// Fails if a zip does not have the wanted `CodeSha256`.
 pub fn refuse_another(zip: &str, found: &str, wanted: &str) -> Result<()> {
     if found != wanted {
         bail!(

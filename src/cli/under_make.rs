@@ -1,5 +1,5 @@
-//! Living below another make, and above one: what `MAKEFLAGS` hands down is laid under what was
-//! typed here, and what the programs we run get of it is put together.
+//! Options of a build below another make and above others: `MAKEFLAGS` supplies defaults for the
+//! command line, and the programs of this build get a `MAKEFLAGS` of their own.
 
 use std::collections::BTreeMap;
 
@@ -10,7 +10,7 @@ use crate::base::parallel;
 use crate::make::{self, Flags, Jobs, Pool, Variable};
 use crate::project::Project;
 
-/// A build as asked for by the words typed and the make above, if there is one.
+/// A build's options, from the command line and from the make above, if there is one.
 pub(super) struct Asked {
     pub(super) build: Build,
     flags: Flags,
@@ -52,27 +52,27 @@ impl Asked {
         Self { build, flags, level }
     }
 
-    /// Variables that the make above was given, and with `-e` those of the environment. They
-    /// count where the Buildfile declares them.
+    /// Returns the variables of the make above, and with `-e` those of the environment. They count only if
+    /// the Buildfile declares them.
     pub(super) fn inherited(&self, project: &Project) -> BTreeMap<String, String> {
         let mut inherited = BTreeMap::new();
         if self.build.environment_overrides {
             inherited.extend(project.vars().clone());
         }
         for variable in &self.flags.variables {
-            // make exports what it made of the definition; the text itself may hold references.
+            // make exports the expanded definition; its text may hold references.
             let value = project.var(&variable.name).map(str::to_owned);
             inherited.insert(variable.name.clone(), value.unwrap_or_else(|| variable.value()));
         }
         inherited
     }
 
-    /// Whether another make started this build.
+    /// Returns whether another make started this build.
     pub(super) fn is_nested(&self) -> bool {
         self.level > 0
     }
 
-    /// The job slots of this build: those of the make above, unless `-j` was typed here.
+    /// Returns the job slots of this build: those of the make above, unless `-j` was given.
     pub(super) fn pool(&mut self, cores: usize, warn: impl Fn(&str)) -> Result<Pool> {
         let outer = self.flags.jobserver.take();
         match (self.build.jobs, outer) {
@@ -101,7 +101,7 @@ impl Asked {
         }
     }
 
-    /// 0 stands for no limit.
+    /// Creates a pool; 0 is no limit.
     fn own_pool(&mut self, jobs: usize) -> Result<Pool> {
         if jobs == 0 {
             self.flags.jobs = Some(Jobs::Unlimited);
@@ -111,13 +111,13 @@ impl Asked {
         Pool::server(jobs)
     }
 
-    /// Whether no two targets run at once. Known once there is a pool.
+    /// Returns whether no two targets run at once. Valid once there is a pool.
     pub(super) fn is_serial(&self) -> bool {
         self.flags.jobs == Some(Jobs::Limit(1))
     }
 
-    /// Targets that may run at once, as far as it is known: a make above may lend more slots or
-    /// fewer.
+    /// Returns how many targets may run at once, as far as it is certain: a make above may lend more slots
+    /// or fewer.
     pub(super) fn slots(&self) -> usize {
         match self.flags.jobs {
             Some(Jobs::Limit(jobs)) => jobs,
@@ -125,7 +125,8 @@ impl Asked {
         }
     }
 
-    /// The most threads for reading, hashing, unpacking and deflating. Ask before there is a pool.
+    /// Returns the most threads for reading, hashing, unpacking and deflating. Call it before there is a
+    /// pool.
     pub(super) fn threads(&self) -> usize {
         match (self.build.jobs, self.flags.jobs) {
             (Some(0), _) | (None, Some(Jobs::Unlimited)) => usize::MAX,
@@ -136,7 +137,7 @@ impl Asked {
         }
     }
 
-    /// What the commands of this build find in their environment.
+    /// Returns the variables that make-aware commands of this build get.
     pub(super) fn for_children(&self, pool: &Pool) -> Vec<(String, String)> {
         vec![
             ("MAKEFLAGS".into(), self.flags.for_children(pool.auth())),

@@ -1,5 +1,4 @@
-//! `--digest`: the one zip that may be uploaded. It changes what the Buildfile says of the uploads
-//! that the goals need, before anything is planned.
+//! `--digest`: restricts the uploads that the goals need to one zip, before anything is planned.
 
 use std::collections::BTreeSet;
 
@@ -31,7 +30,7 @@ pub(super) fn apply(given: &Uploading, session: &mut Session) -> Result<()> {
     }
 }
 
-/// A digest as it was typed.
+/// Reads a digest of the command line.
 pub(super) fn parse(text: &str) -> Result<String> {
     bundle::parse_digest(text).with_context(|| {
         format!(

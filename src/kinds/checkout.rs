@@ -1,4 +1,4 @@
-//! What git says of the project, for the records of its bundles.
+//! The state of the project's git repository, for the records of its bundles.
 
 use std::collections::HashSet;
 use std::path::Path;
@@ -16,10 +16,10 @@ pub(super) struct Checkout {
 }
 
 impl Checkout {
-    /// Asks git two things side by side; `None` outside of a repository.
+    /// Runs two git commands in parallel. Returns `None` outside of a repository.
     pub(super) fn ask(git: &Path, root: &Path) -> Option<Self> {
         let ask = |words: &[&str]| {
-            // A look must not write into the repository's index.
+            // Reading must not write into the repository's index.
             let asked = Invocation::new(git, root)
                 .env("GIT_OPTIONAL_LOCKS", "0")
                 .args(words.iter().copied());
@@ -34,13 +34,13 @@ impl Checkout {
         });
         let (status, untracked) = (status?, untracked?);
         let commit = status.lines().find_map(|line| line.strip_prefix("# branch.oid "))?;
-        // So git words it before the first commit.
+        // git's word before the first commit.
         let commit = Some(commit).filter(|commit| *commit != "(initial)")?.to_owned();
         let is_changed = status.lines().any(|line| !line.starts_with('#'));
         Some(Self { commit, is_changed, untracked })
     }
 
-    /// What a record says of a bundle of these files.
+    /// Returns the part of a record about git, for a bundle of these files.
     pub(super) fn git(&self, manifest: &Manifest) -> Git {
         let untracked: HashSet<&str> = self.untracked.split('\0').collect();
         let foreign = manifest.entries.iter().any(|entry| match &entry.origin {

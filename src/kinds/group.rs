@@ -1,5 +1,5 @@
-//! The `group` kind: a name for several targets. It has nothing to do itself; its key is the
-//! results of its members, so that it counts as changed when one of them does.
+//! The `group` kind: a name for several targets. It does no work of its own; its fingerprint is made
+//! of its members' results, so that it changes if one of them does.
 
 use anyhow::Result;
 

@@ -1,5 +1,5 @@
-//! The `layer` kind: sees to it that the newest version of a layer has a bundle for its content.
-//! Which version that is it leaves among its facts, for the uploads that attach it.
+//! The `layer` kind: publishes a bundle as the newest version of a layer, unless it is that already.
+//! The version is among its facts, for the uploads that attach it.
 
 use anyhow::{Context, Result, bail};
 use serde_json::Value as Json;
@@ -15,12 +15,12 @@ use crate::key::{Key, Value};
 /// The fact that uploads need.
 const ARN: &str = "arn";
 
-/// Where Python looks for modules in a layer.
+/// The folder of a layer in which Python looks for modules.
 const MODULES: &str = "python/";
 
-/// Reads nothing but the environment.
+/// Reads only the environment.
 pub(super) fn key(layer: &Layer, job: &Job) -> Result<Key> {
-    // How it travels, and whether it is checked before, changes nothing about what is published.
+    // The way of the upload, and the check before it, do not change what is published.
     let Layer { zip, name, runtimes: _, archs: _, s3: _, check: _, silence: _ } = layer;
     let mut key = Key::new();
     key.text("name", &name.value);
@@ -68,7 +68,7 @@ pub(super) fn run(layer: &Layer, job: &Job) -> Result<Done> {
     Ok(Done { result: Some(hasher.finish()), facts, ..Done::default() })
 }
 
-/// The ARN of the version that a layer target, which is up to date, came to.
+/// Returns the ARN of the version of an up-to-date layer target.
 pub(super) fn version_of(target: &str, job: &Job) -> Result<String> {
     let facts = job.facts.get(target).into_iter().flatten();
     let arn = facts.filter(|(name, _)| name == ARN).find_map(|(_, value)| value.as_str());
@@ -76,7 +76,7 @@ pub(super) fn version_of(target: &str, job: &Job) -> Result<String> {
     arn.map(str::to_owned).with_context(unknown)
 }
 
-/// The layer that a target is.
+/// Returns the layer of a layer target.
 pub(super) fn named<'a>(name: &str, job: &'a Job) -> Result<&'a Layer> {
     match &job.named(name)?.kind {
         Kind::Layer(layer) => Ok(layer),
@@ -104,7 +104,7 @@ pub(super) fn architectures(layer: &Layer) -> Vec<String> {
     names
 }
 
-/// A layer may hold libraries or data alone, but mostly that is not what was meant.
+/// A layer may hold libraries or data alone, but usually that is not intended.
 fn warn_of_modules(zip: &Zip, job: &Job) -> Result<()> {
     let manifest = super::zip::manifest(zip, job)?;
     if !manifest.entries.iter().any(|entry| entry.path.as_str().starts_with(MODULES)) {

@@ -1,5 +1,6 @@
-//! What the targets of one build share: what one has in memory and another would read again, and
-//! what git says of the project. Wheels and manifests are found by digest, so they are never old.
+//! Results that the targets of one build share: wheels and manifests that one target has in memory
+//! and another would read again, and the state of git. They are found by digest, so they are never
+//! outdated.
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
@@ -28,7 +29,7 @@ pub struct Shared {
 type Asking = JoinHandle<Option<Checkout>>;
 
 impl Shared {
-    /// As [`Wheel::open`], once.
+    /// Like [`Wheel::open`], but opens each wheel once.
     pub(super) fn wheel(&self, place: &Path, digest: Digest, indexes: &Path) -> Result<Wheel> {
         let key = (place.to_path_buf(), digest);
         if let Some(wheel) = lock(&self.wheels).get(&key) {
@@ -40,12 +41,12 @@ impl Shared {
         Ok(wheel)
     }
 
-    /// Keeps what the key of a staging target was made of.
+    /// Stores the inputs of a staging target's key.
     pub(super) fn keep_judged(&self, target: &str, judged: Judged) {
         lock(&self.judged).insert(target.to_owned(), judged);
     }
 
-    /// What the key of a staging target was made of, if everything is as it was then.
+    /// Returns the inputs of a staging target's key if nothing has changed since.
     pub(super) fn take_judged(&self, target: &str, files: &Files) -> Option<Judged> {
         lock(&self.judged).remove(target).filter(|judged| judged.changes == files.changes())
     }
@@ -54,13 +55,13 @@ impl Shared {
         lock(&self.manifests).insert(digest, Arc::new(manifest));
     }
 
-    /// The manifest whose encoding has this digest, when it was made in this build.
+    /// Returns the manifest whose encoding has this digest, if it was made in this build.
     pub(super) fn manifest(&self, digest: &Digest) -> Option<Arc<Manifest>> {
         lock(&self.manifests).get(digest).cloned()
     }
 
-    /// Starts to ask git, unless that was done. The sooner the better: once all cores are busy, a
-    /// program waits for its turn to begin.
+    /// Starts git unless that was done. It starts early, because a new process waits for its turn once all
+    /// cores are busy.
     pub(super) fn ask_git(&self, project: &Project) {
         let mut asking = lock(&self.asking);
         if asking.is_none()
@@ -72,14 +73,14 @@ impl Shared {
         }
     }
 
-    /// What git says; `None` where it is not asked, or there is nothing to say.
+    /// Returns the state of git. `None` if git was not started, or outside of a repository.
     pub(super) fn checkout(&self) -> Option<&Checkout> {
         let answer = || lock(&self.asking).take()?.join().expect("BUG: asking does not panic");
         self.checkout.get_or_init(answer).as_ref()
     }
 }
 
-/// Nobody is left asking when the build is over.
+/// Waits for git, so that no process outlives the build.
 impl Drop for Shared {
     fn drop(&mut self) {
         self.checkout();

@@ -1,5 +1,5 @@
-//! Merges what wheels and sources claim into one tree. Two claims to one path need equal bytes,
-//! or a rule that says who wins.
+//! Merges the candidate entries of wheels and sources into one tree. Two candidates for one path need
+//! equal bytes, or a rule that names the winner.
 
 use anyhow::{Result, bail};
 use rayon::prelude::*;
@@ -11,19 +11,19 @@ use crate::buildfile::model::{Conflict, Winner};
 use crate::bundle::{Entry, Origin};
 use crate::wheel::Wheel;
 
-/// What somebody wants to be in the tree.
+/// A candidate entry of the staging tree.
 pub(super) type Claim = Entry;
 
 /// Most collisions that one error lists.
 const LISTED: usize = 10;
 
-/// The entries of the tree, sorted by path.
+/// Returns the entries of the tree, sorted by path.
 pub(super) fn merge(
     mut claims: Vec<Claim>,
     conflicts: &[Conflict],
     wheels: &[Wheel],
 ) -> Result<Vec<Entry>> {
-    // Wheels come before sources, so that of equal bytes a wheel's are the ones taken over.
+    // Wheels come before sources, so that of equal candidates the wheel's is taken.
     let order = |a: &Claim, b: &Claim| (&a.path, rank(&a.origin)).cmp(&(&b.path, rank(&b.origin)));
     // Files of one pattern come in this order.
     if !claims.is_sorted_by(|a, b| order(a, b).is_le()) {
@@ -63,15 +63,15 @@ fn rank(origin: &Origin) -> (bool, usize, &str) {
     }
 }
 
-/// One path that stays disputed.
+/// A path with unresolved candidates.
 struct Collision {
     path: String,
     owners: Vec<String>,
-    /// A rule that does not help, and why.
+    /// A rule that does not help, with the reason.
     note: Option<String>,
 }
 
-/// The entry that all claims to one path come to.
+/// Returns the entry that all candidates for one path result in.
 fn settle(
     group: &[Claim],
     rules: &[(Rules, &Conflict)],
@@ -101,7 +101,7 @@ fn settle(
     Err(Collision { path: path.to_string(), owners, note })
 }
 
-/// The one entry of claims with equal bytes, executable if any of them is.
+/// Returns the one entry of candidates with equal bytes, executable if any of them is.
 fn agreed<'a>(mut claims: impl Iterator<Item = &'a Claim>) -> Option<Entry> {
     let mut entry = claims.next()?.clone();
     for claim in claims {
@@ -151,7 +151,7 @@ fn refuse_files_as_folders(entries: &[Entry], wheels: &[Wheel]) -> Result<()> {
     let mut last = "";
     for entry in entries {
         let path = entry.path.as_str();
-        // Folders that the path before lies in too were looked for then.
+        // Folders shared with the previous path have been checked.
         let mut folders =
             path.match_indices('/').filter(|(at, _)| !last.starts_with(&path[..=*at]));
         if let Some(found) = folders.find_map(|(at, _)| file_at(&path[..at]).ok()) {

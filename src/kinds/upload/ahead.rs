@@ -1,5 +1,5 @@
-//! An upload before its turn: whether there is a function that will take the bundle, and takes it
-//! with these credentials.
+//! Preflight of an upload: whether the function exists, takes the bundle, and takes it with these
+//! credentials.
 
 use anyhow::{Result, bail};
 
@@ -46,9 +46,8 @@ pub(in crate::kinds) fn look_ahead(upload: &Upload, job: &Job) -> Result<()> {
     Ok(())
 }
 
-/// Whether the wheels that go into the bundle are for this function. What the Buildfile says of
-/// them must be true; from the Python that runs pip alone follows nothing certain, as most wheels
-/// are for any.
+/// Checks whether the wheels in the bundle fit this function. A `platform` in the Buildfile must
+/// match; from the Python that runs pip alone nothing certain follows, because most wheels fit any.
 fn fits(function: &Function, upload: &Upload, job: &Job) -> Result<()> {
     if !upload.check {
         return Ok(());
@@ -84,7 +83,7 @@ fn fits(function: &Function, upload: &Upload, job: &Job) -> Result<()> {
     Ok(())
 }
 
-/// The wheelhouses whose wheels are in the bundle, or in the layers that go with it.
+/// Returns the wheelhouses whose wheels are in the bundle, or in the layers that go with it.
 fn wheelhouses<'a>(upload: &Upload, job: &Job<'a>) -> Vec<(&'a str, &'a Wheelhouse)> {
     let kind = |name: &str| job.model.target(name).map(|target| &target.kind);
     let of_layer = |name: &str| match kind(name) {
