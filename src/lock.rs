@@ -4,12 +4,14 @@
 //! The file's text says who holds it and which programs it started. A holder that ends in order
 //! leaves the file empty, so a text that nobody holds the lock to is of one that was killed.
 
-use std::fs::{File, OpenOptions, TryLockError};
-use std::io::{Read, Seek, Write};
+use std::fs::{self, File, OpenOptions, TryLockError};
+use std::io::{self, ErrorKind, Read, Seek, Write};
+use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
 use anyhow::{Context, Result, bail};
 
+use crate::base::fs::create_dir_all;
 use crate::process;
 
 const FILE_NAME: &str = "lock";
@@ -25,37 +27,39 @@ pub enum Patience {
 /// Held for as long as it lives.
 pub struct Lock {
     file: File,
-    /// Whether an earlier holder may have left something half-made: it was killed, or nothing
-    /// is known of it.
+    /// Whether an earlier holder may have left something half-made: it was killed, or the lock file
+    /// was deleted.
     pub after_a_kill: bool,
 }
 
 impl Lock {
-    /// Takes the lock. When another build has it, `waiting` gets who that is, and then this one
-    /// waits. Ends the programs that a killed holder left running.
-    pub fn take(folder: &Path, patience: Patience, waiting: impl FnOnce(&str)) -> Result<Self> {
+    /// Takes the lock in `folder`, which is created if it does not exist. If another build has it,
+    /// calls `waiting` with a description of that build, and waits. Ends the programs that a killed
+    /// holder left running.
+    pub fn take(folder: &Path, patience: Patience, mut waiting: impl FnMut(&str)) -> Result<Self> {
         let path = folder.join(FILE_NAME);
         let failed = || format!("could not lock `{}`", path.display());
-        let is_new = !path.exists();
-        let mut file = OpenOptions::new()
-            .create(true)
-            .read(true)
-            .write(true)
-            .truncate(false)
-            .open(&path)
-            .with_context(failed)?;
-        match file.try_lock() {
-            Ok(()) => {}
-            Err(TryLockError::WouldBlock) => {
-                let holder = holder(&mut file);
-                if patience == Patience::None {
-                    bail!("another build runs in this project: {holder}");
+        let (mut file, is_new) = loop {
+            create_dir_all(folder)?;
+            let Some((mut file, is_new)) = open(&path).with_context(failed)? else { continue };
+            match file.try_lock() {
+                Ok(()) => {}
+                Err(TryLockError::WouldBlock) => {
+                    let holder = holder(&mut file);
+                    if patience == Patience::None {
+                        bail!("another build runs in this project: {holder}");
+                    }
+                    waiting(&holder);
+                    file.lock().with_context(failed)?;
                 }
-                waiting(&holder);
-                file.lock().with_context(failed)?;
+                Err(TryLockError::Error(error)) => return Err(error).with_context(failed),
             }
-            Err(TryLockError::Error(error)) => return Err(error).with_context(failed),
-        }
+            // The file may have been deleted since it was opened, alone or with its folder. Another
+            // build then locks the new file, so the lock on this one excludes nothing.
+            if is_at(&file, &path).with_context(failed)? {
+                break (file, is_new);
+            }
+        };
         let left = text_of(&mut file);
         let space = process::namespace();
         let mut lines = left.lines();
@@ -71,6 +75,31 @@ impl Lock {
         file.set_len(text.len() as u64).with_context(failed)?;
         process::keep_journal(Some(file.try_clone().with_context(failed)?));
         Ok(Self { file, after_a_kill: is_new || !left.is_empty() })
+    }
+}
+
+/// Opens the lock file, and returns whether it was created now. Returns `None` if its folder was
+/// deleted meanwhile.
+fn open(path: &Path) -> io::Result<Option<(File, bool)>> {
+    let is_new = path.symlink_metadata().is_err();
+    let mut options = OpenOptions::new();
+    options.create(true).read(true).write(true).truncate(false);
+    match options.open(path) {
+        Ok(file) => Ok(Some((file, is_new))),
+        Err(error) if error.kind() == ErrorKind::NotFound && !path.is_symlink() => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+/// Returns whether `path` is still the name of this open file.
+fn is_at(file: &File, path: &Path) -> io::Result<bool> {
+    let open = file.metadata()?;
+    match fs::metadata(path) {
+        Ok(named) => Ok((named.dev(), named.ino()) == (open.dev(), open.ino())),
+        Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => {
+            Ok(false)
+        }
+        Err(error) => Err(error),
     }
 }
 

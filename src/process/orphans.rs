@@ -1,99 +1,221 @@
-//! Programs that outlived a zipwright that was killed. They may still write to outputs that the
-//! next build makes, so it ends them first.
+//! Ends the programs that a killed zipwright left running: they may still write to outputs that
+//! the next build makes.
 //!
-//! A number alone does not say which process is meant: numbers come round again. So a program
-//! is described by group, session and start, within one boot and one namespace of numbers. Where
-//! the system does not tell these (it has no `/proc`), nothing is ended.
+//! A process number alone does not identify a process, because numbers are used again. So the
+//! journal describes a program by number, group, session and start time, within one boot and one
+//! process namespace. Nothing is ended where the system has no `/proc`.
+//!
+//! Processes are ended one by one, never by the number of a group: a program on the terminal shares
+//! the group of the shell that started zipwright. This process, its ancestors, and a program that
+//! has one of them below it are never ended.
 
+use std::collections::{HashMap, HashSet};
 use std::fs;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use super::signal_group;
+use rustix::process::{Pid, Signal, kill_process};
 
-/// How long the kernel may take to end what was killed.
+/// How long the kernel may take to end the killed processes.
 const PATIENCE: Duration = Duration::from_secs(5);
 
-/// Within what numbers of processes mean something.
+/// Returns a text that differs wherever process numbers mean something else: another boot, another
+/// process namespace, or another first process in it (namespaces are numbered again as well).
 pub fn namespace() -> String {
     let boot = fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
     let numbers = fs::read_link("/proc/self/ns/pid").unwrap_or_default();
-    format!("{} {}", boot.trim(), numbers.display())
+    let first = Process::read(1).map_or(0, |first| first.started);
+    format!("{} {} {first}", boot.trim(), numbers.display())
 }
 
-/// A line for the journal on a program that was just started as the leader of `group`.
-pub(super) fn describe(group: i32) -> String {
-    match Process::read(group) {
-        Some(Process { group, session, started, .. }) => format!("{group} {session} {started}"),
+/// Returns the journal's line on a program that was just started.
+pub(super) fn describe(id: i32) -> String {
+    match Process::read(id) {
+        Some(Process { group, session, started, .. }) => {
+            format!("{id} {group} {session} {started}")
+        }
         None => String::new(),
     }
 }
 
-/// Ends what still runs of the programs in the lines of a journal.
+/// Ends the programs in the lines of a journal that still run, and the processes that they started.
 pub fn end_orphans(journal: &str) {
-    let known: Vec<(i32, i32, u64)> = journal.lines().filter_map(parse).collect();
+    let programs: Vec<Process> = journal.lines().filter_map(parse).collect();
+    let own = std::process::id().cast_signed();
     let started = Instant::now();
-    while !known.is_empty() && started.elapsed() < PATIENCE {
-        let mut orphans: Vec<i32> = all()
-            .into_iter()
-            .filter(|process| {
-                known.iter().any(|(group, session, started)| {
-                    (*group, *session) == (process.group, process.session)
-                        && *started <= process.started
-                        // A leader's number is the group's, so it is this very program or none.
-                        && (process.id != *group || *started == process.started)
-                })
-            })
-            .map(|process| process.group)
-            .collect();
-        orphans.sort_unstable();
-        orphans.dedup();
+    // Kept between rounds: a process whose parent has ended no longer shows where it came from.
+    let mut orphans = HashSet::new();
+    while !programs.is_empty() && started.elapsed() < PATIENCE {
+        let running = Running::read();
+        let protected = running.with_ancestors(own);
+        for program in &programs {
+            let found = running.left_by(program, &orphans);
+            if found.is_disjoint(&protected) {
+                orphans.extend(found);
+            }
+        }
+        orphans.retain(|orphan| running.has(*orphan));
         if orphans.is_empty() {
             return;
         }
-        for group in orphans {
-            signal_group(group, rustix::process::Signal::KILL.as_raw());
+        for (id, _) in &orphans {
+            if let Some(id) = Pid::from_raw(*id) {
+                // It may have ended a moment ago.
+                let _ = kill_process(id, Signal::KILL);
+            }
         }
         thread::sleep(Duration::from_millis(5));
     }
 }
 
-fn parse(line: &str) -> Option<(i32, i32, u64)> {
+/// Reads a line of [`describe`]. Its parent is not in it.
+fn parse(line: &str) -> Option<Process> {
     let mut words = line.split(' ');
-    let mut next = || words.next();
-    Some((next()?.parse().ok()?, next()?.parse().ok()?, next()?.parse().ok()?))
+    let id = words.next()?.parse().ok()?;
+    let group = words.next()?.parse().ok()?;
+    let session = words.next()?.parse().ok()?;
+    let started = words.next()?.parse().ok()?;
+    Some(Process { id, parent: 0, group, session, started })
 }
 
 struct Process {
     id: i32,
+    parent: i32,
     group: i32,
     session: i32,
     /// In clock ticks since the system started.
     started: u64,
 }
 
+/// Number and start time of a process: together they are used once.
+type Identity = (i32, u64);
+
 impl Process {
-    /// `None` also for one that has ended and only waits to be collected.
+    /// Returns `None` also for a process that has ended and was not collected yet.
     fn read(id: i32) -> Option<Self> {
         let text = fs::read_to_string(format!("/proc/{id}/stat")).ok()?;
-        // The name in parentheses may hold spaces and parentheses of its own.
+        // The name in parentheses may have spaces and parentheses of its own.
         let fields: Vec<&str> = text.rsplit_once(')')?.1.split_whitespace().collect();
         if matches!(*fields.first()?, "Z" | "X") {
             return None;
         }
         Some(Self {
             id,
+            parent: fields.get(1)?.parse().ok()?,
             group: fields.get(2)?.parse().ok()?,
             session: fields.get(3)?.parse().ok()?,
             started: fields.get(19)?.parse().ok()?,
         })
     }
+
+    fn identity(&self) -> Identity {
+        (self.id, self.started)
+    }
 }
 
-fn all() -> Vec<Process> {
-    let Ok(entries) = fs::read_dir("/proc") else { return Vec::new() };
-    entries
-        .filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok())
-        .filter_map(Process::read)
-        .collect()
+/// The processes of the system, by number.
+struct Running(HashMap<i32, Process>);
+
+impl Running {
+    fn read() -> Self {
+        let entries = fs::read_dir("/proc").into_iter().flatten();
+        let processes = entries
+            .filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok())
+            .filter_map(Process::read);
+        Self(processes.map(|process| (process.id, process)).collect())
+    }
+
+    fn has(&self, (id, started): Identity) -> bool {
+        self.0.get(&id).is_some_and(|process| process.started == started)
+    }
+
+    fn with_ancestors(&self, id: i32) -> HashSet<Identity> {
+        let mut found = HashSet::new();
+        let mut next = self.0.get(&id);
+        while let Some(process) = next
+            && found.insert(process.identity())
+        {
+            next = self.0.get(&process.parent);
+        }
+        found
+    }
+
+    /// Returns the program itself, the members of its group if it leads one, and all descendants of
+    /// these and of `known`, in whichever group.
+    fn left_by(&self, program: &Process, known: &HashSet<Identity>) -> HashSet<Identity> {
+        let leader = self.0.get(&program.id);
+        let is_other = leader.is_some_and(|leader| leader.started != program.started);
+        // If the number was given to another process, so was the number of the group.
+        let leads = program.id == program.group && !is_other;
+        let is_own = |process: &Process| {
+            process.identity() == program.identity()
+                || (leads
+                    && (process.group, process.session) == (program.group, program.session)
+                    && process.started >= program.started)
+        };
+        let members = self.0.values().filter(|process| is_own(process));
+        let mut found: HashSet<Identity> = members.map(Process::identity).collect();
+        found.extend(known.iter().filter(|orphan| self.has(**orphan)));
+        loop {
+            let is_child = |process: &&Process| {
+                let parent = self.0.get(&process.parent).map(Process::identity);
+                parent.is_some_and(|parent| found.contains(&parent))
+            };
+            let children = self.0.values().filter(is_child).map(Process::identity);
+            let new: Vec<Identity> = children.filter(|child| !found.contains(child)).collect();
+            if new.is_empty() {
+                return found;
+            }
+            found.extend(new);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Processes as `(id, parent, group, started)`, all of session 1.
+    fn running(processes: &[(i32, i32, i32, u64)]) -> Running {
+        let process = |&(id, parent, group, started): &(i32, i32, i32, u64)| {
+            (id, Process { id, parent, group, session: 1, started })
+        };
+        Running(processes.iter().map(process).collect())
+    }
+
+    fn left_by(line: &str, processes: &[(i32, i32, i32, u64)]) -> Vec<i32> {
+        let program = parse(line).unwrap();
+        let found = running(processes).left_by(&program, &HashSet::new());
+        let mut ids: Vec<i32> = found.into_iter().map(|(id, _)| id).collect();
+        ids.sort_unstable();
+        ids
+    }
+
+    #[test]
+    fn a_group_of_its_own_is_found_whole_with_the_descendants_outside_of_it() {
+        let processes = [(5, 1, 5, 10), (6, 5, 5, 11), (7, 5, 7, 12), (8, 7, 7, 13), (9, 1, 9, 14)];
+        assert_eq!(left_by("5 5 1 10", &processes), [5, 6, 7, 8]);
+        // The leader has ended; a member is still there.
+        assert_eq!(left_by("5 5 1 10", &processes[1..]), [6]);
+    }
+
+    #[test]
+    fn of_a_group_that_is_shared_only_the_program_and_its_descendants_are_found() {
+        let shell = [(3, 1, 3, 5), (4, 3, 3, 6), (5, 1, 3, 10), (6, 5, 3, 11), (7, 3, 3, 12)];
+        assert_eq!(left_by("5 3 1 10", &shell), [5, 6]);
+    }
+
+    #[test]
+    fn a_number_that_was_given_to_another_process_stands_for_nothing() {
+        assert_eq!(left_by("5 5 1 10", &[(5, 1, 5, 20), (6, 5, 5, 21)]), [0; 0]);
+        assert_eq!(left_by("5 3 1 10", &[(5, 1, 3, 20), (6, 5, 3, 21)]), [0; 0]);
+    }
+
+    #[test]
+    fn ancestors_go_up_to_the_first_process() {
+        let running = running(&[(1, 0, 1, 0), (3, 1, 3, 5), (4, 3, 3, 6), (9, 1, 9, 7)]);
+        let mut found: Vec<Identity> = running.with_ancestors(4).into_iter().collect();
+        found.sort_unstable();
+        assert_eq!(found, [(1, 0), (3, 5), (4, 6)]);
+    }
 }

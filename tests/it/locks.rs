@@ -6,7 +6,7 @@ use std::process::{Child, Stdio};
 
 use rustix::process::Signal;
 
-use crate::sandbox::Sandbox;
+use crate::sandbox::{Run, Sandbox};
 use crate::wait::{end_of, pid_in, runs, send, until};
 
 /// A command that says that it runs, and waits for a file `go`.
@@ -96,6 +96,105 @@ fn the_lock_dies_with_a_killed_holder_and_so_do_its_programs() {
     sandbox.write("go", "");
     assert!(end_of(&mut second).success());
     assert_eq!((sandbox.read("out"), sandbox.read("log")), ("two".into(), "ran\n".into()));
+}
+
+/// On a terminal, the killed build's program shares the process group of the script that started
+/// the build, and of all else that the script started.
+#[test]
+fn of_a_group_that_it_shares_only_the_killed_builds_program_is_ended() {
+    let sandbox = Sandbox::with(
+        r#"
+        [target.ask]
+        kind = "command"
+        phony = true
+        terminal = true
+        shell = "sleep 600 & echo $! > below; echo $$ > asked.tmp && mv asked.tmp asked; wait"
+        [target.other]
+        kind = "command"
+        outputs = ["other"]
+        shell = "echo other > other"
+        "#,
+    );
+    let script = r#"
+        (until grep -q "^$(cat asked) " .zipwright/lock; do sleep 0.02; done; kill -9 $(cat build)) 2> /dev/null &
+        sh -c 'echo $$ > build; exec "$ZIPWRIGHT" ask'
+        sleep 600 &
+        echo $! > neighbour
+        "$ZIPWRIGHT" other
+        echo $? > status
+    "#;
+    sandbox.write("script.sh", script);
+    let mut python = sandbox.program("python3");
+    python.env("ZIPWRIGHT", env!("CARGO_BIN_EXE_zipwright")).stdin(Stdio::null());
+    let run = Run::of(python.args(["-c", "import pty; pty.spawn(['sh', 'script.sh'])"]));
+    assert!(sandbox.exists("status"), "the script was ended\n{run}");
+    assert_eq!(sandbox.read("status"), "0\n", "{run}");
+    let neighbour = pid_in(&sandbox.path("neighbour"));
+    assert!(runs(neighbour), "it has nothing to do with the build");
+    let _ = rustix::process::kill_process(neighbour, Signal::KILL);
+    for orphan in ["asked", "below"] {
+        assert!(!runs(pid_in(&sandbox.path(orphan))), "{orphan}");
+    }
+}
+
+/// `timeout` and shells with job control give what they start a group of its own.
+#[test]
+fn a_program_below_the_killed_builds_program_is_ended_in_whichever_group() {
+    let sandbox = Sandbox::with(
+        r#"
+        [target.slow]
+        kind = "command"
+        phony = true
+        shell = "timeout 600 sh -c 'echo $$ > inner.tmp && mv inner.tmp inner; sleep 600'; echo"
+        [target.other]
+        kind = "command"
+        phony = true
+        shell = "true"
+        "#,
+    );
+    let mut first = sandbox.zipwright().arg("slow").stderr(Stdio::null()).spawn().unwrap();
+    let inner = pid_in(&sandbox.path("inner"));
+    until("a line in the journal", || {
+        let journal = sandbox.read(".zipwright/lock");
+        (journal.lines().count() == 3 && journal.ends_with('\n')).then_some(())
+    });
+    send(&first, Signal::KILL);
+    end_of(&mut first);
+    sandbox.run(["other"]).success();
+    assert!(!runs(inner));
+}
+
+#[test]
+fn builds_take_turns_also_when_the_lock_file_was_deleted() {
+    let sandbox = Sandbox::with(
+        r#"
+        [target.turn]
+        kind = "command"
+        phony = true
+        shell = "touch start-$WHO; until test -e end-$WHO; do sleep 0.02; done"
+        "#,
+    );
+    for deleted in [".zipwright", ".zipwright/lock"] {
+        let start = |who: &str| {
+            let mut build = sandbox.zipwright();
+            build.arg("turn").env("WHO", who).stderr(Stdio::piped()).spawn().unwrap()
+        };
+        let mut first = start("a");
+        sandbox.wait_for("start-a");
+        let mut second = start("b");
+        let mut line = String::new();
+        BufReader::new(second.stderr.as_mut().unwrap()).read_line(&mut line).unwrap();
+        assert!(line.contains("waiting for another build"), "{line}");
+        sandbox.remove(deleted).write("end-a", "");
+        assert!(end_of(&mut first).success());
+        sandbox.wait_for("start-b");
+        sandbox.run(["--no-wait", "turn"]).failure().stderr_has(&second.id().to_string());
+        sandbox.write("end-b", "");
+        assert!(end_of(&mut second).success());
+        for name in ["start-a", "end-a", "start-b", "end-b"] {
+            sandbox.remove(name);
+        }
+    }
 }
 
 #[test]
