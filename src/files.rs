@@ -36,6 +36,7 @@ use known::{Entry, Found};
 pub use recall::Pieces;
 pub use sight::{Now, Sight};
 use walk::Listing;
+pub use walk::Selection;
 
 /// What is at a path.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -186,7 +186,10 @@ pub(super) fn output_digest(files: &Files, output: &Output) -> Result<Option<Dig
                 return Ok(None);
             }
             let members = files.list(path)?;
-            let parts = members.par_chunks(PART).map(|members| digest_of_all(files, members));
+            for name in &members.unnamed {
+                hasher.field("unnamed").field(name.as_os_str().as_encoded_bytes());
+            }
+            let parts = members.files.par_chunks(PART).map(|members| digest_of_all(files, members));
             let parts: Vec<Result<Digest>> = parts.collect();
             for digest in parts {
                 hasher.field(digest?.as_bytes());

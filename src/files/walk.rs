@@ -1,15 +1,19 @@
 //! Finding files: folders are listed side by side, and what is listed is kept for the receipt.
+//!
+//! A name that is not UTF-8, or has control characters, fits no [`RelPath`]. Such files are found
+//! like all others, and are an error only where they are selected.
 
 use std::collections::HashMap;
 use std::fs::{self, Metadata};
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use anyhow::{Context, Result, bail};
 use foldhash::fast::RandomState;
 use rayon::prelude::*;
+use walkdir::WalkDir;
 
 use super::{Content, Files, Now, Pieces, Recalled, Sight, lock, stat_of};
 use crate::base::RelPath;
@@ -22,13 +26,38 @@ use crate::project::STATE_FOLDER;
 pub struct Members {
     pub files: Vec<RelPath>,
     pub folders: Vec<RelPath>,
+    /// Files whose names fit no [`RelPath`], and all files below folders with such names.
+    pub unnamed: Vec<PathBuf>,
     /// How many half-made files there were besides.
     pub half_made: u64,
 }
 
 impl Members {
     fn count(&self) -> u64 {
-        (self.files.len() + self.folders.len()) as u64 + self.half_made
+        (self.files.len() + self.folders.len() + self.unnamed.len()) as u64 + self.half_made
+    }
+}
+
+/// Files and links, as paths from the project's root.
+#[derive(Default)]
+pub struct Selection {
+    /// Sorted.
+    pub files: Vec<RelPath>,
+    /// Those whose names fit no [`RelPath`]; sorted.
+    pub unnamed: Vec<PathBuf>,
+}
+
+impl Selection {
+    /// Returns the files; fails if a selected name fits no [`RelPath`].
+    pub fn named(self) -> Result<Vec<RelPath>> {
+        match self.unnamed.first() {
+            None => Ok(self.files),
+            // Its debug form escapes all that a terminal would take for something else.
+            Some(path) => bail!(
+                "the name {path:?} is not UTF-8 or has control characters: rename the file, or \
+                 let no pattern select it"
+            ),
+        }
     }
 }
 
@@ -42,42 +71,47 @@ pub(super) struct Listing {
 }
 
 impl Files {
-    /// All files and links below `folder`, sorted; empty when there is no such folder.
-    pub fn list(&self, folder: &RelPath) -> Result<Vec<RelPath>> {
+    /// Returns all files and links below `folder`; none if there is no such folder.
+    pub fn list(&self, folder: &RelPath) -> Result<Selection> {
         self.walk(folder, |_| true)
     }
 
-    /// The files that a glob stands for, sorted by bytes.
+    /// Returns the files that a glob selects, sorted by bytes; fails if it selects a name that fits
+    /// no [`RelPath`].
+    pub fn matches(&self, glob: &Glob) -> Result<Vec<RelPath>> {
+        self.select(glob)?.named()
+    }
+
+    /// Returns the files that a glob selects.
     ///
-    /// Without a wildcard: the path itself, existing or not, or all files below it when it is a
+    /// Without a wildcard: the path itself, existing or not, or all files below it if it is a
     /// folder. With one: the files that match, hidden ones included, passing over the state
     /// folder, `.git`, and the outputs given as hidden unless the pattern spells them out.
-    pub fn matches(&self, glob: &Glob) -> Result<Vec<RelPath>> {
+    pub fn select(&self, glob: &Glob) -> Result<Selection> {
         if !glob.has_wildcard() {
             return match self.fact(&glob.base)?.content {
                 Content::Folder => {
                     let hidden = self.hidden_from(&glob.base);
                     self.walk(&glob.base, |path| !is_hidden(path, &hidden))
                 }
-                _ => Ok(vec![glob.base.clone()]),
+                _ => Ok(Selection { files: vec![glob.base.clone()], unnamed: Vec::new() }),
             };
         }
         let matcher =
             glob.matcher().with_context(|| format!("`{}` is too large", glob.pattern()))?;
         let hidden = self.hidden_from(&glob.base);
-        let found = self.walk(&glob.base, |path| !is_hidden(path, &hidden))?;
-        let found = found.into_par_iter().with_min_len(1024);
-        Ok(found.filter(|path| matcher.is_match(path.as_str())).collect())
+        let Selection { files, mut unnamed } =
+            self.walk(&glob.base, |path| !is_hidden(path, &hidden))?;
+        let files = files.into_par_iter().with_min_len(1024);
+        unnamed.retain(|path| matcher.is_match(path));
+        let files = files.filter(|path| matcher.is_match(path.as_str())).collect();
+        Ok(Selection { files, unnamed })
     }
 
     /// The files and links below `folder` that `enter` lets in, by themselves and by the folders that
-    /// they lie in, sorted.
-    fn walk(
-        &self,
-        folder: &RelPath,
-        enter: impl Fn(&RelPath) -> bool + Sync,
-    ) -> Result<Vec<RelPath>> {
-        let mut found = Vec::new();
+    /// they lie in.
+    fn walk(&self, folder: &RelPath, enter: impl Fn(&RelPath) -> bool + Sync) -> Result<Selection> {
+        let mut found = Selection::default();
         let mut folders = vec![folder.clone()];
         while !folders.is_empty() {
             let listed: Vec<Result<Arc<Members>>> =
@@ -85,11 +119,13 @@ impl Files {
             folders.clear();
             for members in listed {
                 let members = members?;
-                found.extend(members.files.iter().filter(|path| enter(path)).cloned());
+                found.files.extend(members.files.iter().filter(|path| enter(path)).cloned());
+                found.unnamed.extend_from_slice(&members.unnamed);
                 folders.extend(members.folders.iter().filter(|path| enter(path)).cloned());
             }
         }
-        found.sort();
+        found.files.sort();
+        found.unnamed.sort();
         Ok(found)
     }
 
@@ -126,7 +162,10 @@ impl Files {
         let of = self.looks.load(Ordering::Relaxed);
         let place = folder.under(&self.root);
         let sight = self.sight_of_folder(fs::symlink_metadata(&place));
-        let members = Arc::new(list(folder, &place)?);
+        let (members, is_whole) = list(folder, &place)?;
+        let members = Arc::new(members);
+        // Stat data of this folder does not show what changes in a folder that it lists with it.
+        let sight = sight.filter(|_| is_whole);
         let sight = sight.map(|sight| match sight {
             Sight::Listed(stat, _) => Sight::Listed(stat, members.count()),
             sight => sight,
@@ -196,24 +235,27 @@ fn members_of<'a>(
     all
 }
 
-/// The members of the folder at `place`, half-made files left out.
-fn list(folder: &RelPath, place: &Path) -> Result<Members> {
+/// Returns the members of the folder at `place`, and whether all of them are its own: those below a
+/// folder whose name fits no [`RelPath`] are listed with it.
+fn list(folder: &RelPath, place: &Path) -> Result<(Members, bool)> {
     let failed = || format!("could not list `{folder}`");
     let mut members = Members::default();
+    let mut is_whole = true;
     let entries = match fs::read_dir(place) {
         Ok(entries) => entries,
         // A folder that is not there, or that went away meanwhile, has no files.
-        Err(error) if is_missing(&error) => return Ok(members),
+        Err(error) if is_missing(&error) => return Ok((members, is_whole)),
         Err(error) => return Err(error).with_context(failed),
     };
     for entry in entries {
         let entry = entry.with_context(failed)?;
         let name = entry.file_name();
         let Some(path) = name.to_str().and_then(|name| folder.member(name)) else {
-            bail!(
-                "the name `{}` in `{folder}` is not UTF-8 or has control characters",
-                entry.path().display()
-            );
+            is_whole &= !entry.file_type().with_context(failed)?.is_dir();
+            let path =
+                if folder.is_root() { name.into() } else { folder.under("".as_ref()).join(name) };
+            members.unnamed.extend(below(&entry.path(), &path).with_context(failed)?);
+            continue;
         };
         if path.file_name().starts_with(TEMP_PREFIX) {
             members.half_made += 1;
@@ -226,7 +268,22 @@ fn list(folder: &RelPath, place: &Path) -> Result<Members> {
     }
     members.files.sort();
     members.folders.sort();
-    Ok(members)
+    Ok((members, is_whole))
+}
+
+/// Returns the file at `place` as `path`, or all files below it if it is a folder.
+fn below(place: &Path, path: &Path) -> io::Result<Vec<PathBuf>> {
+    let skipped = |name: &std::ffi::OsStr| name == STATE_FOLDER || name == ".git";
+    let walk = WalkDir::new(place).into_iter().filter_entry(|entry| !skipped(entry.file_name()));
+    let mut found = Vec::new();
+    for entry in walk {
+        let entry = entry?;
+        if !entry.file_type().is_dir() {
+            let below = entry.path().strip_prefix(place).unwrap_or(entry.path());
+            found.push(path.iter().chain(below.iter()).collect());
+        }
+    }
+    Ok(found)
 }
 
 fn is_hidden(path: &RelPath, hidden: &[RelPath]) -> bool {
@@ -261,7 +318,7 @@ mod tests {
             }
             files.recall(vec![all]);
             let known = files.known_members(&path("d")).is_some();
-            assert_eq!(files.list(&path("d")).unwrap(), [path("d/a"), path("d/c")]);
+            assert_eq!(files.list(&path("d")).unwrap().files, [path("d/a"), path("d/c")]);
             known
         };
         assert!(known(Now::Same, &[("d/a", Now::Same), ("d/c", Now::Same)]));
@@ -270,5 +327,40 @@ mod tests {
         assert!(!known(Now::Changed, &[("d/a", Now::Same), ("d/c", Now::Same)]));
         assert!(!known(Now::Same, &[("d/a", Now::Same)]));
         assert!(!known(Now::Same, &[("d/a", Now::Same), ("d/b", Now::Another)]));
+    }
+
+    #[test]
+    fn a_name_that_is_not_utf_8_is_an_error_only_where_it_is_selected() {
+        use std::ffi::OsStr;
+        use std::os::unix::ffi::OsStrExt;
+
+        let folder = tempfile::tempdir().unwrap();
+        let place = |name: &[u8]| folder.path().join(OsStr::from_bytes(name));
+        for name in [&b"d"[..], b"d/\xffd", b"d/\xffd/.git"] {
+            fs::create_dir(place(name)).unwrap();
+        }
+        for name in
+            [&b"d/a.py"[..], b"d/\xff.txt", b"d/\xffd/b.csv", b"d/\xffd/.git/c.py", b"n\nl.md"]
+        {
+            fs::write(place(name), "").unwrap();
+        }
+        let files = Files::new(folder.path(), Vec::new(), Memory::default());
+        let matches = |glob: &str| {
+            let found = files.matches(&Glob::parse(glob).unwrap());
+            found.map(|files| files.len()).map_err(|error| error.to_string())
+        };
+        for glob in ["d/**/*.py", "**/*.py", "*/a.*"] {
+            assert_eq!(matches(glob), Ok(1), "{glob}");
+        }
+        let selecting = [
+            ("d", r#""d/\xFF.txt""#),
+            ("d/*", r#""d/\xFF.txt""#),
+            ("d/**/*.csv", r#""d/\xFFd/b.csv""#),
+            ("*.md", r#""n\nl.md""#),
+        ];
+        for (glob, name) in selecting {
+            let error = matches(glob).unwrap_err();
+            assert!(error.starts_with(&format!("the name {name} is not UTF-8")), "{error}");
+        }
     }
 }

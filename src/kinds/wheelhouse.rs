@@ -84,7 +84,7 @@ fn add_requirements(key: &mut Key, inputs: &Inputs, job: &Job) -> Result<()> {
     }
     let mut files = requirements.archives.clone();
     for place in &inputs.find_links {
-        files.extend(job.files.list(place)?);
+        files.extend(job.files.list(place)?.files);
         if job.project.place(place).is_file() {
             files.insert(place.clone());
         }

@@ -169,29 +169,30 @@ fn list(project: &Project, folder: &RelPath, left_out: &[RelPath]) -> Result<Vec
     while let Some(entry) = walk.next() {
         let entry =
             entry.with_context(|| format!("could not list the local project `{folder}`"))?;
-        let below = entry.path().strip_prefix(&top).ok().and_then(Path::to_str);
-        let Some(below) = below.and_then(|below| RelPath::parse(below).ok()) else {
-            bail!(
-                "the name `{}` in the local project `{folder}` is not UTF-8 or has control characters",
-                entry.path().display()
-            );
-        };
-        let path = folder.join(&below);
+        let below = entry.path().strip_prefix(&top).unwrap_or(entry.path());
         let is_folder = entry.file_type().is_dir();
-        if is_left_out(entry.path(), &below, is_folder) || left_out.contains(&path) {
+        let named = below.to_str().and_then(|below| RelPath::parse(below).ok());
+        let path = named.map(|below| folder.join(&below));
+        let is_others = path.as_ref().is_some_and(|path| left_out.contains(path));
+        if is_others || is_left_out(entry.path(), &below.to_string_lossy(), is_folder) {
             if is_folder {
                 walk.skip_current_dir();
             }
-        } else if !is_folder {
-            paths.push(path);
+        } else if let Some(path) = path {
+            paths.extend((!is_folder).then_some(path));
+        } else {
+            bail!(
+                "the name {below:?} in the local project `{folder}` is not UTF-8 or has control \
+                 characters: rename it, or move it out of the project"
+            );
         }
     }
     paths.sort();
     Ok(paths)
 }
 
-fn is_left_out(place: &Path, below: &RelPath, is_folder: bool) -> bool {
-    let name = below.file_name();
+fn is_left_out(place: &Path, below: &str, is_folder: bool) -> bool {
+    let name = below.rsplit_once('/').map_or(below, |(_, name)| name);
     if name.starts_with(crate::base::fs::TEMP_PREFIX) {
         return true;
     }
@@ -200,7 +201,7 @@ fn is_left_out(place: &Path, below: &RelPath, is_folder: bool) -> bool {
         return name == ".git" || name.ends_with(".pyc");
     }
     // A package may have such a name: then it has a module of its own.
-    let is_build = BUILD_FOLDERS.contains(&below.as_str()) && !place.join("__init__.py").exists();
+    let is_build = BUILD_FOLDERS.contains(&below) && !place.join("__init__.py").exists();
     LEFT_OUT.contains(&name)
         || name.ends_with(".egg-info")
         || is_build

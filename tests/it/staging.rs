@@ -289,3 +289,33 @@ fn two_sources_for_one_path_are_named() {
     let run = sandbox.run([]).failure();
     run.stderr_has("`handler.py` by `handler.py` and `src/handler.py`");
 }
+
+#[test]
+fn names_that_are_not_utf_8_are_an_error_only_where_they_are_selected() {
+    let buildfile = r#"
+        default = ["tree", "names"]
+        [target.tree]
+        kind = "staging"
+        sources = [{ from = "src", to = "app/" }]
+        exclude = ["app/data/**/*.csv"]
+        output = "build/tree"
+        [target.names]
+        kind = "command"
+        inputs = ["src/**/*.py"]
+        outputs = ["build/list"]
+        shell = "ls src > build/list"
+        "#;
+    let sandbox = Sandbox::with(buildfile);
+    sandbox.write("src/app.py", "").write("src/data/a.txt", "");
+    sandbox.sh("touch \"$(printf 'src/data/\\377.csv')\" \"$(printf 'src/\\377.pyc')\"").success();
+    assert_eq!(sandbox.ran([]), ["names", "tree"]);
+    assert_eq!(sandbox.ran([]), [""; 0]);
+    // A foreign file of such a name in the tree is seen.
+    sandbox.sh("touch \"$(printf 'build/tree/\\377.txt')\"").success();
+    sandbox.run(["-q"]).status(1);
+    sandbox.sh("rm build/tree/*.txt").success();
+    sandbox.write("Buildfile", buildfile.replace("*.csv", "*.tsv").replace("*.py", "*"));
+    let name = r#"the name "src/data/\xFF.csv" is not UTF-8 or has control characters"#;
+    sandbox.run(["tree"]).failure().stderr_has(name);
+    sandbox.run(["names"]).failure().stderr_has(name);
+}

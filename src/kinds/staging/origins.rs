@@ -28,7 +28,7 @@ impl<'a> Origins<'a> {
     pub(in crate::kinds) fn open(staging: &Staging, job: &Job<'a>) -> Result<Self> {
         let mut found = BTreeMap::new();
         for folder in super::wheelhouses(staging, job)? {
-            let mut paths = job.files.list(folder)?;
+            let mut paths = job.files.list(folder)?.files;
             paths.retain(|path| path.file_name().ends_with(".whl"));
             // Wheels are few and large: each is worth a thread of its own.
             let facts: Vec<Result<Fact>> =

@@ -1,5 +1,7 @@
 //! Globs over the paths inside a tree.
 
+use std::path::Path;
+
 use anyhow::{Context, Result};
 use globset::GlobMatcher;
 
@@ -36,6 +38,14 @@ impl Rules {
                 matcher.is_match(text)
                     || text.match_indices('/').any(|(at, _)| matcher.is_match(&text[..at]))
             }
+        })
+    }
+
+    /// As [`Self::cover`], of a path with a name that fits no [`RelPath`].
+    pub(super) fn cover_unnamed(&self, path: &Path) -> bool {
+        self.0.iter().any(|rule| match rule {
+            Rule::Path(covered) => covered.is_root() || path.starts_with(covered.as_str()),
+            Rule::Pattern(matcher) => path.ancestors().any(|above| matcher.is_match(above)),
         })
     }
 }

@@ -1,12 +1,14 @@
 //! Which files of the project go into a tree, and where in it.
 
+use std::path::Path;
+
 use anyhow::{Result, bail};
 use rayon::prelude::*;
 
 use super::rules::Rules;
 use crate::base::RelPath;
 use crate::buildfile::model::{Destination, Source, Staging};
-use crate::files::Fact;
+use crate::files::{Fact, Selection};
 use crate::kinds::Job;
 
 /// What no bundle wants, and every working copy has.
@@ -34,10 +36,12 @@ pub(super) fn pick(staging: &Staging, job: &Job, exclude: &Rules) -> Result<Pick
     let mut picked = Picked { picks: Vec::new(), unmatched: Vec::new() };
     for source in &staging.sources {
         let glob = &source.from.value;
-        let mut files = job.files.matches(glob)?;
-        if files.is_empty() {
+        let Selection { mut files, mut unnamed } = job.files.select(glob)?;
+        if files.is_empty() && unnamed.is_empty() {
             picked.unmatched.push(glob.pattern().to_owned());
         }
+        unnamed.retain(|file| !is_left_out(file, source, exclude));
+        Selection { files: Vec::new(), unnamed }.named()?;
         files = side_by_side(files).filter(|file| !is_clutter(file, &glob.base)).collect();
         refuse_several(source, &files)?;
         let (to, from): (Vec<RelPath>, Vec<RelPath>) = side_by_side(files)
@@ -49,6 +53,26 @@ pub(super) fn pick(staging: &Staging, job: &Job, exclude: &Rules) -> Result<Pick
         picked.picks.extend(picks.map(|((from, to), fact)| Pick { from, to, fact }));
     }
     Ok(picked)
+}
+
+/// Whether a file whose name fits no [`RelPath`] is clutter, or excluded by its path in the tree.
+fn is_left_out(file: &Path, source: &Source, exclude: &Rules) -> bool {
+    let glob = &source.from.value;
+    let below = match glob.base.is_root() {
+        true => file,
+        false => file.strip_prefix(glob.base.as_str()).unwrap_or(file),
+    };
+    let name = file.file_name().unwrap_or_default().as_encoded_bytes();
+    CLUTTER_FILES.iter().any(|end| name.ends_with(end.as_bytes()))
+        || below.iter().any(|part| CLUTTER_FOLDERS.iter().any(|folder| part == *folder))
+        || match source.to.as_ref().map(|to| &to.value) {
+            None => exclude.cover_unnamed(file),
+            Some(Destination::Exactly(to)) => exclude.cover(to),
+            Some(Destination::Folder(folder)) if folder.is_root() => exclude.cover_unnamed(below),
+            Some(Destination::Folder(folder)) => {
+                exclude.cover_unnamed(&Path::new(folder.as_str()).join(below))
+            }
+        }
 }
 
 /// There may be many, and to look at a name is quick.

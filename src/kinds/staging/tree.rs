@@ -146,7 +146,7 @@ fn clear_already(
     let members = folder.files.known_members(path)?;
     let start = folder.path.as_str().len() + 1;
     let files = members.files.iter().map(|path| &path.as_str()[start..]);
-    if members.half_made > 0 || !all_in(entries, files) {
+    if members.half_made > 0 || !members.unnamed.is_empty() || !all_in(entries, files) {
         return None;
     }
     let inner: Vec<String> = members.folders.iter().map(below).collect::<Option<_>>()?;
