@@ -12,17 +12,15 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use anyhow::{Context, Result, bail};
+use anyhow::Result;
 use serde::{Deserialize, Serialize};
 
 use super::pyenv::{self, Shim};
+use super::unusable;
 use crate::base::digest::FieldHasher;
 use crate::base::fs::write_if_changed;
-use crate::process::{Invocation, describe};
+use crate::process::Invocation;
 use crate::project::Project;
-
-/// `pip install --dry-run --report` came with this version.
-const OLDEST_PIP: (u32, u32) = (22, 2);
 
 /// Variables that decide where an interpreter finds its modules.
 const SEARCH_VARIABLES: [&str; 6] =
@@ -104,29 +102,16 @@ impl Interpreter {
     /// Finds `python`, a name on PATH or a path, which must have a pip that does what is asked.
     pub fn find(project: &Project, python: &str) -> Result<Self> {
         let found = Self::find_any(project, python)?;
-        let pip = &found.identity.pip;
-        if pip.is_empty() {
-            bail!(
-                "the interpreter `{python}` has no pip: run `{python} -m ensurepip`, or set \
-                 `python` to the interpreter of a virtual environment"
-            );
+        match unusable::unfit(python, &found.identity) {
+            Some(error) => Err(error),
+            None => Ok(found),
         }
-        if version(pip).is_some_and(|version| version < OLDEST_PIP) {
-            bail!(
-                "the interpreter `{python}` has pip {pip}, and 22.2 or later is needed: run \
-                 `{python} -m pip install --upgrade pip`"
-            );
-        }
-        Ok(found)
     }
 
     /// Finds `python` and what it is, with or without pip.
     pub fn find_any(project: &Project, python: &str) -> Result<Self> {
         let Some(program) = project.find_program(python) else {
-            let place = if python.contains('/') { "in the project or there" } else { "on PATH" };
-            bail!(
-                "there is no interpreter `{python}` {place}: set `python` to one that is installed"
-            );
+            return Err(unusable::missing(project, python));
         };
         let record = record_place(project, &program);
         let binary = fs::canonicalize(&program).ok().filter(|real| is_binary(real));
@@ -216,32 +201,17 @@ fn ask(project: &Project, python: &str, program: &Path) -> Result<(Identity, Vec
     let asked = Invocation::new(program, &project.root)
         .args(["-c", QUESTIONS])
         .env("PYTHONIOENCODING", "utf-8")
-        .capture()?;
+        .capture()
+        .map_err(|error| unusable::not_started(python, program, error))?;
     if !asked.status.success() {
-        let said = asked.stderr.trim().lines().last().unwrap_or("it said nothing");
-        // A program that is no Python may repeat what it was asked.
-        let said: String = said.chars().take(160).collect();
-        let status = describe(asked.status);
-        bail!(
-            "the interpreter `{python}` does not run ({status}): {said}\n\
-             set `python` to a Python that has pip"
-        );
+        return Err(unusable::failed(python, &asked));
     }
     let line = asked.stdout.lines().last().unwrap_or_default();
-    let answer: Answer = serde_json::from_str(line)
-        .with_context(|| format!("`{python}` does not answer as a Python 3 interpreter does"))?;
+    let answer: Answer =
+        serde_json::from_str(line).map_err(|_| unusable::no_answer(python, &asked))?;
     let Answer { python, minor, pip, prefix, program, witnesses } = answer;
     let pip = pip.unwrap_or_default();
     Ok((Identity { python, minor, pip, prefix, program }, witnesses))
-}
-
-/// The first two numbers of a version.
-fn version(text: &str) -> Option<(u32, u32)> {
-    let mut parts = text.split('.');
-    let major = parts.next()?.parse().ok()?;
-    let minor = parts.next().unwrap_or("0");
-    let digits: String = minor.chars().take_while(char::is_ascii_digit).collect();
-    Some((major, digits.parse().unwrap_or(0)))
 }
 
 #[cfg(test)]
@@ -352,13 +322,5 @@ mod tests {
         assert_eq!(recall(&record), Some(identity));
         fs::write(&witness, "").unwrap();
         assert_eq!(recall(&record), None);
-    }
-
-    #[test]
-    fn versions_are_compared_by_number() {
-        assert_eq!(version("22.2"), Some((22, 2)));
-        assert_eq!(version("9.0.3"), Some((9, 0)));
-        assert_eq!(version("25.1b1"), Some((25, 1)));
-        assert!(version("22.0.4").unwrap() < OLDEST_PIP);
     }
 }

@@ -22,6 +22,7 @@ mod secrets;
 mod side_by_side;
 mod store;
 mod tree;
+mod unusable;
 
 pub use build::Source;
 pub use config::Config;

@@ -109,6 +109,26 @@ fn a_python_that_is_none_or_missing_is_named_in_a_few_lines() {
     let run = wheels("ls").stderr_has("the interpreter `ls` does not run (exit status 2)");
     let run = run.stderr_has("set `python` to a Python that has pip");
     assert!(run.stderr.lines().all(|line| line.len() < 300), "{run}");
+    wheels(".venv/bin/python")
+        .stderr_has("create the virtual environment (`python3 -m venv .venv`)");
+    wheels("..")
+        .stderr_has("the interpreter `..` is a folder: set `python` to a Python that has pip");
+}
+
+#[test]
+fn a_shim_without_a_version_is_shown_with_its_own_reason() {
+    let sandbox = Sandbox::with(
+        "[target.wheels]\nkind = \"wheelhouse\"\nrequirements = [\"r.txt\"]\npython = \"./python3\"\n",
+    );
+    let shim = "#!/bin/sh\ncat >&2 <<E\npyenv: python3: command not found\n\n\
+                The \\`python3' command exists in these Python versions:\n  3.13.0\n\n\
+                Note: See 'pyenv help global' for tips.\nE\nexit 127\n";
+    sandbox.write("r.txt", "").write("python3", shim).chmod("python3", 0o755);
+    sandbox.run([]).failure().stderr_has(
+        "the interpreter `./python3` does not run (exit status 127): pyenv: python3: command not found\n\
+         \x20 The `python3' command exists in these Python versions:\n\
+         \x20   3.13.0\n",
+    );
 }
 
 #[test]
