@@ -1,5 +1,7 @@
 //! `zipwright explain TARGET...`: which components of its key make a target out of date.
 
+use std::io;
+
 use super::args::{Common, Explain};
 use super::session::{self, Session};
 use super::{FAILURE, Failure, SUCCESS, print};
@@ -33,7 +35,7 @@ pub(super) fn run(common: &Common, explain: &Explain) -> Result<u8, Failure> {
     let files = session.files(&mut state);
     super::build::run_engine(&session, (&mut state, &files), &options, &pool, &mut collected)?;
     let mut code = SUCCESS;
-    let mut json = ui::json(Writers::standard());
+    let mut errors = ui::json(Writers::new(Box::new(io::sink()), Box::new(io::stderr())));
     for goal in goals {
         let name = &session.model.targets[goal.index()].name.value;
         let Some(finished) = collected.0.iter().find(|finished| finished.target == *name) else {
@@ -43,7 +45,10 @@ pub(super) fn run(common: &Common, explain: &Explain) -> Result<u8, Failure> {
             code = FAILURE;
         }
         if common.json {
-            json.event(&Event::Finished(finished.clone()));
+            let event = Event::Finished(finished.clone());
+            ui::json_line(&event).iter().try_for_each(|line| print(line))?;
+            // The error of a target that cannot be judged is on standard error as well.
+            errors.event(&event);
         } else {
             let components = state.target(name).map_or(0, |record| record.key.components().count());
             print(&describe(finished, components))?;

@@ -19,16 +19,18 @@ mod under_make;
 mod uploading;
 mod verify;
 
+use std::fmt;
 use std::io::{self, ErrorKind, IsTerminal, Write};
 use std::process::ExitCode;
 
 use anyhow::Context;
 use clap::Parser;
 use clap::error::ErrorKind as ClapError;
+use signal_hook::consts::SIGPIPE;
 
 use args::{Build, Cli, Color, Command, Common};
 
-use crate::{record, signals};
+use crate::{record, signals, ui};
 
 /// All is up to date.
 const SUCCESS: u8 = 0;
@@ -84,16 +86,24 @@ pub fn main() -> ExitCode {
             tell(&text);
             FAILURE
         }
-        Err(Failure::Error(error)) if is_broken_pipe(&error) => SUCCESS,
-        Err(Failure::Error(error)) => {
-            tell(&format!("error: {error:#}"));
-            FAILURE
-        }
+        Err(Failure::Error(error)) => failed(&error),
     };
+    let code = if ui::output_lost() { FAILURE } else { code };
     if let Some(signal) = signals::received() {
         signals::die_of(signal);
     }
     ExitCode::from(code)
+}
+
+/// Reports an error. If the reader of standard output has gone away, this process dies by SIGPIPE
+/// instead, as other programs do.
+fn failed(error: &anyhow::Error) -> u8 {
+    if error.is::<ReaderGone>() {
+        signals::die_of(SIGPIPE);
+    } else {
+        tell(&format!("error: {error:#}"));
+    }
+    FAILURE
 }
 
 fn run(cli: &Cli) -> Result<u8, Failure> {
@@ -126,11 +136,14 @@ fn run(cli: &Cli) -> Result<u8, Failure> {
 
 /// `--help` and `--version` are no errors; a word that is not understood is.
 fn usage(error: &clap::Error) -> ExitCode {
-    let _ = error.print();
-    match error.kind() {
-        ClapError::DisplayHelp | ClapError::DisplayVersion => ExitCode::from(SUCCESS),
-        _ => ExitCode::from(FAILURE),
-    }
+    let printed = error.print().and_then(|()| io::stdout().flush());
+    ExitCode::from(match error.kind() {
+        ClapError::DisplayHelp | ClapError::DisplayVersion => match printed {
+            Ok(()) => SUCCESS,
+            Err(error) => failed(&unwritten(error)),
+        },
+        _ => FAILURE,
+    })
 }
 
 /// Whether text for a person, on standard error, may be coloured.
@@ -158,16 +171,27 @@ fn tell(text: &str) {
     let _ = writeln!(io::stderr(), "{text}");
 }
 
-/// Data that was asked for, on standard output.
+/// Writes the result of a command to standard output.
 fn print(text: &str) -> anyhow::Result<()> {
     let mut stdout = io::stdout().lock();
-    writeln!(stdout, "{text}")?;
-    Ok(stdout.flush()?)
+    writeln!(stdout, "{text}").and_then(|()| stdout.flush()).map_err(unwritten)
 }
 
-fn is_broken_pipe(error: &anyhow::Error) -> bool {
-    error
-        .chain()
-        .filter_map(|cause| cause.downcast_ref::<io::Error>())
-        .any(|cause| cause.kind() == ErrorKind::BrokenPipe)
+fn unwritten(error: io::Error) -> anyhow::Error {
+    match error.kind() {
+        ErrorKind::BrokenPipe => ReaderGone.into(),
+        _ => anyhow::Error::new(error).context("could not write to standard output"),
+    }
 }
+
+/// The reader of standard output has gone away.
+#[derive(Debug)]
+struct ReaderGone;
+
+impl fmt::Display for ReaderGone {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("the reader of standard output has gone away")
+    }
+}
+
+impl std::error::Error for ReaderGone {}

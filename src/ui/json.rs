@@ -33,7 +33,7 @@ impl Report for Json {
     }
 }
 
-fn object(event: &Event) -> Option<Value> {
+pub(super) fn object(event: &Event) -> Option<Value> {
     Some(match event {
         // For a display that moves: they say nothing that the other events do not.
         Event::Planned { .. } | Event::Status { .. } => return None,

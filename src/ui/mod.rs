@@ -12,8 +12,9 @@ mod testing;
 mod wording;
 
 use std::io::{self, Write};
+use std::sync::atomic::{AtomicBool, Ordering};
 
-use crate::event::Report;
+use crate::event::{Event, Report};
 use crate::process::Stream;
 use wording::Wording;
 
@@ -45,6 +46,15 @@ impl Style {
     }
 }
 
+/// Whether a report could not be written to standard output. Global because standard output is.
+static OUTPUT_LOST: AtomicBool = AtomicBool::new(false);
+
+/// Returns whether a part of a report could not be written to standard output, and its reader had
+/// not gone away.
+pub fn output_lost() -> bool {
+    OUTPUT_LOST.load(Ordering::Relaxed)
+}
+
 /// Where a report goes. The output of targets and the results that were asked for go to `stdout`,
 /// zipwright's own words to `stderr`.
 pub struct Writers {
@@ -62,8 +72,8 @@ impl Writers {
         Self::new(Box::new(io::stdout()), Box::new(io::stderr()))
     }
 
-    /// Writes whole lines at once. A reader that went away ends that stream and not the build; a
-    /// stream that cannot be written for another reason is given up with one warning.
+    /// Writes whole lines at once. If the reader of a stream has gone away, or it cannot be written
+    /// for another reason, it is given up and the build goes on. Other reasons are one error.
     fn write(&mut self, stream: Stream, lines: &str) {
         let writer = match stream {
             Stream::Stdout => &mut self.stdout,
@@ -74,8 +84,9 @@ impl Writers {
         let Err(error) = written else { return };
         *writer = None;
         if stream == Stream::Stdout && error.kind() != io::ErrorKind::BrokenPipe {
-            let text = format!("could not write to standard output: {error}");
-            self.write(Stream::Stderr, &Wording::plain().warning(None, &text));
+            OUTPUT_LOST.store(true, Ordering::Relaxed);
+            let text = format!("error: could not write to standard output: {error}\n");
+            self.write(Stream::Stderr, &text);
         }
     }
 }
@@ -88,6 +99,11 @@ pub fn report(style: Style, writers: Writers) -> Box<dyn Report> {
     } else {
         Box::new(plain::Plain::new(style, writers))
     }
+}
+
+/// Returns an event as a `--json` build writes it, on one line; `None` for events that it leaves out.
+pub fn json_line(event: &Event) -> Option<String> {
+    json::object(event).map(|object| object.to_string())
 }
 
 /// A build for a program to read, as `docs/JSON.md` says. Warnings and errors are on standard

@@ -262,7 +262,7 @@ mod tests {
         assert_eq!(broken(io::ErrorKind::BrokenPipe), "err 3\n");
         assert_eq!(
             broken(io::ErrorKind::StorageFull),
-            "err warning: could not write to standard output: no storage space\nerr 3\n",
+            "err error: could not write to standard output: no storage space\nerr 3\n",
         );
     }
 }

@@ -44,6 +44,7 @@ mod recipe;
 mod repeat;
 mod s3;
 mod staging;
+mod streams;
 mod tidy;
 mod verify;
 mod wheelhouse;
