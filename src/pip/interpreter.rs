@@ -16,11 +16,15 @@ use anyhow::Result;
 use serde::{Deserialize, Serialize};
 
 use super::pyenv::{self, Shim};
+use super::store::Store;
 use super::unusable;
+use crate::base::Digest;
 use crate::base::digest::FieldHasher;
-use crate::base::fs::write_if_changed;
 use crate::process::Invocation;
 use crate::project::Project;
+
+/// Kind of the records of what interpreters are.
+const INTERPRETERS: &str = "interpreters";
 
 /// Variables that decide where an interpreter finds its modules.
 const SEARCH_VARIABLES: [&str; 6] =
@@ -113,11 +117,11 @@ impl Interpreter {
         let Some(program) = project.find_program(python) else {
             return Err(unusable::missing(project, python));
         };
-        let record = record_place(project, &program);
+        let (store, record) = (Store::new(&project.cache), record_key(project, &program));
         let binary = fs::canonicalize(&program).ok().filter(|real| is_binary(real));
         let shim = if binary.is_none() { Shim::of(project, &program) } else { None };
         if (binary.is_some() || shim.is_some())
-            && let Some(identity) = recall(&record)
+            && let Some(identity) = recall(&store, &record)
         {
             return Ok(Self { program, identity });
         }
@@ -132,13 +136,13 @@ impl Interpreter {
             let named = named.into_iter().chain([identity.program.clone()]);
             let witnesses = deciding.into_iter().chain(looks(named)).collect();
             // A cache that cannot be written only costs the next build a process.
-            let _ = keep(&record, &identity, witnesses);
+            let _ = keep((&store, &record), &identity, witnesses);
         }
         Ok(Self { program, identity })
     }
 }
 
-fn record_place(project: &Project, program: &Path) -> PathBuf {
+fn record_key(project: &Project, program: &Path) -> Digest {
     let mut hasher = FieldHasher::new();
     hasher.field(program.as_os_str().as_encoded_bytes()).field(QUESTIONS);
     // Python looks for modules where it runs, too.
@@ -146,17 +150,21 @@ fn record_place(project: &Project, program: &Path) -> PathBuf {
     for name in SEARCH_VARIABLES.into_iter().chain(pyenv::VARIABLES) {
         hasher.field(project.vars().get(name).map_or("", String::as_str));
     }
-    project.cache.join("interpreters").join(format!("{:.32}", hasher.finish()))
+    hasher.finish()
 }
 
-fn recall(record: &Path) -> Option<Identity> {
-    let remembered: Remembered = serde_json::from_slice(&fs::read(record).ok()?).ok()?;
+fn recall(store: &Store, record: &Digest) -> Option<Identity> {
+    let remembered: Remembered = store.recall(INTERPRETERS, record)?;
     let valid = remembered.witnesses.iter().all(|(path, witness)| look(path) == *witness);
     valid.then_some(remembered.identity)
 }
 
 /// Nothing is kept while a witness is so new that another write to it might not show.
-fn keep(record: &Path, identity: &Identity, witnesses: Vec<(PathBuf, Witness)>) -> Result<()> {
+fn keep(
+    (store, record): (&Store, &Digest),
+    identity: &Identity,
+    witnesses: Vec<(PathBuf, Witness)>,
+) -> Result<()> {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     let settled = i64::try_from(now.as_secs()).unwrap_or(i64::MAX) - CLOCK_MARGIN;
     if witnesses
@@ -167,8 +175,7 @@ fn keep(record: &Path, identity: &Identity, witnesses: Vec<(PathBuf, Witness)>) 
         return Ok(());
     }
     let remembered = Remembered { identity: identity.clone(), witnesses };
-    write_if_changed(record, &serde_json::to_vec(&remembered)?, 0o600)?;
-    Ok(())
+    store.remember(INTERPRETERS, record, &remembered)
 }
 
 fn looks(paths: impl IntoIterator<Item = PathBuf>) -> Vec<(PathBuf, Witness)> {
@@ -310,7 +317,8 @@ mod tests {
     #[test]
     fn a_remembered_answer_holds_while_its_witnesses_do() {
         let folder = tempfile::tempdir().unwrap();
-        let (record, witness) = (folder.path().join("record"), folder.path().join("pip.py"));
+        let (store, record) = (Store::new(&folder.path().join("cache")), Digest::of(b"record"));
+        let witness = folder.path().join("pip.py");
         let identity = Identity {
             python: "CPython".into(),
             minor: (3, 13),
@@ -318,9 +326,9 @@ mod tests {
             prefix: "/p".into(),
             program: "/p/bin/python".into(),
         };
-        keep(&record, &identity, looks([witness.clone()])).unwrap();
-        assert_eq!(recall(&record), Some(identity));
+        keep((&store, &record), &identity, looks([witness.clone()])).unwrap();
+        assert_eq!(recall(&store, &record), Some(identity));
         fs::write(&witness, "").unwrap();
-        assert_eq!(recall(&record), None);
+        assert_eq!(recall(&store, &record), None);
     }
 }

@@ -2,15 +2,14 @@
 //! what its build depended on.
 
 use std::collections::HashSet;
-use std::fs;
 use std::path::Path;
 
 use serde::Deserialize;
 
 use super::recipe::Basis;
-use super::store::Wheel;
+use super::store::{Store, Wheel};
 
-/// Folders of the records of builds.
+/// Kinds of the records of builds.
 const BUILDS: [&str; 2] = ["built", "projects"];
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -49,11 +48,11 @@ enum Traces {
 /// For each SHA-256 in hex, in their order.
 pub fn obtained(cache: &Path, hashes: &[&str]) -> Vec<Obtained> {
     let asked: HashSet<&str> = hashes.iter().copied().collect();
+    let store = Store::new(cache);
     let traces: Vec<Trace> = BUILDS
         .iter()
-        .filter_map(|folder| fs::read_dir(cache.join(folder)).ok())
-        .flatten()
-        .filter_map(|entry| fs::read_to_string(entry.ok()?.path()).ok())
+        .flat_map(|kind| store.all(kind))
+        .filter_map(|record| String::from_utf8(record).ok())
         // Records are many, and few are about one of these.
         .filter(|record| hashes_in(record).any(|hash| asked.contains(hash)))
         .filter_map(|record| serde_json::from_str(&record).ok())
@@ -79,6 +78,7 @@ fn hashes_in(record: &str) -> impl Iterator<Item = &str> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::base::Digest;
 
     #[test]
     fn what_a_record_is_about_was_built_and_what_it_needed_was_not() {
@@ -89,16 +89,17 @@ mod tests {
             basis["lock"] = serde_json::json!([wheel("bbbb")]);
             serde_json::json!({ "wheel": wheel(built), "basis": basis, "more": 1 })
         };
-        for (place, text) in [
-            ("built/x", record("aaaa").to_string()),
-            ("projects/y", serde_json::json!([record("eeee"), record("dddd")]).to_string()),
-            ("projects/z", "bbbb: no JSON".into()),
+        let store = Store::new(cache.path());
+        for (kind, record) in [
+            ("built", record("aaaa")),
+            ("projects", serde_json::json!([record("eeee"), record("dddd")])),
+            ("projects", serde_json::json!("bbbb: no record")),
         ] {
-            fs::create_dir_all(cache.path().join(place).parent().unwrap()).unwrap();
-            fs::write(cache.path().join(place), text).unwrap();
+            let key = Digest::of(record.to_string().as_bytes());
+            store.remember(kind, &key, &record).unwrap();
         }
         for wheel in ["aaaa", "bbbb"] {
-            fs::create_dir_all(cache.path().join("wheels").join(wheel)).unwrap();
+            std::fs::create_dir_all(cache.path().join("wheels").join(wheel)).unwrap();
         }
         let built = || {
             Obtained::Built(Circumstances { requires: vec![wheel("bbbb")], ..Default::default() })

@@ -3,7 +3,8 @@
 //! Safe to delete at any time, and to use from several targets and processes at once: everything
 //! is written beside its place and renamed into it, and every wheel is checked against its digest
 //! when it is used. A damaged one is thrown away, as if it had never been there. Once the SHA-256
-//! was compared, the BLAKE3 of the same bytes is kept and compared, which is faster.
+//! was compared, the BLAKE3 of the same bytes is kept and compared, which is faster. Every record
+//! has a checksum: a damaged one is not there.
 
 use std::fs::{self, File};
 use std::io::{self, Read, Write};
@@ -14,6 +15,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use crate::base::fs::{FILE_MODE, open, persist, remove, temp_beside, write_if_changed};
+use crate::base::sealed::{Decoder, Encoder};
 use crate::base::{Digest, Sha256, sha256};
 
 /// Kind of the records of BLAKE3, each of a wheel whose SHA-256 was compared.
@@ -131,14 +133,36 @@ impl Store {
         Ok(whole)
     }
 
-    /// A record of this kind; one that cannot be read counts as none.
+    /// Returns the record that [`Store::remember`] wrote under this kind and key; `None` if it is
+    /// not there, or has one byte that is another.
     pub(super) fn recall<T: DeserializeOwned>(&self, kind: &str, key: &Digest) -> Option<T> {
-        serde_json::from_slice(&fs::read(self.record(kind, key)).ok()?).ok()
+        let bytes = fs::read(self.record(kind, key)).ok()?;
+        let mut decoder = Decoder::open(&bytes, &form(kind, &key.to_string()))?;
+        serde_json::from_slice(decoder.bytes()?).ok()
     }
 
+    /// Writes `value` as JSON, with a checksum, and takes the place of whatever was there.
     pub(super) fn remember<T: Serialize>(&self, kind: &str, key: &Digest, value: &T) -> Result<()> {
-        write_if_changed(&self.record(kind, key), &serde_json::to_vec(value)?, 0o600)?;
+        let place = self.record(kind, key);
+        let mut encoder = Encoder::new(&form(kind, &key.to_string()));
+        encoder.bytes(&serde_json::to_vec(value)?);
+        if place.is_dir() {
+            remove(&place)?;
+        }
+        write_if_changed(&place, &encoder.seal(), 0o600)?;
         Ok(())
+    }
+
+    /// Returns the JSON of all records of this kind that are whole.
+    pub(super) fn all(&self, kind: &str) -> Vec<Vec<u8>> {
+        let entries = fs::read_dir(self.root.join(kind)).into_iter().flatten().flatten();
+        entries
+            .filter_map(|entry| {
+                let name = entry.file_name().into_string().ok()?;
+                let bytes = fs::read(entry.path()).ok()?;
+                Some(Decoder::open(&bytes, &form(kind, &name))?.bytes()?.to_vec())
+            })
+            .collect()
     }
 
     fn record(&self, kind: &str, key: &Digest) -> PathBuf {
@@ -149,6 +173,11 @@ impl Store {
     pub(super) fn workshop(&self) -> Result<tempfile::TempDir> {
         crate::base::fs::temp_dir_beside(&self.root.join("work/new"))
     }
+}
+
+/// Returns the form of a record. Its name is part of it: under another name it is no record.
+fn form(kind: &str, name: &str) -> String {
+    format!("zipwright {kind} 1 {name}")
 }
 
 pub(super) fn sha256_of(path: &Path) -> Result<String> {
@@ -239,6 +268,34 @@ mod tests {
         store.copy_into(&wheel, &out).unwrap();
         assert_eq!(fs::read(&place).unwrap(), b"bytes");
         assert_eq!(fs::metadata(store.place(&wheel)).unwrap().nlink(), 1, "never a hard link");
+    }
+
+    #[test]
+    fn a_record_with_another_byte_or_name_is_not_there() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Store::new(folder.path());
+        let key = Digest::of(b"key");
+        store.remember("kind", &key, &vec!["value"]).unwrap();
+        let recall = |key: &Digest| store.recall::<Vec<String>>("kind", key);
+        assert_eq!(recall(&key), Some(vec!["value".into()]));
+        assert_eq!(store.all("kind"), [br#"["value"]"#]);
+        let place = store.record("kind", &key);
+        let whole = fs::read(&place).unwrap();
+        for at in 0..whole.len() {
+            let mut damaged = whole.clone();
+            damaged[at] ^= 1;
+            fs::write(&place, damaged).unwrap();
+            assert_eq!(recall(&key), None, "byte {at}");
+        }
+        let other = Digest::of(b"other");
+        fs::write(store.record("kind", &other), &whole).unwrap();
+        assert_eq!(recall(&other), None);
+        assert!(store.all("kind").is_empty());
+        fs::remove_file(&place).unwrap();
+        fs::create_dir_all(place.join("folder")).unwrap();
+        assert_eq!(recall(&key), None);
+        store.remember("kind", &key, &vec!["value"]).unwrap();
+        assert_eq!(recall(&key), Some(vec!["value".into()]));
     }
 
     #[test]
