@@ -174,8 +174,8 @@ impl Seen {
     }
 }
 
-/// How much older than the clock's instant a program's times must be. It may lie on another file
-/// system, whose clock is not the one that [`Files::tick`] reads.
+/// How much older than the clock's instant the times of a file on another file system must be: its
+/// clock is not the one that [`Files::tick`] reads, and may tick every two seconds (FAT).
 const FOREIGN_CLOCK_MARGIN: i64 = 3_000_000_000;
 
 /// How often, and how long each time, a file's own last write is waited for to be in the past.
@@ -206,13 +206,14 @@ pub struct Files {
     programs: Mutex<BTreeMap<String, Option<PathBuf>>>,
     /// Instant of the file system's clock, in nanoseconds; see [`Files::tick`].
     now: AtomicI64,
+    /// The file system whose clock that is.
+    device: AtomicU64,
     clock: PathBuf,
 }
 
 impl Files {
     /// `memory` comes from the state of earlier runs; `hidden` are the outputs that globs pass
-    /// over. The state folder is where the clock is read: it must be on the same file system as
-    /// the project.
+    /// over. The state folder is where the clock is read.
     pub fn new(root: &Path, hidden: Vec<RelPath>, memory: Memory) -> Self {
         let tools = memory
             .tools
@@ -230,6 +231,7 @@ impl Files {
             programs: Mutex::default(),
             tools: Mutex::new(tools.collect()),
             now: AtomicI64::new(i64::MIN),
+            device: AtomicU64::new(0),
             clock: root.join(STATE_FOLDER),
         }
     }
@@ -240,8 +242,21 @@ impl Files {
     pub fn tick(&self) -> io::Result<()> {
         let probe = tempfile::Builder::new().prefix(TEMP_PREFIX).tempfile_in(&self.clock)?;
         let meta = probe.as_file().metadata()?;
-        self.now.store(nanoseconds(meta.ctime(), meta.ctime_nsec()), Ordering::Relaxed);
+        // Of a new file both are the same instant, unless one of them is kept less precisely.
+        let Stat { mtime, ctime, .. } = stat_of(&meta);
+        self.now.store(mtime.min(ctime), Ordering::Relaxed);
+        self.device.store(meta.dev(), Ordering::Relaxed);
         Ok(())
+    }
+
+    /// Returns the instant before which the times of a file on the file system `device` are of the
+    /// past for certain: any later write gives it another time.
+    fn past(&self, device: u64) -> i64 {
+        if device == self.device.load(Ordering::Relaxed) {
+            self.now.load(Ordering::Relaxed)
+        } else {
+            self.settled()
+        }
     }
 
     /// What is at `path`. Found out once a run, until [`Files::forget`] or [`Files::look_anew`].
@@ -287,9 +302,10 @@ impl Files {
     /// file system has passed the last write, so that any other shows.
     pub fn made(&self, path: &RelPath, file: &File, digest: Digest) -> Result<()> {
         let failed = || format!("could not read the time of `{path}`");
-        let stat = stat_of(&file.metadata().with_context(failed)?);
-        // Where the clock stands still, the file is read, like any other.
-        if self.tick_past(stat.mtime).with_context(failed)? {
+        let meta = file.metadata().with_context(failed)?;
+        let stat = stat_of(&meta);
+        // Where the clock stands still, or is another one, the file is read, like any other.
+        if self.tick_past(stat.mtime).with_context(failed)? && stat.mtime < self.past(meta.dev()) {
             lock(&self.made).insert(path.clone(), (stat.written(), digest));
         }
         Ok(())
@@ -473,7 +489,7 @@ impl Files {
         self.known.remembered()
     }
 
-    /// Before this instant, times of programs outside the project are of the past for certain.
+    /// As [`Files::past`], of a file system with another clock.
     fn settled(&self) -> i64 {
         self.now.load(Ordering::Relaxed).saturating_sub(FOREIGN_CLOCK_MARGIN)
     }

@@ -3,8 +3,8 @@
 use std::fs;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::Ordering;
 
 use rustix::fs::{AtFlags, CWD, FileType, readlinkat, statat};
 use rustix::io::Errno;
@@ -104,14 +104,15 @@ impl Files {
     fn find_out(&self, path: &RelPath, stat: Stat) -> io::Result<(Digest, Option<Remembered>)> {
         let place = path.under(&self.root);
         // The clock is read before the content: a later write carries this instant or a later one.
-        let now = self.now.load(Ordering::Relaxed);
+        let meta = fs::metadata(&place)?;
+        let past = self.past(meta.dev());
         let made = lock(&self.made).get(path).copied();
         let digest = match made.filter(|(written, _)| *written == stat.written()) {
             Some((_, digest)) => digest,
             None => Digest::of_file(&place)?,
         };
-        let unchanged = stat_of(&fs::metadata(&place)?) == stat;
-        let settled = unchanged && stat.mtime < now && stat.ctime < now;
+        let unchanged = stat_of(&fs::metadata(&place)?) == stat && stat_of(&meta) == stat;
+        let settled = unchanged && stat.mtime < past && stat.ctime < past;
         Ok((digest, settled.then_some(Remembered { stat, digest })))
     }
 }

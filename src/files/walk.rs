@@ -6,6 +6,7 @@
 use std::collections::HashMap;
 use std::fs::{self, Metadata};
 use std::io;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -182,11 +183,10 @@ impl Files {
 
     /// What is to be kept of a folder that is about to be listed.
     fn sight_of_folder(&self, meta: io::Result<Metadata>) -> Option<Sight> {
-        let now = self.now.load(Ordering::Relaxed);
         match meta {
             Ok(meta) if meta.is_dir() => {
-                let stat = stat_of(&meta);
-                (stat.mtime < now && stat.ctime < now).then_some(Sight::Listed(stat, 0))
+                let (stat, past) = (stat_of(&meta), self.past(meta.dev()));
+                (stat.mtime < past && stat.ctime < past).then_some(Sight::Listed(stat, 0))
             }
             Err(error) if is_missing(&error) => Some(Sight::Nothing),
             _ => None,

@@ -2,12 +2,14 @@
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::process::Stdio;
 
 use zipwright::base::{Digest, RelPath};
 use zipwright::files::{Content, Files, Known, Memory, Remembered};
 
+use crate::dice::say;
 use crate::sandbox::Sandbox;
 use crate::wait::{end_of, until};
 
@@ -109,6 +111,35 @@ fn what_was_written_a_moment_ago_is_remembered_when_it_is_waited_for() {
         assert_eq!(remembered, [Digest::of(text.as_bytes())], "round {round}");
     }
     assert_eq!(forgotten, 50, "less than was asked for was waited for");
+}
+
+/// Its clock may tick every two seconds, and is not the project's: what was written a moment ago is
+/// looked at again, though it is older than the project's clock.
+#[test]
+fn a_rewrite_on_another_file_system_is_never_missed() {
+    let folder = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
+    let device = |path: &Path| fs::metadata(path).map(|meta| meta.dev()).ok();
+    let Ok(other) = tempfile::tempdir_in("/dev/shm") else { return say("skipped: no /dev/shm") };
+    if device(other.path()) == device(folder.path()) {
+        return say("skipped: /dev/shm is no file system of its own");
+    }
+    fs::create_dir(folder.path().join(".zipwright")).unwrap();
+    fs::write(folder.path().join("own"), "x").unwrap();
+    fs::write(other.path().join("file"), "x").unwrap();
+    std::os::unix::fs::symlink(other.path(), folder.path().join("mount")).unwrap();
+    let paths = ["own", "mount/file"].map(|path| RelPath::parse(path).unwrap());
+    let look = || {
+        let files = files(folder.path(), &BTreeMap::new());
+        files.tick().unwrap();
+        paths.iter().for_each(|path| {
+            files.fact(path).unwrap();
+        });
+        let learned = files.learned().files.into_iter();
+        learned.map(|file| file.path.to_string()).collect::<Vec<_>>()
+    };
+    until("the project's clock has ticked", || (!look().is_empty()).then_some(()));
+    assert_eq!(look(), ["own"]);
+    until("its clock has ticked for certain", || (look() == ["mount/file", "own"]).then_some(()));
 }
 
 const COPY: &str = r#"
