@@ -44,10 +44,10 @@ impl Client {
             hasher.field(requirements).field(&interpreter.identity.python);
             let key = hasher.finish();
             let folder = project.cache.join("local").join(format!("{name}-{key:.32}"));
-            if !folder.is_dir() {
+            let say = || {
                 (talk.status)(&format!("installing {name} for Python {major}.{minor}, once"));
-            }
-            pip::install(project, &interpreter, requirements, &folder, talk)?;
+            };
+            pip::install(project, &interpreter, (requirements, &folder), (talk, &say))?;
             let Some(folder) = folder.to_str().filter(|folder| !folder.contains(':')) else {
                 bail!("`{}` cannot be in PYTHONPATH: set XDG_CACHE_HOME", folder.display());
             };

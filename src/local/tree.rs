@@ -1,9 +1,9 @@
-//! The unpacked bundle, or its layers: a folder with exactly what the zips hold, filled again only
-//! when a zip is another one, or when somebody wrote in it.
+//! The unpacked bundle, or its layers: a folder with exactly the files of the zips. It is filled again
+//! if a zip is another one, or if any file in it has another content, mode or time than was unpacked.
 
 use std::collections::BTreeMap;
 use std::fs::{self, File, Permissions};
-use std::io::Cursor;
+use std::io::{self, Cursor, Write};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
@@ -13,9 +13,13 @@ use rayon::prelude::*;
 use zip::ZipArchive;
 
 use crate::base::digest::FieldHasher;
+use crate::base::sealed::{Decoder, Encoder};
 use crate::base::{Digest, fs as base_fs};
 
-/// The time of every unpacked file. Another one shows that somebody wrote in it.
+/// Form of the file beside the folder: the digest of the zips, then of each unpacked file.
+const FORM: &str = "zipwright unpacked 1";
+
+/// The time of every unpacked file.
 const TIME: Duration = Duration::from_secs(315_619_200);
 
 type Archive<'a> = ZipArchive<Cursor<&'a [u8]>>;
@@ -51,50 +55,69 @@ impl Tree {
         for zip in zips {
             hasher.field(Digest::of(zip).to_string());
         }
-        let digest = hasher.finish().to_string();
+        let zips = hasher.finish();
         let mark = place.with_extension("digest");
-        let known = fs::read_to_string(&mark).is_ok_and(|known| known == digest);
-        if known && tree.foreign()?.is_none() {
+        if tree.is_whole(&mark, &zips) {
             return Ok(tree);
         }
         base_fs::remove(&mark)?;
         base_fs::remove(&tree.folder)?;
         base_fs::create_dir_all(&tree.folder)?;
-        tree.fill(&archives)?;
-        base_fs::write_if_changed(&mark, digest.as_bytes(), base_fs::FILE_MODE)?;
+        let mut encoder = Encoder::new(FORM);
+        encoder.digest(&zips);
+        tree.fill(&archives)?.iter().for_each(|digest| encoder.digest(digest));
+        base_fs::write_if_changed(&mark, &encoder.seal(), base_fs::FILE_MODE)?;
         Ok(tree)
     }
 
-    fn fill(&self, archives: &[Archive]) -> Result<()> {
+    /// Whether the folder has the files of these zips, by the content of each: a file may have been
+    /// edited, and its time set back.
+    fn is_whole(&self, mark: &Path, zips: &Digest) -> bool {
+        let Ok(mark) = fs::read(mark) else { return false };
+        let Some(mut decoder) = Decoder::open(&mark, FORM) else { return false };
+        if decoder.digest().as_ref() != Some(zips) || !matches!(self.foreign(), Ok(None)) {
+            return false;
+        }
+        let digests: Vec<Digest> = std::iter::from_fn(|| decoder.digest()).collect();
+        let is_same = |(entry, digest): (&Entry, &Digest)| {
+            Digest::of_file(&self.folder.join(&entry.path)).is_ok_and(|now| now == *digest)
+        };
+        digests.len() == self.files.len() && self.files.par_iter().zip(&digests).all(is_same)
+    }
+
+    /// Unpacks all files into the empty folder. Returns the digest of each.
+    fn fill(&self, archives: &[Archive]) -> Result<Vec<Digest>> {
         let mut folders: Vec<&Path> =
             self.files.iter().filter_map(|entry| entry.path.parent()).collect();
         folders.dedup();
         for folder in folders {
             base_fs::create_dir_all(&self.folder.join(folder))?;
         }
-        self.files.par_iter().try_for_each_init(
-            || archives.to_vec(),
-            |archives, entry| {
-                let place = self.folder.join(&entry.path);
-                let failed = || format!("could not unpack `{}`", entry.path.display());
-                let archive = &mut archives[entry.zip];
-                let mut member = archive.by_index(entry.index).with_context(failed)?;
-                let mut file = File::create_new(&place).with_context(failed)?;
-                std::io::copy(&mut member, &mut file).with_context(failed)?;
-                file.set_permissions(Permissions::from_mode(entry.mode)).with_context(failed)?;
-                file.set_modified(SystemTime::UNIX_EPOCH + TIME).with_context(failed)
-            },
-        )
+        let fill = |archives: &mut Vec<Archive>, entry: &Entry| {
+            let place = self.folder.join(&entry.path);
+            let failed = || format!("could not unpack `{}`", entry.path.display());
+            let archive = &mut archives[entry.zip];
+            let mut member = archive.by_index(entry.index).with_context(failed)?;
+            let file = File::create_new(&place).with_context(failed)?;
+            let mut copy = Hashed { file, hasher: blake3::Hasher::new() };
+            io::copy(&mut member, &mut copy).with_context(failed)?;
+            let Hashed { file, hasher } = copy;
+            file.set_permissions(Permissions::from_mode(entry.mode)).with_context(failed)?;
+            file.set_modified(SystemTime::UNIX_EPOCH + TIME).with_context(failed)?;
+            Ok(Digest::from_bytes(*hasher.finalize().as_bytes()))
+        };
+        self.files.par_iter().map_init(|| archives.to_vec(), fill).collect()
     }
 
-    /// A path in the folder that is not as it was unpacked: there and not in the zip, changed,
-    /// or gone.
+    /// Returns a path in the folder that is not as it was unpacked, by names and stat data: there and
+    /// not in the zip, changed, or gone.
     pub fn foreign(&self) -> Result<Option<PathBuf>> {
         for entry in &self.files {
             let meta = fs::symlink_metadata(self.folder.join(&entry.path));
             let same = meta.is_ok_and(|meta| {
                 meta.is_file()
                     && meta.len() == entry.size
+                    && meta.permissions().mode() & 0o777 == entry.mode
                     && meta.modified().is_ok_and(|time| time == SystemTime::UNIX_EPOCH + TIME)
             });
             if !same {
@@ -111,6 +134,24 @@ impl Tree {
             }
         }
         Ok(None)
+    }
+}
+
+/// A file that is written, and the digest of what was written so far.
+struct Hashed {
+    file: File,
+    hasher: blake3::Hasher,
+}
+
+impl Write for Hashed {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let length = self.file.write(bytes)?;
+        self.hasher.update(&bytes[..length]);
+        Ok(length)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.file.flush()
     }
 }
 
@@ -172,6 +213,27 @@ mod tests {
         assert_eq!(fs::read_to_string(&app).unwrap(), "x = 1");
         fs::write(tree.folder.join("a/new"), "").unwrap();
         assert_eq!(tree.foreign().unwrap(), Some("a/new".into()));
+
+        // An edit that keeps the size, and sets the time back.
+        let tree = Tree::unpack(&zip, &place).unwrap();
+        fs::write(&app, "x = 3").unwrap();
+        let time = SystemTime::UNIX_EPOCH + TIME;
+        File::options().write(true).open(&app).unwrap().set_modified(time).unwrap();
+        assert_eq!(tree.foreign().unwrap(), None);
+        let tree = Tree::unpack(&zip, &place).unwrap();
+        assert_eq!(fs::read_to_string(&app).unwrap(), "x = 1");
+        fs::set_permissions(&app, Permissions::from_mode(0o644)).unwrap();
+        assert_eq!(tree.foreign().unwrap(), Some("app.py".into()));
+        Tree::unpack(&zip, &place).unwrap();
+        let mark = place.with_extension("digest");
+        let whole = fs::read(&mark).unwrap();
+        for at in 0..whole.len() {
+            let mut damaged = whole.clone();
+            damaged[at] ^= 1;
+            fs::write(&mark, damaged).unwrap();
+            Tree::unpack(&zip, &place).unwrap();
+            assert_eq!(fs::read(&mark).unwrap(), whole, "byte {at}");
+        }
 
         let tree = Tree::unpack(&[bundle(&[("other.py", "")])], &place).unwrap();
         assert!(!app.exists() && tree.foreign().unwrap().is_none(), "another zip");

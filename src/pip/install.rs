@@ -4,26 +4,36 @@ use std::ffi::OsString;
 use std::path::Path;
 
 use anyhow::{Context, Result};
+use rayon::prelude::*;
 
 use super::config::Config;
 use super::interpreter::Interpreter;
 use super::run::{Pip, Talk};
-use crate::base::fs::{create_dir_all, temp_dir_beside, write_if_changed};
+use crate::base::Digest;
+use crate::base::fs::{FILE_MODE, create_dir_all, temp_dir_beside, write_if_changed};
+use crate::base::sealed::Encoder;
 use crate::project::Project;
 
-/// Makes `folder` hold what `requirements` pins, as `pip install --target` would. One that is
-/// there is taken as it is: its name must say what is in it. Several processes may want it at
-/// once; each fills a folder of its own, and the first to be ready gives it its name.
+/// The file in a folder that lists all others, with the digest of each. Python imports no such name.
+const LIST: &str = ".zipwright-files";
+
+/// Form of that file.
+const FORM: &str = "zipwright tool 1";
+
+/// Makes `folder` hold what `requirements` pins, as `pip install --target` would. One that is there is
+/// taken if its files are those that were installed: its name must say what is in it. Several processes
+/// may want it at once; each fills a folder of its own, and the first to be ready gives it its name.
+/// Calls `before` if there is anything to do.
 pub fn install(
     project: &Project,
     interpreter: &Interpreter,
-    requirements: &str,
-    folder: &Path,
-    talk: Talk,
+    (requirements, folder): (&str, &Path),
+    (talk, before): (Talk, &dyn Fn()),
 ) -> Result<()> {
-    if folder.is_dir() {
+    if is_whole(folder) {
         return Ok(());
     }
+    before();
     let workshop = temp_dir_beside(folder)?;
     let file = workshop.path().join("requirements.txt");
     write_if_changed(&file, requirements.as_bytes(), 0o600)?;
@@ -37,8 +47,72 @@ pub fn install(
     let names = [(file.display().to_string(), "the pinned requirements".to_string())];
     let pip = Pip { project, interpreter, secrets: &secrets, talk };
     pip.run(args, &names)?.map_err(|failure| failure.error("install what is pinned"))?;
+    let files = list(&out)?;
+    write_if_changed(&out.join(LIST), &files, FILE_MODE)?;
+    if is_whole(folder) {
+        // Another process was ready first.
+        return Ok(());
+    }
+    let _ = std::fs::rename(folder, workshop.path().join("damaged"));
     match std::fs::rename(&out, folder) {
-        Err(_) if folder.is_dir() => Ok(()),
+        Err(_) if is_whole(folder) => Ok(()),
         renamed => renamed.with_context(|| format!("could not write `{}`", folder.display())),
+    }
+}
+
+/// Whether `folder` has exactly the files that were installed in it.
+fn is_whole(folder: &Path) -> bool {
+    let Ok(listed) = std::fs::read(folder.join(LIST)) else { return false };
+    list(folder).is_ok_and(|now| now == listed)
+}
+
+/// Returns the list of all files in `folder` but itself.
+fn list(folder: &Path) -> Result<Vec<u8>> {
+    let mut places = Vec::new();
+    for entry in walkdir::WalkDir::new(folder).sort_by_file_name() {
+        let entry = entry.context("could not list what was installed")?;
+        if !entry.file_type().is_dir() && entry.path() != folder.join(LIST) {
+            places.push(entry.into_path());
+        }
+    }
+    let digests = places.par_iter().map(|place| {
+        let failed = || format!("could not read `{}`", place.display());
+        Digest::of_file(place).with_context(failed)
+    });
+    let digests: Vec<Digest> = digests.collect::<Result<_>>()?;
+    let mut encoder = Encoder::new(FORM);
+    for (place, digest) in places.iter().zip(&digests) {
+        let below = place.strip_prefix(folder).unwrap_or(place);
+        encoder.bytes(below.as_os_str().as_encoded_bytes());
+        encoder.digest(digest);
+    }
+    Ok(encoder.seal())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::*;
+
+    #[test]
+    fn a_tool_that_lost_or_changed_a_file_is_not_whole() {
+        let folder = tempfile::tempdir().unwrap();
+        let at = |name: &str| folder.path().join(name);
+        fs::create_dir(at("package")).unwrap();
+        fs::write(at("package/a.py"), "a").unwrap();
+        fs::write(at("b.py"), "b").unwrap();
+        assert!(!is_whole(folder.path()), "without a list");
+        fs::write(at(LIST), list(folder.path()).unwrap()).unwrap();
+        assert!(is_whole(folder.path()));
+        fs::write(at("b.py"), "c").unwrap();
+        assert!(!is_whole(folder.path()));
+        fs::write(at("b.py"), "b").unwrap();
+        fs::write(at("package/new.py"), "").unwrap();
+        assert!(!is_whole(folder.path()));
+        fs::remove_file(at("package/new.py")).unwrap();
+        assert!(is_whole(folder.path()));
+        fs::remove_file(at("package/a.py")).unwrap();
+        assert!(!is_whole(folder.path()));
     }
 }
