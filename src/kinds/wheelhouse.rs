@@ -82,14 +82,8 @@ fn add_requirements(key: &mut Key, inputs: &Inputs, job: &Job) -> Result<()> {
     for (line, text) in &requirements.expanded {
         key.push(format!("variables in {line}"), Value::Digest(Digest::of(text.as_bytes())));
     }
-    let mut files = requirements.archives.clone();
-    for place in &inputs.find_links {
-        files.extend(job.files.list(place)?.files);
-        if job.project.place(place).is_file() {
-            files.insert(place.clone());
-        }
-    }
-    files.iter().filter(|path| added.insert(*path)).try_for_each(|path| job.add_file(key, path))
+    let mut offered = inputs.offered.iter();
+    offered.try_for_each(|path| if added.insert(path) { job.add_file(key, path) } else { Ok(()) })
 }
 
 /// The paths of a wheelhouse, in the form that [`Request`] borrows.

@@ -1,13 +1,14 @@
 //! Local projects: what their wheels depend on, and building them.
 //!
 //! A project is built by the recipe from a clean copy of its folder, and after the build it is
-//! known which files of the copy were read. A later state of the project gives the same wheel
-//! when it has the same file names and the same content in every file that was read: the build
-//! would go the same way. So an edit of a file that no build reads (a handler beside a `src/`
-//! layout, a README) changes nothing, without anyone having to declare it.
+//! known which files of the copy were opened. A later state of the project gives the same wheel if
+//! it has the same file names and modes, and the same content in every file that was opened: the
+//! build would go the same way. So an edit of a file that no build reads (a handler beside a `src/`
+//! layout, a README) changes nothing, without a declaration. The record of a build is only applied
+//! to states of which this is true; of any other state every file counts.
 //!
-//! What stands in a key for such a project is the list of its files, those that no build read as
-//! they were when they were first seen: so they are not named as the reason of a later build.
+//! A key holds the list of all files. Of those that the build did not open, it holds the digests
+//! that they had when it ran, so that the key stays the same when they are edited.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsString;
@@ -39,9 +40,8 @@ pub struct Source {
     tree: Tree,
     /// Where what is known of it is kept.
     record: Digest,
+    /// The build that gave the wheel of this state.
     known: Option<Known>,
-    /// What the last build read, when nothing is known of the project as it is now.
-    last: Option<Known>,
 }
 
 /// A wheel that was built, and from what.
@@ -49,7 +49,7 @@ pub struct Source {
 struct Known {
     /// All files of the project at that time: path, digest.
     files: BTreeMap<String, String>,
-    /// Those that the build read; `None`: all.
+    /// Those that the build opened; `None` if that is not known: then all count.
     read: Option<BTreeSet<String>>,
     wheel: Wheel,
     /// What else its build depended on.
@@ -57,7 +57,7 @@ struct Known {
 }
 
 impl Known {
-    /// Whether a project with these files, of the same names, would give the same wheel.
+    /// Whether a project with these files, of the same names and modes, would give the same wheel.
     fn holds(&self, files: &BTreeMap<String, String>) -> bool {
         match &self.read {
             None => self.files == *files,
@@ -87,9 +87,8 @@ impl Source {
         let now = texts(&tree);
         let remembered: Vec<Known> =
             Store::new(&project.cache).recall(RECORDS, &record).unwrap_or_default();
-        let last = remembered.first().cloned();
         let known = remembered.into_iter().find(|known| known.holds(&now));
-        Ok(Self { folder: folder.clone(), tree, record, known, last })
+        Ok(Self { folder: folder.clone(), tree, record, known })
     }
 
     /// What the wheel depends on: path below the project's folder, digest, whether executable.
@@ -105,9 +104,7 @@ impl Source {
 
     fn words(&self) -> BTreeMap<String, String> {
         let mut words = texts(&self.tree);
-        if let Some(Known { files, read: Some(read), .. }) =
-            self.known.as_ref().or(self.last.as_ref())
-        {
+        if let Some(Known { files, read: Some(read), .. }) = &self.known {
             let unread = files.iter().filter(|(path, _)| !read.contains(*path));
             words.extend(unread.map(|(path, word)| (path.clone(), word.clone())));
         }
@@ -122,7 +119,7 @@ impl Source {
         (pip, build): (&Pip, &Build),
     ) -> Result<Wheel> {
         let wheel = match &self.known {
-            Some(known) if store.has(&known.wheel)? && recipe.holds(&known.basis) => {
+            Some(known) if store.has(&known.wheel)? && recipe.holds(&known.basis, &self.name()) => {
                 recipe.warn(&known.basis);
                 known.wheel.clone()
             }
@@ -142,16 +139,22 @@ impl Source {
 
     fn build(&self, recipe: &Recipe, store: &Store, pip: &Pip) -> Result<Wheel> {
         (pip.talk.status)(&format!("building local project `{}`", self.folder));
-        let building = recipe.begin(format!("the local project `{}`", self.folder))?;
+        let building = recipe.begin(self.name())?;
         let copied = self.tree.copy(pip.project, &building.source())?;
+        let watch = copied.watch(&building.source());
         let Made { wheel: file, basis } = recipe.make(&building, Path::new(""), tree::EPOCH)?;
         recipe.warn(&basis);
         let wheel = store.put(&file)?;
-        let read = copied.read_in(&building.source(), &file)?;
+        let read = watch.and_then(|watch| watch.opened(&building.source()));
         let read = read.map(|paths| paths.iter().map(ToString::to_string).collect());
         let built = Known { files: texts(&copied), read, wheel: wheel.clone(), basis };
         self.remember(store, built)?;
         Ok(wheel)
+    }
+
+    /// Its name in messages.
+    fn name(&self) -> String {
+        format!("the local project `{}`", self.folder)
     }
 
     fn remember(&self, store: &Store, mut built: Known) -> Result<()> {
@@ -174,6 +177,8 @@ pub(super) struct Build<'a> {
     pub options: &'a [String],
     pub pip_args: &'a [String],
     pub runtime: Option<Runtime>,
+    /// Digest of the project's files that pip may take wheels from.
+    pub offer: Digest,
 }
 
 impl Build<'_> {

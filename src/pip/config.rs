@@ -8,7 +8,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
-use super::requirements::{has_scheme, inside};
+use super::requirements::{find_links_inside, has_scheme};
 use super::secrets::{Redactor, redact};
 use crate::base::digest::FieldHasher;
 use crate::base::{Digest, RelPath};
@@ -155,11 +155,8 @@ impl Config {
             }
         }
         if option == "find-links" {
-            let local = value.split_whitespace().filter_map(|place| {
-                let path = place.strip_prefix("file://").unwrap_or(place);
-                if has_scheme(path) { None } else { inside(project, &project.root.join(path)) }
-            });
-            self.find_links.extend(local);
+            let places = value.split_whitespace();
+            self.find_links.extend(places.filter_map(|place| find_links_inside(project, place)));
         }
         self.settings.push((shown, self.clean(project, value)));
     }

@@ -114,7 +114,8 @@ impl Fetch<'_> {
                 let built: Option<Built> = self.store.recall(BUILT, &key);
                 return match built {
                     Some(Built { wheel, basis })
-                        if self.store.has(&wheel)? && self.recipe.holds(&basis) =>
+                        if self.store.has(&wheel)?
+                            && self.recipe.holds(&basis, &pick.describe()) =>
                     {
                         self.check_platform(pick, &wheel)?;
                         self.recipe.warn(&basis);

@@ -18,7 +18,7 @@ use super::interpreter::Interpreter;
 use super::lines::{self, Meaning, Word};
 use super::platform::Runtime;
 use super::recipe::Recipe;
-use super::requirements::{Requirements, has_scheme, inside};
+use super::requirements::{Requirements, find_links_inside};
 use super::resolve::{file_url, resolve};
 use super::run::{Pip, Talk};
 use super::secrets::{Redactor, redact};
@@ -27,7 +27,7 @@ use super::store::{Store, Wheel};
 use crate::base::digest::FieldHasher;
 use crate::base::fs::write_if_changed;
 use crate::base::{Digest, RelPath};
-use crate::files::Files;
+use crate::files::{Content, Files};
 use crate::make::Pool;
 use crate::project::Project;
 
@@ -69,12 +69,15 @@ pub struct Inputs {
     pub config: Config,
     pub requirements: Requirements,
     pub sources: Vec<Source>,
-    /// Folders of find-links inside the project, wherever they were named.
-    pub find_links: BTreeSet<RelPath>,
+    /// Files of the project that pip may take: archives that requirements name, and all files in
+    /// folders of find-links, wherever these were named.
+    pub offered: BTreeSet<RelPath>,
     /// pip's further arguments, without credentials.
     pub pip_args: Vec<String>,
     secrets: Redactor,
     context: Digest,
+    /// Digest of the files in `offered`.
+    offer: Digest,
 }
 
 impl Inputs {
@@ -86,6 +89,8 @@ impl Inputs {
         let config = Config::read(project, &interpreter.identity.prefix);
         let mut find_links = &requirements.find_links | &config.find_links;
         find_links.extend(check_arguments(project, request.pip_args)?);
+        let offered = offered(project, files, &requirements, &find_links)?;
+        let offer = digest(files, &offered)?;
         let mut secrets = Redactor::default();
         secrets.join(&requirements.secrets);
         secrets.join(&config.secrets);
@@ -102,10 +107,11 @@ impl Inputs {
             config,
             requirements,
             sources,
-            find_links,
+            offered,
             pip_args,
             secrets,
             context,
+            offer,
         })
     }
 
@@ -122,6 +128,7 @@ impl Inputs {
             options: &self.requirements.options,
             pip_args: request.pip_args,
             runtime: request.runtime,
+            offer: self.offer,
         };
         let recipe = Recipe::new(&pip, &store, &build, self.context);
         let own = side_by_side(request.pool, &self.sources, |source| {
@@ -190,7 +197,7 @@ impl Inputs {
     /// What a resolution is kept under.
     fn meaning_key(&self, request: &Request, built: &BTreeMap<RelPath, Wheel>) -> Digest {
         let mut hasher = FieldHasher::new();
-        hasher.field(self.context.as_bytes());
+        hasher.field(self.context.as_bytes()).field(self.offer.as_bytes());
         hasher.field(request.runtime.map_or_else(String::new, Runtime::describe));
         for file in &self.requirements.files {
             hasher.field(file.path.as_str()).field(&file.text);
@@ -271,6 +278,37 @@ impl Inputs {
     }
 }
 
+/// Returns the files of the project that pip may take wheels and sources from.
+fn offered(
+    project: &Project,
+    files: &Files,
+    requirements: &Requirements,
+    find_links: &BTreeSet<RelPath>,
+) -> Result<BTreeSet<RelPath>> {
+    let mut offered = requirements.archives.clone();
+    for place in find_links {
+        offered.extend(files.list(place)?.files);
+        if project.place(place).is_file() {
+            offered.insert(place.clone());
+        }
+    }
+    Ok(offered)
+}
+
+/// Returns the digest of the names and contents of these files.
+fn digest(files: &Files, paths: &BTreeSet<RelPath>) -> Result<Digest> {
+    let paths: Vec<&RelPath> = paths.iter().collect();
+    let mut hasher = FieldHasher::new();
+    for (path, fact) in paths.iter().zip(files.facts(&paths)?) {
+        hasher.field(path.as_str());
+        match fact.content {
+            Content::File { digest, .. } => hasher.field(digest.as_bytes()),
+            _ => hasher.field(""),
+        };
+    }
+    Ok(hasher.finish())
+}
+
 /// Digest of what a build from source depends on besides its source.
 fn context(
     request: &Request,
@@ -302,9 +340,7 @@ fn check_arguments(project: &Project, arguments: &[String]) -> Result<Vec<RelPat
         Meaning::Options(words) => Ok(words
             .iter()
             .filter_map(|word| match word {
-                Word::FindLinks(place) if !has_scheme(place) => {
-                    inside(project, &project.root.join(place))
-                }
+                Word::FindLinks(place) => find_links_inside(project, place),
                 _ => None,
             })
             .collect()),

@@ -212,13 +212,19 @@ fn requirement(text: &str, editable: bool) -> Requirement {
 
 /// The path of a `file:` URL, or of what looks like a path or an archive; pip looks no further.
 fn local_path(target: &str) -> Option<String> {
-    if let Some(rest) = target.strip_prefix("file:") {
-        let path = rest.strip_prefix("//localhost/").map(|path| format!("/{path}"));
-        let path = path.unwrap_or_else(|| rest.strip_prefix("//").unwrap_or(rest).into());
-        return Some(super::secrets::percent_decode(&path));
+    if let Some(path) = file_url_path(target) {
+        return Some(path);
     }
     let looks_local = target.contains('/') || target.starts_with('.') || is_archive(target);
     (!target.contains("://") && looks_local).then(|| target.to_string())
+}
+
+/// The path of a `file:` URL.
+pub(super) fn file_url_path(url: &str) -> Option<String> {
+    let rest = url.strip_prefix("file:")?;
+    let path = rest.strip_prefix("//localhost/").map(|path| format!("/{path}"));
+    let path = path.unwrap_or_else(|| rest.strip_prefix("//").unwrap_or(rest).into());
+    Some(super::secrets::percent_decode(&path))
 }
 
 pub(super) fn is_archive(name: &str) -> bool {

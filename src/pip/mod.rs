@@ -23,6 +23,7 @@ mod side_by_side;
 mod store;
 mod tree;
 mod unusable;
+mod watch;
 
 pub use build::Source;
 pub use config::Config;

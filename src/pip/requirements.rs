@@ -311,8 +311,8 @@ pub(super) fn inside(project: &Project, place: &Path) -> Option<RelPath> {
 /// A value of `--find-links` as pip takes it: beside the file when it is there, else from where
 /// pip runs; a URL is itself.
 fn find_links(project: &Project, file: &RelPath, place: &str) -> String {
-    if let Some(path) = place.strip_prefix("file://") {
-        return path.to_string();
+    if let Some(path) = lines::file_url_path(place) {
+        return path;
     }
     if has_scheme(place) {
         return place.to_string();
@@ -320,6 +320,16 @@ fn find_links(project: &Project, file: &RelPath, place: &str) -> String {
     let beside = project.place(&file.parent()).join(place);
     let place = if beside.exists() { beside } else { project.root.join(place) };
     place.to_string_lossy().into_owned()
+}
+
+/// Returns the path in the project of a value of `--find-links` that counts from the root: a path, or
+/// a `file:` URL. `None` if it is elsewhere.
+pub(super) fn find_links_inside(project: &Project, place: &str) -> Option<RelPath> {
+    if has_scheme(place) && !place.starts_with("file:") {
+        return None;
+    }
+    let path = lines::file_url_path(place).unwrap_or_else(|| place.to_string());
+    inside(project, &project.root.join(path))
 }
 
 /// A word for an options line.

@@ -1,13 +1,11 @@
-//! The files of a local project that a build may see, a clean copy of them to build in, and which
-//! of them the build then read.
+//! The files of a local project that a build may see, and a clean copy of them to build in.
 //!
 //! Left out by name are version control, caches, virtual environments and what earlier builds
 //! leave behind; and whatever the caller names, the outputs of targets above all. The copy holds
-//! nothing else, so what is left out cannot get into a wheel. What was read shows in the access
-//! times of the copy: they are set to an instant in the past, and every read by whatever program
-//! moves them. Where the file system keeps no access times, every file counts as read.
+//! nothing else, so what is left out cannot get into a wheel. [`super::watch`] tells which files of
+//! the copy a build opened.
 
-use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::collections::BTreeMap;
 use std::fs::{self, Permissions};
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::Path;
@@ -15,6 +13,7 @@ use std::path::Path;
 use anyhow::{Context, Result, bail};
 use filetime::FileTime;
 
+use super::watch::Watch;
 use crate::base::digest::FieldHasher;
 use crate::base::fs::{EXECUTABLE_MODE, FILE_MODE, create_dir_all, read};
 use crate::base::{Digest, RelPath};
@@ -94,11 +93,13 @@ impl Tree {
         Ok(tree)
     }
 
-    /// Digest of the names alone.
+    /// Digest of all that a build can find out without opening a file, but for sizes: names, modes
+    /// and links.
     pub(super) fn names(&self) -> Digest {
         let mut hasher = FieldHasher::new();
-        for path in self.files.keys() {
-            hasher.field("f").field(path.as_str());
+        for (path, entry) in &self.files {
+            let kind = if entry.ends_with(" x") { "x" } else { "f" };
+            hasher.field(kind).field(path.as_str());
         }
         for (path, link) in &self.links {
             hasher.field("l").field(path.as_str()).field(link);
@@ -130,20 +131,10 @@ impl Tree {
         Ok(copied)
     }
 
-    /// Which files of a copy were read since, or changed, or removed; `None` when that cannot be
-    /// known. `wheel` is what was built: bytes that are in it were read, whatever the times say.
-    pub(super) fn read_in(&self, copy: &Path, wheel: &Path) -> Result<Option<BTreeSet<RelPath>>> {
-        if !keeps_access_times(copy.parent().unwrap_or(copy)) {
-            return Ok(None);
-        }
-        let shipped = members(wheel)?;
-        let used = |path: &RelPath, entry: &String| {
-            let untouched = fs::symlink_metadata(path.under(copy))
-                .is_ok_and(|meta| meta.atime() == EPOCH && meta.mtime() == EPOCH);
-            !untouched || shipped.contains(entry.trim_end_matches(" x"))
-        };
-        let read = self.files.iter().filter(|(path, entry)| used(path, entry));
-        Ok(Some(read.map(|(path, _)| path.clone()).collect()))
+    /// Watches the files of a finished copy. `None` if the system has no room for it.
+    pub(super) fn watch(&self, copy: &Path) -> Option<Watch> {
+        let paths = self.files.keys().map(|path| (path.clone(), path.under(copy)));
+        Watch::start(paths)
     }
 }
 
@@ -215,32 +206,6 @@ fn write_old(place: &Path, bytes: &[u8], mode: u32) -> std::io::Result<()> {
     filetime::set_file_times(place, epoch, epoch)
 }
 
-/// Finds out by trying: mounts may keep no access times.
-fn keeps_access_times(folder: &Path) -> bool {
-    let probe = folder.join("access-time");
-    let tried = write_old(&probe, b"?", FILE_MODE)
-        .and_then(|()| fs::read(&probe))
-        .and_then(|_| fs::metadata(&probe));
-    tried.is_ok_and(|meta| meta.atime() != EPOCH)
-}
-
-/// Digests of all members of a wheel, the empty ones left out: they say nothing.
-fn members(wheel: &Path) -> Result<HashSet<String>> {
-    let damaged = || format!("the wheel `{}` that was built is damaged", wheel.display());
-    let file = crate::base::fs::open(wheel)?;
-    let mut archive = zip::ZipArchive::new(file).with_context(damaged)?;
-    let mut digests = HashSet::new();
-    for index in 0..archive.len() {
-        let mut member = archive.by_index(index).with_context(damaged)?;
-        let mut bytes = Vec::new();
-        std::io::copy(&mut member, &mut bytes).with_context(damaged)?;
-        if !bytes.is_empty() {
-            digests.insert(Digest::of(&bytes).to_string());
-        }
-    }
-    Ok(digests)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -281,10 +246,11 @@ mod tests {
     }
 
     #[test]
-    fn a_copy_tells_which_files_were_read() {
+    fn what_is_opened_in_a_copy_is_known_by_whatever_name_and_the_rest_is_not() {
         let temp = tempfile::tempdir().unwrap();
         let root = temp.path().join("project");
-        for path in ["read.py", "unread.py", "shipped.py"] {
+        let opened = ["cloned", "kept-time", "linked", "moved", "read"];
+        for path in opened.iter().chain(&["listed", "removed"]) {
             write(&root, path);
         }
         let project = Project::new(root.clone(), BTreeMap::new());
@@ -294,17 +260,36 @@ mod tests {
         fs::create_dir_all(&copy).unwrap();
         let copied = tree.copy(&project, &copy).unwrap();
         assert_eq!(copied.files, tree.files);
-        fs::read(copy.join("read.py")).unwrap();
-        let wheel = temp.path().join("w.whl");
-        let mut zip = zip::ZipWriter::new(fs::File::create(&wheel).unwrap());
-        zip.start_file("p/shipped.py", zip::write::SimpleFileOptions::default()).unwrap();
-        std::io::Write::write_all(&mut zip, b"shipped.py").unwrap();
-        zip.finish().unwrap();
-        let Some(read) = copied.read_in(&copy, &wheel).unwrap() else {
-            assert!(!keeps_access_times(temp.path()), "unknown only where no times are kept");
-            return;
+        let watch = copied.watch(&copy).expect("there is room for a few watches");
+        let at = |name: &str| copy.join(name);
+        fs::read(at("read")).unwrap();
+        fs::hard_link(at("linked"), temp.path().join("link")).unwrap();
+        fs::read(temp.path().join("link")).unwrap();
+        fs::rename(at("moved"), temp.path().join("moved")).unwrap();
+        fs::read(temp.path().join("moved")).unwrap();
+        // A copy of which a file system without new blocks moves no access time.
+        fs::copy(at("cloned"), temp.path().join("clone")).unwrap();
+        let quiet = rustix::fs::OFlags::RDONLY | rustix::fs::OFlags::NOATIME;
+        rustix::fs::open(at("kept-time"), quiet, rustix::fs::Mode::empty()).unwrap();
+        fs::metadata(at("listed")).unwrap();
+        fs::remove_file(at("removed")).unwrap();
+        let seen = watch.opened(&copy).expect("the system tells");
+        assert_eq!(seen.iter().map(RelPath::as_str).collect::<Vec<_>>(), opened);
+    }
+
+    #[test]
+    fn a_mode_counts_though_no_file_is_opened() {
+        let temp = tempfile::tempdir().unwrap();
+        write(temp.path(), "tool");
+        let names = || {
+            let project = Project::new(temp.path().to_path_buf(), BTreeMap::new());
+            let files = Files::new(temp.path(), Vec::new(), Memory::default());
+            Tree::look(&project, &files, &RelPath::root(), &[]).unwrap().names()
         };
-        let read: Vec<_> = read.iter().map(RelPath::as_str).collect();
-        assert_eq!(read, ["read.py", "shipped.py"]);
+        let before = names();
+        write(temp.path(), "tool");
+        assert_eq!(names(), before);
+        fs::set_permissions(temp.path().join("tool"), Permissions::from_mode(0o755)).unwrap();
+        assert_ne!(names(), before);
     }
 }

@@ -171,12 +171,97 @@ fn an_edit_of_a_file_that_no_build_reads_changes_nothing() {
     house.write("lambda_handler.py", "x = 2\n");
     assert_eq!(house.key(), first);
     house.write("src/greeting/__init__.py", "edited = True\n");
+    // Of a state that was never built, every file counts: also the handler.
     let reasons = house.key().differences(&first);
-    assert_eq!(reasons.len(), 1, "{reasons:?}");
+    assert_eq!(reasons.len(), 2, "{reasons:?}");
     house.run();
     assert_eq!(house.statuses(), [BUILDING, ASKING]);
     assert_eq!(house.key().differences(&first), reasons, "a run does not change its own key");
-    assert!(reasons[0].to_string().starts_with("project . file src/greeting/__init__.py: "));
+    assert!(reasons[1].to_string().starts_with("project . file src/greeting/__init__.py: "));
+}
+
+#[test]
+fn files_that_another_branch_does_not_read_count_where_they_are_read() {
+    let house = House::new().with_project(".");
+    house.write("lambda_handler.py", "x = 1\n");
+    let wheel = || fs::read(house.root().join("build/wheels").join(GREETING)).unwrap();
+    for modules in ["lambda_handler.py\n", "", "lambda_handler.py\n"] {
+        house.write("modules.txt", modules);
+        house.run();
+    }
+    assert_eq!(house.statuses(), [ASKING], "this state was built before");
+    let (key, before) = (house.key(), wheel());
+    house.write("lambda_handler.py", "x = 2\n");
+    assert_ne!(house.key(), key);
+    house.run();
+    assert_ne!(wheel(), before);
+    // In another checkout with the same cache, on the other branch, the file is not read.
+    let mut other = House::new().with_project(".");
+    other.cache = house.cache.clone();
+    other.write("modules.txt", "");
+    other.write("lambda_handler.py", "x = 2\n");
+    other.run();
+    let (key, before) = (house.key(), wheel());
+    house.write("lambda_handler.py", "x = 3\n");
+    assert_ne!(house.key(), key);
+    house.run();
+    assert_ne!(wheel(), before);
+}
+
+/// A wheel of the fixture's back end that writes `mark` into each wheel that it builds.
+fn back_end(mark: &str) -> Vec<u8> {
+    let house = House::new().with_project(".");
+    let root = house.root();
+    let pyproject = fs::read_to_string(root.join("pyproject.toml")).unwrap();
+    house.write("pyproject.toml", &pyproject.replace("name = \"greeting\"", "name = \"tool\""));
+    let backend = fs::read_to_string(root.join("backend/backend.py")).unwrap();
+    let marked = backend.replace("members = {}", &format!("members = {{'mark': b'{mark}'}}"));
+    house.write("src/tool.py", &marked);
+    assert_eq!(house.run(), ["tool-1.0-py3-none-any.whl"]);
+    fs::read(root.join("build/wheels/tool-1.0-py3-none-any.whl")).unwrap()
+}
+
+#[test]
+fn back_ends_of_one_name_are_told_apart_by_what_is_in_them() {
+    let (one, two) = (back_end("one"), back_end("two"));
+    let put = |house: &House, wheel: &[u8]| {
+        fs::create_dir_all(house.root().join("links")).unwrap();
+        fs::write(house.root().join("links/tool-1.0-py3-none-any.whl"), wheel).unwrap();
+    };
+    let house = || {
+        let house = House::new().with_project("lib");
+        let house = house.with_requirements("--no-index\n--find-links links\n");
+        let text = "[build-system]\nrequires = [\"tool\"]\nbuild-backend = \"tool\"\n\
+                    [project]\nname = \"greeting\"\nversion = \"1.0\"\n";
+        house.write("lib/pyproject.toml", text);
+        house
+    };
+    let has = |house: &House, mark: &[u8]| {
+        let wheel = fs::File::open(house.root().join("build/wheels").join(GREETING)).unwrap();
+        let mut archive = zip::ZipArchive::new(wheel).unwrap();
+        let mut content = Vec::new();
+        std::io::Read::read_to_end(&mut archive.by_name("mark").unwrap(), &mut content).unwrap();
+        content == mark
+    };
+    let first = house();
+    put(&first, &one);
+    first.run();
+    assert!(has(&first, b"one"));
+    let mut second = house();
+    second.cache = first.cache.clone();
+    put(&second, &two);
+    second.run();
+    assert!(has(&second, b"two"));
+    let before = first.key();
+    put(&first, &two);
+    assert_ne!(first.key(), before);
+    first.run();
+    assert!(has(&first, b"two"));
+    // What changes nothing of the back end is no reason to build.
+    first.write("links/other-1-py3-none-any.whl", "?");
+    first.run();
+    let built = "building local project `lib`".to_string();
+    assert!(!first.statuses().contains(&built), "{:?}", first.statuses());
 }
 
 #[test]
@@ -295,14 +380,17 @@ fn find_links_of_the_project_are_inputs_and_need_no_second_run_of_pip() {
     assert_ne!(house.key(), before);
 }
 
+fn sha256(place: &Path) -> String {
+    let sum = Command::new("sha256sum").arg(place).output().unwrap().stdout;
+    String::from_utf8(sum).unwrap().split(' ').next().unwrap().to_string()
+}
+
 #[test]
 fn pinned_by_hashes_and_in_the_store_means_that_pip_does_not_run() {
     let maker = House::new().with_project(".");
     maker.run();
     let wheel = maker.root().join("build/wheels").join(GREETING);
-    let sum = Command::new("sha256sum").arg(&wheel).output().unwrap().stdout;
-    let sum = String::from_utf8(sum).unwrap();
-    let sum = sum.split(' ').next().unwrap();
+    let sum = sha256(&wheel);
     let text = format!("--no-index\n-f wheels\ngreeting==1.0 --hash=sha256:{sum}\n");
     let house = House::new().with_requirements(&text);
     fs::create_dir_all(house.root().join("wheels")).unwrap();
@@ -313,6 +401,42 @@ fn pinned_by_hashes_and_in_the_store_means_that_pip_does_not_run() {
     assert_eq!(house.statuses(), [""; 0]);
     house.write("requirements.txt", &text.replace(&sum[..8], "00000000"));
     assert!(house.error().contains("HASHES"), "{}", house.error());
+}
+
+#[test]
+fn a_better_wheel_in_find_links_is_taken_though_all_is_pinned() {
+    let wheel = |text: &str| {
+        let maker = House::new().with_project(".");
+        maker.write("src/greeting/__init__.py", text);
+        maker.run();
+        let place = maker.root().join("build/wheels").join(GREETING);
+        (fs::read(&place).unwrap(), sha256(&place))
+    };
+    let ((old, old_hash), (new, new_hash)) = (wheel("old = 1\n"), wheel("new = 1\n"));
+    let spellings: [(&str, &[&str]); 3] = [
+        ("--find-links links\n", &[]),
+        ("", &["--find-links=file://ROOT/links"]),
+        ("", &["-f", "links"]),
+    ];
+    for (option, pip_args) in spellings {
+        let mut house = House::new().with_requirements(&format!(
+            "--no-index\n{option}greeting==1.0 --hash=sha256:{old_hash} --hash=sha256:{new_hash}\n"
+        ));
+        let root = house.root().display().to_string();
+        let pip_args = pip_args.iter().map(|word| word.replace("ROOT", &root));
+        house.wheelhouse.pip_args = pip_args.collect();
+        let put = |name: &str, bytes: &[u8]| {
+            fs::create_dir_all(house.root().join("links")).unwrap();
+            fs::write(house.root().join("links").join(name), bytes).unwrap();
+        };
+        put(GREETING, &old);
+        assert_eq!(house.run(), [GREETING]);
+        let before = house.key();
+        // pip prefers a wheel with a build number.
+        put("greeting-1.0-1-py3-none-any.whl", &new);
+        assert_ne!(house.key(), before, "{option}");
+        assert_eq!(house.run(), ["greeting-1.0-1-py3-none-any.whl"], "{option}");
+    }
 }
 
 #[test]

@@ -120,12 +120,18 @@ impl<'a> Recipe<'a> {
         (self.built.load(Ordering::Relaxed), self.machine.isolation())
     }
 
-    /// Whether a build now would go as it did then.
-    pub(super) fn holds(&self, basis: &Basis) -> bool {
+    /// Whether a build of `what` now would go as it did then. Asks pip for the build requirements if
+    /// they are not recorded for what pip may take them from now.
+    pub(super) fn holds(&self, basis: &Basis, what: &str) -> bool {
         let now = self.machine.identity();
+        let lock = || match self.locks.known(&basis.requires) {
+            Some(lock) => Some(lock),
+            // The build that follows shows the error.
+            None => self.locks.wheels(&basis.requires, what).ok(),
+        };
         basis.tools == now.tools
             && basis.path == now.path
-            && self.locks.known(&basis.requires).is_some_and(|lock| lock == basis.lock)
+            && lock().is_some_and(|lock| lock == basis.lock)
     }
 
     /// Says what is to be known of a wheel that was built here, now or earlier.

@@ -65,7 +65,8 @@ impl BackEnd {
     }
 }
 
-/// Finds the wheels that build requirements mean, for one set of sources and settings.
+/// Finds the wheels that build requirements mean, for one set of sources and settings, and one
+/// content of the folders of find-links in the project.
 pub(super) struct Locks<'a> {
     pip: &'a Pip<'a>,
     store: &'a Store,
@@ -177,7 +178,7 @@ impl<'a> Locks<'a> {
         sorted.sort();
         sorted.dedup();
         let mut hasher = FieldHasher::new();
-        hasher.field(self.context.as_bytes());
+        hasher.field(self.context.as_bytes()).field(self.build.offer.as_bytes());
         for requirement in sorted {
             hasher.field(requirement);
         }
