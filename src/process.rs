@@ -6,7 +6,7 @@ mod orphans;
 
 use std::ffi::OsString;
 use std::fs::File;
-use std::io::{self, PipeReader, Write};
+use std::io::{self, PipeReader, PipeWriter, Write};
 use std::os::fd::OwnedFd;
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::PathBuf;
@@ -86,18 +86,17 @@ impl Invocation {
     pub fn stream(&self, on_line: &(dyn Fn(Stream, &str) + Sync)) -> Result<ExitStatus> {
         let lost = || format!("lost track of `{}`", self.program.display());
         let (ended, tell_of_end) = io::pipe().with_context(lost)?;
-        let mut child = self.spawn()?;
+        let (stdout, to_stdout) = io::pipe().with_context(lost)?;
+        let (stderr, to_stderr) = io::pipe().with_context(lost)?;
+        let mut child = self.spawn(to_stdout, to_stderr)?;
         let running = Running::new(&child);
-        let pipes = [
-            child.stdout.take().map(|pipe| Lines::new(pipe, Stream::Stdout)),
-            child.stderr.take().map(|pipe| Lines::new(pipe, Stream::Stderr)),
-        ];
+        let pipes = vec![Lines::new(stdout, Stream::Stdout), Lines::new(stderr, Stream::Stderr)];
         thread::scope(|scope| {
             scope.spawn(|| {
                 running.wait();
                 drop(tell_of_end);
             });
-            hand_on(pipes.into_iter().flatten().collect(), &ended, on_line);
+            hand_on(pipes, &ended, on_line);
         });
         let status = child.wait().with_context(lost)?;
         running.end_the_rest();
@@ -128,13 +127,11 @@ impl Invocation {
         Ok(Captured { status, stdout: text(stdout), stderr: text(stderr) })
     }
 
-    fn spawn(&self) -> Result<Child> {
+    /// Starts the program in a process group of its own, with its output in these pipes.
+    fn spawn(&self, stdout: PipeWriter, stderr: PipeWriter) -> Result<Child> {
+        announce(&[&stdout, &stderr]);
         self.start(|command| {
-            command
-                .stdin(Stdio::null())
-                .stdout(Stdio::piped())
-                .stderr(Stdio::piped())
-                .process_group(0)
+            command.stdin(Stdio::null()).stdout(stdout).stderr(stderr).process_group(0)
         })
     }
 
@@ -201,6 +198,16 @@ pub fn signal_all(signal: i32) {
 /// those of a zipwright that was killed.
 pub fn keep_journal(journal: Option<File>) {
     programs().journal = journal;
+}
+
+/// Writes into the journal which pipes a program will have as its output, before it is started: if
+/// zipwright is killed before the line of the program itself is written, the pipes identify it.
+fn announce(pipes: &[&PipeWriter]) {
+    if let Some(journal) = &mut programs().journal {
+        let lines: String = pipes.iter().map(|pipe| orphans::describe_pipe(pipe)).collect();
+        // As in [`Running::new`].
+        let _ = journal.write_all(lines.as_bytes());
+    }
 }
 
 /// The programs that run now. Global because a signal is: it ends every program of this process,

@@ -1,8 +1,7 @@
 //! A program that runs beside its caller, with its output in a pipe.
 
 use std::io::PipeWriter;
-use std::os::unix::process::CommandExt;
-use std::process::{Child, ExitStatus, Stdio};
+use std::process::{Child, ExitStatus};
 
 use anyhow::{Context, Result};
 use rustix::io::Errno;
@@ -23,9 +22,7 @@ impl Invocation {
     /// `output`, in the order in which it was printed. Standard input is empty.
     pub fn isolated(&self, output: PipeWriter) -> Result<Background> {
         let copy = output.try_clone().context("could not copy a pipe")?;
-        let child = self.start(|command| {
-            command.env_clear().stdin(Stdio::null()).stdout(output).stderr(copy).process_group(0)
-        })?;
+        let child = self.clone().empty_environment().spawn(output, copy)?;
         let running = Running::new(&child);
         Ok(Background { child, ended: None, _running: running })
     }

@@ -3,7 +3,9 @@
 //!
 //! A process number alone does not identify a process, because numbers are used again. So the
 //! journal describes a program by number, group, session and start time, within one boot and one
-//! process namespace. Nothing is ended where the system has no `/proc`.
+//! process namespace; and, before it is started, by the pipes that it gets as its output, which are
+//! numbered, too: a zipwright may be killed before it can write the first line. Nothing is ended
+//! where the system has no `/proc`.
 //!
 //! Processes are ended one by one, never by the number of a group: a program on the terminal shares
 //! the group of the shell that started zipwright. This process, its ancestors, and a program that
@@ -11,6 +13,7 @@
 
 use std::collections::{HashMap, HashSet};
 use std::fs;
+use std::io::PipeWriter;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -38,9 +41,17 @@ pub(super) fn describe(id: i32) -> String {
     }
 }
 
+/// Returns the journal's line on a pipe that a program is about to get as its output.
+pub(super) fn describe_pipe(pipe: &PipeWriter) -> String {
+    let number = rustix::fs::fstat(pipe).map(|stat| stat.st_ino);
+    number.map_or(String::new(), |number| format!("pipe {number}\n"))
+}
+
 /// Ends the programs in the lines of a journal that still run, and the processes that they started.
 pub fn end_orphans(journal: &str) {
-    let programs: Vec<Process> = journal.lines().filter_map(parse).collect();
+    let mut programs: Vec<Process> = journal.lines().filter_map(parse).collect();
+    let pipes = journal.lines().filter_map(|line| line.strip_prefix("pipe "));
+    programs.extend(writers_of(&pipes.collect()));
     let own = std::process::id().cast_signed();
     let started = Instant::now();
     // Kept between rounds: a process whose parent has ended no longer shows where it came from.
@@ -66,6 +77,24 @@ pub fn end_orphans(journal: &str) {
         }
         thread::sleep(Duration::from_millis(5));
     }
+}
+
+/// Returns the processes that have one of the pipes with these numbers as an output.
+fn writers_of(pipes: &HashSet<&str>) -> Vec<Process> {
+    if pipes.is_empty() {
+        return Vec::new();
+    }
+    let has_one = |process: &Process| {
+        ["1", "2"].iter().any(|number| {
+            let link = fs::read_link(format!("/proc/{}/fd/{number}", process.id));
+            link.is_ok_and(|link| {
+                let link = link.to_string_lossy();
+                let pipe = link.strip_prefix("pipe:[").and_then(|link| link.strip_suffix(']'));
+                pipe.is_some_and(|pipe| pipes.contains(pipe))
+            })
+        })
+    };
+    Running::read().0.into_values().filter(has_one).collect()
 }
 
 /// Reads a line of [`describe`]. Its parent is not in it.
@@ -203,6 +232,19 @@ mod tests {
     fn of_a_group_that_is_shared_only_the_program_and_its_descendants_are_found() {
         let shell = [(3, 1, 3, 5), (4, 3, 3, 6), (5, 1, 3, 10), (6, 5, 3, 11), (7, 3, 3, 12)];
         assert_eq!(left_by("5 3 1 10", &shell), [5, 6]);
+    }
+
+    #[test]
+    fn a_program_is_found_by_its_pipe_without_a_line_of_its_own() {
+        let (_reader, writer) = std::io::pipe().unwrap();
+        let journal = describe_pipe(&writer);
+        let mut command = std::process::Command::new("/bin/sh");
+        let mut child = command.args(["-c", "sleep 60 & wait"]).stdout(writer).spawn().unwrap();
+        drop(command);
+        end_orphans("pipe 1\n");
+        assert_eq!(child.try_wait().unwrap(), None, "no other program is ended");
+        end_orphans(&journal);
+        assert!(!child.wait().unwrap().success());
     }
 
     #[test]
