@@ -1,10 +1,17 @@
 //! Globs as text: normalised, checked, compiled. What they match on disk is not known here.
 
-use globset::{GlobBuilder, GlobMatcher};
+use globset::{GlobBuilder, GlobSet};
 
 use super::model::Glob;
 use crate::base::RelPath;
 use crate::base::path::PathProblem;
+use crate::base::words::count;
+
+/// Most bytes of a pattern with wildcards: a path that is longer cannot be opened.
+const LONGEST: usize = 4096;
+
+/// Most braces in braces. The compiler of patterns calls itself for each.
+const DEEPEST: usize = 16;
 
 /// Why a text is no [`Glob`].
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -45,15 +52,39 @@ impl Glob {
             }
         }
         let pattern = pattern.join("/");
+        if let Some(problem) = too_much(&pattern) {
+            return Err(GlobProblem::Syntax(problem));
+        }
         builder(&pattern).build().map_err(|error| GlobProblem::Syntax(error.kind().to_string()))?;
         Ok(Self { base, wild: Some(pattern.into()) })
     }
 
-    /// What decides whether a path matches. The pattern has been checked, so only one that is
-    /// too large to compile gives an error.
-    pub fn matcher(&self) -> Result<GlobMatcher, globset::Error> {
-        Ok(builder(self.pattern()).build()?.compile_matcher())
+    /// Returns the set of this one pattern. Fails if the pattern is too large to compile.
+    pub fn matcher(&self) -> Result<GlobSet, globset::Error> {
+        // `compile_matcher` panics in place of the error.
+        GlobSet::new([builder(self.pattern()).build()?])
     }
+}
+
+/// Returns the limit that a pattern exceeds.
+fn too_much(pattern: &str) -> Option<String> {
+    if pattern.len() > LONGEST {
+        return Some(format!("it is longer than {}", count(LONGEST, "byte")));
+    }
+    let (mut depth, mut escaped) = (0_usize, false);
+    for c in pattern.chars() {
+        match c {
+            _ if escaped => {}
+            '{' => depth += 1,
+            '}' => depth = depth.saturating_sub(1),
+            _ => {}
+        }
+        escaped = c == '\\' && !escaped;
+        if depth > DEEPEST {
+            return Some(format!("braces are nested more than {DEEPEST} deep"));
+        }
+    }
+    None
 }
 
 /// The one choice of what wildcards mean: `*` and `?` stay within a part, `**` crosses parts.
@@ -96,6 +127,26 @@ mod tests {
         assert_eq!(Glob::parse("*/../a"), Err(GlobProblem::ClimbsAfterWildcard));
         assert!(matches!(Glob::parse("a[b"), Err(GlobProblem::Syntax(_))));
         assert!(matches!(Glob::parse("{a,b"), Err(GlobProblem::Syntax(_))));
+    }
+
+    #[test]
+    fn patterns_that_are_too_large_are_refused() {
+        let nested = |depth| format!("{}x{}", "{a,".repeat(depth), "}".repeat(depth));
+        let says = |text: &str, word: &str| match Glob::parse(text) {
+            Err(GlobProblem::Syntax(problem)) => assert!(problem.contains(word), "{problem}"),
+            other => panic!("{other:?}"),
+        };
+        says(&nested(17), "nested more than 16 deep");
+        says(&nested(100_000), "longer");
+        says(&"*".repeat(4097), "longer than 4096 bytes");
+        assert!(Glob::parse(&nested(16)).unwrap().matcher().unwrap().is_match("x"));
+        let braces_as_letters = r"\{".repeat(17) + "*";
+        assert!(Glob::parse(&braces_as_letters).unwrap().matcher().is_ok());
+        for part in ["?", "**/", "{a,b}", "[!a-z]", "*a", "{**/a,b*}", "{,a}", "\u{e9}?"] {
+            let glob = Glob::parse(&part.repeat(LONGEST / part.len())).unwrap();
+            // An error is right, a panic is not.
+            let _ = glob.matcher().map(|set| set.is_match("a"));
+        }
     }
 
     #[test]

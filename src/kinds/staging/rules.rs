@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use anyhow::{Context, Result};
-use globset::GlobMatcher;
+use globset::GlobSet;
 
 use crate::base::RelPath;
 use crate::buildfile::model::Glob;
@@ -13,7 +13,7 @@ pub(super) struct Rules(Vec<Rule>);
 
 enum Rule {
     Path(RelPath),
-    Pattern(GlobMatcher),
+    Pattern(GlobSet),
 }
 
 impl Rules {
