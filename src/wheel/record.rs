@@ -38,18 +38,33 @@ impl Hash {
     }
 }
 
-/// All lines of a RECORD, by path.
-pub(super) fn parse(text: &str) -> Result<BTreeMap<String, Line>> {
+/// Returns the lines of a RECORD by path, except those of folders. `is_member` is asked for each
+/// path, and a line of anything else is an error: so no more is kept than the wheel has members.
+pub(super) fn parse(
+    text: &str,
+    is_member: impl Fn(&str) -> bool,
+) -> Result<BTreeMap<String, Line>> {
     let mut lines = BTreeMap::new();
-    for (at, row) in rows(text)?.into_iter().enumerate() {
+    let mut rows = Rows { text, number: 0 };
+    while let Some(row) = rows.next()? {
         let [path, hash, size] = row.as_slice() else {
-            bail!("line {} of RECORD has {} fields, not 3", at + 1, row.len());
+            bail!("line {} of RECORD has {} fields, not 3", rows.number, row.len());
         };
         let line = Line { hash: parse_hash(path, hash)?, size: parse_size(path, size)? };
+        // Some tools list folders.
+        if path.ends_with('/') {
+            continue;
+        }
+        if !is_member(path) {
+            bail!("RECORD lists `{path}`, which is not in the wheel");
+        }
         match lines.get(path) {
             Some(known) if *known != line => bail!("RECORD lists `{path}` twice, differently"),
-            _ => lines.insert(path.clone(), line),
-        };
+            Some(_) => {}
+            None => {
+                lines.insert(path.clone(), line);
+            }
+        }
     }
     Ok(lines)
 }
@@ -78,43 +93,51 @@ fn parse_size(path: &str, text: &str) -> Result<Option<u64>> {
     }
 }
 
+/// Most fields of a row that are told apart. No row of a RECORD has as many.
+const FIELDS: usize = 8;
+
 /// The rows of a CSV text as Python's `csv` writes it: fields with a comma, a quote or a line
 /// break stand in double quotes, a quote inside is doubled.
-fn rows(text: &str) -> Result<Vec<Vec<String>>> {
-    let mut rows = Vec::new();
-    let mut row: Vec<String> = Vec::new();
-    let mut field = String::new();
-    let mut quoted = false;
-    let mut chars = text.chars().peekable();
-    while let Some(c) = chars.next() {
-        match c {
-            '"' if quoted && chars.peek() == Some(&'"') => {
-                chars.next();
-                field.push('"');
-            }
-            '"' if quoted => quoted = false,
-            c if quoted => field.push(c),
-            '"' if field.is_empty() => quoted = true,
-            ',' => row.push(std::mem::take(&mut field)),
-            '\r' if chars.peek() == Some(&'\n') => {}
-            '\n' => end_row(&mut rows, &mut row, &mut field),
-            c => field.push(c),
-        }
-    }
-    if quoted {
-        bail!("RECORD ends inside a quoted field");
-    }
-    end_row(&mut rows, &mut row, &mut field);
-    Ok(rows)
+struct Rows<'a> {
+    text: &'a str,
+    /// Of the last row.
+    number: usize,
 }
 
-/// An empty line is no row.
-fn end_row(rows: &mut Vec<Vec<String>>, row: &mut Vec<String>, field: &mut String) {
-    if row.is_empty() && field.is_empty() {
-        return;
+impl Rows<'_> {
+    /// Returns the fields of the next row that is not empty; `None` at the end of the text.
+    fn next(&mut self) -> Result<Option<Vec<String>>> {
+        let (mut row, mut field) = (Vec::new(), String::new());
+        let mut quoted = false;
+        let mut chars = self.text.chars();
+        while let Some(c) = chars.next() {
+            let next = chars.as_str().as_bytes().first();
+            match c {
+                '"' if quoted && next == Some(&b'"') => {
+                    chars.next();
+                    field.push('"');
+                }
+                '"' if quoted => quoted = false,
+                c if quoted => field.push(c),
+                '"' if field.is_empty() => quoted = true,
+                ',' if row.len() < FIELDS => row.push(std::mem::take(&mut field)),
+                '\r' if next == Some(&b'\n') => {}
+                '\n' if row.is_empty() && field.is_empty() => {}
+                '\n' => break,
+                c => field.push(c),
+            }
+        }
+        if quoted {
+            bail!("RECORD ends inside a quoted field");
+        }
+        self.text = chars.as_str();
+        if row.is_empty() && field.is_empty() {
+            return Ok(None);
+        }
+        self.number += 1;
+        row.push(field);
+        Ok(Some(row))
     }
-    row.push(std::mem::take(field));
-    rows.push(std::mem::take(row));
 }
 
 #[cfg(test)]
@@ -126,7 +149,7 @@ mod tests {
     #[test]
     fn lines_are_read_as_python_writes_them() {
         let text = format!("a.py,{EMPTY},0\r\n\"b, \"\"c\"\".py\",{EMPTY},\r\n\nx/RECORD,,\n");
-        let lines = parse(&text).unwrap();
+        let lines = parse(&text, |_| true).unwrap();
         assert_eq!(lines.keys().collect::<Vec<_>>(), ["a.py", "b, \"c\".py", "x/RECORD"]);
         assert_eq!(lines["a.py"].size, Some(0));
         assert_eq!(lines["x/RECORD"], Line { hash: None, size: None });
@@ -144,16 +167,27 @@ mod tests {
             ("\"a.py", "inside a quoted field"),
             ("a.py,,1\na.py,,2", "twice"),
         ] {
-            let error = parse(text).unwrap_err().to_string();
+            let error = parse(text, |_| true).unwrap_err().to_string();
             assert!(error.contains(reason), "{text}: {error}");
         }
+    }
+
+    #[test]
+    fn no_more_is_kept_than_the_wheel_has() {
+        let text = "x/,,\n".repeat(3) + "a.py,,1\na.py,,1\nb.py,,\n";
+        let error = parse(&text, |path| path == "a.py").unwrap_err().to_string();
+        assert_eq!(error, "RECORD lists `b.py`, which is not in the wheel");
+        let lines = parse(&text, |_| true).unwrap();
+        assert_eq!(lines.keys().collect::<Vec<_>>(), ["a.py", "b.py"]);
+        let error = parse(&",".repeat(1 << 20), |_| true).unwrap_err().to_string();
+        assert_eq!(error, "line 1 of RECORD has 9 fields, not 3");
     }
 
     #[test]
     fn longer_hashes_prove_as_much() {
         let sha512 = "sha512=z4PhNX7vuL3xVChQ1m2AB9Yg5AULVxXcg_SpIdNs6c5H0NE8XYXysP-DGNKHfuwvY7kxvUdBeoGl\
                       ODJ6-SfaPg==";
-        let lines = parse(&format!("a.py,{sha512},0")).unwrap();
+        let lines = parse(&format!("a.py,{sha512},0"), |_| true).unwrap();
         let hash = lines["a.py"].hash.clone().unwrap();
         let mut hasher = hash.hasher().unwrap();
         hasher.update(b"");
@@ -162,7 +196,7 @@ mod tests {
 
     #[test]
     fn weak_hashes_prove_nothing() {
-        let lines = parse("a.py,md5=1B2M2Y8AsgTpgAmY7PhCfg,0").unwrap();
+        let lines = parse("a.py,md5=1B2M2Y8AsgTpgAmY7PhCfg,0", |_| true).unwrap();
         let error = lines["a.py"].hash.as_ref().unwrap().hasher().err().unwrap();
         assert!(error.to_string().contains("`md5`"), "{error}");
     }
