@@ -1,5 +1,5 @@
 //! Lambda's Runtime API on loopback, for one client: it asks for the next call, waits until there
-//! is one, and says what became of it. Every connection has a thread of its own; what happens is
+//! is one, and says what became of it. Connections of other users are closed unread. Every connection has a thread of its own; what happens is
 //! told in one channel. Knows nothing of programs and time limits.
 //!
 //! <https://docs.aws.amazon.com/lambda/latest/dg/runtimes-api.html>
@@ -14,6 +14,7 @@ use std::thread::{self, JoinHandle};
 use anyhow::{Context, Result};
 
 use super::http::{self, Request};
+use super::peer;
 
 const ROOT: &str = "/2018-06-01/runtime/";
 const LOCK: &str = "BUG: no holder of this lock panics";
@@ -131,6 +132,9 @@ fn accept(listener: &TcpListener, shared: &Arc<Shared>) {
 
 fn serve(mut stream: &TcpStream, shared: &Shared) -> io::Result<()> {
     stream.set_nodelay(true)?;
+    if !peer::is_own_user(stream.peer_addr()?, stream.local_addr()?)? {
+        return Ok(());
+    }
     let mut reader = BufReader::new(stream);
     while let Some(request) = http::read(&mut reader, &mut stream)? {
         let tell = |event| shared.events.send(event).is_ok();

@@ -9,6 +9,7 @@
 mod api;
 mod client;
 mod http;
+mod peer;
 mod tree;
 mod worker;
 
