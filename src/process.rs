@@ -11,6 +11,7 @@ use std::os::fd::OwnedFd;
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::PathBuf;
 use std::process::{Child, ExitStatus, Stdio};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -22,6 +23,12 @@ use rustix::process::{WaitId, WaitIdOptions};
 
 pub use background::Background;
 pub use orphans::{end_orphans, namespace};
+
+/// Longer lines are handed on in pieces of this size.
+pub const LINE_MAX: usize = 1 << 20;
+
+/// Most bytes of each stream that are kept of a program whose output is read as a whole.
+const CAPTURED_MAX: usize = 128 << 20;
 
 /// Where a line of output came from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -80,8 +87,8 @@ impl Invocation {
         self
     }
 
-    /// Runs to the end. `on_line` gets each line without its line break; bytes that are not
-    /// UTF-8 are replaced. Standard input is empty. The end is the program's own: a process that
+    /// Runs to the end. `on_line` gets each line without its line break, one longer than
+    /// [`LINE_MAX`] in pieces; bytes that are not UTF-8 are replaced. Standard input is empty. The end is the program's own: a process that
     /// it left behind with its output open is not waited for.
     pub fn stream(&self, on_line: &(dyn Fn(Stream, &str) + Sync)) -> Result<ExitStatus> {
         let lost = || format!("lost track of `{}`", self.program.display());
@@ -113,16 +120,25 @@ impl Invocation {
         child.wait().with_context(|| format!("lost track of `{}`", self.program.display()))
     }
 
-    /// Runs to the end and keeps all output.
+    /// Runs to the end and keeps all output. Fails if that is more than [`CAPTURED_MAX`].
     pub fn capture(&self) -> Result<Captured> {
         let stdout = Mutex::new(String::new());
         let stderr = Mutex::new(String::new());
+        let is_too_much = AtomicBool::new(false);
         let status = self.stream(&|stream, line| {
             let kept = if stream == Stream::Stdout { &stdout } else { &stderr };
             let mut kept = kept.lock().expect("BUG: no holder of this lock panics");
-            kept.push_str(line);
-            kept.push('\n');
+            if kept.len() + line.len() < CAPTURED_MAX {
+                kept.push_str(line);
+                kept.push('\n');
+            } else {
+                is_too_much.store(true, Ordering::Relaxed);
+            }
         })?;
+        if is_too_much.into_inner() {
+            let limit = CAPTURED_MAX >> 20;
+            bail!("`{}` printed more than {limit} MiB", self.program.display());
+        }
         let text = |kept: Mutex<String>| kept.into_inner().expect("BUG: as above");
         Ok(Captured { status, stdout: text(stdout), stderr: text(stderr) })
     }
@@ -319,6 +335,10 @@ impl Lines {
                 self.rest.pop();
                 on_line(self.stream, &String::from_utf8_lossy(&self.rest));
                 self.rest.clear();
+            } else if self.rest.len() >= LINE_MAX {
+                let rest = self.rest.split_off(end_of_piece(&self.rest));
+                on_line(self.stream, &String::from_utf8_lossy(&self.rest));
+                self.rest = rest;
             }
         }
         length
@@ -328,6 +348,15 @@ impl Lines {
         if !self.rest.is_empty() {
             on_line(self.stream, &String::from_utf8_lossy(&self.rest));
         }
+    }
+}
+
+/// Where a line that is too long is cut: not within a character.
+fn end_of_piece(line: &[u8]) -> usize {
+    let begins = |byte: &u8| *byte & 0xc0 != 0x80;
+    match line.iter().rev().take(4).position(begins) {
+        Some(back) if line[line.len() - 1 - back] >= 0x80 => line.len() - 1 - back,
+        _ => line.len(),
     }
 }
 
@@ -374,6 +403,17 @@ mod tests {
         let captured = shell.capture().unwrap();
         assert_eq!((captured.stdout.as_str(), captured.stderr.as_str()), ("out\n", "err\n"));
         assert_eq!(describe(captured.status), "exit status 3");
+    }
+
+    #[test]
+    fn a_line_without_an_end_is_handed_on_in_pieces() {
+        let script = "head -c 3000000 /dev/zero | tr '\\0' x; printf 'é%.0s' $(seq 600000); echo";
+        let pieces = Mutex::new(Vec::new());
+        let shell = Invocation::new("/bin/sh", "/").args(["-c", script]);
+        shell.stream(&|_, line| pieces.lock().unwrap().push(line.to_owned())).unwrap();
+        let pieces = pieces.into_inner().unwrap();
+        assert!(pieces.len() >= 4 && pieces.iter().all(|piece| piece.len() <= LINE_MAX + 32_768));
+        assert_eq!(pieces.concat(), "x".repeat(3_000_000) + &"é".repeat(600_000));
     }
 
     #[test]

@@ -12,7 +12,8 @@ use std::time::Instant;
 use anyhow::Result;
 
 use super::work::unless_it_panics;
-use super::{Channel, Engine, Message, Mode, Options, World};
+use super::channel::Channel;
+use super::{Engine, Message, Mode, Options, World};
 use crate::buildfile::model::{Invoke, Kind, Payload, Place};
 use crate::event::Event;
 use crate::graph::TargetId;
@@ -116,7 +117,7 @@ impl<'a> Engine<'a, '_> {
                 continue;
             }
             let (id, world) = (look.id, self.world);
-            let channel = Channel::new(world.name(id), sender.clone());
+            let channel = Channel::new(world.name(id), sender.clone(), None);
             let started = Instant::now();
             match &look.when {
                 When::BeforeAnyOf(needs) => {

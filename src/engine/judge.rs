@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use anyhow::Result;
 use rayon::prelude::*;
 
-use super::work::Channel;
+use super::channel::Channel;
 use super::{Options, World};
 use crate::base::digest::FieldHasher;
 use crate::base::{Digest, RelPath};

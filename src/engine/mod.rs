@@ -6,6 +6,7 @@
 //! block on a process or the network, and that pool must stay free for hashing and deflating.
 
 mod ahead;
+mod channel;
 mod judge;
 mod order;
 mod work;
@@ -13,6 +14,7 @@ mod work;
 use std::collections::{BTreeMap, HashMap};
 use std::fs;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
+use std::sync::Arc;
 use std::thread::{self, Scope};
 use std::time::{Duration, Instant};
 
@@ -35,9 +37,10 @@ use crate::state::State;
 pub use order::Shuffle;
 
 use ahead::Ahead;
+use channel::{Channel, Gate};
 use judge::{Ask, Verdict, judge};
 use order::Order;
-use work::{Channel, How, Work, Worked, refuse_foreign_folder, work, written_before};
+use work::{How, Work, Worked, refuse_foreign_folder, work, written_before};
 
 /// What is asked of a build.
 #[derive(Clone, Debug)]
@@ -129,6 +132,7 @@ pub fn build<'a>(
         waiting: Vec::new(),
         running: 0,
         alone: false,
+        gate: Arc::default(),
         stopping: false,
         summary: Summary::default(),
         state,
@@ -160,6 +164,8 @@ struct Engine<'a, 'b> {
     running: usize,
     /// A command runs that asked for the terminal, and so alone.
     alone: bool,
+    /// What the lines of running targets pass on their way here.
+    gate: Arc<Gate>,
     /// Nothing new is started: a target failed, or a signal came.
     stopping: bool,
     summary: Summary,
@@ -207,7 +213,11 @@ impl<'a> Engine<'a, '_> {
         let started = Instant::now();
         self.report.event(&Event::Planned { targets: self.plan.unfinished().len() });
         let (sender, receiver) = channel();
-        thread::scope(|scope| self.turn(scope, &sender, &receiver))?;
+        let gate = Arc::clone(&self.gate);
+        thread::scope(|scope| {
+            let _opener = gate.opener();
+            self.turn(scope, &sender, &receiver)
+        })?;
         if self.options.mode == Mode::Build {
             let files = self.world.files;
             if self.summary.ran > 0 {
@@ -355,7 +365,7 @@ impl<'a> Engine<'a, '_> {
             runs_first: runs_first.map(|need| self.world.name(*need)),
             tree: self.trees[id.index()],
             options: self.options,
-            messages: Channel::new(name, sender.clone()),
+            messages: Channel::new(name, sender.clone(), None),
         }
     }
 
@@ -404,11 +414,11 @@ impl<'a> Engine<'a, '_> {
         });
         self.running += 1;
         let (world, options, pool) = (self.world, self.options, self.pool);
-        let sender = sender.clone();
+        let (sender, gate) = (sender.clone(), Arc::clone(&self.gate));
         let how = if self.options.touch { How::Touch } else { How::Run };
         scope.spawn(move || {
             let started = Instant::now();
-            let channel = Channel::new(world.name(next.id), sender.clone());
+            let channel = Channel::new(world.name(next.id), sender.clone(), Some(&gate));
             let worked = work::unless_it_panics(|| {
                 work(world, &next, how, (&options.surroundings, pool), &channel)
             });
@@ -422,7 +432,10 @@ impl<'a> Engine<'a, '_> {
 
     fn take_in(&mut self, message: Message) -> Result<()> {
         match message {
-            Message::Event(event) => self.report.event(&event),
+            Message::Event(event) => {
+                self.report.event(&event);
+                self.gate.taken(&event);
+            }
             Message::Token(token) => {
                 self.asked = false;
                 self.offered = Some(token);

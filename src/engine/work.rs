@@ -4,25 +4,23 @@
 use std::collections::BTreeMap;
 use std::fs::{self, OpenOptions};
 use std::panic::{self, AssertUnwindSafe};
-use std::sync::mpsc::Sender;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context, Result, bail};
 use rayon::prelude::*;
 
 use super::judge::{all_outputs, output_digest, target_key, with_needs};
-use super::{Message, World};
+use super::World;
+use super::channel::Channel;
 use crate::base::digest::FieldHasher;
 use crate::base::fs as base_fs;
 use crate::base::{Digest, RelPath};
 use crate::buildfile::model::{Kind, Output, Target};
-use crate::event::Event;
 use crate::files::{Files, Written};
 use crate::graph::TargetId;
 use crate::key::{Key, Reason};
-use crate::kinds::{self, Done, Facts, Job, Messages, Surroundings};
+use crate::kinds::{self, Done, Facts, Job, Surroundings};
 use crate::make::Pool;
-use crate::process::Stream;
 use crate::state::{Record, RecordedOutput};
 
 /// A target that was judged out of date.
@@ -247,38 +245,6 @@ pub(super) fn refuse_foreign_folder(
         }
     }
     Ok(())
-}
-
-/// Sends what a kind says to the loop.
-#[derive(Clone)]
-pub(super) struct Channel {
-    target: String,
-    sender: Sender<Message>,
-}
-
-impl Channel {
-    pub(super) fn new(target: &str, sender: Sender<Message>) -> Self {
-        Self { target: target.to_owned(), sender }
-    }
-
-    fn send(&self, event: Event) {
-        // The loop outlives everyone who holds a channel to it.
-        let _ = self.sender.send(Message::Event(event));
-    }
-}
-
-impl Messages for Channel {
-    fn line(&self, stream: Stream, text: &str) {
-        self.send(Event::Line { target: self.target.clone(), stream, text: text.to_owned() });
-    }
-
-    fn warn(&self, text: &str) {
-        self.send(Event::Warning { target: Some(self.target.clone()), text: text.to_owned() });
-    }
-
-    fn status(&self, text: &str) {
-        self.send(Event::Status { target: self.target.clone(), text: text.to_owned() });
-    }
 }
 
 #[cfg(test)]

@@ -1,7 +1,7 @@
 //! One process with the handler in it, from its start to its end. Everything it does arrives in
 //! one channel, in order, and is looked at by whoever makes a call: nothing here sleeps.
 
-use std::io::{BufRead, BufReader, PipeReader, PipeWriter, Write};
+use std::io::{BufRead, BufReader, PipeReader, Read, PipeWriter, Write};
 use std::process::ExitStatus;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError, SyncSender};
@@ -13,7 +13,7 @@ use anyhow::{Context, Result};
 use super::api::{Call, Event, Server};
 use super::{INIT_LIMIT, Setup};
 use crate::base::digest::FieldHasher;
-use crate::process::{Background, Invocation};
+use crate::process::{Background, Invocation, LINE_MAX};
 
 /// How many events may wait to be looked at before whoever makes more of them waits.
 const WAITING: usize = 256;
@@ -183,7 +183,22 @@ impl Drop for Worker {
 fn read(pipe: PipeReader, mark: &str, sender: &SyncSender<Event>) {
     let mut reader = BufReader::new(pipe);
     let mut line = Vec::new();
-    while reader.read_until(b'\n', &mut line).is_ok_and(|length| length > 0) {
+    loop {
+        let room = (LINE_MAX + mark.len()).saturating_sub(line.len()) as u64;
+        let read = (&mut reader).take(room).read_until(b'\n', &mut line);
+        if !read.is_ok_and(|length| length > 0) {
+            break;
+        }
+        if line.len() >= LINE_MAX + mark.len() && line.last() != Some(&b'\n') {
+            // A mark may have begun.
+            let rest = line.split_off(LINE_MAX);
+            let piece = std::mem::replace(&mut line, rest);
+            let text = String::from_utf8_lossy(&piece).into_owned();
+            if sender.send(Event::Line(text)).is_err() {
+                return;
+            }
+            continue;
+        }
         if line.last() == Some(&b'\n') {
             line.pop();
         }

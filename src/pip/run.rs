@@ -15,6 +15,9 @@ use crate::project::Project;
 /// How many lines of pip's own words an error repeats.
 const REPEATED_LINES: usize = 8;
 
+/// Most lines that are kept to choose them from.
+const KEPT_LINES: usize = 1000;
+
 /// Where pip's words go.
 #[derive(Clone, Copy)]
 pub struct Talk<'a> {
@@ -62,7 +65,11 @@ impl Pip<'_> {
             // Standard output is for data: `zipwright invoke | jq` must read the response alone.
             (self.talk.line)(Stream::Stderr, &line);
             if stream == Stream::Stderr && !line.is_empty() {
-                kept.lock().expect("BUG: no holder of this lock panics").push(line);
+                let mut kept = kept.lock().expect("BUG: no holder of this lock panics");
+                kept.push(line);
+                if kept.len() > KEPT_LINES {
+                    *kept = essence(std::mem::take(&mut kept));
+                }
             }
         })?;
         if status.success() {

@@ -1,0 +1,137 @@
+//! Where a kind's words go: as events to the loop. Lines that a reader has not taken yet are bounded,
+//! so that the output of a command is never gathered in memory.
+
+use std::sync::mpsc::Sender;
+use std::sync::{Arc, Condvar, Mutex};
+
+use super::Message;
+use crate::event::Event;
+use crate::kinds::Messages;
+use crate::process::Stream;
+
+/// Most bytes of lines on their way to the loop.
+const MOST: usize = 4 << 20;
+
+/// About what a line takes besides its text.
+const LINE: usize = 200;
+
+const LOCK: &str = "BUG: no holder of this lock panics";
+
+/// Counts the bytes of lines on their way, and lets the threads that send them wait.
+#[derive(Default)]
+pub(super) struct Gate {
+    state: Mutex<State>,
+    changed: Condvar,
+}
+
+#[derive(Default)]
+struct State {
+    bytes: usize,
+    /// Nothing is taken any more, so there is nothing to wait for.
+    open: bool,
+}
+
+impl Gate {
+    /// Waits until there is room for a line. One that is longer than all the room waits until there
+    /// is no other.
+    fn enter(&self, line: &str) {
+        let state = self.state.lock().expect(LOCK);
+        let is_full = |state: &mut State| !state.open && state.bytes > 0 && state.bytes >= MOST;
+        let mut state = self.changed.wait_while(state, is_full).expect(LOCK);
+        state.bytes += line.len() + LINE;
+    }
+
+    fn leave(&self, line: &str) {
+        let mut state = self.state.lock().expect(LOCK);
+        state.bytes = state.bytes.saturating_sub(line.len() + LINE);
+        self.changed.notify_all();
+    }
+
+    /// To be called for every event that the loop has taken.
+    pub(super) fn taken(&self, event: &Event) {
+        if let Event::Line { text, .. } = event {
+            self.leave(text);
+        }
+    }
+
+    /// Lets everything through from when the result is dropped: the loop has ended.
+    pub(super) fn opener(self: &Arc<Self>) -> Opener {
+        Opener(Arc::clone(self))
+    }
+}
+
+pub(super) struct Opener(Arc<Gate>);
+
+impl Drop for Opener {
+    fn drop(&mut self) {
+        self.0.state.lock().expect(LOCK).open = true;
+        self.0.changed.notify_all();
+    }
+}
+
+/// Sends a target's words to the loop.
+#[derive(Clone)]
+pub(super) struct Channel {
+    target: String,
+    sender: Sender<Message>,
+    /// `None` on the loop's own thread, which would wait for itself.
+    gate: Option<Arc<Gate>>,
+}
+
+impl Channel {
+    pub(super) fn new(target: &str, sender: Sender<Message>, gate: Option<&Arc<Gate>>) -> Self {
+        let gate = gate.cloned();
+        Self { target: target.to_owned(), sender, gate }
+    }
+
+    fn send(&self, event: Event) {
+        // The loop outlives everyone who holds a channel to it.
+        let _ = self.sender.send(Message::Event(event));
+    }
+}
+
+impl Messages for Channel {
+    fn line(&self, stream: Stream, text: &str) {
+        if let Some(gate) = &self.gate {
+            gate.enter(text);
+        }
+        self.send(Event::Line { target: self.target.clone(), stream, text: text.to_owned() });
+    }
+
+    fn warn(&self, text: &str) {
+        self.send(Event::Warning { target: Some(self.target.clone()), text: text.to_owned() });
+    }
+
+    fn status(&self, text: &str) {
+        self.send(Event::Status { target: self.target.clone(), text: text.to_owned() });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc;
+    use std::thread;
+
+    use super::*;
+
+    #[test]
+    fn lines_wait_for_the_reader_and_no_longer_than_there_is_one() {
+        let (sender, receiver) = mpsc::channel();
+        let gate = Arc::new(Gate::default());
+        let line = "x".repeat(1 << 20);
+        let mut on_the_way = 0;
+        thread::scope(|scope| {
+            let opener = gate.opener();
+            let channel = Channel::new("a", sender, Some(&gate));
+            scope.spawn(move || (0..64).for_each(|_| channel.line(Stream::Stdout, &line)));
+            for _ in 0..32 {
+                let Ok(Message::Event(event)) = receiver.recv() else { panic!("a line") };
+                on_the_way = on_the_way.max(gate.state.lock().unwrap().bytes);
+                gate.taken(&event);
+            }
+            drop(opener);
+        });
+        assert!(on_the_way <= MOST + (1 << 20) + LINE, "{on_the_way}");
+        assert_eq!(receiver.try_iter().count(), 32, "nothing is lost when the loop has ended");
+    }
+}
