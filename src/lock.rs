@@ -6,12 +6,12 @@
 
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{self, ErrorKind, Read, Seek, Write};
-use std::os::unix::fs::MetadataExt;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::Path;
 
 use anyhow::{Context, Result, bail};
 
-use crate::base::fs::create_dir_all;
+use crate::base::private;
 use crate::process;
 
 const FILE_NAME: &str = "lock";
@@ -40,7 +40,7 @@ impl Lock {
         let path = folder.join(FILE_NAME);
         let failed = || format!("could not lock `{}`", path.display());
         let (mut file, is_new) = loop {
-            create_dir_all(folder)?;
+            private::create_dir_all(folder)?;
             let Some((mut file, is_new)) = open(&path).with_context(failed)? else { continue };
             match file.try_lock() {
                 Ok(()) => {}
@@ -83,7 +83,7 @@ impl Lock {
 fn open(path: &Path) -> io::Result<Option<(File, bool)>> {
     let is_new = path.symlink_metadata().is_err();
     let mut options = OpenOptions::new();
-    options.create(true).read(true).write(true).truncate(false);
+    options.create(true).read(true).write(true).truncate(false).mode(private::FILE_MODE);
     match options.open(path) {
         Ok(file) => Ok(Some((file, is_new))),
         Err(error) if error.kind() == ErrorKind::NotFound && !path.is_symlink() => Ok(None),

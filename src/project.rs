@@ -4,10 +4,11 @@
 use std::collections::BTreeMap;
 use std::env;
 use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, anyhow};
 
-use crate::base::RelPath;
+use crate::base::{RelPath, private};
 
 /// Folder of the engine's own records, below the project's root.
 pub const STATE_FOLDER: &str = ".zipwright";
@@ -16,8 +17,7 @@ pub const STATE_FOLDER: &str = ".zipwright";
 pub struct Project {
     /// Absolute. Every [`RelPath`] is relative to it.
     pub root: PathBuf,
-    /// Per-user: `$XDG_CACHE_HOME/zipwright`, else `~/.cache/zipwright`. Absolute, may not exist.
-    pub cache: PathBuf,
+    cache: Cache,
     env: BTreeMap<String, String>,
 }
 
@@ -32,13 +32,38 @@ impl Project {
     }
 
     pub fn new(root: PathBuf, env: BTreeMap<String, String>) -> Self {
-        let absolute =
-            |name: &str| env.get(name).map(PathBuf::from).filter(|path| path.is_absolute());
-        let cache = absolute("XDG_CACHE_HOME")
-            .or_else(|| absolute("HOME").map(|home| home.join(".cache")))
-            .unwrap_or_else(env::temp_dir)
-            .join("zipwright");
+        let cache = Cache { path: cache_path(&env), is_claimed: OnceLock::new() };
         Self { root, cache, env }
+    }
+
+    /// The per-user cache, a folder that only this user can use. Fails if it cannot be made, or if
+    /// another user may have written in it.
+    pub fn cache(&self) -> Result<&Path> {
+        let Cache { path, is_claimed } = &self.cache;
+        if is_claimed.get().is_none() {
+            private::claim(path).map_err(|error| {
+                anyhow!(
+                    "the cache cannot be used: {error:#}\n\
+                     set XDG_CACHE_HOME to a folder of yours, or move this one away"
+                )
+            })?;
+            let _ = is_claimed.set(());
+        }
+        Ok(path)
+    }
+
+    /// Where the cache is, whether it can be used or not.
+    pub fn cache_path(&self) -> &Path {
+        &self.cache.path
+    }
+
+    /// Makes the state folder, or checks that it is this user's, or of the owner of the project.
+    pub fn claim_state(&self) -> Result<()> {
+        let state = self.state();
+        private::create_dir_all(&state)?;
+        private::claim_below(&self.root, &state).map_err(|error| {
+            anyhow!("{error:#}\nremove it, or have it given to you: it costs a build, and no more")
+        })
     }
 
     /// A variable of the environment that zipwright was started in; an empty one counts as unset.
@@ -67,6 +92,31 @@ impl Project {
         env::split_paths(self.var("PATH")?)
             .map(|folder| self.root.join(folder).join(program))
             .find(|path| is_executable(path))
+    }
+}
+
+#[derive(Clone, Debug)]
+struct Cache {
+    path: PathBuf,
+    is_claimed: OnceLock<()>,
+}
+
+/// `$XDG_CACHE_HOME/zipwright`, else `~/.cache/zipwright`. A user without a home, as in many a
+/// container, has a folder of a name of their own for temporary files.
+fn cache_path(env: &BTreeMap<String, String>) -> PathBuf {
+    let absolute = |name: &str| env.get(name).map(PathBuf::from).filter(|path| path.is_absolute());
+    if let Some(caches) = absolute("XDG_CACHE_HOME") {
+        return caches.join("zipwright");
+    }
+    // Without HOME, this is the home in the system's list of users.
+    let home = absolute("HOME").or_else(env::home_dir);
+    // `/` is the home of users that have none.
+    match home.filter(|home| home.parent().is_some() && home.is_dir()) {
+        Some(home) => home.join(".cache/zipwright"),
+        None => {
+            let user = rustix::process::geteuid().as_raw();
+            env::temp_dir().join(format!("zipwright-cache-{user}"))
+        }
     }
 }
 

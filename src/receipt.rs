@@ -11,7 +11,7 @@ use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::fs::{self, File, OpenOptions};
 use std::io::{Seek, Write};
-use std::os::unix::fs::FileExt;
+use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
@@ -19,10 +19,10 @@ use anyhow::{Context, Result};
 use rayon::prelude::*;
 
 use crate::base::digest::FieldHasher;
-use crate::base::fs::{create_dir_all, remove};
+use crate::base::fs::remove;
 use crate::base::parallel;
 use crate::base::sealed::{Decoder, Encoder};
-use crate::base::{Digest, RelPath};
+use crate::base::{Digest, RelPath, private};
 use crate::event::{Event, Finished, Outcome, Report, Summary};
 use crate::files::{Now, Pieces, Recalled, Remembered, Sight, Sights, Stat, stat_of};
 use crate::project::Project;
@@ -180,9 +180,11 @@ impl<'a> Question<'a> {
     pub fn keep(&self, answer: &Answer, sights: &Sights) -> Result<()> {
         let (Some(own), Some(state)) = (own_stat(), self.state_stat()) else { return Ok(()) };
         let folder = self.place.parent().unwrap_or(&self.place);
-        create_dir_all(folder)?;
+        private::create_dir_all(folder)?;
         let failed = || format!("could not write `{}`", self.place.display());
-        let open = OpenOptions::new().create(true).write(true).truncate(false).open(&self.place);
+        let mut options = OpenOptions::new();
+        options.create(true).write(true).truncate(false).mode(private::FILE_MODE);
+        let open = options.open(&self.place);
         let mut file = open.with_context(failed)?;
         let mut sections = Vec::new();
         let starts: Vec<usize> = (0..sights.count()).step_by(SECTION).collect();

@@ -18,14 +18,14 @@ use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Write};
 use std::mem;
 use std::ops::Range;
-use std::os::unix::fs::FileExt;
+use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 use rayon::prelude::*;
 
-use crate::base::fs::{self as base_fs, FILE_MODE};
-use crate::base::{Digest, RelPath};
+use crate::base::fs as base_fs;
+use crate::base::{Digest, RelPath, private};
 use crate::files::{Known, Learned, LearnedFile, Memory, Remembered};
 use crate::key::Key;
 
@@ -433,7 +433,7 @@ impl State {
         for folder in &self.owned {
             bytes.extend(format::owned(folder));
         }
-        base_fs::write_if_changed(&path, &bytes, FILE_MODE)?;
+        base_fs::write_if_changed(&path, &bytes, private::FILE_MODE)?;
         self.file = File::open(&path).ok();
         self.targets = if self.file.is_some() { places } else { HashMap::new() };
         self.is_log = false;
@@ -456,7 +456,12 @@ fn open_log(path: &Path, good: u64) -> io::Result<File> {
             _ => {}
         }
     }
-    let mut log = OpenOptions::new().create(true).read(true).append(true).open(path)?;
+    let mut log = OpenOptions::new()
+        .create(true)
+        .read(true)
+        .append(true)
+        .mode(private::FILE_MODE)
+        .open(path)?;
     if good == 0 {
         log.write_all(MAGIC)?;
     } else {

@@ -11,6 +11,8 @@ use anyhow::{Context, Result};
 use rustix::fs::{CWD, RenameFlags, renameat_with};
 use tempfile::{NamedTempFile, TempDir};
 
+use super::private;
+
 /// Mode of the files and folders that zipwright writes, whatever the umask.
 pub const FILE_MODE: u32 = 0o644;
 pub const EXECUTABLE_MODE: u32 = 0o755;
@@ -119,8 +121,12 @@ pub fn write_if_changed(place: &Path, bytes: &[u8], mode: u32) -> Result<bool> {
     Ok(true)
 }
 
-/// Writes `bytes` to `place` by way of a temporary file.
+/// Writes `bytes` to `place` by way of a temporary file. Missing folders above a file that only its
+/// owner may read are made for the owner alone too.
 pub fn write(place: &Path, bytes: &[u8], mode: u32) -> Result<()> {
+    if let (private::FILE_MODE, Some(folder)) = (mode, place.parent()) {
+        private::create_dir_all(folder)?;
+    }
     let mut file = temp_beside(place)?;
     file.write_all(bytes).with_context(|| format!("could not write `{}`", place.display()))?;
     persist(file, place, mode)

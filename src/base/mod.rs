@@ -5,6 +5,7 @@ pub mod digest;
 pub mod fs;
 pub mod parallel;
 pub mod path;
+pub mod private;
 pub mod sealed;
 pub mod sha256;
 pub mod words;

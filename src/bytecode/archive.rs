@@ -11,7 +11,7 @@ use rayon::prelude::*;
 use super::{Compiler, RECORDS, Source, place_of_archive, store};
 use crate::base::digest::FieldHasher;
 use crate::base::sealed::{Decoder, Encoder};
-use crate::base::{Digest, Sha256, fs};
+use crate::base::{Digest, Sha256, fs, private};
 use crate::bundle::{BundleWriter, Item, Packed, Packing, Time, Written, pack};
 use crate::project::Project;
 use crate::pyc::place_of;
@@ -59,18 +59,18 @@ pub(super) fn source(wheel: &Wheel, placed: &Placed) -> Result<Source> {
 
 /// Returns the archive with this content if it is in this user's cache and intact.
 pub fn reopen(project: &Project, digest: &Digest, file_name: &str) -> Option<Wheel> {
-    let place = place_of_archive(&store(project), digest, file_name);
+    let place = place_of_archive(&store(project).ok()?, digest, file_name);
     // A damaged one is made again.
     if Digest::of_file(&place).ok()? != *digest {
         let _ = fs::remove(&place);
         return None;
     }
-    Wheel::open(&place, *digest, &project.cache.join("index")).ok()
+    Wheel::open(&place, *digest, &project.cache().ok()?.join("index")).ok()
 }
 
 impl Compiler<'_> {
     pub(super) fn recall(&self, wheel: &Wheel) -> Option<Wheel> {
-        let bytes = std::fs::read(self.record_of(wheel)).ok()?;
+        let bytes = private::read(&self.record_of(wheel).ok()?).ok()?;
         let digest = Decoder::open(&bytes, RECORDS)?.digest()?;
         reopen(self.project, &digest, &wheel.file_name)
     }
@@ -86,7 +86,8 @@ impl Compiler<'_> {
         let record = record(&members, &record_name);
         members.push((record_name, record.as_bytes()));
         members.sort();
-        let folder = self.store().join("archives");
+        let folder = self.store()?.join("archives");
+        private::create_dir_all(&folder)?;
         let temp = fs::temp_beside(&folder.join("new"))?;
         let packed: Vec<Packed> = members
             .par_iter()
@@ -103,21 +104,21 @@ impl Compiler<'_> {
             writer.add(&item, &mut packed.data)?;
         }
         let Written { sink: temp, digest, .. } = writer.finish()?;
-        let place = place_of_archive(&self.store(), &digest, &wheel.file_name);
-        fs::create_dir_all(place.parent().unwrap_or(&folder))?;
-        fs::persist(temp, &place, fs::FILE_MODE)?;
+        let place = place_of_archive(&self.store()?, &digest, &wheel.file_name);
+        private::create_dir_all(place.parent().unwrap_or(&folder))?;
+        fs::persist(temp, &place, private::FILE_MODE)?;
         let mut record = Encoder::new(RECORDS);
         record.digest(&digest);
-        fs::write_if_changed(&self.record_of(wheel), &record.seal(), fs::FILE_MODE)?;
-        Wheel::open(&place, digest, &self.project.cache.join("index"))
+        fs::write_if_changed(&self.record_of(wheel)?, &record.seal(), private::FILE_MODE)?;
+        Wheel::open(&place, digest, &self.project.cache()?.join("index"))
     }
 
-    fn record_of(&self, wheel: &Wheel) -> std::path::PathBuf {
+    fn record_of(&self, wheel: &Wheel) -> Result<std::path::PathBuf> {
         let mut hasher = FieldHasher::new();
         hasher
             .field(self.key(&wheel.file_name, &wheel.digest).as_bytes())
             .field(Packing::Deflate.form());
-        self.store().join("wheels").join(hasher.finish().to_string())
+        Ok(self.store()?.join("wheels").join(hasher.finish().to_string()))
     }
 }
 

@@ -16,7 +16,7 @@ use rayon::prelude::*;
 
 use crate::base::digest::FieldHasher;
 use crate::base::sealed::{Decoder, Encoder};
-use crate::base::{Digest, fs, words};
+use crate::base::{Digest, fs, private, words};
 use crate::make::Pool;
 use crate::pip::{Interpreter, side_by_side};
 use crate::project::Project;
@@ -113,14 +113,15 @@ impl<'a> Compiler<'a> {
             .iter()
             .map(|source| self.key(&source.path, &Digest::of(&source.content)))
             .collect();
-        let place = |key: &Digest| self.store().join("own").join(key.to_string());
+        let own = self.store()?.join("own");
+        let place = |key: &Digest| own.join(key.to_string());
         let mut known: Vec<Option<Compiled>> =
-            keys.iter().map(|key| decode(&std::fs::read(place(key)).ok()?)).collect();
+            keys.iter().map(|key| decode(&private::read(&place(key)).ok()?)).collect();
         let (missing, unknown): (Vec<usize>, Vec<Source>) =
             sources.into_iter().enumerate().filter(|(at, _)| known[*at].is_none()).unzip();
         if !unknown.is_empty() {
             for (at, compiled) in missing.into_iter().zip(self.run(&unknown)?) {
-                fs::write_if_changed(&place(&keys[at]), &encode(&compiled), fs::FILE_MODE)?;
+                fs::write_if_changed(&place(&keys[at]), &encode(&compiled), private::FILE_MODE)?;
                 known[at] = Some(compiled);
             }
         }
@@ -134,19 +135,21 @@ impl<'a> Compiler<'a> {
         hasher.finish()
     }
 
-    fn store(&self) -> PathBuf {
+    fn store(&self) -> Result<PathBuf> {
         store(self.project)
     }
 
     fn run(&self, sources: &[Source]) -> Result<Vec<Compiled>> {
-        let folder = fs::temp_dir_beside(&self.project.cache.join("work/new"))
+        let work = self.project.cache()?.join("work");
+        private::create_dir_all(&work)?;
+        let folder = fs::temp_dir_beside(&work.join("new"))
             .context("could not make a folder to compile in")?;
         python::compile(&self.interpreter.identity.program, folder.path(), sources)
     }
 }
 
-fn store(project: &Project) -> PathBuf {
-    project.cache.join("bytecode")
+fn store(project: &Project) -> Result<PathBuf> {
+    Ok(project.cache()?.join("bytecode"))
 }
 
 /// Returns the path of an archive with this content.

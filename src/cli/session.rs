@@ -8,7 +8,7 @@ use anyhow::{Result, anyhow, bail};
 use super::Failure;
 use super::args::Common;
 use crate::base::fs as base_fs;
-use crate::base::{Digest, RelPath, words};
+use crate::base::{Digest, RelPath, private, words};
 use crate::buildfile::model::Model;
 use crate::buildfile::{self, Diagnostic};
 use crate::files::{Content, Files};
@@ -162,12 +162,12 @@ impl Session {
 /// Takes the project's lock.
 pub(super) fn lock(project: &Project, patience: Patience) -> Result<Lock> {
     let folder = project.state();
-    base_fs::create_dir_all(&folder)?;
+    project.claim_state()?;
     let lock = Lock::take(&folder, patience, |holder| {
         super::note(&format!("waiting for another build in this project: {holder}"));
     })?;
     // Only now: the holder of the lock takes what is half-written for left over.
-    base_fs::write_if_changed(&folder.join(".gitignore"), b"*\n", base_fs::FILE_MODE)?;
+    base_fs::write_if_changed(&folder.join(".gitignore"), b"*\n", private::FILE_MODE)?;
     Ok(lock)
 }
 

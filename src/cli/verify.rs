@@ -7,7 +7,7 @@ use super::args::{Common, Verify};
 use super::session::{Session, Words};
 use super::{DIFFERENT, FAILURE, Failure, SUCCESS, build, note, print, warn};
 use crate::aws::Lambda;
-use crate::base::{Sha256, fs};
+use crate::base::{Sha256, fs, private};
 use crate::buildfile::model::{Kind, Spanned, Upload, Zip};
 use crate::bundle;
 use crate::deploy::{self, Live};
@@ -128,8 +128,8 @@ fn find<'a>(
         let (ours, name) = (zip.output.value.to_string(), function.replace(':', "_"));
         let theirs = format!("{STATE_FOLDER}/{FETCHED}/{name}.zip");
         let kept = project.root.join(&theirs);
-        fs::create_dir_all(&project.state().join(FETCHED))?;
-        fs::write_if_changed(&kept, &zip_of_theirs, fs::FILE_MODE)?;
+        private::create_dir_all(&project.state().join(FETCHED))?;
+        fs::write_if_changed(&kept, &zip_of_theirs, private::FILE_MODE)?;
         let comparison = diff::compare(&kept, &place)?;
         found.difference = Some(Difference { theirs, ours, comparison });
     }

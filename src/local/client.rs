@@ -43,7 +43,7 @@ impl Client {
             let mut hasher = FieldHasher::new();
             hasher.field(requirements).field(&interpreter.identity.python);
             let key = hasher.finish();
-            let folder = project.cache.join("local").join(format!("{name}-{key:.32}"));
+            let folder = project.cache()?.join("local").join(format!("{name}-{key:.32}"));
             let say = || {
                 (talk.status)(&format!("installing {name} for Python {major}.{minor}, once"));
             };

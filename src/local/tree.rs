@@ -14,7 +14,7 @@ use zip::ZipArchive;
 
 use crate::base::digest::FieldHasher;
 use crate::base::sealed::{Decoder, Encoder};
-use crate::base::{Digest, fs as base_fs};
+use crate::base::{Digest, fs as base_fs, private};
 
 /// Form of the file beside the folder: the digest of the zips, then of each unpacked file.
 const FORM: &str = "zipwright unpacked 1";
@@ -62,11 +62,11 @@ impl Tree {
         }
         base_fs::remove(&mark)?;
         base_fs::remove(&tree.folder)?;
-        base_fs::create_dir_all(&tree.folder)?;
+        private::create_dir_all(&tree.folder)?;
         let mut encoder = Encoder::new(FORM);
         encoder.digest(&zips);
         tree.fill(&archives)?.iter().for_each(|digest| encoder.digest(digest));
-        base_fs::write_if_changed(&mark, &encoder.seal(), base_fs::FILE_MODE)?;
+        base_fs::write_if_changed(&mark, &encoder.seal(), private::FILE_MODE)?;
         Ok(tree)
     }
 

@@ -86,7 +86,7 @@ impl Source {
         let record = hasher.finish();
         let now = texts(&tree);
         let remembered: Vec<Known> =
-            Store::new(&project.cache).recall(RECORDS, &record).unwrap_or_default();
+            Store::new(project.cache()?).recall(RECORDS, &record).unwrap_or_default();
         let known = remembered.into_iter().find(|known| known.holds(&now));
         Ok(Self { folder: folder.clone(), tree, record, known })
     }

@@ -117,7 +117,7 @@ impl Inputs {
 
     /// Gets all the wheels.
     pub fn gather(&self, request: &Request, talk: Talk) -> Result<Gathered> {
-        let store = Store::new(&request.project.cache);
+        let store = Store::new(request.project.cache()?);
         let pip = Pip {
             project: request.project,
             interpreter: &self.interpreter,
@@ -176,7 +176,7 @@ impl Inputs {
 
     /// Leaves exactly these wheels in `folder`; a wheel that is there already stays untouched.
     pub fn leave(&self, request: &Request, wheels: &[Wheel], folder: &Path) -> Result<()> {
-        let store = Store::new(&request.project.cache);
+        let store = Store::new(request.project.cache()?);
         crate::base::fs::create_dir_all(folder)?;
         wheels.par_iter().try_for_each(|wheel| match store.copy_into(wheel, folder)? {
             true => Ok(()),

@@ -9,9 +9,9 @@ use rayon::prelude::*;
 use super::config::Config;
 use super::interpreter::Interpreter;
 use super::run::{Pip, Talk};
-use crate::base::Digest;
-use crate::base::fs::{FILE_MODE, create_dir_all, temp_dir_beside, write_if_changed};
+use crate::base::fs::{temp_dir_beside, write_if_changed};
 use crate::base::sealed::Encoder;
+use crate::base::{Digest, private};
 use crate::project::Project;
 
 /// The file in a folder that lists all others, with the digest of each. Python imports no such name.
@@ -34,11 +34,12 @@ pub fn install(
         return Ok(());
     }
     before();
+    private::create_dir_all(folder.parent().unwrap_or(folder))?;
     let workshop = temp_dir_beside(folder)?;
     let file = workshop.path().join("requirements.txt");
     write_if_changed(&file, requirements.as_bytes(), 0o600)?;
     let out = workshop.path().join("out");
-    create_dir_all(&out)?;
+    private::create_dir_all(&out)?;
     let words = "install --quiet --only-binary=:all: --no-deps --require-hashes \
                  --root-user-action=ignore --target";
     let mut args: Vec<OsString> = words.split_whitespace().map(OsString::from).collect();
@@ -48,7 +49,7 @@ pub fn install(
     let pip = Pip { project, interpreter, secrets: &secrets, talk };
     pip.run(args, &names)?.map_err(|failure| failure.error("install what is pinned"))?;
     let files = list(&out)?;
-    write_if_changed(&out.join(LIST), &files, FILE_MODE)?;
+    write_if_changed(&out.join(LIST), &files, private::FILE_MODE)?;
     if is_whole(folder) {
         // Another process was ready first.
         return Ok(());

@@ -117,7 +117,8 @@ impl Interpreter {
         let Some(program) = project.find_program(python) else {
             return Err(unusable::missing(project, python));
         };
-        let (store, record) = (Store::new(&project.cache), record_key(project, &program));
+        let store = Store::new(project.cache()?);
+        let record = record_key(project, &program);
         let binary = fs::canonicalize(&program).ok().filter(|real| is_binary(real));
         let shim = if binary.is_none() { Shim::of(project, &program) } else { None };
         if (binary.is_some() || shim.is_some())

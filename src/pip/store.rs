@@ -4,9 +4,9 @@
 //! is written beside its place and renamed into it, and every wheel is checked against its digest
 //! when it is used. A damaged one is thrown away, as if it had never been there. Once the SHA-256
 //! was compared, the BLAKE3 of the same bytes is kept and compared, which is faster. Every record
-//! has a checksum: a damaged one is not there.
+//! has a checksum: a damaged one is not there. Only records and wheels of this user are used.
 
-use std::fs::{self, File};
+use std::fs;
 use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 
@@ -14,9 +14,9 @@ use anyhow::{Context, Result, bail};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
-use crate::base::fs::{FILE_MODE, open, persist, remove, temp_beside, write_if_changed};
+use crate::base::fs::{FILE_MODE, persist, remove, temp_beside, write_if_changed};
 use crate::base::sealed::{Decoder, Encoder};
-use crate::base::{Digest, Sha256, sha256};
+use crate::base::{Digest, Sha256, private, sha256};
 
 /// Kind of the records of BLAKE3, each of a wheel whose SHA-256 was compared.
 const BLAKE3: &str = "blake3";
@@ -69,20 +69,21 @@ impl Store {
         if !name.ends_with(".whl") {
             bail!("`{}` is no wheel", file.display());
         }
+        private::create_dir_all(&self.root.join("wheels"))?;
         let mut temp = temp_beside(&self.root.join("wheels/new"))?;
         let (sha256, blake3) = pour_with_sha256(file, temp.as_file_mut())?;
         let wheel = Wheel { name, sha256 };
         self.remember(BLAKE3, &wheel.key(), &blake3)?;
         let place = self.place(&wheel);
-        crate::base::fs::create_dir_all(place.parent().unwrap_or(&self.root))?;
-        persist(temp, &place, FILE_MODE)?;
+        private::create_dir_all(place.parent().unwrap_or(&self.root))?;
+        persist(temp, &place, private::FILE_MODE)?;
         Ok(wheel)
     }
 
     /// Whether the wheel is there and whole.
     pub(super) fn has(&self, wheel: &Wheel) -> Result<bool> {
         let place = self.place(wheel);
-        if !place.is_file() {
+        if private::open(&place).is_err() {
             return Ok(false);
         }
         let whole = self.pour(wheel, &place, &mut io::sink())?;
@@ -101,7 +102,7 @@ impl Store {
             return Ok(true);
         }
         let kept = self.place(wheel);
-        if !kept.is_file() {
+        if private::open(&kept).is_err() {
             return Ok(false);
         }
         let mut temp = temp_beside(&place)?;
@@ -136,7 +137,7 @@ impl Store {
     /// Returns the record that [`Store::remember`] wrote under this kind and key; `None` if it is
     /// not there, or has one byte that is another.
     pub(super) fn recall<T: DeserializeOwned>(&self, kind: &str, key: &Digest) -> Option<T> {
-        let bytes = fs::read(self.record(kind, key)).ok()?;
+        let bytes = private::read(&self.record(kind, key)).ok()?;
         let mut decoder = Decoder::open(&bytes, &form(kind, &key.to_string()))?;
         serde_json::from_slice(decoder.bytes()?).ok()
     }
@@ -149,7 +150,7 @@ impl Store {
         if place.is_dir() {
             remove(&place)?;
         }
-        write_if_changed(&place, &encoder.seal(), 0o600)?;
+        write_if_changed(&place, &encoder.seal(), private::FILE_MODE)?;
         Ok(())
     }
 
@@ -159,7 +160,7 @@ impl Store {
         entries
             .filter_map(|entry| {
                 let name = entry.file_name().into_string().ok()?;
-                let bytes = fs::read(entry.path()).ok()?;
+                let bytes = private::read(&entry.path()).ok()?;
                 Some(Decoder::open(&bytes, &form(kind, &name))?.bytes()?.to_vec())
             })
             .collect()
@@ -171,6 +172,7 @@ impl Store {
 
     /// A folder for work, removed when dropped.
     pub(super) fn workshop(&self) -> Result<tempfile::TempDir> {
+        private::create_dir_all(&self.root.join("work"))?;
         crate::base::fs::temp_dir_beside(&self.root.join("work/new"))
     }
 }
@@ -196,7 +198,7 @@ fn pour_with_sha256(from: &Path, to: &mut dyn Write) -> Result<(String, String)>
 
 /// Copies a file's bytes, and shows them on the way.
 fn pour(from: &Path, to: &mut dyn Write, mut show: impl FnMut(&[u8])) -> Result<()> {
-    let mut file: File = open(from)?;
+    let mut file = crate::base::fs::open(from)?;
     let mut buffer = vec![0; 1 << 18];
     loop {
         let length = file

@@ -17,7 +17,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result};
 use serde_json::{Value, json};
 
-use crate::base::{RelPath, fs};
+use crate::base::{RelPath, fs, private};
 use crate::bundle;
 use crate::diff::{self, Change, Comparison};
 use crate::project::{Project, STATE_FOLDER};
@@ -234,8 +234,10 @@ fn verdict_of(zip: &ZipReport) -> Verdict {
 /// Keeps both zips for inspection. Returns their paths in the project.
 fn keep(request: &Request, target: &str, a: &Path, b: &Path) -> Result<(String, String)> {
     let folder = request.project.state().join("reproduce");
-    fs::create_dir_all(&folder)?;
-    fs::write_if_changed(&request.project.state().join(".gitignore"), b"*\n", fs::FILE_MODE)?;
+    private::create_dir_all(&folder)?;
+    request.project.claim_state()?;
+    let ignored = request.project.state().join(".gitignore");
+    fs::write_if_changed(&ignored, b"*\n", private::FILE_MODE)?;
     let keep = |zip: &Path, number: u8| {
         let name = format!("{target}.{number}.zip");
         let copied = std::fs::copy(zip, folder.join(&name));

@@ -7,7 +7,7 @@ use anyhow::Result;
 
 use super::{Checked, Member, Method};
 use crate::base::sealed::{Decoder, Encoder};
-use crate::base::{Digest, fs};
+use crate::base::{Digest, fs, private};
 
 /// Changes whenever the fields change, or when the check becomes stricter.
 const FORM: &str = "zipwright wheel index 2";
@@ -17,11 +17,11 @@ fn place(indexes: &Path, wheel: &Digest) -> PathBuf {
 }
 
 pub(super) fn load(indexes: &Path, wheel: &Digest) -> Option<Checked> {
-    decode(&std::fs::read(place(indexes, wheel)).ok()?, wheel)
+    decode(&private::read(&place(indexes, wheel)).ok()?, wheel)
 }
 
 pub(super) fn save(indexes: &Path, wheel: &Digest, checked: &Checked) -> Result<()> {
-    fs::write_if_changed(&place(indexes, wheel), &encode(wheel, checked), fs::FILE_MODE)?;
+    fs::write_if_changed(&place(indexes, wheel), &encode(wheel, checked), private::FILE_MODE)?;
     Ok(())
 }
 

@@ -46,6 +46,7 @@ mod s3;
 mod staging;
 mod streams;
 mod tidy;
+mod trust;
 mod verify;
 mod wheelhouse;
 mod whole;

@@ -40,7 +40,7 @@ impl<'a> Origins<'a> {
                 found.entry(digest).or_insert(path);
             }
         }
-        let indexes = job.project.cache.join("index");
+        let indexes = job.project.cache()?.join("index");
         let opened: Vec<Result<Wheel>> = found
             .into_par_iter()
             .map(|(digest, path)| job.shared.wheel(&job.project.place(&path), digest, &indexes))

@@ -141,7 +141,7 @@ fn informative(
     let epoch = job.project.var("SOURCE_DATE_EPOCH").and_then(|text| text.parse().ok());
     let time = epoch.and_then(|seconds| Timestamp::from_second(seconds).ok());
     let hashes: Vec<&str> = wheels.iter().map(|wheel| wheel.sha256.as_str()).collect();
-    let obtained = pip::obtained(&job.project.cache, &hashes);
+    let obtained = pip::obtained(job.project.cache_path(), &hashes);
     let word = |how: &Obtained| match how {
         Obtained::Built(_) => "built",
         Obtained::Downloaded => "downloaded",

@@ -3,11 +3,12 @@
 
 use std::fs::File;
 use std::io::Write;
+use std::os::unix::fs::OpenOptionsExt;
 
 use anyhow::{Context, Result};
 
 use super::super::run::Pip;
-use crate::base::fs::create_dir_all;
+use crate::base::private;
 
 /// How many lines of a failed build's log an error repeats.
 const REPEATED_LINES: usize = 20;
@@ -35,8 +36,10 @@ impl Log {
         let name: String = what.chars().map(letter).collect();
         let name = format!("build-{}.log", name.trim_matches('-'));
         let place = pip.project.state().join("logs").join(&name);
-        create_dir_all(&pip.project.state().join("logs"))?;
-        let file = File::create(&place)
+        private::create_dir_all(&pip.project.state().join("logs"))?;
+        let mut options = File::options();
+        options.create(true).write(true).truncate(true).mode(private::FILE_MODE);
+        let file = options.open(&place)
             .with_context(|| format!("could not write `{}`", place.display()))?;
         let shown = format!("{}/logs/{name}", crate::project::STATE_FOLDER);
         Ok(Self { file, shown, end: Vec::new(), network: false })

@@ -1,0 +1,179 @@
+//! Folders and files that only this user may write: made with modes 0700 and 0600, and refused if
+//! another user may have put something there.
+//!
+//! Knows nothing of caches and projects, nor of a way out: the caller adds it to the error.
+
+use std::fs::{self, DirBuilder, File, Metadata, OpenOptions, Permissions};
+use std::io::{self, ErrorKind, Read};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt};
+use std::path::Path;
+
+use anyhow::{Context, Result, bail};
+use rustix::fs::OFlags;
+
+/// Modes of files and folders that nobody else reads.
+pub const FILE_MODE: u32 = 0o600;
+pub const FOLDER_MODE: u32 = 0o700;
+
+const ROOT: u32 = 0;
+
+/// Permission bits: of group and others; to write, for others and for the group.
+const NOT_THE_OWNER: u32 = 0o077;
+const OTHERS_WRITE: u32 = 0o002;
+const GROUP_WRITES: u32 = 0o020;
+
+/// Creates a folder and what is missing above it, all with [`FOLDER_MODE`].
+pub fn create_dir_all(folder: &Path) -> Result<()> {
+    if folder.is_dir() {
+        return Ok(());
+    }
+    let made = DirBuilder::new().recursive(true).mode(FOLDER_MODE).create(folder);
+    // For the words of the error.
+    made.or_else(|_| super::fs::create_dir_all(folder))
+}
+
+/// Makes `folder` one that only this user can use: creates it, or takes the permissions of others
+/// away. Fails if it belongs to another user, or if others can write it: what is in it may then be
+/// theirs.
+pub fn claim(folder: &Path) -> Result<()> {
+    create_dir_all(folder)?;
+    claim_for(folder, own_id(), 0)
+}
+
+/// As [`claim`], for a folder below `root` that exists. It may also belong to the owner of `root`,
+/// and be as open as `root` is: who can write there can do all that this user can.
+pub fn claim_below(root: &Path, folder: &Path) -> Result<()> {
+    let above = fs::metadata(root).with_context(|| could_not_read(root))?;
+    claim_for(folder, above.uid(), writers(&above))
+}
+
+fn claim_for(folder: &Path, owner: u32, allowed: u32) -> Result<()> {
+    let shown = folder.display();
+    let link = fs::symlink_metadata(folder).with_context(|| could_not_read(folder))?;
+    let open = File::open(folder).with_context(|| could_not_read(folder))?;
+    let meta = open.metadata().with_context(|| could_not_read(folder))?;
+    let user = own_id();
+    // A link leads where its owner wants, today and tomorrow.
+    let foreign = [(&link, Some(ROOT).filter(|_| link.is_symlink())), (&meta, Some(owner))]
+        .into_iter()
+        .find(|(meta, other)| meta.uid() != user && Some(meta.uid()) != *other);
+    if let Some((meta, _)) = foreign {
+        bail!("`{shown}` belongs to the user with the number {}, and not to you", meta.uid());
+    }
+    if writers(&meta) & !allowed != 0 {
+        bail!("other users can write in `{shown}`: what is in it may be theirs");
+    }
+    if meta.uid() == user && meta.mode() & NOT_THE_OWNER != 0 {
+        // A file system that has no permissions of its own refuses this.
+        let _ = open.set_permissions(Permissions::from_mode(meta.mode() & FOLDER_MODE));
+    }
+    Ok(())
+}
+
+/// The permission bits by which others can write. A group with the number of its user has no other
+/// members: the custom of systems whose umask is 002.
+fn writers(meta: &Metadata) -> u32 {
+    let group = if meta.gid() == meta.uid() { 0 } else { GROUP_WRITES };
+    meta.mode() & (OTHERS_WRITE | group)
+}
+
+/// Reads a file that this user wrote, and nobody else can. Any other is an error of the kind
+/// [`ErrorKind::PermissionDenied`].
+pub fn read(place: &Path) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    open(place)?.read_to_end(&mut bytes)?;
+    Ok(bytes)
+}
+
+/// Opens a file as [`read`] does.
+pub fn open(place: &Path) -> io::Result<File> {
+    let flags = (OFlags::NOFOLLOW | OFlags::NONBLOCK).bits().cast_signed();
+    let file = OpenOptions::new().read(true).custom_flags(flags).open(place)?;
+    let meta = file.metadata()?;
+    if !meta.is_file() || meta.uid() != own_id() || writers(&meta) != 0 {
+        return Err(io::Error::new(ErrorKind::PermissionDenied, "another user may have written it"));
+    }
+    Ok(file)
+}
+
+fn own_id() -> u32 {
+    rustix::process::geteuid().as_raw()
+}
+
+fn could_not_read(path: &Path) -> String {
+    format!("could not read `{}`", path.display())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn mode(path: &Path) -> u32 {
+        fs::symlink_metadata(path).unwrap().mode() & 0o7777
+    }
+
+    fn folder_of_mode(place: &Path, mode: u32) {
+        fs::create_dir(place).unwrap();
+        fs::set_permissions(place, Permissions::from_mode(mode)).unwrap();
+    }
+
+    #[test]
+    fn a_folder_is_made_for_its_user_alone_and_a_looser_one_becomes_that() {
+        let above = tempfile::tempdir().unwrap();
+        let folder = above.path().join("a/b");
+        claim(&folder).unwrap();
+        assert_eq!((mode(&folder), mode(folder.parent().unwrap())), (0o700, 0o700));
+        let looser = above.path().join("looser");
+        folder_of_mode(&looser, 0o755);
+        claim(&looser).unwrap();
+        assert_eq!(mode(&looser), 0o700);
+    }
+
+    #[test]
+    fn a_folder_that_others_can_write_is_refused() {
+        let above = tempfile::tempdir().unwrap();
+        for bits in [0o777, 0o1777, 0o702] {
+            let folder = above.path().join(format!("{bits:o}"));
+            folder_of_mode(&folder, bits);
+            let error = claim(&folder).unwrap_err().to_string();
+            assert!(error.contains("other users can write"), "{error}");
+            assert_eq!(mode(&folder), bits, "it is left as it was");
+            // Below a root that others can write just so it takes nothing from anybody.
+            assert!(claim_below(above.path(), &folder).is_err());
+            assert!(claim_below(&folder.clone(), &folder).is_ok());
+        }
+    }
+
+    #[test]
+    fn of_another_user_neither_folders_nor_files_nor_links_are_used() {
+        let above = tempfile::tempdir().unwrap();
+        let at = |name: &str| above.path().join(name);
+        let other = 65_534;
+        folder_of_mode(&at("folder"), 0o700);
+        fs::write(at("file"), "x").unwrap();
+        std::os::unix::fs::symlink("folder", at("link")).unwrap();
+        assert!(claim(&at("link")).is_ok() && read(&at("file")).is_ok());
+        if std::os::unix::fs::lchown(at("folder"), Some(other), None).is_err() {
+            return; // Only root can be two users.
+        }
+        assert!(claim(&at("folder")).unwrap_err().to_string().contains("65534"));
+        assert!(claim(&at("link")).is_err());
+        std::os::unix::fs::lchown(at("folder"), Some(0), None).unwrap();
+        std::os::unix::fs::lchown(at("link"), Some(other), None).unwrap();
+        assert!(claim(&at("link")).is_err());
+        std::os::unix::fs::lchown(at("file"), Some(other), None).unwrap();
+        assert_eq!(read(&at("file")).unwrap_err().kind(), ErrorKind::PermissionDenied);
+    }
+
+    #[test]
+    fn files_that_others_can_write_links_and_pipes_are_not_read() {
+        let above = tempfile::tempdir().unwrap();
+        let at = |name: &str| above.path().join(name);
+        fs::write(at("file"), "x").unwrap();
+        assert_eq!(read(&at("file")).unwrap(), b"x");
+        std::os::unix::fs::symlink("file", at("link")).unwrap();
+        assert!(read(&at("link")).is_err() && read(above.path()).is_err());
+        fs::set_permissions(at("file"), Permissions::from_mode(0o666)).unwrap();
+        assert!(read(&at("file")).is_err());
+    }
+}

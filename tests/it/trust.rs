@@ -1,0 +1,223 @@
+//! What other users of the machine and other people's input can do: the cache, the state folder, the
+//! local Runtime API, memory.
+
+use std::fs;
+use std::os::unix::fs::{PermissionsExt, chown};
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+use crate::sandbox::{Run, Sandbox};
+
+const NOBODY: u32 = 65_534;
+
+/// A build that uses the cache and needs no network.
+const WHEELS: &str = r#"
+[target.wheels]
+kind = "wheelhouse"
+requirements = ["requirements.txt"]
+python = "python3"
+"#;
+
+fn project() -> Sandbox {
+    let sandbox = Sandbox::with(WHEELS);
+    sandbox.write("requirements.txt", "");
+    sandbox
+}
+
+fn mode(place: &Path) -> u32 {
+    place.symlink_metadata().unwrap().permissions().mode() & 0o7777
+}
+
+fn set_mode(place: &Path, mode: u32) {
+    fs::set_permissions(place, fs::Permissions::from_mode(mode)).unwrap();
+}
+
+/// Gives a path to another user; `false` where only root could.
+fn give_away(place: &Path) -> bool {
+    chown(place, Some(NOBODY), Some(NOBODY)).is_ok()
+}
+
+#[test]
+fn cache_and_state_are_for_their_user_alone() {
+    let sandbox = project();
+    sandbox.run([]).success();
+    for folder in [sandbox.beside("cache/zipwright"), sandbox.path(".zipwright")] {
+        for entry in walkdir::WalkDir::new(&folder) {
+            let entry = entry.unwrap();
+            let expected = if entry.file_type().is_dir() { 0o700 } else { 0o600 };
+            assert_eq!(mode(entry.path()), expected, "{}", entry.path().display());
+        }
+    }
+    assert_eq!(mode(&sandbox.path("build")) & 0o700, 0o700);
+    for looser in [sandbox.beside("cache/zipwright"), sandbox.path(".zipwright")] {
+        set_mode(&looser, 0o755);
+        sandbox.write("requirements.txt", format!("# {}\n", looser.display()));
+        sandbox.run([]).success();
+        assert_eq!(mode(&looser), 0o700);
+    }
+}
+
+#[test]
+fn a_folder_that_others_can_write_is_an_error_with_a_way_out() {
+    let sandbox = project();
+    fs::create_dir(sandbox.beside("cache/zipwright")).unwrap();
+    set_mode(&sandbox.beside("cache/zipwright"), 0o777);
+    let run = sandbox.run([]).failure().stderr_has("cache/zipwright");
+    run.stderr_has("other users can write").stderr_has("set XDG_CACHE_HOME");
+    assert_eq!(fs::read_dir(sandbox.beside("cache/zipwright")).unwrap().count(), 0);
+    set_mode(&sandbox.beside("cache/zipwright"), 0o700);
+    sandbox.run([]).success();
+    set_mode(&sandbox.path(".zipwright"), 0o777);
+    let run = sandbox.run(["-B"]).failure().stderr_has(".zipwright");
+    run.stderr_has("other users can write").stderr_has("remove it");
+}
+
+#[test]
+fn folders_of_another_user_are_an_error() {
+    let sandbox = project();
+    sandbox.run([]).success();
+    for folder in [sandbox.beside("cache/zipwright"), sandbox.path(".zipwright")] {
+        if !give_away(&folder) {
+            return;
+        }
+        sandbox.run(["-B"]).failure().stderr_has("belongs to the user with the number 65534");
+        chown(&folder, Some(0), Some(0)).unwrap();
+    }
+    // The owner of the project could change the Buildfile as well.
+    assert!(give_away(&sandbox.path("")) && give_away(&sandbox.path(".zipwright")));
+    sandbox.run(["-B"]).success();
+}
+
+#[test]
+fn a_link_of_another_user_leads_to_no_cache() {
+    let sandbox = project();
+    let (link, real) = (sandbox.beside("cache/zipwright"), sandbox.beside("real"));
+    fs::create_dir(&real).unwrap();
+    std::os::unix::fs::symlink(&real, &link).unwrap();
+    sandbox.run([]).success();
+    if std::os::unix::fs::lchown(&link, Some(NOBODY), None).is_ok() {
+        sandbox.run(["-B"]).failure().stderr_has("65534").stderr_has("XDG_CACHE_HOME");
+    }
+}
+
+#[test]
+fn what_another_user_wrote_into_the_cache_is_not_read() {
+    let sandbox = project();
+    sandbox.run([]).success();
+    let records = sandbox.beside("cache/zipwright/interpreters");
+    for entry in fs::read_dir(&records).unwrap() {
+        let place = entry.unwrap().path();
+        fs::write(&place, "not JSON").unwrap();
+        if !give_away(&place) {
+            return;
+        }
+    }
+    sandbox.run(["-B"]).success();
+}
+
+#[test]
+fn without_a_home_the_cache_has_the_users_own_name() {
+    let mut sandbox = project();
+    let temporary = sandbox.beside("tmp");
+    fs::create_dir(&temporary).unwrap();
+    sandbox.unset("XDG_CACHE_HOME");
+    sandbox.set("TMPDIR", temporary.display());
+    for home in ["/", "/proc/self/nowhere"] {
+        sandbox.set("HOME", home);
+        sandbox.run(["-B"]).success();
+    }
+    let user = rustix::process::geteuid().as_raw();
+    let cache = temporary.join(format!("zipwright-cache-{user}"));
+    assert_eq!(mode(&cache), 0o700);
+    set_mode(&cache, 0o1777);
+    sandbox.run(["-B"]).failure().stderr_has("set XDG_CACHE_HOME");
+}
+
+#[test]
+fn a_cache_that_cannot_be_made_says_what_to_set() {
+    let mut sandbox = project();
+    sandbox.write("file", "");
+    for place in ["/proc/self/nowhere".into(), sandbox.path("file").display().to_string()] {
+        sandbox.set("XDG_CACHE_HOME", place);
+        sandbox.run([]).failure().stderr_has("set XDG_CACHE_HOME");
+    }
+    // A build that has no use for it does without.
+    sandbox.write("Buildfile", "[target.a]\nkind = 'command'\nphony = true\nshell = 'true'\n");
+    sandbox.run([]).success();
+}
+
+#[test]
+fn output_waits_for_its_reader_and_not_in_memory() {
+    let script = "yes 0123456789012345678901234567890123456789 | head -c 200000000";
+    let endless_line = "head -c 200000000 /dev/zero | tr '\\\\0' x";
+    let sandbox = Sandbox::with(&format!(
+        "[target.lines]\nkind = 'command'\nphony = true\nshell = '{script}'\n\
+         [target.line]\nkind = 'command'\nphony = true\nshell = \"{endless_line}\"\n\
+         [target.quiet]\nkind = 'command'\nphony = true\nshell = 'sleep 3'\n"
+    ));
+    let measure = "import resource, subprocess, sys\n\
+                   status = subprocess.call(sys.argv[1:])\n\
+                   print(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss // 1024, file=sys.stderr)\n\
+                   sys.exit(status)";
+    for words in ["-Onone lines", "-Onone line", "-Oline --json lines", "-j2 -Otarget lines quiet"] {
+        let mut command = sandbox.program(crate::sandbox::python());
+        command.args(["-c", measure, env!("CARGO_BIN_EXE_zipwright")]);
+        let run = Run::of(command.args(words.split(' ')).stdout(Stdio::null())).success();
+        let most: u64 = run.stderr.lines().last().unwrap().parse().unwrap();
+        assert!(most < 150, "{most} MB with {words}");
+    }
+}
+
+#[test]
+fn a_local_call_answers_no_other_user() {
+    let mut sandbox = Sandbox::with(
+        "[target.s]\nkind = 'staging'\nsources = ['h.py']\n\
+         [target.z]\nkind = 'zip'\nstaging = 's'\n\
+         [target.call]\nkind = 'invoke'\nlocal = true\nzip = 'z'\nhandler = 'h.handler'\n\
+         payload = { word = 's3cr3t' }\n",
+    );
+    let cache = Path::new(env!("CARGO_TARGET_TMPDIR")).join("local-cache");
+    sandbox.set("XDG_CACHE_HOME", cache.display());
+    let can_switch = rustix::process::geteuid().is_root()
+        && Path::new("/usr/bin/python3").exists()
+        && Command::new("setpriv").arg("--version").output().is_ok();
+    // The spy is started where the port is known: by the handler, before it can be called.
+    let handler = HANDLER.replace("SWITCH", if can_switch { "True" } else { "False" });
+    sandbox.write("h.py", handler.replace("SPY", &format!("{SPY:?}")));
+    let run = sandbox.run(["call"]).success();
+    assert_eq!(run.stdout, "\"genuine\"\n", "{run}");
+    let seen = if can_switch { "spy: nothing" } else { "spy: not tried" };
+    run.stderr_has(seen).stderr_lacks("s3cr3t");
+}
+
+const HANDLER: &str = r#"
+import os, subprocess, sys
+address = os.environ["AWS_LAMBDA_RUNTIME_API"]
+if SWITCH:
+    switch = ["setpriv", "--reuid", "65534", "--regid", "65534", "--clear-groups"]
+    spy = subprocess.run([*switch, "/usr/bin/python3", "-c", SPY, address],
+                         capture_output=True, text=True, cwd="/", env={"PATH": os.environ["PATH"]})
+    print("spy:", spy.stdout + spy.stderr)
+else:
+    print("spy: not tried")
+def handler(event, context):
+    return "genuine"
+"#;
+
+const SPY: &str = r#"
+import socket, sys
+host, port = sys.argv[1].split(":")
+found = b""
+for request in [b"GET /2018-06-01/runtime/invocation/next HTTP/1.1\r\nHost: x\r\n\r\n",
+                b"POST /2018-06-01/runtime/init/error HTTP/1.1\r\nContent-Length: 2\r\n\r\n{}"]:
+    for close in [False, True]:
+        with socket.create_connection((host, int(port)), timeout=10) as connection:
+            try:
+                connection.sendall(request)
+                if close:
+                    continue
+                found += connection.recv(1000)
+            except OSError:
+                pass
+print(found or "nothing")
+"#;
