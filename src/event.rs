@@ -3,6 +3,7 @@
 
 use serde_json::Value;
 
+use crate::base::Printable;
 use crate::key::Reason;
 use crate::process::Stream;
 
@@ -23,7 +24,7 @@ pub enum Event {
     Line {
         target: String,
         stream: Stream,
-        text: String,
+        text: Printable,
     },
     /// The current step of a running target.
     Status {

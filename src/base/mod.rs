@@ -5,6 +5,7 @@ pub mod digest;
 pub mod fs;
 pub mod parallel;
 pub mod path;
+pub mod printable;
 pub mod private;
 pub mod sealed;
 pub mod sha256;
@@ -12,4 +13,5 @@ pub mod words;
 
 pub use digest::Digest;
 pub use path::RelPath;
+pub use printable::Printable;
 pub use sha256::Sha256;

@@ -71,13 +71,13 @@ pub(super) fn run(common: &Common, typed: &Build) -> Result<u8, Failure> {
 
 fn enter(says: bool, project: &Project) {
     if says {
-        super::tell(&format!("zipwright: Entering directory '{}'", project.root.display()));
+        super::tell(format!("zipwright: Entering directory '{}'", project.root.display()));
     }
 }
 
 fn leave(says: bool, project: &Project) {
     if says {
-        super::tell(&format!("zipwright: Leaving directory '{}'", project.root.display()));
+        super::tell(format!("zipwright: Leaving directory '{}'", project.root.display()));
     }
 }
 

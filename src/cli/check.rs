@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use super::args::{Check, Common};
 use super::session::{Session, Words};
-use super::{FAULTY, Failure, SUCCESS, print};
+use super::{FAULTY, Failure, SUCCESS, print, print_json};
 use crate::base::{fs, words};
 use crate::buildfile::model::{self, Kind, Spanned};
 use crate::check::{self, Arch, Finding, Python, RULES, Severity, Subject};
@@ -102,13 +102,13 @@ fn show(common: &Common, path: &str, findings: &[Finding]) -> Result<()> {
         let findings: Vec<Value> = findings.iter().map(as_json).collect();
         let report =
             json!({ "path": path, "errors": errors, "warnings": warnings, "findings": findings });
-        return print(&report.to_string());
+        return print_json(&report);
     }
     for finding in findings {
-        print(&finding.to_string())?;
+        print(finding.to_string())?;
     }
     let (errors, warnings) = (words::count(errors, "error"), words::count(warnings, "warning"));
-    print(&format!("`{path}`: {errors}, {warnings}"))
+    print(format!("`{path}`: {errors}, {warnings}"))
 }
 
 fn as_json(finding: &Finding) -> Value {

@@ -7,7 +7,7 @@ use serde_json::json;
 
 use super::args::{Common, Digest};
 use super::session::{Session, Words};
-use super::{Failure, SUCCESS, print};
+use super::{Failure, SUCCESS, print, print_json};
 use crate::buildfile::model::Kind;
 use crate::bundle;
 
@@ -19,9 +19,9 @@ pub(super) fn run(common: &Common, digest: &Digest) -> Result<u8, Failure> {
     };
     let code_sha256 = bundle::code_sha256_of(Path::new(&path))?;
     if common.json {
-        print(&json!({ "path": path, "code_sha256": code_sha256 }).to_string())?;
+        print_json(&json!({ "path": path, "code_sha256": code_sha256 }))?;
     } else {
-        print(&code_sha256)?;
+        print(code_sha256)?;
     }
     Ok(SUCCESS)
 }

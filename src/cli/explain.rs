@@ -51,7 +51,7 @@ pub(super) fn run(common: &Common, explain: &Explain) -> Result<u8, Failure> {
             errors.event(&event);
         } else {
             let components = state.target(name).map_or(0, |record| record.key.components().count());
-            print(&describe(finished, components))?;
+            print(describe(finished, components))?;
         }
     }
     Ok(code)

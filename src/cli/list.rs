@@ -4,7 +4,7 @@ use serde_json::json;
 
 use super::args::{Common, Words};
 use super::session::{self, Session};
-use super::{Failure, SUCCESS, print};
+use super::{Failure, SUCCESS, print, print_json};
 use crate::buildfile::model::Target;
 
 pub(super) fn run(common: &Common, words: &Words) -> Result<u8, Failure> {
@@ -32,7 +32,7 @@ pub(super) fn run(common: &Common, words: &Words) -> Result<u8, Failure> {
                 "default": is_default(target),
                 "outputs": outputs,
             });
-            print(&line.to_string())?;
+            print_json(&line)?;
             continue;
         }
         let mark = if is_default(target) { '*' } else { ' ' };

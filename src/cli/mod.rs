@@ -26,10 +26,12 @@ use std::process::ExitCode;
 use anyhow::Context;
 use clap::Parser;
 use clap::error::ErrorKind as ClapError;
+use serde_json::Value;
 use signal_hook::consts::SIGPIPE;
 
 use args::{Build, Cli, Color, Command, Common};
 
+use crate::base::Printable;
 use crate::{record, signals, ui};
 
 /// All is up to date.
@@ -65,7 +67,7 @@ const COMMANDS: &[&str] = &[
 enum Failure {
     Error(anyhow::Error),
     /// A whole text for standard error.
-    Told(String),
+    Told(Printable),
 }
 
 impl From<anyhow::Error> for Failure {
@@ -83,7 +85,7 @@ pub fn main() -> ExitCode {
     let code = match run(&cli) {
         Ok(code) => code,
         Err(Failure::Told(text)) => {
-            tell(&text);
+            tell(text);
             FAILURE
         }
         Err(Failure::Error(error)) => failed(&error),
@@ -101,7 +103,7 @@ fn failed(error: &anyhow::Error) -> u8 {
     if error.is::<ReaderGone>() {
         signals::die_of(SIGPIPE);
     } else {
-        tell(&format!("error: {error:#}"));
+        tell(format!("error: {error:#}"));
     }
     FAILURE
 }
@@ -159,22 +161,28 @@ fn color(common: &Common) -> bool {
 }
 
 fn warn(text: &str) {
-    tell(&format!("warning: {text}"));
+    tell(format!("warning: {text}"));
 }
 
 fn note(text: &str) {
-    tell(&format!("note: {text}"));
+    tell(format!("note: {text}"));
 }
 
 /// A text on standard error. One that cannot be written has no reader.
-fn tell(text: &str) {
-    let _ = writeln!(io::stderr(), "{text}");
+fn tell(text: impl Into<Printable>) {
+    let _ = writeln!(io::stderr(), "{}", text.into());
 }
 
-/// Writes the result of a command to standard output.
-fn print(text: &str) -> anyhow::Result<()> {
+/// Writes the result of a command to standard output. A JSON text is made printable by
+/// [`Printable::json`], so that it stays one.
+fn print(text: impl Into<Printable>) -> anyhow::Result<()> {
     let mut stdout = io::stdout().lock();
-    writeln!(stdout, "{text}").and_then(|()| stdout.flush()).map_err(unwritten)
+    writeln!(stdout, "{}", text.into()).and_then(|()| stdout.flush()).map_err(unwritten)
+}
+
+/// Writes a JSON value in one line.
+fn print_json(value: &Value) -> anyhow::Result<()> {
+    print(Printable::json(&value.to_string()))
 }
 
 fn unwritten(error: io::Error) -> anyhow::Error {

@@ -8,6 +8,7 @@ use serde_json::Value;
 use super::args::{Common, Paper};
 use super::session::{Session, Words};
 use super::{Failure, SUCCESS, print};
+use crate::base::Printable;
 use crate::buildfile::model::Kind;
 use crate::record::Record;
 
@@ -23,7 +24,7 @@ pub(super) fn run(
     };
     let document = make(&Record::of(&zip)?);
     let text = if common.json { document.to_string() } else { format!("{document:#}") };
-    print(&text)?;
+    print(Printable::json(&text))?;
     Ok(SUCCESS)
 }
 

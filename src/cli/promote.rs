@@ -8,7 +8,7 @@ use anyhow::{Context, Result, anyhow, bail};
 use serde_json::{Value, json};
 
 use super::args::{Common, Promote};
-use super::{Failure, SUCCESS, note, print, uploading, warn};
+use super::{Failure, SUCCESS, note, print, print_json, uploading, warn};
 use crate::aws::{Bucket, Function, Lambda};
 use crate::base::{fs, words};
 use crate::deploy::{self, Deployed, Deployment, Sending};
@@ -136,20 +136,17 @@ fn show(
             })
         };
         let functions: Vec<Value> = all.map(of).collect();
-        return print(
-            &json!({
-                "code_sha256": code_sha256,
-                "s3": sending.stored(),
-                "functions": functions,
-            })
-            .to_string(),
-        );
+        return print_json(&json!({
+            "code_sha256": code_sha256,
+            "s3": sending.stored(),
+            "functions": functions,
+        }));
     }
     for (function, deployed) in all {
         let version = deployed.version.iter().map(|version| format!(", version {version}"));
         let alias = promote.alias.iter().map(|alias| format!(", alias {alias}"));
         let under: String = version.chain(alias).collect();
-        print(&format!("function `{function}` has {code_sha256}{under}"))?;
+        print(format!("function `{function}` has {code_sha256}{under}"))?;
     }
     Ok(())
 }

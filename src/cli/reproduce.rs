@@ -4,7 +4,7 @@ use anyhow::{Context, anyhow};
 
 use super::args::{Common, Words};
 use super::session::{self, Session};
-use super::{DIFFERENT, Failure, SUCCESS, note, print};
+use super::{DIFFERENT, Failure, SUCCESS, note, print, print_json};
 use crate::buildfile::model::{Kind, Target};
 use crate::reproduce::{self, Request, Verdict};
 use crate::signals;
@@ -41,9 +41,9 @@ pub(super) fn run(common: &Common, words: &Words) -> Result<u8, Failure> {
         },
     })?;
     if common.json {
-        print(&report.to_json().to_string())?;
+        print_json(&report.to_json())?;
     } else {
-        print(&reproduce::lines(&report).join("\n"))?;
+        print(reproduce::lines(&report).join("\n"))?;
     }
     Ok(if report.verdict == Verdict::Identical { SUCCESS } else { DIFFERENT })
 }

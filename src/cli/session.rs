@@ -8,7 +8,8 @@ use anyhow::{Result, anyhow, bail};
 use super::Failure;
 use super::args::Common;
 use crate::base::fs as base_fs;
-use crate::base::{Digest, RelPath, private, words};
+use crate::base::printable::printable;
+use crate::base::{Digest, Printable, RelPath, private, words};
 use crate::buildfile::model::Model;
 use crate::buildfile::{self, Diagnostic};
 use crate::files::{Content, Files};
@@ -214,8 +215,6 @@ fn broken_buildfile(file: &Path, text: &str, diagnostics: &[Diagnostic], color: 
         rendered.push(format!("… and {more} more"));
     }
     let count = words::count(diagnostics.len(), "mistake");
-    Failure::Told(format!(
-        "{}\n\nerror: {count} in `{file}`; nothing was done",
-        rendered.join("\n\n")
-    ))
+    let end = format!("\n\nerror: {count} in `{file}`; nothing was done");
+    Failure::Told(printable![Printable::as_is(rendered.join("\n\n")), end])
 }

@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 
 use super::args::{Common, Verify};
 use super::session::{Session, Words};
-use super::{DIFFERENT, FAILURE, Failure, SUCCESS, build, note, print, warn};
+use super::{DIFFERENT, FAILURE, Failure, SUCCESS, build, note, print, print_json, warn};
 use crate::aws::Lambda;
 use crate::base::{Sha256, fs, private};
 use crate::buildfile::model::{Kind, Spanned, Upload, Zip};
@@ -71,10 +71,10 @@ pub(super) fn run(common: &Common, verify: &Verify) -> Result<u8, Failure> {
     if common.json {
         let functions: Vec<Value> = all.iter().map(Found::to_json).collect();
         let verdict = verdict(identical);
-        print(&json!({ "verdict": verdict, "functions": functions }).to_string())?;
+        print_json(&json!({ "verdict": verdict, "functions": functions }))?;
     } else {
         let lines: Vec<String> = all.iter().flat_map(Found::lines).collect();
-        print(&lines.join("\n"))?;
+        print(lines.join("\n"))?;
     }
     Ok(if identical { SUCCESS } else { DIFFERENT })
 }

@@ -5,6 +5,7 @@ use std::sync::mpsc::Sender;
 use std::sync::{Arc, Condvar, Mutex};
 
 use super::Message;
+use crate::base::Printable;
 use crate::event::Event;
 use crate::kinds::Messages;
 use crate::process::Stream;
@@ -34,16 +35,16 @@ struct State {
 impl Gate {
     /// Waits until there is room for a line. One that is longer than all the room waits until there
     /// is no other.
-    fn enter(&self, line: &str) {
+    fn enter(&self, line: &Printable) {
         let state = self.state.lock().expect(LOCK);
         let is_full = |state: &mut State| !state.open && state.bytes > 0 && state.bytes >= MOST;
         let mut state = self.changed.wait_while(state, is_full).expect(LOCK);
-        state.bytes += line.len() + LINE;
+        state.bytes += line.as_str().len() + LINE;
     }
 
-    fn leave(&self, line: &str) {
+    fn leave(&self, line: &Printable) {
         let mut state = self.state.lock().expect(LOCK);
-        state.bytes = state.bytes.saturating_sub(line.len() + LINE);
+        state.bytes = state.bytes.saturating_sub(line.as_str().len() + LINE);
         self.changed.notify_all();
     }
 
@@ -91,11 +92,11 @@ impl Channel {
 }
 
 impl Messages for Channel {
-    fn line(&self, stream: Stream, text: &str) {
+    fn line(&self, stream: Stream, text: Printable) {
         if let Some(gate) = &self.gate {
-            gate.enter(text);
+            gate.enter(&text);
         }
-        self.send(Event::Line { target: self.target.clone(), stream, text: text.to_owned() });
+        self.send(Event::Line { target: self.target.clone(), stream, text });
     }
 
     fn warn(&self, text: &str) {
@@ -123,7 +124,7 @@ mod tests {
         thread::scope(|scope| {
             let opener = gate.opener();
             let channel = Channel::new("a", sender, Some(&gate));
-            scope.spawn(move || (0..64).for_each(|_| channel.line(Stream::Stdout, &line)));
+            scope.spawn(move || (0..64).for_each(|_| channel.line(Stream::Stdout, line.as_str().into())));
             for _ in 0..32 {
                 let Ok(Message::Event(event)) = receiver.recv() else { panic!("a line") };
                 on_the_way = on_the_way.max(gate.state.lock().unwrap().bytes);

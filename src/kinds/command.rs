@@ -12,7 +12,7 @@ use filetime::FileTime;
 
 use super::{Done, Job};
 use crate::base::fs as base_fs;
-use crate::base::{RelPath, words};
+use crate::base::{Printable, RelPath, words};
 use crate::buildfile::model::{Action, Command, Output, Words};
 use crate::files::{Content, Fact};
 use crate::key::{Key, Value};
@@ -96,7 +96,7 @@ fn execute(command: &Command, job: &Job) -> Result<()> {
     let status = if command.terminal && job.surroundings.terminal {
         invocation.on_terminal()?
     } else {
-        invocation.stream(&|stream, line| job.messages.line(stream, line))?
+        invocation.stream(&|stream, line| job.messages.line(stream, Printable::as_is(line)))?
     };
     if !status.success() {
         let shown = match &command.action {

@@ -13,7 +13,7 @@ use serde_json::Value as Json;
 
 use super::{Done, Job};
 use crate::base::digest::FieldHasher;
-use crate::base::{Digest, fs};
+use crate::base::{Digest, Printable, fs};
 use crate::buildfile::model::{Call, Invoke, Payload, Place};
 use crate::key::{Key, Value};
 use crate::process::Stream;
@@ -103,7 +103,7 @@ impl Calls<'_> {
 /// Shows a response.
 fn show(response: &[u8], job: &Job) {
     for line in String::from_utf8_lossy(response).lines() {
-        job.messages.line(Stream::Stdout, line);
+        job.messages.line(Stream::Stdout, Printable::json(line));
     }
 }
 

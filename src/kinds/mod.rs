@@ -24,7 +24,7 @@ use std::collections::BTreeMap;
 use anyhow::{Context, Result};
 
 use crate::base::fs as base_fs;
-use crate::base::{Digest, RelPath};
+use crate::base::{Digest, Printable, RelPath};
 use crate::buildfile::model::{Instant, Kind, Model, Output, Spanned, Staging, Target, Zip};
 use crate::files::{Content, Fact, Files};
 use crate::key::{Key, Value};
@@ -65,7 +65,7 @@ pub struct Surroundings {
 /// Where a kind's words go while it works.
 pub trait Messages: Sync {
     /// A line of output of the work itself: a command's, pip's.
-    fn line(&self, stream: Stream, text: &str);
+    fn line(&self, stream: Stream, text: Printable);
     /// Something the user should know and may want to change.
     fn warn(&self, text: &str);
     /// What is being done right now; shown on a terminal only.

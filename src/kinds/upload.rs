@@ -63,7 +63,7 @@ pub(super) fn run(upload: &Upload, job: &Job) -> Result<Done> {
     let check = |function: &Function| check::before_upload(upload, function, &sending.bytes, job);
     let status = |text: &str| job.messages.status(text);
     let code = || sending.code(&lambda, &status);
-    let note = |text: &str| job.messages.line(Stream::Stderr, text);
+    let note = |text: &str| job.messages.line(Stream::Stderr, text.into());
     let deployment = |function| Deployment {
         function,
         code_sha256,

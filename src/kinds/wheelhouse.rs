@@ -51,7 +51,7 @@ pub(super) fn run(wheelhouse: &Wheelhouse, job: &Job) -> Result<Done> {
     let request = paths.request(wheelhouse, job);
     let inputs = Inputs::read(&request)?;
     let talk = Talk {
-        line: &|stream, text| job.messages.line(stream, text),
+        line: &|stream, text| job.messages.line(stream, text.into()),
         status: &|text| job.messages.status(text),
         warn: &|text| job.messages.warn(text),
     };

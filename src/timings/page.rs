@@ -3,6 +3,7 @@
 
 use super::chart::chart;
 use super::{Span, Timings, critical_path, shown};
+use crate::base::printable::is_hidden;
 use crate::base::words::count;
 use crate::event::Outcome;
 
@@ -45,10 +46,7 @@ pub(super) fn escaped(text: &str) -> String {
             '"' => safe += "&quot;",
             '\'' => safe += "&#39;",
             '\n' | '\t' => safe.push(c),
-            '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' => {
-                safe.extend(c.escape_unicode());
-            }
-            c if c.is_control() => safe.extend(c.escape_unicode()),
+            c if is_hidden(c) => safe.extend(c.escape_unicode()),
             c => safe.push(c),
         }
     }

@@ -8,6 +8,7 @@ use serde_json::{Map, Value, json};
 
 use super::Writers;
 use super::wording::Wording;
+use crate::base::Printable;
 use crate::event::{Event, Finished, Outcome, Report, Summary};
 use crate::key::Reason;
 use crate::process::Stream;
@@ -25,7 +26,7 @@ impl Json {
 impl Report for Json {
     fn event(&mut self, event: &Event) {
         if let Some(object) = object(event) {
-            self.writers.write(Stream::Stdout, &format!("{object}\n"));
+            self.writers.write(Stream::Stdout, &Printable::json(&format!("{object}\n")));
         }
         if let Some(text) = plainly(event) {
             self.writers.write(Stream::Stderr, &text);
@@ -50,7 +51,7 @@ pub(super) fn object(event: &Event) -> Option<Value> {
                 Stream::Stdout => "stdout",
                 Stream::Stderr => "stderr",
             },
-            "text": text,
+            "text": text.as_str(),
         }),
         Event::Warning { target, text } => json!({
             "event": "warning",
@@ -95,7 +96,7 @@ fn finish(finished: &Finished) -> Map<String, Value> {
     object
 }
 
-fn plainly(event: &Event) -> Option<String> {
+fn plainly(event: &Event) -> Option<Printable> {
     let wording = Wording::plain();
     match event {
         Event::Warning { target, text } => Some(wording.warning(target.as_deref(), text)),

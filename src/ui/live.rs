@@ -11,8 +11,9 @@ use std::time::Duration;
 use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use super::narrator::{Announce, Narrator};
-use super::wording::{Wording, one_line};
+use super::wording::Wording;
 use super::{Style, Writers};
+use crate::base::Printable;
 use crate::event::{Event, Report};
 
 /// A build that is over before that has nothing worth drawing, and must not flicker.
@@ -52,14 +53,14 @@ impl Report for Live {
             Event::Summary(_) => self.moving.clear(),
             Event::Line { .. } | Event::Warning { .. } => {}
         }
-        let chunks = self.narrator.hear(event);
-        if !chunks.is_empty() {
-            self.moving.bars.suspend(|| {
+        let Self { narrator, writers, moving } = self;
+        narrator.hear(event, &mut |chunks| {
+            moving.bars.suspend(|| {
                 for chunk in chunks {
-                    self.writers.write(chunk.stream, &chunk.text);
+                    writers.write(chunk.stream, &chunk.text);
                 }
             });
-        }
+        });
     }
 }
 
@@ -89,7 +90,7 @@ impl Moving {
     fn start(&mut self, target: &str) {
         let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::hidden())
             .with_style(template("{spinner} {prefix} {elapsed}  {wide_msg}"))
-            .with_prefix(self.wording.target(target));
+            .with_prefix(self.wording.target(target).to_string());
         let bar = self.bars.insert_before(&self.counter, bar);
         bar.enable_steady_tick(FRAME);
         self.running.push((target.to_owned(), bar));
@@ -104,7 +105,7 @@ impl Moving {
 
     fn status(&mut self, target: &str, text: &str) {
         if let Some((_, bar)) = self.running.iter().find(|(name, _)| name == target) {
-            bar.set_message(one_line(text));
+            bar.set_message(Printable::line(text).to_string());
         }
     }
 

@@ -3,6 +3,7 @@
 //! Owns every word printed while targets are brought up to date. Sees events only, and knows
 //! nothing of where they come from; whoever builds decides which of the reports is right.
 
+mod held;
 mod json;
 mod live;
 mod narrator;
@@ -14,6 +15,7 @@ mod wording;
 use std::io::{self, Write};
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use crate::base::Printable;
 use crate::event::{Event, Report};
 use crate::process::Stream;
 use wording::Wording;
@@ -74,19 +76,19 @@ impl Writers {
 
     /// Writes whole lines at once. If the reader of a stream has gone away, or it cannot be written
     /// for another reason, it is given up and the build goes on. Other reasons are one error.
-    fn write(&mut self, stream: Stream, lines: &str) {
+    fn write(&mut self, stream: Stream, lines: &Printable) {
         let writer = match stream {
             Stream::Stdout => &mut self.stdout,
             Stream::Stderr => &mut self.stderr,
         };
         let Some(handle) = writer else { return };
-        let written = handle.write_all(lines.as_bytes()).and_then(|()| handle.flush());
+        let written = handle.write_all(lines.as_str().as_bytes()).and_then(|()| handle.flush());
         let Err(error) = written else { return };
         *writer = None;
         if stream == Stream::Stdout && error.kind() != io::ErrorKind::BrokenPipe {
             OUTPUT_LOST.store(true, Ordering::Relaxed);
             let text = format!("error: could not write to standard output: {error}\n");
-            self.write(Stream::Stderr, &text);
+            self.write(Stream::Stderr, &text.into());
         }
     }
 }

@@ -5,8 +5,11 @@
 //! Owns what is held back and what the last line will say. Knows nothing of writers, terminals
 //! or the wording itself.
 
+use super::held::Held;
 use super::wording::{Reasons, Tally, Wording};
 use super::{Style, Verbosity};
+use crate::base::Printable;
+use crate::base::printable::printable;
 use crate::event::{Event, Finished, Outcome};
 use crate::key::Reason;
 use crate::process::Stream;
@@ -15,8 +18,14 @@ use crate::process::Stream;
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Chunk {
     pub(super) stream: Stream,
-    pub(super) text: String,
+    pub(super) text: Printable,
 }
+
+/// Writes chunks, in order.
+pub(super) type Write<'a> = &'a mut dyn FnMut(Vec<Chunk>);
+
+/// Bytes from which on chunks are written before there are more.
+const ENOUGH: usize = 1 << 20;
 
 /// When a target that runs gets its line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -43,7 +52,7 @@ struct Running {
     target: String,
     reasons: Vec<Reason>,
     announced: bool,
-    held: Vec<(Stream, String)>,
+    held: Held,
 }
 
 impl Narrator {
@@ -59,23 +68,25 @@ impl Narrator {
         }
     }
 
-    /// What is to be written because of `event`, in order.
-    pub(super) fn hear(&mut self, event: &Event) -> Vec<Chunk> {
+    /// Writes all that `event` is a reason for.
+    pub(super) fn hear(&mut self, event: &Event, write: Write) {
         match event {
             Event::Planned { .. } | Event::Status { .. } => {}
             Event::Started { target, reasons, .. } => self.started(target, reasons),
-            Event::Line { target, stream, text } => self.line(target, *stream, text),
+            Event::Line { target, stream, text } => self.line(target, *stream, text, write),
             Event::Warning { target, text } => {
                 self.say(target.as_deref(), self.wording.warning(target.as_deref(), text));
             }
-            Event::Finished(finished) => self.finished(finished),
+            Event::Finished(finished) => self.finished(finished, write),
             Event::Summary(summary) => {
                 if self.style.verbosity != Verbosity::Silent {
                     self.say(None, self.wording.summary(summary, &self.tally));
                 }
             }
         }
-        std::mem::take(&mut self.chunks)
+        if !self.chunks.is_empty() {
+            write(std::mem::take(&mut self.chunks));
+        }
     }
 
     fn started(&mut self, target: &str, reasons: &[Reason]) {
@@ -83,35 +94,35 @@ impl Narrator {
             target: target.to_owned(),
             reasons: reasons.to_owned(),
             announced: false,
-            held: Vec::new(),
+            held: Held::default(),
         });
         if self.announce == Announce::AtStart || self.style.verbosity == Verbosity::Trace {
             self.announce(self.running.len() - 1);
         }
     }
 
-    fn line(&mut self, target: &str, stream: Stream, text: &str) {
+    fn line(&mut self, target: &str, stream: Stream, text: &Printable, write: Write) {
         let Some(index) = self.running.iter().position(|running| running.target == target) else {
             // Nothing says when it would end, so there is nothing to wait for.
             self.head(target);
             return self.pass_on(stream, text);
         };
-        self.running[index].held.push((stream, text.to_owned()));
+        self.running[index].held.push(stream, text);
         if self.running.len() == 1 || !self.style.hold {
-            self.release(index);
+            self.release(index, write);
         }
     }
 
-    fn finished(&mut self, finished: &Finished) {
+    fn finished(&mut self, finished: &Finished, write: Write) {
         let index = self.running.iter().position(|running| running.target == finished.target);
         if let Some(index) = index {
-            self.release(index);
+            self.release(index, write);
         }
         let ended = index.map(|index| self.running.remove(index));
         self.end(finished, ended.as_ref());
         self.tally.add(finished);
         if self.running.len() == 1 {
-            self.release(0);
+            self.release(0, write);
         }
     }
 
@@ -166,7 +177,7 @@ impl Narrator {
     }
 
     /// Passes on what was held back of the running target `index`.
-    fn release(&mut self, index: usize) {
+    fn release(&mut self, index: usize, write: Write) {
         let held = std::mem::take(&mut self.running[index].held);
         if held.is_empty() {
             return;
@@ -177,9 +188,15 @@ impl Narrator {
         } else {
             self.announce(index);
         }
-        for (stream, text) in held {
-            self.pass_on(stream, &text);
-        }
+        let mut size = 0;
+        held.each(|stream, text| {
+            self.pass_on(stream, text);
+            size += text.as_str().len();
+            if size > ENOUGH {
+                size = 0;
+                write(std::mem::take(&mut self.chunks));
+            }
+        });
     }
 
     /// Makes it clear that the next lines are those of `target`.
@@ -189,19 +206,19 @@ impl Narrator {
         }
     }
 
-    fn pass_on(&mut self, stream: Stream, text: &str) {
-        self.chunk(stream, format!("{text}\n"));
+    fn pass_on(&mut self, stream: Stream, text: &Printable) {
+        self.chunk(stream, printable![text, "\n"]);
     }
 
     /// zipwright's own words, about `target` or the whole build.
-    fn say(&mut self, target: Option<&str>, text: String) {
+    fn say(&mut self, target: Option<&str>, text: Printable) {
         self.last = target.map(str::to_owned);
         self.chunk(Stream::Stderr, text);
     }
 
-    fn chunk(&mut self, stream: Stream, text: String) {
+    fn chunk(&mut self, stream: Stream, text: Printable) {
         match self.chunks.last_mut() {
-            Some(last) if last.stream == stream => last.text += &text,
+            Some(last) if last.stream == stream => last.text.push(text),
             _ => self.chunks.push(Chunk { stream, text }),
         }
     }

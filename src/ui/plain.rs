@@ -20,9 +20,12 @@ impl Plain {
 
 impl Report for Plain {
     fn event(&mut self, event: &Event) {
-        for chunk in self.narrator.hear(event) {
-            self.writers.write(chunk.stream, &chunk.text);
-        }
+        let Self { narrator, writers } = self;
+        narrator.hear(event, &mut |chunks| {
+            for chunk in chunks {
+                writers.write(chunk.stream, &chunk.text);
+            }
+        });
     }
 }
 

@@ -8,7 +8,8 @@ use std::time::Duration;
 use anstyle::{AnsiColor, Effects, Style};
 use serde_json::Value;
 
-use crate::base::words;
+use crate::base::printable::printable;
+use crate::base::{Printable, words};
 use crate::event::{Finished, Outcome, Summary};
 use crate::key::Reason;
 
@@ -49,75 +50,79 @@ impl Wording {
     }
 
     /// `wheels` in its colour.
-    pub(super) fn target(&self, name: &str) -> String {
-        paint(self.target, name)
+    pub(super) fn target(&self, name: &str) -> Printable {
+        Printable::styled(self.target, name)
     }
 
     /// `wheels: running (file requirements.txt: 1a2b… -> 3c4d…)`.
-    pub(super) fn running(&self, target: &str, reasons: &[Reason], shown: Reasons) -> String {
+    pub(super) fn running(&self, target: &str, reasons: &[Reason], shown: Reasons) -> Printable {
         self.because(target, "running", reasons, shown)
     }
 
     /// `wheels: would run (not built before)`.
-    pub(super) fn would_run(&self, target: &str, reasons: &[Reason], shown: Reasons) -> String {
+    pub(super) fn would_run(&self, target: &str, reasons: &[Reason], shown: Reasons) -> Printable {
         self.because(target, "would run", reasons, shown)
     }
 
     /// `wheels: ran, 1.20 s (not built before)`.
-    pub(super) fn ran(&self, finished: &Finished, reasons: &[Reason], shown: Reasons) -> String {
+    pub(super) fn ran(&self, finished: &Finished, reasons: &[Reason], shown: Reasons) -> Printable {
         let what = format!("ran, {}", time(finished.seconds));
         self.because(&finished.target, &what, reasons, shown)
     }
 
-    pub(super) fn up_to_date(&self, target: &str) -> String {
-        let dim = self.dim;
-        format!("{}\n", paint(dim, &format!("{target}: up to date")))
+    pub(super) fn up_to_date(&self, target: &str) -> Printable {
+        printable![Printable::styled(self.dim, &format!("{target}: up to date")), "\n"]
     }
 
     /// Stands above lines of `target` when something else was written since its last ones.
-    pub(super) fn heading(&self, target: &str) -> String {
-        format!("{}: output\n", self.target(target))
+    pub(super) fn heading(&self, target: &str) -> Printable {
+        printable![self.target(target), ": output\n"]
     }
 
-    pub(super) fn warning(&self, target: Option<&str>, text: &str) -> String {
-        self.problem(&paint(self.warning, "warning:"), target, text)
+    pub(super) fn warning(&self, target: Option<&str>, text: &str) -> Printable {
+        self.problem((self.warning, "warning:"), target, text)
     }
 
-    pub(super) fn failed(&self, target: &str, error: Option<&str>) -> String {
-        self.problem(&paint(self.error, "error:"), Some(target), error.unwrap_or("failed"))
+    pub(super) fn failed(&self, target: &str, error: Option<&str>) -> Printable {
+        self.problem((self.error, "error:"), Some(target), error.unwrap_or("failed"))
     }
 
     /// `how` says what became of `cause`: `failed`, `was skipped`.
-    pub(super) fn skipped(&self, target: &str, cause: Option<&str>, how: &str) -> String {
+    pub(super) fn skipped(&self, target: &str, cause: Option<&str>, how: &str) -> Printable {
         let target = self.target(target);
         match cause {
-            Some(cause) => format!("{target}: skipped, because {cause} {how}\n"),
-            None => format!("{target}: skipped\n"),
+            Some(cause) => printable![target, ": skipped, because ", cause, " ", how, "\n"],
+            None => printable![target, ": skipped\n"],
         }
     }
 
     /// The last line of a build.
-    pub(super) fn summary(&self, summary: &Summary, tally: &Tally) -> String {
-        let mut parts = Vec::new();
+    pub(super) fn summary(&self, summary: &Summary, tally: &Tally) -> Printable {
+        let mut line = Printable::default();
         if summary.failed > 0 {
-            parts.push(format!("{} {}", paint(self.error, "failed:"), names(&tally.failed)));
+            line.push(Printable::styled(self.error, "failed:"));
+            line.push(format!(" {}; ", names(&tally.failed)));
         }
         if summary.skipped > 0 {
-            parts.push(format!("skipped: {}", names(&tally.skipped)));
+            line.push(format!("skipped: {}; ", names(&tally.skipped)));
         }
-        parts.push(format!("{}, {}", self.counts(summary, tally), time(summary.seconds)));
-        parts.extend(tally.zips.iter().map(Zip::describe));
-        format!("{}\n", parts.join("; "))
+        line.push(self.counts(summary, tally));
+        line.push(format!(", {}", time(summary.seconds)));
+        for zip in &tally.zips {
+            line.push(format!("; {}", zip.describe()));
+        }
+        line.push("\n");
+        line
     }
 
-    fn counts(&self, summary: &Summary, tally: &Tally) -> String {
+    fn counts(&self, summary: &Summary, tally: &Tally) -> Printable {
         let Summary { ran, up_to_date, would_run, failed, skipped, .. } = *summary;
         if ran + would_run + failed + skipped == 0 {
             let text = match up_to_date {
                 0 => "nothing to do".to_owned(),
                 _ => format!("up to date: {}", words::count(up_to_date, "target")),
             };
-            return paint(self.dim, &text);
+            return Printable::styled(self.dim, &text);
         }
         let mut parts = Vec::new();
         match ran {
@@ -132,42 +137,45 @@ impl Wording {
         if up_to_date > 0 {
             parts.push(format!("{up_to_date} up to date"));
         }
-        parts.join(", ")
+        parts.join(", ").into()
     }
 
-    fn because(&self, target: &str, what: &str, reasons: &[Reason], shown: Reasons) -> String {
-        let target = self.target(target);
+    fn because(&self, target: &str, what: &str, reasons: &[Reason], shown: Reasons) -> Printable {
+        let mut text = printable![self.target(target), ": ", what];
         match (shown, reasons) {
-            (_, []) => format!("{target}: {what}\n"),
+            (_, []) => {}
             (Reasons::First, [first, rest @ ..]) => {
-                let first = cut(&one_line(&first.to_string()), REASON_SHOWN);
+                let first = Printable::line(&first.to_string());
                 let more = match rest.len() {
                     0 => String::new(),
                     more => format!("; {more} more"),
                 };
-                format!("{target}: {what} ({first}{more})\n")
+                text.push(format!(" ({}{more})", cut(first.as_str(), REASON_SHOWN)));
             }
             (Reasons::All, reasons) => {
-                let mut text = format!("{target}: {what}\n");
                 for reason in reasons {
-                    text += &format!("  {}\n", one_line(&reason.to_string()));
+                    text.push("\n  ");
+                    text.push(Printable::line(&reason.to_string()));
                 }
-                text
             }
         }
+        text.push("\n");
+        text
     }
 
     /// `error: staging: …`, further lines indented so that they are seen to belong to it.
-    fn problem(&self, label: &str, target: Option<&str>, text: &str) -> String {
-        let whose = target.map(|name| format!("{}: ", self.target(name))).unwrap_or_default();
-        let mut lines = text.trim_end().lines();
-        let mut all = format!("{label} {whose}{}\n", lines.next().unwrap_or_default());
-        for line in lines {
-            if line.is_empty() {
-                all.push('\n');
-            } else {
-                all += &format!("  {line}\n");
+    fn problem(&self, (style, label): (Style, &str), whose: Option<&str>, text: &str) -> Printable {
+        let mut all = printable![Printable::styled(style, label), " "];
+        if let Some(name) = whose {
+            all.push(self.target(name));
+            all.push(": ");
+        }
+        for (at, line) in text.trim_end().split('\n').enumerate() {
+            if at > 0 && !line.is_empty() {
+                all.push("  ");
             }
+            all.push(line.strip_suffix('\r').unwrap_or(line));
+            all.push("\n");
         }
         all
     }
@@ -238,16 +246,6 @@ impl Zip {
     }
 }
 
-/// Control characters made visible: a Buildfile's own words must not break a line or steer the
-/// terminal.
-pub(super) fn one_line(text: &str) -> String {
-    let mut line = String::with_capacity(text.len());
-    for c in text.chars() {
-        if c.is_control() { line.extend(c.escape_default()) } else { line.push(c) }
-    }
-    line
-}
-
 fn cut(text: &str, limit: usize) -> String {
     match text.char_indices().nth(limit) {
         Some((end, _)) => format!("{}…", &text[..end]),
@@ -268,10 +266,6 @@ fn time(seconds: f64) -> String {
     words::duration(Duration::try_from_secs_f64(seconds).unwrap_or_default())
 }
 
-fn paint(style: Style, text: &str) -> String {
-    format!("{style}{text}{style:#}")
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -285,9 +279,9 @@ mod tests {
         };
         let line = Wording::plain().running("gen", std::slice::from_ref(&reason), Reasons::First);
         let shown = format!("shell: a\\nb\\u{{1b}}[2J -> {}", "x".repeat(96));
-        assert_eq!(line, format!("gen: running ({shown}…)\n"));
+        assert_eq!(line.as_str(), format!("gen: running ({shown}…)\n"));
         let line = Wording::plain().running("gen", &[reason], Reasons::All);
-        assert_eq!(line.lines().count(), 2);
+        assert_eq!(line.as_str().lines().count(), 2);
     }
 
     #[test]
@@ -301,17 +295,17 @@ mod tests {
     fn colours_follow_the_meaning() {
         let wording = Wording::coloured();
         assert_eq!(
-            wording.failed("zip", Some("disk full")),
+            wording.failed("zip", Some("disk full")).as_str(),
             "\u{1b}[1m\u{1b}[31merror:\u{1b}[0m \u{1b}[1mzip\u{1b}[0m: disk full\n",
         );
-        assert_eq!(wording.warning(None, "old"), "\u{1b}[1m\u{1b}[33mwarning:\u{1b}[0m old\n",);
-        assert_eq!(wording.up_to_date("zip"), "\u{1b}[2mzip: up to date\u{1b}[0m\n");
+        assert_eq!(wording.warning(None, "old").as_str(), "\u{1b}[1m\u{1b}[33mwarning:\u{1b}[0m old\n",);
+        assert_eq!(wording.up_to_date("zip").as_str(), "\u{1b}[2mzip: up to date\u{1b}[0m\n");
     }
 
     #[test]
     fn an_error_of_many_lines_is_indented() {
         assert_eq!(
-            Wording::plain().failed("wheels", Some("pip failed\n\nno such package\n")),
+            Wording::plain().failed("wheels", Some("pip failed\n\nno such package\n")).as_str(),
             "error: wheels: pip failed\n\n  no such package\n",
         );
     }

@@ -9,7 +9,7 @@ use std::process::Command;
 use std::sync::Mutex;
 
 use anyhow::Result;
-use zipwright::base::RelPath;
+use zipwright::base::{Printable, RelPath};
 use zipwright::buildfile::model::{
     Arch, Kind, Model, Platform, PythonVersion, Spanned, Target, Wheelhouse,
 };
@@ -32,8 +32,8 @@ struct House {
 struct Said(Mutex<Vec<String>>);
 
 impl Messages for Said {
-    fn line(&self, _: Stream, text: &str) {
-        self.0.lock().unwrap().push(text.into());
+    fn line(&self, _: Stream, text: Printable) {
+        self.0.lock().unwrap().push(text.to_string());
     }
     fn warn(&self, text: &str) {
         self.0.lock().unwrap().push(text.into());

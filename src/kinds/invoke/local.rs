@@ -26,7 +26,7 @@ pub(super) fn run(
 ) -> Result<Done> {
     let handler = local.handler.as_deref().context("an invoke that is local needs a `handler`")?;
     let talk = Talk {
-        line: &|stream, text| job.messages.line(stream, text),
+        line: &|stream, text| job.messages.line(stream, text.into()),
         status: &|text| job.messages.status(text),
         warn: &|text| job.messages.warn(text),
     };
@@ -38,7 +38,7 @@ pub(super) fn run(
 
     job.messages.status(&format!("running `{handler}`"));
     let region = ["AWS_REGION", "AWS_DEFAULT_REGION"].iter().find_map(|name| job.project.var(name));
-    let log = |line: &str| job.messages.line(Stream::Stderr, line);
+    let log = |line: &str| job.messages.line(Stream::Stderr, line.into());
     let mut function = Function::new(Setup {
         name: &job.target.name.value,
         handler,

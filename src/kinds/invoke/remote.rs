@@ -39,7 +39,7 @@ pub(super) fn run(
     let (count, answers) = calls.each(|payload| {
         let answer = lambda.invoke(&invocation, payload)?;
         for line in answer.log_tail.lines() {
-            job.messages.line(Stream::Stderr, line);
+            job.messages.line(Stream::Stderr, line.into());
         }
         target.refuse_another(name, answer.executed_version.as_deref())?;
         if let Some(how) = &answer.function_error {

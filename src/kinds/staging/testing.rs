@@ -8,7 +8,7 @@ use std::sync::Mutex;
 
 use anyhow::Result;
 
-use crate::base::{Digest, RelPath};
+use crate::base::{Digest, Printable, RelPath};
 use crate::buildfile::model::{
     Clamp, Compression, Conflict, Destination, Glob, Instant, Kind, Model, Source, Spanned,
     Staging, Target, Wheelhouse, Winner, Zip,
@@ -35,7 +35,7 @@ pub(in crate::kinds) struct World {
 pub(in crate::kinds) struct Warnings(pub(in crate::kinds) Mutex<Vec<String>>);
 
 impl Messages for Warnings {
-    fn line(&self, _: Stream, _: &str) {}
+    fn line(&self, _: Stream, _: Printable) {}
 
     fn warn(&self, text: &str) {
         self.0.lock().unwrap().push(text.to_owned());

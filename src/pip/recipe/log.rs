@@ -8,7 +8,7 @@ use std::os::unix::fs::OpenOptionsExt;
 use anyhow::{Context, Result};
 
 use super::super::run::Pip;
-use crate::base::private;
+use crate::base::{Printable, private};
 
 /// How many lines of a failed build's log an error repeats.
 const REPEATED_LINES: usize = 20;
@@ -47,7 +47,7 @@ impl Log {
 
     pub(super) fn add(&mut self, line: &str) {
         // A log that cannot be written is no reason to lose the build.
-        let _ = writeln!(self.file, "{line}");
+        let _ = writeln!(self.file, "{}", Printable::from(line));
         self.network |= NETWORK_FAILURES.iter().any(|words| line.contains(words));
         if self.end.len() == REPEATED_LINES {
             self.end.remove(0);
