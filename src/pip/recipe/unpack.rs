@@ -140,12 +140,13 @@ fn safe(path: &Path) -> Result<PathBuf> {
 
 /// Links are made last, so that nothing is written through one; then modes and times are set.
 fn settle(items: &BTreeMap<PathBuf, Item>, to: &Path, epoch: i64) -> Result<()> {
+    refuse_below_links(items)?;
     for (path, item) in items {
         let place = to.join(path);
         match &item.kind {
             Kind::Link(target) => {
                 let beside = path.parent().unwrap_or(Path::new(""));
-                if !stays(beside, target) {
+                if destination(items, beside, target).is_none() {
                     bail!("its link `{}` leads out of the folder", path.display());
                 }
                 create_dir_all(place.parent().unwrap_or(to))?;
@@ -174,18 +175,47 @@ fn settle(items: &BTreeMap<PathBuf, Item>, to: &Path, epoch: i64) -> Result<()> 
     Ok(())
 }
 
-/// Whether a link to `target` from the folder `beside` ends below the top.
-fn stays(beside: &Path, target: &Path) -> bool {
-    let mut depth = beside.components().count();
-    for part in target.components() {
-        match part {
-            Component::Normal(_) => depth += 1,
-            Component::CurDir => {}
-            Component::ParentDir if depth > 0 => depth -= 1,
-            _ => return false,
+/// Most links on the way to a file. The kernel follows as many.
+const LINKS: usize = 40;
+
+/// Returns where a link to `target` from the folder `beside` leads, below the top and through other
+/// links; `None` if that is outside.
+fn destination(items: &BTreeMap<PathBuf, Item>, beside: &Path, target: &Path) -> Option<PathBuf> {
+    let mut place = beside.to_path_buf();
+    let mut waiting: Vec<PathBuf> = reversed_parts(target);
+    let mut links = 0;
+    while let Some(part) = waiting.pop() {
+        match part.components().next()? {
+            Component::CurDir => continue,
+            Component::ParentDir if place.pop() => continue,
+            Component::Normal(name) => place.push(name),
+            _ => return None,
+        }
+        if let Some(Item { kind: Kind::Link(target), .. }) = items.get(&place) {
+            links += 1;
+            if links > LINKS {
+                return None;
+            }
+            place.pop();
+            waiting.extend(reversed_parts(target));
         }
     }
-    true
+    Some(place)
+}
+
+fn reversed_parts(path: &Path) -> Vec<PathBuf> {
+    path.components().rev().map(|part| PathBuf::from(part.as_os_str())).collect()
+}
+
+/// Refuses a member whose path goes through a link: it would be somewhere else than it says.
+fn refuse_below_links(items: &BTreeMap<PathBuf, Item>) -> Result<()> {
+    let is_link = |path: &&Path| matches!(items.get(*path), Some(Item { kind: Kind::Link(_), .. }));
+    for path in items.keys() {
+        if let Some(link) = path.ancestors().skip(1).find(is_link) {
+            bail!("its member `{}` is below the link `{}`", path.display(), link.display());
+        }
+    }
+    Ok(())
 }
 
 /// The one folder that everything lies in, as source distributions are packed.
@@ -246,9 +276,44 @@ mod tests {
             assert!(error.contains("would leave the folder"), "{error}");
         }
         assert!(!temp.path().join("evil").exists());
-        assert!(stays(Path::new("p/q"), Path::new("../r")));
-        for target in ["../../../r", "/etc/passwd"] {
-            assert!(!stays(Path::new("p/q"), Path::new(target)));
+    }
+
+    fn links(links: &[(&str, &str)]) -> BTreeMap<PathBuf, Item> {
+        let item = |target: &str| Item { kind: Kind::Link(target.into()), time: EARLIEST };
+        links.iter().map(|(path, target)| (PathBuf::from(path), item(target))).collect()
+    }
+
+    #[test]
+    fn links_are_judged_by_where_they_lead() {
+        let items = links(&[
+            ("p/up", "a/b/c/.."),
+            ("p/a/b/c", "../../.."),
+            ("p/near", "./q/../r"),
+            ("p/loop", "loop"),
+            ("p/through", "near/x"),
+        ]);
+        let leads = |from: &str, to: &str| destination(&items, Path::new(from), Path::new(to));
+        for (from, to, place) in [
+            ("p", "q/../../p/x", "p/x"),
+            ("p", "near", "p/r"),
+            ("p", "through", "p/r/x"),
+            ("p/a/b", "c", ""),
+            ("p", "a/b/../x", "p/a/x"),
+        ] {
+            assert_eq!(leads(from, to), Some(place.into()), "{from} {to}");
         }
+        // By their words these would stay.
+        for (from, to) in [
+            ("p", "a/b/c/../x"),
+            ("p", "up"),
+            ("p", "loop"),
+            ("p/q", "../../../r"),
+            ("p/q", "/etc/passwd"),
+        ] {
+            assert_eq!(leads(from, to), None, "{from} {to}");
+        }
+        assert!(refuse_below_links(&items).is_ok());
+        let error = refuse_below_links(&links(&[("p/a", "."), ("p/a/b/c", ".")])).unwrap_err();
+        assert_eq!(error.to_string(), "its member `p/a/b/c` is below the link `p/a`");
     }
 }
