@@ -21,9 +21,10 @@ pub fn redact(text: &str) -> String {
     while let Some(at) = rest.find("://") {
         let (before, after) = rest.split_at(at + 3);
         clean.push_str(before);
+        let after = host_and_rest(after).1;
         let end = after.find(ends_url).unwrap_or(after.len());
         let (url, tail) = after.split_at(end);
-        clean.push_str(&redact_query(host_and_rest(url).1));
+        clean.push_str(&redact_query(url));
         rest = tail;
     }
     clean.push_str(rest);
@@ -37,19 +38,20 @@ pub struct Redactor {
 }
 
 impl Redactor {
-    /// Learns the credentials of all URLs in `text`, as written and percent-decoded.
+    /// Learns the credentials of all URLs in `text`: as written, percent-decoded, with every character
+    /// encoded that may be, and as Python writes a text.
     pub fn learn(&mut self, text: &str) {
         for (at, _) in text.match_indices("://") {
-            let after = &text[at + 3..];
-            let url = &after[..after.find(ends_url).unwrap_or(after.len())];
-            let Some(credentials) = host_and_rest(url).0 else { continue };
+            let Some(credentials) = host_and_rest(&text[at + 3..]).0 else { continue };
             // A user's name alone is a token when no password follows it.
             let secret = match credentials.split_once(':') {
                 Some((user, "" | "x-oauth-basic")) => user,
                 Some((_, password)) => password,
                 None => credentials,
             };
-            for form in [secret.to_string(), percent_decode(secret)] {
+            let plain = percent_decode(secret);
+            let in_python = plain.replace('\\', r"\\").replace('\'', r"\'");
+            for form in [secret.to_string(), percent_encode(&plain), in_python, plain] {
                 if form.len() >= SHORTEST && !self.known.contains(&form) {
                     self.known.push(form);
                 }
@@ -100,13 +102,29 @@ fn ends_url(c: char) -> bool {
     c.is_whitespace() || matches!(c, '"' | '\'' | '<' | '>' | '`')
 }
 
-/// Splits what follows `scheme://` into its credentials and the rest. The account `git` alone,
-/// as in `ssh://git@host`, is part of the address and no secret.
-fn host_and_rest(url: &str) -> (Option<&str>, &str) {
-    let authority = &url[..url.find(['/', '?', '#']).unwrap_or(url.len())];
+/// Encodes all but letters, digits and `_.-~`, as Python's `urllib.parse.quote` does it.
+fn percent_encode(text: &str) -> String {
+    let mut encoded = String::with_capacity(text.len());
+    for byte in text.bytes() {
+        match byte {
+            b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'_' | b'.' | b'-' | b'~' => {
+                encoded.push(char::from(byte));
+            }
+            _ => encoded += &format!("%{byte:02X}"),
+        }
+    }
+    encoded
+}
+
+/// Splits what follows `scheme://` into the credentials of a URL and the rest. A password may have
+/// every character but a space and those that end the host, quotes too. The account `git` alone, as
+/// in `ssh://git@host`, is part of the address and not a secret.
+fn host_and_rest(text: &str) -> (Option<&str>, &str) {
+    let ends = |c: char| c.is_whitespace() || matches!(c, '/' | '?' | '#');
+    let authority = &text[..text.find(ends).unwrap_or(text.len())];
     match authority.rfind('@') {
-        Some(at) if &authority[..at] != "git" => (Some(&url[..at]), &url[at + 1..]),
-        _ => (None, url),
+        Some(at) if &authority[..at] != "git" => (Some(&text[..at]), &text[at + 1..]),
+        _ => (None, text),
     }
 }
 
@@ -152,6 +170,10 @@ mod tests {
                 "https://h/w.whl?X-Amz-Signature=****&v=1#sha256=00",
             ),
             ("no url at all: a@b", "no url at all: a@b"),
+            ("https://a:p'a\"s<s>`@host/x", "https://host/x"),
+            ("('https://a:!$&()*+,;=:p@host/x', 'y')", "('https://host/x', 'y')"),
+            ("'https://host', 'a@b'", "'https://host', 'a@b'"),
+            ("https://a:{b|c}^\\@[::1]:8080?x=1", "https://[::1]:8080?x=1"),
         ] {
             assert_eq!(redact(text), clean);
         }
@@ -165,6 +187,15 @@ mod tests {
             redactor.redact("401 for pypi-AgE1 (pypi%2DAgE1), onlytoken, __token__"),
             "401 for **** (****), ****, __token__"
         );
+    }
+
+    #[test]
+    fn a_secret_is_known_in_every_form() {
+        let mut redactor = Redactor::default();
+        redactor.learn("https://me:p'a:s%40s%2dw@host");
+        for form in ["p'a:s%40s%2dw", "p'a:s@s-w", "p%27a%3As%40s-w", r"p\'a:s@s-w"] {
+            assert_eq!(redactor.redact(form), "****", "{form}");
+        }
     }
 
     #[test]
