@@ -66,8 +66,7 @@ impl Lock {
         if lines.nth(1) == Some(&space) {
             process::end_orphans(&lines.collect::<Vec<_>>().join("\n"));
         }
-        let words: Vec<String> = std::env::args().collect();
-        let words = words.join(" ").replace(char::is_control, " ");
+        let words = shown(std::env::args()).replace(char::is_control, " ");
         let text = format!("process {}, `{words}`\n{space}\n", std::process::id());
         file.rewind().with_context(failed)?;
         file.write_all(text.as_bytes()).with_context(failed)?;
@@ -111,6 +110,20 @@ impl Drop for Lock {
     }
 }
 
+/// The words of a command line without the values that are given there.
+fn shown(words: impl Iterator<Item = String>) -> String {
+    let mut hides_next = false;
+    let shown = words.map(|word| {
+        let is_value = std::mem::replace(&mut hides_next, word == "--payload" || word == "--env");
+        match word.split_once('=') {
+            _ if is_value => "…".into(),
+            Some((name, _)) => format!("{name}=…"),
+            None => word,
+        }
+    });
+    shown.collect::<Vec<String>>().join(" ")
+}
+
 fn text_of(file: &mut File) -> String {
     let mut bytes = Vec::new();
     let read = file.rewind().and_then(|()| file.read_to_end(&mut bytes));
@@ -121,5 +134,18 @@ fn holder(file: &mut File) -> String {
     match text_of(file).lines().next() {
         Some(line) if !line.is_empty() => line.into(),
         _ => "another build".into(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn values_of_the_command_line_are_not_shown() {
+        let words =
+            "zipwright -j 4 a TOKEN=s3cret --payload {\"a\":1} --env=X=s3cret --env X=s3cret b";
+        let shown = shown(words.split(' ').map(String::from));
+        assert_eq!(shown, "zipwright -j 4 a TOKEN=… --payload … --env=… --env … b");
     }
 }

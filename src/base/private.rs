@@ -91,7 +91,10 @@ pub fn open(place: &Path) -> io::Result<File> {
     let file = OpenOptions::new().read(true).custom_flags(flags).open(place)?;
     let meta = file.metadata()?;
     if !meta.is_file() || meta.uid() != own_id() || writers(&meta) != 0 {
-        return Err(io::Error::new(ErrorKind::PermissionDenied, "another user may have written it"));
+        return Err(io::Error::new(
+            ErrorKind::PermissionDenied,
+            "another user may have written it",
+        ));
     }
     Ok(file)
 }

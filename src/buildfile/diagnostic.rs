@@ -67,6 +67,14 @@ impl Diagnostic {
         self
     }
 
+    /// Passes all its words through `change`.
+    pub fn rephrase(&mut self, change: impl Fn(&str) -> String) {
+        let places = self.place.iter_mut().chain(&mut self.related).map(|place| &mut place.label);
+        for text in places.chain(&mut self.hints).chain([&mut self.message]) {
+            *text = change(text);
+        }
+    }
+
     /// What to do about it.
     pub(crate) fn hint(mut self, hint: impl Into<String>) -> Self {
         self.hints.push(hint.into());

@@ -15,6 +15,7 @@ mod pieces;
 mod schema;
 mod syntax;
 mod table;
+mod typed;
 mod unclosed;
 mod upload;
 mod value;
@@ -30,6 +31,7 @@ pub use glob::GlobProblem;
 pub use layer::is_bucket;
 use schema::Reading;
 use table::Entries;
+pub use typed::Typed;
 pub use upload::{is_alias, is_function};
 
 /// A Buildfile as far as it could be understood, and what is wrong with it. Only a model without

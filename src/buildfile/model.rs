@@ -6,6 +6,7 @@ use std::fmt;
 use std::ops::Range;
 use std::sync::OnceLock;
 
+use super::typed::Typed;
 use crate::base::RelPath;
 use crate::check::Python;
 
@@ -30,6 +31,8 @@ impl<T: PartialEq> PartialEq for Spanned<T> {
 pub struct Model {
     pub default: Vec<Spanned<String>>,
     pub vars: BTreeMap<String, String>,
+    /// Values that were typed on the command line, except those that the Buildfile has as well.
+    pub typed: Typed,
     pub targets: Vec<Target>,
     /// Targets that are in the file but have mistakes too grave to be in `targets`: naming one is
     /// no mistake of its own.

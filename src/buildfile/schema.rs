@@ -10,6 +10,7 @@ use super::model::{Kind, Model, Span, Spanned, Target};
 use super::table::{
     Entries, Item, Reader, Table, entries, in_order, members, reference, string, text,
 };
+use super::typed::Typed;
 use super::{kinds, mistakes, value, vars};
 use crate::base::RelPath;
 
@@ -40,8 +41,9 @@ impl<'a> Reading<'a> {
         let mut reader = Reader::new(text, BTreeMap::new());
         let mut top = Table::new(document, "the Buildfile".into(), 0..0);
         let declared = top.take("vars").and_then(|item| entries(item, &mut reader));
-        reader.vars = variables(declared, overrides, &mut reader);
-        let model = Model { vars: reader.vars.clone(), ..Model::default() };
+        let mut typed = Typed::default();
+        reader.vars = variables(declared, overrides, &mut typed, &mut reader);
+        let model = Model { vars: reader.vars.clone(), typed, ..Model::default() };
         let given = top.take("default");
         let own = top.take("target");
         top.finish(&mut reader, |span, item, owner, valid| match item.value {
@@ -84,6 +86,7 @@ impl<'a> Reading<'a> {
 fn variables(
     declared: Option<Entries>,
     overrides: &BTreeMap<String, String>,
+    typed: &mut Typed,
     reader: &mut Reader,
 ) -> BTreeMap<String, String> {
     let mut values = BTreeMap::new();
@@ -105,8 +108,11 @@ fn variables(
         values.insert(name.to_owned(), value);
     }
     for (name, value) in overrides {
-        if values.contains_key(name) {
-            values.insert(name.clone(), value.clone());
+        if let Some(declared) = values.get_mut(name) {
+            if declared != value {
+                typed.add(name, value);
+                declared.clone_from(value);
+            }
         } else {
             let known: Vec<&str> = values.keys().map(String::as_str).collect();
             reader.report(mistakes::undeclared_override(name, &known));

@@ -9,13 +9,14 @@ use std::time::{Instant, SystemTime, UNIX_EPOCH};
 use anyhow::{Context, Result};
 
 use super::args::{Build, Common, OutputSync};
+use super::discreet::Discreet;
 use super::session::{Session, Words};
 use super::shortcut::{self, Answered, Begun};
 use super::under_make::Asked;
 use super::{FAILURE, Failure, OUT_OF_DATE, SUCCESS};
 use super::{invoking, uploading};
 use crate::base::fs as base_fs;
-use crate::base::parallel;
+use crate::base::{parallel, private};
 use crate::engine::{self, Mode, Options, Shuffle, World};
 use crate::event::{Report, Summary};
 use crate::files::Files;
@@ -172,10 +173,10 @@ fn needs_by_name(session: &Session) -> BTreeMap<String, Vec<String>> {
 
 fn write_timings(place: &Path, timings: &Timings) -> Result<()> {
     let page = place.with_extension("html");
-    base_fs::write_if_changed(&page, timings::html(timings).as_bytes(), base_fs::FILE_MODE)?;
+    base_fs::write_if_changed(&page, timings::html(timings).as_bytes(), private::FILE_MODE)?;
     let trace = place.with_extension("json");
     let text = timings::chrome_trace(timings);
-    base_fs::write_if_changed(&trace, text.as_bytes(), base_fs::FILE_MODE)?;
+    base_fs::write_if_changed(&trace, text.as_bytes(), private::FILE_MODE)?;
     super::note(&format!("times are in `{}` and `{}`", page.display(), trace.display()));
     Ok(())
 }
@@ -209,7 +210,8 @@ pub(super) fn run_engine(
         files,
         shared: &Shared::default(),
     };
-    engine::build(world, state, options, pool, report)
+    let mut report = Discreet { typed: &session.model.typed, report };
+    engine::build(world, state, options, pool, &mut report)
 }
 
 fn options(asked: &Asked, session: &Session) -> Result<Options> {

@@ -38,6 +38,14 @@ pub(super) fn apply(given: &Invoking, session: &mut Session) -> Result<()> {
             .collect::<Result<_>>()?,
         env: env.iter().map(|text| variable(text, &session.project)).collect::<Result<_>>()?,
     };
+    for payload in &change.payloads {
+        if let Payload::Inline(text) = payload {
+            session.model.typed.add("--payload", text);
+        }
+    }
+    for (name, value) in &change.env {
+        session.model.typed.add(name, value);
+    }
     for index in invokes {
         let mut kind = session.model.targets[index].kind.clone();
         let name = session.model.targets[index].name.value.clone();
@@ -153,7 +161,7 @@ fn variable(text: &str, project: &Project) -> Result<(String, String)> {
         },
     };
     if name.is_empty() {
-        bail!("--env {text}: a variable has a name");
+        bail!("--env: a variable has a name before its `=`");
     }
     Ok((name.to_owned(), value.to_owned()))
 }

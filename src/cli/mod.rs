@@ -6,6 +6,7 @@ mod check;
 mod clean;
 mod diff;
 mod digest;
+mod discreet;
 mod explain;
 mod graph;
 mod invoking;

@@ -75,6 +75,8 @@ impl Session {
         diagnostics.extend(problems);
         diagnostics.sort_by_key(Diagnostic::position);
         if !diagnostics.is_empty() {
+            let typed = &loaded.model.typed;
+            diagnostics.iter_mut().for_each(|mistake| mistake.rephrase(|text| typed.redact(text)));
             return Err(broken_buildfile(&file, &text, &diagnostics, super::color(common)));
         }
         let buildfile = (file, Digest::of(text.as_bytes()));

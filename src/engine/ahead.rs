@@ -11,8 +11,8 @@ use std::time::Instant;
 
 use anyhow::Result;
 
-use super::work::unless_it_panics;
 use super::channel::Channel;
+use super::work::unless_it_panics;
 use super::{Engine, Message, Mode, Options, World};
 use crate::buildfile::model::{Invoke, Kind, Payload, Place};
 use crate::event::Event;

@@ -10,9 +10,10 @@ use super::channel::Channel;
 use super::{Options, World};
 use crate::base::digest::FieldHasher;
 use crate::base::{Digest, RelPath};
+use crate::buildfile::Typed;
 use crate::buildfile::model::{Output, Target};
 use crate::files::{Content, Fact, Files};
-use crate::key::{Key, Reason, Value, file_of_component};
+use crate::key::{Component, Key, Reason, Value, file_of_component};
 use crate::kinds::{self, Facts, Job};
 use crate::state::{Record, State};
 
@@ -147,7 +148,31 @@ pub(super) fn with_needs(mut key: Key, job: &Job) -> Key {
             key.push(format!("needs {name}"), Value::Digest(*result));
         }
     }
-    key
+    if job.model.typed.is_empty() { key } else { conceal(&key, &job.model.typed) }
+}
+
+/// The same key with a digest in place of each text that has a value from the command line in it,
+/// and with the digests of these values.
+fn conceal(key: &Key, typed: &Typed) -> Key {
+    let (mut concealed, mut values) = (Key::new(), BTreeMap::new());
+    for Component { name, value } in key.components() {
+        let shown = match file_of_component(name) {
+            Some(_) => name.to_owned(),
+            None => typed.redact(name),
+        };
+        values.extend(typed.found_in(name));
+        match value {
+            Value::Text(text) if typed.found_in(text).next().is_some() => {
+                values.extend(typed.found_in(text));
+                concealed.push(shown, Value::Digest(Digest::of(text.as_bytes())));
+            }
+            value => concealed.push(shown, value),
+        }
+    }
+    for (name, digest) in values {
+        concealed.push(format!("value of {name}"), Value::Digest(digest));
+    }
+    concealed
 }
 
 /// Everything that must be on disk: the kind's outputs, and the stamp.

@@ -9,9 +9,9 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use anyhow::{Context, Result, bail};
 use rayon::prelude::*;
 
-use super::judge::{all_outputs, output_digest, target_key, with_needs};
 use super::World;
 use super::channel::Channel;
+use super::judge::{all_outputs, output_digest, target_key, with_needs};
 use crate::base::digest::FieldHasher;
 use crate::base::fs as base_fs;
 use crate::base::{Digest, RelPath};

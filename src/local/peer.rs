@@ -74,9 +74,11 @@ mod tests {
     #[test]
     fn the_user_is_that_of_the_other_end_of_an_open_connection() {
         let [peer, own] = ["127.0.0.1:40000", "127.0.0.1:80"].map(|text| text.parse().unwrap());
-        let head = "  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid";
+        let head =
+            "  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid";
         let line = |local: &str, remote: &str, state: &str, user: u32| {
-            let rest = format!("00000000:00000000 00:00000000 00000000 {user} 0 1 1 0 20 4 30 10 -1");
+            let rest =
+                format!("00000000:00000000 00:00000000 00000000 {user} 0 1 1 0 20 4 30 10 -1");
             format!("   0: {local} {remote} {state} {rest}\n")
         };
         let (near, far) = ("0100007F:9C40", "0100007F:0050");

@@ -1,7 +1,7 @@
 //! One process with the handler in it, from its start to its end. Everything it does arrives in
 //! one channel, in order, and is looked at by whoever makes a call: nothing here sleeps.
 
-use std::io::{BufRead, BufReader, PipeReader, Read, PipeWriter, Write};
+use std::io::{BufRead, BufReader, PipeReader, PipeWriter, Read, Write};
 use std::process::ExitStatus;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError, SyncSender};

@@ -298,7 +298,10 @@ mod tests {
             wording.failed("zip", Some("disk full")).as_str(),
             "\u{1b}[1m\u{1b}[31merror:\u{1b}[0m \u{1b}[1mzip\u{1b}[0m: disk full\n",
         );
-        assert_eq!(wording.warning(None, "old").as_str(), "\u{1b}[1m\u{1b}[33mwarning:\u{1b}[0m old\n",);
+        assert_eq!(
+            wording.warning(None, "old").as_str(),
+            "\u{1b}[1m\u{1b}[33mwarning:\u{1b}[0m old\n",
+        );
         assert_eq!(wording.up_to_date("zip").as_str(), "\u{1b}[2mzip: up to date\u{1b}[0m\n");
     }
 

@@ -159,7 +159,8 @@ fn output_waits_for_its_reader_and_not_in_memory() {
                    status = subprocess.call(sys.argv[1:])\n\
                    print(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss // 1024, file=sys.stderr)\n\
                    sys.exit(status)";
-    for words in ["-Onone lines", "-Onone line", "-Oline --json lines", "-j2 -Otarget lines quiet"] {
+    for words in ["-Onone lines", "-Onone line", "-Oline --json lines", "-j2 -Otarget lines quiet"]
+    {
         let mut command = sandbox.program(crate::sandbox::python());
         command.args(["-c", measure, env!("CARGO_BIN_EXE_zipwright")]);
         let run = Run::of(command.args(words.split(' ')).stdout(Stdio::null())).success();

@@ -115,7 +115,8 @@ impl Known {
         };
         add(&root.to_string_lossy(), if namespaces { Sort::FixedRoot } else { Sort::Root });
         let paths = ["HOME", "TMPDIR"].into_iter().filter_map(|name| project.var(name));
-        let own = [project.root.as_path(), project.cache_path()].map(|path| path.to_string_lossy().into_owned());
+        let own = [project.root.as_path(), project.cache_path()]
+            .map(|path| path.to_string_lossy().into_owned());
         for path in paths.map(String::from).chain(own) {
             let path = path.trim_end_matches('/');
             // `/tmp` is in many a file that knows nothing of this machine.

@@ -39,7 +39,8 @@ impl Log {
         private::create_dir_all(&pip.project.state().join("logs"))?;
         let mut options = File::options();
         options.create(true).write(true).truncate(true).mode(private::FILE_MODE);
-        let file = options.open(&place)
+        let file = options
+            .open(&place)
             .with_context(|| format!("could not write `{}`", place.display()))?;
         let shown = format!("{}/logs/{name}", crate::project::STATE_FOLDER);
         Ok(Self { file, shown, end: Vec::new(), network: false })

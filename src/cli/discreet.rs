@@ -1,0 +1,46 @@
+//! Events without the values that were typed on the command line. The output of commands stays as it
+//! is: what they print is theirs to decide.
+
+use crate::buildfile::Typed;
+use crate::event::{Event, Finished, Report};
+use crate::key::Reason;
+
+/// Passes events on to another report.
+pub(super) struct Discreet<'a> {
+    pub(super) typed: &'a Typed,
+    pub(super) report: &'a mut dyn Report,
+}
+
+impl Report for Discreet<'_> {
+    fn event(&mut self, event: &Event) {
+        if self.typed.is_empty() {
+            return self.report.event(event);
+        }
+        let mut event = event.clone();
+        let clean = |text: &mut String| *text = self.typed.redact(text);
+        let clean_reasons = |reasons: &mut Vec<Reason>| {
+            for reason in reasons {
+                match reason {
+                    Reason::Changed { component, old, new } => {
+                        [component, old, new].into_iter().for_each(clean);
+                    }
+                    Reason::Added { component, new: value }
+                    | Reason::Removed { component, old: value } => {
+                        [component, value].into_iter().for_each(clean);
+                    }
+                    _ => {}
+                }
+            }
+        };
+        match &mut event {
+            Event::Planned { .. } | Event::Line { .. } | Event::Summary(_) => {}
+            Event::Started { reasons, .. } => clean_reasons(reasons),
+            Event::Status { text, .. } | Event::Warning { text, .. } => clean(text),
+            Event::Finished(Finished { reasons, error, .. }) => {
+                clean_reasons(reasons);
+                error.iter_mut().for_each(clean);
+            }
+        }
+        self.report.event(&event);
+    }
+}
