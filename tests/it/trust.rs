@@ -222,3 +222,90 @@ for request in [b"GET /2018-06-01/runtime/invocation/next HTTP/1.1\r\nHost: x\r\
                 pass
 print(found or "nothing")
 "#;
+
+const TYPED: &str = "[vars]\nTOKEN = ''\n\
+    [target.c]\nkind = 'command'\noutputs = ['out']\nshell = 'echo made > out; test -z \"{TOKEN}\" || false'\n\
+    [target.d]\nkind = 'command'\noutputs = ['other']\nrun = ['cp', 'Buildfile', 'other']\nenv = { T = '{TOKEN}' }\n";
+
+/// No file below the state folder has this text.
+fn assert_not_kept(sandbox: &Sandbox, text: &str) {
+    for entry in walkdir::WalkDir::new(sandbox.path(".zipwright")) {
+        let entry = entry.unwrap();
+        if entry.file_type().is_file() {
+            let bytes = fs::read(entry.path()).unwrap();
+            let found = bytes.windows(text.len()).any(|window| window == text.as_bytes());
+            assert!(!found, "`{text}` in {}", entry.path().display());
+        }
+    }
+}
+
+#[test]
+fn values_of_the_command_line_are_not_kept_and_not_shown() {
+    let sandbox = Sandbox::with(TYPED);
+    for token in ["s3cr3t", "s3'c\"r3t$", "it's one\nand two"] {
+        let word = format!("TOKEN={token}");
+        let runs = [
+            sandbox.run(["-k", "--timings", "c", "d", &word]).failure(),
+            sandbox.run(["--trace", "-n", "c", "d", &word]).success(),
+            sandbox.run(["--json", "explain", "c", "d", &word]).success(),
+            sandbox.run(["--json", "-k", "c", "d", &word]).failure(),
+            sandbox.run(["--trace", "-n", "d"]).success(),
+        ];
+        for run in runs {
+            for part in
+                token.lines().chain([serde_json::json!(token).to_string().trim_matches('"')])
+            {
+                assert!(!run.stdout.contains(part) && !run.stderr.contains(part), "{run}");
+            }
+            assert_not_kept(&sandbox, token.lines().next().unwrap());
+        }
+    }
+    // A value counts, and what the Buildfile says itself is shown as ever.
+    assert_eq!(sandbox.ran(["d", "TOKEN=another"]), ["d"]);
+    assert!(sandbox.ran(["d", "TOKEN=another"]).is_empty());
+    let run = sandbox.run(["explain", "d", "TOKEN=a third"]).success();
+    assert!(run.stdout.contains("value of TOKEN: "), "{run}");
+    assert_eq!(sandbox.ran(["d"]), ["d"]);
+    assert!(sandbox.ran(["d", "TOKEN="]).is_empty(), "the same as in the Buildfile");
+}
+
+#[test]
+fn a_waiting_build_is_not_told_values() {
+    let sandbox = Sandbox::with(
+        "[vars]\nTOKEN = ''\n[target.a]\nkind = 'command'\nphony = true\n\
+         shell = 'touch running; while [ ! -e go ]; do sleep 0.05; done'\n",
+    );
+    let mut first = sandbox.zipwright();
+    let mut first = first.args(["a", "TOKEN=s3cr3t"]).spawn().unwrap();
+    sandbox.wait_for("running");
+    let run = sandbox.run(["--no-wait", "a"]).failure();
+    run.stderr_has("TOKEN=…").stderr_lacks("s3cr3t");
+    sandbox.write("go", "");
+    assert!(first.wait().unwrap().success());
+}
+
+#[test]
+fn what_strangers_wrote_steers_no_terminal() {
+    let sandbox = Sandbox::with("[target.a]\nkind = 'command'\nphony = true\nshell = 'cat own'\n");
+    let evil = "x\u{1b}[2J\u{202e}\u{9b}1m.py";
+    sandbox.write("own", "\u{1b}[31mred\u{1b}[0m\n");
+    let pack = "import sys, zipfile\n\
+                for name, text in [('a.zip', '1'), ('b.zip', '2')]:\n    \
+                zipfile.ZipFile(name, 'w').writestr(sys.argv[1], text)";
+    Run::of(sandbox.program(crate::sandbox::python()).args(["-c", pack, evil])).success();
+    let hidden = |text: &str| text.chars().any(|c| c != '\n' && c.is_control() || c == '\u{202e}');
+    for words in [["diff", "a.zip", "b.zip"], ["--json", "diff", "a.zip"], ["check", "a.zip", "-f"]]
+    {
+        let mut words = words.to_vec();
+        match words[0] {
+            "--json" => words.push("b.zip"),
+            "check" => words.truncate(2),
+            _ => {}
+        }
+        let run = Run::of(sandbox.zipwright().args(&words));
+        assert!(!hidden(&run.stdout) && !hidden(&run.stderr), "{run}");
+        assert!(words[0] == "check" || run.stdout.contains("[2J"), "{run}");
+    }
+    // The user's own command may colour.
+    assert_eq!(sandbox.run(["a"]).success().stdout, "\u{1b}[31mred\u{1b}[0m\n");
+}
