@@ -1,15 +1,17 @@
 //! Folders and files that only this user may write: made with modes 0700 and 0600, and refused if
 //! another user may have put something there.
 //!
-//! Knows nothing of caches and projects, nor of a way out: the caller adds it to the error.
+//! Knows nothing of caches and projects, nor of a way out: the caller adds it to the error. Owners are
+//! read by system calls of one kind, so that a program that feigns some, such as fakeroot, feigns all
+//! or none.
 
-use std::fs::{self, DirBuilder, File, Metadata, OpenOptions, Permissions};
+use std::fs::{DirBuilder, File, OpenOptions, Permissions};
 use std::io::{self, ErrorKind, Read};
-use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
 use std::path::Path;
 
 use anyhow::{Context, Result, bail};
-use rustix::fs::OFlags;
+use rustix::fs::{FileType, OFlags, Stat, fstat, lstat, stat};
 
 /// Modes of files and folders that nobody else reads.
 pub const FILE_MODE: u32 = 0o600;
@@ -43,38 +45,40 @@ pub fn claim(folder: &Path) -> Result<()> {
 /// As [`claim`], for a folder below `root` that exists. It may also belong to the owner of `root`,
 /// and be as open as `root` is: who can write there can do all that this user can.
 pub fn claim_below(root: &Path, folder: &Path) -> Result<()> {
-    let above = fs::metadata(root).with_context(|| could_not_read(root))?;
-    claim_for(folder, above.uid(), writers(&above))
+    let above = stat(root).with_context(|| could_not_read(root))?;
+    claim_for(folder, above.st_uid, writers(&above))
 }
 
 fn claim_for(folder: &Path, owner: u32, allowed: u32) -> Result<()> {
     let shown = folder.display();
-    let link = fs::symlink_metadata(folder).with_context(|| could_not_read(folder))?;
+    let link = lstat(folder).with_context(|| could_not_read(folder))?;
     let open = File::open(folder).with_context(|| could_not_read(folder))?;
-    let meta = open.metadata().with_context(|| could_not_read(folder))?;
+    let meta = fstat(&open).with_context(|| could_not_read(folder))?;
     let user = own_id();
     // A link leads where its owner wants, today and tomorrow.
-    let foreign = [(&link, Some(ROOT).filter(|_| link.is_symlink())), (&meta, Some(owner))]
+    let is_link = FileType::from_raw_mode(link.st_mode) == FileType::Symlink;
+    let may_own_link = if is_link { ROOT } else { owner };
+    let foreign = [(link.st_uid, may_own_link), (meta.st_uid, owner)]
         .into_iter()
-        .find(|(meta, other)| meta.uid() != user && Some(meta.uid()) != *other);
-    if let Some((meta, _)) = foreign {
-        bail!("`{shown}` belongs to the user with the number {}, and not to you", meta.uid());
+        .find(|(found, other)| *found != user && found != other);
+    if let Some((found, _)) = foreign {
+        bail!("`{shown}` belongs to the user with the number {found}, and not to you");
     }
     if writers(&meta) & !allowed != 0 {
         bail!("other users can write in `{shown}`: what is in it may be theirs");
     }
-    if meta.uid() == user && meta.mode() & NOT_THE_OWNER != 0 {
+    if meta.st_uid == user && meta.st_mode & NOT_THE_OWNER != 0 {
         // A file system that has no permissions of its own refuses this.
-        let _ = open.set_permissions(Permissions::from_mode(meta.mode() & FOLDER_MODE));
+        let _ = open.set_permissions(Permissions::from_mode(meta.st_mode & FOLDER_MODE));
     }
     Ok(())
 }
 
 /// The permission bits by which others can write. A group with the number of its user has no other
 /// members: the custom of systems whose umask is 002.
-fn writers(meta: &Metadata) -> u32 {
-    let group = if meta.gid() == meta.uid() { 0 } else { GROUP_WRITES };
-    meta.mode() & (OTHERS_WRITE | group)
+fn writers(meta: &Stat) -> u32 {
+    let group = if meta.st_gid == meta.st_uid { 0 } else { GROUP_WRITES };
+    meta.st_mode & (OTHERS_WRITE | group)
 }
 
 /// Reads a file that this user wrote, and nobody else can. Any other is an error of the kind
@@ -89,8 +93,9 @@ pub fn read(place: &Path) -> io::Result<Vec<u8>> {
 pub fn open(place: &Path) -> io::Result<File> {
     let flags = (OFlags::NOFOLLOW | OFlags::NONBLOCK).bits().cast_signed();
     let file = OpenOptions::new().read(true).custom_flags(flags).open(place)?;
-    let meta = file.metadata()?;
-    if !meta.is_file() || meta.uid() != own_id() || writers(&meta) != 0 {
+    let meta = fstat(&file)?;
+    let is_file = FileType::from_raw_mode(meta.st_mode) == FileType::RegularFile;
+    if !is_file || meta.st_uid != own_id() || writers(&meta) != 0 {
         return Err(io::Error::new(
             ErrorKind::PermissionDenied,
             "another user may have written it",
@@ -109,6 +114,9 @@ fn could_not_read(path: &Path) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+    use std::os::unix::fs::MetadataExt;
+
     use super::*;
 
     fn mode(path: &Path) -> u32 {

@@ -183,6 +183,14 @@ mod tests {
     }
 
     #[test]
+    fn no_word_of_a_buildfile_steers_the_terminal() {
+        let text = "a = 1 # \u{1b}[2J \u{202e} \u{9b}1m \u{7f}\n";
+        let shown = Diagnostic::at(&(0..5), "unknown key `a`").render("Buildfile", text, false);
+        let hidden = |c: char| c != '\n' && crate::base::printable::is_hidden(c);
+        assert!(!shown.contains(hidden), "{shown:?}");
+    }
+
+    #[test]
     fn a_mistake_of_the_command_line_needs_no_place() {
         let shown = Diagnostic::nowhere("no variable `a`").hint("declare it");
         assert_eq!(

@@ -28,7 +28,8 @@ pub(super) fn portions(wheel: &Wheel) -> Result<Vec<Vec<Placed<'_>>>> {
     };
     let (mut portions, mut size) = (Vec::new(), PORTION);
     for placed in layout(&wheel.members)? {
-        if is_script(placed.member) || place_of(&placed.path, (3, 0)).is_none() {
+        let is_too_large = placed.member.size > SOURCE_MAX;
+        if is_too_large || is_script(placed.member) || place_of(&placed.path, (3, 0)).is_none() {
             continue;
         }
         if size >= PORTION {
@@ -40,6 +41,9 @@ pub(super) fn portions(wheel: &Wheel) -> Result<Vec<Vec<Placed<'_>>>> {
     }
     Ok(portions)
 }
+
+/// Most bytes of a source that is compiled. It is in memory, here and in Python.
+const SOURCE_MAX: u64 = 64 << 20;
 
 /// Reads a source, and compares it with the digest in the wheel's index.
 pub(super) fn source(wheel: &Wheel, placed: &Placed) -> Result<Source> {

@@ -66,6 +66,7 @@ struct Shared {
 
 impl Server {
     pub(super) fn start(events: SyncSender<Event>) -> Result<Self> {
+        peer::check()?;
         let listener =
             TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).context("could not listen on 127.0.0.1")?;
         let address = listener.local_addr().context("could not listen on 127.0.0.1")?;

@@ -7,6 +7,8 @@ use std::fs;
 use std::io;
 use std::net::SocketAddr;
 
+use anyhow::{Context, Result};
+
 #[cfg(target_os = "linux")]
 const CONNECTIONS: &str = "/proc/net/tcp";
 
@@ -26,6 +28,18 @@ pub(super) fn is_own_user(peer: SocketAddr, own: SocketAddr) -> io::Result<bool>
         }
     }
     Ok(false)
+}
+
+/// Fails if the list cannot be read: then no connection would be answered.
+#[cfg(target_os = "linux")]
+pub(super) fn check() -> Result<()> {
+    let open = fs::File::open(CONNECTIONS).map(drop);
+    open.with_context(|| format!("a local call needs `{CONNECTIONS}`, to know who connects to it"))
+}
+
+#[cfg(not(target_os = "linux"))]
+pub(super) fn check() -> Result<()> {
+    Ok(())
 }
 
 /// Elsewhere there is no such list, and everybody on the machine is let in.

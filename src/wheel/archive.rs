@@ -19,6 +19,9 @@ use crate::base::path::{PathProblem, RelPath};
 
 const BUFFER: usize = 64 * 1024;
 
+/// Most bytes that a wheel may unpack to: far more than Lambda takes, and less than a disk has.
+const SIZE_LIMIT: u64 = 8 << 30;
+
 /// Most bytes of a RECORD. It has about 100 for each file.
 const RECORD_LIMIT: u64 = 64 << 20;
 
@@ -36,6 +39,8 @@ struct Listed {
 /// Checks the whole wheel and gives its files, sorted by name.
 pub(super) fn check(file: &File, wheel: &WheelName) -> Result<Vec<Member>> {
     let (listed, folders) = list(file)?;
+    let size = listed.iter().fold(0_u64, |size, member| size.saturating_add(member.size));
+    ensure!(size <= SIZE_LIMIT, "it would unpack to more than 8 GiB");
     refuse_clashes(&listed, &folders)?;
     let record_name = record_name(&listed, wheel)?;
     let record = read_record(file, &listed, &record_name)?;

@@ -28,6 +28,9 @@ use crate::base::{Digest, Sha256, fs, sha256};
 pub use layout::{PYTHON_SHEBANG, Placed, layout};
 pub use name::{WheelName, normalise};
 
+/// Most bytes of a script that is read as a whole. They have some hundred.
+const SCRIPT_MAX: u64 = 16 << 20;
+
 /// How a member's bytes lie in the wheel.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Method {
@@ -114,6 +117,10 @@ impl Wheel {
 
     /// The content of a script, its first line replaced by [`PYTHON_SHEBANG`].
     pub fn script(&self, member: &Member) -> io::Result<Vec<u8>> {
+        if member.size > SCRIPT_MAX {
+            let text = format!("the script `{}` has more than {SCRIPT_MAX} bytes", member.name);
+            return Err(io::Error::other(text));
+        }
         let mut content = Vec::new();
         self.content(member).read_to_end(&mut content)?;
         let rest = content.iter().position(|byte| *byte == b'\n').unwrap_or(content.len());

@@ -66,9 +66,13 @@ pub(super) fn canonical(from: &Path, to: &Path, epoch: i64) -> Result<BTreeMap<S
     Ok(members)
 }
 
+/// Most bytes of all members: they are in memory.
+const SIZE_LIMIT: u64 = 2 << 30;
+
 fn read(file: File) -> Result<BTreeMap<String, Content>> {
     let mut archive = zip::ZipArchive::new(file)?;
     let mut members = BTreeMap::new();
+    let mut left = SIZE_LIMIT;
     for index in 0..archive.len() {
         let mut member = archive.by_index(index)?;
         if member.is_dir() {
@@ -80,7 +84,11 @@ fn read(file: File) -> Result<BTreeMap<String, Content>> {
         }
         let executable = member.unix_mode().is_some_and(|mode| mode & 0o100 != 0);
         let mut bytes = Vec::new();
-        member.read_to_end(&mut bytes)?;
+        (&mut member).take(left + 1).read_to_end(&mut bytes)?;
+        let Some(rest) = left.checked_sub(bytes.len() as u64) else {
+            bail!("it has more than 2 GiB of files, which a build from source cannot hold");
+        };
+        left = rest;
         if members.insert(name.clone(), Content { executable, bytes }).is_some() {
             bail!("it has two members `{name}`");
         }
