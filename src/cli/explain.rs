@@ -46,7 +46,7 @@ pub(super) fn run(common: &Common, explain: &Explain) -> Result<u8, Failure> {
         }
         if common.json {
             let event = Event::Finished(finished.clone());
-            ui::json_line(&event).iter().try_for_each(|line| print(line))?;
+            ui::json_line(&event).into_iter().try_for_each(print)?;
             // The error of a target that cannot be judged is on standard error as well.
             errors.event(&event);
         } else {

@@ -76,9 +76,8 @@ impl Session {
         diagnostics.sort_by_key(Diagnostic::position);
         if !diagnostics.is_empty() {
             let typed = &loaded.model.typed;
-            diagnostics.iter_mut().for_each(|mistake| {
-                mistake.rephrase(|text| Printable::from(typed.redact(text)).to_string())
-            });
+            let shown = |text: &str| Printable::from(typed.redact(text)).to_string();
+            diagnostics.iter_mut().for_each(|mistake| mistake.rephrase(shown));
             return Err(broken_buildfile(&file, &text, &diagnostics, super::color(common)));
         }
         let buildfile = (file, Digest::of(text.as_bytes()));

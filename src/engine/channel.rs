@@ -125,7 +125,7 @@ mod tests {
             let opener = gate.opener();
             let channel = Channel::new("a", sender, Some(&gate));
             scope.spawn(move || {
-                (0..64).for_each(|_| channel.line(Stream::Stdout, line.as_str().into()))
+                (0..64).for_each(|_| channel.line(Stream::Stdout, line.as_str().into()));
             });
             for _ in 0..32 {
                 let Ok(Message::Event(event)) = receiver.recv() else { panic!("a line") };

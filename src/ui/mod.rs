@@ -104,8 +104,8 @@ pub fn report(style: Style, writers: Writers) -> Box<dyn Report> {
 }
 
 /// Returns an event as a `--json` build writes it, on one line; `None` for events that it leaves out.
-pub fn json_line(event: &Event) -> Option<String> {
-    json::object(event).map(|object| object.to_string())
+pub fn json_line(event: &Event) -> Option<Printable> {
+    json::object(event).map(|object| Printable::json(&object.to_string()))
 }
 
 /// A build for a program to read, as `docs/JSON.md` says. Warnings and errors are on standard
