@@ -1,10 +1,15 @@
-//! A damaged state file, at the level of whole builds: whatever lies in its place, the build
-//! that follows is right, and so is one after an input was changed.
+//! Damaged files of the state and of the cache, at the level of whole builds: whatever is in their
+//! place, the build that follows is right, and so is one after an input was changed.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::os::unix::fs::symlink;
+use std::path::{Path, PathBuf};
 
-use crate::dice::say;
+use sha2::{Digest, Sha256};
+
+use crate::dice::{Dice, number, say};
+use crate::kills::wheel;
 use crate::sandbox::{Run, Sandbox};
 
 const BUILDFILE: &str = r#"
@@ -173,5 +178,79 @@ fn a_damaged_manifest() {
         builds_right_as_it_is(&sandbox, "one!\n", &format!("manifest flipped at {place}"));
         sandbox.write(path, &whole[..place]);
         builds_right_as_it_is(&sandbox, "one!\n", &format!("manifest cut at {place}"));
+    }
+}
+
+/// A local project and a pinned wheel in a bundle with bytecode.
+const BUNDLE: &str = r#"
+[target.wheels]
+kind = "wheelhouse"
+requirements = ["requirements.txt"]
+projects = ["."]
+[target.tree]
+kind = "staging"
+wheels = ["wheels"]
+sources = ["handler.py"]
+bytecode = true
+write = true
+[target.package]
+kind = "zip"
+staging = "tree"
+"#;
+
+/// Folders of the cache that such a build fills.
+const BUCKETS: [&str; 8] =
+    ["blake3", "bytecode", "index", "interpreters", "machines", "projects", "resolved", "wheels"];
+
+/// All files below a folder, sorted.
+fn files(folder: &Path) -> Vec<PathBuf> {
+    let entries = walkdir::WalkDir::new(folder).sort_by_file_name().into_iter().flatten();
+    entries.filter(|entry| entry.file_type().is_file()).map(walkdir::DirEntry::into_path).collect()
+}
+
+#[test]
+fn a_flipped_bit_in_any_file_of_the_cache_or_the_state() {
+    let sandbox = Sandbox::with(BUNDLE);
+    sandbox.fixture("greeting").write("handler.py", "x = 1\n");
+    fs::create_dir(sandbox.path("links")).unwrap();
+    wheel(&sandbox.path("links"), "alpha", 3);
+    let pinned = Sha256::digest(sandbox.bytes("links/alpha-1.0-py3-none-any.whl"));
+    let pinned: String = pinned.iter().map(|byte| format!("{byte:02x}")).collect();
+    let requirements = format!("--no-index\n-f links\nalpha==1.0 --hash=sha256:{pinned}\n");
+    sandbox.write("requirements.txt", requirements);
+    let build = |what: &str| {
+        let run = sandbox.run(["-s", "package"]);
+        assert_eq!(run.code, Some(0), "{what}\n{run}");
+        sandbox.bytes("build/package.zip")
+    };
+    let clean = build("a first build");
+    build("nothing to do, which leaves a receipt");
+    let cache = sandbox.beside("cache/zipwright");
+    let bucket = |place: &Path| {
+        let below = place.strip_prefix(&cache).ok()?;
+        below.iter().next()?.to_str().map(String::from)
+    };
+    let filled: BTreeSet<String> = files(&cache).iter().filter_map(|place| bucket(place)).collect();
+    assert!(BUCKETS.iter().all(|bucket| filled.contains(*bucket)), "{filled:?}");
+    let seed = number("ZIPWRIGHT_SEED").unwrap_or(1);
+    let mut dice = Dice::new(seed);
+    for folder in [cache.clone(), sandbox.path(".zipwright")] {
+        for place in files(&folder) {
+            // A build may have replaced it, or made another one in its stead.
+            let Ok(mut bytes) = fs::read(&place) else { continue };
+            if bytes.is_empty() {
+                continue;
+            }
+            let at = dice.below(bytes.len());
+            bytes[at] ^= 1 << dice.below(8);
+            fs::write(&place, bytes).unwrap();
+            let what = format!("seed {seed}: byte {at} of {}", place.display());
+            sandbox.remove("build");
+            if folder == cache {
+                sandbox.remove(".zipwright");
+            }
+            assert!(build(&what) == clean, "another bundle: {what}");
+            assert!(build(&what) == clean, "another bundle in the second build: {what}");
+        }
     }
 }

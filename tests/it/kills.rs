@@ -66,7 +66,7 @@ const OUTPUTS: [&str; 6] = [
 ];
 
 /// A wheel with modules of some size, so that reading and writing take their time.
-fn wheel(folder: &Path, name: &str, modules: usize) {
+pub(crate) fn wheel(folder: &Path, name: &str, modules: usize) {
     let file = fs::File::create(folder.join(format!("{name}-1.0-py3-none-any.whl"))).unwrap();
     let mut archive = ZipWriter::new(file);
     let mut record = String::new();

@@ -10,7 +10,7 @@ use std::sync::OnceLock;
 
 use serde_json::{Value, json};
 
-use crate::sandbox::{Run, Sandbox, python, text};
+use crate::sandbox::{Run, Sandbox, copy_tree, python, text};
 use crate::wait::{runs, until};
 
 const BUILDFILE: &str = r#"
@@ -413,4 +413,27 @@ fn local_runs_an_uploads_bundle_and_uploads_nothing() {
     project.write("Buildfile", buildfile.replace("handler = \"app.handler\"", ""));
     let run = project.run(["invoke", "--local"]).failure();
     let _ = run.stderr_has("add `handler = \"module.function\"` to invoke `invoke`");
+}
+
+#[test]
+fn a_client_that_lost_or_changed_a_file_is_installed_again() {
+    let mut project = project("def handler(event, context):\n    return 'here'\n");
+    project.run(["invoke"]).success();
+    // A cache of its own, as other tests use the one that is shared.
+    let shared = Path::new(env!("CARGO_TARGET_TMPDIR")).join("local-cache/zipwright/local");
+    let own = project.beside("cache/zipwright/local");
+    copy_tree(&shared, &own);
+    project.set("XDG_CACHE_HOME", project.beside("cache").display());
+    assert_eq!(project.run(["invoke"]).success().stdout, "\"here\"\n");
+    let find = || {
+        let entries = walkdir::WalkDir::new(&own).into_iter().flatten();
+        let mut places = entries.map(walkdir::DirEntry::into_path);
+        places.find(|place| place.ends_with("awslambdaric/bootstrap.py")).unwrap()
+    };
+    fs::remove_file(find()).unwrap();
+    assert_eq!(project.run(["invoke"]).success().stdout, "\"here\"\n");
+    let mut text = fs::read_to_string(find()).unwrap();
+    text.insert_str(0, "raise SystemExit(3)\n");
+    fs::write(find(), text).unwrap();
+    assert_eq!(project.run(["invoke"]).success().stdout, "\"here\"\n");
 }
