@@ -83,13 +83,17 @@ pub(super) fn arch(item: Item, reader: &mut Reader) -> Option<Arch> {
     word(item, reader, "architecture", &[("arm64", Arch::Arm64), ("x86_64", Arch::X86_64)])
 }
 
-/// A Python of Lambda's, in Lambda's words: `python3.13`.
+/// Reads Lambda's name of a Python runtime: `python3.13`. One that is newer than zipwright is taken,
+/// as the check warns of it.
 pub(super) fn runtime(item: Item, reader: &mut Reader) -> Option<Python> {
-    let known: Vec<(String, Python)> =
-        Python::known().map(|python| (python.to_string(), python)).collect();
-    let words: Vec<(&str, Python)> =
-        known.iter().map(|(name, python)| (name.as_str(), *python)).collect();
-    word(item, reader, "runtime", &words)
+    let text = string(item, reader)?;
+    let python = Python::parse(&text.value);
+    if python.is_none() {
+        let known: Vec<String> = Python::known().map(|python| python.to_string()).collect();
+        let known: Vec<&str> = known.iter().map(String::as_str).collect();
+        reader.report(mistakes::unknown_word(&text.span, &text.value, "runtime", &known));
+    }
+    python
 }
 
 /// The name of a rule of the check.

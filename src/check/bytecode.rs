@@ -28,7 +28,8 @@ pub(super) fn check<R: Read + Seek>(
         findings.add(Finding::new(rule, severity, text, hint).of(&member.name, origin));
     };
     if let Some(python) = subject.python
-        && magic(&header) != Some(python.magic())
+        && let Some(wanted) = python.magic()
+        && magic(&header) != Some(wanted)
     {
         let made_by = made_by(magic(&header));
         if cached || source.is_some() {
@@ -62,7 +63,8 @@ fn magic(header: &[u8]) -> Option<u16> {
 }
 
 fn made_by(magic: Option<u16>) -> String {
-    let python = magic.and_then(|magic| Python::known().find(|python| python.magic() == magic));
+    let python =
+        magic.and_then(|magic| Python::known().find(|python| python.magic() == Some(magic)));
     match (python, magic) {
         (Some(python), _) => python.to_string(),
         (None, Some(magic)) => format!("another Python (magic number {magic})"),

@@ -9,7 +9,7 @@ use crate::base::words;
 
 /// Every rule, in the order in which findings are shown. The names are stable: Buildfiles silence
 /// rules by them.
-pub const RULES: [&str; 22] = [
+pub const RULES: [&str; 23] = [
     "machine",
     "glibc",
     "libstdcxx",
@@ -32,6 +32,7 @@ pub const RULES: [&str; 22] = [
     "case",
     "pyc-unused",
     "pyc-stale",
+    "new-runtime",
 ];
 
 pub fn is_rule(name: &str) -> bool {

@@ -60,6 +60,7 @@ pub fn check<R: Read + Seek>(zip: R, layers: Vec<R>, subject: &Subject) -> Resul
     wheels.origins.extend(subject.origins.clone());
     let origins = &wheels.origins;
 
+    runtime::check(subject, &mut findings);
     tree::check(&members, &contents, origins, &layers, &mut findings);
     wheels::check(&wheels, subject, &mut findings);
     let mut objects = native::Objects::default();

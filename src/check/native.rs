@@ -225,8 +225,10 @@ fn versions(elf: &Elf, python: Python, bundled: &HashSet<String>) -> Vec<Finding
             .max()
     };
     let mut found = Vec::new();
-    if let Some(needed) = highest("GLIBC").filter(|needed| *needed > python.glibc()) {
-        let (glibc, system) = (python.glibc(), python.system());
+    if let (Some(needed), Some(glibc)) = (highest("GLIBC"), python.glibc())
+        && needed > glibc
+    {
+        let system = python.system();
         let text = format!("needs glibc {needed}, and {python} ({system}) has {glibc}");
         let hint = "take a wheel for an older glibc (`manylinux2014` runs everywhere), build it \
                     on the runtime's system, or choose a newer runtime";
@@ -268,7 +270,7 @@ fn libraries(elf: &Elf, python: Python, bundled: &HashSet<String>) -> Vec<Findin
         .map(|path| name_of(path))
         .filter(|name| !bundled.contains(name) && !python.has_library(name));
     missing
-        .map(|name| {
+        .filter_map(|name| {
             let musl = name.starts_with("libc.musl-") || name.starts_with("ld-musl-");
             let (severity, text, hint) = if musl {
                 let text = "built for musl (Alpine Linux), and Lambda has glibc".to_owned();
@@ -276,13 +278,15 @@ fn libraries(elf: &Elf, python: Python, bundled: &HashSet<String>) -> Vec<Findin
             } else if name.starts_with("libpython") {
                 let text = format!("needs `{name}`, the library of another Python than {python}");
                 (Severity::Error, text, "take the wheel for the runtime's Python")
+            } else if !python.has_facts() {
+                return None;
             } else {
                 let text =
                     format!("needs `{name}`, which the bundle does not have, nor surely {python}");
                 let hint = "put it into the bundle (`auditwheel repair` does), or into a layer";
                 (Severity::Warning, text, hint)
             };
-            Finding::new("library", severity, text, hint)
+            Some(Finding::new("library", severity, text, hint))
         })
         .collect()
 }

@@ -3,6 +3,10 @@
 
 use std::fmt;
 
+use super::Subject;
+use super::findings::{Finding, Findings, Severity};
+use crate::base::words;
+
 /// The Python of a managed runtime: `python3.13`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Python {
@@ -15,9 +19,17 @@ pub enum Arch {
     Arm64,
 }
 
-/// The first and the last minor version whose runtime is known.
+/// The oldest minor version that zipwright knows, and the newest whose system is known.
 const OLDEST: u8 = 8;
 const NEWEST: u8 = 14;
+/// The newest minor version that Lambda's API names: a preview, whose system is not known.
+const PREVIEW: u8 = 15;
+/// A later minor version is a slip of the pen rather than a runtime of the next years.
+const LATEST: u8 = 20;
+
+/// The rules that need facts about a runtime's system or bytecode.
+const NEED_FACTS: [&str; 6] =
+    ["glibc", "libstdcxx", "library", "pyc-python", "wheel-glibc", "pyc-unused"];
 
 /// Since this minor version runtimes are Amazon Linux 2023, before it Amazon Linux 2.
 const FIRST_ON_2023: u8 = 12;
@@ -41,15 +53,23 @@ const LIBRARIES: [&str; 13] = [
 ];
 
 impl Python {
-    /// Takes `python3.13` apart, as Lambda calls its runtimes; `None` for one that is not known.
+    /// Parses Lambda's name of a runtime, `python3.13`. Returns `None` if it is not a Python that
+    /// Lambda has or may have soon.
     pub fn parse(runtime: &str) -> Option<Self> {
         let minor = runtime.strip_prefix("python3.")?;
-        Self::known().find(|python| python.minor.to_string() == minor)
+        (OLDEST..=LATEST)
+            .map(|minor| Self { minor })
+            .find(|python| python.minor.to_string() == minor)
     }
 
-    /// Every runtime that is known.
+    /// Returns every runtime that Lambda has, previews included.
     pub fn known() -> impl Iterator<Item = Self> {
-        (OLDEST..=NEWEST).map(|minor| Self { minor })
+        (OLDEST..=PREVIEW).map(|minor| Self { minor })
+    }
+
+    /// Returns `false` if the runtime is too new: rules of [`NEED_FACTS`] then do not apply.
+    pub(super) fn has_facts(self) -> bool {
+        self.minor <= NEWEST
     }
 
     fn is_on_2023(self) -> bool {
@@ -60,13 +80,17 @@ impl Python {
         if self.is_on_2023() { "Amazon Linux 2023" } else { "Amazon Linux 2" }
     }
 
-    pub(super) fn glibc(self) -> Version {
-        Version(vec![2, if self.is_on_2023() { 34 } else { 26 }])
+    /// Returns the version of glibc; `None` if it is not known.
+    pub(super) fn glibc(self) -> Option<Version> {
+        self.has_facts().then(|| Version(vec![2, if self.is_on_2023() { 34 } else { 26 }]))
     }
 
     /// The newest symbols of libstdc++ that are surely there, and the newest that may be: since
     /// 2025 Amazon Linux 2023 has the libstdc++ of GCC 14, and not every runtime need have it.
     pub(super) fn cxx(self, family: &str) -> Option<[Version; 2]> {
+        if !self.has_facts() {
+            return None;
+        }
         let known = match (family, self.is_on_2023()) {
             ("GLIBCXX", false) => [[3, 4, 24], [3, 4, 24]],
             ("GLIBCXX", true) => [[3, 4, 29], [3, 4, 33]],
@@ -81,18 +105,36 @@ impl Python {
         LIBRARIES.contains(&name) || name == format!("libpython3.{}.so.1.0", self.minor)
     }
 
-    /// What its `.pyc` files begin with; CPython's `pycore_magic_number.h` lists them.
-    pub(super) fn magic(self) -> u16 {
+    /// Returns the number at the start of its `.pyc` files, from CPython's
+    /// `pycore_magic_number.h`; `None` if it is not known.
+    pub(super) fn magic(self) -> Option<u16> {
         match self.minor {
-            ..=8 => 3413,
-            9 => 3425,
-            10 => 3439,
-            11 => 3495,
-            12 => 3531,
-            13 => 3571,
-            14.. => 3627,
+            ..=8 => Some(3413),
+            9 => Some(3425),
+            10 => Some(3439),
+            11 => Some(3495),
+            12 => Some(3531),
+            13 => Some(3571),
+            14 => Some(3627),
+            15.. => None,
         }
     }
+}
+
+/// Warns of a runtime that is too new, with the rules that do not apply.
+pub(super) fn check(subject: &Subject, findings: &mut Findings) {
+    let Some(python) = subject.python.filter(|python| !python.has_facts()) else { return };
+    let age = match python.minor {
+        ..=PREVIEW => "is a preview in Lambda",
+        _ => "is newer than this zipwright",
+    };
+    let rules = words::list(&NEED_FACTS);
+    let text = format!(
+        "{python} {age}: its system and its bytecode are not known here, so these rules were \
+         skipped: {rules}"
+    );
+    let hint = "try the bundle on Lambda; a newer zipwright may know the runtime";
+    findings.add(Finding::new("new-runtime", Severity::Warning, text, hint));
 }
 
 impl fmt::Display for Python {
@@ -148,9 +190,16 @@ mod tests {
     #[test]
     fn runtimes_are_those_that_are_known() {
         assert_eq!(Python::parse("python3.13"), Some(Python { minor: 13 }));
-        for other in ["python3.7", "python3.15", "python3.013", "python3", "nodejs22.x", ""] {
+        for other in ["python3.7", "python3.33", "python3.013", "python3", "nodejs22.x", ""] {
             assert_eq!(Python::parse(other), None, "{other}");
         }
+        // A preview, and one that may come.
+        for minor in [15, 16] {
+            let python = Python::parse(&format!("python3.{minor}"));
+            assert_eq!(python, Some(Python { minor }));
+            assert!(python.is_some_and(|python| !python.has_facts()));
+        }
+        assert!(Python::known().any(|python| python.minor == 15));
         assert_eq!(Arch::parse("arm64"), Some(Arch::Arm64));
         assert_eq!(Arch::parse("aarch64"), None);
     }

@@ -100,6 +100,34 @@ fn needed_libraries_are_somewhere() {
 }
 
 #[test]
+fn a_runtime_that_is_too_new_is_warned_of_and_judged_by_what_is_known() {
+    let versions: [(&str, &[&str]); 1] = [("libc.so.6", &["GLIBC_2.99"])];
+    let module = object(62, &["libc.so.6", "libssl.so.9"], &versions);
+    let files: [File; 3] = [
+        ("_a.cpython-315-x86_64-linux-gnu.so", &module),
+        ("a.pyc", b"\x01\x02\r\n"),
+        ("w-1.dist-info/WHEEL", b"Tag: cp315-cp315-manylinux_2_99_x86_64\n"),
+    ];
+    let found = expect(&files, &subject(15), &["new-runtime"]);
+    assert!(found[0].text.starts_with("python3.15 is a preview in Lambda: "), "{found:?}");
+    assert!(found[0].text.ends_with(
+        "skipped: `glibc`, `libstdcxx`, `library`, `pyc-python`, `wheel-glibc` and `pyc-unused`"
+    ));
+    let found = expect(
+        &files,
+        &subject(16),
+        &[
+            "extension! _a.cpython-315-x86_64-linux-gnu.so",
+            "wheel-tags! w-1.dist-info/WHEEL",
+            "new-runtime",
+        ],
+    );
+    assert!(found[2].text.starts_with("python3.16 is newer than this zipwright: "), "{found:?}");
+    let silent = Subject { silence: vec!["new-runtime".into()], ..subject(15) };
+    expect(&files, &silent, &[]);
+}
+
+#[test]
 fn extension_modules_are_for_one_python() {
     let elf = object(62, &[], &[]);
     let named = |name| expect(&[(name, &elf)], &subject(13), &[&format!("extension! {name}")]);

@@ -80,19 +80,18 @@ pub(super) fn check(wheels: &Wheels, subject: &Subject, findings: &mut Findings)
     let (Some(python), Some(arch)) = (subject.python, subject.arch) else { return };
     for wheel in &wheels.tags {
         let fits: Vec<Fit> = wheel.tags.iter().flat_map(|tag| fits(tag, python, arch)).collect();
-        let finding = match fits.iter().min() {
-            None | Some(Fit::Yes) => continue,
-            Some(Fit::NewerGlibc) => Finding::new(
+        let finding = match (fits.iter().min(), python.glibc()) {
+            (None | Some(Fit::Yes), _) | (Some(Fit::NewerGlibc), None) => continue,
+            (Some(Fit::NewerGlibc), Some(glibc)) => Finding::new(
                 "wheel-glibc",
                 Severity::Warning,
                 format!(
-                    "its wheel is for a newer glibc ({}) than the {} of {python}",
+                    "its wheel is for a newer glibc ({}) than the {glibc} of {python}",
                     wheel.tags.join(", "),
-                    python.glibc()
                 ),
                 "whether it runs depends on what it really uses, which rule `glibc` looks at",
             ),
-            Some(Fit::No) => Finding::new(
+            (Some(Fit::No), _) => Finding::new(
                 "wheel-tags",
                 Severity::Error,
                 format!(
@@ -175,7 +174,7 @@ fn platform_fits(platform: &str, python: Python, arch: Arch) -> Fit {
         system => system.strip_prefix("manylinux_").map(|version| version.replace('_', ".")),
     };
     match glibc.and_then(|version| Version::parse(&version)) {
-        Some(version) if version <= python.glibc() => Fit::Yes,
+        Some(version) if python.glibc().is_none_or(|glibc| version <= glibc) => Fit::Yes,
         Some(_) => Fit::NewerGlibc,
         None => Fit::No,
     }
