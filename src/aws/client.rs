@@ -8,10 +8,10 @@ use std::thread;
 use std::time::Duration;
 
 use aws_sdk_lambda::Client;
+use aws_sdk_lambda::config::Builder;
 use aws_sdk_lambda::config::http::HttpResponse;
 use aws_sdk_lambda::config::retry::RetryConfig;
 use aws_sdk_lambda::config::timeout::TimeoutConfig;
-use aws_sdk_lambda::config::{Builder, SharedAsyncSleep};
 use aws_sdk_lambda::error::{ProvideErrorMetadata, SdkError};
 
 use super::error::{Error, Problem, explain, is_about_credentials, redact};
@@ -33,7 +33,6 @@ pub struct Lambda<'a> {
     pub(super) config: aws_config::SdkConfig,
     pub(super) client: Client,
     pub(super) http: HttpClient,
-    pub(super) sleep: Option<SharedAsyncSleep>,
     pub(super) region: String,
     pub(super) say: &'a (dyn Fn(&str) + Sync),
 }
@@ -50,9 +49,8 @@ impl<'a> Lambda<'a> {
             .enable_all()
             .build()
             .map_err(|error| Error::new(Problem::Other, format!("no runtime: {error}")))?;
-        let (config, http) = runtime.block_on(settings::load(project, profile))?;
+        let (config, http) = runtime.block_on(settings::load(project, profile, say))?;
         let region = config.region().map(ToString::to_string).unwrap_or_default();
-        let sleep = config.sleep_impl();
         let settings = Builder::from(&config)
             // Who waits is told why, which the SDK's own way of trying again does not do.
             .retry_config(RetryConfig::disabled())
@@ -66,7 +64,6 @@ impl<'a> Lambda<'a> {
             config,
             client,
             http,
-            sleep,
             region,
             say,
         })

@@ -62,7 +62,7 @@ impl Lambda<'_> {
             .connect_timeout(CONNECT_TIMEOUT)
             .read_timeout(PATIENCE)
             .build();
-        let connector = self.http.guarded(&settings, self.sleep.clone());
+        let connector = self.http.connector(&settings);
         let answer = connector.call(request).await.map_err(|error| {
             let passing = (!error.is_user()).then_some(Passing::Connection);
             (deepest(&error), passing)

@@ -153,7 +153,8 @@ fn service_reason(meta: &ErrorMetadata, status: u16) -> String {
     let reason = if message.is_empty() { code.to_owned() } else { format!("{code}: {message}") };
     let way_out = match code {
         "ExpiredTokenException" | "ExpiredToken" | "RequestExpired" => {
-            "the credentials have expired: sign in again, e.g. with `aws sso login`"
+            "the credentials have expired: sign in again, e.g. with `aws sso login` or \
+             `aws login`"
         }
         "UnrecognizedClientException"
         | "InvalidClientTokenId"
@@ -190,13 +191,13 @@ fn local_reason(error: &(dyn StdError + 'static)) -> String {
         };
         return format!(
             "no usable AWS credentials{detail}: set AWS_PROFILE, or sign in, e.g. with \
-             `aws sso login`"
+             `aws sso login` or `aws login`"
         );
     }
     if causes.iter().any(|cause| cause.contains("certificate")) {
         return format!(
-            "{deepest}; where a proxy has its own certificates, set SSL_CERT_FILE to them \
-             (AWS_CA_BUNDLE is not read)"
+            "{deepest}; where a proxy has its own certificates, set AWS_CA_BUNDLE to a file with \
+             them"
         );
     }
     deepest.to_owned()

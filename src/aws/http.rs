@@ -3,10 +3,10 @@
 
 use std::fmt;
 use std::net::{Ipv4Addr, Ipv6Addr};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, OnceLock};
+use std::time::Duration;
 
-use aws_sdk_lambda::config::SharedAsyncSleep;
-use aws_smithy_http_client::Connector;
+use aws_smithy_http_client::pool;
 use aws_smithy_http_client::proxy::ProxyConfig;
 use aws_smithy_http_client::tls::rustls_provider::CryptoMode;
 use aws_smithy_http_client::tls::{Provider, TlsContext, TrustStore};
@@ -20,25 +20,40 @@ use aws_smithy_runtime_api::client::runtime_components::RuntimeComponents;
 
 use super::settings::without_userinfo;
 
+/// How long a connection is silent before the kernel probes it. Routers forget silent connections,
+/// some of them within minutes, and a function may take half an hour to answer.
+const KEEP_ALIVE: Duration = Duration::from_secs(60);
+
 #[derive(Clone, Debug)]
 pub(super) struct HttpClient(Arc<Shared>);
 
 #[derive(Debug)]
 struct Shared {
     loopback_only: bool,
+    /// The certificates of `AWS_CA_BUNDLE`, if it is set.
+    bundle: OnceLock<TrustStore>,
     /// Where the last request went, for messages.
     last: Mutex<Option<String>>,
-    /// One connector for each pair of timeouts, so that connections are used again.
-    connectors: Mutex<Vec<(HttpConnectorSettings, SharedHttpConnector)>>,
+    /// All connections, used again by every request.
+    pool: OnceLock<pool::Client>,
+    /// Those of the SDK's last request, for requests that the SDK does not make.
+    components: Mutex<Option<RuntimeComponents>>,
 }
 
 impl HttpClient {
     pub(super) fn new(loopback_only: bool) -> Self {
         Self(Arc::new(Shared {
             loopback_only,
+            bundle: OnceLock::new(),
             last: Mutex::new(None),
-            connectors: Mutex::new(Vec::new()),
+            pool: OnceLock::new(),
+            components: Mutex::new(None),
         }))
+    }
+
+    /// Trusts these certificates and no others, from the first connection on.
+    pub(super) fn trust(&self, bundle: TrustStore) {
+        self.0.bundle.set(bundle).expect("BUG: a client gets its certificates once");
     }
 
     /// Scheme, host and port of the last request.
@@ -46,45 +61,32 @@ impl HttpClient {
         self.0.last.lock().expect(LOCK).clone()
     }
 
-    /// A connector whose every request is looked at first.
-    pub(super) fn guarded(
-        &self,
-        settings: &HttpConnectorSettings,
-        sleep: Option<SharedAsyncSleep>,
-    ) -> SharedHttpConnector {
-        let inner = self.connector(settings, sleep);
-        SharedHttpConnector::new(Guarded { client: self.clone(), inner })
+    /// Returns a connector for a request that the SDK does not make. The SDK must have sent one
+    /// before.
+    pub(super) fn connector(&self, settings: &HttpConnectorSettings) -> SharedHttpConnector {
+        let components = self.0.components.lock().expect(LOCK).clone();
+        self.http_connector(settings, &components.expect("BUG: the SDK has sent no request yet"))
     }
 
-    fn connector(
-        &self,
-        settings: &HttpConnectorSettings,
-        sleep: Option<SharedAsyncSleep>,
-    ) -> SharedHttpConnector {
-        let timeouts = |settings: &HttpConnectorSettings| {
-            (settings.connect_timeout(), settings.read_timeout())
-        };
-        let mut connectors = self.0.connectors.lock().expect(LOCK);
-        let known = connectors.iter().find(|(known, _)| timeouts(known) == timeouts(settings));
-        if let Some((_, connector)) = known {
-            return connector.clone();
-        }
-        let (proxies, roots) = if self.0.loopback_only {
-            // Only plain http passes the guard, so that no certificate is ever looked at.
-            (ProxyConfig::disabled(), TrustStore::empty())
-        } else {
-            (ProxyConfig::from_env(), TrustStore::default())
-        };
-        let tls = TlsContext::builder().with_trust_store(roots).build();
-        let mut builder = Connector::builder()
-            .connector_settings(settings.clone())
-            .proxy_config(proxies)
-            .tls_provider(Provider::Rustls(CryptoMode::Ring))
-            .tls_context(tls.expect("BUG: a list of certificates is all there is to it"));
-        builder.set_sleep_impl(sleep);
-        let connector = SharedHttpConnector::new(builder.build());
-        connectors.push((settings.clone(), connector.clone()));
-        connector
+    fn pool(&self) -> &pool::Client {
+        self.0.pool.get_or_init(|| {
+            let loopback_only = self.0.loopback_only;
+            let (proxies, roots) = if loopback_only {
+                // Only plain http passes the guard, so that no certificate is ever looked at.
+                (ProxyConfig::disabled(), TrustStore::empty())
+            } else {
+                (ProxyConfig::from_env(), self.0.bundle.get().cloned().unwrap_or_default())
+            };
+            let tls = TlsContext::builder().with_trust_store(roots).build();
+            let pool = pool::ConnectionPool::builder()
+                .tcp_keepalive(KEEP_ALIVE)
+                .proxy_config(proxies)
+                .tls_provider(Provider::Rustls(CryptoMode::Ring))
+                .tls_context(tls.expect("BUG: a list of certificates is all there is to it"))
+                .build_https()
+                .expect("BUG: a pool without partitions can be built");
+            pool::Client::new(&pool).expect("BUG: the pool has no partitions")
+        })
     }
 }
 
@@ -96,7 +98,9 @@ impl Client for HttpClient {
         settings: &HttpConnectorSettings,
         components: &RuntimeComponents,
     ) -> SharedHttpConnector {
-        self.guarded(settings, components.sleep_impl())
+        *self.0.components.lock().expect(LOCK) = Some(components.clone());
+        let inner = self.pool().http_connector(settings, components);
+        SharedHttpConnector::new(Guarded { client: self.clone(), inner })
     }
 }
 

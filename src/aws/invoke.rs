@@ -12,8 +12,8 @@ use super::Lambda;
 use super::client::timeouts;
 use super::error::{Error, Problem};
 
-/// A function may think for 15 minutes before its first byte.
-const ANSWER_TIMEOUT: Duration = Duration::from_secs(16 * 60);
+/// A synchronous call may run for 30 minutes before its first byte.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(31 * 60);
 
 /// Which function is called, and how.
 #[derive(Clone, Copy, Debug)]

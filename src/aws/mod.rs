@@ -25,6 +25,7 @@ mod s3;
 mod s3;
 mod settings;
 mod store;
+mod trust;
 mod versions;
 
 pub use client::Lambda;

@@ -9,6 +9,7 @@ use aws_config::{BehaviorVersion, SdkConfig};
 
 use super::error::{Error, Problem};
 use super::http::HttpClient;
+use super::trust;
 use crate::project::Project;
 
 /// Set to anything: no request leaves this machine.
@@ -23,6 +24,7 @@ const ENDPOINTS: [&str; 2] = ["AWS_ENDPOINT_URL_LAMBDA", "AWS_ENDPOINT_URL"];
 pub(super) async fn load(
     project: &Project,
     profile: Option<&str>,
+    say: &(dyn Fn(&str) + Sync),
 ) -> Result<(SdkConfig, HttpClient), Error> {
     // The HTTP client would go on without a single certificate to trust.
     if let Some(path) = project.var("SSL_CERT_FILE").filter(|path| !Path::new(path).is_file()) {
@@ -45,6 +47,9 @@ pub(super) async fn load(
         loader = loader.profile_name(profile).credentials_provider(credentials);
     }
     let config = loader.load().await;
+    if let Some(bundle) = trust::load(project, &config, say)? {
+        http.trust(bundle);
+    }
     if config.region().is_none() {
         return Err(Error::new(
             Problem::Other,

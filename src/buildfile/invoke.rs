@@ -10,8 +10,8 @@ use super::{mistakes, payload, upload, value};
 
 /// Lambda's own default, in seconds.
 const DEFAULT_TIMEOUT: u16 = 3;
-/// What Lambda allows.
-const TIMEOUTS: std::ops::RangeInclusive<u16> = 1..=900;
+/// The timeouts that Lambda takes, in seconds.
+const TIMEOUTS: std::ops::RangeInclusive<u16> = 1..=5400;
 
 pub(super) fn read(table: &mut Table, reader: &mut Reader) -> Option<Invoke> {
     let here = table.optional("local", reader, boolean).unwrap_or(false);

@@ -274,7 +274,8 @@ pub(crate) fn bad_handler(span: &Span, text: &str) -> Diagnostic {
 }
 
 pub(crate) fn bad_timeout(span: &Span) -> Diagnostic {
-    Diagnostic::at(span, "a function has from 1 to 900 seconds")
+    Diagnostic::at(span, "a function has from 1 to 5400 seconds")
+        .hint("more than 1800 only where nobody waits: asynchronous calls on Managed Instances")
 }
 
 pub(crate) fn bad_function(span: &Span, name: &str, hint: &str) -> Diagnostic {

@@ -1,6 +1,9 @@
 //! Calls of functions on AWS: versions, events, dry runs, and what is known after a call. The
 //! usual call is shown with uploads, in `aws`; calls on this machine are in `local`.
 
+#[cfg(target_os = "linux")]
+use std::net::TcpStream;
+
 use serde_json::json;
 
 use crate::emulators::{Emulator, REGION, bundle, code_sha256};
@@ -99,6 +102,47 @@ fn a_call_says_what_it_cost_and_which_version_ran() {
     let calls = calls(&server);
     assert_eq!(calls[0].0, "POST /2015-03-31/functions/hello/invocations?Qualifier=live");
     assert_eq!(calls[0].1, "{\"n\":1}");
+}
+
+/// Waits until the kernel has a keep-alive timer on the client's end of a connection.
+#[cfg(target_os = "linux")]
+fn is_kept_alive(connection: &TcpStream) -> bool {
+    let port = format!(":{:04X}", connection.peer_addr().unwrap().port());
+    eventually_true(|| {
+        let table = std::fs::read_to_string("/proc/net/tcp").unwrap();
+        table.lines().any(|line| {
+            let fields: Vec<&str> = line.split_whitespace().collect();
+            // Timer 1 is a retransmission, 2 is keep-alive.
+            fields[1].ends_with(&port) && fields[5].starts_with("02:")
+        })
+    })
+}
+
+#[cfg(target_os = "linux")]
+fn eventually_true(mut condition: impl FnMut() -> bool) -> bool {
+    (0..200).any(|_| {
+        std::thread::sleep(std::time::Duration::from_millis(10));
+        condition()
+    })
+}
+
+#[test]
+#[cfg(target_os = "linux")]
+fn a_silent_connection_is_kept_alive_while_a_function_runs() {
+    let mut sandbox = project("http://127.0.0.1:1");
+    let _ = sandbox.run(["package"]).success();
+    let digest = code_sha256(&sandbox.bytes("build/package.zip"));
+    let answers =
+        vec![answer(&json!({"CodeSha256": digest})), invoked(200, "$LATEST", &json!(1), "")];
+    let (sender, receiver) = std::sync::mpsc::channel();
+    let server = Script::watching(answers, move |what, connection| {
+        if what.contains("/invocations") {
+            sender.send(is_kept_alive(connection)).unwrap();
+        }
+    });
+    sandbox.set("AWS_ENDPOINT_URL", server.endpoint());
+    let _ = sandbox.run(["invoke"]).success();
+    assert!(receiver.recv().unwrap(), "no keep-alive timer");
 }
 
 #[test]

@@ -61,6 +61,14 @@ impl Script {
         let asked = Arc::new(Mutex::new(Vec::new()));
         let seen = Arc::clone(&asked);
         thread::spawn(move || {
+        Self::watching(answers, |_, _| {})
+    }
+
+    /// Calls `watch` with each request and its connection before it is answered.
+    pub(crate) fn watching(
+        answers: Vec<Answer>,
+        watch: impl Fn(&str, &TcpStream) + Send + 'static,
+    ) -> Self {
             let mut answers = answers.into_iter();
             for stream in listener.incoming().flatten() {
                 let Some(request) = read(&stream) else { continue };
@@ -74,6 +82,7 @@ impl Script {
                 say(&stream, &answers.next().unwrap_or(spent));
             }
         });
+                watch(&request.what, &stream);
         Self { port, asked }
     }
 
