@@ -24,6 +24,8 @@ pub enum Problem {
     Changed,
     /// The function was not called, because it cannot give a log.
     LogRefused,
+    /// The function was not called, because it is durable and no qualifier was given.
+    Unqualified,
     Other,
 }
 
@@ -117,6 +119,11 @@ fn problem(meta: &ErrorMetadata, status: u16) -> Problem {
         {
             Problem::LogRefused
         }
+        Some("InvalidParameterValueException")
+            if meta.message().is_some_and(|text| text.contains("unqualified ARN")) =>
+        {
+            Problem::Unqualified
+        }
         _ => Problem::Other,
     }
 }
@@ -170,6 +177,33 @@ fn service_reason(meta: &ErrorMetadata, status: u16) -> String {
         "NoSuchBucket" => "`bucket` is the name of one that exists, in the function's own region",
         "TooManyRequestsException" | "ThrottlingException" => "try again in a moment",
         "CodeStorageExceededException" => "delete old versions or functions in this region",
+        "CodeVerificationFailedException" | "InvalidCodeSignatureException" => {
+            "the function takes only zips that a trusted profile of AWS Signer has signed: sign \
+             this one, then give it to the function with `zipwright promote`; docs/AWS.md, \
+             \"Code signing\", says how"
+        }
+        "CodeSigningConfigNotFoundException" => {
+            "the function refers to a code signing configuration that was deleted: give it \
+             another, or take it away with `aws lambda delete-function-code-signing-config`"
+        }
+        "KMSAccessDeniedException"
+        | "KMSDisabledException"
+        | "KMSInvalidStateException"
+        | "KMSNotFoundException" => {
+            "look at the KMS key of the function or of its code: it must be enabled, in this \
+             region, and the function's role must be allowed to decrypt with it"
+        }
+        "ModeNotSupportedException" => {
+            "the function takes only another type of call: `type = \"event\"` for one that runs \
+             for more than 30 minutes"
+        }
+        "NoPublishedVersionException" => {
+            "on Managed Instances only published code is called: set `publish` on the upload"
+        }
+        "CodeArtifactUserPendingException" => "try again in a moment",
+        "CodeArtifactUserDeletedException" | "CodeArtifactUserFailedException" => {
+            "Lambda cannot get at the function's code: upload it again, with -B"
+        }
         "RequestTooLargeException" | "RequestEntityTooLargeException" => {
             "the request is larger than Lambda takes"
         }

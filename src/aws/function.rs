@@ -6,7 +6,9 @@ use std::time::Duration;
 use aws_sdk_lambda::config::Builder;
 use aws_sdk_lambda::operation::get_function_configuration::GetFunctionConfigurationOutput;
 use aws_sdk_lambda::primitives::Blob;
-use aws_sdk_lambda::types::{Architecture, LastUpdateStatus, PackageType, State};
+use aws_sdk_lambda::types::{
+    Architecture, LastUpdateStatus, PackageType, S3ObjectStorageMode, State,
+};
 
 use super::client::timeouts;
 use super::error::{Error, Problem};
@@ -47,6 +49,10 @@ pub struct Function {
     /// A function made of a container image has no code to update.
     pub is_image: bool,
     pub is_being_deleted: bool,
+    /// Its executions are recorded and replayed, for up to a year: a durable function.
+    pub is_durable: bool,
+    /// It runs on Lambda Managed Instances, where only published code is called.
+    pub is_on_instances: bool,
 }
 
 /// How the last update of a function went.
@@ -66,8 +72,18 @@ pub enum Update {
 pub enum Code<'a> {
     /// A zip that travels in the request itself.
     Direct(&'a [u8]),
-    /// A zip that lies in a bucket of the same region.
-    S3 { bucket: String, key: String, version: Option<String> },
+    /// An object in a bucket of the same region. With `reference`, Lambda makes no copy of it, and
+    /// reads it for as long as the code is in use.
+    S3 { bucket: String, key: String, version: Option<String>, reference: bool },
+}
+
+/// How Lambda stores the code of a function.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Storage<'a> {
+    /// The ARN of the KMS key that encrypts the zip; AWS's own key if there is none.
+    pub kms_key: Option<&'a str>,
+    /// Lambda refers to an object in S3 instead of copying it.
+    pub reference: bool,
 }
 
 impl Lambda<'_> {
@@ -104,7 +120,12 @@ impl Lambda<'_> {
     /// Gives `function` this code and returns the digest that Lambda found. Guarded by the
     /// revision that was read: a function changed since, also by an attempt of ours whose answer
     /// was lost, is [`Problem::Changed`].
-    pub fn update_code(&self, function: &Function, code: &Code) -> Result<String, Error> {
+    pub fn update_code(
+        &self,
+        function: &Function,
+        code: &Code,
+        kms_key: Option<&str>,
+    ) -> Result<String, Error> {
         // Lambda takes a missing architecture for x86_64, not for the one the function has.
         let architectures: Vec<Architecture> =
             function.architectures.iter().map(|name| Architecture::from(name.as_str())).collect();
@@ -114,11 +135,14 @@ impl Lambda<'_> {
             let request = self.client.update_function_code().function_name(&function.name);
             let request = match code {
                 Code::Direct(zip) => request.zip_file(Blob::new(zip.to_vec())),
-                Code::S3 { bucket, key, version } => {
-                    request.s3_bucket(bucket).s3_key(key).set_s3_object_version(version.clone())
-                }
+                Code::S3 { bucket, key, version, reference } => request
+                    .s3_bucket(bucket)
+                    .s3_key(key)
+                    .set_s3_object_version(version.clone())
+                    .set_s3_object_storage_mode(storage_mode(*reference)),
             };
             request
+                .set_source_kms_key_arn(kms_key.map(str::to_owned))
                 .set_architectures(architectures.clone())
                 .set_revision_id(function.revision.clone())
                 .customize()
@@ -126,6 +150,19 @@ impl Lambda<'_> {
                 .send()
         })?;
         Ok(output.code_sha256.unwrap_or_default())
+    }
+
+    /// Returns `true` if the code of a function is stored as wanted. The defaults are not asked for:
+    /// that needs a permission of its own.
+    pub fn is_stored(&self, name: &str, wanted: &Storage) -> Result<bool, Error> {
+        if *wanted == Storage::default() {
+            return Ok(true);
+        }
+        let what = format!("read how the code of function `{name}` is stored");
+        let found = self.send(&what, || self.client.get_function().function_name(name).send())?;
+        let Some(code) = found.code else { return Ok(false) };
+        Ok(wanted.kms_key.is_none_or(|key| code.source_kms_key_arn() == Some(key))
+            && (!wanted.reference || code.resolved_s3_object().is_some()))
     }
 
     /// Waits while an update of `name` is in progress. `on_wait` gets the seconds waited so far.
@@ -157,6 +194,11 @@ impl Lambda<'_> {
             ),
         ))
     }
+}
+
+/// In the SDK's words; a copy is Lambda's default and needs none.
+pub(super) fn storage_mode(reference: bool) -> Option<S3ObjectStorageMode> {
+    reference.then_some(S3ObjectStorageMode::Reference)
 }
 
 impl Function {
@@ -192,6 +234,8 @@ impl Function {
             revision: output.revision_id().map(str::to_owned),
             is_image: output.package_type() == Some(&PackageType::Image),
             is_being_deleted: output.state() == Some(&State::Deleting),
+            is_durable: output.durable_config().is_some(),
+            is_on_instances: output.capacity_provider_config().is_some(),
         }
     }
 }

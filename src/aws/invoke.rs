@@ -8,9 +8,9 @@ use aws_sdk_lambda::types::{InvocationType, LogType};
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 
-use super::Lambda;
 use super::client::timeouts;
 use super::error::{Error, Problem};
+use super::{LATEST, Lambda};
 
 /// A synchronous call may run for 30 minutes before its first byte.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(31 * 60);
@@ -49,11 +49,14 @@ pub struct Answer {
 impl Lambda<'_> {
     /// Calls the function once and waits for its answer. Never tried again: a call whose answer
     /// was lost may have run. A function that was not called because it has no log to give is
-    /// called without one.
+    /// called without one, and a durable one that was called without a qualifier as `$LATEST`.
     pub fn invoke(&self, call: &Invocation, payload: &[u8]) -> Result<Answer, Error> {
         // Only a call that is waited for has a log to show.
         let with_log = call.way == Way::Request;
         match self.call(call, payload, with_log) {
+            Err(error) if call.qualifier.is_none() && error.problem == Problem::Unqualified => {
+                self.invoke(&Invocation { qualifier: Some(LATEST), ..*call }, payload)
+            }
             Err(error) if with_log && error.problem == Problem::LogRefused => {
                 self.call(call, payload, false)
             }

@@ -6,7 +6,7 @@ use aws_sdk_lambda::types::{Architecture, LayerVersionContentInput, Runtime};
 
 use super::client::timeouts;
 use super::error::{Error, Problem};
-use super::function::UPLOAD_TIMEOUT;
+use super::function::{UPLOAD_TIMEOUT, storage_mode};
 use super::{Code, Function, Lambda};
 
 /// A version of a layer. It never changes.
@@ -79,9 +79,11 @@ impl Lambda<'_> {
         let content = LayerVersionContentInput::builder();
         let content = match code {
             Code::Direct(zip) => content.zip_file(Blob::new(zip.to_vec())),
-            Code::S3 { bucket, key, version } => {
-                content.s3_bucket(bucket).s3_key(key).set_s3_object_version(version.clone())
-            }
+            Code::S3 { bucket, key, version, reference } => content
+                .s3_bucket(bucket)
+                .s3_key(key)
+                .set_s3_object_version(version.clone())
+                .set_s3_object_storage_mode(storage_mode(*reference)),
         };
         let runtimes: Vec<Runtime> =
             layer.runtimes.iter().map(|name| Runtime::from(name.as_str())).collect();

@@ -30,12 +30,12 @@ mod versions;
 
 pub use client::Lambda;
 pub use error::{Error, Problem};
-pub use function::{Code, Function, Update};
+pub use function::{Code, Function, Storage, Update};
 pub use invoke::{Answer, Invocation, Way};
 pub use layers::{LayerVersion, NewLayer};
 pub use settings::destination;
 pub use store::{Bucket, Stored};
-pub use versions::{Alias, LATEST, Version};
+pub use versions::{Alias, LATEST, LATEST_PUBLISHED, Version};
 
 /// A text that is there and says something.
 fn word(text: Option<&str>) -> Option<String> {

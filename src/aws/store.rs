@@ -9,6 +9,8 @@ pub struct Bucket<'a> {
     pub name: &'a str,
     /// What keys begin with: a folder without `/` at its ends, or empty.
     pub prefix: &'a str,
+    /// Every zip goes there, and Lambda refers to it instead of copying it.
+    pub reference: bool,
 }
 
 /// A zip that lies in a bucket.
@@ -36,7 +38,7 @@ mod tests {
 
     #[test]
     fn a_key_is_the_digest_in_the_folder() {
-        let key = |prefix| Bucket { name: "b", prefix }.key(&[0xab; 32]);
+        let key = |prefix| Bucket { name: "b", prefix, reference: false }.key(&[0xab; 32]);
         let name = "ab".repeat(32) + ".zip";
         assert_eq!([key(""), key("a/b")], [name.clone(), format!("a/b/{name}")]);
     }

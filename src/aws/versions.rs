@@ -1,12 +1,14 @@
 //! Versions of a function, which never change, and aliases, which lead to one of them.
 
-use aws_sdk_lambda::types::FunctionConfiguration;
+use aws_sdk_lambda::types::{FunctionConfiguration, FunctionVersionLatestPublished};
 
 use super::error::{Error, Problem};
 use super::{Function, Lambda};
 
 /// What stands where a version's number would: the function as it can be changed.
 pub const LATEST: &str = "$LATEST";
+/// The published code of a function on Managed Instances that keeps no numbered versions.
+pub const LATEST_PUBLISHED: &str = "$LATEST.PUBLISHED";
 
 /// A version as it was published.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -54,18 +56,23 @@ impl Lambda<'_> {
 
     /// Makes a version of `function` as it was read. Sent once: an answer that is lost may mean
     /// that the version is there, so the caller looks before it asks again.
-    pub fn publish(&self, function: &Function) -> Result<Version, Error> {
+    /// With `latest`, republishes [`LATEST_PUBLISHED`] instead of making a version with a number.
+    pub fn publish(&self, function: &Function, latest: bool) -> Result<Version, Error> {
         let request = self
             .client
             .publish_version()
             .function_name(&function.name)
             .code_sha256(&function.code_sha256)
             .set_revision_id(function.revision.clone())
+            .set_publish_to(latest.then_some(FunctionVersionLatestPublished::LatestPublished))
             .send();
         let wanted = format!("publish a version of function `{}`", function.name);
         let output = self.send_once(&wanted, request)?;
         Ok(Version {
-            number: output.version.unwrap_or_default(),
+            number: match latest {
+                true => LATEST_PUBLISHED.to_owned(),
+                false => output.version.unwrap_or_default(),
+            },
             code_sha256: output.code_sha256.unwrap_or_default(),
         })
     }

@@ -24,8 +24,16 @@ pub(super) fn s3(item: Item, reader: &mut Reader) -> Option<S3> {
     let mut table = Table::new(entries(item, reader)?, "`s3`".into(), item.span());
     let bucket = table.required("bucket", "\"…\"", reader, bucket);
     let prefix = table.optional("prefix", reader, text).unwrap_or_default();
+    let storages = [("copy", false), ("reference", true)];
+    let reference = table.optional("storage", reader, |item, reader| {
+        value::word(item, reader, "storage", &storages)
+    });
     table.done(reader);
-    Some(S3 { bucket: bucket?, prefix: prefix.trim_matches('/').to_owned() })
+    Some(S3 {
+        bucket: bucket?,
+        prefix: prefix.trim_matches('/').to_owned(),
+        reference: reference.unwrap_or(false),
+    })
 }
 
 fn name(item: Item, reader: &mut Reader) -> Option<Spanned<String>> {

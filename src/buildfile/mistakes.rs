@@ -287,6 +287,11 @@ pub(crate) fn bad_alias(span: &Span, name: &str) -> Diagnostic {
         .hint("a name has up to 128 ASCII letters, digits, `-` and `_`, and not digits alone")
 }
 
+pub(crate) fn bad_kms_key(span: &Span, name: &str) -> Diagnostic {
+    Diagnostic::at(span, format!("`{name}` is not the ARN of a KMS key"))
+        .hint("write it whole, as in `arn:aws:kms:eu-west-1:123456789012:key/…`")
+}
+
 pub(crate) fn alias_of_nothing(alias: &Span, publish: &Span, owner: &str) -> Diagnostic {
     Diagnostic::at(alias, format!("{owner} has an `alias` and publishes no version"))
         .also(publish, "an alias leads to a version that is published")

@@ -32,7 +32,7 @@ pub use layer::is_bucket;
 use schema::Reading;
 use table::Entries;
 pub use typed::Typed;
-pub use upload::{is_alias, is_function};
+pub use upload::{is_alias, is_function, is_kms_key};
 
 /// A Buildfile as far as it could be understood, and what is wrong with it. Only a model without
 /// mistakes may be built.

@@ -9,6 +9,7 @@ use std::sync::OnceLock;
 use super::typed::Typed;
 use crate::base::RelPath;
 use crate::check::Python;
+use crate::deploy::Publish;
 
 /// Byte range in the Buildfile's text.
 pub type Span = Range<usize>;
@@ -264,6 +265,8 @@ pub struct S3 {
     pub bucket: String,
     /// What the keys of objects begin with: a folder, without `/` at its ends; empty for none.
     pub prefix: String,
+    /// Every bundle goes there, and Lambda refers to it instead of copying it.
+    pub reference: bool,
 }
 
 #[derive(Clone, Debug)]
@@ -279,10 +282,12 @@ pub struct Upload {
     pub check: bool,
     /// Rules of the check that say nothing.
     pub silence: Vec<String>,
-    /// Whether the code becomes a version.
-    pub publish: bool,
-    /// Leads to that version.
+    /// What is published of the code.
+    pub publish: Option<Publish>,
+    /// Leads to the version that is published.
     pub alias: Option<String>,
+    /// The ARN of the KMS key that encrypts the zip in Lambda.
+    pub kms_key: Option<String>,
     /// `CodeSha256` that the zip must have; of the command line only.
     pub digest: Option<String>,
 }

@@ -3,6 +3,7 @@
 use super::model::{Spanned, Upload};
 use super::table::{Item, Reader, Table, boolean, members, string};
 use super::{layer, mistakes, value};
+use crate::deploy::Publish;
 use toml::de::DeValue;
 
 /// Longest name of a function, and of an alias.
@@ -17,13 +18,16 @@ pub(super) fn read(table: &mut Table, reader: &mut Reader) -> Option<Upload> {
     let check = table.optional("check", reader, boolean).unwrap_or(true);
     let silence = table.many("silence", reader, value::rule);
     let publish = table.take("publish");
-    let published = publish.and_then(|item| boolean(item, reader));
+    let published = publish.and_then(|item| self::publish(item, reader));
     let alias = table.take("alias");
-    if let (Some(publish), Some(alias), Some(false)) = (publish, alias, published) {
+    if let (Some(publish), Some(alias), Some(published)) = (publish, alias, published)
+        && published != Some(Publish::Version)
+    {
         reader.report(mistakes::alias_of_nothing(&alias.span(), &publish.span(), table.owner()));
     }
     let alias = alias.and_then(|item| self::alias(item, reader));
-    let publish = published.unwrap_or(alias.is_some());
+    let publish = published.unwrap_or(alias.as_ref().map(|_| Publish::Version));
+    let kms_key = table.optional("kms-key", reader, kms_key);
     let functions = functions.filter(|functions| !functions.is_empty());
     Some(Upload {
         zip: zip?,
@@ -34,6 +38,7 @@ pub(super) fn read(table: &mut Table, reader: &mut Reader) -> Option<Upload> {
         silence,
         publish,
         alias,
+        kms_key,
         digest: None,
     })
 }
@@ -110,6 +115,39 @@ fn problem(name: &str) -> Option<&'static str> {
     None
 }
 
+/// `true`, `false`, or the word for what has no number.
+fn publish(item: Item, reader: &mut Reader) -> Option<Option<Publish>> {
+    match item.value {
+        DeValue::Boolean(yes) => Some(yes.then_some(Publish::Version)),
+        DeValue::String(_) => {
+            let words = [("latest-published", Some(Publish::Latest))];
+            value::word(item, reader, "way to publish", &words)
+        }
+        _ => {
+            item.wrong("`true`, `false` or \"latest-published\"", reader);
+            None
+        }
+    }
+}
+
+fn kms_key(item: Item, reader: &mut Reader) -> Option<String> {
+    let known = reader.mistakes.len();
+    let key = value::filled(item, reader, "the ARN of a KMS key")?;
+    if reader.mistakes.len() == known && !is_kms_key(&key.value) {
+        reader.report(mistakes::bad_kms_key(&key.span, &key.value));
+        return None;
+    }
+    Some(key.value)
+}
+
+/// Whether `arn` can be that of a KMS key: Lambda takes neither the id of a key nor an alias alone.
+pub fn is_kms_key(arn: &str) -> bool {
+    let parts: Vec<&str> = arn.splitn(6, ':').collect();
+    matches!(parts.as_slice(), ["arn", partition, "kms", region, account, key]
+        if [partition, region, account].iter().all(|part| !part.is_empty())
+            && (key.starts_with("key/") || key.starts_with("alias/")))
+}
+
 fn alias(item: Item, reader: &mut Reader) -> Option<String> {
     let known = reader.mistakes.len();
     let name = value::filled(item, reader, "a name such as `live`")?;
@@ -157,6 +195,15 @@ mod tests {
             "a/b",
         ] {
             assert!(!is_function(name), "{name}");
+        }
+    }
+
+    #[test]
+    fn keys_are_named_by_their_arn() {
+        assert!(is_kms_key("arn:aws:kms:eu-west-1:123456789012:key/1234abcd-12ab"));
+        assert!(is_kms_key("arn:aws-cn:kms:cn-north-1:123456789012:alias/code"));
+        for name in ["", "1234abcd-12ab", "alias/code", "arn:aws:s3:::b", "arn:aws:kms:::key/1"] {
+            assert!(!is_kms_key(name), "{name}");
         }
     }
 

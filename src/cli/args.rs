@@ -344,6 +344,14 @@ pub(super) struct Promote {
     #[arg(long, value_name = "BUCKET[/PREFIX]")]
     pub(super) s3: Option<String>,
 
+    /// Whether Lambda copies the object in the bucket or refers to it
+    #[arg(long, value_name = "WAY", value_enum, requires = "s3", default_value_t = S3Storage::Copy)]
+    pub(super) s3_storage: S3Storage,
+
+    /// Encrypt the zip in Lambda with this KMS key
+    #[arg(long, value_name = "ARN")]
+    pub(super) kms_key: Option<String>,
+
     /// Make a version of it
     #[arg(long)]
     pub(super) publish: bool,
@@ -355,6 +363,13 @@ pub(super) struct Promote {
     /// Pass over this rule of the check (docs/CHECK.md); may be given again
     #[arg(long, value_name = "RULE")]
     pub(super) silence: Vec<String>,
+}
+
+/// What Lambda does with the object in a bucket.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub(super) enum S3Storage {
+    Copy,
+    Reference,
 }
 
 #[derive(Args, Debug)]

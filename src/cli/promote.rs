@@ -7,11 +7,11 @@ use std::sync::Mutex;
 use anyhow::{Context, Result, anyhow, bail};
 use serde_json::{Value, json};
 
-use super::args::{Common, Promote};
+use super::args::{Common, Promote, S3Storage};
 use super::{Failure, SUCCESS, note, print, print_json, uploading, warn};
-use crate::aws::{Bucket, Function, Lambda};
+use crate::aws::{Bucket, Function, Lambda, Storage};
 use crate::base::{fs, words};
-use crate::deploy::{self, Deployed, Deployment, Sending};
+use crate::deploy::{self, Deployed, Deployment, Publish, Sending};
 use crate::project::Project;
 use crate::{buildfile, bundle, check};
 
@@ -23,7 +23,8 @@ pub(super) fn run(common: &Common, promote: &Promote) -> Result<u8, Failure> {
         false => super::digest::zip_of(common, &promote.zip)?,
     };
     let zip = fs::read(Path::new(&path))?;
-    let bucket = promote.s3.as_deref().map(bucket).transpose()?;
+    let reference = promote.s3_storage == S3Storage::Reference;
+    let bucket = promote.s3.as_deref().map(|text| bucket(text, reference)).transpose()?;
     if !bundle::fits_in_a_request(zip.len() as u64) && bucket.is_none() {
         return Err(anyhow!(
             "`{path}` is too large to upload directly: it has {}, and a request to Lambda holds a \
@@ -41,13 +42,13 @@ pub(super) fn run(common: &Common, promote: &Promote) -> Result<u8, Failure> {
 }
 
 /// `BUCKET` or `BUCKET/PREFIX`, also as S3's own tools write it.
-fn bucket(text: &str) -> Result<Bucket<'_>> {
+fn bucket(text: &str, reference: bool) -> Result<Bucket<'_>> {
     let text = text.strip_prefix("s3://").unwrap_or(text);
     let (name, prefix) = text.split_once('/').unwrap_or((text, ""));
     if !buildfile::is_bucket(name) {
         bail!("`{name}` cannot be the name of a bucket");
     }
-    Ok(Bucket { name, prefix: prefix.trim_matches('/') })
+    Ok(Bucket { name, prefix: prefix.trim_matches('/'), reference })
 }
 
 /// What Lambda would refuse, and emulators would not.
@@ -59,6 +60,9 @@ fn refuse_names(promote: &Promote) -> Result<()> {
     }
     if let Some(name) = promote.alias.as_ref().filter(|name| !buildfile::is_alias(name)) {
         bail!("`{name}` cannot be the name of an alias");
+    }
+    if let Some(arn) = promote.kms_key.as_ref().filter(|arn| !buildfile::is_kms_key(arn)) {
+        bail!("`{arn}` is not the ARN of a KMS key");
     }
     if let Some(rule) = promote.silence.iter().find(|rule| !check::is_rule(rule)) {
         bail!("unknown rule `{rule}`; docs/CHECK.md lists what there is");
@@ -94,7 +98,11 @@ fn deploy(promote: &Promote, sending: &Sending) -> Result<Vec<Deployed>> {
         code_sha256: &sending.code_sha256,
         size: sending.size(),
         layers: &[],
-        publish: promote.publish || alias.is_some(),
+        publish: (promote.publish || alias.is_some()).then_some(Publish::Version),
+        storage: Storage {
+            kms_key: promote.kms_key.as_deref(),
+            reference: promote.s3_storage == S3Storage::Reference,
+        },
         alias,
         check: &fits,
         code: &code,

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use super::args::{Common, Verify};
 use super::session::{Session, Words};
 use super::{DIFFERENT, FAILURE, Failure, SUCCESS, build, note, print, print_json, warn};
-use crate::aws::Lambda;
+use crate::aws::{LATEST_PUBLISHED, Lambda};
 use crate::base::{Sha256, fs, private};
 use crate::buildfile::model::{Kind, Spanned, Upload, Zip};
 use crate::bundle;
@@ -119,7 +119,7 @@ fn find<'a>(
     let place = project.place(&zip.output.value);
     let here = bundle::code_sha256_of(&place)?;
     let alias = upload.alias.as_deref();
-    let live = deploy::live(lambda, function, alias, &|_| {})?;
+    let live = deploy::live(lambda, function, (alias, upload.publish), &|_| {})?;
     let layers = Vec::new();
     let mut found = Found { target, function, alias, here, live, layers, difference: None };
     if fetch && found.live.code_sha256 != found.here {
@@ -172,7 +172,8 @@ fn download(lambda: &Lambda, found: &Found) -> Result<Vec<u8>> {
         0 => bundle::UNZIPPED_LIMIT,
         size => size.min(bundle::UNZIPPED_LIMIT),
     };
-    let qualifier = version.as_deref().filter(|_| found.alias.is_some());
+    let qualifier =
+        version.as_deref().filter(|version| found.alias.is_some() || *version == LATEST_PUBLISHED);
     let zip = lambda.download(found.function, qualifier, limit)?;
     let fetched = bundle::code_sha256(&Sha256::of(&zip));
     if fetched != *code_sha256 {

@@ -2,8 +2,9 @@
 
 use anyhow::{Result, bail};
 
+use super::Publish;
 use super::update::{waiting, with_way_out};
-use crate::aws::{Lambda, Update};
+use crate::aws::{LATEST_PUBLISHED, Lambda, Update};
 use crate::base::words;
 
 /// The code that is live.
@@ -19,11 +20,12 @@ pub struct Live {
     pub doubt: Option<String>,
 }
 
-/// What is live of a function, or under its alias. An update that runs is waited for.
+/// Returns the code that callers of a function get: of its alias, or of what was published. An
+/// update in progress is waited for.
 pub fn live(
     lambda: &Lambda,
     name: &str,
-    alias: Option<&str>,
+    (alias, publish): (Option<&str>, Option<Publish>),
     status: &(dyn Fn(&str) + Sync),
 ) -> Result<Live> {
     let mut doubt = None;
@@ -38,7 +40,9 @@ pub fn live(
         }
     }
     let wait = waiting(status, format!("waiting for an update of function `{name}`"));
-    let function = lambda.wait_at(name, alias, &wait).map_err(|error| with_way_out(error, name))?;
+    let latest = Some(LATEST_PUBLISHED).filter(|_| publish == Some(Publish::Latest));
+    let function =
+        lambda.wait_at(name, alias.or(latest), &wait).map_err(|error| with_way_out(error, name))?;
     if let Update::Failed { reason } = function.update {
         doubt = Some(format!("its last update failed: {reason}"));
     }

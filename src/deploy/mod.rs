@@ -20,7 +20,7 @@ use std::thread;
 
 use anyhow::{Result, anyhow, bail};
 
-use crate::aws::{Alias, Code, Function, Lambda};
+use crate::aws::{Alias, Code, Function, Lambda, Storage};
 use crate::base::words;
 
 pub use check::{Layer, check};
@@ -42,8 +42,10 @@ pub struct Deployment<'a> {
     pub size: u64,
     /// The versions of layers that it is to have, by ARN, besides those of others.
     pub layers: &'a [String],
-    /// Whether the code becomes a version.
-    pub publish: bool,
+    /// What becomes of the code besides; `None` leaves it as `$LATEST`.
+    pub publish: Option<Publish>,
+    /// How Lambda is to store the code.
+    pub storage: Storage<'a>,
     /// Leads to the version that is published; made where there is none.
     pub alias: Option<&'a str>,
     /// Whether the bundle will run in this function. Asked before anything is sent.
@@ -56,6 +58,15 @@ pub struct Deployment<'a> {
     pub note: &'a (dyn Fn(&str) + Sync),
 }
 
+/// What is published of the code.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Publish {
+    /// A version with a number, which never changes.
+    Version,
+    /// `$LATEST.PUBLISHED` of a function on Managed Instances.
+    Latest,
+}
+
 /// What it took.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Deployed {
@@ -65,6 +76,8 @@ pub struct Deployed {
     pub attached: bool,
     /// The version that has the code, when there was to be one.
     pub version: Option<String>,
+    /// The function is durable, and must be called with a qualifier.
+    pub durable: bool,
 }
 
 /// Takes all the steps that are not done yet, for several functions at once. The results are in
@@ -118,16 +131,18 @@ pub fn deploy(lambda: &Lambda, deployment: &Deployment) -> Result<Deployed> {
     let before = alias.map(|alias| alias::read(lambda, name, alias)).transpose()?.flatten();
     let leads = alias.map(|alias| alias::leads(alias, before.as_ref()));
 
+    let unpublished = publish.map(|_| "no version was published");
     // What is live still finds all it needs with the new layers; the new code may need them.
-    let attached = layers::attach(lambda, deployment)
-        .map_err(|error| undone(&error, publish.then_some("no version was published"), &leads))?;
+    let attached =
+        layers::attach(lambda, deployment).map_err(|error| undone(&error, unpublished, &leads))?;
     let updated = update::bring_up_to_date(lambda, deployment)
-        .map_err(|error| undone(&error, publish.then_some("no version was published"), &leads))?;
+        .map_err(|error| undone(&error, unpublished, &leads))?;
     if !updated.sent {
         status(&format!("function `{name}` has this code already: nothing sent"));
     }
-    let mut deployed = Deployed { sent: updated.sent, attached, version: None };
-    if publish {
+    let durable = updated.function.is_durable;
+    let mut deployed = Deployed { sent: updated.sent, attached, version: None, durable };
+    if publish.is_some() {
         let version = version::publish(lambda, deployment, updated.function)
             .map_err(|error| undone(&error, Some("no version with this code was made"), &leads))?;
         if let Some(alias) = alias {

@@ -2,7 +2,7 @@
 
 use std::sync::Mutex;
 
-use anyhow::Result;
+use anyhow::{Result, bail};
 
 use crate::aws::{Bucket, Code, Lambda, Stored};
 use crate::base::Sha256;
@@ -18,10 +18,11 @@ pub struct Sending<'a> {
 }
 
 impl<'a> Sending<'a> {
-    /// The bucket is used only for what no request can hold.
+    /// The bucket is used only for what no request can hold, unless Lambda is to refer to it.
     pub fn new(bytes: Vec<u8>, bucket: Option<Bucket<'a>>) -> Self {
         let code_sha256 = bundle::code_sha256(&Sha256::of(&bytes));
-        let bucket = bucket.filter(|_| !bundle::fits_in_a_request(bytes.len() as u64));
+        let bucket = bucket
+            .filter(|bucket| bucket.reference || !bundle::fits_in_a_request(bytes.len() as u64));
         Self { bytes, code_sha256, bucket, stored: Mutex::new(None) }
     }
 
@@ -37,7 +38,15 @@ impl<'a> Sending<'a> {
             Some(stored) => stored.clone(),
             None => stored.insert(lambda.store(bucket, &self.bytes, status)?).clone(),
         };
-        Ok(Code::S3 { bucket: bucket.name.to_owned(), key, version })
+        let Bucket { name, reference, .. } = *bucket;
+        if reference && version.is_none() {
+            bail!(
+                "bucket `{name}` keeps no versions, and Lambda refers only to a version of an \
+                 object: enable versioning of the bucket, or leave out `storage`; the code was not \
+                 sent to Lambda"
+            );
+        }
+        Ok(Code::S3 { bucket: name.to_owned(), key, version, reference })
     }
 
     /// `s3://bucket/key`; `None` when it went no such way.

@@ -18,23 +18,28 @@ pub(super) struct Updated {
 }
 
 pub(super) fn bring_up_to_date(lambda: &Lambda, deployment: &Deployment) -> Result<Updated> {
-    let Deployment { function: name, code_sha256, size, check, code, status, .. } = *deployment;
+    let Deployment { function: name, code_sha256, size, check, code, status, ref storage, .. } =
+        *deployment;
     let before = waiting(status, format!("waiting for another update of function `{name}`"));
     let mut attempts = 0;
     loop {
         let function = lambda.wait(name, &before).map_err(|error| with_way_out(error, name))?;
         refuse(&function, lambda)?;
         // After a failed update the digest says nothing certain about the code that runs.
-        if function.code_sha256 == code_sha256 && function.update == Update::Successful {
+        if function.code_sha256 == code_sha256
+            && function.update == Update::Successful
+            && lambda.is_stored(name, storage)?
+        {
             return Ok(Updated { sent: attempts > 0, function });
         }
         if attempts == 0 {
             check(&function)?;
+            warn_of_unpublished(&function, deployment, lambda);
         }
         attempts += 1;
         let code = code()?;
         status(&format!("uploading {} to function `{name}`", words::size(size)));
-        match lambda.update_code(&function, &code) {
+        match lambda.update_code(&function, &code, storage.kms_key) {
             Ok(received) if received == code_sha256 => break,
             Ok(received) => bail!(
                 "Lambda received something else than was sent for function `{name}` {}: its \
@@ -64,6 +69,27 @@ pub(super) fn bring_up_to_date(lambda: &Lambda, deployment: &Deployment) -> Resu
     let function = lambda.wait(name, &after)?;
     refuse_other_code(&function, deployment, lambda)?;
     Ok(Updated { sent: true, function })
+}
+
+/// Warns of functions for which code under `$LATEST` alone is not what one wants.
+fn warn_of_unpublished(function: &Function, deployment: &Deployment, lambda: &Lambda) {
+    if deployment.publish.is_some() {
+        return;
+    }
+    let name = &function.name;
+    if function.is_on_instances {
+        lambda.say(&format!(
+            "function `{name}` runs on Managed Instances, where only published code is called: \
+             callers get none of this before it is published (`publish = \"latest-published\"`, \
+             or `publish = true`)"
+        ));
+    } else if function.is_durable {
+        lambda.say(&format!(
+            "function `{name}` is durable: executions that are in progress under `$LATEST` go on \
+             with the new code; with `publish = true` or an `alias` each keeps the version that it \
+             began with"
+        ));
+    }
 }
 
 /// What the function has once its update ended must be what was sent.

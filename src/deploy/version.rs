@@ -2,8 +2,8 @@
 
 use anyhow::{Context, Result, bail};
 
-use super::Deployment;
 use super::update::waiting;
+use super::{Deployment, Publish};
 use crate::aws::{Function, Lambda, Problem, Update};
 
 /// How often a version is asked for when the function is busy or changed.
@@ -15,17 +15,21 @@ pub(super) fn publish(
     deployment: &Deployment,
     mut function: Function,
 ) -> Result<String> {
-    let Deployment { function: name, code_sha256, status, .. } = *deployment;
+    let Deployment { function: name, code_sha256, status, publish, .. } = *deployment;
+    let latest = publish == Some(Publish::Latest);
     let mut attempt = 1;
     let number = loop {
-        // Also after an attempt whose answer was lost: it may have made the version.
-        let there = lambda.version_with(name, code_sha256);
-        let latest = || format!("function `{name}` has the code as $LATEST");
-        if let Some(number) = there.with_context(latest)? {
-            break number;
+        // Also after an attempt whose answer was lost: it may have made the version. What has no
+        // number is republished as often as one likes.
+        if !latest {
+            let there = lambda.version_with(name, code_sha256);
+            let as_latest = || format!("function `{name}` has the code as $LATEST");
+            if let Some(number) = there.with_context(as_latest)? {
+                break number;
+            }
         }
         status(&format!("publishing a version of function `{name}`"));
-        match lambda.publish(&function) {
+        match lambda.publish(&function, latest) {
             Ok(version) if version.code_sha256 == code_sha256 => break version.number,
             Ok(version) => bail!(
                 "version {} of function `{name}` {} has CodeSha256 {} instead of {code_sha256}: \

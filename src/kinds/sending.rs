@@ -25,6 +25,7 @@ pub(super) fn take_up<'a>(zip: &Zip, s3: Option<&'a S3>, job: &Job) -> Result<Se
             job.target.name.value,
         );
     }
-    let bucket = s3.map(|s3| Bucket { name: &s3.bucket, prefix: &s3.prefix });
+    let bucket =
+        s3.map(|s3| Bucket { name: &s3.bucket, prefix: &s3.prefix, reference: s3.reference });
     Ok(Sending::new(fs::read(&place)?, bucket))
 }

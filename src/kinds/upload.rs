@@ -7,22 +7,25 @@ use anyhow::Result;
 use serde_json::Value as Json;
 
 use super::{Done, Facts, Job, check, layer, sending};
-use crate::aws::{self, Function, Lambda};
+use crate::aws::{self, Function, Lambda, Storage};
 use crate::base::digest::FieldHasher;
 use crate::base::{Digest, RelPath};
-use crate::buildfile::model::Upload;
+use crate::buildfile::model::{S3, Upload};
 use crate::bundle;
-use crate::deploy::{self, Deployed, Deployment, Sending};
+use crate::deploy::{self, Deployed, Deployment, Publish, Sending};
 use crate::key::{Key, Value};
 use crate::process::Stream;
 
 pub(super) use ahead::look_ahead;
 
+/// The fact that invokes need: the function is called with a qualifier only.
+const DURABLE: &str = "durable";
+
 /// Reads nothing but the environment: a build that has nothing to upload opens no connection.
 pub(super) fn key(upload: &Upload, job: &Job) -> Result<Key> {
     // Checks change nothing about what an upload does, only whether it comes to it; and a bucket
-    // nothing about the code that arrives.
-    let Upload { zip, functions, layers, publish, alias, digest, .. } = upload;
+    // nothing about the code that arrives, unless Lambda refers to it.
+    let Upload { zip, functions, layers, publish, alias, kms_key, digest, s3, .. } = upload;
     if let Some(digest) = digest {
         refuse_another(&job.zip(&zip.value)?.output.value, digest, job)?;
     }
@@ -37,11 +40,19 @@ pub(super) fn key(upload: &Upload, job: &Job) -> Result<Key> {
     for layer in layers {
         key.push(format!("layer {}", layer.value), Value::Digest(job.result_of(&layer.value)?));
     }
-    if *publish {
-        key.text("publish", "yes");
+    match publish {
+        None => {}
+        Some(Publish::Version) => key.text("publish", "yes"),
+        Some(Publish::Latest) => key.text("publish", "latest-published"),
     }
     if let Some(alias) = alias {
         key.text("alias", alias);
+    }
+    if let Some(kms_key) = kms_key {
+        key.text("kms-key", kms_key);
+    }
+    if let Some(S3 { bucket, prefix, reference: true }) = s3 {
+        key.text("refers to", format!("s3://{bucket}/{prefix}"));
     }
     for (name, value) in aws::destination(job.project) {
         key.text(name, value);
@@ -70,6 +81,7 @@ pub(super) fn run(upload: &Upload, job: &Job) -> Result<Done> {
         size: sending.size(),
         layers: &layers,
         publish: upload.publish,
+        storage: storage(upload),
         alias: upload.alias.as_deref(),
         check: &check,
         code: &code,
@@ -83,6 +95,13 @@ pub(super) fn run(upload: &Upload, job: &Job) -> Result<Done> {
         facts: facts(upload, &sending, &layers, &deployed),
         ..Done::default()
     })
+}
+
+fn storage(upload: &Upload) -> Storage<'_> {
+    Storage {
+        kms_key: upload.kms_key.as_deref(),
+        reference: upload.s3.as_ref().is_some_and(|s3| s3.reference),
+    }
 }
 
 fn names(upload: &Upload) -> impl Iterator<Item = &str> {
@@ -104,6 +123,9 @@ fn facts(upload: &Upload, sending: &Sending, layers: &[String], deployed: &[Depl
         if let Some(version) = &deployed.version {
             facts.push(("version".into(), Json::from(version.as_str())));
         }
+        if deployed.durable {
+            facts.push((DURABLE.into(), Json::from(true)));
+        }
         facts.extend(upload.alias.iter().map(|alias| ("alias".into(), Json::from(alias.as_str()))));
         facts
     };
@@ -121,12 +143,21 @@ fn facts(upload: &Upload, sending: &Sending, layers: &[String], deployed: &[Depl
 
 /// The version of a function that an upload has published.
 pub(super) fn version_of<'a>(facts: &'a Facts, function: &str) -> Option<&'a str> {
+    fact(facts, function, "version")?.as_str()
+}
+
+/// Returns `true` if an upload has found that a function is durable.
+pub(super) fn is_durable(facts: &Facts, function: &str) -> bool {
+    fact(facts, function, DURABLE).and_then(Json::as_bool).unwrap_or(false)
+}
+
+fn fact<'a>(facts: &'a Facts, function: &str, name: &str) -> Option<&'a Json> {
     let find = |name: &str| facts.iter().find(|(fact, _)| fact == name).map(|(_, value)| value);
-    if let Some(version) = find("version") {
-        return version.as_str();
+    if let Some(fact) = find(name) {
+        return Some(fact);
     }
     let several = find("functions")?.as_array()?;
-    several.iter().find(|facts| facts["function"] == function)?["version"].as_str()
+    several.iter().find(|facts| facts["function"] == function)?.get(name)
 }
 
 /// Stands for the code that is live where it was uploaded to.

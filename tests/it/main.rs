@@ -27,6 +27,7 @@ mod damage;
 mod faults;
 mod jobserver;
 mod kills;
+mod lambda;
 mod invoke;
 mod layers;
 mod local;

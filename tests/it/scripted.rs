@@ -35,6 +35,11 @@ pub(crate) fn plain(status: u16, text: &str) -> Answer {
     Answer(status, String::new(), text.into())
 }
 
+/// The same answer with one more line in its head.
+pub(crate) fn with_header(line: &str, Answer(status, headers, body): &Answer) -> Answer {
+    Answer(*status, format!("{headers}{line}\r\n"), body.clone())
+}
+
 pub(crate) fn bytes(status: u16, body: &[u8]) -> Answer {
     Answer(status, String::new(), body.to_vec())
 }
@@ -56,11 +61,6 @@ struct Asked {
 
 impl Script {
     pub(crate) fn new(answers: Vec<Answer>) -> Self {
-        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
-        let port = listener.local_addr().unwrap().port();
-        let asked = Arc::new(Mutex::new(Vec::new()));
-        let seen = Arc::clone(&asked);
-        thread::spawn(move || {
         Self::watching(answers, |_, _| {})
     }
 
@@ -69,6 +69,11 @@ impl Script {
         answers: Vec<Answer>,
         watch: impl Fn(&str, &TcpStream) + Send + 'static,
     ) -> Self {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let asked = Arc::new(Mutex::new(Vec::new()));
+        let seen = Arc::clone(&asked);
+        thread::spawn(move || {
             let mut answers = answers.into_iter();
             for stream in listener.incoming().flatten() {
                 let Some(request) = read(&stream) else { continue };
@@ -77,12 +82,12 @@ impl Script {
                     say(&stream, &failure(412, "PreconditionFailedException", "as asked"));
                     continue;
                 }
+                watch(&request.what, &stream);
                 seen.lock().unwrap().push(request);
                 let spent = failure(500, "ServiceException", "the script is at its end");
                 say(&stream, &answers.next().unwrap_or(spent));
             }
         });
-                watch(&request.what, &stream);
         Self { port, asked }
     }
 

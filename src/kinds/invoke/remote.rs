@@ -6,8 +6,9 @@ use serde_json::Value as Json;
 
 use super::super::{Done, Facts, Job, upload};
 use super::{Calls, failure, report, show};
-use crate::aws::{Invocation, LATEST, Lambda, Way};
+use crate::aws::{Invocation, LATEST, LATEST_PUBLISHED, Lambda, Way};
 use crate::buildfile::model::{Call, Invoke, Kind, Spanned, Upload};
+use crate::deploy::Publish;
 use crate::process::Stream;
 
 pub(super) fn run(
@@ -67,7 +68,7 @@ impl<'a> Target<'a> {
     /// What the upload brought up to date, unless the invoke says otherwise.
     fn new(
         invoke: &'a Invoke,
-        upload: &'a Upload,
+        uploaded: &'a Upload,
         function: &str,
         facts: Option<&'a Facts>,
     ) -> Self {
@@ -75,14 +76,23 @@ impl<'a> Target<'a> {
         let is_number = |name: &&str| name.bytes().all(|byte| byte.is_ascii_digit());
         match invoke.remote.qualifier.as_deref() {
             // Where somebody else's alias should lead, nobody has said.
-            Some(other) if Some(other) != upload.alias.as_deref() => Self {
+            Some(other) if Some(other) != uploaded.alias.as_deref() => Self {
                 qualifier: Some(other),
                 version: Some(other).filter(|name| is_number(name) || *name == LATEST),
             },
-            _ => Self {
-                qualifier: upload.alias.as_deref().or(published),
-                version: published.or(Some(LATEST).filter(|_| !upload.publish)),
-            },
+            _ => {
+                let durable = facts.is_some_and(|facts| upload::is_durable(facts, function));
+                let qualifier = uploaded.alias.as_deref().or(published);
+                Self {
+                    // Lambda refuses to call a durable function without one.
+                    qualifier: qualifier.or(Some(LATEST).filter(|_| durable)),
+                    version: match uploaded.publish {
+                        None => Some(LATEST),
+                        Some(Publish::Version) => published,
+                        Some(Publish::Latest) => None,
+                    },
+                }
+            }
         }
     }
 
@@ -90,6 +100,13 @@ impl<'a> Target<'a> {
         if let (Some(wanted), Some(executed)) = (self.version, executed)
             && wanted != executed
         {
+            if executed == LATEST_PUBLISHED {
+                bail!(
+                    "function `{function}` runs on Managed Instances, and its published code was \
+                     called, not what was uploaded: set `publish = \"latest-published\"` on the \
+                     upload"
+                );
+            }
             bail!(
                 "version {executed} of function `{function}` ran, and {wanted} should have: \
                  somebody else has deployed since; run the upload again, with -B if it says it is \

@@ -1,0 +1,253 @@
+//! What Lambda has had since the end of 2025, against answers by a script, as no emulator has it:
+//! durable functions, Managed Instances, objects that Lambda refers to, KMS keys, code signing.
+
+use serde_json::{Value, json};
+
+use crate::emulators::{REGION, code_sha256};
+use crate::sandbox::{Sandbox, text};
+use crate::scripted::{Answer, Script, answer, failure, invoked, plain, with_header};
+
+/// An uploaded function, with these keys of the upload, and an invoke of it.
+fn project(keys: &str) -> Sandbox {
+    let mut sandbox = Sandbox::with(&format!(
+        r#"
+[target.staging]
+kind = "staging"
+sources = ["app.py"]
+
+[target.package]
+kind = "zip"
+staging = "staging"
+
+[target.upload]
+kind = "upload"
+zip = "package"
+function = "hello"
+{keys}
+
+[target.invoke]
+kind = "invoke"
+upload = "upload"
+"#
+    ));
+    sandbox.set("AWS_REGION", REGION);
+    sandbox.write("app.py", "def handler(event, context):\n    return 1\n");
+    let _ = sandbox.run(["package"]).success();
+    sandbox
+}
+
+/// Makes the answers of a script from the digest of the project's bundle.
+fn scripted(keys: &str, answers: impl FnOnce(&str) -> Vec<Answer>) -> (Script, Sandbox) {
+    let mut sandbox = project(keys);
+    let server = Script::new(answers(&code_sha256(&sandbox.bytes("build/package.zip"))));
+    sandbox.set("AWS_ENDPOINT_URL", server.endpoint());
+    (server, sandbox)
+}
+
+/// The paths of all calls of the function.
+fn calls(server: &Script) -> Vec<String> {
+    let path = "POST /2015-03-31/functions/hello/invocations";
+    let requests = server.requests();
+    let calls = requests.iter().filter_map(|request| request.strip_prefix(path));
+    calls.map(str::to_owned).collect()
+}
+
+/// What was sent to change the code.
+fn update(server: &Script) -> Value {
+    let requests = server.requests();
+    let at = requests.iter().rposition(|request| request.starts_with("PUT ")).unwrap();
+    serde_json::from_str(&server.bodies()[at]).unwrap()
+}
+
+fn durable(code_sha256: &str) -> Answer {
+    answer(&json!({"CodeSha256": code_sha256, "DurableConfig": {"ExecutionTimeout": 86400}}))
+}
+
+fn on_instances(code_sha256: &str) -> Answer {
+    let provider = json!({"LambdaManagedInstancesCapacityProviderConfig": {}});
+    answer(&json!({"CodeSha256": code_sha256, "CapacityProviderConfig": provider}))
+}
+
+#[test]
+fn a_durable_function_is_called_with_a_qualifier_and_its_upload_warns() {
+    let done = |version| invoked(200, version, &json!("ok"), "");
+    let (server, project) = scripted("", |digest| {
+        let update = answer(&json!({"CodeSha256": digest}));
+        vec![durable("old"), update, durable(digest), done("$LATEST"), done("$LATEST")]
+    });
+    let run = project.run(["invoke"]).success();
+    let run = run.stderr_has("function `hello` is durable: executions that are in progress");
+    assert_eq!(run.stdout, "\"ok\"\n");
+    // The upload is up to date now, and what it found is still known.
+    let _ = project.run(["invoke"]).success().stderr_lacks("durable");
+    assert_eq!(calls(&server), ["?Qualifier=%24LATEST"; 2]);
+}
+
+#[test]
+fn a_durable_function_that_is_published_is_called_by_its_version() {
+    let (server, project) = scripted("publish = true", |digest| {
+        let versions =
+            ["$LATEST", "3"].map(|version| json!({"Version": version, "CodeSha256": digest}));
+        vec![
+            durable("old"),
+            answer(&json!({"CodeSha256": digest})),
+            durable(digest),
+            answer(&json!({"Versions": versions})),
+            durable(digest),
+            invoked(200, "3", &json!("ok"), ""),
+        ]
+    });
+    let _ = project.run(["invoke"]).success().stderr_lacks("durable");
+    assert_eq!(calls(&server), ["?Qualifier=3"]);
+}
+
+#[test]
+fn a_call_that_lambda_refuses_for_want_of_a_qualifier_is_made_with_one() {
+    let refusal = || {
+        let words = "You cannot invoke a durable function using an unqualified ARN.";
+        failure(400, "InvalidParameterValueException", words)
+    };
+    let (server, project) = scripted("", |digest| {
+        let done = invoked(200, "$LATEST", &json!("ok"), "");
+        vec![answer(&json!({"CodeSha256": digest})), refusal(), done, refusal()]
+    });
+    let _ = project.run(["invoke"]).success();
+    assert_eq!(calls(&server), ["", "?Qualifier=%24LATEST"]);
+    // With a qualifier of the user's, a refusal is one.
+    let _ = project.run(["invoke", "--qualifier=live"]).failure();
+    assert_eq!(calls(&server).len(), 3);
+}
+
+#[test]
+fn a_function_on_instances_is_published_as_its_latest() {
+    let (server, project) = scripted("publish = 'latest-published'", |digest| {
+        let published = json!({"CodeSha256": digest, "Version": "$LATEST.PUBLISHED"});
+        vec![
+            on_instances("old"),
+            answer(&json!({"CodeSha256": digest})),
+            on_instances(digest),
+            answer(&published),
+            answer(&published),
+            invoked(200, "$LATEST.PUBLISHED", &json!("ok"), ""),
+            answer(&published),
+        ]
+    });
+    let run = project.run(["--json", "invoke"]).success().stderr_lacks("Managed Instances");
+    assert_eq!(run.target("upload")["version"], "$LATEST.PUBLISHED");
+    let requests = server.requests();
+    assert_eq!(requests[3], "POST /2015-03-31/functions/hello/versions");
+    let publish: Value = serde_json::from_str(&server.bodies()[3]).unwrap();
+    assert_eq!(publish["PublishTo"], "LATEST_PUBLISHED");
+    assert!(requests[4].ends_with("/configuration?Qualifier=%24LATEST.PUBLISHED"), "{requests:?}");
+    assert_eq!(calls(&server), ["?Qualifier=%24LATEST.PUBLISHED"]);
+    // What callers get is what is verified.
+    let _ = project.run(["verify"]).success();
+    assert!(server.requests()[6].ends_with("Qualifier=%24LATEST.PUBLISHED"));
+}
+
+#[test]
+fn code_that_no_caller_of_instances_gets_is_warned_of() {
+    let (_, project) = scripted("", |digest| {
+        vec![
+            on_instances("old"),
+            answer(&json!({"CodeSha256": digest})),
+            on_instances(digest),
+            invoked(200, "$LATEST.PUBLISHED", &json!("old"), ""),
+        ]
+    });
+    let run = project.run(["invoke"]).failure();
+    let run = run.stderr_has("function `hello` runs on Managed Instances, where only published");
+    let _ = run.stderr_has("its published code was called, not what was uploaded: set `publish = ");
+}
+
+#[test]
+fn lambda_refers_to_a_version_of_an_object() {
+    let keys = "s3 = { bucket = 'bundles', storage = 'reference' }";
+    let begun =
+        "<InitiateMultipartUploadResult><UploadId>u1</UploadId></InitiateMultipartUploadResult>";
+    let sent = |last| {
+        move |digest: &str| {
+            let configured = |digest: &str| answer(&json!({"CodeSha256": digest}));
+            vec![
+                configured("old"),
+                plain(404, ""),
+                plain(200, begun),
+                plain(200, ""),
+                last,
+                configured(digest),
+                configured(digest),
+            ]
+        }
+    };
+    let ended = plain(200, "<CompleteMultipartUploadResult/>");
+    let (server, project) = scripted(keys, sent(with_header("x-amz-version-id: v7", &ended)));
+    let _ = project.run(["upload"]).success();
+    let update = update(&server);
+    assert_eq!(update["S3ObjectStorageMode"], "REFERENCE");
+    assert_eq!(update["S3ObjectVersion"], "v7");
+    assert!(update.get("ZipFile").is_none());
+    assert!(!server.requests().iter().any(|request| request.starts_with("DELETE")));
+
+    // Without versions, a later upload under the same key would change the code of a function.
+    let (server, project) = scripted(keys, sent(ended));
+    let run = project.run(["--json", "upload"]).failure();
+    let error = text(&run.target("upload"), "error");
+    assert!(error.contains("bucket `bundles` keeps no versions"), "{error}");
+    assert!(!server.requests().iter().any(|request| request.starts_with("PUT /2015")));
+}
+
+#[test]
+fn a_kms_key_goes_with_the_code_and_another_one_is_noticed() {
+    let arn = "arn:aws:kms:eu-west-1:123456789012:key/1";
+    let (server, project) = scripted(&format!("kms-key = '{arn}'"), |digest| {
+        let configured = |digest: &str| answer(&json!({"CodeSha256": digest}));
+        let stored = |key: &str| answer(&json!({"Code": {"SourceKMSKeyArn": key}}));
+        let mut answers = vec![configured("old"), configured(digest), configured(digest)];
+        // With -B, the function is looked at before the build as well.
+        answers.extend([configured(digest), configured(digest), stored(arn)]);
+        answers.extend([configured(digest), configured(digest), stored("another")]);
+        answers.extend([configured(digest), configured(digest)]);
+        answers
+    });
+    let _ = project.run(["upload"]).success();
+    assert_eq!(update(&server)["SourceKMSKeyArn"], arn);
+    assert_eq!(server.requests().len(), 3);
+    // Looked at once more: nothing to do, then a key that somebody changed.
+    let again = |sent: bool| {
+        let run = project.run(["--json", "-B", "upload"]).success();
+        assert_eq!(run.target("upload")["sent"], sent, "{run}");
+    };
+    again(false);
+    again(true);
+    assert_eq!(server.requests()[5], "GET /2015-03-31/functions/hello");
+}
+
+#[test]
+fn refusals_of_what_is_not_signed_say_how_to_sign() {
+    for (kind, expected) in [
+        ("CodeVerificationFailedException", "AWS Signer"),
+        ("InvalidCodeSignatureException", "AWS Signer"),
+        ("CodeSigningConfigNotFoundException", "delete-function-code-signing-config"),
+    ] {
+        let refusal = failure(400, kind, "no");
+        let (_, project) = scripted("", |_| vec![answer(&json!({"CodeSha256": "old"})), refusal]);
+        let run = project.run(["--json", "upload"]).failure();
+        let error = text(&run.target("upload"), "error");
+        assert!(error.contains(kind) && error.contains(expected), "{error}");
+        assert!(error.contains("still has the code with CodeSha256 old"), "{error}");
+    }
+}
+
+#[test]
+fn a_function_with_a_preview_runtime_is_uploaded_to_with_a_warning() {
+    let (_, project) = scripted("", |digest| {
+        vec![
+            answer(&json!({"CodeSha256": "old", "Runtime": "python3.15"})),
+            answer(&json!({"CodeSha256": digest})),
+            answer(&json!({"CodeSha256": digest})),
+        ]
+    });
+    let run = project.run(["upload"]).success();
+    let run = run.stderr_has("[new-runtime] python3.15 is a preview in Lambda");
+    let _ = run.stderr_has("skipped: `glibc`, `libstdcxx`");
+}
