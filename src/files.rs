@@ -28,7 +28,7 @@ use anyhow::{Context, Result, anyhow};
 use rayon::prelude::*;
 
 use crate::base::fs::TEMP_PREFIX;
-use crate::base::{Digest, RelPath};
+use crate::base::{Digest, RelPath, clock};
 use crate::project::{Project, STATE_FOLDER};
 
 pub use known::Known;
@@ -173,10 +173,6 @@ impl Seen {
         Self { fact: Fact { link, content }, stat: Some(stat) }
     }
 }
-
-/// How much older than the clock's instant the times of a file on another file system must be: its
-/// clock is not the one that [`Files::tick`] reads, and may tick every two seconds (FAT).
-const FOREIGN_CLOCK_MARGIN: i64 = 3_000_000_000;
 
 /// How often, and how long each time, a file's own last write is waited for to be in the past.
 /// Clocks tick every 10 ms at the slowest.
@@ -491,7 +487,7 @@ impl Files {
 
     /// As [`Files::past`], of a file system with another clock.
     fn settled(&self) -> i64 {
-        self.now.load(Ordering::Relaxed).saturating_sub(FOREIGN_CLOCK_MARGIN)
+        self.now.load(Ordering::Relaxed).saturating_sub(clock::margin())
     }
 }
 

@@ -8,7 +8,7 @@ use std::sync::OnceLock;
 
 use anyhow::{Context, Result, anyhow};
 
-use crate::base::{RelPath, private};
+use crate::base::{RelPath, clock, private};
 
 /// Folder of the engine's own records, below the project's root.
 pub const STATE_FOLDER: &str = ".zipwright";
@@ -28,7 +28,14 @@ impl Project {
         let env = env::vars_os()
             .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
             .collect();
-        Ok(Self::new(root, env))
+        let project = Self::new(root, env);
+        // Not in released programs: there, less than the margin is never safe.
+        if cfg!(debug_assertions)
+            && let Some(margin) = project.var("ZIPWRIGHT_TEST_CLOCK_MARGIN")
+        {
+            clock::set_margin(margin.parse().context("ZIPWRIGHT_TEST_CLOCK_MARGIN")?);
+        }
+        Ok(project)
     }
 
     pub fn new(root: PathBuf, env: BTreeMap<String, String>) -> Self {

@@ -111,7 +111,8 @@ fn credentials_that_may_only_look_cost_no_build() {
 
 #[test]
 fn to_ask_for_leave_changes_nothing() {
-    for aws in [Emulator::ministack(), Emulator::moto()] {
+    for start in [Emulator::ministack, Emulator::moto] {
+        let aws = start();
         aws.create_function("hello", "x86_64", &bundle("app.py", "old = 1\n"));
         let before = aws.function("hello");
         let project = project(&aws.endpoint());

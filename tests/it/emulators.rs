@@ -1,14 +1,20 @@
 //! Two stand-ins for AWS on loopback, MiniStack and moto, each installed below `target/` the
-//! first time a test wants it and started afresh for every test, so that nothing is left over.
+//! first time a test wants it.
 //!
-//! MiniStack runs functions and has Lambda's states; moto checks less, and errs elsewhere.
+//! MiniStack runs functions and has Lambda's states. One server is started per run; each call of
+//! [`Emulator::ministack`] returns another account of it, so that tests share nothing. Tests with
+//! buckets start one of their own. moto checks less, errs elsewhere, and has one account: it is
+//! started for each test.
 
+use std::cell::RefCell;
 use std::fs::{self, File};
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -55,18 +61,58 @@ sys.argv = sys.argv[1:]
 runpy.run_path(sys.argv[0], run_name='__main__')
 ";
 
-/// A running emulator. Dropped, it is gone.
-pub(crate) struct Emulator {
+/// A running server. Dropped, or at the end of the test process, it is ended.
+struct Server {
     child: Child,
     port: u16,
     folder: TempDir,
+}
+
+/// One account of a server.
+pub(crate) struct Emulator {
+    server: Arc<Server>,
+    /// The access key that the server takes for this account.
+    key: String,
     role: String,
 }
 
+thread_local! {
+    static KEY: RefCell<String> = RefCell::new("test".into());
+}
+
+/// Returns the access key for the account that this thread asked for last.
+pub(crate) fn access_key() -> String {
+    KEY.with_borrow(Clone::clone)
+}
+
 impl Emulator {
+    fn new(server: Arc<Server>, key: String, role: String) -> Self {
+        KEY.with_borrow_mut(|last| last.clone_from(&key));
+        Self { server, key, role }
+    }
+
+    pub(crate) fn key(&self) -> &str {
+        &self.key
+    }
+
     pub(crate) fn ministack() -> Self {
+        static SERVER: OnceLock<Arc<Server>> = OnceLock::new();
+        static ACCOUNTS: AtomicU64 = AtomicU64::new(1);
+        let server = SERVER.get_or_init(Self::start_ministack);
+        // MiniStack takes a key of twelve digits for the number of an account.
+        let account = format!("{:012}", ACCOUNTS.fetch_add(1, Ordering::Relaxed));
+        let role = format!("arn:aws:iam::{account}:role/any");
+        Self::new(Arc::clone(server), account, role)
+    }
+
+    /// Returns a server of its own: the names of buckets are taken for all accounts.
+    pub(crate) fn ministack_alone() -> Self {
         let role = "arn:aws:iam::000000000000:role/any";
-        Self::start(&MINISTACK, role, |port| {
+        Self::new(Self::start_ministack(), "test".into(), role.into())
+    }
+
+    fn start_ministack() -> Arc<Server> {
+        Server::start(&MINISTACK, |port| {
             (
                 Vec::new(),
                 vec![
@@ -85,10 +131,11 @@ impl Emulator {
 
     pub(crate) fn moto() -> Self {
         let role = "arn:aws:iam::123456789012:role/zipwright";
-        let moto = Self::start(&MOTO, role, |port| {
+        let server = Server::start(&MOTO, |port| {
             let args = ["-H", "127.0.0.1", "-p", &port.to_string()].map(str::to_owned);
             (args.to_vec(), Vec::new())
         });
+        let moto = Self::new(server, "test".into(), role.into());
         // moto wants the role of a function to exist.
         let form = "Action=CreateRole&Version=2010-05-08&RoleName=zipwright\
                     &AssumeRolePolicyDocument=%7B%7D";
@@ -98,7 +145,7 @@ impl Emulator {
     }
 
     pub(crate) fn endpoint(&self) -> String {
-        format!("http://127.0.0.1:{}", self.port)
+        format!("http://127.0.0.1:{}", self.server.port)
     }
 
     /// Makes a function whose code is `zip`, and waits until it is active.
@@ -237,20 +284,22 @@ impl Emulator {
         let content = if service == "iam" { "x-www-form-urlencoded" } else { "json" };
         let head = format!(
             "{method} {path} HTTP/1.1\r\nHost: 127.0.0.1:{}\r\nConnection: close\r\n\
-             Authorization: AWS4-HMAC-SHA256 Credential=test/20260101/{REGION}/{service}/\
+             Authorization: AWS4-HMAC-SHA256 Credential={}/20260101/{REGION}/{service}/\
              aws4_request, SignedHeaders=host, Signature=0\r\n\
              Content-Type: application/{content}\r\nContent-Length: {}\r\n\r\n",
-            self.port,
+            self.server.port,
+            self.key,
             body.len()
         );
-        exchange(self.port, &[head.as_bytes(), body].concat()).expect("an answer")
+        exchange(self.server.port, &[head.as_bytes(), body].concat()).expect("an answer")
     }
+}
 
+impl Server {
     fn start(
         tool: &Tool,
-        role: &str,
         settings: impl Fn(u16) -> (Vec<String>, Vec<(&'static str, String)>),
-    ) -> Self {
+    ) -> Arc<Self> {
         let venv = install_python(tool.name, tool.package);
         let mut logs = Vec::new();
         // The port is free when it is looked for, and may be taken a moment later.
@@ -272,11 +321,11 @@ impl Emulator {
                 .process_group(0)
                 .spawn()
                 .unwrap();
-            let mut emulator = Self { child, port, folder, role: role.into() };
-            if emulator.becomes_ready(tool.ready) {
-                return emulator;
+            let mut server = Self { child, port, folder };
+            if server.becomes_ready(tool.ready) {
+                return Arc::new(server);
             }
-            let log = fs::read_to_string(emulator.folder.path().join("log"));
+            let log = fs::read_to_string(server.folder.path().join("log"));
             logs.push(log.unwrap_or_default());
         }
         panic!("{} does not start:\n{}", tool.name, logs.join("\n"));
@@ -297,7 +346,7 @@ impl Emulator {
     }
 }
 
-impl Drop for Emulator {
+impl Drop for Server {
     fn drop(&mut self) {
         let group = rustix::process::Pid::from_raw(self.child.id().cast_signed()).unwrap();
         let _ = rustix::process::kill_process_group(group, rustix::process::Signal::KILL);

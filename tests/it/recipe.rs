@@ -200,8 +200,7 @@ fn what_the_machine_has_is_found_out_once() {
     sandbox.set("AR", programs.join("ar").display());
     // A rustup that is asked for the first time leaves its settings.
     let _ = sandbox.sh("rustc -vV");
-    // What is younger than this is not relied on.
-    std::thread::sleep(std::time::Duration::from_millis(3_100));
+    sandbox.set_clock_margin();
     let asked = || std::fs::read(&asked).unwrap_or_default().len();
 
     let anew = |sandbox: &Sandbox| {

@@ -42,10 +42,12 @@ fn project(endpoint: &str) -> Sandbox {
     sandbox.set("AWS_REGION", REGION);
     sandbox.set("AWS_ENDPOINT_URL", endpoint);
     sandbox.write("app.py", "def handler(event, context):\n    return 1\n");
-    // Each part is another.
+    // Each part of the upload is another: each MiB begins with its number.
     let mut file = std::fs::File::create(sandbox.path("weights.bin")).unwrap();
-    for part in 0..WEIGHTS / 4 {
-        file.write_all(&u32::try_from(part).unwrap().to_le_bytes()).unwrap();
+    let mut piece = vec![b'w'; 1 << 20];
+    for number in 0..WEIGHTS >> 20 {
+        piece[..8].copy_from_slice(&number.to_le_bytes());
+        file.write_all(&piece).unwrap();
     }
     drop(file);
     let _ = sandbox.run(["package"]).success();
@@ -120,7 +122,7 @@ fn goes_by_way_of_s3(aws: &Emulator) {
 
 #[test]
 fn a_large_bundle_goes_by_way_of_s3() {
-    goes_by_way_of_s3(&Emulator::ministack());
+    goes_by_way_of_s3(&Emulator::ministack_alone());
 }
 
 #[test]
@@ -130,7 +132,7 @@ fn moto_agrees() {
 
 #[test]
 fn a_layer_goes_the_same_way() {
-    let aws = Emulator::ministack();
+    let aws = Emulator::ministack_alone();
     aws.create_bucket("bundles");
     let project = project(&aws.endpoint());
     let layer = BUILDFILE.replace("kind = \"upload\"", "kind = \"layer\"");
@@ -190,7 +192,7 @@ fn a_bucket_that_is_not_there_is_named() {
 
 #[test]
 fn nothing_but_loopback_is_asked_when_so_required() {
-    let aws = Emulator::ministack();
+    let aws = Emulator::ministack_alone();
     aws.create_function("hello", "x86_64", &bundle("app.py", "old = 1\n"));
     let mut project = project(&aws.endpoint());
     project.set("AWS_ENDPOINT_URL_S3", "https://s3.eu-west-1.amazonaws.com");
@@ -287,7 +289,7 @@ fn begun_in(aws: &Emulator) -> bool {
 
 #[test]
 fn connections_that_break_and_answers_that_are_lost_leave_one_whole_object() {
-    let aws = Emulator::ministack();
+    let aws = Emulator::ministack_alone();
     let faults = vec![
         ("partNumber=2&", Fault::ResetMidRequest),
         ("partNumber=5&", Fault::LoseAnswer),
@@ -306,7 +308,7 @@ fn connections_that_break_and_answers_that_are_lost_leave_one_whole_object() {
 
 #[test]
 fn what_a_signal_interrupts_is_taken_back() {
-    let aws = Emulator::ministack();
+    let aws = Emulator::ministack_alone();
     let faults = vec![("partNumber=3&", Fault::Slow(Duration::from_secs(120)))];
     let (proxy, project) = with_faults(&aws, faults);
     let child = project.zipwright().arg("upload").stderr(Stdio::piped()).spawn().unwrap();

@@ -16,7 +16,7 @@ use signal_hook::consts::{SIGHUP, SIGINT, SIGQUIT, SIGTERM};
 use signal_hook::iterator::Signals;
 use tempfile::TempDir;
 
-use crate::wait;
+use crate::{emulators, wait};
 
 pub(crate) struct Sandbox {
     folder: TempDir,
@@ -66,9 +66,19 @@ impl Sandbox {
         sandbox
     }
 
-    /// Sets a variable of the environment that programs are started in.
+    /// Sets a variable of the environment that programs are started in. An endpoint comes with the
+    /// credentials of the account that this test asked for last.
     pub(crate) fn set(&mut self, name: &str, value: impl fmt::Display) {
+        if name == "AWS_ENDPOINT_URL" {
+            self.env.insert("AWS_ACCESS_KEY_ID".into(), emulators::access_key());
+        }
         self.env.insert(name.into(), value.to_string());
+    }
+
+    /// Lets zipwright rely on the times of programs as soon as they are past: in a test, all files are
+    /// on file systems with one clock.
+    pub(crate) fn set_clock_margin(&mut self) {
+        self.set("ZIPWRIGHT_TEST_CLOCK_MARGIN", 0);
     }
 
     pub(crate) fn unset(&mut self, name: &str) {

@@ -265,7 +265,7 @@ fn the_same_zip_goes_to_others_by_its_digest_and_no_other_does() {
 
 #[test]
 fn a_zip_that_no_request_can_hold_is_promoted_by_way_of_s3() {
-    let aws = Emulator::ministack();
+    let aws = Emulator::ministack_alone();
     aws.create_bucket("bundles");
     for name in ["one", "two"] {
         aws.create_function(name, "x86_64", &bundle("app.py", OLD));
@@ -319,8 +319,9 @@ fn a_profile_wins_over_credentials_of_the_environment() {
     let proxy = Proxy::new(&aws.endpoint(), Vec::new());
     let mut project = project(&proxy.endpoint());
     project.set("AWS_ACCESS_KEY_ID", "AKIAENVIRONMENT00000");
+    let key = aws.key();
     project.write("../home/.aws/config", "[profile prod]\nregion = sa-east-1\n");
-    let keys = "[prod]\naws_access_key_id = AKIAPRODUCTION000000\naws_secret_access_key = test\n";
+    let keys = format!("[prod]\naws_access_key_id = {key}\naws_secret_access_key = test\n");
     project.write("../home/.aws/credentials", keys);
     let _ = project.run(["package"]).success();
     let digest = code_sha256(&project.bytes("build/lambda.zip"));
@@ -328,7 +329,7 @@ fn a_profile_wins_over_credentials_of_the_environment() {
         ["promote", "package", "--digest", &digest, "--function", "hello", "--profile", "prod"];
     let run = project.run(args).success();
     let heads = proxy.heads().concat();
-    assert!(heads.contains("Credential=AKIAPRODUCTION000000/"), "{heads}");
+    assert!(heads.contains(&format!("Credential={key}/")), "{heads}");
     assert!(!heads.contains("AKIAENVIRONMENT"), "{heads}\n{run}");
     let unknown = [&args[..8], &["nobody"]].concat();
     let run = Run::of(project.zipwright().args(unknown)).failure();

@@ -16,8 +16,8 @@ use serde::{Deserialize, Serialize};
 use super::super::store::Store;
 use super::bench::{Isolation, SYSTEM_PATH, is_without_namespaces};
 use super::tools::{self, Tools};
-use crate::base::Digest;
 use crate::base::digest::FieldHasher;
+use crate::base::{Digest, clock};
 use crate::files::stat_of;
 use crate::project::Project;
 
@@ -42,10 +42,6 @@ const CONFINEMENT: [&str; 4] = ["Uid:", "CapEff:", "NoNewPrivs:", "Seccomp:"];
 
 /// What a compiler cache or another stand-in may be in front of.
 const BEHIND: [&str; 4] = ["gcc", "g++", "clang", "clang++"];
-
-/// Times must be older than this, in nanoseconds: a program that was replaced since may have the
-/// same ones, as clocks tick.
-const MARGIN: i64 = 3_000_000_000;
 
 pub(super) struct Machine<'a> {
     project: &'a Project,
@@ -163,6 +159,6 @@ fn stat(path: &Path) -> Option<String> {
     };
     let stat = stat_of(&meta);
     let now = SystemTime::now().duration_since(UNIX_EPOCH).ok()?.as_nanos();
-    let settled = i64::try_from(now).ok()?.saturating_sub(MARGIN);
+    let settled = i64::try_from(now).ok()?.saturating_sub(clock::margin());
     (stat.mtime < settled && stat.ctime < settled).then(|| format!("{} {stat:?}", real.display()))
 }
