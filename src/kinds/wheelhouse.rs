@@ -26,6 +26,9 @@ pub(super) fn key(wheelhouse: &Wheelhouse, job: &Job) -> Result<Key> {
         "platform",
         platform.as_ref().map_or("this host".into(), |platform| runtime(platform).describe()),
     );
+    if let Some(platform) = platform {
+        key.text("markers of the platform", runtime(platform).markers());
+    }
     key.text("pip-args", inputs.pip_args.join(" "));
     key.text("output", &output.value);
     key.text(format!("python {}", python.value), &inputs.interpreter.identity.python);

@@ -206,10 +206,10 @@ impl Fetch<'_> {
         let Made { wheel: file, basis } = self.recipe.make(&building, &folder, epoch)?;
         self.recipe.warn(&basis);
         let wheel = self.store.put(&file)?;
-        self.check_platform(pick, &wheel)?;
         if let Some(key) = self.source_key(pick)? {
             self.store.remember(BUILT, &key, &Built { wheel: wheel.clone(), basis })?;
         }
+        self.check_platform(pick, &wheel)?;
         Ok(wheel)
     }
 
@@ -235,8 +235,12 @@ impl Fetch<'_> {
             command[2] = "--dest".into();
         }
         if foreign {
+            command.push("--only-binary=:all:".into());
             let runtime = self.build.runtime.iter().flat_map(|runtime| runtime.options());
             command.extend(runtime.map(OsString::from));
+        } else if self.build.runtime.is_some() {
+            // It was judged for the runtime when pip chose them.
+            command.push("--ignore-requires-python".into());
         }
         let names = [
             (file_name, "the resolved requirements".to_string()),
@@ -277,11 +281,11 @@ impl Fetch<'_> {
 
     fn check_platform(&self, pick: &Pick, wheel: &Wheel) -> Result<()> {
         match self.build.runtime {
-            Some(runtime) if !wheel.is_portable() => bail!(
-                "`{} {}` is built from source here, as `{}`, which does not fit {}: name a ready \
-                 wheel instead",
-                pick.project,
-                pick.version,
+            Some(runtime) if !runtime.takes_portable(&wheel.name) => bail!(
+                "{} is built from source here, as `{}`, which does not fit {}: choose a version \
+                 that has a ready wheel, or build one for that system and name its folder by \
+                 --find-links",
+                pick.describe(),
                 wheel.name,
                 runtime.describe()
             ),

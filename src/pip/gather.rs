@@ -15,6 +15,7 @@ use super::build::{Build, Source};
 use super::config::Config;
 use super::fetch::Fetch;
 use super::interpreter::Interpreter;
+use super::launch::Reading;
 use super::lines::{self, Meaning, Word};
 use super::platform::Runtime;
 use super::recipe::Recipe;
@@ -32,7 +33,7 @@ use crate::make::Pool;
 use crate::project::Project;
 
 /// Version of everything here that decides what is built; a change makes old records void.
-const RECIPE: &str = "3";
+const RECIPE: &str = "4";
 
 /// Kind of the records of what pinned requirements mean.
 const RESOLVED: &str = "resolved";
@@ -165,7 +166,8 @@ impl Inputs {
             names.insert(0, (kept.display().to_string(), String::new()));
         }
         let given = self.given(request, &store, &built, workshop.path())?;
-        let picks = resolve(&pip, given, request.runtime, (workshop.path(), &names))?;
+        let reading = reading(request, &store, &recipe, &built);
+        let picks = resolve(&pip, &given, &reading, (workshop.path(), &names))?;
         let mut wheels = fetch.all(&picks)?;
         wheels.sort();
         if let Some(key) = pinned {
@@ -199,6 +201,7 @@ impl Inputs {
         let mut hasher = FieldHasher::new();
         hasher.field(self.context.as_bytes()).field(self.offer.as_bytes());
         hasher.field(request.runtime.map_or_else(String::new, Runtime::describe));
+        hasher.field(request.runtime.map_or_else(String::new, Runtime::markers));
         for file in &self.requirements.files {
             hasher.field(file.path.as_str()).field(&file.text);
         }
@@ -307,6 +310,28 @@ fn digest(files: &Files, paths: &BTreeSet<RelPath>) -> Result<Digest> {
         };
     }
     Ok(hasher.finish())
+}
+
+/// How pip reads metadata: for the runtime, and with the folders of local projects standing for
+/// their wheels, also where another project depends on one by its path.
+fn reading(
+    request: &Request,
+    store: &Store,
+    recipe: &Recipe,
+    built: &BTreeMap<RelPath, Wheel>,
+) -> Reading {
+    let mut reading = Reading { runtime: request.runtime, ..Reading::default() };
+    for (local, wheel) in built {
+        let place = request.project.place(local);
+        let place = std::fs::canonicalize(&place).unwrap_or(place).display().to_string();
+        let kept = store.place(wheel);
+        reading.links.insert(place.clone(), file_url(&kept));
+        reading.origins.insert(kept.display().to_string(), place);
+    }
+    if !built.is_empty() {
+        reading.sandbox = recipe.source_path();
+    }
+    reading
 }
 
 /// Digest of what a build from source depends on besides its source.

@@ -10,6 +10,7 @@ mod fetch;
 mod gather;
 mod install;
 mod interpreter;
+mod launch;
 mod lines;
 mod obtained;
 mod platform;

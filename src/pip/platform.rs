@@ -1,6 +1,12 @@
 //! The Lambda runtime that wheels are chosen for, in pip's words: which platform tags its glibc
 //! allows. Knows nothing of how pip is run.
 
+use crate::markers::Environment;
+use crate::wheel::WheelName;
+
+/// The patch release that `requires-python` is compared with.
+const LATE_PATCH: u8 = 99;
+
 /// A runtime: its Python, and the machine in the words of wheel tags (`x86_64`, `aarch64`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Runtime {
@@ -40,8 +46,7 @@ impl Runtime {
     pub fn options(self) -> Vec<String> {
         let Self { major, minor, machine: _ } = self;
         let mut options = vec![
-            "--only-binary=:all:".to_string(),
-            format!("--python-version={major}.{minor}"),
+            format!("--python-version={major}.{minor}.{LATE_PATCH}"),
             "--implementation=cp".into(),
             format!("--abi=cp{major}{minor}"),
             "--abi=abi3".into(),
@@ -49,6 +54,45 @@ impl Runtime {
         ];
         options.extend(self.platforms().iter().map(|tag| format!("--platform={tag}")));
         options
+    }
+
+    /// The version that `requires-python` is compared with.
+    ///
+    /// It has a late patch release: Lambda's runtimes have one, and packages exclude early ones
+    /// (`!=3.9.0,!=3.9.1`).
+    pub fn python(self) -> (u8, u8, u8) {
+        (self.major, self.minor, LATE_PATCH)
+    }
+
+    /// The environment that markers are evaluated in.
+    pub fn environment(self) -> Environment {
+        Environment::of_runtime((self.major, self.minor), self.machine)
+    }
+
+    /// All values of the environment in one line, for keys.
+    pub fn markers(self) -> String {
+        let environment = self.environment();
+        let values = environment.values().map(|(name, value)| format!("{name}={value}"));
+        values.collect::<Vec<_>>().join(" ")
+    }
+
+    /// Whether a wheel without compiled code fits the runtime, by its name. Other wheels that are
+    /// built on this host never do.
+    pub fn takes_portable(self, file_name: &str) -> bool {
+        let Ok(name) = WheelName::parse(file_name) else { return false };
+        let mut tags = name.tags.split('-');
+        let (pythons, abis) = (tags.next().unwrap_or(""), tags.next().unwrap_or(""));
+        let series = format!("py{}", self.major);
+        let fits = |python: &str| {
+            let minor = python.strip_prefix(&series);
+            python == format!("cp{}{}", self.major, self.minor)
+                || minor.is_some_and(|minor| {
+                    minor.is_empty() || minor.parse().is_ok_and(|minor: u8| minor <= self.minor)
+                })
+        };
+        tags.next() == Some("any")
+            && abis.split('.').any(|abi| abi == "none")
+            && pythons.split('.').any(fits)
     }
 
     /// `python3.13 on arm64`, with the architecture in Lambda's words.
@@ -70,6 +114,17 @@ mod tests {
         assert_eq!(tags.len(), 22 + 3 + 1);
         for tag in ["manylinux2014_x86_64", "manylinux2010_x86_64", "manylinux1_x86_64"] {
             assert!(tags.iter().any(|known| known == tag), "{tag}");
+        }
+    }
+
+    #[test]
+    fn wheels_without_compiled_code_fit_by_their_python() {
+        let runtime = Runtime { major: 3, minor: 11, machine: "aarch64" };
+        for tags in ["py3-none-any", "py2.py3-none-any", "py310-none-any", "cp311-none-any"] {
+            assert!(runtime.takes_portable(&format!("a-1-{tags}.whl")), "{tags}");
+        }
+        for tags in ["py2-none-any", "py312-none-any", "cp312-none-any", "py3-none-linux_aarch64"] {
+            assert!(!runtime.takes_portable(&format!("a-1-{tags}.whl")), "{tags}");
         }
     }
 

@@ -1,11 +1,13 @@
 //! Asks pip what a set of requirements means: one dry run with a report.
 
+use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::path::Path;
 
 use anyhow::{Context, Result, bail};
 use serde::Deserialize;
 
+use super::launch::Reading;
 use super::platform::Runtime;
 use super::run::{Failure, Pip};
 use super::secrets::percent_decode;
@@ -54,6 +56,9 @@ pub(super) enum Origin {
 #[derive(Deserialize)]
 struct Report {
     install: Vec<Item>,
+    /// The environment that pip evaluated markers in.
+    #[serde(default)]
+    environment: BTreeMap<String, String>,
 }
 
 #[derive(Deserialize)]
@@ -79,7 +84,7 @@ struct Download {
 #[derive(Deserialize)]
 struct Archive {
     hash: Option<String>,
-    hashes: Option<std::collections::BTreeMap<String, String>>,
+    hashes: Option<BTreeMap<String, String>>,
 }
 
 #[derive(Deserialize)]
@@ -88,37 +93,67 @@ struct Vcs {
     commit_id: String,
 }
 
-/// Runs pip once. `given` are the options that name requirements and constraints; `folder` is for
-/// what pip leaves behind.
+/// Has pip choose distributions. `given` are the options that name requirements and constraints;
+/// `folder` is for the files of the run.
+///
+/// For a runtime, pip chooses among wheels only; if these have no solution, once more with source
+/// distributions, which are taken if no version that is wanted has a fitting wheel.
 pub(super) fn resolve(
     pip: &Pip,
-    given: Vec<OsString>,
-    runtime: Option<Runtime>,
+    given: &[OsString],
+    reading: &Reading,
     (folder, names): (&Path, &[(String, String)]),
 ) -> Result<Vec<Pick>> {
     (pip.talk.status)("asking pip what the requirements mean");
     let report = folder.join("report.json");
-    let mut args: Vec<OsString> =
-        ["install", "--dry-run", "--ignore-installed", "--report"].map(Into::into).into();
-    args.push(report.clone().into());
-    // Nothing is put into either: pip wants a target for foreign platforms, and for Pythons that
-    // their system manages; and it would clone editable requirements beside the project.
-    args.extend(["--target".into(), folder.join("target").into()]);
-    args.extend(["--src".into(), folder.join("src").into()]);
-    args.extend(runtime.iter().flat_map(|runtime| runtime.options()).map(Into::into));
-    args.extend(given);
-    if let Err(failure) = pip.run(args, names)? {
-        return Err(match (runtime, unfit(&failure)) {
-            (Some(runtime), Some(requirement)) => no_wheel(runtime, requirement, &failure),
-            _ => failure.error("resolve the requirements"),
-        });
+    let attempt = |choice: &str, is_tentative: bool| {
+        let reading = Reading { is_tentative, ..reading.clone() };
+        let mut args: Vec<OsString> =
+            ["install", "--dry-run", "--ignore-installed", "--report"].map(Into::into).into();
+        args.push(report.clone().into());
+        // Nothing is put into either: pip wants a target for foreign platforms, and for Pythons
+        // that their system manages; and it would clone editable requirements beside the project.
+        args.extend(["--target".into(), folder.join("target").into()]);
+        args.extend(["--src".into(), folder.join("src").into()]);
+        if let Some(runtime) = reading.runtime {
+            args.push(choice.into());
+            args.extend(runtime.options().into_iter().map(Into::into));
+        }
+        args.extend_from_slice(given);
+        pip.run_with(&reading, args, names)
+    };
+    if let Err(first) = attempt("--only-binary=:all:", reading.runtime.is_some())? {
+        let Some(runtime) = reading.runtime.filter(|_| has_no_solution(&first)) else {
+            return Err(first.error("resolve the requirements"));
+        };
+        (pip.talk.status)("asking pip again, with source distributions");
+        if let Err(second) = attempt("--prefer-binary", false)? {
+            return Err(match unfit(&second) {
+                Some(requirement) => no_wheel(runtime, requirement, &second),
+                None => second.error("resolve the requirements with source distributions"),
+            });
+        }
     }
-    parse(&read(&report)?)
+    parse(&read(&report)?, reading.runtime)
 }
 
-/// Reads pip's report.
-fn parse(report: &[u8]) -> Result<Vec<Pick>> {
+/// Reads pip's report, which must be for the runtime if there is one.
+fn parse(report: &[u8], runtime: Option<Runtime>) -> Result<Vec<Pick>> {
     let report: Report = serde_json::from_slice(report).context("pip's report is not readable")?;
+    if let Some(runtime) = runtime {
+        let environment = runtime.environment();
+        let other = environment
+            .values()
+            .find_map(|(name, value)| Some((name, value, report.environment.get(name)?)))
+            .filter(|(_, value, theirs)| value != theirs);
+        if let Some((name, value, theirs)) = other {
+            bail!(
+                "pip evaluated markers with `{name}` `{theirs}` instead of `{value}`, that of {}: set \
+                 `python` to an interpreter that is started without `-I`, `-E` and `-S`",
+                runtime.describe()
+            );
+        }
+    }
     report.install.into_iter().map(pick).collect()
 }
 
@@ -163,6 +198,12 @@ fn file_name(url: &str) -> String {
     percent_decode(path.rsplit('/').next().unwrap_or(path))
 }
 
+/// Whether pip found no set of distributions, as opposed to a failure on the way.
+fn has_no_solution(failure: &Failure) -> bool {
+    let is_conflict = |line: &String| line.starts_with("ERROR: ResolutionImpossible");
+    unfit(failure).is_some() || failure.said.iter().any(is_conflict)
+}
+
 /// The requirement for which pip found nothing, in pip's words.
 fn unfit(failure: &Failure) -> Option<&str> {
     failure
@@ -174,9 +215,9 @@ fn unfit(failure: &Failure) -> Option<&str> {
 fn no_wheel(runtime: Runtime, requirement: &str, failure: &Failure) -> anyhow::Error {
     let requirement = requirement.split(" (from ").next().unwrap_or(requirement);
     anyhow::anyhow!(
-        "no wheel of `{requirement}` fits {} (glibc 2.{}): it may have a source distribution only, \
-         wheels for other systems only, or no such version. Choose a version that has a wheel, or \
-         build one for that system and name its folder by --find-links\n{}",
+        "no wheel of `{requirement}` fits {} (glibc 2.{}), and it has no source distribution: it may \
+         have wheels for other systems only, or no such version. Choose a version that has a wheel, \
+         or build one for that system and name its folder by --find-links\n{}",
         runtime.describe(),
         runtime.glibc(),
         failure.said.join("\n")
@@ -198,7 +239,8 @@ mod tests {
            "metadata":{"name":"c","version":"3"}},
           {"download_info":{"url":"https://h/d-4.zip","archive_info":{"hashes":{"md5":"1","sha256":"11"}}},
            "metadata":{"name":"d","version":"4"}}]}"#;
-        let origins: Vec<_> = parse(report).unwrap().into_iter().map(|pick| pick.origin).collect();
+        let origins: Vec<_> =
+            parse(report, None).unwrap().into_iter().map(|pick| pick.origin).collect();
         assert_eq!(
             origins,
             [
@@ -214,8 +256,17 @@ mod tests {
     fn a_folder_that_only_metadata_names_is_refused() {
         let report = br#"{"install":[{"download_info":{"url":"file:///x","dir_info":{}},
           "metadata":{"name":"a","version":"1"}}]}"#;
-        let error = parse(report).unwrap_err().to_string();
+        let error = parse(report, None).unwrap_err().to_string();
         assert!(error.contains("`a` comes from the folder `file:///x`"), "{error}");
+    }
+
+    #[test]
+    fn a_report_for_another_environment_is_refused() {
+        let report = br#"{"install":[],"environment":{"python_version":"3.11"}}"#;
+        let runtime = |minor| Some(Runtime { major: 3, minor, machine: "x86_64" });
+        assert!(parse(report, runtime(11)).unwrap().is_empty());
+        let error = parse(report, runtime(13)).unwrap_err().to_string();
+        assert!(error.contains("`python_version` `3.11` instead of `3.13`"), "{error}");
     }
 
     #[test]

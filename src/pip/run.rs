@@ -7,6 +7,7 @@ use std::sync::Mutex;
 use anyhow::Result;
 
 use super::interpreter::Interpreter;
+use super::launch::{Launch, Reading};
 use super::secrets::Redactor;
 use super::tree::EPOCH;
 use crate::process::{Invocation, Stream, describe};
@@ -56,14 +57,28 @@ impl Pip<'_> {
         args: impl IntoIterator<Item = OsString>,
         names: &[(String, String)],
     ) -> Result<Result<(), Failure>> {
+        self.run_with(&Reading::default(), args, names)
+    }
+
+    /// Runs pip to the end, which reads metadata as `reading` says.
+    pub(super) fn run_with(
+        &self,
+        reading: &Reading,
+        args: impl IntoIterator<Item = OsString>,
+        names: &[(String, String)],
+    ) -> Result<Result<(), Failure>> {
         let kept = Mutex::new(Vec::new());
-        let status = self.invocation(args).stream(&|stream, line| {
+        let launch = Launch::new(self.project)?;
+        let invocation = launch.prepare(self.project, reading, self.invocation(args));
+        let status = invocation.stream(&|stream, line| {
             let mut line = self.secrets.redact(line.trim_end());
             for (theirs, ours) in names {
                 line = line.replace(theirs, ours);
             }
             // Standard output is for data: `zipwright invoke | jq` must read the response alone.
-            (self.talk.line)(Stream::Stderr, &line);
+            if !(reading.is_tentative && line.starts_with(ERROR)) {
+                (self.talk.line)(Stream::Stderr, &line);
+            }
             if stream == Stream::Stderr && !line.is_empty() {
                 let mut kept = kept.lock().expect("BUG: no holder of this lock panics");
                 kept.push(line);
@@ -108,10 +123,13 @@ impl Pip<'_> {
     }
 }
 
+/// How pip marks its conclusions.
+const ERROR: &str = "ERROR: ";
+
 /// pip marks its conclusions with `ERROR:`; where it does not, the last words are the best.
 fn essence(lines: Vec<String>) -> Vec<String> {
     let marked: Vec<String> =
-        lines.iter().filter(|line| line.starts_with("ERROR: ")).cloned().collect();
+        lines.iter().filter(|line| line.starts_with(ERROR)).cloned().collect();
     let chosen = if marked.is_empty() { lines } else { marked };
     let skip = chosen.len().saturating_sub(REPEATED_LINES);
     chosen.into_iter().skip(skip).collect()

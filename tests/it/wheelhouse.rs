@@ -514,8 +514,8 @@ fn wheels_are_chosen_for_the_runtime() {
         house.run(),
         ["MarkupSafe-3.0.2-cp313-cp313-manylinux_2_17_aarch64.manylinux2014_aarch64.whl"]
     );
-    // It has never had a wheel.
-    house.write("requirements.txt", "docopt==0.6.2\n");
+    // It has wheels for Windows only.
+    house.write("requirements.txt", "pywin32==308\n");
     let error = house.error();
-    assert!(error.contains("no wheel of `docopt==0.6.2` fits python3.13 on arm64"), "{error}");
+    assert!(error.contains("no wheel of `pywin32==308` fits python3.13 on arm64"), "{error}");
 }

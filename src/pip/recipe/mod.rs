@@ -40,6 +40,7 @@ use crate::base::Digest;
 use crate::base::fs::{create_dir_all, read, remove, write_if_changed};
 use crate::process::describe;
 
+pub(super) use tools::environment;
 pub(super) use unpack::unpack;
 
 const DRIVER: &str = include_str!("driver.py");
@@ -113,6 +114,11 @@ impl<'a> Recipe<'a> {
             machine: Machine::new(pip.project, store),
             built: AtomicUsize::new(0),
         }
+    }
+
+    /// The folder of a source as its build sees it.
+    pub(super) fn source_path(&self) -> PathBuf {
+        self.machine.identity().path.join("src")
     }
 
     /// How many wheels were built, and kept apart by what.

@@ -131,7 +131,7 @@ fn version(says: &str) -> Option<String> {
 }
 
 /// The whole environment of a build: nothing of it says who builds, where or when.
-pub(super) fn environment(
+pub(in super::super) fn environment(
     project: &Project,
     root: &Path,
     (epoch, rust): (i64, bool),
