@@ -176,8 +176,7 @@ fn a_project_may_depend_on_another_by_its_path() {
 
         sandbox.write("Buildfile", buildfile("python3", "3.13", "projects = [\"one\"]\n"));
         let error = sandbox.run(["wheels"]).failure().stderr;
-        assert!(error.contains("`two` comes from the folder"), "{error}");
-        assert!(error.contains("/project/two`"), "{error}");
+        assert!(error.contains("`two` comes from the folder `two`"), "{error}");
     }
 }
 
