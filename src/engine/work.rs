@@ -4,7 +4,8 @@
 use std::collections::BTreeMap;
 use std::fs::{self, OpenOptions};
 use std::panic::{self, AssertUnwindSafe};
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::thread;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context, Result, bail};
 use rayon::prelude::*;
@@ -22,6 +23,12 @@ use crate::key::{Key, Reason};
 use crate::kinds::{self, Done, Facts, Job, Surroundings};
 use crate::make::Pool;
 use crate::state::{Record, RecordedOutput};
+
+/// In nanoseconds.
+const SECOND: i64 = 1_000_000_000;
+
+/// The slowest clock of a file system ticks every two seconds (FAT).
+const SLOWEST_TICK: i64 = 2 * SECOND;
 
 /// A target that was judged out of date.
 pub(super) struct Work<'a> {
@@ -95,6 +102,7 @@ pub(super) fn work(
         pool: Some(pool),
         messages,
     };
+    outwait(&work.written);
     let done = match how {
         How::Run => kinds::run(&job),
         How::Touch => kinds::touch(&job),
@@ -130,6 +138,19 @@ pub(super) fn work(
         facts: facts.iter().map(|(name, fact)| (name.clone(), fact.to_string())).collect(),
     });
     Ok(Worked { result, facts, record })
+}
+
+/// Waits until a write to the inputs would give them another time, if the clock of their file system
+/// may tick in seconds: an edit that is taken back while the target runs would not show otherwise.
+fn outwait(inputs: &[Option<Written>]) {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_nanos();
+    let now = i64::try_from(now).unwrap_or(i64::MAX);
+    let times = inputs.iter().flatten().map(|(_, mtime, _)| *mtime);
+    let coarse = times.filter(|mtime| mtime % SECOND == 0 && *mtime <= now);
+    let left = coarse.max().and_then(|latest| u64::try_from(latest + SLOWEST_TICK - now).ok());
+    if let Some(left) = left {
+        thread::sleep(Duration::from_nanos(left));
+    }
 }
 
 fn forget(outputs: &[Output], files: &Files) {

@@ -226,6 +226,26 @@ fn an_input_that_changes_while_it_is_read_is_not_recorded() {
     });
 }
 
+/// On a file system whose clock ticks in seconds, an edit that is taken back within one leaves the time
+/// as it was. Here the command sets such a time.
+#[test]
+fn an_edit_that_is_taken_back_shows_though_the_clock_ticks_in_seconds() {
+    let sandbox = Sandbox::with(
+        r#"
+        [target.copy]
+        kind = "command"
+        inputs = ["in"]
+        outputs = ["out"]
+        shell = "echo b > in; cat in > out; echo a > in; touch -d @$(date +%s) in"
+        "#,
+    );
+    for _ in 0..2 {
+        sandbox.sh("echo a > in; touch -d @$(date +%s) in").success();
+        let run = sandbox.run(["copy"]).success();
+        let _ = run.stderr_has("its inputs changed while it ran");
+    }
+}
+
 #[test]
 fn a_new_name_for_an_input_is_no_change_of_it() {
     let sandbox = Sandbox::with(&READER.replace("cp out more", "ln in linked; cp out more"));
