@@ -19,6 +19,8 @@ pub struct Project {
     pub root: PathBuf,
     cache: Cache,
     env: BTreeMap<String, String>,
+    /// Variables of builds from source alone; [`Project::var`] has them as well.
+    build_vars: BTreeMap<String, String>,
 }
 
 impl Project {
@@ -40,7 +42,20 @@ impl Project {
 
     pub fn new(root: PathBuf, env: BTreeMap<String, String>) -> Self {
         let cache = Cache { path: cache_path(&env), is_claimed: OnceLock::new() };
-        Self { root, cache, env }
+        Self { root, cache, env, build_vars: BTreeMap::new() }
+    }
+
+    /// The same project with further variables for builds from source.
+    #[must_use]
+    pub fn with_build_vars(&self, vars: &BTreeMap<String, String>) -> Self {
+        let mut project = self.clone();
+        project.env.extend(vars.clone());
+        project.build_vars.clone_from(vars);
+        project
+    }
+
+    pub fn build_vars(&self) -> &BTreeMap<String, String> {
+        &self.build_vars
     }
 
     /// The per-user cache, a folder that only this user can use. Fails if it cannot be made, or if

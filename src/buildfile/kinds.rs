@@ -53,6 +53,7 @@ fn wheelhouse(stem: &str, table: &mut Table, reader: &mut Reader) -> Option<Whee
     });
     let platform = table.optional("platform", reader, platform);
     let pip_args = table.many("pip-args", reader, text);
+    let build_env = table.optional("build-env", reader, build_env).unwrap_or_default();
     let output = table.optional("output", reader, value::output);
     if !given {
         let keys = ["requirements", "projects"];
@@ -67,8 +68,35 @@ fn wheelhouse(stem: &str, table: &mut Table, reader: &mut Reader) -> Option<Whee
         python: python.unwrap_or_else(|| Spanned { value: "python3".into(), span: span.clone() }),
         platform,
         pip_args,
+        build_env,
         output: output.unwrap_or_else(|| default_path(stem, "", span)),
     })
+}
+
+/// Variables that builds from source have from zipwright alone, and beginnings of such.
+const OWN_VARIABLES: [&str; 11] = [
+    "HOME",
+    "LC_ALL",
+    "PATH",
+    "PIP_",
+    "PYTHONDONTWRITEBYTECODE",
+    "PYTHONHASHSEED",
+    "PYTHONNOUSERSITE",
+    "TMPDIR",
+    "TZ",
+    "XDG_CACHE_HOME",
+    "ZIPWRIGHT_",
+];
+
+fn build_env(item: Item, reader: &mut Reader) -> Option<BTreeMap<String, String>> {
+    let variables = env(item, reader)?;
+    for (span, name, _) in entries(item, reader).map(in_order).unwrap_or_default() {
+        let is_own = |own: &str| name == own || own.ends_with('_') && name.starts_with(own);
+        if OWN_VARIABLES.into_iter().any(is_own) {
+            reader.report(mistakes::own_build_variable(&span, name));
+        }
+    }
+    Some(variables)
 }
 
 fn platform(item: Item, reader: &mut Reader) -> Option<Platform> {

@@ -110,6 +110,11 @@ pub(crate) fn bad_environment_name(span: &Span, name: &str) -> Diagnostic {
         .hint("it may not be empty or contain `=` or a control character")
 }
 
+pub(crate) fn own_build_variable(span: &Span, name: &str) -> Diagnostic {
+    Diagnostic::at(span, format!("`{name}` cannot be set for builds"))
+        .hint("zipwright sets it, so that builds are the same everywhere; options of pip go into `pip-args`")
+}
+
 pub(crate) fn unknown_kind(span: &Span, kind: &str, kinds: &[&str]) -> Diagnostic {
     Diagnostic::at(span, format!("unknown kind `{kind}`")).hint(meant(kind, kinds, "the kinds are"))
 }

@@ -85,6 +85,8 @@ pub struct Wheelhouse {
     pub platform: Option<Platform>,
     /// Further arguments for pip, e.g. `--pre`.
     pub pip_args: Vec<String>,
+    /// Variables for builds from source.
+    pub build_env: BTreeMap<String, String>,
     pub output: Spanned<RelPath>,
 }
 

@@ -14,8 +14,17 @@ use crate::key::{Key, Value};
 use crate::pip::{Gathered, Inputs, Request, Runtime, Talk};
 
 pub(super) fn key(wheelhouse: &Wheelhouse, job: &Job) -> Result<Key> {
-    let Wheelhouse { requirements, constraints, projects, python, platform, pip_args: _, output } =
-        wheelhouse;
+    let Wheelhouse {
+        requirements,
+        constraints,
+        projects,
+        python,
+        platform,
+        pip_args: _,
+        // Among the settings below, with the other variables of builds.
+        build_env: _,
+        output,
+    } = wheelhouse;
     let paths = Paths::of(wheelhouse, job);
     let inputs = Inputs::read(&paths.request(wheelhouse, job))?;
     let mut key = Key::new();
@@ -123,6 +132,7 @@ impl Paths {
             python: &wheelhouse.python.value,
             runtime: wheelhouse.platform.as_ref().map(runtime),
             pip_args: &wheelhouse.pip_args,
+            build_env: &wheelhouse.build_env,
             left_out: &self.left_out,
             pool: job.pool,
         }

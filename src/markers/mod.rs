@@ -47,6 +47,22 @@ impl Environment {
         Self { values }
     }
 
+    /// The environment of an interpreter on a Linux host: its implementation and full version,
+    /// such as `CPython` and `3.11.7`. Release and version of the kernel are empty.
+    pub fn of_linux((implementation, full): (&str, &str), minor: (u8, u8), machine: &str) -> Self {
+        let mut host = Self::of_runtime(minor, machine);
+        for (variable, value) in &mut host.values {
+            match *variable {
+                "implementation_name" => *value = implementation.to_ascii_lowercase(),
+                "implementation_version" | "python_full_version" => *value = full.into(),
+                "platform_python_implementation" => *value = implementation.into(),
+                "platform_release" | "platform_version" => value.clear(),
+                _ => {}
+            }
+        }
+        host
+    }
+
     /// All variables with their values, sorted by name.
     pub fn values(&self) -> impl Iterator<Item = (&'static str, &str)> {
         self.values.iter().map(|(name, value)| (*name, value.as_str()))

@@ -21,6 +21,7 @@ use serde::{Deserialize, Serialize};
 use super::platform::Runtime;
 use super::recipe::{Basis, Made, Recipe};
 use super::run::Pip;
+use super::settings::{Pairs, Settings, to_json};
 use super::store::{Store, Wheel};
 use super::tree::{self, Tree};
 use crate::base::digest::FieldHasher;
@@ -38,6 +39,8 @@ const RECORDS: &str = "projects";
 pub struct Source {
     pub folder: RelPath,
     tree: Tree,
+    /// `--config-settings` of its build.
+    settings: Pairs,
     /// Where what is known of it is kept.
     record: Digest,
     /// The build that gave the wheel of this state.
@@ -72,7 +75,7 @@ impl Source {
         project: &Project,
         files: &Files,
         folder: &RelPath,
-        (left_out, context): (&[RelPath], Digest),
+        (left_out, context, settings): (&[RelPath], Digest, Pairs),
     ) -> Result<Self> {
         let place = project.place(folder);
         if !["pyproject.toml", "setup.py"].iter().any(|name| place.join(name).is_file()) {
@@ -83,12 +86,13 @@ impl Source {
         let tree = Tree::look(project, files, folder, left_out)?;
         let mut hasher = FieldHasher::new();
         hasher.field(context.as_bytes()).field(tree.names().as_bytes());
+        hasher.field(to_json(&settings).to_string());
         let record = hasher.finish();
         let now = texts(&tree);
         let remembered: Vec<Known> =
             Store::new(project.cache()?).recall(RECORDS, &record).unwrap_or_default();
         let known = remembered.into_iter().find(|known| known.holds(&now));
-        Ok(Self { folder: folder.clone(), tree, record, known })
+        Ok(Self { folder: folder.clone(), tree, settings, record, known })
     }
 
     /// What the wheel depends on: path below the project's folder, digest, whether executable.
@@ -142,7 +146,8 @@ impl Source {
         let building = recipe.begin(self.name())?;
         let copied = self.tree.copy(pip.project, &building.source())?;
         let watch = copied.watch(&building.source());
-        let Made { wheel: file, basis } = recipe.make(&building, Path::new(""), tree::EPOCH)?;
+        let Made { wheel: file, basis } =
+            recipe.make(&building, Path::new(""), (tree::EPOCH, &self.settings))?;
         recipe.warn(&basis);
         let wheel = store.put(&file)?;
         let read = watch.and_then(|watch| watch.opened(&building.source()));
@@ -175,7 +180,9 @@ impl Source {
 pub(super) struct Build<'a> {
     /// Option lines of the requirements files: indexes, find-links.
     pub options: &'a [String],
+    /// Without `--config-settings`.
     pub pip_args: &'a [String],
+    pub settings: &'a Settings,
     pub runtime: Option<Runtime>,
     /// Digest of the project's files that pip may take wheels from.
     pub offer: Digest,

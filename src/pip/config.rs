@@ -3,13 +3,14 @@
 //! Counted are `PIP_*` variables and the files pip reads (`PIP_CONFIG_FILE`, those of the system,
 //! the user and the interpreter's prefix), for the commands used here. Left out are settings that
 //! change only how pip talks, waits or caches: [`HARMLESS`]. An unknown setting counts.
-//! Also counted are the variables that compilers and build back ends listen to.
+//! Also counted are the variables that builds from source are given: [`super::handed_on`].
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
-use super::requirements::{find_links_inside, has_scheme};
-use super::secrets::{Redactor, redact};
+use super::handed_on;
+use super::requirements::{contents_of, find_links_inside, has_scheme};
+use super::secrets::{Redactor, fingerprint};
 use crate::base::digest::FieldHasher;
 use crate::base::{Digest, RelPath};
 use crate::project::Project;
@@ -54,30 +55,17 @@ const FILES: [&str; 3] = ["build-constraint", "constraint", "requirement"];
 /// Sections of a `pip.conf` that bear on the commands used here.
 const SECTIONS: [&str; 4] = ["global", "install", "wheel", "download"];
 
-/// Variables that compilers and build back ends listen to.
-const BUILD_VARIABLES: [&str; 22] = [
-    "AR",
-    "ARCHFLAGS",
-    "CARGO_BUILD_TARGET",
-    "CC",
-    "CFLAGS",
-    "CMAKE_ARGS",
-    "CPPFLAGS",
-    "CXX",
-    "CXXFLAGS",
-    "DISTUTILS_USE_SDK",
-    "LDFLAGS",
-    "LDSHARED",
-    "LIBRARY_PATH",
-    "C_INCLUDE_PATH",
-    "MACOSX_DEPLOYMENT_TARGET",
-    "PKG_CONFIG_PATH",
-    "PYTHONPATH",
-    "RUSTFLAGS",
-    "SETUPTOOLS_SCM_PRETEND_VERSION",
-    "SETUPTOOLS_USE_DISTUTILS",
-    "SKBUILD_CMAKE_ARGS",
-    "SOURCE_DATE_EPOCH",
+/// Further variables that bear on builds.
+const BUILD_VARIABLES: [&str; 3] = ["PYTHONPATH", "RUSTFLAGS", "SOURCE_DATE_EPOCH"];
+
+/// Settings of pip that builds from source here do not follow.
+const NOT_FOLLOWED: [&str; 6] = [
+    "build-option",
+    "global-option",
+    "install-option",
+    "no-build-isolation",
+    "no-use-pep517",
+    "use-pep517",
 ];
 
 /// pip's configuration as far as it counts.
@@ -89,6 +77,11 @@ pub struct Config {
     pub files: Vec<(String, Option<Digest>)>,
     /// Folders of find-links inside the project.
     pub find_links: BTreeSet<RelPath>,
+    /// `KEY=VALUE` of `config-settings`: the variable wins over the files, and the section of a
+    /// command over `global`.
+    pub config_settings: Option<String>,
+    /// Settings that builds from source do not follow.
+    pub not_followed: Vec<String>,
     pub secrets: Redactor,
 }
 
@@ -114,6 +107,9 @@ impl Config {
             }
         }
         let mut config = Self::default();
+        let named = ["config-settings", "wheel.config-settings", "install.config-settings"];
+        let named = named.iter().chain(&["global.config-settings"]);
+        config.config_settings = named.filter_map(|name| settings.get(*name)).next().cloned();
         for (name, value) in settings {
             config.add(project, &name, &value);
         }
@@ -121,6 +117,11 @@ impl Config {
             if let Some(value) = project.var(name) {
                 config.settings.push((name.into(), config.clean(project, value)));
             }
+        }
+        for (name, value) in handed_on::variables(project) {
+            config.secrets.learn(&value);
+            let value = config.clean(project, &value);
+            config.settings.push((name, value));
         }
         config
     }
@@ -144,14 +145,12 @@ impl Config {
             return;
         }
         let shown = format!("pip {name}");
+        if NOT_FOLLOWED.contains(&option) && !is_off(value) {
+            self.not_followed.push(option.into());
+        }
         if FILES.contains(&option) {
             for path in value.split_whitespace().filter(|path| !has_scheme(path)) {
-                let content = std::fs::read_to_string(project.root.join(path)).ok();
-                let digest = content.map(|text| {
-                    self.secrets.learn(&text);
-                    Digest::of(redact(&text).as_bytes())
-                });
-                self.files.push((format!("{shown} {}", self.clean(project, path)), digest));
+                self.add_file(project, &shown, path);
             }
         }
         if option == "find-links" {
@@ -161,9 +160,21 @@ impl Config {
         self.settings.push((shown, self.clean(project, value)));
     }
 
+    /// Adds a file that pip reads because of the setting `shown`, and all that it includes.
+    pub(super) fn add_file(&mut self, project: &Project, shown: &str, path: &str) {
+        for (place, text) in contents_of(project, &project.root.join(path)) {
+            let digest = text.map(|text| {
+                self.secrets.learn(&text);
+                Digest::of(fingerprint(&text).as_bytes())
+            });
+            let name = self.clean(project, &place.to_string_lossy());
+            self.files.push((format!("{shown} {name}"), digest));
+        }
+    }
+
     /// Without credentials, and the same in every checkout.
     fn clean(&self, project: &Project, value: &str) -> String {
-        let clean = self.secrets.redact(value);
+        let clean = self.secrets.fingerprint(value);
         clean
             .split_whitespace()
             .collect::<Vec<_>>()
@@ -218,6 +229,11 @@ fn parse(text: &str) -> Vec<(String, String, String)> {
     }
     found.retain(|(section, _, _)| SECTIONS.contains(&section.as_str()));
     found
+}
+
+/// Whether a value switches a setting off.
+fn is_off(value: &str) -> bool {
+    ["0", "false", "no", "off", "n", "f", ""].contains(&value.to_ascii_lowercase().as_str())
 }
 
 /// `INDEX_URL` and `index_url` are `index-url`.
@@ -307,6 +323,26 @@ mod tests {
         let with = |text: &str| config(&[("c.txt", text)], &[("PIP_CONSTRAINT", "ROOT/c.txt")]);
         assert_ne!(with("idna<3").digest(), with("idna<4").digest());
         assert_eq!(with("idna<3").digest(), with("idna<3").digest(), "wherever the checkout is");
+    }
+
+    #[test]
+    fn what_such_files_include_counts_as_well() {
+        let with = |text: &str| {
+            let files = [("c.txt", "\u{feff}-c sub/d.txt\n"), ("sub/d.txt", text)];
+            config(&files, &[("PIP_CONSTRAINT", "ROOT/c.txt")])
+        };
+        assert_ne!(with("idna<3").digest(), with("idna<4").digest());
+        assert_eq!(with("idna<3").files.len(), 2);
+    }
+
+    #[test]
+    fn config_settings_come_from_the_variable_or_a_file() {
+        let files = [("home/.config/pip/pip.conf", "[global]\nconfig-settings = a=1\n")];
+        assert_eq!(config(&files, &[]).config_settings.as_deref(), Some("a=1"));
+        let found = config(&files, &[("PIP_CONFIG_SETTINGS", "b=2")]);
+        assert_eq!(found.config_settings.as_deref(), Some("b=2"));
+        let found = config(&[], &[("PIP_NO_BUILD_ISOLATION", "1"), ("PIP_USE_PEP517", "off")]);
+        assert_eq!(found.not_followed, ["no-build-isolation"]);
     }
 
     #[test]

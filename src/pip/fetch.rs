@@ -10,9 +10,11 @@ use serde::{Deserialize, Serialize};
 
 use super::build::{Build, wheels_in};
 use super::recipe::{Basis, Made, Recipe, unpack};
+use super::requirements::inside;
 use super::resolve::{Origin, Pick};
 use super::run::Pip;
-use super::secrets::{percent_decode, redact};
+use super::secrets::{fingerprint, percent_decode};
+use super::settings::{Pairs, to_json};
 use super::side_by_side::side_by_side;
 use super::store::{Store, Wheel, normal_name, sha256_of};
 use crate::base::digest::FieldHasher;
@@ -131,6 +133,12 @@ impl Fetch<'_> {
         }
     }
 
+    fn settings(&self, pick: &Pick) -> Pairs {
+        let place = local_file(&pick.url);
+        let path = place.and_then(|place| inside(self.pip.project, &place));
+        self.build.settings.of(Some(&pick.project), path.as_ref())
+    }
+
     /// What a build from this source is kept under; `None` when its bytes are not known.
     fn source_key(&self, pick: &Pick) -> Result<Option<Digest>> {
         let source = match &pick.origin {
@@ -139,12 +147,15 @@ impl Fetch<'_> {
                 Some(place) => sha256_of(&place)?,
                 None => return Ok(None),
             },
-            Origin::Repository { vcs, commit } => format!("{vcs} {} {commit}", redact(&pick.url)),
+            Origin::Repository { vcs, commit } => {
+                format!("{vcs} {} {commit}", fingerprint(&pick.url))
+            }
             Origin::Wheel { .. } => return Ok(None),
         };
         let mut hasher = FieldHasher::new();
         hasher.field(self.context.as_bytes()).field(source);
         hasher.field(pick.subdirectory.as_deref().unwrap_or_default());
+        hasher.field(to_json(&self.settings(pick)).to_string());
         Ok(Some(hasher.finish()))
     }
 
@@ -203,7 +214,8 @@ impl Fetch<'_> {
         let building = self.recipe.begin(what)?;
         let (top, epoch) = unpack(archive, &building.source())?;
         let folder = top.join(pick.subdirectory.as_deref().unwrap_or_default());
-        let Made { wheel: file, basis } = self.recipe.make(&building, &folder, epoch)?;
+        let Made { wheel: file, basis } =
+            self.recipe.make(&building, &folder, (epoch, &self.settings(pick)))?;
         self.recipe.warn(&basis);
         let wheel = self.store.put(&file)?;
         if let Some(key) = self.source_key(pick)? {

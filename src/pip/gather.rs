@@ -14,15 +14,16 @@ use rayon::prelude::*;
 use super::build::{Build, Source};
 use super::config::Config;
 use super::fetch::Fetch;
-use super::interpreter::Interpreter;
+use super::interpreter::{Identity, Interpreter};
 use super::launch::Reading;
-use super::lines::{self, Meaning, Word};
+use super::options::{self, Argument, Name, Opt};
 use super::platform::Runtime;
 use super::recipe::Recipe;
-use super::requirements::{Requirements, find_links_inside};
+use super::requirements::{Replacement, Requirements, find_links_inside};
 use super::resolve::{file_url, resolve};
 use super::run::{Pip, Talk};
-use super::secrets::{Redactor, redact};
+use super::secrets::{Redactor, fingerprint};
+use super::settings::Settings;
 use super::side_by_side::side_by_side;
 use super::store::{Store, Wheel};
 use crate::base::digest::FieldHasher;
@@ -30,10 +31,11 @@ use crate::base::fs::write_if_changed;
 use crate::base::{Digest, RelPath};
 use crate::files::{Content, Files};
 use crate::make::Pool;
+use crate::markers::{Environment, Marker};
 use crate::project::Project;
 
 /// Version of everything here that decides what is built; a change makes old records void.
-const RECIPE: &str = "4";
+const RECIPE: &str = "5";
 
 /// Kind of the records of what pinned requirements mean.
 const RESOLVED: &str = "resolved";
@@ -48,6 +50,8 @@ pub struct Request<'a> {
     pub python: &'a str,
     pub runtime: Option<Runtime>,
     pub pip_args: &'a [String],
+    /// Variables for builds from source.
+    pub build_env: &'a BTreeMap<String, String>,
     /// What a build of a local project must not see: the outputs of targets.
     pub left_out: &'a [RelPath],
     /// Job slots besides the one that the request is worked on in.
@@ -79,30 +83,57 @@ pub struct Inputs {
     context: Digest,
     /// Digest of the files in `offered`.
     offer: Digest,
+    /// The project with the variables of builds.
+    project: Project,
+    settings: Settings,
+    /// pip's further arguments without `--config-settings`.
+    plain_args: Vec<String>,
+    /// Settings of pip that builds from source do not follow.
+    not_followed: Vec<String>,
 }
 
 impl Inputs {
     /// Finds all of it out. Starts no process where what an interpreter is is known.
     pub fn read(request: &Request) -> Result<Self> {
-        let Request { project, files, requirements, constraints, projects, .. } = *request;
-        let requirements = Requirements::read(project, requirements, constraints)?;
+        let Request { files, requirements, constraints, projects, .. } = *request;
+        let project = &request.project.with_build_vars(request.build_env);
         let interpreter = Interpreter::find(project, request.python)?;
-        let config = Config::read(project, &interpreter.identity.prefix);
-        let mut find_links = &requirements.find_links | &config.find_links;
-        find_links.extend(check_arguments(project, request.pip_args)?);
+        let applies = |marker: &str| applies(marker, &interpreter, request.runtime);
+        let requirements =
+            Requirements::read(request.project, requirements, constraints, &applies)?;
+        let mut config = Config::read(project, &interpreter.identity.prefix);
+        let Arguments { find_links, settings: given, plain: plain_args, files: further } =
+            check_arguments(project, request.pip_args)?;
+        for path in further {
+            config.add_file(project, "pip-args", &path);
+        }
+        let mut settings = requirements.settings.clone();
+        for text in config.config_settings.iter().filter(|_| given.is_empty()).chain(&given) {
+            settings.add_all(text)?;
+        }
+        let find_links: BTreeSet<RelPath> = requirements
+            .find_links
+            .iter()
+            .chain(&config.find_links)
+            .chain(&find_links)
+            .cloned()
+            .collect();
         let offered = offered(project, files, &requirements, &find_links)?;
         let offer = digest(files, &offered)?;
         let mut secrets = Redactor::default();
         secrets.join(&requirements.secrets);
         secrets.join(&config.secrets);
         secrets.learn(&request.pip_args.join(" "));
-        let pip_args: Vec<String> = request.pip_args.iter().map(|arg| redact(arg)).collect();
-        let context = context(request, &interpreter, &config, &requirements);
+        let pip_args: Vec<String> = request.pip_args.iter().map(|arg| fingerprint(arg)).collect();
+        let context = context(project, &plain_args, &interpreter, &config, &requirements);
         let mut folders: BTreeSet<&RelPath> = projects.iter().collect();
         folders.extend(&requirements.folders);
-        let look =
-            |folder: &&RelPath| Source::look(project, files, folder, (request.left_out, context));
+        let look = |folder: &&RelPath| {
+            let settings = settings.of(None, Some(folder));
+            Source::look(project, files, folder, (request.left_out, context, settings))
+        };
         let sources = folders.iter().map(look).collect::<Result<_>>()?;
+        let not_followed = not_followed(&plain_args, &config);
         Ok(Self {
             interpreter,
             config,
@@ -113,6 +144,10 @@ impl Inputs {
             secrets,
             context,
             offer,
+            project: project.clone(),
+            settings,
+            plain_args,
+            not_followed,
         })
     }
 
@@ -120,14 +155,15 @@ impl Inputs {
     pub fn gather(&self, request: &Request, talk: Talk) -> Result<Gathered> {
         let store = Store::new(request.project.cache()?);
         let pip = Pip {
-            project: request.project,
+            project: &self.project,
             interpreter: &self.interpreter,
             secrets: &self.secrets,
             talk,
         };
         let build = Build {
             options: &self.requirements.options,
-            pip_args: request.pip_args,
+            pip_args: &self.plain_args,
+            settings: &self.settings,
             runtime: request.runtime,
             offer: self.offer,
         };
@@ -142,6 +178,9 @@ impl Inputs {
             Fetch { pip: &pip, store: &store, build: &build, recipe: &recipe, context, pool };
         let gathered = |wheels: Vec<Wheel>| {
             let (built, isolation) = recipe.report();
+            if built > 0 {
+                self.warn_of_settings(talk);
+            }
             Gathered { wheels, built, isolation }
         };
         let pinned = self.requirements.hashed.then(|| self.meaning_key(request, &built));
@@ -231,33 +270,25 @@ impl Inputs {
         folder: &Path,
     ) -> Result<Vec<OsString>> {
         let hashed = self.requirements.hashed;
-        let words = |local: &RelPath, extras: &str| {
+        let wheel_of = |local: &RelPath| {
             let wheel = built.get(local)?;
-            let url = file_url(&store.place(wheel));
             let hash =
                 if hashed { format!(" --hash=sha256:{}", wheel.sha256) } else { String::new() };
-            Some((format!("{}{extras} @ {url}", wheel.project()), hash))
+            Some(Replacement { project: wheel.project(), url: file_url(&store.place(wheel)), hash })
         };
-        let archives = &self.requirements.archives;
-        let rewritten =
-            self.requirements.rewritten || built.keys().any(|local| archives.contains(local));
-        if rewritten {
-            self.requirements
-                .write(request.project, folder, &|local, extras| words(local, extras))?;
-        }
+        self.requirements.write(request.project, folder, &wheel_of)?;
         let mut given: Vec<OsString> = Vec::new();
         for (option, paths) in [("-r", request.requirements), ("-c", request.constraints)] {
             for path in paths {
                 let copy = self.requirements.copy_of(folder, path, option == "-c");
-                let place =
-                    copy.filter(|_| rewritten).map_or_else(|| path.as_str().into(), Into::into);
-                given.extend([option.into(), place]);
+                given.extend([option.into(), copy.into()]);
             }
         }
         let mut own = String::new();
         for local in request.projects {
-            let (requirement, hash) = words(local, "").expect("BUG: every project was built");
-            own.push_str(&format!("{requirement}{hash}\n"));
+            let Replacement { project, url, hash } =
+                wheel_of(local).expect("BUG: every project was built");
+            own.push_str(&format!("{project} @ {url}{hash}\n"));
         }
         if !own.is_empty() {
             let file = folder.join("projects.txt");
@@ -268,11 +299,20 @@ impl Inputs {
         Ok(given)
     }
 
+    fn warn_of_settings(&self, talk: Talk) {
+        for name in &self.not_followed {
+            (talk.warn)(&format!(
+                "pip's setting `{name}` is not handed on: builds from source have an environment \
+                 of their own, and settings for their back end go into `--config-settings`"
+            ));
+        }
+    }
+
     /// How pip's names for files that are only copies are shown.
     fn names(&self, request: &Request, folder: &Path) -> Vec<(String, String)> {
-        let copies = self.requirements.files.iter().filter_map(|file| {
-            let copy = self.requirements.copy_of(folder, &file.path, file.constraint)?;
-            Some((copy.display().to_string(), file.path.to_string()))
+        let copies = self.requirements.files.iter().map(|file| {
+            let copy = self.requirements.copy_of(folder, &file.path, file.constraint);
+            (copy.display().to_string(), file.path.to_string())
         });
         let own =
             [(folder.join("projects.txt").display().to_string(), "the local projects".into())];
@@ -334,9 +374,30 @@ fn reading(
     reading
 }
 
-/// Digest of what a build from source depends on besides its source.
+/// Whether a marker holds for the runtime, or without one for the interpreter on this host; `None`
+/// if that cannot be said without pip.
+fn applies(marker: &str, interpreter: &Interpreter, runtime: Option<Runtime>) -> Option<bool> {
+    let environment = match runtime {
+        Some(runtime) => runtime.environment(),
+        // The kernel's release is not among what is remembered of an interpreter.
+        None if marker.contains("platform_release") || marker.contains("platform_version") => {
+            return None;
+        }
+        None => {
+            let Identity { python, minor, .. } = &interpreter.identity;
+            let mut words = python.split(' ');
+            let (implementation, full) = (words.next()?, words.next()?);
+            let machine = words.find_map(|word| word.strip_prefix("linux-"))?;
+            Environment::of_linux((implementation, full), *minor, machine)
+        }
+    };
+    Marker::parse(marker).ok()?.eval(&environment, &[]).ok()
+}
+
+/// Digest of what a build from source depends on besides its source and its own settings.
 fn context(
-    request: &Request,
+    project: &Project,
+    arguments: &[String],
     interpreter: &Interpreter,
     config: &Config,
     requirements: &Requirements,
@@ -344,31 +405,75 @@ fn context(
     let mut hasher = FieldHasher::new();
     hasher.field(RECIPE).field(&interpreter.identity.python).field(&interpreter.identity.pip);
     hasher.field(config.digest().as_bytes());
-    let root = request.project.root.to_string_lossy();
-    for option in requirements.options.iter().chain(request.pip_args) {
-        hasher.field(redact(option).replace(&*root, "."));
+    let root = project.root.to_string_lossy();
+    for option in requirements.options.iter().chain(arguments) {
+        hasher.field(fingerprint(option).replace(&*root, "."));
     }
     hasher.finish()
 }
 
-/// Folders of find-links that pip's arguments name. What belongs into keys of its own is refused:
-/// it would be an input that nobody sees change.
-fn check_arguments(project: &Project, arguments: &[String]) -> Result<Vec<RelPath>> {
-    match lines::arguments(arguments.to_vec()) {
-        Meaning::Include { constraint, .. } => bail!(
-            "`pip-args` names a file of requirements: use the key `{}` instead",
-            if constraint { "constraints" } else { "requirements" }
-        ),
-        Meaning::Requirement(_) => {
-            bail!("`pip-args` names an editable requirement: use the key `projects` instead")
-        }
-        Meaning::Options(words) => Ok(words
-            .iter()
-            .filter_map(|word| match word {
-                Word::FindLinks(place) => find_links_inside(project, place),
-                _ => None,
-            })
-            .collect()),
-        Meaning::Nothing => Ok(Vec::new()),
+/// pip's further arguments, as far as they are of use here.
+#[derive(Default)]
+struct Arguments {
+    /// Folders of find-links inside the project.
+    find_links: Vec<RelPath>,
+    /// `KEY=VALUE` of each `--config-settings`.
+    settings: Vec<String>,
+    /// The other arguments.
+    plain: Vec<String>,
+    /// Files of constraints for builds.
+    files: Vec<String>,
+}
+
+/// Reads pip's further arguments. Fails if they have options that there are keys for: files that
+/// pip reads would be inputs whose changes are not seen.
+fn check_arguments(project: &Project, arguments: &[String]) -> Result<Arguments> {
+    let mut found = Arguments::default();
+    for Argument { words, option } in options::arguments(arguments) {
+        let Some(Opt { name, value }) = option else {
+            found.plain.extend(words);
+            continue;
+        };
+        let key = match name {
+            Name::Requirement => "requirements",
+            Name::Constraint => "constraints",
+            Name::Editable => "projects",
+            Name::SetupOption => bail!(
+                "`pip-args` has `{}`, which is not handed on to builds: use `--config-settings`",
+                words.join(" ")
+            ),
+            Name::ConfigSettings => {
+                found.settings.push(value);
+                continue;
+            }
+            Name::FindLinks => {
+                found.find_links.extend(find_links_inside(project, &value));
+                found.plain.extend(words);
+                continue;
+            }
+            Name::BuildConstraint => {
+                found.files.push(value);
+                found.plain.extend(words);
+                continue;
+            }
+            Name::RequireHashes | Name::Hash | Name::Other(_) => {
+                found.plain.extend(words);
+                continue;
+            }
+        };
+        bail!("`pip-args` has `{}`: use the key `{key}` instead", words.join(" "));
     }
+    Ok(found)
+}
+
+/// The names of settings, in pip's arguments or its configuration, that builds do not follow.
+fn not_followed(arguments: &[String], config: &Config) -> Vec<String> {
+    let names = ["no-build-isolation", "no-use-pep517", "use-pep517", "build-option"];
+    let given = arguments.iter().filter_map(|word| word.strip_prefix("--"));
+    let given = given.map(|word| word.split('=').next().unwrap_or(word));
+    let given = given.filter(|name| names.contains(name)).map(String::from);
+    let mut all: Vec<String> = given.chain(config.not_followed.iter().cloned()).collect();
+    all.sort();
+    all.dedup();
+    all
 }

@@ -1,5 +1,10 @@
-//! One requirements file as pip reads it, line by line: continuation lines, comments, variables,
-//! options, and what each line refers to. Pure: touches no disk, knows no project.
+//! The lines of a requirements file as pip reads them: continuation lines, comments, variables,
+//! options, and what each line names. Knows no project; whether a path exists is asked through a
+//! closure.
+
+use super::options::{self, Name, Opt};
+use super::secrets::percent_decode;
+use super::text::{is_space, split_lines};
 
 /// A line after joining, without its comment.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -12,7 +17,7 @@ pub(super) struct Line {
     pub text: String,
 }
 
-/// What a line says, as far as it leads to something on this disk.
+/// The content of a line.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Meaning {
     Include {
@@ -22,7 +27,10 @@ pub(super) enum Meaning {
     /// Options for the whole of pip's run.
     Options(Vec<Word>),
     Requirement(Requirement),
+    /// A blank line.
     Nothing,
+    /// A line that pip refuses: pip's own error is better than a second one.
+    Invalid,
 }
 
 /// One option of an options line.
@@ -30,58 +38,81 @@ pub(super) enum Meaning {
 pub(super) enum Word {
     FindLinks(String),
     RequireHashes,
-    /// Anything else, option and value as they came.
+    /// Any other option, with its value, quoted for `shlex`.
     Other(String),
 }
 
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Requirement {
-    /// What it names when that may be a local path: without extras, marker and fragment.
+    /// The words in front of the options, or the value of `-e`.
+    pub words: String,
+    /// The options behind them, as written.
+    pub options: String,
+    pub editable: bool,
+    /// The path that it names, if it names one.
     pub path: Option<String>,
+    /// `subdirectory=` of a URL's fragment.
+    pub subdirectory: Option<String>,
+    /// The project's name, if the line has it.
+    pub name: Option<String>,
     /// `[a,b]` or empty.
     pub extras: String,
-    /// `; python_version < "3"` or empty.
+    /// `python_version < "3"`, or empty.
     pub marker: String,
-    pub editable: bool,
     pub hashed: bool,
-    /// The requirement's own words, without `-e`.
-    pub words: String,
+    /// `(key, value)` of each `--config-settings`.
+    pub settings: Vec<(String, String)>,
+    /// Whether it has options for `setup.py`, which builds are not given.
+    pub has_setup_options: bool,
 }
 
-/// Splits a file into lines, joined at `\` and freed of comments, as pip does: a comment ends a
-/// continued line and is never itself continued.
+/// What a path is, for [`meaning`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum PathKind {
+    Folder,
+    File,
+    Missing,
+}
+
+type Look<'a> = &'a dyn Fn(&str) -> PathKind;
+
+/// Splits a file into lines, joined at `\` and freed of comments: a comment ends a continued line
+/// and is itself never continued.
 pub(super) fn split(text: &str) -> Vec<Line> {
     let mut lines = Vec::new();
     let mut open: Option<(usize, String)> = None;
-    for (number, physical) in (1..).zip(text.lines()) {
-        let comment = physical.trim_start().starts_with('#');
-        let (start, mut joined) = open.take().unwrap_or((number, String::new()));
-        if !comment && let Some(more) = physical.strip_suffix('\\') {
-            joined.push_str(more);
-            open = Some((start, joined));
+    let mut last = 0;
+    for (number, physical) in (1..).zip(split_lines(text)) {
+        last = number;
+        let is_comment = physical.trim_start_matches(is_space).starts_with('#');
+        if !is_comment && physical.ends_with('\\') {
+            let (_, joined) = open.get_or_insert((number, String::new()));
+            joined.push_str(physical.trim_matches('\\'));
             continue;
         }
-        if comment {
+        let (start, mut joined) = open.take().unwrap_or((number, String::new()));
+        if is_comment {
             joined.push(' ');
         }
         joined.push_str(physical);
         lines.push(line(start, number, &joined));
     }
     if let Some((start, joined)) = open {
-        lines.push(line(start, text.lines().count(), &joined));
+        lines.push(line(start, last, &joined));
     }
     lines
 }
 
 fn line(start: usize, end: usize, joined: &str) -> Line {
-    Line { number: start, height: end - start + 1, text: strip_comment(joined).trim().to_string() }
+    let text = strip_comment(joined).trim_matches(is_space).to_string();
+    Line { number: start, height: end - start + 1, text }
 }
 
-/// A comment starts at a `#` at the start of the line or after white space.
+/// Cuts off a comment: it starts at a `#` at the start of the line or after white space.
 fn strip_comment(text: &str) -> &str {
     let mut before = ' ';
     for (at, c) in text.char_indices() {
-        if c == '#' && before.is_whitespace() {
+        if c == '#' && is_space(before) {
             return &text[..at];
         }
         before = c;
@@ -89,153 +120,261 @@ fn strip_comment(text: &str) -> &str {
     text
 }
 
-/// Fills in `${NAME}` of capital letters, digits and `_`; an unset or empty variable stays as
-/// written, as in pip.
+/// Fills in `${NAME}` of capital letters, digits and `_`, one name after the other over the whole
+/// line, as pip does; an unset or empty variable stays as written.
 pub(super) fn expand<'a>(text: &str, var: impl Fn(&str) -> Option<&'a str>) -> String {
-    let mut expanded = String::with_capacity(text.len());
-    let mut rest = text;
-    while let Some(at) = rest.find("${") {
-        let name = rest[at + 2..].split('}').next().unwrap_or_default();
-        let valid = !name.is_empty()
-            && rest[at + 2 + name.len()..].starts_with('}')
-            && name.chars().all(|c| c.is_ascii_uppercase() || c.is_ascii_digit() || c == '_');
-        let length = if valid { name.len() + 3 } else { 2 };
-        expanded.push_str(&rest[..at]);
-        match valid.then(|| var(name)).flatten() {
-            Some(value) => expanded.push_str(value),
-            None => expanded.push_str(&rest[at..at + length]),
+    let mut expanded = text.to_string();
+    for reference in references(text) {
+        if let Some(value) = var(&reference[2..reference.len() - 1]) {
+            expanded = expanded.replace(reference, value);
         }
-        rest = &rest[at + length..];
     }
-    expanded.push_str(rest);
     expanded
 }
 
+/// All `${NAME}` of a text, in order.
+fn references(text: &str) -> Vec<&str> {
+    let mut found = Vec::new();
+    let mut at = 0;
+    while let Some(start) = text[at..].find("${").map(|offset| at + offset) {
+        let is_name = |c: char| c.is_ascii_uppercase() || c.is_ascii_digit() || c == '_';
+        let rest = &text[start + 2..];
+        let length = rest.find(|c: char| !is_name(c)).unwrap_or(rest.len());
+        at = start + 2 + length;
+        if length > 0 && rest[length..].starts_with('}') {
+            at += 1;
+            found.push(&text[start..at]);
+        }
+    }
+    found
+}
+
 /// Reads a joined line whose variables are filled in.
-pub(super) fn meaning(text: &str) -> Meaning {
+pub(super) fn meaning(text: &str, look: Look) -> Meaning {
     if text.is_empty() {
         return Meaning::Nothing;
     }
-    if !text.starts_with('-') {
-        return Meaning::Requirement(requirement(text, false));
-    }
-    arguments(words(text))
-}
-
-/// Reads options that are words already.
-pub(super) fn arguments(words: Vec<String>) -> Meaning {
-    let mut words = words.into_iter().peekable();
-    let mut options = Vec::new();
-    while let Some(word) = words.next() {
-        let (name, mut value) = option(&word);
-        if value.is_none() && words.peek().is_some_and(|next| !next.starts_with('-')) {
-            value = words.next();
+    let (words, rest) = break_options(text);
+    let Some(options) = options::split(rest).and_then(|words| options::read(words).ok()) else {
+        return Meaning::Invalid;
+    };
+    let first = |name: Name| options.iter().find(|option| option.name == name);
+    if words.is_empty() {
+        if let Some(editable) = first(Name::Editable) {
+            let found = editable_of(&editable.value, look);
+            return Meaning::Requirement(with_options(found, rest, &options));
         }
-        match (name, value) {
-            ("-r" | "--requirement", Some(path)) => {
-                return Meaning::Include { path, constraint: false };
-            }
-            ("-c" | "--constraint", Some(path)) => {
-                return Meaning::Include { path, constraint: true };
-            }
-            ("-e" | "--editable", Some(what)) => {
-                return Meaning::Requirement(requirement(&what, true));
-            }
-            ("-f" | "--find-links", Some(place)) => options.push(Word::FindLinks(place)),
-            ("--require-hashes", _) => options.push(Word::RequireHashes),
-            (_, value) => {
-                // A name with its value attached is one word already.
-                let detached = value.filter(|value| !word.ends_with(value.as_str()));
-                options.push(Word::Other(match detached {
-                    Some(value) => format!("{word} {value}"),
-                    None => word.clone(),
-                }));
+        for (name, constraint) in [(Name::Requirement, false), (Name::Constraint, true)] {
+            if let Some(include) = first(name) {
+                return Meaning::Include { path: include.value.clone(), constraint };
             }
         }
+        return Meaning::Options(whole_run(&options));
     }
-    Meaning::Options(options)
+    Meaning::Requirement(with_options(requirement(words, look), rest, &options))
 }
 
-/// Splits `--name=value` and `-xvalue`.
-fn option(word: &str) -> (&str, Option<String>) {
-    if word.starts_with("--") {
-        return match word.split_once('=') {
-            Some((name, value)) => (name, Some(value.into())),
-            None => (word, None),
-        };
+/// Splits a line in front of the first word that begins with `-`.
+fn break_options(text: &str) -> (&str, &str) {
+    if text.starts_with('-') {
+        return ("", text);
     }
-    match word.char_indices().nth(2) {
-        Some((at, _)) => (&word[..at], Some(word[at..].trim_start_matches('=').into())),
-        None => (word, None),
+    match text.find(" -") {
+        Some(at) => (&text[..at], &text[at + 1..]),
+        None => (text, ""),
     }
 }
 
-fn requirement(text: &str, editable: bool) -> Requirement {
-    // Options of a single requirement come after it, each with a space before its dash.
-    let own = text.find(" -").map_or(text, |at| &text[..at]).trim();
-    let hashed = text.contains("--hash") || own.contains("#sha256=");
-    let is_url = own.contains("://") || own.starts_with("file:");
-    let (named, marker) = match own.split_once(if is_url { "; " } else { ";" }) {
-        Some((named, marker)) => (named.trim(), format!("; {}", marker.trim())),
-        None => (own, String::new()),
-    };
-    let (target, mut extras) = match named.split_once('@') {
-        // `name[extra] @ file:…`; a `@` inside a path or a URL follows no plain name.
-        Some((name, url)) if is_name(name.trim()) && !is_name(url.trim()) => {
-            let (_, extras) = split_extras(name.trim());
-            (url.trim(), extras.to_string())
+/// The options of a line without a requirement, in an order that means the same with one a line.
+fn whole_run(options: &[Opt]) -> Vec<Word> {
+    let mut words: Vec<Word> = Vec::new();
+    let mut later = Vec::new();
+    for option in options {
+        match option.name {
+            // pip takes only the first of a line.
+            Name::FindLinks if later.iter().any(|word| matches!(word, Word::FindLinks(_))) => {}
+            Name::FindLinks => later.push(Word::FindLinks(option.value.clone())),
+            Name::RequireHashes => later.push(Word::RequireHashes),
+            // An index forgets the further ones of the lines before.
+            Name::Other("--index-url") => {
+                words = vec![Word::Other(format!("--index-url {}", options::quote(&option.value)))];
+            }
+            Name::Other(name) if option.value.is_empty() => later.push(Word::Other(name.into())),
+            Name::Other(name) => {
+                later.push(Word::Other(format!("{name} {}", options::quote(&option.value))));
+            }
+            // Only of use behind a requirement.
+            _ => {}
         }
-        _ => (named, String::new()),
-    };
-    let (target, fragment) = match target.split_once('#') {
-        Some((target, fragment)) if is_url => (target, fragment),
-        _ => (target, ""),
-    };
-    let (target, own_extras) = split_extras(target);
-    if extras.is_empty() {
-        extras = own_extras.into();
     }
-    if extras.is_empty()
-        && let Some((_, egg)) = fragment.split_once("egg=")
+    words.extend(later);
+    words
+}
+
+fn with_options(mut found: Requirement, rest: &str, options: &[Opt]) -> Requirement {
+    for option in options {
+        match option.name {
+            Name::Hash => found.hashed = !found.editable,
+            Name::ConfigSettings => {
+                let (key, value) = option.value.split_once('=').unwrap_or((&option.value, ""));
+                found.settings.push((key.into(), value.into()));
+            }
+            Name::SetupOption => found.has_setup_options = true,
+            _ => {}
+        }
+    }
+    if !found.editable {
+        found.options = rest.into();
+    }
+    found
+}
+
+/// Schemes that make a text a URL for pip; those of version control have a `+` behind the name.
+const SCHEMES: [&str; 4] = ["http", "https", "file", "ftp"];
+const REPOSITORIES: [&str; 4] = ["git", "hg", "svn", "bzr"];
+
+fn is_url(text: &str) -> bool {
+    let Some((scheme, _)) = text.split_once(':') else { return false };
+    let scheme = scheme.to_ascii_lowercase();
+    let repository = scheme.split_once('+').map_or(scheme.as_str(), |(program, _)| program);
+    SCHEMES.contains(&scheme.as_str()) || REPOSITORIES.contains(&repository)
+}
+
+fn requirement(words: &str, look: Look) -> Requirement {
+    let separator = if is_url(words) { "; " } else { ";" };
+    let (target, marker) = words.split_once(separator).unwrap_or((words, ""));
+    let (target, marker) = (target.trim_matches(is_space), marker.trim_matches(is_space));
+    let mut found =
+        Requirement { words: words.into(), marker: marker.into(), ..Requirement::default() };
+    if is_url(target) {
+        found.take_url(target);
+        return found;
+    }
+    let (path, extras) = split_extras(target);
+    let looks_like_path = target.contains('/') || target.starts_with('.');
+    let named = target.split_once('@').filter(|(name, _)| {
+        let name = name.trim_matches(is_space);
+        !name.contains('/') && !name.starts_with('.')
+    });
+    let kind = if looks_like_path || is_archive(path) { look(path) } else { PathKind::Missing };
+    match (kind, named) {
+        (PathKind::Folder, _) if looks_like_path => found.path = Some(path.into()),
+        (PathKind::File, _) if is_archive(path) => found.path = Some(path.into()),
+        (_, Some((name, url))) => {
+            let (name, extras) = split_extras(name.trim_matches(is_space));
+            found.take_url(url.trim_matches(is_space));
+            found.name = Some(name.into());
+            found.extras = extras.into();
+            return found;
+        }
+        // pip takes it for a file that is missing.
+        (_, None) if is_archive(path) || target.starts_with(['.', '/']) => {
+            found.path = Some(path.into());
+        }
+        // A requirement by name; also a name with a slash, which pip refuses.
+        _ => {
+            let name = target.split(|c: char| !c.is_ascii_alphanumeric() && !"-_.".contains(c));
+            found.name = name.into_iter().next().filter(|name| !name.is_empty()).map(Into::into);
+            return found;
+        }
+    }
+    found.extras = extras.into();
+    found
+}
+
+/// The value of `-e`: a folder if there is one of this name, else a URL.
+fn editable_of(value: &str, look: Look) -> Requirement {
+    let mut found = Requirement { words: value.into(), editable: true, ..Requirement::default() };
+    let (path, extras) = split_extras(value);
+    if look(path) == PathKind::Folder {
+        found.path = Some(path.into());
+        found.extras = extras.into();
+    } else if has_prefix(path, "file:") {
+        found.take_url(path);
+        if !extras.is_empty() {
+            found.extras = extras.into();
+        }
+    } else if let Some((name, url)) = value.split_once('@')
+        && is_name(name.trim_matches(is_space))
+        && has_prefix(url.trim_matches(is_space), "file:")
     {
-        extras = split_extras(egg.split('&').next().unwrap_or(egg)).1.into();
+        // pip 25.3 and later take `NAME @ URL ; marker` here as well.
+        let direct = requirement(value, look);
+        found = Requirement { words: value.into(), editable: true, ..direct };
+    } else if !is_url(value) && (value.starts_with(['.', '/']) || !value.contains(':')) {
+        // pip takes nothing else without a scheme: the folder is missing.
+        found.path = Some(path.into());
     }
-    Requirement {
-        path: local_path(target),
-        extras,
-        marker,
-        editable,
-        hashed,
-        words: text.to_string(),
+    found
+}
+
+impl Requirement {
+    /// Takes path, name, extras and subdirectory from a URL of this disk; the name alone from any
+    /// other.
+    fn take_url(&mut self, url: &str) {
+        let (address, fragment) = url.split_once('#').unwrap_or((url, ""));
+        let value = |name: &str| {
+            let mut parts = fragment.split('&');
+            parts.find_map(|part| part.strip_prefix(name)?.strip_prefix('=')).map(str::to_string)
+        };
+        if let Some(egg) = value("egg") {
+            let (name, extras) = split_extras(&egg);
+            self.name = Some(name.into());
+            self.extras = extras.into();
+        }
+        if has_prefix(address, "file:") {
+            self.path = url_path(address);
+            self.subdirectory = value("subdirectory").filter(|folder| !folder.is_empty());
+        }
     }
 }
 
-/// The path of a `file:` URL, or of what looks like a path or an archive; pip looks no further.
-fn local_path(target: &str) -> Option<String> {
-    if let Some(path) = file_url_path(target) {
-        return Some(path);
-    }
-    let looks_local = target.contains('/') || target.starts_with('.') || is_archive(target);
-    (!target.contains("://") && looks_local).then(|| target.to_string())
+/// The path of a `file:` URL on this host.
+pub(super) fn url_path(url: &str) -> Option<String> {
+    let rest = url.get("file:".len()..).filter(|_| has_prefix(url, "file:"))?;
+    let rest = rest.split(['?', '#']).next().unwrap_or_default();
+    let path = match rest.strip_prefix("//") {
+        Some(rest) => {
+            let start = rest.find('/').unwrap_or(rest.len());
+            let is_here = ["", "localhost"].contains(&&rest[..start]);
+            is_here.then_some(&rest[start..])?
+        }
+        None => rest,
+    };
+    Some(percent_decode(path))
 }
 
-/// The path of a `file:` URL.
-pub(super) fn file_url_path(url: &str) -> Option<String> {
-    let rest = url.strip_prefix("file:")?;
-    let path = rest.strip_prefix("//localhost/").map(|path| format!("/{path}"));
-    let path = path.unwrap_or_else(|| rest.strip_prefix("//").unwrap_or(rest).into());
-    Some(super::secrets::percent_decode(&path))
+fn has_prefix(text: &str, prefix: &str) -> bool {
+    text.get(..prefix.len()).is_some_and(|start| start.eq_ignore_ascii_case(prefix))
 }
 
 pub(super) fn is_archive(name: &str) -> bool {
-    [".whl", ".zip", ".tar.gz", ".tgz", ".tar", ".tar.bz2", ".tbz", ".tar.xz", ".txz", ".tlz"]
-        .iter()
-        .any(|suffix| name.to_ascii_lowercase().ends_with(suffix))
+    let suffixes = [
+        ".whl",
+        ".zip",
+        ".tar.gz",
+        ".tgz",
+        ".tar",
+        ".tar.bz2",
+        ".tbz",
+        ".tar.xz",
+        ".txz",
+        ".tlz",
+        ".tar.lz",
+        ".tar.lzma",
+    ];
+    let name = name.to_ascii_lowercase();
+    suffixes.iter().any(|suffix| name.ends_with(suffix))
 }
 
+/// Splits `[a,b]` off the end.
 fn split_extras(text: &str) -> (&str, &str) {
     match text.rfind('[') {
-        Some(at) if text.ends_with(']') => (text[..at].trim_end(), &text[at..]),
+        Some(at)
+            if at > 0 && text[at..].find(']') == Some(text.len() - at - 1).filter(|at| *at > 1) =>
+        {
+            (text[..at].trim_end_matches(is_space), &text[at..])
+        }
         _ => (text, ""),
     }
 }
@@ -243,115 +382,9 @@ fn split_extras(text: &str) -> (&str, &str) {
 /// Whether this can be a project's name, extras included.
 fn is_name(text: &str) -> bool {
     let (name, _) = split_extras(text);
-    !name.is_empty()
+    name.starts_with(|c: char| c.is_ascii_alphanumeric())
         && name.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.'))
-        && !name.starts_with('.')
-}
-
-/// Splits an options line as a shell would: quotes and backslashes, nothing more.
-fn words(text: &str) -> Vec<String> {
-    let mut words = Vec::new();
-    let mut word: Option<String> = None;
-    let mut quote = None;
-    let mut chars = text.chars();
-    while let Some(c) = chars.next() {
-        match (quote, c) {
-            (Some(open), c) if c == open => quote = None,
-            (Some('"') | None, '\\') => word.get_or_insert_default().extend(chars.next()),
-            (Some(_), c) => word.get_or_insert_default().push(c),
-            (None, '\'' | '"') => {
-                quote = Some(c);
-                word.get_or_insert_default();
-            }
-            (None, c) if c.is_whitespace() => words.extend(word.take()),
-            (None, c) => word.get_or_insert_default().push(c),
-        }
-    }
-    words.extend(word);
-    words
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn joined(text: &str) -> Vec<(usize, usize, String)> {
-        split(text).into_iter().map(|line| (line.number, line.height, line.text)).collect()
-    }
-
-    #[test]
-    fn lines_are_joined_and_comments_dropped_as_pip_does() {
-        assert_eq!(
-            joined("a==1 \\\n  --hash=x\n# c \\\nb # why\nc#frag\n\\\n"),
-            [
-                (1, 2, "a==1   --hash=x".into()),
-                (3, 1, String::new()),
-                (4, 1, "b".into()),
-                (5, 1, "c#frag".into()),
-                (6, 1, String::new()),
-            ]
-        );
-        assert_eq!(joined("a \\\n# end\nb"), [(1, 2, "a".into()), (3, 1, "b".into())]);
-    }
-
-    #[test]
-    fn variables_are_filled_in_where_they_are_set() {
-        let var = |name: &str| (name == "TOKEN_1").then_some("t");
-        assert_eq!(
-            expand("https://${TOKEN_1}@h ${unset} ${OTHER} $TOKEN_1 ${", var),
-            "https://t@h ${unset} ${OTHER} $TOKEN_1 ${"
-        );
-    }
-
-    #[test]
-    fn includes_are_seen_in_every_spelling() {
-        for text in ["-r a.txt", "-ra.txt", "--requirement a.txt", "--requirement=a.txt"] {
-            let expected = Meaning::Include { path: "a.txt".into(), constraint: false };
-            assert_eq!(meaning(text), expected, "{text}");
-        }
-        let expected = Meaning::Include { path: "a b".into(), constraint: true };
-        assert_eq!(meaning("-c 'a b'"), expected);
-    }
-
-    #[test]
-    fn options_keep_their_values() {
-        assert_eq!(
-            meaning("--pre -f wheels --index-url https://h/s --no-binary=:all: --require-hashes"),
-            Meaning::Options(vec![
-                Word::Other("--pre".into()),
-                Word::FindLinks("wheels".into()),
-                Word::Other("--index-url https://h/s".into()),
-                Word::Other("--no-binary=:all:".into()),
-                Word::RequireHashes,
-            ])
-        );
-    }
-
-    #[test]
-    fn local_paths_are_told_from_names_and_urls() {
-        let parsed = |text: &str| match meaning(text) {
-            Meaning::Requirement(found) => (found.path, found.extras, found.marker),
-            other => panic!("{text}: {other:?}"),
-        };
-        let local = |path: &str, extras: &str, marker: &str| {
-            (Some(path.to_string()), extras.to_string(), marker.to_string())
-        };
-        assert_eq!(parsed("."), local(".", "", ""));
-        assert_eq!(parsed("./lib[a,b] ; x < '3'"), local("./lib", "[a,b]", "; x < '3'"));
-        assert_eq!(parsed("-e ."), local(".", "", ""));
-        assert_eq!(
-            parsed("x-1-py3-none-any.whl --hash=sha256:0").0.as_deref(),
-            Some("x-1-py3-none-any.whl")
-        );
-        assert_eq!(parsed("name[z] @ file:///a%20b/c#sha256=0"), local("/a b/c", "[z]", ""));
-        assert_eq!(parsed("file:lib#egg=n[q]"), local("lib", "[q]", ""));
-        for text in [
-            "idna",
-            "idna==3; python_version > '3'",
-            "n @ https://h/n.whl",
-            "-e git+https://h/r@v#egg=n",
-        ] {
-            assert_eq!(parsed(text).0, None, "{text}");
-        }
-    }
-}
+mod tests;

@@ -3,24 +3,42 @@
 //!
 //! As in pip, an included file is looked for beside the file that includes it, while a
 //! requirement's path counts from where pip runs, which is the project's root. A path that leaves
-//! the project is refused: it would be an input that nobody sees change. Two things may lie
-//! elsewhere: folders of `--find-links`, which like an index answer pip's questions and are no
-//! input, and anything with a scheme (`https:`, `git+ssh:`).
+//! the project is refused: it would be an input whose changes are not seen. Exceptions: folders of
+//! `--find-links`, which are no input, as an index is none, and anything with a scheme other than
+//! `file:`.
+//!
+//! pip is never given these files, but [copies](Requirements::write) that have each line as it was
+//! read here, so that the two cannot read a file differently.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
 
-use super::lines::{self, Line, Meaning, Requirement, Word};
-use super::secrets::{Redactor, redact};
+use super::foreign;
+use super::lines::{self, Line, Meaning, PathKind, Requirement, Word};
+use super::options::quote;
+use super::secrets::{Redactor, fingerprint, percent_decode, redact};
+use super::settings::Settings;
+use super::text::{decode, ends_line};
 use crate::base::RelPath;
-use crate::base::fs::{is_missing, read_to_string, write_if_changed};
+use crate::base::fs::{is_missing, read, write_if_changed};
 use crate::project::Project;
 
-/// The words that stand for a local folder, given its extras: the requirement, and options that
-/// come after its marker.
-type Replace<'a> = &'a dyn Fn(&RelPath, &str) -> Option<(String, String)>;
+/// The wheel that stands for a local path in the copies.
+#[derive(Clone, Debug)]
+pub(super) struct Replacement {
+    /// The name of the project that it is of, normalised.
+    pub project: String,
+    pub url: String,
+    /// ` --hash=…`, or empty.
+    pub hash: String,
+}
+
+type Replace<'a> = &'a dyn Fn(&RelPath) -> Option<Replacement>;
+
+/// Whether a marker holds where the wheels are to run; `None` if it cannot be read.
+pub(super) type Applies<'a> = &'a dyn Fn(&str) -> Option<bool>;
 
 /// What pip reads because of the files it was given.
 #[derive(Clone, Debug, Default)]
@@ -41,8 +59,8 @@ pub struct Requirements {
     pub expanded: Vec<(String, String)>,
     /// What must never be shown.
     pub secrets: Redactor,
-    /// Whether pip cannot be given the files as they are: see [`Requirements::write`].
-    pub rewritten: bool,
+    /// `--config-settings` of single requirements.
+    pub(super) settings: Settings,
 }
 
 #[derive(Clone, Debug)]
@@ -54,22 +72,46 @@ pub struct ReadFile {
     pub secret: bool,
     /// Whether it is read as constraints.
     pub constraint: bool,
-    lines: Vec<(Line, Meaning)>,
+    lines: Vec<ReadLine>,
+}
+
+#[derive(Clone, Debug)]
+struct ReadLine {
+    line: Line,
+    meaning: Meaning,
+    /// The local path that it includes or requires.
+    local: Option<RelPath>,
+    /// `false` for a requirement whose marker does not hold.
+    wanted: bool,
+}
+
+/// Where an include leads.
+enum Included {
+    /// To another host, or to where pip finds nothing.
+    Elsewhere,
+    Here {
+        place: PathBuf,
+        by_url: bool,
+    },
 }
 
 impl Requirements {
-    /// Reads `requirements` and `constraints` and whatever they include.
-    pub fn read(
+    /// Reads `requirements` and `constraints` and everything they include. Local paths of
+    /// requirements whose marker does not hold are no input.
+    pub(super) fn read(
         project: &Project,
         requirements: &[RelPath],
         constraints: &[RelPath],
+        applies: Applies,
     ) -> Result<Self> {
         let mut found = Self::default();
         for (paths, constraint) in [(requirements, false), (constraints, true)] {
             for path in paths {
-                found.read_file(project, path, constraint).map_err(|error| match error {
-                    ReadError::Missing => anyhow::anyhow!("there is no file `{path}`"),
-                    ReadError::Other(error) => error,
+                found.read_file(project, path, (constraint, false), applies).map_err(|error| {
+                    match error {
+                        ReadError::Missing => anyhow::anyhow!("there is no file `{path}`"),
+                        ReadError::Other(error) => error,
+                    }
                 })?;
             }
         }
@@ -80,17 +122,29 @@ impl Requirements {
         &mut self,
         project: &Project,
         path: &RelPath,
-        constraint: bool,
+        // Whether it was included by a URL: then its own includes are relative URLs.
+        (constraint, by_url): (bool, bool),
+        applies: Applies,
     ) -> Result<(), ReadError> {
-        if self.files.iter().any(|file| file.path == *path && file.constraint == constraint) {
+        if self.position(path, constraint).is_some() {
             return Ok(());
         }
         let place = project.place(path);
         if std::fs::metadata(&place).is_err_and(|error| is_missing(&error)) {
             return Err(ReadError::Missing);
         }
-        let text = read_to_string(&place)?;
-        let clean = redact(&text);
+        let foreign = |way_out: &str| {
+            ReadError::Other(anyhow::anyhow!("`{path}` is not a requirements file: {way_out}"))
+        };
+        if let Some(way_out) = foreign::by_name(path.file_name()) {
+            return Err(foreign(way_out));
+        }
+        let bytes = read(&place)?;
+        let text = decode(&bytes).with_context(|| format!("could not read `{path}`"))?;
+        if let Some(way_out) = foreign::by_text(&text) {
+            return Err(foreign(way_out));
+        }
+        let clean = fingerprint(&text);
         self.secrets.learn(&text);
         let index = self.files.len();
         self.files.push(ReadFile {
@@ -102,39 +156,65 @@ impl Requirements {
         });
         let mut read = Vec::new();
         for line in lines::split(&text) {
-            let meaning = self
-                .read_line(project, path, &line)
-                .with_context(|| format!("`{path}` line {}", line.number))?;
-            read.push((line, meaning));
+            let number = line.number;
+            let line = self
+                .read_line(project, (path, by_url), line, applies)
+                .with_context(|| format!("`{path}` line {number}"))?;
+            read.push(line);
         }
         self.files[index].lines = read;
         Ok(())
     }
 
-    fn read_line(&mut self, project: &Project, file: &RelPath, line: &Line) -> Result<Meaning> {
+    fn position(&self, path: &RelPath, constraint: bool) -> Option<usize> {
+        let mut files = self.files.iter();
+        files.position(|file| file.path == *path && file.constraint == constraint)
+    }
+
+    fn read_line(
+        &mut self,
+        project: &Project,
+        (file, by_url): (&RelPath, bool),
+        line: Line,
+        applies: Applies,
+    ) -> Result<ReadLine> {
         let text = lines::expand(&line.text, |name| project.var(name));
         if text != line.text {
+            if text.contains(ends_line) {
+                bail!("the value of a variable in this line has a line break");
+            }
             self.secrets.learn(&text);
-            self.expanded.push((format!("{file} line {}", line.number), redact(&text)));
+            let shown = fingerprint(&without_root(project, &text));
+            self.expanded.push((format!("{file} line {}", line.number), shown));
         }
-        let meaning = lines::meaning(&text);
-        match &meaning {
-            Meaning::Include { path, .. } if has_scheme(path) => {}
+        let meaning = lines::meaning(&text, &|path| look(project, path));
+        let mut read = ReadLine { line, meaning, local: None, wanted: true };
+        match &read.meaning {
             Meaning::Include { path, constraint } => {
-                let included = inside(project, &project.place(&file.parent()).join(path))
-                    .with_context(|| leaves(path, "copy it into the project"))?;
-                self.read_file(project, &included, *constraint).map_err(|error| match error {
-                    ReadError::Missing => {
-                        anyhow::anyhow!("it includes `{included}`, which is not there")
-                    }
-                    ReadError::Other(error) => error,
-                })?;
+                let beside = (&*project.place(&file.parent()), by_url);
+                if let Included::Here { place, by_url } = included(beside, path) {
+                    let local = inside(project, &place)
+                        .with_context(|| leaves(path, "copy it into the project"))?;
+                    let way = (*constraint, by_url);
+                    self.read_file(project, &local, way, applies).map_err(|error| match error {
+                        ReadError::Missing => {
+                            anyhow::anyhow!("it includes `{local}`, which is not there")
+                        }
+                        ReadError::Other(error) => error,
+                    })?;
+                    read.local = Some(local);
+                }
             }
             Meaning::Options(words) => self.read_options(project, file, words),
-            Meaning::Requirement(requirement) => self.read_requirement(project, requirement)?,
-            Meaning::Nothing => {}
+            Meaning::Requirement(found) => {
+                read.wanted = found.marker.is_empty() || applies(&found.marker).unwrap_or(true);
+                if read.wanted {
+                    read.local = self.read_requirement(project, found)?;
+                }
+            }
+            Meaning::Nothing | Meaning::Invalid => {}
         }
-        Ok(meaning)
+        Ok(read)
     }
 
     fn read_options(&mut self, project: &Project, file: &RelPath, words: &[Word]) {
@@ -151,86 +231,102 @@ impl Requirements {
         }
     }
 
-    fn read_requirement(&mut self, project: &Project, found: &Requirement) -> Result<()> {
-        self.hashed |= found.words.contains("--hash");
+    /// Returns the path in the project that the requirement names.
+    fn read_requirement(
+        &mut self,
+        project: &Project,
+        found: &Requirement,
+    ) -> Result<Option<RelPath>> {
+        self.hashed |= found.hashed;
+        if found.has_setup_options {
+            bail!(
+                "`--global-option` and `--install-option` are not handed on to builds: write \
+                 `--config-settings=\"--global-option=…\"` instead"
+            );
+        }
         let Some(path) = &found.path else {
-            self.rewritten |= found.editable;
-            return Ok(());
+            if let Some(name) = &found.name {
+                self.settings.add_name(name, &found.settings)?;
+            }
+            return Ok(None);
         };
-        let place = project.root.join(path);
+        let mut place = project.root.join(path);
         let meta = std::fs::metadata(&place);
-        if meta.is_err() && !lines::is_archive(path) && !path.starts_with(['.', '/']) {
-            // A name with a slash that is no path: pip's business, and its error.
-            return Ok(());
+        if meta.is_err() && foreign::is_conda_build(path) {
+            bail!("`{}` {}", redact(path), foreign::CONDA_FREEZE);
+        }
+        let is_folder = meta.as_ref().is_ok_and(std::fs::Metadata::is_dir);
+        if let Some(subdirectory) = found.subdirectory.as_ref().filter(|_| is_folder) {
+            place.push(subdirectory);
         }
         let way_out = "copy it into the project, or give pip its wheel by --find-links";
         let local = inside(project, &place).with_context(|| leaves(path, way_out))?;
-        match meta {
-            Ok(meta) if meta.is_dir() => {
-                self.folders.insert(local);
-                self.rewritten = true;
-            }
-            Ok(_) => {
-                self.archives.insert(local);
-            }
-            Err(_) => bail!("`{local}` is not there"),
+        if meta.is_err() || is_folder && !place.is_dir() {
+            bail!("`{local}` is not there");
         }
-        Ok(())
+        let set = if is_folder { &mut self.folders } else { &mut self.archives };
+        set.insert(local.clone());
+        self.settings.add_path(&local, &found.settings)?;
+        Ok(Some(local))
     }
 
     /// Local source archives that are installed whatever the circumstances: by a line without
-    /// marker and options, and by no other.
+    /// options and subdirectory, and by no other.
     pub(super) fn plain_sources(&self) -> BTreeSet<RelPath> {
         let mut sources = self.archives.clone();
         sources.retain(|path| !path.as_str().ends_with(".whl"));
-        let lines = self.files.iter().flat_map(|file| &file.lines);
-        for (_, meaning) in lines {
-            let Meaning::Requirement(requirement) = meaning else { continue };
-            let is_plain = requirement.marker.is_empty() && !requirement.words.contains(" -");
-            let path = requirement.path.as_deref().and_then(|path| RelPath::parse(path).ok());
-            if let Some(path) = path.filter(|_| !is_plain || requirement.editable) {
-                sources.remove(&path);
+        for line in self.files.iter().flat_map(|file| &file.lines) {
+            let (Meaning::Requirement(found), Some(local)) = (&line.meaning, &line.local) else {
+                continue;
+            };
+            let is_plain = found.options.is_empty() && found.subdirectory.is_none();
+            if !is_plain || found.editable {
+                sources.remove(local);
             }
         }
         sources
     }
 
-    /// Writes copies of all files into `folder`, with line numbers unchanged: for when pip cannot
-    /// be given the files themselves. `replace` gives the words that stand for a local folder.
-    pub fn write(&self, project: &Project, folder: &Path, replace: Replace) -> Result<()> {
+    /// Writes copies of all files into `folder`, with line numbers unchanged. `replace` gives the
+    /// wheel that stands for a local path.
+    pub(super) fn write(&self, project: &Project, folder: &Path, replace: Replace) -> Result<()> {
         for (index, file) in self.files.iter().enumerate() {
-            let place = copy_place(folder, index);
             let mut text = String::new();
-            for (line, meaning) in &file.lines {
-                let line_text =
-                    self.rewritten_line(project, file, folder, (line, meaning), replace);
-                text.push_str(&line_text);
-                text.push_str(&"\n".repeat(line.height));
+            for read in &file.lines {
+                let written = self
+                    .rewritten(project, (file, read), folder, replace)
+                    .with_context(|| format!("`{}` line {}", file.path, read.line.number))?;
+                text.push_str(&written);
+                if written.ends_with('\\') {
+                    // It is the end of a line, and not continued.
+                    text.push_str(" #");
+                }
+                text.push_str(&"\n".repeat(read.line.height));
             }
-            write_if_changed(&place, text.as_bytes(), 0o600)?;
+            if !text.is_ascii() {
+                // pip before version 24.3 takes text without a mark for that of the locale.
+                text.insert(0, '\u{feff}');
+            }
+            write_if_changed(&copy_place(folder, index), text.as_bytes(), 0o600)?;
         }
         Ok(())
     }
 
-    fn rewritten_line(
+    fn rewritten(
         &self,
         project: &Project,
-        file: &ReadFile,
+        (file, read): (&ReadFile, &ReadLine),
         folder: &Path,
-        (line, meaning): (&Line, &Meaning),
         replace: Replace,
-    ) -> String {
-        match meaning {
-            Meaning::Include { path, constraint } if !has_scheme(path) => {
+    ) -> Result<String> {
+        Ok(match (&read.meaning, &read.local) {
+            (Meaning::Include { constraint, .. }, Some(local)) => {
                 let option = if *constraint { "-c" } else { "-r" };
-                let included = inside(project, &project.place(&file.path.parent()).join(path));
-                let index = self.files.iter().position(|file| {
-                    Some(&file.path) == included.as_ref() && file.constraint == *constraint
-                });
+                let index = self.position(local, *constraint);
                 let index = index.expect("BUG: every included file was read");
                 format!("{option} {}", quote(&copy_place(folder, index).to_string_lossy()))
             }
-            Meaning::Options(words) => {
+            (Meaning::Options(words), _) => {
                 let words = words.iter().map(|word| match word {
                     Word::FindLinks(place) => {
                         let place = find_links(project, &file.path, place);
@@ -241,29 +337,87 @@ impl Requirements {
                 });
                 words.collect::<Vec<_>>().join(" ")
             }
-            Meaning::Requirement(requirement) => {
-                let local = requirement
-                    .path
-                    .as_ref()
-                    .and_then(|path| inside(project, &project.root.join(path)));
-                let wheel = local.and_then(|local| replace(&local, &requirement.extras));
-                match wheel {
-                    Some((words, hash)) => format!("{words} {}{hash}", requirement.marker),
-                    None if requirement.editable => requirement.words.clone(),
-                    None => line.text.clone(),
+            (Meaning::Requirement(_), _) if !read.wanted => String::new(),
+            (Meaning::Requirement(found), Some(local)) => match replace(local) {
+                Some(Replacement { project, url, hash }) => {
+                    check_name(found, local, &project)?;
+                    format!("{project}{} @ {url}{hash}", found.extras)
                 }
-            }
-            _ => line.text.clone(),
-        }
+                None if found.editable => found.words.clone(),
+                None => read.line.text.clone(),
+            },
+            (Meaning::Requirement(found), None) if found.editable => found.words.clone(),
+            _ => read.line.text.clone(),
+        })
     }
 
     /// Where in `folder` the copies are of the files that were given, not included.
-    pub fn copy_of(&self, folder: &Path, path: &RelPath, constraint: bool) -> Option<PathBuf> {
-        let at = self
-            .files
-            .iter()
-            .position(|file| file.path == *path && file.constraint == constraint)?;
-        Some(copy_place(folder, at))
+    pub(super) fn copy_of(&self, folder: &Path, path: &RelPath, constraint: bool) -> PathBuf {
+        let index = self.position(path, constraint).expect("BUG: every given file was read");
+        copy_place(folder, index)
+    }
+}
+
+/// Fails if a line calls a local path by another name than that of the project there.
+fn check_name(found: &Requirement, local: &RelPath, project: &str) -> Result<()> {
+    match &found.name {
+        Some(name) if super::store::normal_name(name) != project => bail!(
+            "it names `{name}`, and `{local}` builds `{project}`: correct the name or the path; \
+             for a project in a folder below, append `#subdirectory=FOLDER`"
+        ),
+        _ => Ok(()),
+    }
+}
+
+/// The contents of a file and of all files of this disk that it includes, in the order of reading,
+/// for files that need not be the project's. `None` for one that cannot be read.
+pub(super) fn contents_of(project: &Project, place: &Path) -> Vec<(PathBuf, Option<String>)> {
+    let mut found: Vec<(PathBuf, Option<String>)> = Vec::new();
+    let mut open = vec![(place.to_path_buf(), false)];
+    while let Some((place, by_url)) = open.pop() {
+        if found.iter().any(|(known, _)| *known == place) {
+            continue;
+        }
+        let text = std::fs::read(&place).ok().and_then(|bytes| decode(&bytes).ok());
+        let beside = place.parent().unwrap_or(&place);
+        for line in lines::split(text.as_deref().unwrap_or_default()) {
+            let line = lines::expand(&line.text, |name| project.var(name));
+            if let Meaning::Include { path, .. } = lines::meaning(&line, &|_| PathKind::Missing)
+                && let Included::Here { place, by_url } = included((beside, by_url), &path)
+            {
+                open.push((place, by_url));
+            }
+        }
+        found.push((place, text));
+    }
+    found
+}
+
+/// Where pip looks for a file that is included. `beside` is the folder of the including file, and
+/// whether that was included by a URL.
+fn included((beside, by_url): (&Path, bool), path: &str) -> Included {
+    let scheme = path.split_once(':').map(|(scheme, _)| scheme.to_ascii_lowercase());
+    match scheme.as_deref() {
+        Some("http" | "https") => Included::Elsewhere,
+        // pip opens no `file:` URL without the slashes.
+        Some("file") => match lines::url_path(path).filter(|_| path.starts_with("file://")) {
+            Some(path) => Included::Here { place: path.into(), by_url: true },
+            None => Included::Elsewhere,
+        },
+        _ if by_url => {
+            let path = percent_decode(path.split(['?', '#']).next().unwrap_or_default());
+            Included::Here { place: beside.join(path), by_url: true }
+        }
+        _ => Included::Here { place: beside.join(path), by_url: false },
+    }
+}
+
+/// What a path is, counted from where pip runs.
+fn look(project: &Project, path: &str) -> PathKind {
+    match std::fs::metadata(normal(&project.root.join(path))) {
+        Ok(meta) if meta.is_dir() => PathKind::Folder,
+        Ok(_) => PathKind::File,
+        Err(_) => PathKind::Missing,
     }
 }
 
@@ -293,8 +447,20 @@ pub(super) fn has_scheme(text: &str) -> bool {
     })
 }
 
-/// The path of `place` in the project, when it lies there.
+/// The path of `place` in the project if it is there, also if the project is entered through a
+/// link.
 pub(super) fn inside(project: &Project, place: &Path) -> Option<RelPath> {
+    let place = normal(place);
+    below(&place, &project.root).or_else(|| below(&real(&place)?, &real(&project.root)?))
+}
+
+fn below(place: &Path, root: &Path) -> Option<RelPath> {
+    let below = place.strip_prefix(root).ok()?.to_str()?.to_string();
+    if below.is_empty() { Some(RelPath::root()) } else { RelPath::parse(&below).ok() }
+}
+
+/// Without `..`, by the words of the path alone, as pip does it.
+fn normal(place: &Path) -> PathBuf {
     let mut parts = PathBuf::new();
     for part in place.components() {
         match part {
@@ -304,14 +470,33 @@ pub(super) fn inside(project: &Project, place: &Path) -> Option<RelPath> {
             part => parts.push(part),
         }
     }
-    let below = parts.strip_prefix(&project.root).ok()?.to_str()?.to_string();
-    if below.is_empty() { Some(RelPath::root()) } else { RelPath::parse(&below).ok() }
+    parts
+}
+
+/// Without links, also where the last parts are not there.
+fn real(place: &Path) -> Option<PathBuf> {
+    let mut above = place.ancestors();
+    let (there, real) = above.find_map(|above| Some((above, above.canonicalize().ok()?)))?;
+    Some(real.join(place.strip_prefix(there).ok()?))
+}
+
+/// The same text in every checkout.
+fn without_root(project: &Project, text: &str) -> String {
+    if project.root.parent().is_none() {
+        return text.into();
+    }
+    let text = text.replace(&*project.root.to_string_lossy(), ".");
+    // The shell's name of the folder: it has the links that the project was entered through.
+    let entered = project.var("PWD").filter(|entered| {
+        Path::new(entered).is_absolute() && inside(project, Path::new(entered)).is_some()
+    });
+    entered.map_or(text.clone(), |entered| text.replace(entered, "."))
 }
 
 /// A value of `--find-links` as pip takes it: beside the file when it is there, else from where
 /// pip runs; a URL is itself.
 fn find_links(project: &Project, file: &RelPath, place: &str) -> String {
-    if let Some(path) = lines::file_url_path(place) {
+    if let Some(path) = lines::url_path(place) {
         return path;
     }
     if has_scheme(place) {
@@ -328,14 +513,11 @@ pub(super) fn find_links_inside(project: &Project, place: &str) -> Option<RelPat
     if has_scheme(place) && !place.starts_with("file:") {
         return None;
     }
-    let path = lines::file_url_path(place).unwrap_or_else(|| place.to_string());
+    let path = lines::url_path(place).unwrap_or_else(|| place.to_string());
     inside(project, &project.root.join(path))
 }
 
-/// A word for an options line.
-fn quote(word: &str) -> String {
-    format!("'{}'", word.replace('\'', "'\\''"))
-}
-
+#[cfg(test)]
+mod oracle;
 #[cfg(test)]
 mod tests;

@@ -3,8 +3,13 @@
 //! Knows what a URL with a password looks like, and the passwords it was told of; nothing else.
 //! A secret that stands in the path of a URL cannot be told from a folder's name.
 
+use crate::base::Digest;
+
 /// What stands in place of a secret that cannot simply be left out.
 const HIDDEN: &str = "****";
+
+/// Digits of a digest that stands for a value.
+const FINGERPRINT: usize = 16;
 
 /// Shorter strings are not looked for on their own: they would hide half the words of a message.
 const SHORTEST: usize = 4;
@@ -16,6 +21,21 @@ const SECRET_PARAMETERS: [&str; 8] =
 /// `text` without credentials in its URLs: `https://user:word@host` becomes `https://host`, and
 /// the values of query parameters that are named like secrets are hidden.
 pub fn redact(text: &str) -> String {
+    clean_urls(text, |_| HIDDEN.into())
+}
+
+/// As [`redact`], for a fingerprint: a digest stands for each hidden value of a query, since two
+/// URLs that differ there are two. Credentials in front of the host leave nothing: a new password
+/// means the same files.
+pub(super) fn fingerprint(text: &str) -> String {
+    clean_urls(text, |value| {
+        let mut digest = Digest::of(value.as_bytes()).to_string();
+        digest.truncate(FINGERPRINT);
+        format!("{HIDDEN}{digest}")
+    })
+}
+
+fn clean_urls(text: &str, hide: impl Fn(&str) -> String) -> String {
     let mut clean = String::with_capacity(text.len());
     let mut rest = text;
     while let Some(at) = rest.find("://") {
@@ -24,7 +44,7 @@ pub fn redact(text: &str) -> String {
         let after = host_and_rest(after).1;
         let end = after.find(ends_url).unwrap_or(after.len());
         let (url, tail) = after.split_at(end);
-        clean.push_str(&redact_query(url));
+        clean.push_str(&redact_query(url, &hide));
         rest = tail;
     }
     clean.push_str(rest);
@@ -72,7 +92,15 @@ impl Redactor {
     }
 
     pub fn redact(&self, text: &str) -> String {
-        let mut clean = redact(text);
+        self.hide(redact(text))
+    }
+
+    /// As [`Redactor::redact`], for a fingerprint: see [`fingerprint`].
+    pub fn fingerprint(&self, text: &str) -> String {
+        self.hide(fingerprint(text))
+    }
+
+    fn hide(&self, mut clean: String) -> String {
         for secret in &self.known {
             if clean.contains(secret.as_str()) {
                 clean = clean.replace(secret.as_str(), HIDDEN);
@@ -128,7 +156,7 @@ fn host_and_rest(text: &str) -> (Option<&str>, &str) {
     }
 }
 
-fn redact_query(url: &str) -> String {
+fn redact_query(url: &str, hide: &dyn Fn(&str) -> String) -> String {
     let Some((path, query)) = url.split_once('?') else { return url.into() };
     let (query, fragment) = match query.split_once('#') {
         Some((query, fragment)) => (query, Some(fragment)),
@@ -137,7 +165,7 @@ fn redact_query(url: &str) -> String {
     let parameters: Vec<String> = query
         .split('&')
         .map(|parameter| match parameter.split_once('=') {
-            Some((name, _)) if is_secret(name) => format!("{name}={HIDDEN}"),
+            Some((name, value)) if is_secret(name) => format!("{name}={}", hide(value)),
             _ => parameter.to_string(),
         })
         .collect();
@@ -177,6 +205,15 @@ mod tests {
         ] {
             assert_eq!(redact(text), clean);
         }
+    }
+
+    #[test]
+    fn a_fingerprint_differs_in_hidden_values_and_shows_none() {
+        let of = |value: &str| fingerprint(&format!("a @ https://u:{value}@h/w.whl?key={value}#x"));
+        assert_ne!(of("first"), of("second"));
+        assert!(!of("first").contains("first"));
+        assert!(of("first").starts_with("a @ https://h/w.whl?key=****"), "{}", of("first"));
+        assert_eq!(fingerprint("https://u:one@h/s?v=1"), fingerprint("https://u:two@h/s?v=1"));
     }
 
     #[test]

@@ -45,6 +45,7 @@ mod receipt;
 mod reproduce;
 mod recipe;
 mod repeat;
+mod requirements;
 mod s3;
 mod staging;
 mod streams;

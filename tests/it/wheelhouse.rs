@@ -63,6 +63,7 @@ impl House {
             python: spanned(std::env::var("TEST_PYTHON").unwrap_or("python3".into())),
             platform: None,
             pip_args: Vec::new(),
+            build_env: BTreeMap::new(),
             output: spanned(path("build/wheels")),
         };
         let env = std::env::vars().filter(|(name, _)| name != "PIP_FIND_LINKS").collect();
@@ -490,6 +491,22 @@ fn a_token_never_shows() {
     }
     house.write("requirements.txt", &index("r0tated"));
     assert_eq!(house.key(), before);
+}
+
+#[test]
+fn a_hidden_value_of_a_query_counts_and_is_not_shown() {
+    let line = |value: &str| format!("demo @ https://h/demo-1-py3-none-any.whl?key={value}\n");
+    let house = House::new().with_requirements(&line("s3cret-one"));
+    let first = house.key();
+    house.write("requirements.txt", &line("s3cret-two"));
+    assert_ne!(house.key(), first);
+    let mut house = House::new().with_requirements("idna\n");
+    let keys = ["one", "two"].map(|value| {
+        house.wheelhouse.pip_args = vec![format!("--find-links=https://h/l?token=s3cret-{value}")];
+        house.key()
+    });
+    assert_ne!(keys[0], keys[1]);
+    assert!(!format!("{first:?}{keys:?}").contains("s3cret"));
 }
 
 #[test]

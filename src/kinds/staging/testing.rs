@@ -179,6 +179,7 @@ impl World {
             python: spanned("python3".into()),
             platform: None,
             pip_args: Vec::new(),
+            build_env: BTreeMap::new(),
             output: spanned(path("wheels")),
         };
         let targets = vec![

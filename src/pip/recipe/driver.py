@@ -192,6 +192,7 @@ def hook(request):
     if module.split(".")[0] == "mesonpy" or module == "scikit_build_core.build":
         # Both would make up a name, and some packages write it into their files.
         config["build-dir"] = os.path.join(request["root"], "build")
+    config.update(request["config"])
     if request["ask"] and wants_more(request, backend, config):
         return
     backend.build_wheel(os.path.join(request["root"], "out"), config)

@@ -28,10 +28,47 @@ pub(super) struct Log {
     shown: String,
     end: Vec<String>,
     network: bool,
+    /// The tool that found no version, if its message was in the log.
+    versions: Option<&'static Versions>,
+    /// The name of the project that is built.
+    project: Option<String>,
 }
 
+/// A tool that takes a project's version from version control.
+struct Versions {
+    /// Words of its message when it finds none.
+    message: &'static str,
+    way_out: &'static str,
+}
+
+/// `{}` stands for the name of the project, as it is in the names of variables.
+const VERSIONS: [Versions; 7] = [
+    Versions {
+        message: "SETUPTOOLS_SCM_PRETEND_VERSION",
+        way_out: "set `SETUPTOOLS_SCM_PRETEND_VERSION_FOR_{}`",
+    },
+    Versions {
+        message: "setuptools-scm was unable to detect version",
+        way_out: "set `SETUPTOOLS_SCM_PRETEND_VERSION_FOR_{}`",
+    },
+    Versions { message: "upstream git repository", way_out: "set `PBR_VERSION`" },
+    Versions { message: "PDM_BUILD_SCM_VERSION", way_out: "set `PDM_BUILD_SCM_VERSION`" },
+    Versions {
+        message: "Unable to detect version control system",
+        way_out: "set `POETRY_DYNAMIC_VERSIONING_BYPASS` or `UV_DYNAMIC_VERSIONING_BYPASS`",
+    },
+    Versions {
+        message: "versioningit",
+        way_out: "set `default-version` of `[tool.versioningit]` in `pyproject.toml`",
+    },
+    Versions {
+        message: "not a git repository",
+        way_out: "hand the version on in a variable that the build reads",
+    },
+];
+
 impl Log {
-    pub(super) fn create(pip: &Pip, what: &str) -> Result<Self> {
+    pub(super) fn create(pip: &Pip, what: &str, project: Option<&str>) -> Result<Self> {
         let letter = |c: char| if c.is_ascii_alphanumeric() || "._-".contains(c) { c } else { '-' };
         let name: String = what.chars().map(letter).collect();
         let name = format!("build-{}.log", name.trim_matches('-'));
@@ -43,13 +80,16 @@ impl Log {
             .open(&place)
             .with_context(|| format!("could not write `{}`", place.display()))?;
         let shown = format!("{}/logs/{name}", crate::project::STATE_FOLDER);
-        Ok(Self { file, shown, end: Vec::new(), network: false })
+        let project = project.map(String::from);
+        Ok(Self { file, shown, end: Vec::new(), network: false, versions: None, project })
     }
 
     pub(super) fn add(&mut self, line: &str) {
         // A log that cannot be written is no reason to lose the build.
         let _ = writeln!(self.file, "{}", Printable::from(line));
         self.network |= NETWORK_FAILURES.iter().any(|words| line.contains(words));
+        let found = VERSIONS.iter().find(|versions| line.contains(versions.message));
+        self.versions = self.versions.or(found);
         if self.end.len() == REPEATED_LINES {
             self.end.remove(0);
         }
@@ -57,11 +97,24 @@ impl Log {
     }
 
     pub(super) fn error(&self, what: &str, status: &str) -> anyhow::Error {
-        let way_out = if self.network {
+        let version;
+        let way_out = if let Some(versions) = self.versions {
+            let letter =
+                |c: char| if c.is_ascii_alphanumeric() { c.to_ascii_uppercase() } else { '_' };
+            let name = self.project.as_deref().unwrap_or("NAME");
+            let name: String = name.chars().map(letter).collect();
+            version = format!(
+                "`.git` is not in the copy that is built, so a version cannot be read from it: {}, \
+                 in the environment or in `build-env` of the wheelhouse",
+                versions.way_out.replace("{}", &name)
+            );
+            &version
+        } else if self.network {
             "The build seems to want something from the network. Take a ready wheel of it \
              (`--only-binary` in a requirements file), or bring what it downloads yourself"
         } else {
-            "A ready wheel needs no build: `--only-binary` in a requirements file asks for one"
+            "A ready wheel needs no build: `--only-binary` in a requirements file asks for one. \
+             Variables that the build needs go into `build-env` of the wheelhouse"
         };
         anyhow::anyhow!(
             "{what} could not be built from source ({status}); its log ends with\n{}\nThe whole \

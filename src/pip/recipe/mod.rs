@@ -35,6 +35,7 @@ use self::needs::{BackEnd, Locks};
 use super::build::{Build, wheels_in};
 use super::obtained::Circumstances;
 use super::run::Pip;
+use super::settings::{Pairs, to_json};
 use super::store::{Store, Wheel, sha256_of};
 use crate::base::Digest;
 use crate::base::fs::{create_dir_all, read, remove, write_if_changed};
@@ -155,14 +156,19 @@ impl<'a> Recipe<'a> {
     }
 
     /// Builds the project that lies in `folder` below [`Building::source`].
-    pub(super) fn make(&self, building: &Building, folder: &Path, epoch: i64) -> Result<Made> {
+    pub(super) fn make(
+        &self,
+        building: &Building,
+        folder: &Path,
+        (epoch, settings): (i64, &Pairs),
+    ) -> Result<Made> {
         let Building { what, bench } = building;
         let (isolation, tools) = self.machine.find();
         let source = building.source().join(folder);
         let back_end = BackEnd::read(&source).with_context(|| format!("{what} cannot be built"))?;
         let mut requires = back_end.requires.clone();
         let mut lock = self.locks.wheels(&requires, what)?;
-        let mut log = Log::create(self.pip, what)?;
+        let mut log = Log::create(self.pip, what, back_end.name.as_deref())?;
         let namespaces = matches!(isolation, Isolation::Namespaces(_));
         let known =
             Known::at_start(self.pip.project, (&isolation.path(), namespaces), &bench.place);
@@ -170,6 +176,7 @@ impl<'a> Recipe<'a> {
             recipe: self,
             building,
             back_end: &back_end,
+            settings,
             source: isolation.path().join("src").join(folder),
             variables: tools::environment(
                 self.pip.project,
@@ -216,6 +223,8 @@ struct Step<'s, 'a> {
     recipe: &'s Recipe<'a>,
     building: &'s Building,
     back_end: &'s BackEnd,
+    /// `--config-settings`.
+    settings: &'s Pairs,
     /// The project's folder, as the build sees it.
     source: PathBuf,
     variables: Vec<(String, String)>,
@@ -261,6 +270,7 @@ impl Step<'_, '_> {
             "source": self.source,
             "backend": self.back_end.module,
             "backend_path": self.back_end.path,
+            "config": to_json(self.settings),
             "wheels": wheels,
             "path": bench::SYSTEM_PATH,
             "compilers": tools.compilers,

@@ -26,12 +26,20 @@ pub(super) struct BackEnd {
     pub(super) requires: Vec<String>,
     pub(super) module: String,
     pub(super) path: Vec<String>,
+    /// The project's name, if `pyproject.toml` has it.
+    pub(super) name: Option<String>,
 }
 
 #[derive(Default, Deserialize)]
 struct PyProject {
     #[serde(rename = "build-system")]
     build_system: Option<BuildSystem>,
+    project: Option<ProjectTable>,
+}
+
+#[derive(Deserialize)]
+struct ProjectTable {
+    name: Option<String>,
 }
 
 #[derive(Default, Deserialize)]
@@ -47,10 +55,12 @@ impl BackEnd {
     /// Reads it from a project's folder; what is not said is as PEP 517 says.
     pub(super) fn read(folder: &Path) -> Result<Self> {
         let place = folder.join("pyproject.toml");
+        let mut name = None;
         let system = if place.is_file() {
             let text = read_to_string(&place)?;
             let project: PyProject =
                 toml::from_str(&text).context("its `pyproject.toml` is not readable")?;
+            name = project.project.and_then(|project| project.name);
             project.build_system.unwrap_or_default()
         } else if folder.join("setup.py").is_file() {
             BuildSystem::default()
@@ -61,6 +71,7 @@ impl BackEnd {
             requires: system.requires.unwrap_or_else(|| vec!["setuptools".into()]),
             module: system.build_backend.unwrap_or("setuptools.build_meta:__legacy__".into()),
             path: system.backend_path,
+            name,
         })
     }
 }
@@ -205,7 +216,12 @@ mod tests {
         assert_eq!(old.module, "setuptools.build_meta:__legacy__");
         let text = "[build-system]\nrequires = []\nbuild-backend = \"b\"\nbackend-path = [\"x\"]\n";
         std::fs::write(temp.path().join("pyproject.toml"), text).unwrap();
-        let own = BackEnd { requires: Vec::new(), module: "b".into(), path: vec!["x".into()] };
+        let own = BackEnd {
+            requires: Vec::new(),
+            module: "b".into(),
+            path: vec!["x".into()],
+            name: None,
+        };
         assert_eq!(read().unwrap(), own);
     }
 }

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
+use super::super::handed_on;
 use super::bench::SYSTEM_PATH;
 use crate::base::Digest;
 use crate::base::digest::FieldHasher;
@@ -12,27 +13,6 @@ use crate::project::Project;
 /// Asked for their versions; one that is not there is known by its absence.
 const ASKED: [(&str, &str); 4] =
     [("cc", "-v"), ("c++", "-v"), ("ld", "--version"), ("cmake", "--version")];
-
-/// Variables that a person sets for compilers and back ends: declared, as they stand in the key
-/// of the wheelhouse, so they are handed on.
-const DECLARED: [&str; 16] = [
-    "AR",
-    "ARCHFLAGS",
-    "CARGO_BUILD_TARGET",
-    "CC",
-    "CFLAGS",
-    "CMAKE_ARGS",
-    "CPPFLAGS",
-    "CXX",
-    "CXXFLAGS",
-    "C_INCLUDE_PATH",
-    "LDFLAGS",
-    "LDSHARED",
-    "LIBRARY_PATH",
-    "PKG_CONFIG_PATH",
-    "SETUPTOOLS_SCM_PRETEND_VERSION",
-    "SKBUILD_CMAKE_ARGS",
-];
 
 /// What cargo needs to reach its registry.
 const NETWORK: [&str; 8] = [
@@ -154,18 +134,18 @@ pub(in super::super) fn environment(
     ]
     .map(|(name, value)| (name.to_string(), value))
     .into();
-    let own = |name: &str| {
-        let value = project.var(name)?;
-        let is_compiler = COMPILERS.contains(&name);
-        Some((name.to_string(), if is_compiler { by_name(value) } else { value.to_string() }))
-    };
-    variables.extend(DECLARED.into_iter().filter_map(own));
+    let handed_on = handed_on::variables(project).into_iter();
+    variables.extend(handed_on.map(|(name, value)| match COMPILERS.contains(&name.as_str()) {
+        true => (name, by_name(&value)),
+        false => (name, value),
+    }));
     if rust {
         let home = |name: &str, folder: &str| {
             let home = project.var("HOME").unwrap_or("/");
             project.var(name).map_or_else(|| format!("{home}/{folder}"), String::from)
         };
         let cargo = home("CARGO_HOME", ".cargo");
+        let own = |name: &str| Some((name.to_string(), project.var(name)?.to_string()));
         variables.extend(NETWORK.into_iter().filter_map(own));
         variables.extend([
             ("CARGO_ENCODED_RUSTFLAGS".into(), rust_flags(project, &cargo, root)),
