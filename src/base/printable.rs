@@ -17,6 +17,11 @@ impl Printable {
         Self(text.into())
     }
 
+    /// A text in which every escape character is of a style of our own.
+    pub fn already_styled(text: &str) -> Self {
+        Self(escape(text, |c| is_hidden(c) && c != '\u{1b}', rust_code))
+    }
+
     /// In one line: line breaks and tabs are shown by their codes too.
     pub fn line(text: &str) -> Self {
         Self(escape(text, |c| is_hidden(c) || matches!(c, '\n' | '\t'), rust_code))

@@ -6,6 +6,7 @@ use annotate_snippets::{
 };
 
 use super::model::Span;
+use crate::base::Printable;
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Diagnostic {
@@ -122,7 +123,8 @@ impl Diagnostic {
             group = group.element(Level::HELP.with_name("hint").message(plain(hint)));
         }
         let renderer = if color { Renderer::styled() } else { Renderer::plain() };
-        renderer.render(&[group])
+        // The renderer replaces most that hides in source lines, escape characters among it.
+        Printable::already_styled(&renderer.render(&[group])).to_string()
     }
 
     /// Shows the lines from the first to the last place: the renderer looks at all it is given,

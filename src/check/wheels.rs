@@ -18,6 +18,9 @@ pub(super) struct Wheels {
     pub(super) tags: Vec<Tags>,
 }
 
+/// Lines of a RECORD that are kept besides two for each member of the bundle.
+const SPARE_LINES: usize = 1000;
+
 /// What a wheel's own `WHEEL` says.
 pub(super) struct Tags {
     member: String,
@@ -36,7 +39,9 @@ pub(super) fn read<R: Read + Seek>(
         match member.file_name() {
             "RECORD" => {
                 let text = String::from_utf8_lossy(&contents.whole(member)?).into_owned();
-                for path in text.lines().filter_map(path_of_line) {
+                // A RECORD that lists far more than there is is not to be kept as a whole.
+                let most = 2 * members.len() + SPARE_LINES;
+                for path in text.lines().filter_map(path_of_line).take(most) {
                     wheels.origins.insert(format!("{parent}{path}"), origin.to_owned());
                 }
             }
