@@ -92,6 +92,7 @@ fn credentials_that_expired_cost_no_build() {
 }
 
 #[test]
+#[cfg_attr(not(feature = "online"), ignore = "online tier")]
 fn credentials_that_may_only_look_cost_no_build() {
     let aws = Emulator::ministack();
     aws.create_function("hello", "x86_64", &bundle("app.py", "old = 1\n"));
@@ -110,6 +111,7 @@ fn credentials_that_may_only_look_cost_no_build() {
 }
 
 #[test]
+#[cfg_attr(not(feature = "online"), ignore = "online tier")]
 fn to_ask_for_leave_changes_nothing() {
     for start in [Emulator::ministack, Emulator::moto] {
         let aws = start();
@@ -135,6 +137,7 @@ fn what_the_upload_does_not_need_goes_on_with_k() {
 }
 
 #[test]
+#[cfg_attr(not(feature = "online"), ignore = "online tier")]
 fn a_build_in_which_nothing_runs_before_the_upload_looks_at_nothing() {
     let aws = Emulator::ministack();
     aws.create_function("hello", "x86_64", &bundle("app.py", "old = 1\n"));
@@ -233,6 +236,7 @@ fn a_payload_is_checked_before_anything_is_built() {
 }
 
 #[test]
+#[cfg_attr(not(feature = "online"), ignore = "online tier")]
 fn a_payload_that_is_made_is_checked_before_the_upload() {
     let aws = Emulator::ministack();
     let old = bundle("app.py", "old = 1\n");
@@ -253,6 +257,7 @@ fn a_payload_that_is_made_is_checked_before_the_upload() {
 }
 
 #[test]
+#[cfg_attr(not(feature = "online"), ignore = "online tier")]
 fn a_payload_made_after_the_upload_does_not_hold_it_up() {
     let aws = Emulator::ministack();
     aws.create_function("hello", "x86_64", &bundle("app.py", "old = 1\n"));

@@ -45,6 +45,7 @@ fn a_second_run_does_nothing_and_an_edit_redoes_what_depends_on_it() {
 }
 
 #[test]
+#[cfg_attr(not(feature = "online"), ignore = "online tier")]
 fn what_is_taken_out_is_gone_from_the_bundle() {
     let sandbox = article();
     let buildfile = sandbox.read("Buildfile");
@@ -67,6 +68,7 @@ fn what_is_taken_out_is_gone_from_the_bundle() {
 }
 
 #[test]
+#[cfg_attr(not(feature = "online"), ignore = "online tier")]
 fn the_bytes_depend_on_nothing_but_the_content() {
     let mut quiet = article();
     quiet.set("TZ", "UTC");
@@ -107,6 +109,7 @@ fn under_umask(sandbox: &Sandbox, umask: &str) -> std::process::Command {
 }
 
 #[test]
+#[cfg_attr(not(feature = "online"), ignore = "online tier")]
 fn the_bundle_opens_everywhere_and_the_handler_runs_from_it() {
     let sandbox = article();
     let run = sandbox.run(["--json"]).success();

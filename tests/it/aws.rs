@@ -84,6 +84,7 @@ fn silent() -> (Script, Sandbox) {
 }
 
 #[test]
+#[cfg_attr(not(feature = "online"), ignore = "online tier")]
 fn an_upload_sends_what_differs_and_nothing_else() {
     let aws = Emulator::ministack();
     aws.create_function("hello", "arm64", &bundle("app.py", "old = 1\n"));
@@ -139,6 +140,7 @@ fn an_edit_is_uploaded_and_the_next_invoke_gives_its_answer() {
 }
 
 #[test]
+#[cfg_attr(not(feature = "online"), ignore = "online tier")]
 fn a_function_that_fails_fails_the_invoke() {
     let aws = Emulator::ministack();
     aws.create_function("hello", "x86_64", &bundle("app.py", ANSWER_1));
@@ -150,6 +152,7 @@ fn a_function_that_fails_fails_the_invoke() {
 }
 
 #[test]
+#[cfg_attr(not(feature = "online"), ignore = "online tier")]
 fn moto_agrees() {
     let aws = Emulator::moto();
     aws.create_function("hello", "arm64", &bundle("app.py", "old = 1\n"));
@@ -162,6 +165,7 @@ fn moto_agrees() {
 }
 
 #[test]
+#[cfg_attr(not(feature = "online"), ignore = "online tier")]
 fn a_missing_function_is_not_created() {
     let aws = Emulator::ministack();
     let error = upload_error(&project(&aws.endpoint()));

@@ -117,6 +117,7 @@ fn what_only_a_build_knew_is_found_in_its_wheel() {
 }
 
 #[test]
+#[cfg_attr(not(feature = "online"), ignore = "online tier")]
 fn the_name_of_the_host_is_found() {
     let body = "import socket\nfiles[\"p/host.txt\"] = socket.gethostname()\n";
     let mut sandbox = project(&[("named", body)]);
@@ -133,6 +134,7 @@ fn the_name_of_the_host_is_found() {
 }
 
 #[test]
+#[cfg_attr(not(feature = "online"), ignore = "online tier")]
 fn a_library_of_the_host_is_said() {
     let body = r#"
 run("cc", "-shared", "-fPIC", "-o", os.environ["TMPDIR"] + "/libforeign.so", "native.c")
@@ -154,6 +156,7 @@ files["p/native.so"] = read("native.so")
 "#;
 
 #[test]
+#[cfg_attr(not(feature = "online"), ignore = "online tier")]
 fn a_compiler_is_known_by_what_it_says_of_itself() {
     let mut sandbox = project(&[("compiled", DECLARED)]);
     let compiler = |version: &str| {
@@ -198,6 +201,7 @@ fn partner(name: &str, other: &str, place: &str) -> String {
 }
 
 #[test]
+#[cfg_attr(not(feature = "online"), ignore = "online tier")]
 fn several_build_side_by_side_with_an_output_of_their_own() {
     let shared = tempfile::tempdir().unwrap();
     let place = shared.path().to_str().unwrap();
@@ -258,6 +262,7 @@ fn build_requirements_are_resolved_once_and_recorded() {
 }
 
 #[test]
+#[cfg_attr(not(feature = "online"), ignore = "online tier")]
 fn a_back_end_gets_what_it_asks_for_besides() {
     let sandbox = project(&[("asking", "import tomlkit\nfiles['p/x.txt'] = tomlkit.__version__")]);
     let ask = "\ndef get_requires_for_build_wheel(config_settings=None):\n    return ['tomlkit==0.13.2']\n";
@@ -270,6 +275,7 @@ fn a_back_end_gets_what_it_asks_for_besides() {
 }
 
 #[test]
+#[cfg_attr(not(feature = "online"), ignore = "online tier")]
 fn a_wheel_that_was_downloaded_is_never_rewritten() {
     let sandbox = Sandbox::with(
         "[target.wheels]\nkind = \"wheelhouse\"\nrequirements = [\"requirements.txt\"]\n",

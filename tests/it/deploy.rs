@@ -79,6 +79,7 @@ fn a_version_is_published_and_the_alias_leads_there_once() {
 }
 
 #[test]
+#[cfg_attr(not(feature = "online"), ignore = "online tier")]
 fn an_invoke_calls_what_was_published_and_notices_another() {
     let aws = Emulator::ministack();
     aws.create_function("hello", "x86_64", &bundle("app.py", OLD));
@@ -105,6 +106,7 @@ fn an_invoke_calls_what_was_published_and_notices_another() {
 }
 
 #[test]
+#[cfg_attr(not(feature = "online"), ignore = "online tier")]
 fn an_alias_that_somebody_shares_out_is_left_alone() {
     let aws = Emulator::ministack();
     aws.create_function("hello", "x86_64", &bundle("app.py", OLD));
@@ -124,6 +126,7 @@ fn an_alias_that_somebody_shares_out_is_left_alone() {
 }
 
 #[test]
+#[cfg_attr(not(feature = "online"), ignore = "online tier")]
 fn several_functions_get_the_code_and_the_one_that_fails_is_named() {
     let aws = Emulator::ministack();
     for name in ["one", "two"] {
@@ -165,6 +168,7 @@ fn several_functions_get_the_code_and_the_one_that_fails_is_named() {
 }
 
 #[test]
+#[cfg_attr(not(feature = "online"), ignore = "online tier")]
 fn moto_publishes_and_leads_as_well() {
     let aws = Emulator::moto();
     aws.create_function("hello", "x86_64", &bundle("app.py", OLD));

@@ -33,10 +33,24 @@ impl Dice {
     }
 }
 
-/// A number from the environment: how much longer than usual a test goes on, or what it replays.
+/// How much the long runs do with the feature `soak`, if their variable does not say otherwise.
+const SOAK: [(&str, u64); 4] = [
+    ("ZIPWRIGHT_SOAK_KILLS", 1_000),
+    ("ZIPWRIGHT_SOAK_SEEDS", 90),
+    ("ZIPWRIGHT_SOAK_FAULTS", 1),
+    ("ZIPWRIGHT_SOAK_FUZZ", 25),
+];
+
+/// Returns a number from the environment: how much longer than usual a test runs, or what it
+/// replays.
 pub(crate) fn number(variable: &str) -> Option<u64> {
-    let text = std::env::var(variable).ok()?;
-    Some(text.parse().unwrap_or_else(|_| panic!("{variable} is a number, not `{text}`")))
+    let soak = SOAK.iter().find(|(name, _)| cfg!(feature = "soak") && *name == variable);
+    match std::env::var(variable) {
+        Ok(text) => {
+            Some(text.parse().unwrap_or_else(|_| panic!("{variable} is a number, not `{text}`")))
+        }
+        Err(_) => soak.map(|(_, amount)| *amount),
+    }
 }
 
 /// A word on what was skipped, or how much was done. Not lost when the test goes well.

@@ -25,14 +25,14 @@ use zipwright::make::Flags;
 use zipwright::state::{Record, State};
 use zipwright::wheel::Wheel;
 
+use crate::dice::number;
+
 /// Mutations in an ordinary test run.
 const SHORT: u64 = 3_000;
 
 /// Feeds mutations of `samples` to `read`, and says how to get the one back that broke it.
 fn fuzz(samples: &[Vec<u8>], cost: u64, read: impl Fn(&[u8])) {
-    let soak = std::env::var("ZIPWRIGHT_SOAK_FUZZ").ok().map(|text| {
-        Duration::from_secs(text.parse().expect("ZIPWRIGHT_SOAK_FUZZ is a number of seconds"))
-    });
+    let soak = number("ZIPWRIGHT_SOAK_FUZZ").map(Duration::from_secs);
     let seed = match (std::env::var("ZIPWRIGHT_SEED"), soak) {
         (Ok(seed), _) => seed.parse().expect("ZIPWRIGHT_SEED is a number"),
         (Err(_), None) => 1,

@@ -126,6 +126,7 @@ fn the_example_is_the_documented_one() {
 }
 
 #[test]
+#[cfg_attr(not(feature = "online"), ignore = "online tier")]
 fn a_dependency_lives_in_a_layer() {
     let aws = Emulator::ministack();
     aws.create_function("hello", "x86_64", &bundle("app.py", "old = 1\n"));
@@ -227,6 +228,7 @@ fn a_layer_is_published_when_it_changed_and_functions_follow() {
 }
 
 #[test]
+#[cfg_attr(not(feature = "online"), ignore = "online tier")]
 fn verify_counts_layers_like_code() {
     let aws = Emulator::ministack();
     aws.create_function("hello", "x86_64", &bundle("app.py", "old = 1\n"));
@@ -250,6 +252,7 @@ fn verify_counts_layers_like_code() {
 }
 
 #[test]
+#[cfg_attr(not(feature = "online"), ignore = "online tier")]
 fn layers_of_others_stay_in_front() {
     let aws = Emulator::ministack();
     aws.create_function("hello", "x86_64", &bundle("app.py", "old = 1\n"));
@@ -266,6 +269,7 @@ fn layers_of_others_stay_in_front() {
 }
 
 #[test]
+#[cfg_attr(not(feature = "online"), ignore = "online tier")]
 fn too_many_layers_and_layers_for_others_are_refused_before_anything_is_sent() {
     let aws = Emulator::ministack();
     let old = bundle("app.py", "old = 1\n");
@@ -295,6 +299,7 @@ fn too_many_layers_and_layers_for_others_are_refused_before_anything_is_sent() {
 }
 
 #[test]
+#[cfg_attr(not(feature = "online"), ignore = "online tier")]
 fn a_check_looks_into_layers_and_counts_their_bytes() {
     let aws = Emulator::ministack();
     aws.create_function("hello", "x86_64", &bundle("app.py", "old = 1\n"));
@@ -337,6 +342,7 @@ fn a_check_looks_into_layers_and_counts_their_bytes() {
 }
 
 #[test]
+#[cfg_attr(not(feature = "online"), ignore = "online tier")]
 fn moto_agrees() {
     let aws = Emulator::moto();
     aws.create_function("hello", "x86_64", &bundle("app.py", "old = 1\n"));
@@ -470,6 +476,7 @@ fn a_failed_change_of_layers_sends_no_code() {
 }
 
 #[test]
+#[cfg_attr(not(feature = "online"), ignore = "online tier")]
 fn a_layer_is_checked_against_all_it_is_for() {
     let aws = Emulator::ministack();
     let project = small(&aws.endpoint());

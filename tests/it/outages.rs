@@ -158,6 +158,7 @@ fn what_passes_is_waited_for_and_said() {
 }
 
 #[test]
+#[cfg_attr(not(feature = "online"), ignore = "online tier")]
 fn a_function_that_is_busy_is_waited_for_and_that_is_said() {
     let mut scene = Scene::new();
     let (run, proxy) =
@@ -168,6 +169,7 @@ fn a_function_that_is_busy_is_waited_for_and_that_is_said() {
 }
 
 #[test]
+#[cfg_attr(not(feature = "online"), ignore = "online tier")]
 fn what_does_not_pass_ends_the_upload_and_nothing_is_recorded() {
     let mut scene = Scene::new();
     let old = scene.old.clone();
@@ -185,6 +187,7 @@ fn what_does_not_pass_ends_the_upload_and_nothing_is_recorded() {
 }
 
 #[test]
+#[cfg_attr(not(feature = "online"), ignore = "online tier")]
 fn a_slow_answer_is_waited_for_and_one_that_does_not_come_is_asked_for_again() {
     let mut scene = Scene::new();
     let (run, proxy) = scene.upload(vec![
@@ -198,6 +201,7 @@ fn a_slow_answer_is_waited_for_and_one_that_does_not_come_is_asked_for_again() {
 }
 
 #[test]
+#[cfg_attr(not(feature = "online"), ignore = "online tier")]
 fn an_update_that_takes_its_time_is_waited_for_and_one_that_fails_is_named() {
     let mut scene = Scene::new();
     let busy = || {
@@ -219,6 +223,7 @@ fn an_update_that_takes_its_time_is_waited_for_and_one_that_fails_is_named() {
 }
 
 #[test]
+#[cfg_attr(not(feature = "online"), ignore = "online tier")]
 fn another_deployment_is_never_overwritten_unseen() {
     let mut scene = Scene::new();
     let theirs = code_sha256(&bundle("app.py", THEIRS));
@@ -244,6 +249,7 @@ fn another_deployment_is_never_overwritten_unseen() {
 }
 
 #[test]
+#[cfg_attr(not(feature = "online"), ignore = "online tier")]
 fn an_alias_that_somebody_moved_stays_where_it_is() {
     let mut scene = Scene::new();
     let aws = Arc::clone(&scene.aws);
@@ -261,6 +267,7 @@ fn an_alias_that_somebody_moved_stays_where_it_is() {
 }
 
 #[test]
+#[cfg_attr(not(feature = "online"), ignore = "online tier")]
 fn another_digest_than_ours_is_no_success() {
     let mut scene = Scene::new();
     let new = scene.new.clone();
@@ -278,6 +285,7 @@ fn another_digest_than_ours_is_no_success() {
 }
 
 #[test]
+#[cfg_attr(not(feature = "online"), ignore = "online tier")]
 fn a_step_that_is_refused_says_what_is_live_and_is_all_that_is_left_to_do() {
     let refused = || Fault::Refuse(403, "AccessDeniedException", "");
     let mut scene = Scene::new();
@@ -297,6 +305,7 @@ fn a_step_that_is_refused_says_what_is_live_and_is_all_that_is_left_to_do() {
 }
 
 #[test]
+#[cfg_attr(not(feature = "online"), ignore = "online tier")]
 fn a_kill_in_the_middle_leaves_nothing_that_counts_as_done() {
     let cases =
         [(SEND, Signal::KILL), (VERSION, Signal::KILL), (ALIAS, Signal::KILL), (SEND, Signal::INT)];
@@ -319,6 +328,7 @@ fn a_kill_in_the_middle_leaves_nothing_that_counts_as_done() {
 }
 
 #[test]
+#[cfg_attr(not(feature = "online"), ignore = "online tier")]
 fn of_several_functions_only_the_one_that_failed_is_done_again() {
     let mut scene = Scene::new();
     scene.aws.create_function("other", "x86_64", &bundle("app.py", OLD));

@@ -123,6 +123,7 @@ fn what_needs_a_zip_does_not_run_for_what_is_informative() {
 }
 
 #[test]
+#[cfg_attr(not(feature = "online"), ignore = "online tier")]
 fn a_bill_of_materials_is_valid_by_cyclonedx_own_validator() {
     let sandbox = project();
     sandbox.run([]).success();
@@ -182,6 +183,7 @@ json_format.ParseDict(document['predicate'], provenance_pb2.Provenance())
 ";
 
 #[test]
+#[cfg_attr(not(feature = "online"), ignore = "online tier")]
 fn provenance_is_valid_by_the_messages_of_in_toto() {
     let sandbox = project();
     sandbox.run([]).success();

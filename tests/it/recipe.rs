@@ -117,6 +117,7 @@ fn bad_habits_are_cured() {
 }
 
 #[test]
+#[cfg_attr(not(feature = "online"), ignore = "online tier")]
 fn without_namespaces_builds_share_a_folder_and_the_result_is_the_same_twice() {
     let mut one = habits();
     one.set("ZIPWRIGHT_NO_NAMESPACES", "1");
@@ -138,6 +139,7 @@ fn without_namespaces_builds_share_a_folder_and_the_result_is_the_same_twice() {
 }
 
 #[test]
+#[cfg_attr(not(feature = "online"), ignore = "online tier")]
 fn a_flag_for_this_very_processor_is_said() {
     let mut sandbox = habits();
     sandbox.set("CFLAGS", "-march=native");
@@ -171,6 +173,7 @@ fn a_failed_build_names_its_log() {
 }
 
 #[test]
+#[cfg_attr(not(feature = "online"), ignore = "online tier")]
 fn a_package_in_c_is_the_same_twice_and_stays_optimised() {
     let requirements = "--no-binary markupsafe\nmarkupsafe==3.0.2\n";
     let one = project(requirements);
@@ -186,6 +189,7 @@ fn a_package_in_c_is_the_same_twice_and_stays_optimised() {
 
 /// Another compiler means another build; the same one is not asked again for what is built.
 #[test]
+#[cfg_attr(not(feature = "online"), ignore = "online tier")]
 fn what_the_machine_has_is_found_out_once() {
     let mut sandbox = habits();
     let (programs, asked) = (sandbox.beside("programs"), sandbox.beside("asked"));

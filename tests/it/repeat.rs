@@ -72,11 +72,13 @@ fn are_the_same_twice(make: fn() -> Sandbox, count: usize) -> (Sandbox, Run) {
 }
 
 #[test]
+#[cfg_attr(not(feature = "online"), ignore = "online tier")]
 fn packages_of_the_index_are_the_same_twice() {
     are_the_same_twice(packages, PACKAGES.len());
 }
 
 #[test]
+#[cfg_attr(not(feature = "online"), ignore = "online tier")]
 fn packages_of_four_back_ends_are_the_same_twice_and_work() {
     let (one, run) = are_the_same_twice(back_ends, BACK_ENDS.len());
     let first = wheels(&one);

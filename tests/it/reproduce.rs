@@ -60,54 +60,64 @@ fn a_planted_clock_is_found() {
 }
 
 #[test]
+#[cfg_attr(not(feature = "online"), ignore = "online tier")]
 fn a_planted_uuid_is_found() {
     is_found("uuid", "random");
 }
 
 #[test]
+#[cfg_attr(not(feature = "online"), ignore = "online tier")]
 fn a_planted_order_of_threads_is_found() {
     is_found("threads", "order");
 }
 
 #[test]
+#[cfg_attr(not(feature = "online"), ignore = "online tier")]
 fn a_planted_path_of_the_build_is_found() {
     is_found("path", "path");
 }
 
 #[test]
+#[cfg_attr(not(feature = "online"), ignore = "online tier")]
 fn a_planted_host_name_is_found() {
     is_found("host", "hostname");
 }
 
 #[test]
+#[cfg_attr(not(feature = "online"), ignore = "online tier")]
 fn a_planted_umask_is_found() {
     is_found("umask", "umask");
 }
 
 #[test]
+#[cfg_attr(not(feature = "online"), ignore = "online tier")]
 fn a_planted_order_of_a_set_is_found() {
     is_found("hash", "hash-seed");
 }
 
 #[test]
+#[cfg_attr(not(feature = "online"), ignore = "online tier")]
 fn planted_folders_of_the_user_are_found() {
     is_found("home", "home");
     is_found("temporary", "tmpdir");
 }
 
 #[test]
+#[cfg_attr(not(feature = "online"), ignore = "online tier")]
 fn planted_habits_of_a_country_are_found() {
     is_found("zone", "time-zone");
     is_found("locale", "locale");
 }
 
 #[test]
+#[cfg_attr(not(feature = "online"), ignore = "online tier")]
 fn planted_properties_of_the_machine_are_found() {
     is_found("cpus", "cpus");
     is_found("listing", "file-order");
 }
 
 #[test]
+#[cfg_attr(not(feature = "online"), ignore = "online tier")]
 fn what_two_things_at_once_change_is_of_unknown_cause() {
     let (sandbox, report) = planted();
     let (package, unexplained) = (zip(report, "package"), zip(report, "unexplained"));
@@ -137,6 +147,7 @@ fn what_differs_is_kept_with_both_values() {
 }
 
 #[test]
+#[cfg_attr(not(feature = "online"), ignore = "online tier")]
 fn what_a_package_writes_into_its_wheel_is_found_and_what_the_recipe_cures_is_not_there() {
     let sandbox = Sandbox::new();
     sandbox.fixture("planted");
@@ -210,6 +221,7 @@ wheel('helper_of_builds', version, 'helper.py', 'VERSION = %r\\n' % version, 9)
 /// A wheel that comes ready-made is taken over with its compression, which here is another one
 /// each time.
 #[test]
+#[cfg_attr(not(feature = "online"), ignore = "online tier")]
 fn the_same_files_in_another_container_are_told_apart_from_others() {
     let sandbox = Sandbox::with(
         "[target.make]\nkind = \"command\"\noutputs = [\"made/thing-1.0-py3-none-any.whl\"]\n\
@@ -329,6 +341,7 @@ payload = "example-payload.json"
 "#;
 
 #[test]
+#[cfg_attr(not(feature = "online"), ignore = "online tier")]
 fn the_articles_project_with_a_module_in_c_is_identical_and_runs_from_the_zip() {
     let sandbox = Sandbox::with(NATIVE);
     sandbox.fixture("article");

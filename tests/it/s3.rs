@@ -121,16 +121,19 @@ fn goes_by_way_of_s3(aws: &Emulator) {
 }
 
 #[test]
+#[cfg_attr(not(feature = "online"), ignore = "online tier")]
 fn a_large_bundle_goes_by_way_of_s3() {
     goes_by_way_of_s3(&Emulator::ministack_alone());
 }
 
 #[test]
+#[cfg_attr(not(feature = "online"), ignore = "online tier")]
 fn moto_agrees() {
     goes_by_way_of_s3(&Emulator::moto());
 }
 
 #[test]
+#[cfg_attr(not(feature = "online"), ignore = "online tier")]
 fn a_layer_goes_the_same_way() {
     let aws = Emulator::ministack_alone();
     aws.create_bucket("bundles");
@@ -149,6 +152,7 @@ fn a_layer_goes_the_same_way() {
 }
 
 #[test]
+#[cfg_attr(not(feature = "online"), ignore = "online tier")]
 fn a_bundle_that_fits_into_a_request_needs_no_bucket() {
     let aws = Emulator::ministack();
     aws.create_function("hello", "x86_64", &bundle("app.py", "old = 1\n"));
@@ -180,6 +184,7 @@ fn without_a_bucket_the_way_out_is_said_before_the_network() {
 }
 
 #[test]
+#[cfg_attr(not(feature = "online"), ignore = "online tier")]
 fn a_bucket_that_is_not_there_is_named() {
     let aws = Emulator::ministack();
     aws.create_function("hello", "x86_64", &bundle("app.py", "old = 1\n"));
@@ -191,6 +196,7 @@ fn a_bucket_that_is_not_there_is_named() {
 }
 
 #[test]
+#[cfg_attr(not(feature = "online"), ignore = "online tier")]
 fn nothing_but_loopback_is_asked_when_so_required() {
     let aws = Emulator::ministack_alone();
     aws.create_function("hello", "x86_64", &bundle("app.py", "old = 1\n"));
@@ -288,6 +294,7 @@ fn begun_in(aws: &Emulator) -> bool {
 }
 
 #[test]
+#[cfg_attr(not(feature = "online"), ignore = "online tier")]
 fn connections_that_break_and_answers_that_are_lost_leave_one_whole_object() {
     let aws = Emulator::ministack_alone();
     let faults = vec![
@@ -307,6 +314,7 @@ fn connections_that_break_and_answers_that_are_lost_leave_one_whole_object() {
 }
 
 #[test]
+#[cfg_attr(not(feature = "online"), ignore = "online tier")]
 fn what_a_signal_interrupts_is_taken_back() {
     let aws = Emulator::ministack_alone();
     let faults = vec![("partNumber=3&", Fault::Slow(Duration::from_secs(120)))];

@@ -84,6 +84,7 @@ fn verify_builds_and_says_whether_that_is_what_is_deployed() {
 }
 
 #[test]
+#[cfg_attr(not(feature = "online"), ignore = "online tier")]
 fn with_an_alias_its_version_is_what_is_deployed() {
     let aws = Emulator::ministack();
     aws.create_function("hello", "x86_64", &bundle("app.py", OLD));
@@ -103,6 +104,7 @@ fn with_an_alias_its_version_is_what_is_deployed() {
 }
 
 #[test]
+#[cfg_attr(not(feature = "online"), ignore = "online tier")]
 fn verify_cannot_say_without_a_function_a_build_or_an_upload() {
     let aws = Emulator::ministack();
     let project = project(&aws.endpoint());
@@ -119,6 +121,7 @@ fn verify_cannot_say_without_a_function_a_build_or_an_upload() {
 }
 
 #[test]
+#[cfg_attr(not(feature = "online"), ignore = "online tier")]
 fn moto_is_verified_as_well() {
     let aws = Emulator::moto();
     aws.create_function("hello", "x86_64", &bundle("app.py", OLD));
@@ -264,6 +267,7 @@ fn the_same_zip_goes_to_others_by_its_digest_and_no_other_does() {
 }
 
 #[test]
+#[cfg_attr(not(feature = "online"), ignore = "online tier")]
 fn a_zip_that_no_request_can_hold_is_promoted_by_way_of_s3() {
     let aws = Emulator::ministack_alone();
     aws.create_bucket("bundles");
@@ -293,6 +297,7 @@ fn a_zip_that_no_request_can_hold_is_promoted_by_way_of_s3() {
 }
 
 #[test]
+#[cfg_attr(not(feature = "online"), ignore = "online tier")]
 fn a_bundle_that_cannot_run_there_is_not_promoted() {
     let aws = Emulator::ministack();
     aws.create_function("hello", "x86_64", &bundle("app.py", OLD));
@@ -313,6 +318,7 @@ fn a_bundle_that_cannot_run_there_is_not_promoted() {
 }
 
 #[test]
+#[cfg_attr(not(feature = "online"), ignore = "online tier")]
 fn a_profile_wins_over_credentials_of_the_environment() {
     let aws = Emulator::ministack();
     aws.create_function("hello", "x86_64", &bundle("app.py", OLD));
@@ -337,6 +343,7 @@ fn a_profile_wins_over_credentials_of_the_environment() {
 }
 
 #[test]
+#[cfg_attr(not(feature = "online"), ignore = "online tier")]
 fn an_upload_of_a_digest_takes_no_other_zip() {
     let aws = Emulator::ministack();
     aws.create_function("hello", "x86_64", &bundle("app.py", OLD));
