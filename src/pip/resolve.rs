@@ -144,8 +144,8 @@ fn parse(report: &[u8], runtime: Option<Runtime>) -> Result<Vec<Pick>> {
         let environment = runtime.environment();
         let other = environment
             .values()
-            .find_map(|(name, value)| Some((name, value, report.environment.get(name)?)))
-            .filter(|(_, value, theirs)| value != theirs);
+            .filter_map(|(name, value)| Some((name, value, report.environment.get(name)?)))
+            .find(|(_, value, theirs)| value != theirs);
         if let Some((name, value, theirs)) = other {
             bail!(
                 "pip evaluated markers with `{name}` `{theirs}` instead of `{value}`, that of {}: set \
@@ -262,7 +262,8 @@ mod tests {
 
     #[test]
     fn a_report_for_another_environment_is_refused() {
-        let report = br#"{"install":[],"environment":{"python_version":"3.11"}}"#;
+        let report = br#"{"install":[],"environment":
+          {"implementation_name":"cpython","python_version":"3.11"}}"#;
         let runtime = |minor| Some(Runtime { major: 3, minor, machine: "x86_64" });
         assert!(parse(report, runtime(11)).unwrap().is_empty());
         let error = parse(report, runtime(13)).unwrap_err().to_string();

@@ -181,6 +181,21 @@ fn a_project_may_depend_on_another_by_its_path() {
 }
 
 #[test]
+fn an_interpreter_that_evaluates_markers_for_itself_is_refused() {
+    let rest = "requirements = [\"requirements.txt\"]\n";
+    let sandbox = Sandbox::with(&buildfile("./isolated", "3.9", rest));
+    sandbox.write("isolated", "#!/bin/sh\nexec python3 -I \"$@\"\n").chmod("isolated", 0o755);
+    project(&sandbox, "plain", ("1.0", "py3-none-any"), "");
+    sdist(&sandbox, "plain", "1.0");
+    sandbox
+        .sh("mkdir wheels && python3 -m pip wheel -q --no-deps --no-index -w wheels sdists/*.gz")
+        .success();
+    sandbox.write("requirements.txt", "--no-index\n--find-links wheels\nplain\n");
+    let error = sandbox.run(["wheels"]).failure().stderr;
+    assert!(error.contains("an interpreter that is started without `-I`"), "{error}");
+}
+
+#[test]
 fn metadata_is_read_without_the_users_environment() {
     let mut sandbox = Sandbox::with(
         "[target.wheels]\nkind = \"wheelhouse\"\nrequirements = [\"requirements.txt\"]\n",
