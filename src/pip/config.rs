@@ -80,6 +80,8 @@ pub struct Config {
     /// `KEY=VALUE` of `config-settings`: the variable wins over the files, and the section of a
     /// command over `global`.
     pub config_settings: Option<String>,
+    /// Whether pip checks everything against hashes.
+    pub hashed: bool,
     /// Settings that builds from source do not follow.
     pub not_followed: Vec<String>,
     pub secrets: Redactor,
@@ -145,6 +147,7 @@ impl Config {
             return;
         }
         let shown = format!("pip {name}");
+        self.hashed |= option == "require-hashes" && !is_off(value);
         if NOT_FOLLOWED.contains(&option) && !is_off(value) {
             self.not_followed.push(option.into());
         }

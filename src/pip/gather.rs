@@ -99,11 +99,12 @@ impl Inputs {
         let project = &request.project.with_build_vars(request.build_env);
         let interpreter = Interpreter::find(project, request.python)?;
         let applies = |marker: &str| applies(marker, &interpreter, request.runtime);
-        let requirements =
+        let mut requirements =
             Requirements::read(request.project, requirements, constraints, &applies)?;
         let mut config = Config::read(project, &interpreter.identity.prefix);
-        let Arguments { find_links, settings: given, plain: plain_args, files: further } =
+        let Arguments { find_links, settings: given, plain: plain_args, files: further, hashed } =
             check_arguments(project, request.pip_args)?;
+        requirements.hashed |= hashed || config.hashed;
         for path in further {
             config.add_file(project, "pip-args", &path);
         }
@@ -423,6 +424,8 @@ struct Arguments {
     plain: Vec<String>,
     /// Files of constraints for builds.
     files: Vec<String>,
+    /// Whether pip is to check everything against hashes.
+    hashed: bool,
 }
 
 /// Reads pip's further arguments. Fails if they have options that there are keys for: files that
@@ -457,6 +460,7 @@ fn check_arguments(project: &Project, arguments: &[String]) -> Result<Arguments>
                 continue;
             }
             Name::RequireHashes | Name::Hash | Name::Other(_) => {
+                found.hashed |= name == Name::RequireHashes;
                 found.plain.extend(words);
                 continue;
             }

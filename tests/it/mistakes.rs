@@ -28,6 +28,32 @@ fn bundle() -> Sandbox {
 }
 
 #[test]
+fn a_virtual_environment_among_sources_is_one_error_with_the_way_out() {
+    let sandbox = bundle();
+    sandbox.write(".venv/pyvenv.cfg", "home = /usr/bin\n");
+    sandbox.write(".venv/lib/python3.13/site-packages/six.py", "");
+    sandbox.sh("ln -s lib .venv/lib64; mkdir .venv/bin; ln -s /bin/sh .venv/bin/python").success();
+    for pattern in [".", "**/*.py", "**"] {
+        let line = format!("sources = [\"{pattern}\"]\nexclude = [\"build\", \"Buildfile\"]");
+        let buildfile = BUNDLE.replace("sources = [\"app.py\"]", &line);
+        sandbox.write("Buildfile", &buildfile);
+        sandbox
+            .run([])
+            .failure()
+            .stderr_has(&format!("source `{pattern}` has the virtual environment `.venv`"))
+            .stderr_has("add `exclude = [\".venv\"]`")
+            .stderr_lacks("lib64");
+        sandbox.write("Buildfile", buildfile.replace("[\"build\"", "[\".venv\", \"build\""));
+        sandbox.run([]).success();
+    }
+    let own = "sources = [{ from = \".venv/lib/python3.13/site-packages\", to = \".\" }]";
+    sandbox.write("Buildfile", BUNDLE.replace("sources = [\"app.py\"]", own));
+    sandbox.run([]).success();
+    sandbox.write("Buildfile", BUNDLE.replace("sources = [\"app.py\"]", "sources = [\".venv\"]"));
+    sandbox.run([]).failure().stderr_has("virtual environment `.venv`: take it out of `sources`");
+}
+
+#[test]
 fn a_buildfile_that_cannot_be_read_is_named_with_its_line() {
     let sandbox = Sandbox::new();
     sandbox.run([]).failure().stderr_has("there is no `Buildfile` in ");

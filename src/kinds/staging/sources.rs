@@ -1,5 +1,6 @@
 //! Which files of the project go into a tree, and where in it.
 
+use std::collections::HashSet;
 use std::path::Path;
 
 use anyhow::{Result, bail};
@@ -10,6 +11,7 @@ use crate::base::RelPath;
 use crate::buildfile::model::{Destination, Source, Staging};
 use crate::files::{Fact, Selection};
 use crate::kinds::Job;
+use crate::project::Project;
 
 /// What no bundle wants, and every working copy has.
 const CLUTTER_FOLDERS: [&str; 2] = ["__pycache__", ".git"];
@@ -48,6 +50,7 @@ pub(super) fn pick(staging: &Staging, job: &Job, exclude: &Rules) -> Result<Pick
             .map(|from| (destination(source, &from), from))
             .filter(|(to, _)| !exclude.cover(to))
             .unzip();
+        refuse_environment(source, &from, job.project)?;
         let facts = job.files.facts(&from)?;
         let picks = from.into_iter().zip(to).zip(facts);
         picked.picks.extend(picks.map(|((from, to), fact)| Pick { from, to, fact }));
@@ -97,6 +100,39 @@ fn destination(source: &Source, from: &RelPath) -> RelPath {
             folder.join(&below.unwrap_or_else(name))
         }
     }
+}
+
+/// Fails if a virtual environment, or one of conda, is among the files that are not excluded. One
+/// whose `site-packages` the source names itself is taken as any other folder.
+fn refuse_environment(source: &Source, files: &[RelPath], project: &Project) -> Result<()> {
+    let base = &source.from.value.base;
+    let is_telling = |file: &&RelPath| {
+        let mut parts = file.as_str().split('/');
+        file.file_name() == "pyvenv.cfg" || parts.any(|part| part == "site-packages")
+    };
+    let mut seen = HashSet::new();
+    for file in files.iter().filter(is_telling) {
+        let mut folder = file.parent();
+        while folder.is_within(base) && seen.insert(folder.clone()) {
+            let place = project.place(&folder);
+            if place.join("pyvenv.cfg").is_file() || place.join("conda-meta").is_dir() {
+                let way_out = match folder == *base {
+                    true => "take it out of `sources`".to_string(),
+                    false => format!("add `exclude = [\"{}\"]`", destination(source, &folder)),
+                };
+                bail!(
+                    "source `{}` has the virtual environment `{folder}`: {way_out}; the packages \
+                     that are installed in it come into the tree by `wheels`",
+                    source.from.value.pattern()
+                );
+            }
+            if folder.is_root() {
+                break;
+            }
+            folder = folder.parent();
+        }
+    }
+    Ok(())
 }
 
 /// A destination that is one path is for one file.
