@@ -2,6 +2,8 @@
 //! durable functions, Managed Instances, objects that Lambda refers to, KMS keys, code signing.
 
 use serde_json::{Value, json};
+#[cfg(feature = "login")]
+use sha2::{Digest, Sha256};
 
 use crate::emulators::{REGION, code_sha256};
 use crate::sandbox::{Sandbox, text};
@@ -250,4 +252,36 @@ fn a_function_with_a_preview_runtime_is_uploaded_to_with_a_warning() {
     let run = project.run(["upload"]).success();
     let run = run.stderr_has("[new-runtime] python3.15 is a preview in Lambda");
     let _ = run.stderr_has("skipped: `glibc`, `libstdcxx`");
+}
+
+#[test]
+#[cfg(feature = "login")]
+fn credentials_of_a_login_session_sign_the_requests() {
+    let session = "arn:aws:iam::123456789012:user/somebody";
+    let token = json!({
+        "accessToken": {
+            "accessKeyId": "ASIALOGINSESSION",
+            "secretAccessKey": "secret-of-the-session",
+            "sessionToken": "token-of-the-session",
+            "accountId": "123456789012",
+            "expiresAt": "2099-01-01T00:00:00Z",
+        },
+        "tokenType": "aws_sigv4",
+        "refreshToken": "refresh",
+        "clientId": "arn:aws:signin:::devtools/same-device",
+        "dpopKey": "none is needed before the session ends",
+    });
+    let (server, mut project) = scripted("", |digest| vec![answer(&json!({"CodeSha256": digest}))]);
+    let hex: Vec<String> =
+        Sha256::digest(session).iter().map(|byte| format!("{byte:02x}")).collect();
+    project.write(&format!("cache/{}.json", hex.concat()), token.to_string());
+    project.write("config", format!("[default]\nlogin_session = {session}\n"));
+    project.set("AWS_CONFIG_FILE", project.path("config").display());
+    project.set("AWS_LOGIN_CACHE_DIRECTORY", project.path("cache").display());
+    project.unset("AWS_ACCESS_KEY_ID");
+    project.unset("AWS_SECRET_ACCESS_KEY");
+    let _ = project.run(["upload"]).success();
+    let head = server.heads().remove(0).to_lowercase();
+    assert!(head.contains("credential=asialoginsession/"), "{head}");
+    assert!(head.contains("x-amz-security-token: token-of-the-session"), "{head}");
 }
