@@ -4,24 +4,33 @@
 
 use std::collections::BTreeSet;
 use std::fs;
-use std::path::PathBuf;
 
-use crate::base::fs::{TEMP_PREFIX, remove};
-use crate::buildfile::model::{Model, Target};
-use crate::project::Project;
+use crate::base::RelPath;
+use crate::base::fs::{aside, is_temp_name, remove, rename_to_free};
+use crate::buildfile::model::{Model, Output, Target};
+use crate::project::{Project, STATE_FOLDER};
 
 /// Removes them, as far as they can be removed. What lies inside of a staging tree goes when the
 /// tree is written again, as it will be: its target was running.
 pub fn sweep(project: &Project, model: &Model) {
-    let state = project.state();
-    let mut folders: BTreeSet<PathBuf> = BTreeSet::from([state.join("manifests"), state]);
+    let in_state = |name: &str| format!("{STATE_FOLDER}/{name}");
+    let own = [".", "manifests", "left"].map(|name| RelPath::parse(&in_state(name)));
+    let own = own.map(|path| path.expect("BUG: a plain name is part of a path"));
+    let mut folders: BTreeSet<RelPath> = BTreeSet::from(own);
+    folders.extend(model.targets.iter().flat_map(Target::outputs).map(|out| out.path().parent()));
     for output in model.targets.iter().flat_map(Target::outputs) {
-        folders.insert(project.place(&output.path().parent()));
+        let Output::File(path) = output else { continue };
+        let Ok(place) = project.place_to_write(&path) else { continue };
+        if aside(&place).symlink_metadata().is_ok() && place.symlink_metadata().is_err() {
+            // A user's file, set aside for a command: a run of it tries again.
+            let _ = rename_to_free(&aside(&place), &place);
+        }
     }
     for folder in folders {
-        let Ok(entries) = fs::read_dir(folder) else { continue };
+        let Ok(place) = project.folder_to_write(&folder) else { continue };
+        let Ok(entries) = fs::read_dir(place) else { continue };
         for entry in entries.flatten() {
-            if entry.file_name().to_string_lossy().starts_with(TEMP_PREFIX) {
+            if is_temp_name(&entry.file_name()) {
                 // One that stays is in nobody's way.
                 let _ = remove(&entry.path());
             }

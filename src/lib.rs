@@ -33,6 +33,7 @@ pub mod local;
 pub mod instant;
 pub mod codec;
 pub mod state;
+pub mod ownership;
 pub mod lock;
 pub mod receipt;
 pub mod leftovers;

@@ -4,13 +4,14 @@
 //! The file's text says who holds it and which programs it started. A holder that ends in order
 //! leaves the file empty, so a text that nobody holds the lock to is of one that was killed.
 
-use std::fs::{self, File, OpenOptions, TryLockError};
+use std::fs::{self, File, TryLockError};
 use std::io::{self, ErrorKind, Read, Seek, Write};
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
 use anyhow::{Context, Result, bail};
 
+use crate::base::fs::open_own;
 use crate::base::private;
 use crate::process;
 
@@ -81,9 +82,7 @@ impl Lock {
 /// deleted meanwhile.
 fn open(path: &Path) -> io::Result<Option<(File, bool)>> {
     let is_new = path.symlink_metadata().is_err();
-    let mut options = OpenOptions::new();
-    options.create(true).read(true).write(true).truncate(false).mode(private::FILE_MODE);
-    match options.open(path) {
+    match open_own(path, false) {
         Ok(file) => Ok(Some((file, is_new))),
         Err(error) if error.kind() == ErrorKind::NotFound && !path.is_symlink() => Ok(None),
         Err(error) => Err(error),

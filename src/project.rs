@@ -8,7 +8,7 @@ use std::sync::OnceLock;
 
 use anyhow::{Context, Result, anyhow};
 
-use crate::base::{RelPath, clock, private};
+use crate::base::{RelPath, beneath, clock, private};
 
 /// Folder of the engine's own records, below the project's root.
 pub const STATE_FOLDER: &str = ".zipwright";
@@ -101,6 +101,27 @@ impl Project {
 
     pub fn place(&self, path: &RelPath) -> PathBuf {
         path.under(&self.root)
+    }
+
+    /// The place of a path that is written or removed. Fails if a folder on the way is a link, or no
+    /// folder: nothing outside of the project is written, nor anything under a second path.
+    pub fn place_to_write(&self, path: &RelPath) -> Result<PathBuf> {
+        beneath::check_parents(&self.root, path)?;
+        Ok(self.place(path))
+    }
+
+    /// The place of a folder that is filled. Fails if it is there and is a link, as well.
+    pub fn folder_to_write(&self, path: &RelPath) -> Result<PathBuf> {
+        beneath::check_folder(&self.root, path)?;
+        Ok(self.place(path))
+    }
+
+    /// A folder below the state folder, made if it is not there. Fails if either is a link.
+    pub fn state_folder(&self, name: &str) -> Result<PathBuf> {
+        let path = RelPath::parse(&format!("{STATE_FOLDER}/{name}"));
+        let place = self.folder_to_write(&path.expect("BUG: a plain name is part of a path"))?;
+        private::create_dir_all(&place)?;
+        Ok(place)
     }
 
     /// The first executable file named `program` on PATH; a `program` with a `/` is itself, taken

@@ -9,9 +9,9 @@
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, File};
 use std::io::{Seek, Write};
-use std::os::unix::fs::{FileExt, OpenOptionsExt};
+use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
@@ -19,16 +19,18 @@ use anyhow::{Context, Result};
 use rayon::prelude::*;
 
 use crate::base::digest::FieldHasher;
-use crate::base::fs::remove;
+use crate::base::fs::{open_itself, open_own, remove};
 use crate::base::parallel;
 use crate::base::sealed::{Decoder, Encoder};
-use crate::base::{Digest, RelPath, private};
+use crate::base::{Digest, RelPath};
 use crate::event::{Event, Finished, Outcome, Report, Summary};
 use crate::files::{Now, Pieces, Recalled, Remembered, Sight, Sights, Stat, stat_of};
 use crate::project::Project;
 
 /// Changes whenever the fields change.
 const FORM: &str = "zipwright receipt 4";
+
+const RECEIPTS: &str = "receipts";
 
 /// Variables of the environment that say nothing to anybody but shells.
 const IDLE_VARIABLES: [&str; 4] = ["_", "SHLVL", "PWD", "OLDPWD"];
@@ -103,7 +105,7 @@ impl<'a> Question<'a> {
             hasher.field(name).field(value);
         }
         let name = format!("{:.32}", hasher.finish());
-        Self { project, place: project.state().join("receipts").join(name) }
+        Self { project, place: project.state().join(RECEIPTS).join(name) }
     }
 
     /// Whether there is a receipt to look at.
@@ -132,7 +134,7 @@ impl<'a> Question<'a> {
 
     /// What a receipt holds, if nothing but the project's files can have changed since.
     fn still_valid(&self) -> Option<(Answer, Vec<Section>)> {
-        let file = File::open(&self.place).ok()?;
+        let file = open_itself(&self.place).ok()?;
         let end = file.metadata().ok()?.len().checked_sub(8)?;
         let length = u64::from_le_bytes(read(&file, end, 8)?.try_into().ok()?);
         let bytes = read(&file, end.checked_sub(length)?, length)?;
@@ -179,13 +181,9 @@ impl<'a> Question<'a> {
     /// and after the last write to the state file.
     pub fn keep(&self, answer: &Answer, sights: &Sights) -> Result<()> {
         let (Some(own), Some(state)) = (own_stat(), self.state_stat()) else { return Ok(()) };
-        let folder = self.place.parent().unwrap_or(&self.place);
-        private::create_dir_all(folder)?;
+        let folder = &self.project.state_folder(RECEIPTS)?;
         let failed = || format!("could not write `{}`", self.place.display());
-        let mut options = OpenOptions::new();
-        options.create(true).write(true).truncate(false).mode(private::FILE_MODE);
-        let open = options.open(&self.place);
-        let mut file = open.with_context(failed)?;
+        let mut file = open_own(&self.place, false).with_context(failed)?;
         let mut sections = Vec::new();
         let starts: Vec<usize> = (0..sights.count()).step_by(SECTION).collect();
         // Not all at once: they would all be in memory.

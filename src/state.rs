@@ -13,12 +13,12 @@ mod format;
 #[cfg(test)]
 mod tests;
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
-use std::fs::{self, File, OpenOptions};
+use std::collections::{BTreeMap, HashMap};
+use std::fs::{self, File};
 use std::io::{self, Read, Write};
 use std::mem;
 use std::ops::Range;
-use std::os::unix::fs::{FileExt, OpenOptionsExt};
+use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
@@ -32,7 +32,7 @@ use crate::key::Key;
 use format::Item;
 
 /// First line of the file. The number changes whenever a record's layout does.
-const MAGIC: &[u8] = b"zipwright state 3\n";
+const MAGIC: &[u8] = b"zipwright state 4\n";
 pub const FILE_NAME: &str = "state";
 
 /// The file is written anew when it is longer than this, in bytes, and most of it is of no use.
@@ -63,6 +63,19 @@ pub struct RecordedOutput {
     pub path: RelPath,
     /// Digest of what was there: a file's content and mode, or a whole folder's.
     pub digest: Digest,
+    /// Permission bits of a file that the target made; `None` for a folder, and for a file that was
+    /// only found there.
+    pub mode: Option<u32>,
+}
+
+/// The files that a target left, by which it is known whose an output is.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Left {
+    pub outputs: Vec<RecordedOutput>,
+    /// Whether the target has a record, or ran since it was last cleaned.
+    pub has_run: bool,
+    /// Whether its last run began and did not end: zipwright was killed.
+    pub interrupted: bool,
 }
 
 pub struct State {
@@ -71,8 +84,9 @@ pub struct State {
     /// Digests of files, until somebody takes them.
     files: Known,
     tools: HashMap<PathBuf, Remembered>,
-    /// Output folders that zipwright made, or began to make.
-    owned: BTreeSet<RelPath>,
+    /// Targets without a record that ran: where it is stored what they left, and whether the run is
+    /// still open.
+    begun: HashMap<Box<str>, (Place, bool)>,
     /// Bytes of the records that count, of those in the file.
     live: u64,
     /// Length of the file up to its last whole record.
@@ -117,7 +131,7 @@ impl State {
         records: fn(&mut Self, &File) -> io::Result<u64>,
     ) -> (Self, Option<String>) {
         let mut state = Self::empty(folder);
-        let read = match File::open(state.path()) {
+        let read = match base_fs::open_itself(&state.path()) {
             Ok(file) => state.read(file, records),
             Err(error) if base_fs::is_missing(&error) => Ok(None),
             Err(error) => Err(error),
@@ -137,7 +151,7 @@ impl State {
             targets: HashMap::new(),
             files: Known::default(),
             tools: HashMap::new(),
-            owned: BTreeSet::new(),
+            begun: HashMap::new(),
             live: 0,
             length: 0,
             file: None,
@@ -202,9 +216,9 @@ impl State {
         Ok(())
     }
 
-    /// Forgets a target: it counts as never built.
+    /// Forgets a target: it counts as never built, and nothing counts as left by it.
     pub fn forget(&mut self, name: &str) -> Result<()> {
-        if !self.targets.contains_key(name) {
+        if !self.targets.contains_key(name) && !self.begun.contains_key(name) {
             return Ok(());
         }
         self.append(&format::forgotten(name))?;
@@ -212,20 +226,43 @@ impl State {
         Ok(())
     }
 
-    /// Whether the engine fills this output folder, so that what is in it may be removed.
-    pub fn owns(&self, folder: &RelPath) -> bool {
-        self.owned.contains(folder)
+    /// The files that a target left when it last ran. Fails if the state file cannot be read any more.
+    pub fn left(&self, name: &str) -> Result<Left> {
+        let failed = || format!("could not read `{}`", self.path().display());
+        if let Some(place) = self.targets.get(name) {
+            let record = format::read_target(self.frame(place).with_context(failed)?);
+            let outputs = record.map(|record| record.outputs).unwrap_or_default();
+            return Ok(Left { outputs, has_run: true, interrupted: false });
+        }
+        let Some((place, interrupted)) = self.begun.get(name) else { return Ok(Left::default()) };
+        let outputs = format::read_begun(&self.frame(place).with_context(failed)?);
+        let outputs = outputs.unwrap_or_default();
+        Ok(Left { outputs, has_run: true, interrupted: *interrupted })
     }
 
-    /// Says so, before the first file is put there.
-    pub fn own(&mut self, folder: RelPath) -> Result<()> {
-        if self.owned.contains(&folder) {
+    /// Forgets how a target was brought up to date, and keeps what it left. Call it before a run.
+    pub fn begin(&mut self, name: &str, left: &Left) -> Result<()> {
+        self.keep_left(name, &left.outputs, true)
+    }
+
+    /// Keeps what a run left that is not recorded: `outputs`, if its inputs changed, or nothing new,
+    /// if it failed. What the target left before counts as left where there is nothing new.
+    pub fn stop(&mut self, name: &str, outputs: Option<&[RecordedOutput]>) -> Result<()> {
+        if !self.begun.contains_key(name) {
             return Ok(());
         }
-        let frame = format::owned(&folder);
-        self.append(&frame)?;
-        self.live += frame.len() as u64;
-        self.owned.insert(folder);
+        let mut all = outputs.unwrap_or_default().to_vec();
+        let before = self.left(name)?.outputs.into_iter();
+        let before: Vec<_> =
+            before.filter(|old| all.iter().all(|new| new.path != old.path)).collect();
+        all.extend(before);
+        self.keep_left(name, &all, false)
+    }
+
+    fn keep_left(&mut self, name: &str, outputs: &[RecordedOutput], open: bool) -> Result<()> {
+        let frame = format::begun(name, outputs, open);
+        let at = self.append(&frame)?;
+        self.begin_at(name.into(), Place { at, size: frame.len() as u64, seconds: 0.0 }, open);
         Ok(())
     }
 
@@ -344,8 +381,8 @@ impl State {
                 self.live += if self.files.remember(path, entry) { 0 } else { length };
             }
             Item::Tool(path, entry) => self.tool(path, entry, size),
-            Item::Owned(folder) => {
-                self.live += if self.owned.insert(folder) { length } else { 0 };
+            Item::Begun(name, open) => {
+                self.begin_at(name, Place { at, size: length, seconds: 0.0 }, open);
             }
         }
     }
@@ -361,12 +398,20 @@ impl State {
     }
 
     fn place(&mut self, name: Box<str>, place: Place) {
-        let before = self.targets.insert(name, place);
-        self.live = self.live + place.size - before.map_or(0, |place| place.size);
+        self.remove(&name);
+        self.live += place.size;
+        self.targets.insert(name, place);
+    }
+
+    fn begin_at(&mut self, name: Box<str>, place: Place, open: bool) {
+        self.remove(&name);
+        self.live += place.size;
+        self.begun.insert(name, (place, open));
     }
 
     fn remove(&mut self, name: &str) {
         self.live -= self.targets.remove(name).map_or(0, |place| place.size);
+        self.live -= self.begun.remove(name).map_or(0, |(place, _)| place.size);
     }
 
     fn tool(&mut self, path: PathBuf, entry: Remembered, size: usize) {
@@ -430,12 +475,19 @@ impl State {
             let text = path.to_str().expect("BUG: only paths that are texts are taken in");
             bytes.extend(format::tool(text, entry));
         }
-        for folder in &self.owned {
-            bytes.extend(format::owned(folder));
+        let begun: BTreeMap<_, _> = self.begun.iter().collect();
+        let mut begun_places = HashMap::with_capacity(begun.len());
+        for (name, (place, open)) in begun {
+            let frame = self.frame(place).with_context(failed)?;
+            let place = Place { at: bytes.len() as u64, ..*place };
+            begun_places.insert(name.clone(), (place, *open));
+            bytes.extend(frame);
         }
         base_fs::write_if_changed(&path, &bytes, private::FILE_MODE)?;
         self.file = File::open(&path).ok();
-        self.targets = if self.file.is_some() { places } else { HashMap::new() };
+        let is_read = self.file.is_some();
+        self.targets = if is_read { places } else { HashMap::new() };
+        self.begun = if is_read { begun_places } else { HashMap::new() };
         self.is_log = false;
         self.left = self.left.is_some().then(|| vec![files]);
         self.length = bytes.len() as u64;
@@ -456,12 +508,7 @@ fn open_log(path: &Path, good: u64) -> io::Result<File> {
             _ => {}
         }
     }
-    let mut log = OpenOptions::new()
-        .create(true)
-        .read(true)
-        .append(true)
-        .mode(private::FILE_MODE)
-        .open(path)?;
+    let mut log = base_fs::open_own(path, true)?;
     if good == 0 {
         log.write_all(MAGIC)?;
     } else {

@@ -1,14 +1,16 @@
 //! File operations whose errors name the path and what was being done, and writing that is
 //! all or nothing: beside the place, then renamed into it.
 
+use std::ffi::OsStr;
 use std::fs::{self, File, OpenOptions, Permissions};
 use std::io::{self, ErrorKind, Read, Write};
-use std::os::unix::fs::{FileExt, PermissionsExt};
-use std::path::Path;
-use std::time::SystemTime;
+use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt, PermissionsExt};
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
-use rustix::fs::{CWD, RenameFlags, renameat_with};
+use filetime::FileTime;
+use rustix::fs::{CWD, OFlags, RenameFlags, renameat_with};
+use rustix::io::Errno;
 use tempfile::{NamedTempFile, TempDir};
 
 use super::private;
@@ -17,8 +19,25 @@ use super::private;
 pub const FILE_MODE: u32 = 0o644;
 pub const EXECUTABLE_MODE: u32 = 0o755;
 
-/// Prefix of everything half-made, so that leftovers of a killed run are recognised.
+/// Prefix of everything half-made, so that leftovers of a killed run are recognised. Globs pass over
+/// all such names.
 pub const TEMP_PREFIX: &str = ".zipwright-tmp-";
+
+/// Prefix of the name that a user's file has while a command runs that has its place for an output.
+pub const ASIDE_PREFIX: &str = ".zipwright-tmp-aside-";
+
+/// How many random letters and digits [`tempfile`] puts behind the prefix.
+const TEMP_SUFFIX: usize = 6;
+
+/// Whether this is the name of a temporary file or folder of zipwright's.
+pub fn is_temp_name(name: &OsStr) -> bool {
+    name.to_str().and_then(|name| name.strip_prefix(TEMP_PREFIX)).is_some_and(|rest| {
+        rest.len() == TEMP_SUFFIX && rest.bytes().all(|byte| byte.is_ascii_alphanumeric())
+    })
+}
+
+/// Flag of `open` by which a symbolic link is an error.
+const NO_LINK: i32 = OFlags::NOFOLLOW.bits().cast_signed();
 
 pub fn read(path: &Path) -> Result<Vec<u8>> {
     fs::read(path).with_context(|| format!("could not read `{}`", path.display()))
@@ -44,9 +63,50 @@ pub fn open(path: &Path) -> Result<File> {
     File::open(path).with_context(|| format!("could not open `{}`", path.display()))
 }
 
+/// Opens a file for reading unless it is a symbolic link.
+pub fn open_itself(path: &Path) -> io::Result<File> {
+    OpenOptions::new().read(true).custom_flags(NO_LINK).open(path)
+}
+
+/// Opens a file of zipwright's own for reading and writing in place, and makes it if there is none.
+/// Fails if it is a symbolic link, or has a second name by which it is somebody's file.
+pub fn open_own(path: &Path, append: bool) -> io::Result<File> {
+    let mut options = OpenOptions::new();
+    options.create(true).read(true).write(true).append(append).truncate(false);
+    options.mode(private::FILE_MODE);
+    let file = options.custom_flags(NO_LINK).open(path).map_err(|error| {
+        match path.symlink_metadata().is_ok_and(|meta| meta.is_symlink()) {
+            true => io::Error::other("it is a symbolic link; remove it"),
+            false => error,
+        }
+    })?;
+    if file.metadata()?.nlink() > 1 {
+        return Err(io::Error::other("it is a hard link to another file; remove it"));
+    }
+    Ok(file)
+}
+
 pub fn rename(from: &Path, to: &Path) -> Result<()> {
     fs::rename(from, to)
         .with_context(|| format!("could not rename `{}` to `{}`", from.display(), to.display()))
+}
+
+/// The name that a user's file has while a command runs that has its place for an output.
+pub fn aside(place: &Path) -> PathBuf {
+    let name = place.file_name().unwrap_or_default().to_string_lossy();
+    place.with_file_name(format!("{ASIDE_PREFIX}{name}"))
+}
+
+/// Renames a file to a name that nothing has.
+pub fn rename_to_free(from: &Path, to: &Path) -> Result<()> {
+    match renameat_with(CWD, from, CWD, to, RenameFlags::NOREPLACE) {
+        Ok(()) => Ok(()),
+        // The file system has no such operation.
+        Err(Errno::INVAL | Errno::NOSYS) if to.symlink_metadata().is_err() => rename(from, to),
+        Err(error) => Err(io::Error::from(error)).with_context(|| {
+            format!("could not rename `{}` to `{}`", from.display(), to.display())
+        }),
+    }
 }
 
 /// Removes a file, link or whole folder; whether there was one.
@@ -110,7 +170,8 @@ fn trade_places(file: &Path, place: &Path) -> bool {
 /// [`write`], unless the file already has these bytes: then it is left as it is, mtime included.
 /// Whether anything was written.
 pub fn write_if_changed(place: &Path, bytes: &[u8], mode: u32) -> Result<bool> {
-    let has_as_many = fs::metadata(place).is_ok_and(|meta| meta.len() == bytes.len() as u64);
+    let has_as_many = fs::symlink_metadata(place)
+        .is_ok_and(|meta| meta.is_file() && meta.len() == bytes.len() as u64);
     let unchanged = has_as_many
         && fs::read(place).is_ok_and(|existing| existing == bytes)
         && mode_of(place)? == mode;
@@ -138,23 +199,26 @@ pub fn write_over(place: &Path, bytes: &[u8]) -> Result<()> {
     if let Some(folder) = place.parent() {
         create_dir_all(folder)?;
     }
-    let options = OpenOptions::new().create(true).write(true).truncate(false).open(place);
-    options
-        .and_then(|mut file| {
-            file.write_all(bytes)?;
-            file.set_len(bytes.len() as u64)
-        })
+    let write = |mut file: File| {
+        file.write_all(bytes)?;
+        file.set_len(bytes.len() as u64)
+    };
+    open_own(place, false)
+        .and_then(write)
         .with_context(|| format!("could not write `{}`", place.display()))
 }
 
-/// Sets a file's mtime to now; one that is not there is made, empty.
+/// Sets a file's mtime to now, a link's own if it is one; a file that is not there is made, empty.
 pub fn touch(place: &Path) -> Result<()> {
     let failed = || format!("could not touch `{}`", place.display());
-    if let Some(folder) = place.parent() {
-        create_dir_all(folder)?;
+    if place.symlink_metadata().is_err() {
+        if let Some(folder) = place.parent() {
+            create_dir_all(folder)?;
+        }
+        File::create_new(place).with_context(failed)?;
     }
-    let file = OpenOptions::new().create(true).append(true).open(place).with_context(failed)?;
-    file.set_modified(SystemTime::now()).with_context(failed)
+    let now = FileTime::now();
+    filetime::set_symlink_file_times(place, now, now).with_context(failed)
 }
 
 /// Permission bits of a file, links followed.
@@ -208,6 +272,36 @@ impl Read for Range<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn names_of_temporary_files_are_known_exactly() {
+        let folder = tempfile::tempdir().unwrap();
+        let temp = temp_beside(&folder.path().join("x")).unwrap();
+        assert!(is_temp_name(temp.path().file_name().unwrap()));
+        for other in [".zipwright-tmp-", ".zipwright-tmp-notes.txt", ".zipwright-tmp-aside-x", "x"]
+        {
+            assert!(!is_temp_name(OsStr::new(other)), "{other}");
+        }
+    }
+
+    #[test]
+    fn a_file_of_our_own_has_one_name_and_is_no_link() {
+        let folder = tempfile::tempdir().unwrap();
+        let at = |name: &str| folder.path().join(name);
+        fs::write(at("theirs"), "theirs").unwrap();
+        fs::hard_link(at("theirs"), at("second")).unwrap();
+        std::os::unix::fs::symlink("theirs", at("link")).unwrap();
+        for (name, why) in [("second", "hard link"), ("link", "symbolic link")] {
+            let error = write_over(&at(name), b"ours").unwrap_err();
+            assert!(format!("{error:#}").contains(why), "{error:#}");
+        }
+        touch(&at("link")).unwrap();
+        assert_eq!(fs::read(at("theirs")).unwrap(), b"theirs");
+        write_over(&at("own"), b"ours").unwrap();
+        write_over(&at("own"), b"own").unwrap();
+        assert_eq!(fs::read(at("own")).unwrap(), b"own");
+        assert!(open_itself(&at("own")).is_ok() && open_itself(&at("link")).is_err());
+    }
 
     fn put(place: &Path, bytes: &[u8]) {
         let mut file = temp_beside(place).unwrap();

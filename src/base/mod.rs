@@ -1,6 +1,7 @@
 //! Small values that every layer shares: digests, project paths, words for messages.
 //! Knows nothing of Buildfiles, targets, state or output.
 
+pub mod beneath;
 pub mod clock;
 pub mod digest;
 pub mod fs;

@@ -185,6 +185,10 @@ pub(super) struct Build {
     #[arg(long, overrides_with = "silent")]
     pub(super) no_silent: bool,
 
+    /// Remove files that zipwright did not make, or that were changed since, where outputs go
+    #[arg(long)]
+    pub(super) force: bool,
+
     /// When another build runs in this project, end with an error instead of waiting for it
     #[arg(long)]
     pub(super) no_wait: bool,
@@ -292,7 +296,7 @@ pub(super) enum Command {
     /// Draw the targets and what each needs, of the goals or of all
     Graph(Graph),
     /// Remove what targets made, all of them or those named, and their stamps
-    Clean(Words),
+    Clean(Clean),
     /// Print the CodeSha256 of a zip file, or of what a zip target made
     Digest(Digest),
     /// Say whether a bundle will run in Lambda: exit 0, 1 when not, 2 when it cannot be checked
@@ -393,6 +397,17 @@ pub(super) struct Words {
     /// Targets; and NAME=VALUE to set a variable of [vars]
     #[arg(value_name = "TARGET | NAME=VALUE")]
     pub(super) words: Vec<String>,
+}
+
+#[derive(Args, Debug)]
+pub(super) struct Clean {
+    /// Targets; and NAME=VALUE to set a variable of [vars]
+    #[arg(value_name = "TARGET | NAME=VALUE")]
+    pub(super) words: Vec<String>,
+
+    /// Remove also files that zipwright did not make, or that were changed since
+    #[arg(long)]
+    pub(super) force: bool,
 }
 
 #[derive(Args, Debug)]

@@ -229,6 +229,7 @@ fn options(asked: &Asked, session: &Session) -> Result<Options> {
         keep_going: build.keep_going,
         always: build.always_make,
         touch: build.touch,
+        force: build.force,
         ignore_errors: build.ignore_errors,
         what_if: paths(&build.what_if),
         old_files: paths(&build.old_file),

@@ -22,6 +22,7 @@ pub(super) fn run(common: &Common, explain: &Explain) -> Result<u8, Failure> {
         keep_going: true,
         always: false,
         touch: false,
+        force: false,
         ignore_errors: false,
         what_if: Vec::new(),
         old_files: Vec::new(),

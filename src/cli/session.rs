@@ -165,7 +165,7 @@ impl Session {
 
 /// Takes the project's lock.
 pub(super) fn lock(project: &Project, patience: Patience) -> Result<Lock> {
-    let folder = project.state();
+    let folder = project.state_folder(".")?;
     project.claim_state()?;
     let lock = Lock::take(&folder, patience, |holder| {
         super::note(&format!("waiting for another build in this project: {holder}"));

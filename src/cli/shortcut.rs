@@ -31,7 +31,9 @@ pub(super) fn question<'a>(
         && timings.is_none()
         // A make above hands down more than words.
         && project.var("MAKEFLAGS").is_none();
-    plain.then(|| Question::new(project, std::env::args_os().skip(1)))
+    // If nothing is to be done, nothing is in the way.
+    let words = std::env::args_os().skip(1).filter(|word| word != "--force");
+    plain.then(|| Question::new(project, words))
 }
 
 /// What came of looking for a receipt.

@@ -125,15 +125,21 @@ fn find<'a>(
     if fetch && found.live.code_sha256 != found.here {
         note(&format!("fetching the code of function `{function}`"));
         let zip_of_theirs = download(lambda, &found)?;
-        let (ours, name) = (zip.output.value.to_string(), function.replace(':', "_"));
+        let (ours, name) = (zip.output.value.to_string(), plain_name(function));
         let theirs = format!("{STATE_FOLDER}/{FETCHED}/{name}.zip");
         let kept = project.root.join(&theirs);
-        private::create_dir_all(&project.state().join(FETCHED))?;
+        project.state_folder(FETCHED)?;
         fs::write_if_changed(&kept, &zip_of_theirs, private::FILE_MODE)?;
         let comparison = diff::compare(&kept, &place)?;
         found.difference = Some(Difference { theirs, ours, comparison });
     }
     Ok(found)
+}
+
+/// The name or ARN of a function as the name of a file.
+fn plain_name(function: &str) -> String {
+    let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '$');
+    function.chars().map(|c| if plain(c) { c } else { '_' }).collect()
 }
 
 /// The layers of an upload by name, each with the name of its zip target.

@@ -18,6 +18,7 @@ use crate::buildfile::model::{Invoke, Kind, Payload, Place};
 use crate::event::Event;
 use crate::graph::TargetId;
 use crate::kinds::{self, Job, Surroundings};
+use crate::ownership;
 use crate::plan::{Plan, Progress};
 
 /// One target that is to be looked at.
@@ -182,6 +183,7 @@ fn look_at(world: World, id: TargetId, messages: &Channel) -> Result<()> {
         results: &BTreeMap::new(),
         facts: &BTreeMap::new(),
         write_tree: false,
+        owned: &ownership::NOTHING,
         surroundings: &Surroundings::default(),
         pool: None,
         messages,

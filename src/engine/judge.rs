@@ -15,6 +15,7 @@ use crate::buildfile::model::{Output, Target};
 use crate::files::{Content, Fact, Files};
 use crate::key::{Component, Key, Reason, Value, file_of_component};
 use crate::kinds::{self, Facts, Job};
+use crate::ownership;
 use crate::state::{Record, State};
 
 /// So many members of an output folder are digested by one thread at a time. What is recorded
@@ -122,6 +123,7 @@ impl Ask<'_> {
             results: &self.results,
             facts: &self.facts,
             write_tree: self.tree,
+            owned: &ownership::NOTHING,
             surroundings: &self.options.surroundings,
             pool: None,
             messages: &self.messages,
@@ -190,15 +192,26 @@ fn output_differences(job: &Job, record: &Record) -> Result<Vec<Reason>> {
         let recorded = record.outputs.iter().find(|recorded| recorded.path == *output.path());
         match (output_digest(job.files, &output)?, recorded) {
             (None, _) => reasons.push(Reason::OutputMissing { path }),
-            (Some(now), Some(recorded)) if now == recorded.digest => {}
+            (Some(now), Some(recorded))
+                if now == recorded.digest && has_mode(job, &output, recorded.mode)? => {}
             (Some(_), _) => reasons.push(Reason::OutputChanged { path }),
         }
     }
     Ok(reasons)
 }
 
+/// Whether a file has the permission bits with which it was left.
+fn has_mode(job: &Job, output: &Output, left: Option<u32>) -> Result<bool> {
+    match (output, left) {
+        (Output::File(path), Some(left)) if job.files.fact(path)?.link.is_none() => {
+            Ok(job.files.mode(path)? == Some(left))
+        }
+        _ => Ok(true),
+    }
+}
+
 /// Digest of an output as it is on disk; `None` when it is not there.
-pub(super) fn output_digest(files: &Files, output: &Output) -> Result<Option<Digest>> {
+pub fn output_digest(files: &Files, output: &Output) -> Result<Option<Digest>> {
     let mut hasher = FieldHasher::new();
     match output {
         Output::File(path) | Output::Stamp(path) => {

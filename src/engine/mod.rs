@@ -9,6 +9,7 @@ mod ahead;
 mod channel;
 mod judge;
 mod order;
+mod stamp;
 mod work;
 
 use std::collections::{BTreeMap, HashMap};
@@ -22,7 +23,7 @@ use anyhow::{Context, Result};
 use rayon::prelude::*;
 
 use crate::base::{Digest, RelPath};
-use crate::buildfile::model::{Kind, Model, Output, Target};
+use crate::buildfile::model::{Kind, Model, Target};
 use crate::event::{Event, Finished, Outcome, Report, Summary};
 use crate::files::Files;
 use crate::graph::{Graph, TargetId};
@@ -32,15 +33,16 @@ use crate::make::{Pool, Token};
 use crate::plan::Plan;
 use crate::project::Project;
 use crate::signals;
-use crate::state::State;
+use crate::state::{Left, Record, State};
 
+pub use judge::output_digest;
 pub use order::Shuffle;
 
 use ahead::Ahead;
 use channel::{Channel, Gate};
 use judge::{Ask, Verdict, judge};
 use order::Order;
-use work::{How, Work, Worked, refuse_foreign_folder, work, written_before};
+use work::{How, Work, Worked, work, written_before};
 
 /// What is asked of a build.
 #[derive(Clone, Debug)]
@@ -55,6 +57,8 @@ pub struct Options {
     pub always: bool,
     /// Count targets as up to date as they are, and run nothing.
     pub touch: bool,
+    /// Files of others that are in the way of outputs are removed.
+    pub force: bool,
     /// Go on as if a target that failed had succeeded; nothing is recorded for it.
     pub ignore_errors: bool,
     /// Files that count as just changed, whatever is in them.
@@ -338,18 +342,11 @@ impl<'a> Engine<'a, '_> {
     }
 
     fn enqueue(&mut self, id: TargetId, key: Key, reasons: Vec<Reason>) {
-        let refused =
-            refuse_foreign_folder(self.world, self.world.target(id), |path| self.state.owns(path));
-        match refused {
-            Ok(()) => {
-                let (results, facts) = (self.results_of(id), self.facts_of(id));
-                let kind = &self.world.target(id).kind;
-                let written = written_before(kind, &key, self.world.files);
-                let tree = self.trees[id.index()];
-                self.waiting.push(Work { id, key, written, reasons, results, facts, tree });
-            }
-            Err(error) => self.failed(id, reasons, 0.0, &error),
-        }
+        let (results, facts) = (self.results_of(id), self.facts_of(id));
+        let kind = &self.world.target(id).kind;
+        let written = written_before(kind, &key, self.world.files);
+        let (tree, left) = (self.trees[id.index()], Left::default());
+        self.waiting.push(Work { id, key, written, reasons, results, facts, tree, left });
     }
 
     fn ask(&self, id: TargetId, sender: &Sender<Message>) -> Ask<'_> {
@@ -392,20 +389,20 @@ impl<'a> Engine<'a, '_> {
 
     fn start<'scope>(
         &mut self,
-        next: Work<'a>,
+        mut next: Work<'a>,
         token: Token,
         scope: &'scope Scope<'scope, 'a>,
         sender: &Sender<Message>,
     ) -> Result<()> {
         let target = self.world.target(next.id);
-        for output in target.outputs() {
-            if let Output::Folder(path) = output {
-                self.state.own(path)?;
-            }
-        }
         // From here on what the record says may be untrue. Were it kept, a run that is killed
         // half-way and an input put back would look up to date.
-        self.state.forget(&target.name.value)?;
+        let name = &target.name.value;
+        next.left = self.state.left(name)?;
+        match target.outputs().is_empty() {
+            true => self.state.forget(name)?,
+            false => self.state.begin(name, &next.left)?,
+        }
         self.report.event(&Event::Started {
             target: target.name.value.clone(),
             kind: target.kind.name(),
@@ -415,7 +412,7 @@ impl<'a> Engine<'a, '_> {
         self.running += 1;
         let (world, options, pool) = (self.world, self.options, self.pool);
         let (sender, gate) = (sender.clone(), Arc::clone(&self.gate));
-        let how = if self.options.touch { How::Touch } else { How::Run };
+        let how = How { touch: options.touch, force: options.force };
         scope.spawn(move || {
             let started = Instant::now();
             let channel = Channel::new(world.name(next.id), sender.clone(), Some(&gate));
@@ -446,6 +443,9 @@ impl<'a> Engine<'a, '_> {
                 drop(token);
                 self.running -= 1;
                 self.alone = false;
+                if worked.is_err() {
+                    self.state.stop(self.world.name(id), None)?;
+                }
                 match worked {
                     Ok(worked) => self.ran(id, reasons, seconds, worked)?,
                     Err(error) if self.ignores_errors() => {
@@ -504,10 +504,15 @@ impl<'a> Engine<'a, '_> {
         seconds: f64,
         worked: Worked,
     ) -> Result<()> {
-        let Worked { result, facts, record } = worked;
-        if let Some(mut record) = record {
-            record.seconds = seconds;
-            self.state.record(self.world.name(id), &record)?;
+        let Worked { result, facts, outputs, key } = worked;
+        let name = self.world.name(id);
+        match key {
+            Some(key) => {
+                let facts = facts.iter().map(|(name, fact)| (name.clone(), fact.to_string()));
+                let facts = facts.collect();
+                self.state.record(name, &Record { key, result, outputs, seconds, facts })?;
+            }
+            None => self.state.stop(name, Some(&outputs))?,
         }
         self.results[id.index()] = Some(result);
         self.keep_facts(id, &facts);

@@ -2,7 +2,6 @@
 //! touched, the inputs are looked at again, and what there is to record is put together.
 
 use std::collections::BTreeMap;
-use std::fs::{self, OpenOptions};
 use std::panic::{self, AssertUnwindSafe};
 use std::thread;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -13,16 +12,17 @@ use rayon::prelude::*;
 use super::World;
 use super::channel::Channel;
 use super::judge::{all_outputs, output_digest, target_key, with_needs};
+use super::stamp;
 use crate::base::digest::FieldHasher;
-use crate::base::fs as base_fs;
 use crate::base::{Digest, RelPath};
-use crate::buildfile::model::{Kind, Output, Target};
-use crate::files::{Files, Written};
+use crate::buildfile::model::{Kind, Output};
+use crate::files::{Content, Fact, Files, Written};
 use crate::graph::TargetId;
 use crate::key::{Key, Reason};
 use crate::kinds::{self, Done, Facts, Job, Surroundings};
 use crate::make::Pool;
-use crate::state::{Record, RecordedOutput};
+use crate::ownership::Owned;
+use crate::state::{Left, RecordedOutput};
 
 /// In nanoseconds.
 const SECOND: i64 = 1_000_000_000;
@@ -43,6 +43,8 @@ pub(super) struct Work<'a> {
     pub(super) facts: BTreeMap<&'a str, Facts>,
     /// Whether a staging tree must be there as a folder.
     pub(super) tree: bool,
+    /// What the target left before.
+    pub(super) left: Left,
 }
 
 /// What is to be compared after a run of `kind` with what it is now.
@@ -61,15 +63,17 @@ fn written(key: &Key, files: &Files) -> Vec<Option<Written>> {
 pub(super) struct Worked {
     pub(super) result: Digest,
     pub(super) facts: Facts,
-    /// `None` when an input changed under way: what was made of it is not known.
-    pub(super) record: Option<Record>,
+    pub(super) outputs: Vec<RecordedOutput>,
+    /// The key to record; `None` when an input changed under way: what was made of it is not known.
+    pub(super) key: Option<Key>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum How {
-    Run,
+pub(super) struct How {
     /// `-t`: what is there is taken for what a run would have made.
-    Touch,
+    pub(super) touch: bool,
+    /// Files of others that are in the way are removed.
+    pub(super) force: bool,
 }
 
 /// What `work` gives. A panic is an error like any other: the loop waits for an answer from every
@@ -89,34 +93,63 @@ pub(super) fn work(
     (surroundings, pool): (&Surroundings, &Pool),
     messages: &Channel,
 ) -> Result<Worked> {
+    let target = world.target(work.id);
+    let owned = Owned::load(world.project, &target.name.value, work.left.clone(), how.force)?;
     let job = Job {
         model: world.model,
-        target: world.target(work.id),
+        target,
         project: world.project,
         files: world.files,
         shared: world.shared,
         results: &work.results,
         facts: &work.facts,
         write_tree: work.tree,
+        owned: &owned,
         surroundings,
         pool: Some(pool),
         messages,
     };
+    if let Some(stamp) = &target.stamp {
+        stamp::check(&job, &stamp.value)?;
+    }
+    let missing = if how.touch { missing(&job) } else { Vec::new() };
     outwait(&work.written);
-    let done = match how {
-        How::Run => kinds::run(&job),
-        How::Touch => kinds::touch(&job),
+    let done = match how.touch {
+        false => kinds::run(&job),
+        true => kinds::touch(&job),
     };
     if !kinds::takes_in_by_digest(&job.target.kind) {
         world.files.look_anew();
     }
-    let mut done = done?;
-    let mut expected = all_outputs(&job);
+    let done = done?;
+    // A file that was only touched is the target's if it was before, or was not there.
+    let made = |path: &RelPath, content: &Digest| {
+        !how.touch || owned.is_ours(path, content) || missing.contains(path)
+    };
+    let worked = conclude(&job, work, done, &made);
+    if worked.is_err() {
+        // The run itself did not fail: what it made stays, and is the target's.
+        forget(&target.outputs(), world.files);
+        let made = made_files(&job, &target.outputs(), &made).unwrap_or_default();
+        let _ = owned.promise(made.iter().map(|(path, content)| (path, content)));
+    }
+    worked
+}
+
+/// Touches the stamp after a run, looks at its inputs again, and digests its outputs. `made` says
+/// whether a file was made by the target.
+fn conclude(
+    job: &Job,
+    work: &Work,
+    mut done: Done,
+    made: &dyn Fn(&RelPath, &Digest) -> bool,
+) -> Result<Worked> {
+    let mut expected = all_outputs(job);
     let key = match done.key.take() {
-        Some(key) => Some(with_needs(key, &job)),
+        Some(key) => Some(with_needs(key, job)),
         None => {
-            forget(&expected, world.files);
-            look_again(&job, work)?
+            forget(&expected, job.files);
+            look_again(job, work)?
         }
     };
     if key.is_none() {
@@ -124,20 +157,25 @@ pub(super) fn work(
         expected.retain(|output| !matches!(output, Output::Stamp(_)));
     }
     if let Some(stamp) = job.target.stamp.as_ref().filter(|_| key.is_some()) {
-        touch(&job, &stamp.value)?;
+        stamp::touch(job, &stamp.value)?;
     }
-    world.files.tick().context("could not write in the state folder")?;
-    let outputs = record_outputs(&job, expected)?;
+    job.files.tick().context("could not write in the state folder")?;
+    if !matches!(job.target.kind, Kind::Command(_)) {
+        let members = made_files(job, &expected, made)?;
+        job.owned.settle(members.iter().map(|(path, content)| (path, content)))?;
+    } else if job.owned.has_journal() {
+        job.owned.settle([])?;
+    }
+    let outputs = record_outputs(job, expected, made)?;
     let Done { result, facts, .. } = done;
-    let result = result.unwrap_or_else(|| result_of(&job, &outputs, &work.key));
-    let record = key.map(|key| Record {
-        key,
-        result,
-        outputs,
-        seconds: 0.0,
-        facts: facts.iter().map(|(name, fact)| (name.clone(), fact.to_string())).collect(),
-    });
-    Ok(Worked { result, facts, record })
+    let result = result.unwrap_or_else(|| result_of(job, &outputs, &work.key));
+    Ok(Worked { result, facts, outputs, key })
+}
+
+/// The outputs that do not exist.
+fn missing(job: &Job) -> Vec<RelPath> {
+    let outputs = job.target.outputs().into_iter().map(|output| output.path().clone());
+    outputs.filter(|path| job.project.place(path).symlink_metadata().is_err()).collect()
 }
 
 /// Waits until a write to the inputs would give them another time, if the clock of their file system
@@ -194,16 +232,59 @@ fn look_again(job: &Job, work: &Work) -> Result<Option<Key>> {
     Ok(None)
 }
 
-fn record_outputs(job: &Job, expected: Vec<Output>) -> Result<Vec<RecordedOutput>> {
+fn record_outputs(
+    job: &Job,
+    expected: Vec<Output>,
+    made: &dyn Fn(&RelPath, &Digest) -> bool,
+) -> Result<Vec<RecordedOutput>> {
     expected
         .into_iter()
         .map(|output| {
             let path = output.path().clone();
             let digest = output_digest(job.files, &output)?
                 .with_context(|| format!("output `{path}` went away as soon as it was made"))?;
-            Ok(RecordedOutput { path, digest })
+            let is_made = match plain_file(job.files, &path)? {
+                Some(content) => made(&path, &content),
+                None => made(&path, &digest) && !matches!(output, Output::Folder(_)),
+            };
+            let mode = if is_made { Some(job.files.mode(&path)?.unwrap_or(0)) } else { None };
+            Ok(RecordedOutput { path, digest, mode })
         })
         .collect()
+}
+
+/// The digest of a file that is no link.
+fn plain_file(files: &Files, path: &RelPath) -> Result<Option<Digest>> {
+    match files.fact(path)? {
+        Fact { link: None, content: Content::File { digest, .. } } => Ok(Some(digest)),
+        _ => Ok(None),
+    }
+}
+
+/// The files that the target made of these outputs and in them, with their digests.
+fn made_files(
+    job: &Job,
+    outputs: &[Output],
+    made: &dyn Fn(&RelPath, &Digest) -> bool,
+) -> Result<Vec<(RelPath, Digest)>> {
+    let own = job.target.outputs();
+    let mut paths = Vec::new();
+    for output in outputs.iter().filter(|output| own.contains(output)) {
+        match output {
+            Output::Folder(folder) => paths.extend(job.files.list(folder)?.files),
+            Output::File(path) => paths.push(path.clone()),
+            Output::Stamp(_) => {}
+        }
+    }
+    let mut files = Vec::with_capacity(paths.len());
+    for path in paths {
+        if let Some(content) = plain_file(job.files, &path)?
+            && made(&path, &content)
+        {
+            files.push((path, content));
+        }
+    }
+    Ok(files)
 }
 
 /// What stands for the target in the keys of those that need it, when its kind does not say.
@@ -211,7 +292,7 @@ fn result_of(job: &Job, outputs: &[RecordedOutput], key: &Key) -> Digest {
     let stamp = job.target.stamp.as_ref().map(|stamp| &stamp.value);
     let mut hasher = FieldHasher::new();
     let mut contents = 0;
-    for RecordedOutput { path, digest } in outputs {
+    for RecordedOutput { path, digest, mode: _ } in outputs {
         if Some(path) != stamp {
             hasher.field(path.as_str()).field(digest.as_bytes());
             contents += 1;
@@ -231,41 +312,6 @@ fn result_of(job: &Job, outputs: &[RecordedOutput], key: &Key) -> Digest {
 pub(super) fn result_of_nothing() -> Digest {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     FieldHasher::new().field("moment").field(now.as_nanos().to_le_bytes()).finish()
-}
-
-/// Makes the stamp, or sets its mtime to now.
-fn touch(job: &Job, stamp: &RelPath) -> Result<()> {
-    let place = job.project.place(stamp);
-    base_fs::create_dir_all(&job.project.place(&stamp.parent()))?;
-    let failed = || format!("could not write stamp `{stamp}`");
-    let file = OpenOptions::new().create(true).write(true).truncate(true).open(&place);
-    let file = file.with_context(failed)?;
-    file.set_modified(SystemTime::now()).with_context(failed)?;
-    job.files.forget(stamp);
-    Ok(())
-}
-
-/// Refuses an output folder that holds something zipwright did not put there: a run would
-/// remove it.
-pub(super) fn refuse_foreign_folder(
-    world: World,
-    target: &Target,
-    owned: impl Fn(&RelPath) -> bool,
-) -> Result<()> {
-    let stamp = target.stamp.as_ref();
-    let has_stamp = stamp.is_some_and(|stamp| world.project.place(&stamp.value).exists());
-    for output in target.outputs() {
-        let Output::Folder(path) = output else { continue };
-        let filled = fs::read_dir(world.project.place(&path))
-            .is_ok_and(|mut entries| entries.next().is_some());
-        if filled && !has_stamp && !owned(&path) {
-            bail!(
-                "output folder `{path}` holds files that zipwright did not make; move them away, \
-                 or name another folder with `output`"
-            );
-        }
-    }
-    Ok(())
 }
 
 #[cfg(test)]

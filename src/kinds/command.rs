@@ -3,18 +3,17 @@
 //! Declared outputs that were not made are an error. When the command fails, the outputs it
 //! touched are removed; when it leaves the same bytes as before, an output keeps its mtime.
 
-use std::fs;
-use std::os::unix::fs::MetadataExt;
+mod outputs;
+
 use std::path::PathBuf;
 
 use anyhow::{Context, Result, bail};
-use filetime::FileTime;
 
+use self::outputs::Outputs;
 use super::{Done, Job};
-use crate::base::fs as base_fs;
-use crate::base::{Printable, RelPath, words};
+use crate::base::{Printable, RelPath};
 use crate::buildfile::model::{Action, Command, Output, Words};
-use crate::files::{Content, Fact};
+use crate::files::Content;
 use crate::key::{Key, Value};
 use crate::process::{self, Invocation};
 
@@ -60,23 +59,14 @@ pub(super) fn key(command: &Command, job: &Job) -> Result<Key> {
 }
 
 pub(super) fn run(command: &Command, job: &Job) -> Result<Done> {
-    let before: Vec<Before> =
-        command.outputs.iter().map(|path| Before::of(&path.value, job)).collect::<Result<_>>()?;
-    for path in command.outputs.iter().map(|path| &path.value) {
-        base_fs::create_dir_all(&job.project.place(&path.parent()))?;
-    }
-    let result = execute(command, job).and_then(|()| check_outputs(&before, job));
+    let places = Outputs::clear(command, job)?;
+    let result = execute(command, job).and_then(|()| places.check());
     for path in command.outputs.iter().map(|path| &path.value) {
         job.files.forget(path);
     }
-    if let Err(error) = result {
-        for output in &before {
-            output.remove_if_touched(job)?;
-        }
+    if let Err(error) = result.and_then(|()| places.keep()) {
+        places.take_back()?;
         return Err(error);
-    }
-    for output in &before {
-        output.restore_time_if_equal(job)?;
     }
     let outputs = command.outputs.iter().map(|path| Output::File(path.value.clone())).collect();
     Ok(Done { outputs, ..Done::default() })
@@ -121,70 +111,6 @@ fn program(command: &Command, job: &Job) -> Result<PathBuf> {
     job.files.program(job.project, &word).with_context(|| {
         format!("there is no program `{word}`; is it installed, executable and on PATH?")
     })
-}
-
-fn check_outputs(before: &[Before], job: &Job) -> Result<()> {
-    let missing: Vec<&str> = before
-        .iter()
-        .filter(|output| fs::symlink_metadata(job.project.place(&output.path)).is_err())
-        .map(|output| output.path.as_str())
-        .collect();
-    if missing.is_empty() {
-        return Ok(());
-    }
-    bail!(
-        "the command succeeded but did not make {}; make it there, or take it out of `outputs`",
-        words::list(&missing)
-    );
-}
-
-/// An output as it was before the command ran.
-struct Before {
-    path: RelPath,
-    fact: Fact,
-    /// What changes with any write; `None` when there was nothing.
-    stat: Option<(u64, i64, i64, i64, i64)>,
-    modified: Option<FileTime>,
-}
-
-impl Before {
-    fn of(path: &RelPath, job: &Job) -> Result<Self> {
-        let meta = fs::symlink_metadata(job.project.place(path)).ok();
-        let fact = job.files.fact(path)?;
-        if fact.content == Content::Folder {
-            bail!("output `{path}` is a folder; declare the files in it, or remove it");
-        }
-        Ok(Self {
-            path: path.clone(),
-            fact,
-            stat: meta.as_ref().map(stat_of),
-            modified: meta.as_ref().map(FileTime::from_last_modification_time),
-        })
-    }
-
-    fn remove_if_touched(&self, job: &Job) -> Result<()> {
-        let place = job.project.place(&self.path);
-        let now = fs::symlink_metadata(&place).ok().as_ref().map(stat_of);
-        if now.is_some() && now != self.stat {
-            base_fs::remove(&place)?;
-        }
-        Ok(())
-    }
-
-    fn restore_time_if_equal(&self, job: &Job) -> Result<()> {
-        let Some(modified) = self.modified else { return Ok(()) };
-        let place = job.project.place(&self.path);
-        if job.files.fact(&self.path)? == self.fact {
-            filetime::set_symlink_file_times(&place, modified, modified)
-                .with_context(|| format!("could not set the time of `{}`", self.path))?;
-            job.files.forget(&self.path);
-        }
-        Ok(())
-    }
-}
-
-fn stat_of(meta: &fs::Metadata) -> (u64, i64, i64, i64, i64) {
-    (meta.ino(), meta.mtime(), meta.mtime_nsec(), meta.ctime(), meta.ctime_nsec())
 }
 
 /// The words as one would type them in a shell.

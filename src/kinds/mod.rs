@@ -26,9 +26,10 @@ use anyhow::{Context, Result};
 use crate::base::fs as base_fs;
 use crate::base::{Digest, Printable, RelPath};
 use crate::buildfile::model::{Instant, Kind, Model, Output, Spanned, Staging, Target, Zip};
-use crate::files::{Content, Fact, Files};
+use crate::files::{Content, Fact, Files, stat_of};
 use crate::key::{Key, Value};
 use crate::make::Pool;
+use crate::ownership::{self, Owned};
 use crate::process::Stream;
 use crate::project::Project;
 
@@ -47,6 +48,8 @@ pub struct Job<'a> {
     pub facts: &'a BTreeMap<&'a str, Facts>,
     /// Whether a staging tree must be there as a folder, not only as its manifest.
     pub write_tree: bool,
+    /// The files that the target left before.
+    pub owned: &'a Owned,
     pub surroundings: &'a Surroundings,
     /// Further job slots, for a kind that does several things at once.
     pub pool: Option<&'a Pool>,
@@ -185,7 +188,7 @@ pub fn touch(job: &Job) -> Result<Done> {
             anyhow::bail!("`{path}` is not there, so -t cannot count it as up to date; build it");
         }
         if let Output::File(path) = &output {
-            base_fs::touch(&place)?;
+            base_fs::touch(&job.project.place_to_write(path)?)?;
             job.files.forget(path);
         }
     }
@@ -219,6 +222,27 @@ impl Job<'_> {
     /// Adds what is at `path` to `key`: content, executable bit, and a link's own text.
     fn add_file(&self, key: &mut Key, path: &RelPath) -> Result<()> {
         add_fact(key, path, &self.files.fact(path)?)
+    }
+
+    /// Fails if there is something at `path` that a file with the digest `new` may not replace.
+    fn check_replaces(&self, path: &RelPath, new: &Digest) -> Result<()> {
+        let place = self.project.place_to_write(path)?;
+        let Ok(meta) = place.symlink_metadata() else { return Ok(()) };
+        // A folder is never replaced by a file.
+        if meta.is_dir() || self.owned.force {
+            return Ok(());
+        }
+        if meta.is_file() {
+            if self.files.written(path)? != Some(stat_of(&meta).written()) {
+                self.files.forget(path);
+            }
+            if let Content::File { digest, .. } = self.files.fact(path)?.content
+                && (digest == *new || self.owned.is_ours(path, &digest))
+            {
+                return Ok(());
+            }
+        }
+        Err(ownership::in_the_way(&[path.to_string()]))
     }
 
     /// The zip target that `name` stands for.

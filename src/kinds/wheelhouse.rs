@@ -5,13 +5,18 @@
 //! again because somebody published something. Knows the keys of the Buildfile; how pip is read
 //! and run is in [`crate::pip`].
 
-use anyhow::Result;
+use std::fs;
+
+use anyhow::{Context, Result};
 
 use super::{Done, Job};
+use crate::base::fs as base_fs;
 use crate::base::{Digest, RelPath};
 use crate::buildfile::model::{Arch, Output, Platform, PythonVersion, Spanned, Wheelhouse};
+use crate::files::Content;
 use crate::key::{Key, Value};
-use crate::pip::{Gathered, Inputs, Request, Runtime, Talk};
+use crate::ownership;
+use crate::pip::{Gathered, Inputs, Request, Runtime, Talk, Wheel};
 
 pub(super) fn key(wheelhouse: &Wheelhouse, job: &Job) -> Result<Key> {
     let Wheelhouse {
@@ -69,13 +74,59 @@ pub(super) fn run(wheelhouse: &Wheelhouse, job: &Job) -> Result<Done> {
     };
     let Gathered { wheels, built, isolation } = inputs.gather(&request, talk)?;
     let output = &wheelhouse.output.value;
-    inputs.leave(&request, &wheels, &job.project.place(output))?;
+    let place = job.project.folder_to_write(output)?;
+    check_folder(output, &wheels, job)?;
+    let promised: Vec<(RelPath, Digest)> = wheels
+        .iter()
+        .map(|wheel| Ok((member(output, &wheel.name)?, inputs.digest(&request, wheel)?)))
+        .collect::<Result<_>>()?;
+    job.owned.promise(promised.iter().map(|(path, digest)| (path, digest)))?;
+    inputs.leave(&request, &wheels, &place)?;
     let mut facts = vec![("wheels".into(), wheels.len().into())];
     if built > 0 {
         facts.push(("built".into(), built.into()));
         facts.extend(isolation.map(|isolation| ("isolation".into(), isolation.into())));
     }
     Ok(Done { outputs: vec![Output::Folder(output.clone())], facts, ..Done::default() })
+}
+
+/// Fails if the output folder has files that would be removed or replaced, and are not the target's.
+fn check_folder(folder: &RelPath, wheels: &[Wheel], job: &Job) -> Result<()> {
+    let place = job.project.place(folder);
+    let mut foreign = Vec::new();
+    if job.owned.force || !place.is_dir() {
+        return Ok(());
+    }
+    // pip may have taken minutes.
+    job.files.forget_folder(folder);
+    let failed = || format!("could not list `{folder}`");
+    for entry in fs::read_dir(&place).with_context(failed)? {
+        let name = entry.with_context(failed)?.file_name();
+        if base_fs::is_temp_name(&name) {
+            continue;
+        }
+        let path = name.to_str().and_then(|name| folder.member(name));
+        let is_file = place.join(&name).symlink_metadata().is_ok_and(|meta| meta.is_file());
+        let may_go = match path.filter(|_| is_file) {
+            Some(path) => match job.files.fact(&path)?.content {
+                Content::File { digest, .. } if job.owned.is_ours(&path, &digest) => true,
+                _ => match wheels.iter().find(|wheel| name == *wheel.name) {
+                    Some(wheel) => wheel.is_at(&place.join(&name))?,
+                    None => false,
+                },
+            },
+            None => false,
+        };
+        if !may_go {
+            foreign.push(format!("{folder}/{}", name.display()));
+        }
+    }
+    foreign.sort();
+    if foreign.is_empty() { Ok(()) } else { Err(ownership::in_the_way(&foreign)) }
+}
+
+fn member(folder: &RelPath, name: &str) -> Result<RelPath> {
+    folder.member(name).with_context(|| format!("`{name}` is no name of a file"))
 }
 
 /// Files that pip reads, and what lies in folders that it looks into.

@@ -3,7 +3,9 @@
 
 use std::cmp::Reverse;
 use std::collections::BTreeMap;
+use std::fs::Metadata;
 use std::io::{self, Write};
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, channel};
@@ -86,7 +88,7 @@ pub(super) fn run(zip: &Zip, job: &Job) -> Result<Done> {
     if zip.limits && unzipped > bundle::UNZIPPED_LIMIT {
         bail!("{}", too_large(&manifest, unzipped));
     }
-    let place = job.project.place(&zip.output.value);
+    let place = job.project.place_to_write(&zip.output.value)?;
     let previous = Previous::open(&zip.output.value, packing(zip), job);
     let ((written, packed), draft) = thread::scope(|scope| {
         let draft = scope.spawn(|| record::Draft::of(staging, (&manifest, &origins), job));
@@ -100,6 +102,8 @@ pub(super) fn run(zip: &Zip, job: &Job) -> Result<Done> {
         previous.check(job)?;
     }
     if !is_in_place(&zip.output.value, &written, job)? {
+        job.check_replaces(&zip.output.value, &digest)?;
+        job.owned.promise([(&zip.output.value, &digest)])?;
         job.files.made(&zip.output.value, file.as_file(), digest)?;
         fs::persist(file, &place, fs::FILE_MODE)?;
     }
@@ -439,10 +443,13 @@ fn too_large(manifest: &Manifest, unzipped: u64) -> String {
     text + "\nleave something out with `exclude`, or set `limits = false` if it is not for Lambda"
 }
 
-/// Whether the bundle at `path` is this very one: it keeps its time then.
+/// Whether the bundle at `path` is this very one, with its mode: it keeps its time then.
 fn is_in_place(path: &RelPath, written: &Written<()>, job: &Job) -> Result<bool> {
-    let now = match job.project.place(path).metadata() {
-        Ok(meta) if meta.is_file() && meta.len() == written.size => stat_of(&meta).written(),
+    let has_mode = |meta: &Metadata| meta.permissions().mode() & 0o7777 == fs::FILE_MODE;
+    let now = match job.project.place(path).symlink_metadata() {
+        Ok(meta) if meta.is_file() && has_mode(&meta) && meta.len() == written.size => {
+            stat_of(&meta).written()
+        }
         _ => return Ok(false),
     };
     let is_same = matches!(job.files.fact(path)?.content,

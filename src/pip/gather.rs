@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsString;
 use std::path::Path;
 
-use anyhow::{Result, bail};
+use anyhow::{Context, Result, bail};
 use rayon::prelude::*;
 
 use super::build::{Build, Source};
@@ -214,6 +214,12 @@ impl Inputs {
             store.remember(RESOLVED, &key, &wheels)?;
         }
         Ok(gathered(wheels))
+    }
+
+    /// The digest of a wheel that was gathered.
+    pub fn digest(&self, request: &Request, wheel: &Wheel) -> Result<Digest> {
+        let place = Store::new(request.project.cache()?).place(wheel);
+        Digest::of_file(&place).with_context(|| format!("could not read `{}`", place.display()))
     }
 
     /// Leaves exactly these wheels in `folder`; a wheel that is there already stays untouched.

@@ -6,8 +6,9 @@
 //! was compared, the BLAKE3 of the same bytes is kept and compared, which is faster. Every record
 //! has a checksum: a damaged one is not there. Only records and wheels of this user are used.
 
-use std::fs;
+use std::fs::{self, Metadata};
 use std::io::{self, Read, Write};
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
@@ -36,6 +37,11 @@ impl Wheel {
 
     fn key(&self) -> Digest {
         Digest::of(self.sha256.as_bytes())
+    }
+
+    /// Whether the file at `place` has the bytes of this wheel.
+    pub fn is_at(&self, place: &Path) -> Result<bool> {
+        Ok(sha256_of(place)? == self.sha256)
     }
 
     /// Whether it fits every platform.
@@ -97,8 +103,10 @@ impl Store {
     /// now: `false` means that the store does not have it, or has it damaged.
     pub(super) fn copy_into(&self, wheel: &Wheel, folder: &Path) -> Result<bool> {
         let place = folder.join(&wheel.name);
-        let is_file = fs::symlink_metadata(&place).is_ok_and(|meta| meta.is_file());
-        if is_file && self.pour(wheel, &place, &mut io::sink())? {
+        let meta = fs::symlink_metadata(&place).ok().filter(Metadata::is_file);
+        let is_file = meta.is_some();
+        let has_mode = meta.is_some_and(|meta| meta.permissions().mode() & 0o7777 == FILE_MODE);
+        if has_mode && self.pour(wheel, &place, &mut io::sink())? {
             return Ok(true);
         }
         let kept = self.place(wheel);

@@ -233,13 +233,15 @@ fn verdict_of(zip: &ZipReport) -> Verdict {
 
 /// Keeps both zips for inspection. Returns their paths in the project.
 fn keep(request: &Request, target: &str, a: &Path, b: &Path) -> Result<(String, String)> {
-    let folder = request.project.state().join("reproduce");
-    private::create_dir_all(&folder)?;
+    let folder = request.project.state_folder("reproduce")?;
     request.project.claim_state()?;
     let ignored = request.project.state().join(".gitignore");
     fs::write_if_changed(&ignored, b"*\n", private::FILE_MODE)?;
     let keep = |zip: &Path, number: u8| {
         let name = format!("{target}.{number}.zip");
+        // A link in its place would be written through.
+        fs::remove(&folder.join(&name))?;
+        fs::remove(&record::place_of(&folder.join(&name)))?;
         let copied = std::fs::copy(zip, folder.join(&name));
         copied.with_context(|| format!("could not keep `{name}`"))?;
         let _ = std::fs::copy(record::place_of(zip), record::place_of(&folder.join(&name)));

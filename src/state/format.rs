@@ -19,7 +19,10 @@ const KIND_TARGET: u8 = 1;
 const KIND_FILE: u8 = 2;
 const KIND_FORGET: u8 = 3;
 const KIND_TOOL: u8 = 4;
-const KIND_OWNED: u8 = 5;
+const KIND_BEGUN: u8 = 5;
+
+/// Stands for the mode of an output that has none.
+const NO_MODE: u64 = u64::MAX;
 
 /// What is kept in memory of a record.
 pub(super) enum Item {
@@ -30,7 +33,8 @@ pub(super) enum Item {
     Forgotten(String),
     File(RelPath, Remembered),
     Tool(PathBuf, Remembered),
-    Owned(RelPath),
+    /// A target's name, and whether its run is still open: [`read_begun`] reads the rest.
+    Begun(Box<str>, bool),
 }
 
 /// The records with their frames that `bytes` begins with, sound or not.
@@ -86,7 +90,10 @@ pub(super) fn read(framed: &[u8]) -> Option<Item> {
             let (path, entry) = decode_remembered(&mut decoder)?;
             Item::Tool(path.into(), entry)
         }
-        KIND_OWNED => Item::Owned(RelPath::parse(&decoder.text()?).ok()?),
+        KIND_BEGUN => {
+            let (name, open, _) = decode_begun(&mut decoder)?;
+            Item::Begun(name.into(), open)
+        }
         _ => return None,
     };
     decoder.is_empty().then_some(item)
@@ -108,6 +115,15 @@ pub(super) fn read_target(mut framed: Vec<u8>) -> Option<Record> {
     Some(Record { key: Key::from_bytes(framed), ..record })
 }
 
+/// The outputs of a target that has no record; `None` when it is damaged, or another record.
+pub(super) fn read_begun(framed: &[u8]) -> Option<Vec<RecordedOutput>> {
+    let mut decoder = Decoder::new(payload(framed)?);
+    if decoder.byte()? != KIND_BEGUN {
+        return None;
+    }
+    decode_begun(&mut decoder).map(|(_, _, outputs)| outputs)
+}
+
 /// `None` when it is not what the checksum is of.
 fn payload(framed: &[u8]) -> Option<&[u8]> {
     let (head, payload) = framed.split_at_checked(FRAME)?;
@@ -118,10 +134,7 @@ pub(super) fn target(name: &str, record: &Record) -> Vec<u8> {
     let Record { key, result, outputs, seconds, facts } = record;
     let mut encoder = begin(KIND_TARGET, HEAD + key.as_bytes().len());
     encoder.text(name).digest(result).number(seconds.to_bits());
-    encoder.number(outputs.len() as u64);
-    for RecordedOutput { path, digest } in outputs {
-        encoder.text(path.as_str()).digest(digest);
-    }
+    encode_outputs(&mut encoder, outputs);
     encoder.number(facts.len() as u64);
     for (name, json) in facts {
         encoder.text(name).text(json);
@@ -145,10 +158,36 @@ pub(super) fn tool(path: &str, entry: &Remembered) -> Vec<u8> {
     remembered(KIND_TOOL, path, entry)
 }
 
-pub(super) fn owned(folder: &RelPath) -> Vec<u8> {
-    let mut encoder = begin(KIND_OWNED, HEAD);
-    encoder.text(folder.as_str());
+/// What a target without a record left.
+pub(super) fn begun(name: &str, outputs: &[RecordedOutput], open: bool) -> Vec<u8> {
+    let mut encoder = begin(KIND_BEGUN, HEAD);
+    encoder.text(name).byte(u8::from(open));
+    encode_outputs(&mut encoder, outputs);
     frame(encoder)
+}
+
+fn encode_outputs(encoder: &mut Encoder, outputs: &[RecordedOutput]) {
+    encoder.number(outputs.len() as u64);
+    for RecordedOutput { path, digest, mode } in outputs {
+        encoder.text(path.as_str()).digest(digest);
+        encoder.number(mode.map_or(NO_MODE, u64::from));
+    }
+}
+
+fn decode_outputs(decoder: &mut Decoder) -> Option<Vec<RecordedOutput>> {
+    decoder.list(|decoder| {
+        let path = RelPath::parse(&decoder.text()?).ok()?;
+        let digest = decoder.digest()?;
+        let mode = match decoder.number()? {
+            NO_MODE => None,
+            mode => Some(u32::try_from(mode).ok()?),
+        };
+        Some(RecordedOutput { path, digest, mode })
+    })
+}
+
+fn decode_begun(decoder: &mut Decoder) -> Option<(String, bool, Vec<RecordedOutput>)> {
+    Some((decoder.text()?, decoder.byte()? == 1, decode_outputs(decoder)?))
 }
 
 fn remembered(kind: u8, path: &str, entry: &Remembered) -> Vec<u8> {
@@ -184,10 +223,7 @@ fn checksum(payload: &[u8]) -> [u8; 8] {
 /// Name, record without its key, and the bytes of that.
 fn decode_target<'a>(decoder: &mut Decoder<'a>) -> Option<(String, Record, &'a [u8])> {
     let (name, result, seconds) = decode_head(decoder)?;
-    let outputs = decoder.list(|decoder| {
-        let path = RelPath::parse(&decoder.text()?).ok()?;
-        Some(RecordedOutput { path, digest: decoder.digest()? })
-    })?;
+    let outputs = decode_outputs(decoder)?;
     let facts = decoder.list(|decoder| Some((decoder.text()?, decoder.text()?)))?;
     let record = Record { key: Key::new(), result, outputs, seconds, facts };
     Some((name, record, decoder.bytes()?))

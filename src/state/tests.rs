@@ -8,9 +8,15 @@ use crate::key::Value;
 fn content(folder: &Path) -> impl PartialEq + std::fmt::Debug {
     let (state, notice) = State::load(folder);
     assert_eq!(notice, None);
-    let names: BTreeSet<_> = state.targets.keys().cloned().collect();
+    let names: std::collections::BTreeSet<_> = state.targets.keys().cloned().collect();
     let targets: Vec<_> = names.into_iter().map(|name| (state.target(&name), name)).collect();
-    (targets, state.files.remembered(), state.tools.clone(), state.owned.clone(), state.live)
+    (
+        targets,
+        state.files.remembered(),
+        state.tools.clone(),
+        state.left("three").unwrap(),
+        state.live,
+    )
 }
 
 fn learned(files: Vec<(RelPath, Remembered)>, tools: Vec<(PathBuf, Remembered)>) -> Learned {
@@ -34,6 +40,7 @@ fn record(text: &str) -> Record {
         outputs: vec![RecordedOutput {
             path: RelPath::parse("build/out").unwrap(),
             digest: Digest::of(b"out"),
+            mode: Some(0o644),
         }],
         seconds: 1.5,
         facts: vec![("size".into(), "12".into())],
@@ -49,7 +56,8 @@ fn filled(folder: &Path) -> State {
     let files = vec![(RelPath::parse("a").unwrap(), entry())];
     let tools = vec![(PathBuf::from("/bin/sh"), entry())];
     state.remember(learned(files, tools), Vec::new).unwrap();
-    state.own(RelPath::parse("build/staging").unwrap()).unwrap();
+    let outputs = record("third").outputs;
+    state.begin("three", &Left { outputs, ..Left::default() }).unwrap();
     state
 }
 
@@ -67,7 +75,8 @@ fn what_was_recorded_is_read_back() {
     }
     assert_eq!(again.files.remembered(), [(RelPath::parse("a").unwrap(), entry())]);
     assert_eq!(again.tools, HashMap::from([(PathBuf::from("/bin/sh"), entry())]));
-    assert_eq!(again.owned, BTreeSet::from([RelPath::parse("build/staging").unwrap()]));
+    let left = Left { outputs: record("third").outputs, has_run: true, interrupted: true };
+    assert_eq!(again.left("three").unwrap(), left);
     assert_eq!((again.live, again.length), (state.live, state.length));
 }
 
@@ -79,7 +88,10 @@ fn skimming_finds_what_loading_does_and_digests_when_they_are_asked_for() {
     let (mut loaded, _) = State::load(folder.path());
     assert_eq!(notice, None);
     assert_eq!((skimmed.length, skimmed.live), (loaded.length, loaded.live));
-    assert_eq!((&skimmed.tools, &skimmed.owned), (&loaded.tools, &loaded.owned));
+    assert_eq!(
+        (&skimmed.tools, skimmed.left("three").unwrap()),
+        (&loaded.tools, loaded.left("three").unwrap())
+    );
     assert_eq!(skimmed.targets, loaded.targets);
     assert_eq!(skimmed.target("one"), Some(record("again")));
     assert_eq!(skimmed.memory().files.remembered(), loaded.memory().files.remembered());
@@ -112,7 +124,7 @@ fn what_is_skimmed_is_made_shorter_without_being_read() {
         expected.extend((0..=number).map(|number| path(&format!("src/{number:02}"))));
         let found: Vec<_> = again.files.remembered().into_iter().map(|(path, _)| path).collect();
         assert_eq!(found, expected);
-        assert_eq!((again.tools.len(), again.owned.len()), (1, 1));
+        assert_eq!((again.tools.len(), again.begun.len()), (1, 1));
     }
     assert!(longest < 9 * PIECE as u64, "{longest}");
 }
@@ -123,7 +135,7 @@ fn a_skimmed_file_that_is_cut_counts_up_to_there() {
     let mut state = filled(folder.path());
     let before = state.length;
     state.record("three", &record(&"x".repeat(PIECE * 2))).unwrap();
-    let log = OpenOptions::new().write(true).open(state.path()).unwrap();
+    let log = std::fs::OpenOptions::new().write(true).open(state.path()).unwrap();
     log.set_len(state.length - 1).unwrap();
     let (skimmed, notice) = State::skim(folder.path());
     assert!(notice.unwrap().contains("were not written whole"));
@@ -251,4 +263,30 @@ fn compaction_keeps_what_is_live() {
         assert_eq!(state.target("one"), Some(record("49")));
         assert_eq!(state.target("three"), Some(record("third")));
     }
+}
+
+#[test]
+fn what_a_target_left_outlives_a_run_that_is_not_recorded_and_ends_with_forgetting() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut state = filled(folder.path());
+    let again = || State::load(folder.path()).0;
+    let old = state.left("two").unwrap();
+    assert_eq!((old.has_run, old.interrupted, old.outputs.len()), (true, false, 1));
+    state.begin("two", &old).unwrap();
+    assert!(!again().has("two") && again().left("two").unwrap().interrupted);
+    state.stop("two", None).unwrap();
+    assert_eq!(again().left("two").unwrap(), old);
+    let moved = [RecordedOutput { mode: None, ..old.outputs[0].clone() }];
+    state.stop("two", Some(&moved)).unwrap();
+    assert_eq!(again().left("two").unwrap().outputs, moved);
+    state.record("two", &record("new")).unwrap();
+    assert!(again().has("two") && again().begun.len() == 1);
+    state.forget("two").unwrap();
+    state.forget("three").unwrap();
+    assert_eq!(
+        (again().left("two").unwrap(), again().left("three").unwrap()),
+        (Left::default(), Left::default())
+    );
+    state.stop("three", None).unwrap();
+    assert_eq!((again().live, again().begun.len()), (state.live, 0));
 }

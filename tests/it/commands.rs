@@ -78,9 +78,14 @@ fn missing_and_hand_changed_outputs_are_made_again() {
     sandbox.write("build/out", "tampered");
     sandbox
         .run(["--debug=basic"])
-        .success()
-        .stderr_has("output `build/out` is not what was left there");
+        .failure()
+        .stderr_has("output `build/out` is not what was left there")
+        .stderr_has("`build/out` is in the way: zipwright did not make it");
+    assert_eq!(sandbox.read("build/out"), "tampered");
+    sandbox.run(["--force"]).success();
     assert_eq!(sandbox.read("build/out"), "one");
+    // The same bytes are as good as those that were left.
+    sandbox.remove("build/out").write("build/out", "one").run([]).success();
 }
 
 #[test]

@@ -35,6 +35,7 @@ mod locks;
 mod makeflags;
 mod markers;
 mod outages;
+mod ownership;
 mod platform;
 mod racy;
 mod random;

@@ -124,7 +124,8 @@ impl Life {
 
     /// `-j` and `--shuffle`, as they come.
     fn flags(&mut self) -> Vec<String> {
-        let mut flags = vec![format!("-j{}", 1 + self.dice.below(4))];
+        // Outputs are ruined by hand, and the state is deleted.
+        let mut flags = vec!["--force".into(), format!("-j{}", 1 + self.dice.below(4))];
         if self.dice.once_in(2) {
             flags.push(format!("--shuffle={}", self.dice.below(1000)));
         }

@@ -120,14 +120,21 @@ fn a_hand_changed_bundle_or_tree_is_made_again() {
     sandbox.run([]).success();
     let honest = sandbox.bytes("build/lambda.zip");
     sandbox.write("build/lambda.zip", "tampered");
-    assert_eq!(sandbox.ran([]), ["package"]);
+    sandbox.run([]).failure().stderr_has("`build/lambda.zip` is in the way");
+    assert_eq!(sandbox.read("build/lambda.zip"), "tampered");
+    assert_eq!(sandbox.ran(["--force"]), ["package"]);
     assert_eq!(sandbox.bytes("build/lambda.zip"), honest);
     sandbox.run(["staging"]).success();
     sandbox.write("build/staging/handler.py", "tampered");
-    assert_eq!(sandbox.ran([]), ["staging"]);
+    sandbox.run([]).failure().stderr_has("`build/staging/handler.py` is in the way");
+    assert_eq!(sandbox.read("build/staging/handler.py"), "tampered");
+    assert_eq!(sandbox.ran(["--force"]), ["staging"]);
     assert_eq!(sandbox.read("build/staging/handler.py"), sandbox.read("handler.py"));
-    sandbox.write("build/staging/stray.py", "");
-    assert_eq!(sandbox.ran([]), ["staging"]);
+    sandbox.write("build/staging/stray.py", "").write("build/staging/handler.py", "tampered");
+    let run = sandbox.run([]).failure();
+    run.stderr_has("`build/staging/handler.py`, `build/staging/stray.py` are in the way");
+    assert!(sandbox.exists("build/staging/stray.py"));
+    assert_eq!(sandbox.ran(["--force"]), ["staging"]);
     assert!(!sandbox.exists("build/staging/stray.py"));
     sandbox.write(".zipwright/manifests/staging", "torn");
     assert_eq!(sandbox.ran([]), ["staging"]);
@@ -178,10 +185,10 @@ fn a_tree_is_mended_whatever_was_done_to_it() {
                 expected = expected.replace(&sandbox.read("handler.py"), text);
                 sandbox.write("handler.py", text);
             }
-            sandbox.run(["tree"]).success();
+            sandbox.run(["tree", "--force"]).success();
             assert_eq!(look(&sandbox), expected, "{what}, {edit:?}");
             sandbox.run(["tree"]).success().stderr_has("up to date");
-            sandbox.write("tree/pkg/tool", "tampered").run(["tree"]).success();
+            sandbox.write("tree/pkg/tool", "tampered").run(["tree", "--force"]).success();
             assert_eq!(look(&sandbox), expected, "{what}, {edit:?}, and one more edit");
         }
     }

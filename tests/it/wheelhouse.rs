@@ -16,6 +16,7 @@ use zipwright::buildfile::model::{
 use zipwright::files::{Files, Memory};
 use zipwright::key::Key;
 use zipwright::kinds::{self, Job, Messages, Shared, Surroundings};
+use zipwright::ownership::Owned;
 use zipwright::process::Stream;
 use zipwright::project::Project;
 
@@ -122,6 +123,7 @@ impl House {
             results: &BTreeMap::new(),
             facts: &BTreeMap::new(),
             write_tree: false,
+            owned: &Owned::new(true),
             surroundings: &Surroundings::default(),
             pool: None,
             messages: &self.said,

@@ -94,7 +94,8 @@ fn unpack(zips: &[&str], folder: &str, job: &Job) -> Result<Tree> {
     for name in zips {
         bundles.push(fs::read(&job.project.place(&job.zip(name)?.output.value))?);
     }
-    let place = job.project.state().join(UNPACKED).join(&job.target.name.value).join(folder);
+    let below = format!("{UNPACKED}/{}", job.target.name.value);
+    let place = job.project.state_folder(&below)?.join(folder);
     let failed = || format!("could not unpack the bundle of {}", words::list(zips));
     Tree::unpack(&bundles, &place).with_context(failed)
 }

@@ -1,6 +1,7 @@
 //! Which files of the project go into a tree, and where in it.
 
 use std::collections::HashSet;
+use std::fs;
 use std::path::Path;
 
 use anyhow::{Result, bail};
@@ -36,8 +37,10 @@ pub(super) struct Picked {
 /// picked.
 pub(super) fn pick(staging: &Staging, job: &Job, exclude: &Rules) -> Result<Picked> {
     let mut picked = Picked { picks: Vec::new(), unmatched: Vec::new() };
+    let root = fs::canonicalize(&job.project.root)?;
     for source in &staging.sources {
         let glob = &source.from.value;
+        refuse_outside(&glob.base, &root, job)?;
         let Selection { mut files, mut unnamed } = job.files.select(glob)?;
         if files.is_empty() && unnamed.is_empty() {
             picked.unmatched.push(glob.pattern().to_owned());
@@ -52,6 +55,9 @@ pub(super) fn pick(staging: &Staging, job: &Job, exclude: &Rules) -> Result<Pick
             .unzip();
         refuse_environment(source, &from, job.project)?;
         let facts = job.files.facts(&from)?;
+        for (from, _) in from.iter().zip(&facts).filter(|(_, fact)| fact.link.is_some()) {
+            refuse_outside(from, &root, job)?;
+        }
         let picks = from.into_iter().zip(to).zip(facts);
         picked.picks.extend(picks.map(|((from, to), fact)| Pick { from, to, fact }));
     }
@@ -76,6 +82,20 @@ fn is_left_out(file: &Path, source: &Source, exclude: &Rules) -> bool {
                 exclude.cover_unnamed(&Path::new(folder.as_str()).join(below))
             }
         }
+}
+
+/// Fails if a path leads out of the project through links. Folders that are links are not entered, so
+/// only a path that is spelled out and one that is a link itself can.
+fn refuse_outside(path: &RelPath, root: &Path, job: &Job) -> Result<()> {
+    match fs::canonicalize(job.project.place(path)) {
+        Ok(place) if !place.starts_with(root) => bail!(
+            "source `{path}` leads out of the project through a link, to `{}`: copy what it leads \
+             to into the project, or leave it out with `exclude`",
+            place.display()
+        ),
+        // One that is not there is an error of its own.
+        _ => Ok(()),
+    }
 }
 
 /// There may be many, and to look at a name is quick.

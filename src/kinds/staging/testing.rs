@@ -16,6 +16,7 @@ use crate::buildfile::model::{
 use crate::files::{Files, Memory};
 use crate::key::Key;
 use crate::kinds::{self, Done, Job, Messages, Shared, Surroundings};
+use crate::ownership::Owned;
 use crate::process::Stream;
 use crate::project::Project;
 use crate::wheel::testing::Fixture;
@@ -157,6 +158,7 @@ impl World {
             results: &results,
             facts: &BTreeMap::new(),
             write_tree: self.write_tree,
+            owned: &Owned::new(true),
             surroundings: &Surroundings::default(),
             pool: None,
             messages: &self.warnings,

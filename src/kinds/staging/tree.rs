@@ -1,10 +1,12 @@
 //! Writes a staging tree as a folder: only what differs is changed, and nothing else stays. What
 //! is there is known from judging the target; [`Files`] is told of each change.
 
+mod surplus;
+
 use std::collections::BTreeSet;
 use std::fs::{self, Permissions};
 use std::io::{self, Read, Write};
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::Path;
 
 use anyhow::{Context, Result, bail};
@@ -16,6 +18,7 @@ use crate::base::{Digest, RelPath};
 use crate::bundle::{Entry, Manifest};
 use crate::files::{Content, Files};
 use crate::kinds::{Job, clamp};
+use crate::ownership;
 
 const BUFFER: usize = 64 * 1024;
 
@@ -29,6 +32,9 @@ struct Folder<'a> {
 
 /// Brings the folder `output` to what the manifest says. With an instant, times later than it
 /// are lowered to it; without, a file has the time at which it was written.
+///
+/// Nothing is changed if the folder has files that the target did not leave there and that are not
+/// in the tree.
 pub(super) fn write(
     manifest: &Manifest,
     origins: &Origins,
@@ -36,16 +42,18 @@ pub(super) fn write(
     output: &RelPath,
     instant: Option<i64>,
 ) -> Result<()> {
-    let root = job.project.place(output);
+    let root = job.project.place_to_write(output)?;
     if !fs::symlink_metadata(&root).is_ok_and(|meta| meta.is_dir()) {
-        remove(&root)?;
+        make_room(&root, output, job)?;
         create_dir_all(&root)?;
         job.files.forget_folder(output);
     }
     let folder = Folder { root: &root, path: output, files: job.files };
     let entries = &manifest.entries;
     let folders = folders_of(entries);
-    clear(folder, None, (entries, &folders))?;
+    let surplus = surplus::find(folder, (entries, &folders), job.owned)?;
+    promise(entries, folder, job)?;
+    surplus.remove(folder)?;
     set_mode(&root, EXECUTABLE_MODE)?;
     for below in &folders {
         let place = root.join(below);
@@ -65,6 +73,38 @@ pub(super) fn write(
     Ok(())
 }
 
+/// Removes a file or link in the place of the folder, if it may go.
+fn make_room(root: &Path, output: &RelPath, job: &Job) -> Result<()> {
+    if root.symlink_metadata().is_ok() && !job.owned.force {
+        return Err(ownership::in_the_way(&[output.to_string()]));
+    }
+    remove(root).map(drop)
+}
+
+/// Keeps which files are about to be put into the folder.
+fn promise(entries: &[Entry], folder: Folder, job: &Job) -> Result<()> {
+    let is_new =
+        |entry: &&Entry| !folder.files.saw(&folder.text_of(entry), entry.digest, mode(entry));
+    let new: Vec<(RelPath, &Digest)> = entries
+        .iter()
+        .filter(is_new)
+        .map(|entry| (folder.path.join(&entry.path), &entry.digest))
+        .collect();
+    job.owned.promise(new.iter().map(|(path, digest)| (path, *digest)))
+}
+
+fn mode(entry: &Entry) -> u32 {
+    if entry.executable { EXECUTABLE_MODE } else { FILE_MODE }
+}
+
+impl Folder<'_> {
+    /// The path of an entry in the project, as text: mostly nothing is to be done, and no path is made
+    /// for that.
+    fn text_of(&self, entry: &Entry) -> String {
+        [self.path.as_str(), "/", entry.path.as_str()].concat()
+    }
+}
+
 /// All folders, each after the one that it lies in.
 fn folders_of(entries: &[Entry]) -> BTreeSet<&str> {
     let mut folders = BTreeSet::new();
@@ -82,82 +122,10 @@ fn folders_of(entries: &[Entry]) -> BTreeSet<&str> {
     folders
 }
 
-/// Removes what the tree does not have, links included, from one of its folders and those that it
-/// holds, side by side. `below` is where in the tree that is, unless it is all of it.
-fn clear(
-    folder: Folder,
-    below: Option<&str>,
-    (entries, folders): (&[Entry], &BTreeSet<&str>),
-) -> Result<()> {
-    let path = match below {
-        Some(below) => folder.path.join(&RelPath::parse(below).expect("BUG: it is part of a path")),
-        None => folder.path.clone(),
-    };
-    if let Some(inner) = clear_already(&path, folder, (entries, folders)) {
-        return inner.par_iter().try_for_each(|path| clear(folder, Some(path), (entries, folders)));
-    }
-    let place = below.map_or(folder.root.into(), |below| folder.root.join(below));
-    let failed = || format!("could not list `{}`", place.display());
-    let mut inner = Vec::new();
-    for found in fs::read_dir(&place).with_context(failed)? {
-        let found = found.with_context(failed)?;
-        let kind = found.file_type().with_context(failed)?;
-        let path = found.file_name().into_string().ok().map(|name| match below {
-            Some(below) => format!("{below}/{name}"),
-            None => name,
-        });
-        match path {
-            Some(path) if kind.is_dir() && folders.contains(path.as_str()) => inner.push(path),
-            Some(path) if kind.is_file() && all_in(entries, [path.as_str()]) => {}
-            path => {
-                remove(&found.path())?;
-                // What was known of files below it may have been seen through a link.
-                if let Some(path) = path.and_then(|path| RelPath::parse(&path).ok()) {
-                    let path = folder.path.join(&path);
-                    folder.files.forget_folder(&path);
-                    folder.files.replaced(&path);
-                }
-            }
-        }
-    }
-    inner.par_iter().try_for_each(|path| clear(folder, Some(path), (entries, folders)))
-}
-
-/// Whether the tree has all of `paths`, which are sorted.
-fn all_in<'a>(entries: &[Entry], paths: impl IntoIterator<Item = &'a str>) -> bool {
-    let mut rest = entries;
-    paths.into_iter().all(|path| {
-        // Mostly it is the next one.
-        if rest.first().is_none_or(|entry| entry.path.as_str() != path) {
-            rest = &rest[rest.partition_point(|entry| entry.path.as_str() < path)..];
-        }
-        rest.split_off_first().is_some_and(|entry| entry.path.as_str() == path)
-    })
-}
-
-/// The folders in the folder at `path`, if it is known to hold nothing that the tree does not have.
-/// A link in the place of a file is for [`bring`] to see.
-fn clear_already(
-    path: &RelPath,
-    folder: Folder,
-    (entries, folders): (&[Entry], &BTreeSet<&str>),
-) -> Option<Vec<String>> {
-    let below = |path: &RelPath| path.below(folder.path).map(|below| below.as_str().to_owned());
-    let members = folder.files.known_members(path)?;
-    let start = folder.path.as_str().len() + 1;
-    let files = members.files.iter().map(|path| &path.as_str()[start..]);
-    if members.half_made > 0 || !members.unnamed.is_empty() || !all_in(entries, files) {
-        return None;
-    }
-    let inner: Vec<String> = members.folders.iter().map(below).collect::<Option<_>>()?;
-    inner.iter().all(|path| folders.contains(path.as_str())).then_some(inner)
-}
-
 fn bring(entry: &Entry, folder: Folder, origins: &Origins) -> Result<()> {
     let files = folder.files;
-    let mode = if entry.executable { EXECUTABLE_MODE } else { FILE_MODE };
-    // Mostly nothing is to be done, and no path is made for that.
-    if files.saw(&[folder.path.as_str(), "/", entry.path.as_str()].concat(), entry.digest, mode) {
+    let mode = mode(entry);
+    if files.saw(&folder.text_of(entry), entry.digest, mode) {
         return Ok(());
     }
     let path = folder.path.join(&entry.path);
@@ -168,7 +136,9 @@ fn bring(entry: &Entry, folder: Folder, origins: &Origins) -> Result<()> {
     if is_there && files.mode(&path)? == Some(mode) {
         return Ok(());
     }
-    let brought = match is_there {
+    // The mode of a file with a second name is also that of the other one.
+    let has_one_name = || place().symlink_metadata().is_ok_and(|meta| meta.nlink() == 1);
+    let brought = match is_there && has_one_name() {
         true => set_mode(&place(), mode),
         false => write_file(entry, origins, &place(), mode),
     };

@@ -1,11 +1,12 @@
 //! The record that a zip target leaves beside its bundle.
 
 use std::io::{BufRead, BufReader, Read};
+use std::path::Path;
 
 use anyhow::{Context, Result};
 use jiff::Timestamp;
 
-use crate::base::{fs, sha256};
+use crate::base::{Digest, fs, sha256};
 use crate::buildfile::model::{self, Arch, Kind, Zip};
 use crate::bundle::{self, Manifest, Origin, Written};
 use crate::kinds::Job;
@@ -76,10 +77,31 @@ impl Draft {
             form: super::packing(zip).form().into(),
         });
         let path = zip.record();
-        fs::write_if_changed(&job.project.place(&path), text.as_bytes(), fs::FILE_MODE)?;
+        let digest = Digest::of(text.as_bytes());
+        if let Err(error) = job.check_replaces(&path, &digest)
+            && (job.owned.was_left(&path) || !is_like(&job.project.place(&path), &text))
+        {
+            return Err(error);
+        }
+        job.owned.promise([(&path, &digest)])?;
+        let place = job.project.place_to_write(&path)?;
+        fs::write_if_changed(&place, text.as_bytes(), fs::FILE_MODE)?;
         job.files.forget(&path);
         Ok(())
     }
+}
+
+/// Whether the file at `place` is a record that differs from `text` in its informative part alone. So
+/// does every record of the same bundle: it has the time of its build.
+fn is_like(place: &Path, text: &str) -> bool {
+    let binding = |text: &str| {
+        let mut record: serde_json::Map<_, _> = serde_json::from_str(text).ok()?;
+        record.remove("informative")?;
+        Some(record)
+    };
+    let is_file = place.symlink_metadata().is_ok_and(|meta| meta.is_file());
+    let found = is_file.then(|| fs::read_to_string(place).ok()).flatten();
+    found.and_then(|found| binding(&found)).is_some_and(|found| binding(text) == Some(found))
 }
 
 fn members(manifest: &Manifest) -> Vec<Member> {

@@ -86,7 +86,7 @@ pub(super) fn remember(index: &Index, packing: Packing, bundle: &Digest, job: &J
             encoder.number(number);
         }
     }
-    fs::write_over(&job.project.place(&index_path(job)), &encoder.seal())
+    fs::write_over(&job.project.place_to_write(&index_path(job))?, &encoder.seal())
 }
 
 /// What decides the packed bytes of a content.

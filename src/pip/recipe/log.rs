@@ -8,6 +8,7 @@ use std::os::unix::fs::OpenOptionsExt;
 use anyhow::{Context, Result};
 
 use super::super::run::Pip;
+use crate::base::fs as base_fs;
 use crate::base::{Printable, private};
 
 /// How many lines of a failed build's log an error repeats.
@@ -73,7 +74,8 @@ impl Log {
         let name: String = what.chars().map(letter).collect();
         let name = format!("build-{}.log", name.trim_matches('-'));
         let place = pip.project.state().join("logs").join(&name);
-        private::create_dir_all(&pip.project.state().join("logs"))?;
+        pip.project.state_folder("logs")?;
+        base_fs::remove(&place)?;
         let mut options = File::options();
         options.create(true).write(true).truncate(true).mode(private::FILE_MODE);
         let file = options

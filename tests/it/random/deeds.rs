@@ -91,7 +91,7 @@ impl Life {
         }
         self.note(format!("delete {path}, build, and put it back"));
         self.sandbox.remove(&path);
-        let run = self.sandbox.run(["-k", "-s"]);
+        let run = self.sandbox.run(["-k", "-s", "--force"]);
         let needed = self.model.steps.iter().any(|step| step.inputs.contains(&path));
         if run.code != Some(if needed { 2 } else { 0 }) {
             self.wrong(&format!("without {path}:\n{run}"));
