@@ -120,6 +120,26 @@ fn versions_compare_as_in_packaging() {
     compare(&questions, &own);
 }
 
+/// Variables that are compared as versions.
+const VERSIONS: [&str; 4] =
+    ["python_version", "python_full_version", "implementation_version", "platform_release"];
+
+/// Variables that are compared as texts, old names and one that is not a name among them.
+const TEXTS: [&str; 12] = [
+    "os_name",
+    "sys_platform",
+    "platform_machine",
+    "platform_system",
+    "implementation_name",
+    "platform_python_implementation",
+    "python_implementation",
+    "os.name",
+    "sys.platform",
+    "platform.machine",
+    "platform_version",
+    "nonsense",
+];
+
 /// A comparison that may be true or false. One in some is not valid at all.
 fn comparison(dice: &mut Dice, locked: bool) -> String {
     let quote = word(dice, &["'", "\""]);
@@ -133,22 +153,6 @@ fn comparison(dice: &mut Dice, locked: bool) -> String {
         }
         return format!("extra {} {name}", word(dice, &["==", "!=", "<", "in"]));
     }
-    let versions =
-        ["python_version", "python_full_version", "implementation_version", "platform_release"];
-    let others = [
-        "os_name",
-        "sys_platform",
-        "platform_machine",
-        "platform_system",
-        "implementation_name",
-        "platform_python_implementation",
-        "python_implementation",
-        "os.name",
-        "sys.platform",
-        "platform.machine",
-        "platform_version",
-        "nonsense",
-    ];
     let operator = word(dice, &["==", "!=", "<=", ">=", "<", ">", "~=", "in", "not in", "==="]);
     let (variable, value) = if dice.once_in(2) {
         let random = version(dice);
@@ -171,7 +175,7 @@ fn comparison(dice: &mut Dice, locked: bool) -> String {
             "x",
             random.as_str(),
         ];
-        (word(dice, &versions), quoted(word(dice, &values)))
+        (word(dice, &VERSIONS), quoted(word(dice, &values)))
     } else {
         let values = [
             "posix",
@@ -190,7 +194,7 @@ fn comparison(dice: &mut Dice, locked: bool) -> String {
             "1",
             "",
         ];
-        (word(dice, &others), quoted(word(dice, &values)))
+        (word(dice, &TEXTS), quoted(word(dice, &values)))
     };
     if dice.once_in(4) {
         return format!("{value} {operator} {variable}");
