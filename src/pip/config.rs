@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use super::handed_on;
-use super::requirements::{contents_of, find_links_inside, has_scheme};
+use super::requirements::{contents_of, find_links_inside, has_scheme, index_inside};
 use super::secrets::{Redactor, fingerprint};
 use crate::base::digest::FieldHasher;
 use crate::base::{Digest, RelPath};
@@ -155,6 +155,10 @@ impl Config {
             for path in value.split_whitespace().filter(|path| !has_scheme(path)) {
                 self.add_file(project, &shown, path);
             }
+        }
+        if ["index-url", "extra-index-url"].contains(&option) {
+            let places = value.split_whitespace();
+            self.find_links.extend(places.filter_map(|place| index_inside(project, place)));
         }
         if option == "find-links" {
             let places = value.split_whitespace();

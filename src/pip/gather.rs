@@ -16,10 +16,11 @@ use super::config::Config;
 use super::fetch::Fetch;
 use super::interpreter::{Identity, Interpreter};
 use super::launch::Reading;
+use super::lines;
 use super::options::{self, Argument, Name, Opt};
 use super::platform::Runtime;
 use super::recipe::Recipe;
-use super::requirements::{Replacement, Requirements, find_links_inside};
+use super::requirements::{Replacement, Requirements, find_links_inside, index_inside};
 use super::resolve::{file_url, resolve};
 use super::run::{Pip, Talk};
 use super::secrets::{Redactor, fingerprint};
@@ -119,7 +120,7 @@ impl Inputs {
             .chain(&find_links)
             .cloned()
             .collect();
-        let offered = offered(project, files, &requirements, &find_links)?;
+        let offered = offered(project, files, &requirements, (&find_links, request.left_out))?;
         let offer = digest(files, &offered)?;
         let mut secrets = Redactor::default();
         secrets.join(&requirements.secrets);
@@ -333,14 +334,21 @@ fn offered(
     project: &Project,
     files: &Files,
     requirements: &Requirements,
-    find_links: &BTreeSet<RelPath>,
+    (find_links, left_out): (&BTreeSet<RelPath>, &[RelPath]),
 ) -> Result<BTreeSet<RelPath>> {
     let mut offered = requirements.archives.clone();
     for place in find_links {
-        offered.extend(files.list(place)?.files);
-        if project.place(place).is_file() {
-            offered.insert(place.clone());
+        if !project.place(place).is_file() {
+            offered.extend(files.list(place)?.files);
+            continue;
         }
+        // A page names wheels and archives beside it.
+        offered.insert(place.clone());
+        let beside = files.list(&place.parent())?.files.into_iter();
+        offered.extend(beside.filter(|path| {
+            lines::is_archive(path.as_str())
+                && !left_out.iter().any(|output| path.is_within(output))
+        }));
     }
     Ok(offered)
 }
@@ -457,6 +465,11 @@ fn check_arguments(project: &Project, arguments: &[String]) -> Result<Arguments>
             }
             Name::FindLinks => {
                 found.find_links.extend(find_links_inside(project, &value));
+                found.plain.extend(words);
+                continue;
+            }
+            Name::Other("--index-url" | "--extra-index-url") => {
+                found.find_links.extend(index_inside(project, &value));
                 found.plain.extend(words);
                 continue;
             }

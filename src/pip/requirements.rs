@@ -226,7 +226,13 @@ impl Requirements {
                     self.options.push(format!("--find-links {}", quote(&place)));
                 }
                 Word::RequireHashes => self.hashed = true,
-                Word::Other(option) => self.options.push(option.clone()),
+                Word::Other(option) => {
+                    if let Some(("--index-url" | "--extra-index-url", url)) = option.split_once(' ')
+                    {
+                        self.find_links.extend(index_inside(project, url.trim_matches('\'')));
+                    }
+                    self.options.push(option.clone());
+                }
             }
         }
     }
@@ -515,6 +521,12 @@ pub(super) fn find_links_inside(project: &Project, place: &str) -> Option<RelPat
     }
     let path = lines::url_path(place).unwrap_or_else(|| place.to_string());
     inside(project, &project.root.join(path))
+}
+
+/// Returns the path in the project of an index, if it is a folder there.
+pub(super) fn index_inside(project: &Project, place: &str) -> Option<RelPath> {
+    let place = find_links_inside(project, place).filter(|_| !place.is_empty())?;
+    project.place(&place).is_dir().then_some(place)
 }
 
 #[cfg(test)]
