@@ -238,7 +238,7 @@ fn a_payload_is_checked_before_anything_is_built() {
 #[test]
 #[cfg_attr(not(feature = "online"), ignore = "online tier")]
 fn a_payload_that_is_made_is_checked_before_the_upload() {
-    let aws = Emulator::ministack();
+    let aws = Emulator::ministack_alone();
     let old = bundle("app.py", "old = 1\n");
     aws.create_function("hello", "x86_64", &old);
     let project = project(&aws.endpoint());
@@ -259,7 +259,7 @@ fn a_payload_that_is_made_is_checked_before_the_upload() {
 #[test]
 #[cfg_attr(not(feature = "online"), ignore = "online tier")]
 fn a_payload_made_after_the_upload_does_not_hold_it_up() {
-    let aws = Emulator::ministack();
+    let aws = Emulator::ministack_alone();
     aws.create_function("hello", "x86_64", &bundle("app.py", "old = 1\n"));
     let project = project(&aws.endpoint());
     let made = "\n[target.event]\nkind = 'command'\nneeds = ['upload']\n\

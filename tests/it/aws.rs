@@ -118,7 +118,7 @@ fn an_upload_sends_what_differs_and_nothing_else() {
 
 #[test]
 fn an_edit_is_uploaded_and_the_next_invoke_gives_its_answer() {
-    let aws = Emulator::ministack();
+    let aws = Emulator::ministack_alone();
     aws.create_function("hello", "x86_64", &bundle("app.py", "old = 1\n"));
     let project = project(&aws.endpoint());
     let run = project.run(["invoke"]).success();
@@ -142,7 +142,7 @@ fn an_edit_is_uploaded_and_the_next_invoke_gives_its_answer() {
 #[test]
 #[cfg_attr(not(feature = "online"), ignore = "online tier")]
 fn a_function_that_fails_fails_the_invoke() {
-    let aws = Emulator::ministack();
+    let aws = Emulator::ministack_alone();
     aws.create_function("hello", "x86_64", &bundle("app.py", ANSWER_1));
     let project = project(&aws.endpoint());
     project.write("app.py", BOOM);

@@ -81,7 +81,7 @@ fn a_version_is_published_and_the_alias_leads_there_once() {
 #[test]
 #[cfg_attr(not(feature = "online"), ignore = "online tier")]
 fn an_invoke_calls_what_was_published_and_notices_another() {
-    let aws = Emulator::ministack();
+    let aws = Emulator::ministack_alone();
     aws.create_function("hello", "x86_64", &bundle("app.py", OLD));
     let published = project(&aws, "function = 'hello'\npublish = true");
     let run = published.run(["--json", "invoke"]).success();
@@ -128,7 +128,7 @@ fn an_alias_that_somebody_shares_out_is_left_alone() {
 #[test]
 #[cfg_attr(not(feature = "online"), ignore = "online tier")]
 fn several_functions_get_the_code_and_the_one_that_fails_is_named() {
-    let aws = Emulator::ministack();
+    let aws = Emulator::ministack_alone();
     for name in ["one", "two"] {
         aws.create_function(name, "x86_64", &bundle("app.py", OLD));
     }

@@ -3,8 +3,8 @@
 //!
 //! MiniStack runs functions and has Lambda's states. One server is started per run; each call of
 //! [`Emulator::ministack`] returns another account of it, so that tests share nothing. Tests with
-//! buckets start one of their own. moto checks less, errs elsewhere, and has one account: it is
-//! started for each test.
+//! buckets, and those that invoke functions, start one of their own. moto checks less, errs
+//! elsewhere, and has one account: it is started for each test.
 
 use std::cell::RefCell;
 use std::fs::{self, File};
@@ -105,7 +105,8 @@ impl Emulator {
         Self::new(Arc::clone(server), account, role)
     }
 
-    /// Returns a server of its own: the names of buckets are taken for all accounts.
+    /// Returns a server of its own: a bucket's name is taken for all accounts, and accounts share the
+    /// processes that run functions of one name.
     pub(crate) fn ministack_alone() -> Self {
         let role = "arn:aws:iam::000000000000:role/any";
         Self::new(Self::start_ministack(), "test".into(), role.into())

@@ -72,7 +72,7 @@ fn calls(server: &Script) -> Vec<(String, String)> {
 
 #[test]
 fn ministack_calls_versions_takes_events_and_dry_runs() {
-    let aws = Emulator::ministack();
+    let aws = Emulator::ministack_alone();
     aws.create_function("hello", "x86_64", &bundle("app.py", OLD));
     let version = aws.publish("hello", "live");
     let project = project(&aws.endpoint());

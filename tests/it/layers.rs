@@ -128,7 +128,7 @@ fn the_example_is_the_documented_one() {
 #[test]
 #[cfg_attr(not(feature = "online"), ignore = "online tier")]
 fn a_dependency_lives_in_a_layer() {
-    let aws = Emulator::ministack();
+    let aws = Emulator::ministack_alone();
     aws.create_function("hello", "x86_64", &bundle("app.py", "old = 1\n"));
     let project = example(&aws.endpoint());
     let run = project.run(["--json"]).success();

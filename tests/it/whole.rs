@@ -59,7 +59,7 @@ fn it_builds_as_written() {
 
 #[test]
 fn it_deploys_and_answers() {
-    let aws = Emulator::ministack();
+    let aws = Emulator::ministack_alone();
     aws.create_function("MyFunction", "x86_64", &bundle("app.py", "old = 1\n"));
     // The emulator calls `app.handler`, on this machine's Python.
     let buildfile = example().replace(PLATFORM, "").replace("lambda_handler.py", "app.py");
