@@ -6,7 +6,7 @@ use anyhow::{Context, Result, anyhow};
 use serde_json::{Value, json};
 
 use super::args::{Check, Common};
-use super::session::{Session, Words};
+use super::session::Session;
 use super::{FAULTY, Failure, SUCCESS, print, print_json};
 use crate::base::{fs, words};
 use crate::buildfile::model::{self, Kind, Spanned};
@@ -49,8 +49,8 @@ fn subject(common: &Common, name: &str) -> Result<(String, Vec<String>, Subject)
     if Path::new(name).is_file() {
         return Ok((name.to_owned(), Vec::new(), Subject::default()));
     }
-    let session = Session::open(common, Words::new(&[name.to_owned()]))?;
-    let target = &session.model.targets[session.find(name)?.index()];
+    let (session, id) = Session::open_for(common, name)?;
+    let target = &session.model.targets[id.index()];
     let mut subject = Subject::default();
     let mut layers: &[Spanned<String>] = &[];
     let zip = match &target.kind {

@@ -6,7 +6,7 @@ use anyhow::anyhow;
 use serde_json::json;
 
 use super::args::{Common, Digest};
-use super::session::{Session, Words};
+use super::session::Session;
 use super::{Failure, SUCCESS, print, print_json};
 use crate::buildfile::model::Kind;
 use crate::bundle;
@@ -28,8 +28,8 @@ pub(super) fn run(common: &Common, digest: &Digest) -> Result<u8, Failure> {
 
 /// The output of a zip target, which must be there already.
 pub(super) fn zip_of(common: &Common, name: &str) -> Result<String, Failure> {
-    let session = Session::open(common, Words::new(&[name.to_owned()]))?;
-    let target = &session.model.targets[session.find(name)?.index()];
+    let (session, id) = Session::open_for(common, name)?;
+    let target = &session.model.targets[id.index()];
     let Kind::Zip(zip) = &target.kind else {
         let kind = target.kind.name();
         return Err(anyhow!("`{name}` is of kind `{kind}`; only a zip has a CodeSha256").into());

@@ -53,6 +53,27 @@ impl Session {
         Self::open_in(Project::here()?, common, words)
     }
 
+    /// Opens the project for the name of a target that could have been a file, and is not.
+    pub(super) fn open_for(common: &Common, name: &str) -> Result<(Self, TargetId), Failure> {
+        let path = Path::new(name);
+        if path.is_dir() {
+            return Err(anyhow!("`{name}` is a folder; name a zip file, or a target").into());
+        }
+        let project = Project::here()?;
+        if common.file.is_none() && !project.root.join(BUILDFILE).exists() {
+            return Err(anyhow!(
+                "there is no file `{name}`, and no `{BUILDFILE}` in `{}` that could have a target \
+                 of this name",
+                project.root.display()
+            )
+            .into());
+        }
+        let session = Self::open_in(project, common, Words::new(&[name.to_owned()]))?;
+        let id =
+            session.find(name).map_err(|error| anyhow!("there is no file `{name}`: {error}"))?;
+        Ok((session, id))
+    }
+
     pub(super) fn open_in(
         project: Project,
         common: &Common,
