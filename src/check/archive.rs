@@ -5,6 +5,7 @@ use std::io::{BufReader, Read, Seek, SeekFrom};
 use anyhow::{Context, Result};
 use zip::ZipArchive;
 
+use super::links;
 use crate::bundle;
 
 /// What is longer is never read: the bundle is too large for Lambda with this member alone.
@@ -13,8 +14,10 @@ const LONGEST: u64 = bundle::UNZIPPED_LIMIT;
 /// A file, folder or link in the bundle.
 #[derive(Clone, Debug)]
 pub(super) struct Member {
-    /// Without a folder's final `/`.
+    /// As it is unpacked: `./pkg//mod.py` is `pkg/mod.py`, and a folder has no final `/`.
     pub(super) name: String,
+    /// As it stands in the zip.
+    pub(super) raw: String,
     pub(super) size: u64,
     /// Permissions and kind of file; `None` when the zip was made where there are none.
     pub(super) mode: Option<u32>,
@@ -34,7 +37,32 @@ pub(super) enum Kind {
 pub(super) struct Archive<R> {
     /// Sorted by name.
     pub(super) members: Vec<Member>,
+    /// What links stand for: their targets under the names of the links. Sorted by name, and no
+    /// part of `members`, whose links are still links.
+    pub(super) linked: Vec<Member>,
     pub(super) contents: Contents<R>,
+    pub(super) faults: Vec<Fault>,
+}
+
+/// A name that Lambda does not unpack as it was meant, or a link that leads nowhere.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Fault {
+    /// As it stands in the zip.
+    pub(super) member: String,
+    pub(super) kind: FaultKind,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum FaultKind {
+    Backslash,
+    /// `..` or an absolute path.
+    Outside,
+    /// Another member has the same path.
+    Double,
+    /// A file that other members have as their folder.
+    FileAndFolder,
+    /// With the target of the link.
+    Dangling(String),
 }
 
 pub(super) struct Contents<R> {
@@ -68,6 +96,7 @@ impl<R: Read + Seek> Archive<R> {
         zip.rewind().context(damaged)?;
         let mut zip = ZipArchive::new(BufReader::new(zip)).context(damaged)?;
         let mut members = Vec::with_capacity(zip.len());
+        let mut faults = Vec::new();
         for index in 0..zip.len() {
             let entry = zip.by_index_raw(index).context(damaged)?;
             let name = entry.name().context("a member's name cannot be read")?;
@@ -76,8 +105,10 @@ impl<R: Read + Seek> Archive<R> {
                 (false, true) => Kind::Link,
                 (false, false) => Kind::File,
             };
+            faults.extend(fault_of(&name).map(|kind| Fault { member: name.to_string(), kind }));
             members.push(Member {
-                name: name.trim_end_matches('/').to_owned(),
+                name: normalized(&name),
+                raw: name.to_string(),
                 size: entry.size(),
                 mode: entry.unix_mode(),
                 kind,
@@ -85,10 +116,69 @@ impl<R: Read + Seek> Archive<R> {
                 index,
             });
         }
-        members.sort_by(|a, b| a.name.cmp(&b.name));
+        members.sort_by(|a, b| (&a.name, a.index).cmp(&(&b.name, b.index)));
+        faults.extend(collisions(&members));
         let has_doubles = zip.has_duplicate_names();
-        Ok(Self { members, contents: Contents { zip, zipped, has_doubles } })
+        let mut contents = Contents { zip, zipped, has_doubles };
+        let linked = links::follow(&members, &mut contents, &mut faults)?;
+        Ok(Self { members, linked, contents, faults })
     }
+
+    /// Members and what links stand for, sorted by name: what a path leads to.
+    pub(super) fn view(&self) -> Vec<Member> {
+        let is_link = |member: &&Member| member.kind == Kind::Link;
+        let members = self.members.iter().filter(|member| !is_link(member));
+        let mut view: Vec<Member> = members.chain(&self.linked).cloned().collect();
+        view.sort_by(|a, b| a.name.cmp(&b.name));
+        view.dedup_by(|a, b| a.name == b.name);
+        view
+    }
+}
+
+/// A path as unpacking leaves it: without `.` and empty parts. `..` stays.
+fn normalized(name: &str) -> String {
+    let parts: Vec<&str> = name.split('/').filter(|part| !matches!(*part, "" | ".")).collect();
+    parts.join("/")
+}
+
+/// Why Lambda does not unpack a name as it was meant.
+fn fault_of(name: &str) -> Option<FaultKind> {
+    let has_drive =
+        name.as_bytes().get(1) == Some(&b':') && name.as_bytes()[0].is_ascii_alphabetic();
+    if name.contains('\\') {
+        Some(FaultKind::Backslash)
+    } else if name.starts_with('/') || has_drive || name.split('/').any(|part| part == "..") {
+        Some(FaultKind::Outside)
+    } else {
+        None
+    }
+}
+
+/// Paths that two members have, or that a file has which is a folder as well. Folders may be
+/// named as often as they like.
+fn collisions(members: &[Member]) -> Vec<Fault> {
+    let mut faults = Vec::new();
+    let fault = |member: &Member, kind| Fault { member: member.raw.clone(), kind };
+    for pair in members.windows(2) {
+        if pair[0].name == pair[1].name && pair.iter().any(|member| member.kind != Kind::Folder) {
+            let has_folder = pair.iter().any(|member| member.kind == Kind::Folder);
+            let kind = if has_folder { FaultKind::FileAndFolder } else { FaultKind::Double };
+            faults.push(fault(&pair[1], kind));
+        }
+    }
+    for member in members {
+        let mut folder = member.folder();
+        while !folder.is_empty() {
+            // A link may well lead to a folder, but nothing can be unpacked below it.
+            if let Some(file) = find(members, folder).filter(|it| it.kind != Kind::Folder) {
+                faults.push(fault(file, FaultKind::FileAndFolder));
+            }
+            folder = folder.rsplit_once('/').map_or("", |(above, _)| above);
+        }
+    }
+    faults.sort_by(|a, b| a.member.cmp(&b.member));
+    faults.dedup();
+    faults
 }
 
 impl<R: Read + Seek> Contents<R> {

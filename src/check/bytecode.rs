@@ -99,6 +99,7 @@ mod tests {
     #[test]
     fn bytecode_is_stale_by_size_and_by_time() {
         let source = |time| Member {
+            raw: "a.py".into(),
             name: "a.py".into(),
             size: 7,
             mode: None,

@@ -9,23 +9,32 @@ use crate::base::words;
 
 /// Every rule, in the order in which findings are shown. The names are stable: Buildfiles silence
 /// rules by them.
-pub const RULES: [&str; 23] = [
+pub const RULES: [&str; 32] = [
     "machine",
     "glibc",
     "libstdcxx",
     "library",
+    "library-path",
     "extension",
     "object",
     "pyc-python",
     "wheel-tags",
     "wheel-glibc",
+    "requires",
     "handler-module",
     "handler-function",
+    "handler-call",
     "handler-unsure",
+    "syntax",
+    "import",
+    "relative-import",
+    "shadow",
     "unzipped-size",
     "zipped-size",
     "mode",
+    "name",
     "double",
+    "link",
     "private-key",
     "access-key",
     "secret-file",

@@ -5,46 +5,56 @@ use std::io::{Read, Seek};
 use anyhow::Result;
 
 use super::Subject;
-use super::archive::{self, Contents, Member};
+use super::archive::Member;
 use super::findings::{Finding, Findings, Severity};
 use super::layer::{self, Layer};
-use super::source::{self, Answer};
+use super::modules;
+use super::python::{self, Source};
+use super::reach::{Sources, misfit};
 use crate::base::words;
 
+/// Looks for the handler, and returns its module if the bundle has that as a source.
 pub(super) fn check<R: Read + Seek>(
-    members: &[Member],
-    contents: &mut Contents<R>,
+    view: &[Member],
+    sources: &mut Sources<R>,
     layers: &mut [Layer<R>],
     subject: &Subject,
     findings: &mut Findings,
-) -> Result<()> {
-    let Some(handler) = &subject.handler else { return Ok(()) };
+) -> Result<Option<String>> {
+    let Some(handler) = &subject.handler else { return Ok(None) };
     let Some((module, function)) = handler.rsplit_once('.') else {
         let text = format!("the handler `{handler}` is not of the form `module.function`");
         let hint = "write it as in `lambda_handler.handler`";
         findings.add(Finding::new("handler-module", Severity::Error, text, hint));
-        return Ok(());
+        return Ok(None);
     };
     // Lambda takes both forms for a module in a package.
     let path = module.replace('.', "/");
-    if let Some(module) = find(members, &path) {
-        let answer = module.answer(contents, function)?;
-        report(answer, handler, module.member(), findings);
-        return Ok(());
+    if let Some(file) = modules::find(view, &path) {
+        let source = match file.is_source {
+            true => Some(sources.get(file.member)?),
+            false => None,
+        };
+        report(source.as_deref(), handler, function, file.member, findings);
+        return Ok(file.is_source.then_some(path));
     }
     // Layers come after the bundle in the search.
     let folders = layer::search_path(subject.python);
     for layer in layers.iter_mut() {
-        let found =
-            folders.iter().find_map(|folder| find(&layer.members, &format!("{folder}{path}")));
-        if let Some(module) = found {
-            let answer = module.answer(&mut layer.contents, function)?;
-            report(answer, handler, module.member(), findings);
-            return Ok(());
-        }
+        let find = |folder: &String| modules::find(&layer.members, &format!("{folder}{path}"));
+        let Some(file) = folders.iter().find_map(find) else { continue };
+        let source = match file.is_source {
+            true => {
+                let bytes = layer.contents.start(file.member, python::LONGEST + 1)?;
+                Some(python::read(&bytes, sources.python, file.is_init)?)
+            }
+            false => None,
+        };
+        report(source.as_ref(), handler, function, file.member, findings);
+        return Ok(None);
     }
-    findings.add(missing(handler, module, &path, members, subject, !layers.is_empty()));
-    Ok(())
+    findings.add(missing(handler, module, &path, view, subject, !layers.is_empty()));
+    Ok(None)
 }
 
 fn missing(
@@ -71,62 +81,43 @@ fn missing(
     Finding::new("handler-module", Severity::Error, text, nearby(members, path))
 }
 
-enum Module<'a> {
-    Source(&'a Member),
-    Compiled(&'a Member),
-}
-
-impl Module<'_> {
-    fn member(&self) -> &Member {
-        match self {
-            Self::Source(member) | Self::Compiled(member) => member,
-        }
+/// `source` is `None` for what is compiled.
+fn report(
+    source: Option<&Source>,
+    handler: &str,
+    function: &str,
+    member: &Member,
+    findings: &mut Findings,
+) {
+    // Rule `syntax` speaks of a file that Python does not compile.
+    if source.is_some_and(|source| !source.faults.is_empty()) {
+        return;
     }
-
-    fn answer<R: Read + Seek>(&self, contents: &mut Contents<R>, function: &str) -> Result<Answer> {
-        match self {
-            Self::Source(member) => {
-                let text = String::from_utf8_lossy(&contents.whole(member)?).into_owned();
-                Ok(source::defines(&text, function))
-            }
-            Self::Compiled(_) => Ok(Answer::Unsure),
-        }
-    }
-}
-
-/// The file that an import would take, in Python's order.
-fn find<'a>(members: &'a [Member], path: &str) -> Option<Module<'a>> {
-    let (folder, name) = path.rsplit_once('/').unwrap_or(("", path));
-    let extension = members.iter().find(|member| {
-        let rest = member.file_name().strip_prefix(name).and_then(|rest| rest.strip_prefix('.'));
-        member.folder() == folder && rest.is_some_and(|rest| rest.ends_with("so"))
-    });
-    let file = |name: String| archive::find(members, &name);
-    file(format!("{path}/__init__.py"))
-        .map(Module::Source)
-        .or_else(|| file(format!("{path}/__init__.pyc")).map(Module::Compiled))
-        .or_else(|| extension.map(Module::Compiled))
-        .or_else(|| file(format!("{path}.py")).map(Module::Source))
-        .or_else(|| file(format!("{path}.pyc")).map(Module::Compiled))
-}
-
-fn report(answer: Answer, handler: &str, member: &Member, findings: &mut Findings) {
-    let function = handler.rsplit('.').next().unwrap_or_default();
-    let finding = match answer {
-        Answer::Defined => return,
-        Answer::NotDefined => Finding::new(
-            "handler-function",
-            Severity::Error,
-            format!("there is no `{function}` at the top level, and the handler is `{handler}`"),
-            "define it there, or correct the function's handler",
-        ),
-        Answer::Unsure => Finding::new(
+    let defined = source.and_then(|source| source.names.get(function));
+    let is_open = source.is_none_or(|source| source.unread || source.names.is_open);
+    let finding = match defined {
+        Some(defined) => match misfit(defined) {
+            Some(misfit) => Finding::new(
+                "handler-call",
+                Severity::Error,
+                format!("the handler `{handler}` {misfit}"),
+                "define it as in `def handler(event, context):`",
+            ),
+            None => return,
+        },
+        None if is_open => Finding::new(
             "handler-unsure",
             Severity::Warning,
             format!(
                 "whether there is a `{function}`, for the handler `{handler}`, shows only when it runs"
             ),
             "a definition that can be read, such as `from package import name`, would be certain",
+        ),
+        None => Finding::new(
+            "handler-function",
+            Severity::Error,
+            format!("there is no `{function}` at the top level, and the handler is `{handler}`"),
+            "define it there, or correct the function's handler",
         ),
     };
     findings.add(finding.of(&member.name, None));

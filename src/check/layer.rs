@@ -22,7 +22,9 @@ pub(super) struct Layer<R> {
 
 impl<R: Read + Seek> Layer<R> {
     pub(super) fn open(zip: R) -> Result<Self> {
-        let Archive { members, mut contents } = Archive::open(zip)?;
+        let archive = Archive::open(zip)?;
+        let members = archive.view();
+        let mut contents = archive.contents;
         let origins = wheels::read(&members, &mut contents)?.origins;
         Ok(Self { members, contents, origins })
     }

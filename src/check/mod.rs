@@ -10,10 +10,18 @@ mod bytecode;
 mod findings;
 mod handler;
 mod layer;
+mod libraries;
+mod links;
+mod missing;
+mod modules;
 mod native;
+mod python;
+mod reach;
+mod requires;
 mod runtime;
 mod secrets;
-mod source;
+mod sources;
+mod stdlib;
 #[cfg(test)]
 mod tests;
 mod tree;
@@ -32,7 +40,7 @@ pub use findings::{Finding, RULES, Severity, conclude, is_rule};
 pub use runtime::{Arch, Python};
 
 /// Stands for all rules in keys: another number when a rule finds something else than before.
-pub const FORM: &str = "rules=1";
+pub const FORM: &str = "rules=2";
 
 /// Where a bundle is to run, as far as it is known. Rules that need what is not known are silent.
 #[derive(Clone, Debug, Default)]
@@ -53,7 +61,9 @@ pub struct Subject {
 /// `layers` are what the function has besides: they are looked into, and not found fault with.
 /// Not more than one member is in memory at a time.
 pub fn check<R: Read + Seek>(zip: R, layers: Vec<R>, subject: &Subject) -> Result<Vec<Finding>> {
-    let Archive { members, mut contents } = Archive::open(zip)?;
+    let archive = Archive::open(zip)?;
+    let view = archive.view();
+    let Archive { members, linked, mut contents, faults } = archive;
     let mut layers = layers.into_iter().map(Layer::open).collect::<Result<Vec<_>>>()?;
     let mut findings = Findings::default();
     let mut wheels = wheels::read(&members, &mut contents)?;
@@ -62,12 +72,17 @@ pub fn check<R: Read + Seek>(zip: R, layers: Vec<R>, subject: &Subject) -> Resul
 
     runtime::check(subject, &mut findings);
     tree::check(&members, &contents, origins, &layers, &mut findings);
+    tree::names(&faults, &mut findings);
     wheels::check(&wheels, subject, &mut findings);
+    requires::check(&members, &mut contents, &mut layers, origins, subject, &mut findings)?;
     let mut objects = native::Objects::default();
     for layer in &mut layers {
         for member in layer.members.iter().filter(|member| member.is_file()) {
             objects.lend(member, &mut layer.contents)?;
         }
+    }
+    for link in linked.iter().filter(|member| member.is_file()) {
+        objects.link(link, &mut contents)?;
     }
     for member in members.iter().filter(|member| member.is_file()) {
         let origin = origins.get(&member.name);
@@ -78,6 +93,6 @@ pub fn check<R: Read + Seek>(zip: R, layers: Vec<R>, subject: &Subject) -> Resul
         }
     }
     objects.check(subject, &mut findings);
-    handler::check(&members, &mut contents, &mut layers, subject, &mut findings)?;
+    sources::check(&view, &mut contents, &mut layers, &wheels, subject, &mut findings)?;
     Ok(findings.finish(&subject.silence))
 }

@@ -1,7 +1,7 @@
 //! Native code in the bundle: for the machine, the C library and the Python of the runtime, and
 //! with every library that it needs.
 
-use std::collections::{BTreeSet, HashSet};
+use std::collections::BTreeSet;
 use std::io::{Read, Seek};
 
 use anyhow::Result;
@@ -9,6 +9,7 @@ use anyhow::Result;
 use super::Subject;
 use super::archive::{Contents, Member};
 use super::findings::{Finding, Findings, Severity};
+use super::libraries::{self, Libraries};
 use super::runtime::{Arch, Python, Version};
 use super::wheels::for_runtime;
 use crate::elf::{self, Elf, Machine, Need};
@@ -18,8 +19,8 @@ use crate::elf::{self, Elf, Machine, Need};
 #[derive(Default)]
 pub(super) struct Objects {
     found: Vec<Object>,
-    /// Names that a linker would find in the bundle.
-    libraries: HashSet<String>,
+    /// What the bundle and its layers have to link with.
+    libraries: Libraries,
 }
 
 struct Object {
@@ -63,8 +64,7 @@ impl Objects {
             Form::Unknown
         };
         if let Form::Elf(elf) = &form {
-            self.libraries.insert(name.to_owned());
-            self.libraries.extend(elf.soname.clone());
+            self.libraries.add(&member.name, elf, origin.is_some());
         }
         self.found.push(Object { member: member.clone(), origin: origin.cloned(), form });
         Ok(())
@@ -79,8 +79,21 @@ impl Objects {
         if contents.start(member, 4)? == elf::MAGIC
             && let Some(elf) = Elf::parse(&contents.whole(member)?)
         {
-            self.libraries.insert(member.file_name().to_owned());
-            self.libraries.extend(elf.soname);
+            self.libraries.lend(&member.name, &elf);
+        }
+        Ok(())
+    }
+
+    /// Takes note of a link to an object.
+    pub(super) fn link<R: Read + Seek>(
+        &mut self,
+        member: &Member,
+        contents: &mut Contents<R>,
+    ) -> Result<()> {
+        if contents.start(member, 4)? == elf::MAGIC
+            && let Some(elf) = Elf::parse(&contents.whole(member)?)
+        {
+            self.libraries.add(&member.name, &elf, false);
         }
         Ok(())
     }
@@ -102,7 +115,9 @@ impl Objects {
             wrong.into_iter().for_each(&mut add);
             if let (Form::Elf(elf), Some(python), true) = (&object.form, subject.python, is_right) {
                 versions(elf, python, &self.libraries).into_iter().for_each(&mut add);
-                libraries(elf, python, &self.libraries).into_iter().for_each(&mut add);
+                let of =
+                    libraries::Of { path: &object.member.name, origin: object.origin.as_ref() };
+                libraries::check(&of, elf, python, &self.libraries).into_iter().for_each(&mut add);
             }
         }
     }
@@ -212,10 +227,9 @@ fn wrong_tag(tag: &str, python: Python) -> Option<String> {
 }
 
 /// Symbol versions that the runtime's libraries do not have: the highest of each family.
-fn versions(elf: &Elf, python: Python, bundled: &HashSet<String>) -> Vec<Finding> {
+fn versions(elf: &Elf, python: Python, bundled: &Libraries) -> Vec<Finding> {
     let highest = |family: &str| -> Option<Version> {
-        let of_runtime =
-            elf.versions.iter().filter(|Need { library, .. }| !bundled.contains(library));
+        let of_runtime = elf.versions.iter().filter(|Need { library, .. }| !bundled.has(library));
         of_runtime
             .filter_map(|need| match need.version.as_str() {
                 // The mark of packed relocations, which only glibc 2.36 and later know.
@@ -259,34 +273,4 @@ fn versions(elf: &Elf, python: Python, bundled: &HashSet<String>) -> Vec<Finding
         found.push(Finding::new("libstdcxx", severity, text, hint));
     }
     found
-}
-
-/// Libraries that neither the bundle nor the runtime is known to have.
-fn libraries(elf: &Elf, python: Python, bundled: &HashSet<String>) -> Vec<Finding> {
-    let name_of = |path: &str| path.rsplit('/').next().unwrap_or_default().to_owned();
-    let missing = elf
-        .needed
-        .iter()
-        .map(|path| name_of(path))
-        .filter(|name| !bundled.contains(name) && !python.has_library(name));
-    missing
-        .filter_map(|name| {
-            let musl = name.starts_with("libc.musl-") || name.starts_with("ld-musl-");
-            let (severity, text, hint) = if musl {
-                let text = "built for musl (Alpine Linux), and Lambda has glibc".to_owned();
-                (Severity::Error, text, "take the `manylinux` wheel")
-            } else if name.starts_with("libpython") {
-                let text = format!("needs `{name}`, the library of another Python than {python}");
-                (Severity::Error, text, "take the wheel for the runtime's Python")
-            } else if !python.has_facts() {
-                return None;
-            } else {
-                let text =
-                    format!("needs `{name}`, which the bundle does not have, nor surely {python}");
-                let hint = "put it into the bundle (`auditwheel repair` does), or into a layer";
-                (Severity::Warning, text, hint)
-            };
-            Some(Finding::new("library", severity, text, hint))
-        })
-        .collect()
 }

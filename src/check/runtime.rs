@@ -28,8 +28,18 @@ const PREVIEW: u8 = 15;
 const LATEST: u8 = 20;
 
 /// The rules that need facts about a runtime's system or bytecode.
-const NEED_FACTS: [&str; 6] =
-    ["glibc", "libstdcxx", "library", "pyc-python", "wheel-glibc", "pyc-unused"];
+const NEED_FACTS: [&str; 10] = [
+    "glibc",
+    "libstdcxx",
+    "library",
+    "pyc-python",
+    "wheel-glibc",
+    "syntax",
+    "import",
+    "relative-import",
+    "shadow",
+    "pyc-unused",
+];
 
 /// Since this minor version runtimes are Amazon Linux 2023, before it Amazon Linux 2.
 const FIRST_ON_2023: u8 = 12;
@@ -70,6 +80,11 @@ impl Python {
     /// Returns `false` if the runtime is too new: rules of [`NEED_FACTS`] then do not apply.
     pub(super) fn has_facts(self) -> bool {
         self.minor <= NEWEST
+    }
+
+    /// Returns the newest runtime that is known.
+    pub(super) fn newest() -> Self {
+        Self { minor: PREVIEW }
     }
 
     fn is_on_2023(self) -> bool {
@@ -130,7 +145,7 @@ pub(super) fn check(subject: &Subject, findings: &mut Findings) {
     };
     let rules = words::list(&NEED_FACTS);
     let text = format!(
-        "{python} {age}: its system and its bytecode are not known here, so these rules were \
+        "{python} {age}: its system, bytecode and modules are not known here, so these rules were \
          skipped: {rules}"
     );
     let hint = "try the bundle on Lambda; a newer zipwright may know the runtime";

@@ -110,9 +110,8 @@ fn a_runtime_that_is_too_new_is_warned_of_and_judged_by_what_is_known() {
     ];
     let found = expect(&files, &subject(15), &["new-runtime"]);
     assert!(found[0].text.starts_with("python3.15 is a preview in Lambda: "), "{found:?}");
-    assert!(found[0].text.ends_with(
-        "skipped: `glibc`, `libstdcxx`, `library`, `pyc-python`, `wheel-glibc` and `pyc-unused`"
-    ));
+    assert!(found[0].text.contains("skipped: `glibc`, `libstdcxx`, `library`, "), "{found:?}");
+    assert!(found[0].text.ends_with("`import`, `relative-import`, `shadow` and `pyc-unused`"));
     let found = expect(
         &files,
         &subject(16),
@@ -168,15 +167,15 @@ fn bytecode_is_for_one_python() {
 #[test]
 fn the_handler_is_looked_for_where_python_would() {
     let with = |handler: &str| Subject { handler: Some(handler.into()), ..subject(13) };
-    let file: File = ("app.py", b"def main(e, c): pass\nfrom x import *\n");
+    let file: File = ("app.py", b"def main(e, c): pass\nfrom os import *\n");
     expect(&[file], &with("app.main"), &[]);
     expect(&[file], &with("app.other"), &["handler-unsure app.py"]);
     expect(&[("app.py", b"x = 1")], &with("app.main"), &["handler-function! app.py"]);
     expect(&[("src/app.py", b"")], &with("handler"), &["handler-module!"]);
     let found = expect(&[("src/app.py", b"")], &with("app.main"), &["handler-module!"]);
     assert_eq!(found[0].hint, "there is `src/app.py`");
-    expect(&[("src/app.py", b"main = 1")], &with("src/app.main"), &[]);
-    expect(&[("app/__init__.py", b"main = 1"), file], &with("app.main"), &[]);
+    expect(&[("src/app.py", b"main = print")], &with("src/app.main"), &[]);
+    expect(&[("app/__init__.py", b"main = print"), file], &with("app.main"), &[]);
     let module = object(62, &[], &[]);
     expect(&[("app.abi3.so", &module)], &with("app.main"), &["handler-unsure app.abi3.so"]);
     let layered = Subject { has_layers: true, ..with("datadog_lambda.handler.handler") };
@@ -282,4 +281,295 @@ fn every_rule_is_described() {
 fn what_is_no_zip_cannot_be_checked() {
     let error = check(Cursor::new(b"PK".to_vec()), Vec::new(), &subject(13)).unwrap_err();
     assert_eq!(error.to_string(), "it is no whole zip file");
+}
+
+fn handled(minor: u8) -> Subject {
+    Subject { handler: Some("app.main".into()), ..subject(minor) }
+}
+
+const MAIN: &str = "\ndef main(event, context): pass\n";
+
+/// The findings of a bundle whose handler's module begins with `text`.
+#[track_caller]
+fn expect_of(text: &str, others: &[File], minor: u8, expected: &[&str]) -> Vec<Finding> {
+    let text = format!("{text}{MAIN}");
+    let files: Vec<File> =
+        [("app.py", text.as_bytes())].into_iter().chain(others.iter().copied()).collect();
+    expect(&files, &handled(minor), expected)
+}
+
+#[test]
+fn a_file_that_does_not_compile_is_found() {
+    let found =
+        expect(&[("app.py", b"x = 1\ndef main(e, c)\n  pass")], &handled(13), &["syntax! app.py"]);
+    assert!(found[0].text.starts_with("python3.13 does not compile it: line 2: "), "{found:?}");
+    expect_of("match 1:\n    case 1: pass", &[], 10, &[]);
+    expect_of("match 1:\n    case 1: pass", &[], 9, &["syntax! app.py"]);
+    let broken: File = ("lib.py", b"def f(:");
+    expect_of("", &[broken], 13, &["syntax! lib.py"]);
+    expect_of("", &[("pkg/tests/bad.py", b"def f(:")], 13, &["syntax pkg/tests/bad.py"]);
+    expect_of("", &[("{{name}}/bad.py", b"def f(:")], 13, &["syntax {{name}}/bad.py"]);
+    // What a wheel brought is its own affair.
+    let record: File = ("lib-1.dist-info/RECORD", b"lib.py,sha256=x,1\n");
+    expect_of("", &[broken, record], 13, &[]);
+    let deep = "(".repeat(5000);
+    expect_of(&format!("x = {deep}"), &[], 13, &["handler-unsure app.py", "syntax app.py"]);
+}
+
+#[test]
+fn imports_that_find_nothing_are_found() {
+    for (text, expected) in [
+        ("import requests", &["import! app.py"][..]),
+        ("import json, boto3, sys, botocore.config, xml.etree.ElementTree", &[]),
+        ("from os import path\nimport six.moves.urllib", &[]),
+        ("def f():\n    import requests", &["import app.py"]),
+        ("try:\n    import ujson as json\nexcept ImportError:\n    import json", &[]),
+        ("try:\n    import ujson\nexcept ImportError:\n    import rapidjson", &["import! app.py"]),
+        ("try:\n    import json\nexcept ImportError:\n    import simplejson2", &[]),
+        ("try:\n    import ujson\nexcept ImportError:\n    raise X", &["import! app.py"]),
+        ("if TYPE_CHECKING:\n    import pandas", &[]),
+        ("import distutils", &["import! app.py"]),
+        ("import winreg", &["import! app.py"]),
+        ("import lib.a, lib.b", &["import! app.py"]),
+        ("from lib import a, x, VALUE, __doc__", &[]),
+        ("from lib import nothing", &["import! app.py"]),
+        ("from lib import *", &[]),
+        ("from lib.a import more", &["import! app.py"]),
+        ("from lib.open import more", &[]),
+        ("import plain.deep.mod", &[]),
+        ("from plain import deep", &[]),
+        ("from plain import other", &["import! app.py"]),
+        ("import compiled, native", &[]),
+        ("import lib.broken", &["import! lib/broken.py"]),
+        ("try:\n    import lib.broken\nexcept Exception:\n    pass", &[]),
+        ("import vendored", &["import app.py"]),
+        ("import sys\nsys.path.insert(0, 'vendor')\nimport vendored", &[]),
+        ("import sys\nsys.path.insert(0, '/mnt/x')\nimport far", &["import app.py"]),
+        ("from . import lib", &["relative-import! app.py"]),
+        ("try:\n    from . import lib\nexcept ImportError:\n    import lib", &[]),
+        ("import lib.up", &["relative-import! lib/up.py"]),
+        ("import lib.circle", &[]),
+    ] {
+        let others: [File; 13] = [
+            ("lib/__init__.py", b"from . import a\nfrom .a import VALUE as x, VALUE\n"),
+            ("lib/a.py", b"VALUE = 1"),
+            ("lib/open.py", b"def __getattr__(name): ..."),
+            ("lib/broken.py", b"import numpy"),
+            ("lib/up.py", b"from .. import app"),
+            ("lib/circle.py", b"from . import circle_b\nX = 1"),
+            ("lib/circle_b.py", b"from . import circle\nfrom .circle import X"),
+            ("plain/deep/mod.py", b""),
+            ("compiled.pyc", b"\xf3\x0d\r\n\0\0\0\0\0\0\0\0\0\0\0\0"),
+            ("native.abi3.so", &object(62, &[], &[])),
+            ("vendor/vendored/__init__.py", b""),
+            ("unreached.py", b"import pandas"),
+            ("tools/unreached.py", b"from . import nothing"),
+        ];
+        expect_of(text, &others, 13, expected);
+    }
+    let found = expect_of("import yaml", &[], 13, &["import! app.py"]);
+    assert!(
+        found[0].text.contains("imports `yaml`, which is neither in the bundle nor"),
+        "{found:?}"
+    );
+    assert!(found[0].hint.contains("PyYAML"), "{found:?}");
+    expect_of("import tomllib", &[], 11, &[]);
+    let found = expect_of("import tomllib", &[], 10, &["import! app.py"]);
+    assert!(found[0].text.contains("since Python 3.11"), "{found:?}");
+    let layered = Subject { has_layers: true, ..handled(13) };
+    expect(&[("app.py", format!("import kit{MAIN}").as_bytes())], &layered, &["import app.py"]);
+    expect_of("import found", &[("x.pth", b"vendor\n"), ("vendor/found.py", b"")], 13, &[]);
+    let deep = Subject { handler: Some("src/app.main".into()), ..subject(13) };
+    let text = format!("from . import near\nfrom .near import A\nimport far{MAIN}");
+    let files: [File; 3] =
+        [("src/app.py", text.as_bytes()), ("src/near.py", b"A = 1"), ("src/far.py", b"")];
+    let found = expect(&files, &deep, &["import src/app.py"]);
+    assert!(found[0].hint.starts_with("there is `src/far.py`"), "{found:?}");
+}
+
+#[test]
+fn a_layer_has_modules_for_imports() {
+    let files: [File; 1] = [("app.py", b"import kit\nimport deep.mod\ndef main(e, c): pass")];
+    let layer: [File; 2] = [
+        ("python/kit.py", b"import nothing"),
+        ("python/lib/python3.13/site-packages/deep/mod.py", b""),
+    ];
+    let layers = vec![Cursor::new(bundle(&layer))];
+    let found = check(Cursor::new(bundle(&files)), layers, &handled(13)).unwrap();
+    assert_eq!(short(&found), [""; 0], "{found:#?}");
+}
+
+#[test]
+fn a_handler_takes_an_event_and_a_context() {
+    for text in [
+        "def main(event, context): pass",
+        "def main(event, context=None, *more, **named): pass",
+        "def main(*args): pass",
+        "def main(event, context, extra=1, *, key=2): pass",
+        "main = lambda e, c: 1",
+        "main = App()",
+        "from os import path as main",
+        "@decorated\nasync def main(e): pass",
+        "class main: pass",
+        "if X:\n    def main(e, c): pass\nelse:\n    async def main(e, c): pass",
+        "async def main(e, c): pass\nmain = asyncio_handler(main)",
+    ] {
+        expect(&[("app.py", text.as_bytes())], &handled(13), &[]);
+    }
+    for (text, part) in [
+        ("def main(): pass", "takes 0 parameters"),
+        ("def main(event): pass", "takes 1 parameter,"),
+        ("def main(a, b, c): pass", "needs 3 parameters"),
+        ("def main(a, b, *, c): pass", "must be given `c` by keyword"),
+        ("async def main(e, c): pass", "is `async`"),
+        ("def main(e, c):\n    yield 1", "is a generator"),
+        ("main = lambda: 1", "takes 0 parameters"),
+        ("main = None", "is `None`"),
+        ("main = 'x'", "is a string"),
+        ("def main(e, c): pass\nmain = 1", "is a number"),
+    ] {
+        let found = expect(&[("app.py", text.as_bytes())], &handled(13), &["handler-call! app.py"]);
+        assert!(found[0].text.contains(part), "{found:?}");
+    }
+}
+
+#[test]
+fn modules_do_not_have_names_of_the_standard_library() {
+    for name in ["json.py", "logging/__init__.py", "typing.pyc", "queue.abi3.so"] {
+        let content = match name.split_once('.') {
+            Some((_, "pyc")) => b"\xf3\x0d\r\n\x02\0\0\0\0\0\0\0\0\0\0\0".to_vec(),
+            Some((_, "abi3.so")) => object(62, &[], &[]),
+            _ => Vec::new(),
+        };
+        let found = expect(&[(name, &content)], &subject(13), &[&format!("shadow {name}")]);
+        assert!(found[0].text.contains("standard library"), "{found:?}");
+    }
+    let free: [File; 7] = [
+        ("pkg/json.py", b""),
+        ("email/template.html", b""),
+        ("test/__init__.py", b""),
+        ("distutils/__init__.py", b""),
+        ("json.txt", b""),
+        ("src/json/__init__.py", b""),
+        ("boto3/__init__.py", b""),
+    ];
+    expect(&free, &subject(13), &[]);
+    expect(&[("distutils/__init__.py", b"")], &subject(11), &["shadow distutils/__init__.py"]);
+}
+
+#[test]
+fn names_are_those_that_lambda_unpacks() {
+    for name in ["pkg\\mod.py", "../mod.py", "a/../../mod.py", "/mod.py", "C:/mod.py", "a/.."] {
+        expect(&[(name, b"")], &subject(13), &[&format!("name! {name}")]);
+    }
+    let app: File = ("./app.py", b"import lib.a\ndef main(e, c): pass");
+    let lib: File = (".//lib/./a.py", b"");
+    expect(&[app, lib], &handled(13), &[]);
+    expect(&[app, lib, ("app.py", b"")], &handled(13), &["double! app.py"]);
+    expect(&[("a", b""), ("a/b.py", b"")], &subject(13), &["name! a"]);
+    expect(&[("a/b.py", b""), ("./a", b"")], &subject(13), &["name! ./a"]);
+}
+
+/// A bundle with links, each a name and its target.
+fn linked(files: &[File], links: &[(&str, &str)]) -> Vec<u8> {
+    let mut writer = ZipWriter::new(Cursor::new(Vec::new()));
+    let options = SimpleFileOptions::default().unix_permissions(0o644);
+    for (name, content) in files {
+        writer.start_file(*name, options).unwrap();
+        writer.write_all(content).unwrap();
+    }
+    for (name, target) in links {
+        writer.add_symlink(*name, *target, options).unwrap();
+    }
+    writer.finish().unwrap().into_inner()
+}
+
+#[test]
+fn links_are_followed_within_the_bundle() {
+    let files: [File; 3] = [
+        ("src/main.py", b"import lib.a\nfrom kit import b\ndef main(e, c): pass"),
+        ("src/lib/a.py", b""),
+        ("src/kit/b.py", b""),
+    ];
+    let links = [
+        ("app.py", "src/main.py"),
+        ("lib", "./src/lib"),
+        ("kit", "/var/task/again"),
+        ("again", "src/kit"),
+        ("tool", "/usr/bin/python3"),
+    ];
+    let look = |links: &[(&str, &str)]| {
+        let found = check(Cursor::new(linked(&files, links)), Vec::new(), &handled(13)).unwrap();
+        short(&found)
+    };
+    assert_eq!(look(&links), [""; 0]);
+    assert_eq!(look(&links[..3]), ["import! app.py", "link kit"]);
+    for lost in ["nowhere", "../out", "/home/me/x", "self"] {
+        let links: Vec<_> = links.into_iter().chain([("self", lost)]).collect();
+        assert_eq!(look(&links), ["link self"], "{lost}");
+    }
+}
+
+#[test]
+fn packages_have_what_they_need() {
+    let need = |head: &str| format!("Name: tool\nVersion: 1\n{head}\n\nRequires-Dist: no-header\n");
+    let with = |head: &str, minor: u8, expected: &[&str]| {
+        let text = need(head);
+        let files: [File; 3] = [
+            ("tool-1.dist-info/METADATA", text.as_bytes()),
+            ("Some_Kit-2.1.dist-info/METADATA", b"Name: Some_Kit\nVersion: 2.1\n"),
+            (
+                "tool/_vendor/inner-1.dist-info/METADATA",
+                b"Name: inner\nVersion: 1\nRequires-Dist: x\n",
+            ),
+        ];
+        expect(&files, &subject(minor), expected)
+    };
+    let unmet = ["requires tool-1.dist-info/METADATA"];
+    for (head, expected) in [
+        ("Requires-Dist: some.kit>=2", &[][..]),
+        ("Requires-Dist: some-kit<2", &unmet),
+        ("Requires-Dist: async-timeout<6,>=4; python_version < '3.11'", &[]),
+        ("Requires-Dist: boto3>=1.20\nRequires-Dist: python-dateutil", &[]),
+        ("Requires-Dist: numpy; extra == 'fast'", &[]),
+        ("Requires-Dist: numpy; platform_machine == 'x86_64'", &unmet),
+        ("Requires-Dist: numpy; sys_platform == 'win32'", &[]),
+        ("Requires-Python: >=3.8,!=3.9.0", &[]),
+        ("Requires-Python: >=3.14", &unmet),
+    ] {
+        with(head, 13, expected);
+    }
+    let found = with("Requires-Dist: async-timeout<6; python_version < '3.11'", 10, &unmet);
+    let text = "`tool` needs `async-timeout` on python3.10, which is not in the bundle";
+    assert_eq!(found[0].text, text);
+}
+
+#[test]
+fn libraries_are_where_the_loader_looks() {
+    let module = object(62, &["libfoo.so.1"], &[]);
+    let library = object(62, &[], &[]);
+    let look = |at: &str, expected: &[&str]| {
+        expect(&[("pkg/_a.abi3.so", &module), (at, &library)], &subject(13), expected);
+    };
+    for at in ["libfoo.so.1", "lib/libfoo.so.1", "pkg/libfoo.so.1", "pkg.libs/libfoo.so.1"] {
+        look(at, &[]);
+    }
+    look("native/libfoo.so.1", &["library-path pkg/_a.abi3.so"]);
+    let record: File = ("n-1.dist-info/RECORD", b"native/libfoo.so.1,sha256=x,1\n");
+    let files = [("pkg/_a.abi3.so", &*module), ("native/libfoo.so.1", &*library), record];
+    expect(&files, &subject(13), &[]);
+}
+
+#[test]
+fn a_library_of_a_desktop_has_a_way_out() {
+    let file = object(62, &["libGL.so.1"], &[]);
+    let name = "opencv_contrib_python-4.1.dist-info/RECORD";
+    let files: [File; 2] = [("cv2/cv2.abi3.so", &file), (name, b"cv2/cv2.abi3.so,,\n")];
+    let found = expect(&files, &subject(13), &["library! cv2/cv2.abi3.so"]);
+    assert!(
+        found[0].text.starts_with("`opencv-contrib-python` needs the system library `libGL.so.1`")
+    );
+    assert!(found[0].hint.contains("`opencv-contrib-python-headless`"), "{found:?}");
+    let found = expect(&files[..1], &subject(13), &["library! cv2/cv2.abi3.so"]);
+    assert!(found[0].hint.contains("`opencv-python-headless`"), "{found:?}");
 }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::archive::{Contents, Kind, Member};
+use super::archive::{Contents, Fault, FaultKind, Kind, Member};
 use super::findings::{Finding, Findings, Severity};
 use super::layer::{Layer, below_modules};
 use crate::base::words;
@@ -23,12 +23,46 @@ pub(super) fn check<R>(
     modes(members, origins, findings);
     letters(members, origins, findings);
     if contents.has_doubles {
-        findings.add(Finding::new(
-            "double",
-            Severity::Error,
-            "the zip has a name twice, and which of them Lambda takes is not known",
-            "make the zip anew, not on top of the old one",
-        ));
+        findings.add(double());
+    }
+}
+
+fn double() -> Finding {
+    Finding::new(
+        "double",
+        Severity::Error,
+        "the zip has a name twice, and which of them Lambda takes is not known",
+        "make the zip anew, not on top of the old one",
+    )
+}
+
+/// Names that are not unpacked as they were meant, and links that lead nowhere.
+pub(super) fn names(faults: &[Fault], findings: &mut Findings) {
+    for fault in faults {
+        let error = |text: &str, hint: &str| Finding::new("name", Severity::Error, text, hint);
+        let finding = match &fault.kind {
+            FaultKind::Backslash => error(
+                "a backslash in the name: Lambda unpacks it as one file of that name, not into a \
+                 folder",
+                "make the zip with `/` between folders, as the format has it",
+            ),
+            FaultKind::Outside => error(
+                "the name leads out of the bundle: it is absolute or has `..`",
+                "make the zip from within the folder, so that all names are relative to it",
+            ),
+            FaultKind::Double => double(),
+            FaultKind::FileAndFolder => error(
+                "the name is that of a file and of a folder, and only one of them can be unpacked",
+                "rename one of the two, and make the zip anew",
+            ),
+            FaultKind::Dangling(target) => Finding::new(
+                "link",
+                Severity::Warning,
+                format!("a link to `{target}`, which the bundle does not have"),
+                "put the file itself into the bundle, or leave the link out",
+            ),
+        };
+        findings.add(finding.of(&fault.member, None));
     }
 }
 

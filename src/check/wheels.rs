@@ -42,7 +42,9 @@ pub(super) fn read<R: Read + Seek>(
                 // A RECORD that lists far more than there is is not to be kept as a whole.
                 let most = 2 * members.len() + SPARE_LINES;
                 for path in text.lines().filter_map(path_of_line).take(most) {
-                    wheels.origins.insert(format!("{parent}{path}"), origin.to_owned());
+                    wheels
+                        .origins
+                        .insert(format!("{parent}{}", installed(&path)), origin.to_owned());
                 }
             }
             "WHEEL" => {
@@ -78,6 +80,18 @@ fn path_of_line(line: &str) -> Option<String> {
             let end = rest.rfind("\",")?;
             Some(rest[..end].replace("\"\"", "\""))
         }
+    }
+}
+
+/// Where a file of RECORD is installed. Unpacked wheels still list their `.data` folders, and pip
+/// writes `../../bin/tool` for what it puts into the `bin` of a `--target`.
+fn installed(path: &str) -> String {
+    let path = path.trim_start_matches("../");
+    let in_data = path.split_once('/').filter(|(first, _)| first.ends_with(".data"));
+    match in_data.and_then(|(_, rest)| rest.split_once('/')) {
+        Some(("purelib" | "platlib" | "data", rest)) => rest.to_owned(),
+        Some(("scripts", rest)) => format!("bin/{rest}"),
+        _ => path.to_owned(),
     }
 }
 
@@ -210,6 +224,21 @@ mod tests {
         ] {
             let best = fits(tag, Python { minor }, arch).into_iter().min();
             assert_eq!(best, Some(expected), "{tag} on 3.{minor}");
+        }
+    }
+
+    #[test]
+    fn files_of_a_data_folder_are_where_the_scheme_says() {
+        for (path, expected) in [
+            ("pkg/a.py", "pkg/a.py"),
+            ("pkg-1.0.data/purelib/pkg/b.py", "pkg/b.py"),
+            ("pkg-1.0.data/platlib/pkg/_c.so", "pkg/_c.so"),
+            ("pkg-1.0.data/data/share/c.pem", "share/c.pem"),
+            ("pkg-1.0.data/scripts/tool", "bin/tool"),
+            ("../../bin/tool", "bin/tool"),
+            ("x.data/a.py", "x.data/a.py"),
+        ] {
+            assert_eq!(installed(path), expected);
         }
     }
 

@@ -23,6 +23,8 @@ pub struct Elf {
     /// Empty for objects of machines other than Lambda's.
     pub needed: Vec<String>,
     pub soname: Option<String>,
+    /// Where the dynamic linker looks for what is needed: RUNPATH, or else RPATH.
+    pub run_path: Vec<String>,
     pub versions: Vec<Need>,
 }
 
@@ -86,6 +88,7 @@ impl Elf {
             loadable: [elf::ET_EXEC, elf::ET_DYN].contains(&header.e_type(endian)),
             needed: Vec::new(),
             soname: None,
+            run_path: Vec::new(),
             versions: Vec::new(),
         };
         let ours =
@@ -123,6 +126,9 @@ impl Elf {
         }
         if let Some(name) = first(elf::DT_SONAME) {
             self.soname = Some(string(strings, name)?);
+        }
+        if let Some(path) = first(elf::DT_RUNPATH).or_else(|| first(elf::DT_RPATH)) {
+            self.run_path = string(strings, path)?.split(':').map(str::to_owned).collect();
         }
         if let Some(needs) = first(elf::DT_VERNEED) {
             let needs = from_address(segments, endian, bytes, needs)?;

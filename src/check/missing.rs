@@ -1,0 +1,176 @@
+//! Modules and names that an import does not find, as findings.
+
+use std::io::{Read, Seek};
+
+use super::Subject;
+use super::archive::Member;
+use super::findings::{Finding, Findings, Severity};
+use super::modules;
+use super::python::Import;
+use super::reach::{Level, Reach};
+use super::runtime::Python;
+use super::stdlib::{self, Known};
+
+/// Something that an import does not find.
+#[derive(Clone, Debug)]
+pub(super) struct Missing {
+    pub(super) kind: Kind,
+    pub(super) level: Level,
+    /// The file with the import.
+    pub(super) member: String,
+}
+
+#[derive(Clone, Debug)]
+pub(super) enum Kind {
+    /// `a.b`
+    Module(String),
+    /// A module of the project does not define a name.
+    Name { module: String, name: String },
+    /// `from .a import b` where there is no package.
+    Relative(String),
+}
+
+/// Distributions whose name does not tell their module.
+const DISTRIBUTIONS: [(&str, &str); 14] = [
+    ("Crypto", "pycryptodome"),
+    ("MySQLdb", "mysqlclient"),
+    ("OpenSSL", "pyOpenSSL"),
+    ("PIL", "pillow"),
+    ("attr", "attrs"),
+    ("bs4", "beautifulsoup4"),
+    ("cv2", "opencv-python-headless"),
+    ("docx", "python-docx"),
+    ("dotenv", "python-dotenv"),
+    ("jwt", "PyJWT"),
+    ("magic", "python-magic"),
+    ("psycopg2", "psycopg2-binary"),
+    ("sklearn", "scikit-learn"),
+    ("yaml", "PyYAML"),
+];
+
+impl Missing {
+    pub(super) fn module(name: &[String], level: Level) -> Self {
+        Self { kind: Kind::Module(name.join(".")), level, member: String::new() }
+    }
+
+    pub(super) fn name(module: &[String], name: &str, level: Level) -> Self {
+        let kind = Kind::Name { module: module.join("."), name: name.to_owned() };
+        Self { kind, level, member: String::new() }
+    }
+
+    pub(super) fn relative(import: &Import, level: Level) -> Self {
+        let kind = Kind::Relative(format!("{}{}", ".".repeat(import.level), import.module));
+        Self { kind, level, member: String::new() }
+    }
+}
+
+/// Reports all that a walk missed.
+pub(super) fn report<R: Read + Seek>(
+    reach: &Reach<R>,
+    view: &[Member],
+    subject: &Subject,
+    findings: &mut Findings,
+) {
+    for missing in &reach.missing {
+        let sure = match missing.level {
+            Level::Surely => Severity::Error,
+            _ => Severity::Warning,
+        };
+        let finding = match &missing.kind {
+            Kind::Module(name) => {
+                let Some(found) = module(name, sure, reach, view, subject) else { continue };
+                found
+            }
+            Kind::Name { module, name } => Finding::new(
+                "import",
+                sure,
+                format!("imports `{name}` from `{module}`, which does not define it"),
+                format!("define it in `{module}`, or correct the import"),
+            ),
+            Kind::Relative(name) => Finding::new(
+                "relative-import",
+                sure,
+                format!("imports from `{name}`, and is in no package that this leads to"),
+                "a module at the root of the bundle imports others by their names: \
+                 `import helper`, not `from . import helper`",
+            ),
+        };
+        findings.add(finding.of(&missing.member, None));
+    }
+}
+
+fn module<R: Read + Seek>(
+    name: &str,
+    sure: Severity,
+    reach: &Reach<R>,
+    view: &[Member],
+    subject: &Subject,
+) -> Option<Finding> {
+    let python = reach.sources.python;
+    let first = name.split('.').next().unwrap_or_default();
+    let elsewhere = elsewhere(view, &name.replace('.', "/"));
+    // A module that sets the search path itself knows where to look.
+    if reach.changes_path && elsewhere.is_some() {
+        return None;
+    }
+    // The file `distutils-precedence.pth` of setuptools puts it back.
+    if first == "distutils" && modules::find(view, "_distutils_hack").is_some() {
+        return None;
+    }
+    let is_unsure = subject.has_layers || reach.changes_path || elsewhere.is_some();
+    let severity = if is_unsure { Severity::Warning } else { sure };
+    let text = format!("imports `{name}`, {}", reason(name, first, python));
+    let hint = match elsewhere {
+        Some(path) => format!(
+            "there is `{path}`: put it where imports look, or set PYTHONPATH for the function"
+        ),
+        None if subject.has_layers => "that is right if a layer has it".into(),
+        None => way_out(name, first),
+    };
+    Some(Finding::new("import", severity, text, hint))
+}
+
+fn reason(name: &str, first: &str, python: Python) -> String {
+    match stdlib::look_up(first, python) {
+        Known::Until(last) => {
+            format!("which is in the standard library up to Python 3.{last}, and not in the bundle")
+        }
+        Known::Since(since) => {
+            format!(
+                "which is in the standard library since Python 3.{since}, and not in the bundle"
+            )
+        }
+        Known::OnlyOnWindows => "which Python has on Windows only".into(),
+        Known::There | Known::No if name != first => "which is not in the bundle".into(),
+        Known::There | Known::No => format!(
+            "which is neither in the bundle nor in the standard library or the runtime of {python}"
+        ),
+    }
+}
+
+fn way_out(name: &str, first: &str) -> String {
+    let distribution = DISTRIBUTIONS.iter().find(|(module, _)| *module == first);
+    match distribution {
+        Some((_, distribution)) => {
+            format!("add `{distribution}`, which brings it, to the requirements")
+        }
+        None => format!(
+            "add what brings `{name}` to the requirements or the sources, or put the import into \
+             `try` and `except ImportError` if the function runs without it"
+        ),
+    }
+}
+
+/// A module of this path that is not at the root, but in a folder that may be in the search path:
+/// one that is no package.
+fn elsewhere(view: &[Member], path: &str) -> Option<String> {
+    let ends = [format!("/{path}.py"), format!("/{path}/__init__.py")];
+    let found = view.iter().find(|member| {
+        ends.iter().any(|end| {
+            let folder = member.name.strip_suffix(end.as_str());
+            folder
+                .is_some_and(|folder| modules::find(view, folder).is_none_or(|file| !file.is_init))
+        })
+    });
+    found.map(|member| member.name.clone())
+}

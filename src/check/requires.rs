@@ -1,0 +1,169 @@
+//! What the packages of a bundle say they need (`Requires-Dist`, `Requires-Python`), judged for
+//! the runtime: whether the bundle, its layers or the runtime have it.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::io::{Read, Seek};
+
+use anyhow::Result;
+
+use super::Subject;
+use super::archive::{Contents, Member};
+use super::findings::{Finding, Findings, Severity};
+use super::layer::{self, Layer};
+use super::runtime::{Arch, Python};
+use super::stdlib;
+use crate::markers::{Environment, Requirement, Specifier};
+use crate::wheel::normalise;
+
+/// An installed distribution, by its METADATA.
+struct Distribution {
+    member: String,
+    /// As written.
+    name: String,
+    version: String,
+    python: Option<String>,
+    needs: Vec<Requirement>,
+}
+
+/// Distributions whose modules the runtime has under another name.
+const OF_RUNTIME: [(&str, &str); 2] =
+    [("python-dateutil", "dateutil"), ("snapshot-restore-py", "snapshot_restore_py")];
+
+pub(super) fn check<R: Read + Seek>(
+    members: &[Member],
+    contents: &mut Contents<R>,
+    layers: &mut [Layer<R>],
+    origins: &BTreeMap<String, String>,
+    subject: &Subject,
+    findings: &mut Findings,
+) -> Result<()> {
+    let (Some(python), Some(arch)) = (subject.python, subject.arch) else { return Ok(()) };
+    // A layer that is not at hand may have anything.
+    if subject.has_layers {
+        return Ok(());
+    }
+    let own = read(members, contents, &[String::new()])?;
+    let mut versions: BTreeMap<String, String> = BTreeMap::new();
+    for layer in layers {
+        let folders = layer::search_path(Some(python));
+        for distribution in read(&layer.members, &mut layer.contents, &folders)? {
+            versions.insert(normalise(&distribution.name), distribution.version);
+        }
+    }
+    let of_own = own.iter().map(|it| (normalise(&it.name), it.version.clone()));
+    versions.extend(of_own);
+    let machine = if arch == Arch::Arm64 { "aarch64" } else { "x86_64" };
+    let environment = Environment::of_runtime((3, python.minor), machine);
+    let extras = extras(&own, &environment);
+    for distribution in &own {
+        let mut unmet = Vec::new();
+        let none = BTreeSet::new();
+        let extras = extras.get(&normalise(&distribution.name)).unwrap_or(&none);
+        let extras: Vec<&str> = extras.iter().map(String::as_str).collect();
+        for need in &distribution.needs {
+            if need.applies(&environment, &extras).unwrap_or(false) {
+                unmet.extend(lack(need, &versions, python));
+            }
+        }
+        unmet.extend(wrong_python(distribution, python));
+        for lack in unmet {
+            let text = format!("`{}` {lack}", distribution.name);
+            let hint = "build the bundle for the runtime (`platform` on the wheelhouse, and pip's \
+                        resolution as it is); if it is left out on purpose, silence this rule";
+            let finding = Finding::new("requires", Severity::Warning, text, hint);
+            findings.add(finding.of(&distribution.member, origins.get(&distribution.member)));
+        }
+    }
+    Ok(())
+}
+
+/// The extras of each distribution that others ask for.
+fn extras(own: &[Distribution], environment: &Environment) -> BTreeMap<String, BTreeSet<String>> {
+    let mut extras: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
+    // An extra may ask for another one; chains are short.
+    for _ in 0..4 {
+        for distribution in own {
+            let mine = extras.get(&normalise(&distribution.name)).cloned().unwrap_or_default();
+            let mine: Vec<&str> = mine.iter().map(String::as_str).collect();
+            for need in distribution.needs.iter().filter(|need| !need.extras.is_empty()) {
+                if need.applies(environment, &mine).unwrap_or(false) {
+                    let wanted = extras.entry(normalise(&need.name)).or_default();
+                    wanted.extend(need.extras.iter().map(|extra| normalise(extra)));
+                }
+            }
+        }
+    }
+    extras
+}
+
+/// What is wrong with a need; `None` if it is met.
+fn lack(need: &Requirement, versions: &BTreeMap<String, String>, python: Python) -> Option<String> {
+    let name = normalise(&need.name);
+    match versions.get(&name) {
+        Some(version) if need.url.is_some() || need.allows(version) => None,
+        Some(version) => {
+            Some(format!("needs another `{name}` than {version}, which is in the bundle"))
+        }
+        None if is_of_runtime(&name, python) => None,
+        None => Some(format!("needs `{name}` on {python}, which is not in the bundle")),
+    }
+}
+
+fn is_of_runtime(name: &str, python: Python) -> bool {
+    let module =
+        OF_RUNTIME.iter().find(|(known, _)| *known == name).map_or(name, |(_, module)| *module);
+    stdlib::is_of_runtime(module, python)
+}
+
+fn wrong_python(distribution: &Distribution, python: Python) -> Option<String> {
+    let text = distribution.python.as_deref()?;
+    let specifiers: Result<Vec<Specifier>> = text
+        .split(',')
+        .map(str::trim)
+        .filter(|text| !text.is_empty())
+        .map(Specifier::parse)
+        .collect();
+    let specifiers = specifiers.ok()?;
+    // The patch release is Lambda's.
+    let mut releases = [0, 99].iter().map(|patch| format!("3.{}.{patch}", python.minor));
+    let fits = releases.any(|release| specifiers.iter().all(|it| it.allows(&release)));
+    (!fits).then(|| format!("needs Python {text}, and the runtime is {python}"))
+}
+
+/// The distributions whose `.dist-info` is in one of `folders`, each with its `/` or empty.
+fn read<R: Read + Seek>(
+    members: &[Member],
+    contents: &mut Contents<R>,
+    folders: &[String],
+) -> Result<Vec<Distribution>> {
+    let mut found = Vec::new();
+    for member in members.iter().filter(|member| member.is_file()) {
+        let Some(parent) = member.name.strip_suffix(".dist-info/METADATA") else { continue };
+        let is_there = folders.iter().any(|folder| {
+            parent.strip_prefix(folder.as_str()).is_some_and(|name| !name.contains('/'))
+        });
+        if is_there {
+            let text = String::from_utf8_lossy(&contents.whole(member)?).into_owned();
+            found.extend(parse(&text, &member.name));
+        }
+    }
+    Ok(found)
+}
+
+fn parse(text: &str, member: &str) -> Option<Distribution> {
+    let head = || text.lines().take_while(|line| !line.trim().is_empty());
+    let field = |name: &'static str| {
+        head().filter_map(move |line| {
+            let (key, value) = line.split_once(':')?;
+            key.eq_ignore_ascii_case(name).then(|| value.trim().to_owned())
+        })
+    };
+    Some(Distribution {
+        member: member.to_owned(),
+        name: field("Name").next()?,
+        version: field("Version").next()?,
+        python: field("Requires-Python").next(),
+        // What cannot be read was no obstacle to pip either.
+        needs: field("Requires-Dist").filter_map(|need| Requirement::parse(&need).ok()).collect(),
+    })
+}

@@ -1,0 +1,112 @@
+//! The project's own Python files: whether they compile, what the handler reaches from them, and
+//! whether they have names of the standard library.
+
+use std::io::{Read, Seek};
+
+use anyhow::Result;
+
+use super::Subject;
+use super::archive::{Contents, Member};
+use super::findings::{Finding, Findings, Severity};
+use super::layer::Layer;
+use super::modules;
+use super::python::{Fault, Source};
+use super::reach::{Reach, Sources};
+use super::runtime::Python;
+use super::wheels::Wheels;
+use super::{handler, stdlib};
+
+/// Checks what needs the sources. `view` has the members by the paths that lead to them.
+pub(super) fn check<R: Read + Seek>(
+    view: &[Member],
+    contents: &mut Contents<R>,
+    layers: &mut [Layer<R>],
+    wheels: &Wheels,
+    subject: &Subject,
+    findings: &mut Findings,
+) -> Result<()> {
+    let known = subject.python.filter(|python| python.has_facts());
+    let mut sources = Sources::new(contents, wheels, known.unwrap_or_else(Python::newest));
+    let handler = handler::check(view, &mut sources, layers, subject, findings)?;
+    let Some(python) = known else { return Ok(()) };
+    shadows(view, wheels, python, findings);
+    let roots = modules::search_path(view, sources.contents, layers, python)?;
+    let mut reach = Reach::new(&mut sources, &roots, subject);
+    if let Some(module) = handler {
+        reach.follow(&module)?;
+    }
+    reach.report(view, findings);
+    let is_own = |member: &&Member| member.is_file() && !wheels.origins.contains_key(&member.name);
+    for member in view.iter().filter(is_own).filter(|member| member.name.ends_with(".py")) {
+        let source = reach.sources.get(member)?;
+        findings_of(&source, member, reach.has_reached(member), python, findings);
+    }
+    Ok(())
+}
+
+/// Whether an `import` can name a file, and it is not one of tests, which try out all sorts.
+fn is_importable(path: &str) -> bool {
+    let stem = path.strip_suffix(".py").unwrap_or(path);
+    let is_name = |part: &str| {
+        let starts = part.starts_with(|c: char| c.is_alphabetic() || c == '_');
+        starts && part.chars().all(|c| c.is_alphanumeric() || c == '_')
+    };
+    stem.split('/').all(|part| is_name(part) && !matches!(part, "test" | "tests"))
+}
+
+fn findings_of(
+    source: &Source,
+    member: &Member,
+    is_reached: bool,
+    python: Python,
+    findings: &mut Findings,
+) {
+    let finding = match source.faults.first() {
+        Some(Fault { line, text }) => {
+            let line = if *line > 0 { format!("line {line}: ") } else { String::new() };
+            let is_error = is_reached || is_importable(&member.name);
+            let severity = if is_error { Severity::Error } else { Severity::Warning };
+            Finding::new(
+                "syntax",
+                severity,
+                format!("{python} does not compile it: {line}{text}"),
+                "correct it, leave the file out, or take a runtime whose Python knows this syntax",
+            )
+        }
+        None if source.unread && is_reached => Finding::new(
+            "syntax",
+            Severity::Warning,
+            "was not read: it is too long or too deeply nested, or its encoding is not known here",
+            "`python -m py_compile FILE` shows whether Python compiles it",
+        ),
+        None => return,
+    };
+    findings.add(finding.of(&member.name, None));
+}
+
+/// Modules at the root that have the name of one in the standard library.
+fn shadows(view: &[Member], wheels: &Wheels, python: Python, findings: &mut Findings) {
+    for member in view {
+        let mut parts = member.name.split('/');
+        let (first, second, third) = (parts.next().unwrap_or_default(), parts.next(), parts.next());
+        let module = match (second, third) {
+            (None, _) => first.split('.').next().unwrap_or_default(),
+            (Some(file), None) if file.starts_with("__init__.") => first,
+            _ => continue,
+        };
+        let is_found = modules::find(view, module).is_some_and(|it| it.member.name == member.name);
+        if !is_found || !stdlib::is_standard(module, python) {
+            continue;
+        }
+        let text = format!(
+            "has the name of the module `{module}` of the standard library: it is imported in \
+             that one's place, by packages too, or never"
+        );
+        let hint = match wheels.origins.contains_key(&member.name) {
+            true => format!("leave the package out: {python} has its own `{module}`"),
+            false => "rename it, or put it into a package".into(),
+        };
+        let finding = Finding::new("shadow", Severity::Warning, text, hint);
+        findings.add(finding.of(&member.name, wheels.origins.get(&member.name)));
+    }
+}

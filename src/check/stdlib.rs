@@ -1,0 +1,149 @@
+//! Top-level modules that are there without the bundle: the standard library of a Python, and the
+//! packages that Lambda's runtimes bring. Where the lists come from is in `docs/CHECK.md`.
+
+use super::runtime::Python;
+
+/// Blocks of names below the first and, if they are gone, the last minor version that has them.
+const TABLE: &str = include_str!("stdlib.txt");
+
+/// Compiled into the interpreter, so that no file stands in front of them.
+const BUILT_IN: [&str; 13] = [
+    "atexit",
+    "builtins",
+    "errno",
+    "faulthandler",
+    "gc",
+    "itertools",
+    "marshal",
+    "posix",
+    "pwd",
+    "sys",
+    "time",
+    "__main__",
+    "_thread",
+];
+
+/// Of the standard library, but only on Windows.
+const ONLY_ON_WINDOWS: [&str; 8] =
+    ["_msi", "_overlapped", "_winapi", "msilib", "msvcrt", "nt", "winreg", "winsound"];
+
+/// boto3, what it needs, and what the runtime itself is made of.
+const OF_RUNTIME: [&str; 10] = [
+    "awslambdaric",
+    "boto3",
+    "botocore",
+    "dateutil",
+    "jmespath",
+    "runtime_client",
+    "s3transfer",
+    "simplejson",
+    "six",
+    "urllib3",
+];
+
+/// Whether and why a module is or is not there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Known {
+    There,
+    /// In the standard library of older Pythons, up to this minor version.
+    Until(u8),
+    /// In the standard library of newer Pythons, from this minor version on.
+    Since(u8),
+    OnlyOnWindows,
+    No,
+}
+
+/// Looks a top-level module up for a runtime.
+pub(super) fn look_up(module: &str, python: Python) -> Known {
+    if ONLY_ON_WINDOWS.contains(&module) {
+        return Known::OnlyOnWindows;
+    }
+    if BUILT_IN.contains(&module) || is_of_runtime(module, python) {
+        return Known::There;
+    }
+    match versions(module) {
+        Some((first, _)) if python.minor < first => Known::Since(first),
+        Some((_, Some(last))) if python.minor > last => Known::Until(last),
+        Some(_) => Known::There,
+        None => Known::No,
+    }
+}
+
+/// Whether a file of this name at the root hides, or is hidden by, the standard library. Python's
+/// own tests are of no use to a function, so `test` is free.
+pub(super) fn is_standard(module: &str, python: Python) -> bool {
+    let is_there = versions(module).is_some_and(|(first, last)| {
+        python.minor >= first && last.is_none_or(|last| python.minor <= last)
+    });
+    is_there && !ONLY_ON_WINDOWS.contains(&module) && module != "test" && !module.starts_with("__")
+}
+
+pub(super) fn is_built_in(module: &str) -> bool {
+    BUILT_IN.contains(&module)
+}
+
+/// Whether the runtime brings this top-level module beside the standard library.
+pub(super) fn is_of_runtime(module: &str, python: Python) -> bool {
+    match module {
+        // Python is installed with them up to 3.11.
+        "pip" => true,
+        "setuptools" | "pkg_resources" | "_distutils_hack" => python.minor <= 11,
+        // Hooks of SnapStart, which Lambda has for Python since 3.12.
+        "snapshot_restore_py" => python.minor >= 12,
+        module => OF_RUNTIME.contains(&module),
+    }
+}
+
+/// The first and the last minor version that has a module.
+fn versions(module: &str) -> Option<(u8, Option<u8>)> {
+    let mut versions = (0, None);
+    for line in TABLE.lines().filter(|line| !line.starts_with('#')) {
+        if let Some(names) = line.strip_prefix("  ") {
+            if names.split(' ').any(|name| name == module) {
+                return Some(versions);
+            }
+        } else {
+            let mut numbers = line.split(' ').filter_map(|number| number.parse().ok());
+            versions = (numbers.next()?, numbers.next());
+        }
+    }
+    None
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn modules_come_and_go() {
+        let look = |module, minor| look_up(module, Python { minor });
+        assert_eq!(look("json", 8), Known::There);
+        assert_eq!(look("sys", 14), Known::There);
+        assert_eq!(look("distutils", 11), Known::There);
+        assert_eq!(look("distutils", 12), Known::Until(11));
+        assert_eq!(look("tomllib", 10), Known::Since(11));
+        assert_eq!(look("tomllib", 11), Known::There);
+        assert_eq!(look("annotationlib", 14), Known::There);
+        assert_eq!(look("winreg", 13), Known::OnlyOnWindows);
+        assert_eq!(look("boto3", 13), Known::There);
+        assert_eq!(look("pkg_resources", 11), Known::There);
+        assert_eq!(look("pkg_resources", 12), Known::No);
+        assert_eq!(look("requests", 13), Known::No);
+        assert_eq!(look("8", 13), Known::No);
+    }
+
+    #[test]
+    fn only_names_of_the_standard_library_are_hidden() {
+        for (module, minor, expected) in [
+            ("json", 13, true),
+            ("typing", 13, true),
+            ("distutils", 12, false),
+            ("test", 13, false),
+            ("boto3", 13, false),
+            ("winreg", 13, false),
+            ("app", 13, false),
+        ] {
+            assert_eq!(is_standard(module, Python { minor }), expected, "{module}");
+        }
+    }
+}
