@@ -126,15 +126,10 @@ impl Output {
         Ok(Self { path: path.clone(), place, fact, stat, modified, is_aside })
     }
 
-    /// `false` only if a file of others was set aside that is not what the command made.
+    /// `false` only if something was set aside that differs from what the command made.
     fn replaces_the_same(&self) -> bool {
-        let content = |place: &Path| {
-            let is_file = fs::symlink_metadata(place).is_ok_and(|meta| meta.is_file());
-            is_file.then(|| Digest::of_file(place).ok()).flatten()
-        };
-        !self.is_aside
-            || content(&self.place)
-                .is_some_and(|made| content(&base_fs::aside(&self.place)) == Some(made))
+        let made = Shape::of(&self.place);
+        !self.is_aside || (made.is_some() && made == Shape::of(&base_fs::aside(&self.place)))
     }
 
     fn remove_if_touched(&self) -> Result<()> {
@@ -153,6 +148,24 @@ impl Output {
             job.files.forget(&self.path);
         }
         Ok(())
+    }
+}
+
+/// A file by its content, or a symbolic link by its text.
+#[derive(PartialEq)]
+enum Shape {
+    File(Digest),
+    Link(PathBuf),
+}
+
+impl Shape {
+    fn of(place: &Path) -> Option<Self> {
+        let meta = fs::symlink_metadata(place).ok()?;
+        match meta.is_symlink() {
+            true => fs::read_link(place).ok().map(Self::Link),
+            false if meta.is_file() => Digest::of_file(place).ok().map(Self::File),
+            false => None,
+        }
     }
 }
 
