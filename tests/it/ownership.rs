@@ -124,8 +124,10 @@ impl Life {
                 );
             }
         }
-        let sandbox = &self.sandbox;
-        self.things.retain(|path, _| sandbox.exists(path));
+        // Links that were taken away are not expected any more.
+        let there = |(path, thing): &(&String, &Thing)| self.found(path).as_ref() == Some(*thing);
+        let there = self.things.iter().filter(there);
+        self.things = there.map(|(path, thing)| (path.clone(), thing.clone())).collect();
     }
 
     fn found(&self, path: &str) -> Option<Thing> {
