@@ -151,7 +151,8 @@ fn read<R: Read + Seek>(
 }
 
 fn parse(text: &str, member: &str) -> Option<Distribution> {
-    let head = || text.lines().take_while(|line| !line.trim().is_empty());
+    // The text of a licence goes on in lines of blanks, which do not end the head.
+    let head = || text.lines().take_while(|line| !line.is_empty());
     let field = |name: &'static str| {
         head().filter_map(move |line| {
             let (key, value) = line.split_once(':')?;

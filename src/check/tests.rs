@@ -512,7 +512,11 @@ fn links_are_followed_within_the_bundle() {
 
 #[test]
 fn packages_have_what_they_need() {
-    let need = |head: &str| format!("Name: tool\nVersion: 1\n{head}\n\nRequires-Dist: no-header\n");
+    let need = |head: &str| {
+        format!(
+            "Name: tool\nVersion: 1\nLicense: X\n        \n        Y\n{head}\n\nRequires-Dist: no-header\n"
+        )
+    };
     let with = |head: &str, minor: u8, expected: &[&str]| {
         let text = need(head);
         let files: [File; 3] = [

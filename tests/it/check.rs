@@ -110,9 +110,10 @@ fn a_wheel_that_is_only_named_for_a_newer_glibc_is_no_error() {
                     pip-args = ['--no-deps', '--platform=manylinux_2_28_x86_64']";
     let runtime = "runtime = 'python3.11'\narch = 'x86_64'";
     let sandbox = project("contourpy==1.3.3", platform, runtime);
-    assert_eq!(rules(&sandbox), [vec![], vec!["wheel-glibc"]]);
+    // It is taken without the numpy that it needs.
+    assert_eq!(rules(&sandbox), [vec![], vec!["wheel-glibc", "requires"]]);
     let run = sandbox.run(["--json", "fits"]).success();
-    assert_eq!(run.target("fits")["warnings"], 1);
+    assert_eq!(run.target("fits")["warnings"], 2);
 }
 
 /// The bundle has the wheel, but for the file that the handler is in.
@@ -358,4 +359,55 @@ fn an_upload_is_checked_against_the_function_itself() {
     let _ = upload("").failure();
     let sent: Value = upload("check = false").success().target("up");
     assert_eq!(sent["sent"], true);
+}
+
+#[test]
+fn a_zip_that_is_not_there_is_named() {
+    let outside = Sandbox::new();
+    let inside = sources(&[("app.py", b"def handler(e, c): pass")]);
+    for sandbox in [&outside, &inside] {
+        for name in ["nope.zip", "./dist/nope.zip"] {
+            let check = ["check", name, "--runtime", "python3.13", "--arch", "arm64"];
+            let run = sandbox.run(check).failure();
+            let _ = run.stderr_has(&format!("there is no file `{name}`"));
+            for command in ["digest", "sbom"] {
+                let run = sandbox.run([command, name]).failure();
+                let _ = run.stderr_has(&format!("there is no file `{name}`"));
+            }
+        }
+    }
+    let run = inside.run(["check", "src"]).failure();
+    let _ = run.stderr_has("`src` is a folder; name a zip file, or a target");
+}
+
+/// The same bytes get the same verdict as a target, which knows what each wheel brought, and as a
+/// file, which has RECORD only.
+#[test]
+fn files_of_a_data_folder_are_the_wheels() {
+    let sandbox = project("./kit-1.0-py3-none-any.whl", "", X86_313);
+    let script = r#"
+import base64, hashlib, zipfile
+body = 'MIIEvQIBADANBgkqhkiG9w0BAQEFAASCBKcwggSjAgEAAoIBAQC7'
+pem = '-----BEGIN PRIVATE KEY-----\n' + body + '\n'
+info = 'kit-1.0.dist-info/'
+files = {
+    'kit/__init__.py': '', 'kit-1.0.data/purelib/kit/b.pem': pem,
+    'kit-1.0.data/data/share/c.pem': pem,
+    info + 'METADATA': 'Metadata-Version: 2.1\nName: kit\nVersion: 1.0\n',
+    info + 'WHEEL': 'Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n',
+}
+def line(name):
+    digest = hashlib.sha256(files[name].encode()).digest()
+    digest = base64.urlsafe_b64encode(digest).rstrip(b'=').decode()
+    return f'{name},sha256={digest},{len(files[name])}\n'
+files[info + 'RECORD'] = ''.join(map(line, list(files))) + info + 'RECORD,,\n'
+with zipfile.ZipFile('kit-1.0-py3-none-any.whl', 'w') as zip:
+    for name, content in files.items():
+        zip.writestr(name, content)
+"#;
+    let _ = Run::of(sandbox.program(python()).args(["-c", script])).success();
+    assert_eq!(rules(&sandbox), [vec![], Vec::<String>::new()]);
+    let words = ["check", "build/lambda.zip", "--runtime", "python3.13", "--arch", "x86_64"];
+    let run = Run::of(sandbox.zipwright().args(words)).success();
+    assert_eq!(run.stdout, "`build/lambda.zip`: 0 errors, 0 warnings\n");
 }

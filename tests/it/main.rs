@@ -37,6 +37,7 @@ mod markers;
 mod outages;
 mod ownership;
 mod platform;
+mod popular;
 mod racy;
 mod random;
 mod signals;

@@ -1,0 +1,111 @@
+//! Bundles of popular packages have no finding: real wheels for a runtime, each imported by a
+//! handler.
+//!
+//! The ordinary run takes a few small packages. `ZIPWRIGHT_SOAK_POPULAR=1` takes all of them, for
+//! both architectures: a few gigabytes of wheels.
+
+use std::thread;
+
+use serde_json::Value;
+
+use crate::sandbox::{Sandbox, text};
+
+/// Requirement and module. `*` marks those of the ordinary run.
+const PACKAGES: &str = "
+*requests:requests *markupsafe:markupsafe *pyyaml:yaml *google-api-core:google.api_core
+boto3:boto3 numpy:numpy pandas:pandas pydantic:pydantic fastapi:fastapi mangum:mangum
+flask:flask django:django sqlalchemy:sqlalchemy psycopg2-binary:psycopg2 psycopg[binary]:psycopg
+pymysql:pymysql pymongo:pymongo redis:redis cryptography:cryptography pyjwt:jwt pillow:PIL
+lxml:lxml beautifulsoup4:bs4 aiohttp:aiohttp httpx:httpx urllib3:urllib3 certifi:certifi
+jinja2:jinja2 click:click attrs:attr marshmallow:marshmallow orjson:orjson ujson:ujson
+msgpack:msgpack protobuf:google.protobuf grpcio:grpc google-cloud-storage:google.cloud.storage
+openai:openai anthropic:anthropic tiktoken:tiktoken scikit-learn:sklearn scipy:scipy
+matplotlib:matplotlib opencv-python-headless:cv2 shapely:shapely pyproj:pyproj pyarrow:pyarrow
+polars:polars openpyxl:openpyxl aws-lambda-powertools:aws_lambda_powertools
+aws-xray-sdk:aws_xray_sdk sentry-sdk:sentry_sdk elasticsearch:elasticsearch paramiko:paramiko
+bcrypt:bcrypt argon2-cffi:argon2 python-dateutil:dateutil pytz:pytz tenacity:tenacity
+simplejson:simplejson jsonschema:jsonschema rich:rich typer:typer uvloop:uvloop gevent:gevent
+regex:regex networkx:networkx nltk:nltk reportlab:reportlab weasyprint:weasyprint pypdf:pypdf
+stripe:stripe twilio:twilio celery:celery graphene:graphene starlette:starlette
+setuptools:setuptools pyzmq:zmq
+";
+
+/// Rules that tell the truth about some of these: they are large.
+const EXPECTED: [&str; 2] = ["zipped-size", "unzipped-size"];
+
+/// Builds a bundle of one package for a runtime, and returns what the check finds.
+fn findings(requirement: &str, module: &str, minor: u8, arch: &str) -> Vec<Value> {
+    let sandbox = Sandbox::with(&format!(
+        r#"
+[target.wheels]
+kind = "wheelhouse"
+requirements = ["requirements.txt"]
+platform = {{ python = "3.{minor}", arch = "{arch}" }}
+
+[target.staging]
+kind = "staging"
+wheels = ["wheels"]
+sources = ["app.py"]
+
+[target.package]
+kind = "zip"
+staging = "staging"
+output = "build/lambda.zip"
+limits = false
+"#
+    ));
+    sandbox.write("requirements.txt", format!("{requirement}\n"));
+    let first = module.split('.').next().unwrap_or_default();
+    let handler =
+        format!("import {module}\n\n\ndef handler(event, context):\n    return {first}.__name__\n");
+    sandbox.write("app.py", handler);
+    let _ = sandbox.run(["package"]).success();
+    let runtime = format!("python3.{minor}");
+    let run = sandbox.run([
+        "--json",
+        "check",
+        "build/lambda.zip",
+        "--runtime",
+        &runtime,
+        "--arch",
+        arch,
+        "--handler",
+        "app.handler",
+    ]);
+    let report = run.events().remove(0);
+    let findings = report["findings"].as_array().unwrap().iter();
+    findings.filter(|it| !EXPECTED.contains(&text(it, "rule").as_str())).cloned().collect()
+}
+
+#[test]
+fn bundles_of_popular_packages_have_no_finding() {
+    let is_soak = std::env::var_os("ZIPWRIGHT_SOAK_POPULAR").is_some();
+    let words = PACKAGES.split_whitespace();
+    let chosen: Vec<&str> = match is_soak {
+        true => words.map(|word| word.trim_start_matches('*')).collect(),
+        false => words.filter_map(|word| word.strip_prefix('*')).collect(),
+    };
+    let runtimes: &[(u8, &str)] = match is_soak {
+        true => &[(13, "x86_64"), (12, "arm64")],
+        false => &[(13, "arm64")],
+    };
+    let jobs: Vec<(&str, u8, &str)> = runtimes
+        .iter()
+        .flat_map(|(minor, arch)| chosen.iter().map(|word| (*word, *minor, *arch)))
+        .collect();
+    let half = jobs.len().div_ceil(2);
+    let found: Vec<String> = thread::scope(|scope| {
+        let check = |jobs: &[(&str, u8, &str)]| {
+            let checked = jobs.iter().flat_map(|(word, minor, arch)| {
+                let (requirement, module) = word.split_once(':').unwrap();
+                let found = findings(requirement, module, *minor, arch);
+                found.into_iter().map(move |it| format!("{word} on 3.{minor}, {arch}: {it}"))
+            });
+            checked.collect::<Vec<_>>()
+        };
+        let threads: Vec<_> =
+            jobs.chunks(half).map(|jobs| scope.spawn(move || check(jobs))).collect();
+        threads.into_iter().flat_map(|thread| thread.join().unwrap()).collect()
+    });
+    assert!(found.is_empty(), "{}", found.join("\n"));
+}
