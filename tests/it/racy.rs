@@ -162,7 +162,7 @@ fn whole_builds_see_every_rewrite() {
         if round % 2 == 0 {
             // The output, too, at the size that it had.
             sandbox.write("out", "ruin");
-            sandbox.run(["-s"]).success();
+            sandbox.run(["-s", "--force"]).success();
             assert_eq!(sandbox.read("out"), text);
         }
     }
