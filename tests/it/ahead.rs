@@ -245,6 +245,7 @@ fn a_payload_that_is_made_is_checked_before_the_upload() {
     let made = "\n[target.event]\nkind = 'command'\ninputs = ['event.txt']\n\
                 outputs = ['payload.json']\nshell = 'sleep 1; cp event.txt payload.json'\n";
     project.write("Buildfile", format!("{BUILDFILE}{made}")).write("event.txt", "no JSON");
+    project.remove("payload.json");
     let before = aws.function("hello")["CodeSha256"].clone();
     for jobs in ["-j1", "-j4"] {
         let run = project.run(["--json", jobs, "invoke"]).failure();
@@ -264,6 +265,6 @@ fn a_payload_made_after_the_upload_does_not_hold_it_up() {
     let project = project(&aws.endpoint());
     let made = "\n[target.event]\nkind = 'command'\nneeds = ['upload']\n\
                 outputs = ['payload.json']\nshell = 'echo {} > payload.json'\n";
-    project.write("Buildfile", format!("{BUILDFILE}{made}"));
+    project.write("Buildfile", format!("{BUILDFILE}{made}")).remove("payload.json");
     assert_eq!(project.run(["invoke"]).success().stdout, "1\n");
 }
