@@ -1,19 +1,8 @@
-//! Small values that every layer shares: digests, project paths, words for messages.
-//! Knows nothing of Buildfiles, targets, state or output.
+//! The crate `zipwright-store` under its old name, and the fields of sealed files.
 
-pub mod beneath;
-pub mod clock;
-pub mod digest;
-pub mod fs;
-pub mod parallel;
-pub mod path;
-pub mod printable;
-pub mod private;
 pub mod sealed;
-pub mod sha256;
-pub mod words;
 
-pub use digest::Digest;
-pub use path::RelPath;
-pub use printable::Printable;
-pub use sha256::Sha256;
+pub use zipwright_store::{Digest, Printable, RelPath, Sha256};
+pub use zipwright_store::{
+    beneath, clock, digest, fs, parallel, path, printable, private, sha256, words,
+};

@@ -77,14 +77,15 @@ impl From<&Self> for Printable {
 }
 
 /// Puts texts together, each escaped unless it is a [`Printable`].
+#[macro_export]
 macro_rules! printable {
     ($($part:expr),* $(,)?) => {{
-        let mut text = $crate::base::Printable::default();
+        let mut text = $crate::Printable::default();
         $(text.push($part);)*
         text
     }};
 }
-pub(crate) use printable;
+pub use printable;
 
 /// Whether a character cannot be seen where it stands: control characters but for line breaks and
 /// tabs, those that set the direction of text, and those without a width.
