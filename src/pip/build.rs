@@ -1,14 +1,13 @@
-//! Local projects: what their wheels depend on, and building them.
+//! Local projects: the files that their wheels depend on, and their builds.
 //!
-//! A project is built by the recipe from a clean copy of its folder, and after the build it is
-//! known which files of the copy were opened. A later state of the project gives the same wheel if
-//! it has the same file names and modes, and the same content in every file that was opened: the
-//! build would go the same way. So an edit of a file that no build reads (a handler beside a `src/`
-//! layout, a README) changes nothing, without a declaration. The record of a build is only applied
-//! to states of which this is true; of any other state every file counts.
+//! A project is built from a clean copy of its folder, and the build records which files of the
+//! copy were opened. A later state of the project gives the same wheel if it has the same file
+//! names and modes, and the same content in every opened file. So an edit of a file that no build
+//! reads (a handler beside a `src/` layout, a README) changes nothing, without a declaration. The
+//! record of a build is applied only to such states; in any other state, every file counts.
 //!
-//! A key holds the list of all files. Of those that the build did not open, it holds the digests
-//! that they had when it ran, so that the key stays the same when they are edited.
+//! A key holds the list of all files. For files that the build did not open, it holds their digests
+//! at the time of the build, so that the key stays the same when they are edited.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsString;
@@ -29,38 +28,40 @@ use crate::base::{Digest, RelPath};
 use crate::files::Files;
 use crate::project::Project;
 
-/// How many states of one project are remembered.
+/// Number of states of one project whose builds are cached.
 const REMEMBERED: usize = 16;
 
 const RECORDS: &str = "projects";
 
-/// A local project as it is now.
+/// A local project in its current state.
 #[derive(Clone, Debug)]
 pub struct Source {
     pub folder: RelPath,
     tree: Tree,
     /// `--config-settings` of its build.
     settings: Pairs,
-    /// Where what is known of it is kept.
+    /// Key of the cache entry with the project's builds.
     record: Digest,
-    /// The build that gave the wheel of this state.
+    /// The cached build whose wheel is valid for this state.
     known: Option<Known>,
 }
 
-/// A wheel that was built, and from what.
+/// A built wheel, with the files that it was built from.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 struct Known {
-    /// All files of the project at that time: path, digest.
+    /// All files of the project at the time of the build: path, digest.
     files: BTreeMap<String, String>,
-    /// Those that the build opened; `None` if that is not known: then all count.
+    /// The files that the build opened; `None` if they could not be watched, so that all files
+    /// count.
     read: Option<BTreeSet<String>>,
     wheel: Wheel,
-    /// What else its build depended on.
+    /// The other things that the build depended on: build requirements, tools, path.
     basis: Basis,
 }
 
 impl Known {
-    /// Whether a project with these files, of the same names and modes, would give the same wheel.
+    /// Returns whether a project with these files, with unchanged names and modes, gives the same
+    /// wheel.
     fn holds(&self, files: &BTreeMap<String, String>) -> bool {
         match &self.read {
             None => self.files == *files,
@@ -70,7 +71,8 @@ impl Known {
 }
 
 impl Source {
-    /// `context` is the digest of everything else that a build depends on.
+    /// Reads the state of a project. `context` is the digest of everything else that a build
+    /// depends on.
     pub(super) fn look(
         project: &Project,
         files: &Files,
@@ -95,7 +97,8 @@ impl Source {
         Ok(Self { folder: folder.clone(), tree, settings, record, known })
     }
 
-    /// What the wheel depends on: path below the project's folder, digest, whether executable.
+    /// Returns the files that the wheel depends on: path below the project's folder, digest, and
+    /// whether the file is executable.
     pub fn files(&self) -> Vec<(String, Digest, bool)> {
         let words = self.words().into_iter();
         words
@@ -115,7 +118,7 @@ impl Source {
         words
     }
 
-    /// The project's wheel, from the store or built now.
+    /// Returns the project's wheel, from the cache or built now.
     pub(super) fn wheel(
         &self,
         recipe: &Recipe,
@@ -157,13 +160,13 @@ impl Source {
         Ok(wheel)
     }
 
-    /// Its name in messages.
+    /// Returns the project's name in messages.
     fn name(&self) -> String {
         format!("the local project `{}`", self.folder)
     }
 
     fn remember(&self, store: &Store, mut built: Known) -> Result<()> {
-        // The list that stood in the key stays the one that stands in the key.
+        // Keep the list that is in the key now, so that the key does not change.
         let words = self.words();
         if built.holds(&words) {
             built.files = words;
@@ -176,20 +179,21 @@ impl Source {
     }
 }
 
-/// What every build from source is given besides its source.
+/// The inputs of every build from source, besides the source.
 pub(super) struct Build<'a> {
     /// Option lines of the requirements files: indexes, find-links.
     pub options: &'a [String],
-    /// Without `--config-settings`.
+    /// pip's further arguments without `--config-settings`.
     pub pip_args: &'a [String],
     pub settings: &'a Settings,
     pub runtime: Option<Runtime>,
-    /// Digest of the project's files that pip may take wheels from.
+    /// Digest of the project's files that pip may choose wheels from.
     pub offer: Digest,
 }
 
 impl Build<'_> {
-    /// `pip wheel` without dependencies, into `out`; its options file is put into `folder`.
+    /// Returns the command `pip wheel` without dependencies, into `out`; its options file is
+    /// written to `folder`.
     pub(super) fn wheel_command(
         &self,
         folder: &Path,
@@ -210,7 +214,8 @@ fn texts(tree: &Tree) -> BTreeMap<String, String> {
     tree.files.iter().map(|(path, entry)| (path.to_string(), entry.clone())).collect()
 }
 
-/// Words that hand pip the option lines of requirements files, which are put into `folder`.
+/// Writes option lines of requirements files into `folder`, and returns the arguments that pass
+/// them to pip.
 pub(super) fn options_file(folder: &Path, options: &[String]) -> Result<Vec<OsString>> {
     if options.is_empty() {
         return Ok(Vec::new());
@@ -221,7 +226,7 @@ pub(super) fn options_file(folder: &Path, options: &[String]) -> Result<Vec<OsSt
     Ok(vec!["-r".into(), file.into()])
 }
 
-/// The wheels in a folder that pip filled.
+/// Returns the wheels in a folder that pip filled.
 pub(super) fn wheels_in(folder: &Path) -> Vec<PathBuf> {
     let entries = fs::read_dir(folder).into_iter().flatten().flatten();
     let mut wheels: Vec<PathBuf> = entries

@@ -1,9 +1,9 @@
-//! pip's own configuration: what of it can change a result, freed of credentials.
+//! pip's own configuration: the settings that can change a result, without credentials.
 //!
-//! Counted are `PIP_*` variables and the files pip reads (`PIP_CONFIG_FILE`, those of the system,
-//! the user and the interpreter's prefix), for the commands used here. Left out are settings that
-//! change only how pip talks, waits or caches: [`HARMLESS`]. An unknown setting counts.
-//! Also counted are the variables that builds from source are given: [`super::handed_on`].
+//! `PIP_*` variables count, and the files that pip reads (`PIP_CONFIG_FILE`, and those of the
+//! system, the user and the interpreter's prefix), for the commands used here. Settings that change
+//! only how pip prints, waits or caches do not count: [`HARMLESS`]. An unknown setting counts. The
+//! variables that are passed to builds from source count too: [`super::handed_on`].
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -15,7 +15,7 @@ use crate::base::digest::FieldHasher;
 use crate::base::{Digest, RelPath};
 use crate::project::Project;
 
-/// Settings of pip that change nothing in what it makes.
+/// Settings of pip that do not change its results.
 const HARMLESS: [&str; 30] = [
     "break-system-packages",
     "cache-dir",
@@ -52,13 +52,13 @@ const HARMLESS: [&str; 30] = [
 /// Settings whose values are files that pip reads.
 const FILES: [&str; 3] = ["build-constraint", "constraint", "requirement"];
 
-/// Sections of a `pip.conf` that bear on the commands used here.
+/// Sections of a `pip.conf` that apply to the commands used here.
 const SECTIONS: [&str; 4] = ["global", "install", "wheel", "download"];
 
-/// Further variables that bear on builds.
+/// Further variables that can change a build.
 const BUILD_VARIABLES: [&str; 3] = ["PYTHONPATH", "RUSTFLAGS", "SOURCE_DATE_EPOCH"];
 
-/// Settings of pip that builds from source here do not follow.
+/// Settings of pip that builds from source do not follow.
 const NOT_FOLLOWED: [&str; 6] = [
     "build-option",
     "global-option",
@@ -68,16 +68,16 @@ const NOT_FOLLOWED: [&str; 6] = [
     "use-pep517",
 ];
 
-/// pip's configuration as far as it counts.
+/// The part of pip's configuration that can change a result.
 #[derive(Clone, Debug, Default)]
 pub struct Config {
-    /// Name and value of each setting, without credentials and without the project's own place.
+    /// Name and value of each setting, without credentials and without the project's own path.
     pub settings: Vec<(String, String)>,
-    /// Files that pip reads because of a setting: the setting, the digest of the content.
+    /// Files that pip reads because of a setting: the setting, and the digest of the content.
     pub files: Vec<(String, Option<Digest>)>,
     /// Folders of find-links inside the project.
     pub find_links: BTreeSet<RelPath>,
-    /// `KEY=VALUE` of `config-settings`: the variable wins over the files, and the section of a
+    /// `KEY=VALUE` of `config-settings`. The variable wins over the files, and the section of a
     /// command over `global`.
     pub config_settings: Option<String>,
     /// Whether pip checks everything against hashes.
@@ -88,12 +88,12 @@ pub struct Config {
 }
 
 impl Config {
-    /// Reads what an interpreter with this prefix would.
+    /// Reads the configuration that an interpreter with this prefix would use.
     pub fn read(project: &Project, prefix: &Path) -> Self {
         Self::read_files(project, &config_files(project, prefix, Path::new("/")))
     }
 
-    /// The files in the order in which later ones win.
+    /// Reads configuration files; a later file wins.
     fn read_files(project: &Project, files: &[PathBuf]) -> Self {
         let mut settings = BTreeMap::new();
         for file in files {
@@ -128,7 +128,7 @@ impl Config {
         config
     }
 
-    /// Digest of everything that counts, for the keys of the cache.
+    /// Returns the digest of everything that counts, for cache keys.
     pub fn digest(&self) -> Digest {
         let mut hasher = FieldHasher::new();
         for (name, value) in &self.settings {
@@ -167,7 +167,7 @@ impl Config {
         self.settings.push((shown, self.clean(project, value)));
     }
 
-    /// Adds a file that pip reads because of the setting `shown`, and all that it includes.
+    /// Adds a file that pip reads because of the setting `shown`, and all files that it includes.
     pub(super) fn add_file(&mut self, project: &Project, shown: &str, path: &str) {
         for (place, text) in contents_of(project, &project.root.join(path)) {
             let digest = text.map(|text| {
@@ -179,7 +179,7 @@ impl Config {
         }
     }
 
-    /// Without credentials, and the same in every checkout.
+    /// Returns a value without credentials and without the path of the checkout.
     fn clean(&self, project: &Project, value: &str) -> String {
         let clean = self.secrets.fingerprint(value);
         clean
@@ -190,7 +190,7 @@ impl Config {
     }
 }
 
-/// The files in the order in which later ones win.
+/// Returns pip's configuration files; a later file wins.
 fn config_files(project: &Project, prefix: &Path, system: &Path) -> Vec<PathBuf> {
     let own = project.var("PIP_CONFIG_FILE").map(|path| project.root.join(path));
     if own.as_deref() == Some(Path::new("/dev/null")) {
@@ -201,7 +201,7 @@ fn config_files(project: &Project, prefix: &Path, system: &Path) -> Vec<PathBuf>
     files.extend(folders.split(':').map(|folder| Path::new(folder).join("pip/pip.conf")));
     files.push(system.join("Library/Application Support/pip/pip.conf"));
     files.push(system.join("etc/pip.conf"));
-    // A file that is named and there stands in place of the user's.
+    // If `PIP_CONFIG_FILE` names an existing file, pip does not read the user's file.
     if !own.as_ref().is_some_and(|own| own.exists())
         && let Some(home) = project.var("HOME").map(Path::new)
     {
@@ -215,7 +215,7 @@ fn config_files(project: &Project, prefix: &Path, system: &Path) -> Vec<PathBuf>
     files
 }
 
-/// `(section, name, value)` of each setting; a value goes on in lines that are indented.
+/// Returns `(section, name, value)` of each setting. Indented lines continue a value.
 fn parse(text: &str) -> Vec<(String, String, String)> {
     let mut section = String::new();
     let mut found: Vec<(String, String, String)> = Vec::new();
@@ -238,12 +238,12 @@ fn parse(text: &str) -> Vec<(String, String, String)> {
     found
 }
 
-/// Whether a value switches a setting off.
+/// Returns whether a value switches a setting off.
 fn is_off(value: &str) -> bool {
     ["0", "false", "no", "off", "n", "f", ""].contains(&value.to_ascii_lowercase().as_str())
 }
 
-/// `INDEX_URL` and `index_url` are `index-url`.
+/// Normalises the name of a setting: `INDEX_URL` and `index_url` are `index-url`.
 fn normal(name: &str) -> String {
     name.trim_start_matches("--").to_ascii_lowercase().replace('_', "-")
 }

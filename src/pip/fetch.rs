@@ -1,5 +1,5 @@
-//! Gets the wheels that pip chose: from the store, from this disk, or by one further run of pip
-//! that fetches the ready ones, and one that fetches the sources of those that are built.
+//! Gets the wheels that pip chose: from the cache, from this disk, or by one further run of pip for
+//! the ready wheels and one for the sources of those that are built.
 
 use std::collections::BTreeSet;
 use std::ffi::OsString;
@@ -23,7 +23,7 @@ use crate::base::{Digest, RelPath};
 use crate::make::Pool;
 use crate::project::Project;
 
-/// Kind of the records of what was built from which source.
+/// Bucket of the wheels built from a source distribution.
 const BUILT: &str = "built";
 
 pub(super) struct Fetch<'a> {
@@ -31,12 +31,12 @@ pub(super) struct Fetch<'a> {
     pub store: &'a Store,
     pub build: &'a Build<'a>,
     pub recipe: &'a Recipe<'a>,
-    /// Everything that a build depends on besides its source.
+    /// Digest of everything that a build depends on besides its source.
     pub context: Digest,
     pub pool: Option<&'a Pool>,
 }
 
-/// What was built from a source.
+/// A wheel built from a source distribution.
 #[derive(Serialize, Deserialize)]
 struct Built {
     wheel: Wheel,
@@ -44,7 +44,7 @@ struct Built {
 }
 
 impl Fetch<'_> {
-    /// The wheels of all picks, every one in the store.
+    /// Returns the wheels of all picks, after storing each in the cache.
     pub(super) fn all(&self, picks: &[Pick]) -> Result<Vec<Wheel>> {
         let mut wheels: Vec<Option<Wheel>> =
             picks.iter().map(|pick| self.at_hand(pick)).collect::<Result<_>>()?;
@@ -67,7 +67,7 @@ impl Fetch<'_> {
         if !sources.is_empty() {
             let workshop = self.store.workshop()?;
             let mut archives = self.archives(&sources, workshop.path())?;
-            // What takes longest is begun first: its size tells, as well as anything does.
+            // Start the longest build first; the size of the archive is the best estimate.
             let size = |archive: &Path| std::fs::metadata(archive).map_or(0, |meta| meta.len());
             archives.sort_by_key(|(_, archive)| std::cmp::Reverse(size(archive)));
             let built = side_by_side(self.pool, &archives, |(pick, archive)| {
@@ -84,7 +84,8 @@ impl Fetch<'_> {
         Ok(wheels.into_iter().map(|wheel| wheel.expect("BUG: every pick was fetched")).collect())
     }
 
-    /// The wheels of source archives of this project, before pip is asked what else is wanted.
+    /// Returns the wheels of source archives inside this project. They are built before pip
+    /// resolves the rest.
     pub(super) fn local_sources(
         &self,
         project: &Project,
@@ -139,7 +140,7 @@ impl Fetch<'_> {
         self.build.settings.of(Some(&pick.project), path.as_ref())
     }
 
-    /// What a build from this source is kept under; `None` when its bytes are not known.
+    /// Returns the cache key of a build from this source; `None` if its bytes have no hash yet.
     fn source_key(&self, pick: &Pick) -> Result<Option<Digest>> {
         let source = match &pick.origin {
             Origin::Archive { sha256: Some(sha256) } => sha256.clone(),
@@ -159,17 +160,18 @@ impl Fetch<'_> {
         Ok(Some(hasher.finish()))
     }
 
-    /// One run of pip in `workshop` that fetches ready wheels; the wheels that it left there.
+    /// Fetches ready wheels into `workshop` by one run of pip, and returns their paths.
     fn run(&self, picks: &[&Pick], workshop: &Path) -> Result<Vec<PathBuf>> {
         let doing = format!("fetch {}", count(picks.len(), "wheel"));
         let out = workshop.join("out");
-        // Only this command chooses for another system; and only for such does it need to.
+        // Only `pip download` chooses wheels for another platform, and it is needed only for that.
         let foreign = self.build.runtime.is_some();
         self.pip_command(picks, &doing, workshop, (foreign, foreign))?;
         Ok(wheels_in(&out))
     }
 
-    /// The archives of sources: those of this disk, and the others fetched by one run of pip.
+    /// Returns the archives of sources: those on this disk, and the others fetched by one run of
+    /// pip.
     fn archives<'p>(
         &self,
         picks: &[&'p Pick],
@@ -207,7 +209,7 @@ impl Fetch<'_> {
             .collect()
     }
 
-    /// Builds one source distribution and keeps the wheel.
+    /// Builds one source distribution and stores the wheel in the cache.
     fn build_source(&self, pick: &Pick, archive: &Path) -> Result<Wheel> {
         let what = pick.describe();
         (self.pip.talk.status)(&format!("building {what} from source"));
@@ -225,8 +227,8 @@ impl Fetch<'_> {
         Ok(wheel)
     }
 
-    /// Has pip put what the picks mean into `out` in the workshop: by `download`, which may choose
-    /// `foreign` wheels, or by `wheel`.
+    /// Runs pip to put the distributions of the picks into `out` in the workshop: by `download`,
+    /// which may choose `foreign` wheels, or by `wheel`.
     fn pip_command(
         &self,
         picks: &[&Pick],
@@ -251,7 +253,7 @@ impl Fetch<'_> {
             let runtime = self.build.runtime.iter().flat_map(|runtime| runtime.options());
             command.extend(runtime.map(OsString::from));
         } else if self.build.runtime.is_some() {
-            // It was judged for the runtime when pip chose them.
+            // pip compared it with the runtime when it chose the distributions.
             command.push("--ignore-requires-python".into());
         }
         let names = [
@@ -264,7 +266,7 @@ impl Fetch<'_> {
         }
     }
 
-    /// Puts the ready wheel of a pick into the store.
+    /// Stores the ready wheel of a pick in the cache.
     fn take(&self, pick: &Pick, got: &[PathBuf]) -> Result<Wheel> {
         let found = got.iter().find(|place| {
             let name = place.file_name().and_then(|name| name.to_str()).unwrap_or_default();
@@ -276,7 +278,7 @@ impl Fetch<'_> {
         self.checked(pick, found)
     }
 
-    /// Takes a wheel into the store, if it is what pip's report says.
+    /// Stores a wheel in the cache if its name, version and hash match pip's report.
     fn checked(&self, pick: &Pick, place: &Path) -> Result<Wheel> {
         let wheel = self.store.put(place)?;
         if let Origin::Wheel { sha256: Some(sha256), .. } = &pick.origin
@@ -306,8 +308,8 @@ impl Fetch<'_> {
     }
 }
 
-/// The requirement that means exactly this pick. A bare URL: older pips take not every URL after a
-/// name and `@`.
+/// Returns the requirement that matches exactly this pick. It is a bare URL, because older pips do
+/// not accept every URL after a name and `@`.
 fn line(pick: &Pick) -> String {
     let mut fragment = Vec::new();
     let url = match &pick.origin {
@@ -322,7 +324,7 @@ fn line(pick: &Pick) -> String {
     format!("{url}{mark}{}", fragment.join("&"))
 }
 
-/// What pip left of a pick's source. Of a repository it makes a zip.
+/// Returns the file that pip fetched for the source of a pick. A repository is fetched as a zip.
 fn fetched(pick: &Pick, out: &Path) -> Option<PathBuf> {
     let wanted = match &pick.origin {
         Origin::Repository { .. } => None,

@@ -1,9 +1,9 @@
-//! Files that are given as requirements and are none: lockfiles of other tools, files of conda,
-//! packages. Each is recognised by its name or its content, and has its way out.
+//! Files given as requirements that are not requirements files: lockfiles of other tools, files of
+//! conda, packages. Each is recognised by its name or its content, and has its own hint.
 
 use super::text::split_lines;
 
-/// The way out for a requirement that only conda's own build machines can resolve.
+/// The hint for a requirement that only conda's own build machines can resolve.
 pub(super) const CONDA_FREEZE: &str = "is where conda built the package: `pip freeze` writes such \
      paths in a conda environment. Write the file with `pip list --format=freeze`";
 
@@ -23,7 +23,7 @@ const CONDA: &str = "it lists packages of conda, which are not wheels. List the 
 const PYPROJECT: &str = "it describes a project. Name its folder in `projects`";
 const PACKAGE: &str = "it is a package. Name its path on a line of a requirements file";
 
-/// Names of files, or ends of names, and the way out.
+/// Names of files, or ends of names, and the hint for each.
 const NAMES: [(&str, &str); 20] = [
     ("poetry.lock", EXPORT_POETRY),
     ("Pipfile.lock", EXPORT_PIPENV),
@@ -47,7 +47,7 @@ const NAMES: [(&str, &str); 20] = [
     (".egg", PACKAGE),
 ];
 
-/// Returns the way out if a file of this name holds no requirements.
+/// Returns the hint if a file of this name does not hold requirements.
 pub(super) fn by_name(name: &str) -> Option<&'static str> {
     if name.starts_with("pylock.") && name.ends_with(".toml") {
         return Some(EXPORT_PYLOCK);
@@ -56,7 +56,7 @@ pub(super) fn by_name(name: &str) -> Option<&'static str> {
     NAMES.iter().find(|(known, _)| is_it(known)).map(|(_, way_out)| *way_out)
 }
 
-/// Returns the way out if a text is that of a lockfile or of conda.
+/// Returns the hint if a text is that of a lockfile or of conda.
 pub(super) fn by_text(text: &str) -> Option<&'static str> {
     let lines: Vec<&str> = split_lines(text).into_iter().map(str::trim_end).take(400).collect();
     let has = |wanted: &str| lines.contains(&wanted);
@@ -82,7 +82,7 @@ pub(super) fn by_text(text: &str) -> Option<&'static str> {
     (is_environment || is_list || is_build).then_some(CONDA)
 }
 
-/// `name=1.2.3=py311_0`, as `conda list --export` writes it.
+/// Returns whether a line is `name=1.2.3=py311_0`, as `conda list --export` writes it.
 fn is_conda_pin(line: &str) -> bool {
     let parts: Vec<&str> = line.split('=').collect();
     let plain = |part: &&str| {
@@ -91,7 +91,7 @@ fn is_conda_pin(line: &str) -> bool {
     parts.len() == 3 && parts.iter().all(plain)
 }
 
-/// Whether a path is of a machine that builds packages for conda.
+/// Returns whether a path belongs to a machine that builds packages for conda.
 pub(super) fn is_conda_build(path: &str) -> bool {
     let parts = ["/croot/", "/feedstock_root/", "/conda-bld/", "/tmp/build/80754af9/", "/tmp/abs_"];
     parts.iter().any(|part| path.contains(part))

@@ -1,8 +1,8 @@
-//! The whole way from requirements to wheels: read what pip reads, build local projects, ask pip
-//! once what it would install, and get what is not in the store.
+//! The steps from requirements to wheels: read the files that pip reads, build local projects, run
+//! pip once to resolve, and get the wheels that are not in the cache.
 //!
-//! pip does not run at all where its answer is known: when everything is pinned by hashes, the
-//! same files, settings and interpreter mean the same wheels, so the answer is kept with them.
+//! pip does not run if its result is cached: when everything is pinned by hashes, the same files,
+//! settings and interpreter give the same wheels, so the resolution is cached under them.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsString;
@@ -35,13 +35,13 @@ use crate::make::Pool;
 use crate::markers::{Environment, Marker};
 use crate::project::Project;
 
-/// Version of everything here that decides what is built; a change makes old records void.
+/// Version of the sdist build. A change makes old cache entries unused.
 const RECIPE: &str = "5";
 
-/// Kind of the records of what pinned requirements mean.
+/// Bucket of the resolutions of pinned requirements.
 const RESOLVED: &str = "resolved";
 
-/// What a person asks for.
+/// The requirements and settings of a wheelhouse.
 pub struct Request<'a> {
     pub project: &'a Project,
     pub files: &'a Files,
@@ -53,30 +53,30 @@ pub struct Request<'a> {
     pub pip_args: &'a [String],
     /// Variables for builds from source.
     pub build_env: &'a BTreeMap<String, String>,
-    /// What a build of a local project must not see: the outputs of targets.
+    /// Paths that a build of a local project must not see: the outputs of targets.
     pub left_out: &'a [RelPath],
-    /// Job slots besides the one that the request is worked on in.
+    /// Job slots besides the caller's own.
     pub pool: Option<&'a Pool>,
 }
 
-/// What [`Inputs::gather`] got.
+/// The result of [`Inputs::gather`].
 pub struct Gathered {
-    /// Sorted by name, every one in the store.
+    /// The wheels, sorted by name, all of them in the cache.
     pub wheels: Vec<Wheel>,
-    /// How many of them were built from source now.
+    /// Number of wheels built from source in this run.
     pub built: usize,
-    /// What builds were kept apart by, where it was looked at.
+    /// The isolation of the builds, if it was determined in this run.
     pub isolation: Option<&'static str>,
 }
 
-/// Everything that the wheels depend on, as it is now.
+/// Everything that the wheels depend on, in its current state.
 pub struct Inputs {
     pub interpreter: Interpreter,
     pub config: Config,
     pub requirements: Requirements,
     pub sources: Vec<Source>,
-    /// Files of the project that pip may take: archives that requirements name, and all files in
-    /// folders of find-links, wherever these were named.
+    /// Files of the project that pip may choose: archives that requirements name, and all files in
+    /// folders of find-links, from every place where these are declared.
     pub offered: BTreeSet<RelPath>,
     /// pip's further arguments, without credentials.
     pub pip_args: Vec<String>,
@@ -84,7 +84,7 @@ pub struct Inputs {
     context: Digest,
     /// Digest of the files in `offered`.
     offer: Digest,
-    /// The project with the variables of builds.
+    /// The project, with the variables for builds.
     project: Project,
     settings: Settings,
     /// pip's further arguments without `--config-settings`.
@@ -94,7 +94,7 @@ pub struct Inputs {
 }
 
 impl Inputs {
-    /// Finds all of it out. Starts no process where what an interpreter is is known.
+    /// Reads all inputs. Starts no process if the interpreter's identity is cached.
     pub fn read(request: &Request) -> Result<Self> {
         let Request { files, requirements, constraints, projects, .. } = *request;
         let project = &request.project.with_build_vars(request.build_env);
@@ -153,7 +153,7 @@ impl Inputs {
         })
     }
 
-    /// Gets all the wheels.
+    /// Returns all wheels, fetched or built if they are not in the cache.
     pub fn gather(&self, request: &Request, talk: Talk) -> Result<Gathered> {
         let store = Store::new(request.project.cache()?);
         let pip = Pip {
@@ -197,7 +197,7 @@ impl Inputs {
             return Ok(gathered(wheels));
         }
         if !self.requirements.hashed && request.runtime.is_none() {
-            // pip would build each of them, in its own way, only to find out what it needs.
+            // pip would build each of them, in its own way, only to read its requirements.
             built.extend(fetch.local_sources(request.project, self.requirements.plain_sources())?);
         }
         let workshop = store.workshop()?;
@@ -217,13 +217,13 @@ impl Inputs {
         Ok(gathered(wheels))
     }
 
-    /// The digest of a wheel that was gathered.
+    /// Returns the digest of a gathered wheel.
     pub fn digest(&self, request: &Request, wheel: &Wheel) -> Result<Digest> {
         let place = Store::new(request.project.cache()?).place(wheel);
         Digest::of_file(&place).with_context(|| format!("could not read `{}`", place.display()))
     }
 
-    /// Leaves exactly these wheels in `folder`; a wheel that is there already stays untouched.
+    /// Makes `folder` hold exactly these wheels. A wheel that is already there is not touched.
     pub fn leave(&self, request: &Request, wheels: &[Wheel], folder: &Path) -> Result<()> {
         let store = Store::new(request.project.cache()?);
         crate::base::fs::create_dir_all(folder)?;
@@ -243,7 +243,7 @@ impl Inputs {
         Ok(())
     }
 
-    /// What a resolution is kept under.
+    /// Returns the cache key of a resolution.
     fn meaning_key(&self, request: &Request, built: &BTreeMap<RelPath, Wheel>) -> Digest {
         let mut hasher = FieldHasher::new();
         hasher.field(self.context.as_bytes()).field(self.offer.as_bytes());
@@ -269,7 +269,8 @@ impl Inputs {
         hasher.finish()
     }
 
-    /// The options that name what is wanted, files rewritten where they name local folders.
+    /// Returns the options that name the requirements and constraints. Files that name local
+    /// folders are rewritten.
     fn given(
         &self,
         request: &Request,
@@ -316,7 +317,7 @@ impl Inputs {
         }
     }
 
-    /// How pip's names for files that are only copies are shown.
+    /// Returns pairs of a path of a copy, as pip prints it, and the name to show instead.
     fn names(&self, request: &Request, folder: &Path) -> Vec<(String, String)> {
         let copies = self.requirements.files.iter().map(|file| {
             let copy = self.requirements.copy_of(folder, &file.path, file.constraint);
@@ -367,8 +368,8 @@ fn digest(files: &Files, paths: &BTreeSet<RelPath>) -> Result<Digest> {
     Ok(hasher.finish())
 }
 
-/// How pip reads metadata: for the runtime, and with the folders of local projects standing for
-/// their wheels, also where another project depends on one by its path.
+/// Returns how pip reads metadata: for the runtime, and with the folders of local projects in place
+/// of their wheels, also where another project depends on one by its path.
 fn reading(
     request: &Request,
     store: &Store,
@@ -389,12 +390,12 @@ fn reading(
     reading
 }
 
-/// Whether a marker holds for the runtime, or without one for the interpreter on this host; `None`
-/// if that cannot be said without pip.
+/// Returns whether a marker is true in the runtime, or without a runtime in the interpreter on this
+/// host; `None` if only pip can evaluate it.
 fn applies(marker: &str, interpreter: &Interpreter, runtime: Option<Runtime>) -> Option<bool> {
     let environment = match runtime {
         Some(runtime) => runtime.environment(),
-        // The kernel's release is not among what is remembered of an interpreter.
+        // The cached identity of an interpreter does not have the kernel's release.
         None if marker.contains("platform_release") || marker.contains("platform_version") => {
             return None;
         }
@@ -409,7 +410,8 @@ fn applies(marker: &str, interpreter: &Interpreter, runtime: Option<Runtime>) ->
     Marker::parse(marker).ok()?.eval(&environment, &[]).ok()
 }
 
-/// Digest of what a build from source depends on besides its source and its own settings.
+/// Returns the digest of everything that a build from source depends on besides its source and its
+/// own settings.
 fn context(
     project: &Project,
     arguments: &[String],
@@ -427,7 +429,7 @@ fn context(
     hasher.finish()
 }
 
-/// pip's further arguments, as far as they are of use here.
+/// pip's further arguments, split by use.
 #[derive(Default)]
 struct Arguments {
     /// Folders of find-links inside the project.
@@ -436,14 +438,14 @@ struct Arguments {
     settings: Vec<String>,
     /// The other arguments.
     plain: Vec<String>,
-    /// Files of constraints for builds.
+    /// Files of constraints for build requirements.
     files: Vec<String>,
     /// Whether pip is to check everything against hashes.
     hashed: bool,
 }
 
-/// Reads pip's further arguments. Fails if they have options that there are keys for: files that
-/// pip reads would be inputs whose changes are not seen.
+/// Reads pip's further arguments. Fails for options that have a Buildfile key of their own: files
+/// that pip reads would be inputs whose changes are not noticed.
 fn check_arguments(project: &Project, arguments: &[String]) -> Result<Arguments> {
     let mut found = Arguments::default();
     for Argument { words, option } in options::arguments(arguments) {
@@ -489,7 +491,8 @@ fn check_arguments(project: &Project, arguments: &[String]) -> Result<Arguments>
     Ok(found)
 }
 
-/// The names of settings, in pip's arguments or its configuration, that builds do not follow.
+/// Returns the names of settings, in pip's arguments or its configuration, that builds do not
+/// follow.
 fn not_followed(arguments: &[String], config: &Config) -> Vec<String> {
     let names = ["no-build-isolation", "no-use-pep517", "use-pep517", "build-option"];
     let given = arguments.iter().filter_map(|word| word.strip_prefix("--"));

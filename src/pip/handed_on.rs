@@ -1,4 +1,4 @@
-//! The variables of the environment that builds from source are given: those that people set for
+//! The environment variables that are passed to builds from source: those that users set for
 //! compilers and build back ends. All of them are part of the fingerprint.
 
 use std::collections::BTreeMap;
@@ -28,8 +28,8 @@ const NAMES: [&str; 19] = [
     "SETUPTOOLS_USE_DISTUTILS",
 ];
 
-/// Beginnings of names: settings of build back ends, above all a version that they would ask
-/// version control for.
+/// Prefixes of names: settings of build back ends, above all a version that they would otherwise
+/// read from version control.
 const PREFIXES: [&str; 9] = [
     "HATCH_BUILD_",
     "PBR_",
@@ -42,8 +42,8 @@ const PREFIXES: [&str; 9] = [
     "VERSIONEER_",
 ];
 
-/// The variables with their values: those of the environment that are of use, then those that the
-/// Buildfile sets, which win.
+/// Returns the variables with their values: the relevant ones of the environment, then those of the
+/// Buildfile, which win.
 pub(super) fn variables(project: &Project) -> BTreeMap<String, String> {
     let is_of_use = |name: &str| {
         NAMES.contains(&name) || PREFIXES.iter().any(|prefix| name.starts_with(prefix))

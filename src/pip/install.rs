@@ -1,4 +1,4 @@
-//! Tools of zipwright's own: wheels that are pinned by hash, unpacked into a folder by pip.
+//! zipwright's own tools: wheels pinned by hash, unpacked into a folder by pip.
 
 use std::ffi::OsString;
 use std::path::Path;
@@ -14,16 +14,17 @@ use crate::base::sealed::Encoder;
 use crate::base::{Digest, private};
 use crate::project::Project;
 
-/// The file in a folder that lists all others, with the digest of each. Python imports no such name.
+/// The file in a folder that lists all others, with the digest of each. Python cannot import such a
+/// name.
 const LIST: &str = ".zipwright-files";
 
-/// Form of that file.
+/// Version of the format of that file.
 const FORM: &str = "zipwright tool 1";
 
-/// Makes `folder` hold what `requirements` pins, as `pip install --target` would. One that is there is
-/// taken if its files are those that were installed: its name must say what is in it. Several processes
-/// may want it at once; each fills a folder of its own, and the first to be ready gives it its name.
-/// Calls `before` if there is anything to do.
+/// Installs the wheels that `requirements` pins into `folder`, as `pip install --target` does. An
+/// existing folder is used if its files match its list; its name must identify the content. Safe
+/// with several processes: each fills a folder of its own, and the first to finish renames it.
+/// Calls `before` if there is anything to install.
 pub fn install(
     project: &Project,
     interpreter: &Interpreter,
@@ -51,7 +52,7 @@ pub fn install(
     let files = list(&out)?;
     write_if_changed(&out.join(LIST), &files, private::FILE_MODE)?;
     if is_whole(folder) {
-        // Another process was ready first.
+        // Another process finished first.
         return Ok(());
     }
     let _ = std::fs::rename(folder, workshop.path().join("damaged"));
@@ -61,7 +62,7 @@ pub fn install(
     }
 }
 
-/// Whether `folder` has exactly the files that were installed in it.
+/// Returns whether `folder` has exactly the files that were installed in it.
 fn is_whole(folder: &Path) -> bool {
     let Ok(listed) = std::fs::read(folder.join(LIST)) else { return false };
     list(folder).is_ok_and(|now| now == listed)

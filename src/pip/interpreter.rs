@@ -1,10 +1,10 @@
-//! Which Python runs pip, and what of it can change a result.
+//! The Python that runs pip, and the properties of it that can change a result.
 //!
-//! Asking an interpreter costs a process, so the answer is kept in the per-user cache together
-//! with its *witnesses*: stat data of the program, its library, its standard library, its
-//! `pyvenv.cfg` and every place where it would find pip. It is used again only while all of them
-//! are the same, and only for a program that is a binary, or a shim of [`super::pyenv`]: any other
-//! script decides anew at each start which Python it runs, so it is asked each time.
+//! Querying an interpreter costs a process, so its identity is cached together with its
+//! *witnesses*: stat data of the program, its library, its standard library, its `pyvenv.cfg` and
+//! every place where it would find pip. A cached identity is used only if all witnesses are
+//! unchanged, and only for a binary or a shim of [`super::pyenv`]. Any other script may start
+//! another Python each time, so it is queried each time.
 
 use std::fs::{self, File};
 use std::io::Read;
@@ -23,14 +23,14 @@ use crate::base::digest::FieldHasher;
 use crate::process::Invocation;
 use crate::project::Project;
 
-/// Kind of the records of what interpreters are.
+/// Bucket of the identities of interpreters.
 const INTERPRETERS: &str = "interpreters";
 
 /// Variables that decide where an interpreter finds its modules.
 const SEARCH_VARIABLES: [&str; 6] =
     ["PYTHONPATH", "PYTHONHOME", "PYTHONNOUSERSITE", "PYTHONUSERBASE", "PYTHONSAFEPATH", "HOME"];
 
-/// Asks an interpreter about itself; prints one JSON object.
+/// Python program that prints the interpreter's identity as one JSON object.
 const QUESTIONS: &str = r"
 import json, os, platform, sys, sysconfig
 try:
@@ -59,21 +59,22 @@ print(json.dumps({
 }))
 ";
 
-/// What an interpreter says of itself.
+/// The identity that an interpreter reports.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Identity {
     /// Implementation, full version, ABI, platform and C library; no paths.
     pub python: String,
     pub minor: (u8, u8),
-    /// Empty: it has none.
+    /// pip's version; empty if the interpreter has no pip.
     pub pip: String,
-    /// Where its own `pip.conf` would be. Never part of a key.
+    /// The folder of its own `pip.conf`. Never part of a key.
     pub prefix: PathBuf,
-    /// The program itself, when what was found is a script that starts it. Never part of a key.
+    /// The program itself, if the interpreter was found as a script that starts it. Never part of a
+    /// key.
     pub program: PathBuf,
 }
 
-/// An interpreter that was found, and found to be able to do what is asked of it.
+/// An interpreter that was found and can do the required work.
 #[derive(Clone, Debug)]
 pub struct Interpreter {
     pub program: PathBuf,
@@ -96,14 +97,14 @@ struct Remembered {
     witnesses: Vec<(PathBuf, Witness)>,
 }
 
-/// Stat data of a file; `None` when there is none.
+/// Stat data of a file; `None` if it does not exist.
 type Witness = Option<(u64, i64, i64, i64, i64, u64)>;
 
-/// Seconds by which the clocks of file systems may differ from ours, and tick slower.
+/// Seconds by which the clock of a file system may differ from the system's, or tick more slowly.
 const CLOCK_MARGIN: i64 = 3;
 
 impl Interpreter {
-    /// Finds `python`, a name on PATH or a path, which must have a pip that does what is asked.
+    /// Finds `python`, a name on PATH or a path. Fails if it does not have a usable pip.
     pub fn find(project: &Project, python: &str) -> Result<Self> {
         let found = Self::find_any(project, python)?;
         match unusable::unfit(python, &found.identity) {
@@ -112,7 +113,7 @@ impl Interpreter {
         }
     }
 
-    /// Finds `python` and what it is, with or without pip.
+    /// Finds `python` and its identity, with or without pip.
     pub fn find_any(project: &Project, python: &str) -> Result<Self> {
         let Some(program) = project.find_program(python) else {
             return Err(unusable::missing(project, python));
@@ -126,7 +127,7 @@ impl Interpreter {
         {
             return Ok(Self { program, identity });
         }
-        // What decides is looked at before the decision: a change in between must show.
+        // Read the witnesses before the query, so that a change in between is noticed.
         let deciding = match (&binary, &shim) {
             (Some(real), _) => looks([program.clone(), real.clone()]),
             (None, Some(shim)) => looks(shim.witnesses.iter().cloned()),
@@ -136,7 +137,7 @@ impl Interpreter {
         if binary.is_some() || shim.is_some_and(|shim| shim.owns(&identity.program)) {
             let named = named.into_iter().chain([identity.program.clone()]);
             let witnesses = deciding.into_iter().chain(looks(named)).collect();
-            // A cache that cannot be written only costs the next build a process.
+            // If the cache cannot be written, the next build starts one more process.
             let _ = keep((&store, &record), &identity, witnesses);
         }
         Ok(Self { program, identity })
@@ -146,7 +147,7 @@ impl Interpreter {
 fn record_key(project: &Project, program: &Path) -> Digest {
     let mut hasher = FieldHasher::new();
     hasher.field(program.as_os_str().as_encoded_bytes()).field(QUESTIONS);
-    // Python looks for modules where it runs, too.
+    // Python also looks for modules in its working directory.
     hasher.field(project.root.as_os_str().as_encoded_bytes());
     for name in SEARCH_VARIABLES.into_iter().chain(pyenv::VARIABLES) {
         hasher.field(project.vars().get(name).map_or("", String::as_str));
@@ -160,7 +161,8 @@ fn recall(store: &Store, record: &Digest) -> Option<Identity> {
     valid.then_some(remembered.identity)
 }
 
-/// Nothing is kept while a witness is so new that another write to it might not show.
+/// Caches an identity, unless a witness is so new that another write might not change its stat
+/// data.
 fn keep(
     (store, record): (&Store, &Digest),
     identity: &Identity,
@@ -183,7 +185,8 @@ fn looks(paths: impl IntoIterator<Item = PathBuf>) -> Vec<(PathBuf, Witness)> {
     paths.into_iter().map(|path| (path.clone(), look(&path))).collect()
 }
 
-/// Stat data with links followed: a link that leads elsewhere leads to another inode.
+/// Returns the stat data of a file, with links followed: a link to another file gives another
+/// inode.
 fn look(path: &Path) -> Witness {
     let meta = fs::metadata(path).ok()?;
     Some((
@@ -196,7 +199,7 @@ fn look(path: &Path) -> Witness {
     ))
 }
 
-/// Whether a file is a program of its own (ELF, Mach-O) and not a script for another.
+/// Returns whether a file is a binary (ELF, Mach-O) and not a script.
 fn is_binary(path: &Path) -> bool {
     let mut start = [0; 4];
     let read = File::open(path).and_then(|mut file| file.read_exact(&mut start));
@@ -229,7 +232,7 @@ mod tests {
 
     use super::*;
 
-    /// A project whose PATH has only `bin/` of the folder.
+    /// Returns a project whose PATH has only `bin/` of the folder.
     fn project(folder: &Path) -> Project {
         let root = folder.canonicalize().unwrap();
         let env = [
@@ -239,7 +242,7 @@ mod tests {
         Project::new(root, BTreeMap::from(env))
     }
 
-    /// A script that stands for an interpreter, counts its starts and gives this answer.
+    /// Writes a script that acts as an interpreter, counts its starts and prints this answer.
     fn fake(folder: &Path, answer: &str) {
         let program = folder.join("bin/python3");
         fs::create_dir_all(program.parent().unwrap()).unwrap();
@@ -302,7 +305,7 @@ mod tests {
         fs::set_permissions(root.join("bin/python3"), mode).unwrap();
         let asked = || fs::read_to_string(root.join("count")).unwrap().lines().count();
         let find = || Interpreter::find(&project(&root), "python3").unwrap();
-        // What was just written may be written again in the same tick of the clock.
+        // A file just written can be written again within the same clock tick.
         while {
             find();
             !root.join("cache/zipwright/interpreters").exists()

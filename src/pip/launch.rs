@@ -1,5 +1,5 @@
 //! Prepares a run of pip: the environment of the programs that it starts, and how it reads
-//! metadata. `launch.py` does so inside the Python that runs pip.
+//! metadata. `launch.py` applies the latter inside the Python that runs pip.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -18,22 +18,22 @@ use crate::project::Project;
 
 const SCRIPT: &str = include_str!("launch.py");
 
-/// How pip reads the metadata of packages. The default is as pip does by itself.
+/// How pip reads the metadata of packages. The default changes nothing.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Reading {
-    /// Markers are evaluated for this runtime, and not for the host.
+    /// The runtime that markers are evaluated for; `None` for the host.
     pub(super) runtime: Option<Runtime>,
     /// Real paths of local folders and archives, with the URLs of the wheels built from them.
     pub(super) links: BTreeMap<String, String>,
     /// Paths of wheels of local projects, with the folders that they were built from.
     pub(super) origins: BTreeMap<String, String>,
-    /// The folder of a project as its own build saw it.
+    /// The folder of a project as its own build sees it.
     pub(super) sandbox: PathBuf,
-    /// A failure is not the last word: its error lines are not shown.
+    /// Whether another attempt follows a failure: then its error lines are not shown.
     pub(super) is_tentative: bool,
 }
 
-/// The files of a run, which are removed with it.
+/// The files of a run, removed on drop.
 pub(super) struct Launch(TempDir);
 
 impl Launch {
@@ -46,7 +46,7 @@ impl Launch {
         Ok(Self(folder))
     }
 
-    /// Adds the variables by which Python finds the script, and the script its settings.
+    /// Sets the variables by which Python finds the script, and the script its settings.
     pub(super) fn prepare(
         &self,
         project: &Project,

@@ -1,6 +1,6 @@
 //! The lines of a requirements file as pip reads them: continuation lines, comments, variables,
-//! options, and what each line names. Knows no project; whether a path exists is asked through a
-//! closure.
+//! options, and the requirement of each line. Knows no project; a closure returns whether a path
+//! exists.
 
 use super::options::{self, Name, Opt};
 use super::secrets::percent_decode;
@@ -9,11 +9,11 @@ use super::text::{is_space, split_lines};
 /// A line after joining, without its comment.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Line {
-    /// Where it starts, counted from 1.
+    /// Number of its first line, counted from 1.
     pub number: usize,
-    /// How many lines of the file it takes.
+    /// Number of lines of the file.
     pub height: usize,
-    /// As written: variables not filled in. Empty for a blank line or a comment.
+    /// The text as written: variables not filled in. Empty for a blank line or a comment.
     pub text: String,
 }
 
@@ -29,7 +29,7 @@ pub(super) enum Meaning {
     Requirement(Requirement),
     /// A blank line.
     Nothing,
-    /// A line that pip refuses: pip's own error is better than a second one.
+    /// A line that pip refuses. pip reports it better than a second error would.
     Invalid,
 }
 
@@ -44,12 +44,12 @@ pub(super) enum Word {
 
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Requirement {
-    /// The words in front of the options, or the value of `-e`.
+    /// The words before the options, or the value of `-e`.
     pub words: String,
-    /// The options behind them, as written.
+    /// The options after them, as written.
     pub options: String,
     pub editable: bool,
-    /// The path that it names, if it names one.
+    /// The path that it names, if any.
     pub path: Option<String>,
     /// `subdirectory=` of a URL's fragment.
     pub subdirectory: Option<String>,
@@ -62,11 +62,11 @@ pub(super) struct Requirement {
     pub hashed: bool,
     /// `(key, value)` of each `--config-settings`.
     pub settings: Vec<(String, String)>,
-    /// Whether it has options for `setup.py`, which builds are not given.
+    /// Whether it has options for `setup.py`, which are not passed to builds.
     pub has_setup_options: bool,
 }
 
-/// What a path is, for [`meaning`].
+/// The kind of a path, for [`meaning`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum PathKind {
     Folder,
@@ -76,7 +76,7 @@ pub(super) enum PathKind {
 
 type Look<'a> = &'a dyn Fn(&str) -> PathKind;
 
-/// Splits a file into lines, joined at `\` and freed of comments: a comment ends a continued line
+/// Splits a file into lines, joined at `\` and without comments: a comment ends a continued line
 /// and is itself never continued.
 pub(super) fn split(text: &str) -> Vec<Line> {
     let mut lines = Vec::new();
@@ -121,7 +121,7 @@ fn strip_comment(text: &str) -> &str {
 }
 
 /// Fills in `${NAME}` of capital letters, digits and `_`, one name after the other over the whole
-/// line, as pip does; an unset or empty variable stays as written.
+/// line, as pip does. An unset or empty variable stays as written.
 pub(super) fn expand<'a>(text: &str, var: impl Fn(&str) -> Option<&'a str>) -> String {
     let mut expanded = text.to_string();
     for reference in references(text) {
@@ -132,7 +132,7 @@ pub(super) fn expand<'a>(text: &str, var: impl Fn(&str) -> Option<&'a str>) -> S
     expanded
 }
 
-/// All `${NAME}` of a text, in order.
+/// Returns all `${NAME}` of a text, in order.
 fn references(text: &str) -> Vec<&str> {
     let mut found = Vec::new();
     let mut at = 0;
@@ -174,7 +174,7 @@ pub(super) fn meaning(text: &str, look: Look) -> Meaning {
     Meaning::Requirement(with_options(requirement(words, look), rest, &options))
 }
 
-/// Splits a line in front of the first word that begins with `-`.
+/// Splits a line before the first word that begins with `-`.
 fn break_options(text: &str) -> (&str, &str) {
     if text.starts_with('-') {
         return ("", text);
@@ -185,17 +185,18 @@ fn break_options(text: &str) -> (&str, &str) {
     }
 }
 
-/// The options of a line without a requirement, in an order that means the same with one a line.
+/// Returns the options of a line without a requirement, in an order that has the same meaning with
+/// one option per line.
 fn whole_run(options: &[Opt]) -> Vec<Word> {
     let mut words: Vec<Word> = Vec::new();
     let mut later = Vec::new();
     for option in options {
         match option.name {
-            // pip takes only the first of a line.
+            // pip uses only the first one of a line.
             Name::FindLinks if later.iter().any(|word| matches!(word, Word::FindLinks(_))) => {}
             Name::FindLinks => later.push(Word::FindLinks(option.value.clone())),
             Name::RequireHashes => later.push(Word::RequireHashes),
-            // An index forgets the further ones of the lines before.
+            // `--index-url` drops the `--extra-index-url` of the lines before.
             Name::Other("--index-url") => {
                 words = vec![Word::Other(format!("--index-url {}", options::quote(&option.value)))];
             }
@@ -203,7 +204,7 @@ fn whole_run(options: &[Opt]) -> Vec<Word> {
             Name::Other(name) => {
                 later.push(Word::Other(format!("{name} {}", options::quote(&option.value))));
             }
-            // Only of use behind a requirement.
+            // Has an effect only after a requirement.
             _ => {}
         }
     }
@@ -229,7 +230,7 @@ fn with_options(mut found: Requirement, rest: &str, options: &[Opt]) -> Requirem
     found
 }
 
-/// Schemes that make a text a URL for pip; those of version control have a `+` behind the name.
+/// Schemes that make a text a URL for pip. Version control schemes have a `+` after the name.
 const SCHEMES: [&str; 4] = ["http", "https", "file", "ftp"];
 const REPOSITORIES: [&str; 4] = ["git", "hg", "svn", "bzr"];
 
@@ -267,7 +268,7 @@ fn requirement(words: &str, look: Look) -> Requirement {
             found.extras = extras.into();
             return found;
         }
-        // pip takes it for a file that is missing.
+        // pip reads it as the path of a file, which is missing.
         (_, None) if is_archive(path) || target.starts_with(['.', '/']) => {
             found.path = Some(path.into());
         }
@@ -282,7 +283,7 @@ fn requirement(words: &str, look: Look) -> Requirement {
     found
 }
 
-/// The value of `-e`: a folder if there is one of this name, else a URL.
+/// Reads the value of `-e`: a folder if one exists at this path, else a URL.
 fn editable_of(value: &str, look: Look) -> Requirement {
     let mut found = Requirement { words: value.into(), editable: true, ..Requirement::default() };
     let (path, extras) = split_extras(value);
@@ -298,18 +299,18 @@ fn editable_of(value: &str, look: Look) -> Requirement {
         && is_name(name.trim_matches(is_space))
         && has_prefix(url.trim_matches(is_space), "file:")
     {
-        // pip 25.3 and later take `NAME @ URL ; marker` here as well.
+        // pip 25.3 and later also accept `NAME @ URL ; marker` here.
         let direct = requirement(value, look);
         found = Requirement { words: value.into(), editable: true, ..direct };
     } else if !is_url(value) && (value.starts_with(['.', '/']) || !value.contains(':')) {
-        // pip takes nothing else without a scheme: the folder is missing.
+        // pip accepts nothing else without a scheme, so the folder is missing.
         found.path = Some(path.into());
     }
     found
 }
 
 impl Requirement {
-    /// Takes path, name, extras and subdirectory from a URL of this disk; the name alone from any
+    /// Takes path, name, extras and subdirectory from a URL of this disk; only the name from any
     /// other.
     fn take_url(&mut self, url: &str) {
         let (address, fragment) = url.split_once('#').unwrap_or((url, ""));
@@ -329,7 +330,7 @@ impl Requirement {
     }
 }
 
-/// The path of a `file:` URL on this host.
+/// Returns the path of a `file:` URL on this host.
 pub(super) fn url_path(url: &str) -> Option<String> {
     let rest = url.get("file:".len()..).filter(|_| has_prefix(url, "file:"))?;
     let rest = rest.split(['?', '#']).next().unwrap_or_default();
@@ -379,7 +380,7 @@ fn split_extras(text: &str) -> (&str, &str) {
     }
 }
 
-/// Whether this can be a project's name, extras included.
+/// Returns whether a text is a valid project name, with or without extras.
 fn is_name(text: &str) -> bool {
     let (name, _) = split_extras(text);
     name.starts_with(|c: char| c.is_ascii_alphanumeric())

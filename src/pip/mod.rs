@@ -1,8 +1,8 @@
-//! pip, run as a process, and a per-user store of wheels around it.
+//! pip, run as a process, and the per-user cache of wheels.
 //!
-//! pip decides what a set of requirements means: zipwright reads its files only to know what it
-//! reads, asks it once what it would install, and keeps every wheel by its SHA-256. This module
-//! knows nothing of targets, keys or Buildfiles.
+//! pip resolves requirements: zipwright parses its files only to find its inputs, runs it once to
+//! resolve, and stores every wheel by its SHA-256. This module knows nothing of targets, keys or
+//! Buildfiles.
 
 mod build;
 mod config;

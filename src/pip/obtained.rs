@@ -1,5 +1,5 @@
-//! How wheels came to this user's store: what was built here has left a record that names it, and
-//! what its build depended on.
+//! Provenance of the wheels in this user's cache: the build of a wheel leaves a record that names
+//! the wheel and the inputs of the build.
 
 use std::collections::HashSet;
 use std::path::Path;
@@ -9,29 +9,29 @@ use serde::Deserialize;
 use super::recipe::Basis;
 use super::store::{Store, Wheel};
 
-/// Kinds of the records of builds.
+/// Buckets with the records of builds.
 const BUILDS: [&str; 2] = ["built", "projects"];
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Obtained {
     Built(Circumstances),
     Downloaded,
-    /// The store does not know the wheel.
+    /// The cache has no wheel with this hash.
     Unknown,
 }
 
-/// What a build from source depended on besides its source and the settings.
+/// The inputs of a build from source besides the source and the settings.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Circumstances {
-    /// The wheels that its environment was made of.
+    /// The wheels of its build environment.
     pub requires: Vec<Wheel>,
-    /// Compilers and their like that were there: name, and what each said of its version.
+    /// Compilers and similar tools: name, and the version that each reported.
     pub tools: Vec<(String, String)>,
-    /// Where it was built, as the build saw it.
+    /// Path of the source during the build.
     pub path: String,
 }
 
-/// The part of a record of a build that counts here.
+/// The part of a build's record that is read here.
 #[derive(Deserialize)]
 struct Trace {
     wheel: Wheel,
@@ -45,7 +45,7 @@ enum Traces {
     Several(Vec<Trace>),
 }
 
-/// For each SHA-256 in hex, in their order.
+/// Returns the provenance for each SHA-256 in hex, in order.
 pub fn obtained(cache: &Path, hashes: &[&str]) -> Vec<Obtained> {
     let asked: HashSet<&str> = hashes.iter().copied().collect();
     let store = Store::new(cache);
@@ -53,7 +53,7 @@ pub fn obtained(cache: &Path, hashes: &[&str]) -> Vec<Obtained> {
         .iter()
         .flat_map(|kind| store.all(kind))
         .filter_map(|record| String::from_utf8(record).ok())
-        // Records are many, and few are about one of these.
+        // Most records are about none of these wheels: skip them before parsing.
         .filter(|record| hashes_in(record).any(|hash| asked.contains(hash)))
         .filter_map(|record| serde_json::from_str(&record).ok())
         .flat_map(|traces| match traces {
@@ -69,9 +69,9 @@ pub fn obtained(cache: &Path, hashes: &[&str]) -> Vec<Obtained> {
     hashes.iter().map(way).collect()
 }
 
-/// Every hash that a record names, of whatever it is.
+/// Returns every hash in the text of a record.
 fn hashes_in(record: &str) -> impl Iterator<Item = &str> {
-    // Behind the key come a quote, a colon with what space there is, and the value in quotes.
+    // After the key come a quote, a colon with optional space, and the value in quotes.
     record.split("\"sha256").skip(1).filter_map(|rest| rest.split('"').nth(2))
 }
 

@@ -1,4 +1,4 @@
-//! Options as pip reads them: words as `shlex` splits them, names and values as `optparse` takes
+//! Options as pip reads them: words as `shlex` splits them, names and values as `optparse` reads
 //! them, abbreviations included.
 
 /// An option that pip takes in a requirements file.
@@ -11,7 +11,7 @@ pub(super) enum Name {
     RequireHashes,
     Hash,
     ConfigSettings,
-    /// A file of constraints for what builds need; of pip itself alone.
+    /// A file of constraints for build requirements; accepted only by pip itself.
     BuildConstraint,
     /// Options for `setup.py`, which pip dropped in version 23.1 and 25.3.
     SetupOption,
@@ -64,15 +64,15 @@ const KNOWN: [Known; 22] = [
     other(None, "--use-feature"),
 ];
 
-/// One option and its value; an option that takes none has an empty one.
+/// One option and its value; empty if the option takes none.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Opt {
     pub name: Name,
     pub value: String,
 }
 
-/// Reads words as `optparse` does. Words that are not options are passed over; fails where
-/// `optparse` fails.
+/// Reads words as `optparse` does. Words that are not options are skipped; fails if `optparse`
+/// fails.
 pub(super) fn read(words: Vec<String>) -> Result<Vec<Opt>, String> {
     let mut found = Vec::new();
     let mut words = words.into_iter();
@@ -91,7 +91,7 @@ pub(super) fn read(words: Vec<String>) -> Result<Vec<Opt>, String> {
             let short = characters.next();
             let known = KNOWN.iter().find(|known| known.short == short);
             let known = known.ok_or_else(|| format!("there is no option `{word}`"))?;
-            // No option of one letter is a flag: the rest of the word is the value.
+            // Every one-letter option has a value: it is the rest of the word.
             (known, Some(characters.as_str()).filter(|value| !value.is_empty()))
         } else {
             continue;
@@ -109,7 +109,7 @@ pub(super) fn read(words: Vec<String>) -> Result<Vec<Opt>, String> {
     Ok(found)
 }
 
-/// The option with this name, or the only one that begins so.
+/// Returns the option with this name, or the only one with this prefix.
 fn long(name: &str) -> Result<&'static Known, String> {
     if let Some(exact) = KNOWN.iter().find(|known| known.long == name) {
         return Ok(exact);
@@ -122,15 +122,15 @@ fn long(name: &str) -> Result<&'static Known, String> {
     }
 }
 
-/// The words of one argument of pip, and the option that they are if it is of use here.
+/// The words of one argument of pip, and the option if zipwright uses it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Argument {
     pub words: Vec<String>,
     pub option: Option<Opt>,
 }
 
-/// Options of `pip install` and `pip wheel` that are of use here, and the shortest abbreviation
-/// that stands for no other option of these commands.
+/// Options of `pip install` and `pip wheel` that zipwright uses, and the shortest abbreviation that
+/// is unambiguous in these commands.
 const ARGUMENTS: [(Name, &str, &str); 9] = [
     (Name::Requirement, "--requirement", "--requirem"),
     (Name::Constraint, "--constraint", "--cons"),
@@ -146,8 +146,8 @@ const ARGUMENTS: [(Name, &str, &str); 9] = [
 /// Options of pip of one letter that take no value, so that another may follow in the same word.
 const FLAGS: &str = "hIqUvV";
 
-/// Reads arguments for pip itself, which takes many more options than a requirements file. An
-/// unknown option is one argument, and a word that is not an option another.
+/// Reads arguments for pip itself, which accepts many more options than a requirements file. An
+/// unknown option is one argument, and a word that is not an option is another.
 pub(super) fn arguments(words: &[String]) -> Vec<Argument> {
     let mut found = Vec::new();
     let mut words = words.iter();
@@ -166,7 +166,7 @@ pub(super) fn arguments(words: &[String]) -> Vec<Argument> {
     found
 }
 
-/// The option that a word begins with, and its value if the word has it.
+/// Returns the option at the start of a word, and its value if the word has one.
 fn argument(word: &str) -> Option<(Name, Option<String>)> {
     if word.starts_with("--") {
         let (name, value) = match word.split_once('=') {
@@ -187,7 +187,7 @@ fn argument(word: &str) -> Option<(Name, Option<String>)> {
     is_used.then_some((known.name, value))
 }
 
-/// Splits text as `shlex.split` does; `None` if a quotation or an escape is not complete.
+/// Splits text as `shlex.split` does; `None` if a quotation or an escape is incomplete.
 pub(super) fn split(text: &str) -> Option<Vec<String>> {
     let mut words = Vec::new();
     let mut word: Option<String> = None;
@@ -221,7 +221,7 @@ fn quoted(quote: char, characters: &mut std::str::Chars, word: &mut String) -> O
     }
 }
 
-/// A word as [`split`] reads it back.
+/// Quotes a word so that [`split`] returns it.
 pub(super) fn quote(word: &str) -> String {
     format!("'{}'", word.replace('\'', "'\\''"))
 }

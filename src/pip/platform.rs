@@ -1,5 +1,5 @@
-//! The Lambda runtime that wheels are chosen for, in pip's words: which platform tags its glibc
-//! allows. Knows nothing of how pip is run.
+//! The Lambda runtime that wheels are chosen for, in pip's terms: the platform tags that its glibc
+//! supports. Does not know how pip is run.
 
 use crate::markers::Environment;
 use crate::wheel::WheelName;
@@ -7,7 +7,7 @@ use crate::wheel::WheelName;
 /// The patch release that `requires-python` is compared with.
 const LATE_PATCH: u8 = 99;
 
-/// A runtime: its Python, and the machine in the words of wheel tags (`x86_64`, `aarch64`).
+/// A runtime: its Python, and its machine as in wheel tags (`x86_64`, `aarch64`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Runtime {
     pub major: u8,
@@ -16,16 +16,17 @@ pub struct Runtime {
 }
 
 impl Runtime {
-    /// The minor version of the runtime's glibc 2.x: Amazon Linux 2023 since Python 3.12,
+    /// Returns the minor version of the runtime's glibc 2.x: Amazon Linux 2023 since Python 3.12,
     /// Amazon Linux 2 before.
     pub fn glibc(self) -> u8 {
         if (self.major, self.minor) >= (3, 12) { 34 } else { 26 }
     }
 
-    /// Platform tags that load in the runtime, the most demanding first: pip prefers the first.
+    /// Returns the platform tags that load in the runtime, the most specific first: pip prefers the
+    /// first.
     pub fn platforms(self) -> Vec<String> {
         let machine = self.machine;
-        // aarch64 came with glibc 2.17: nothing older was ever built for it.
+        // aarch64 came with glibc 2.17, so no wheel for it needs an older one.
         let oldest = if machine == "aarch64" { 17 } else { 5 };
         let mut tags = Vec::new();
         for minor in (oldest..=self.glibc()).rev() {
@@ -42,7 +43,7 @@ impl Runtime {
         tags
     }
 
-    /// pip's options for choosing wheels for the runtime instead of for this host.
+    /// Returns pip's options for choosing wheels for the runtime instead of this host.
     pub fn options(self) -> Vec<String> {
         let Self { major, minor, machine: _ } = self;
         let mut options = vec![
@@ -56,7 +57,7 @@ impl Runtime {
         options
     }
 
-    /// The version that `requires-python` is compared with.
+    /// Returns the version that `requires-python` is compared with.
     ///
     /// It has a late patch release: Lambda's runtimes have one, and packages exclude early ones
     /// (`!=3.9.0,!=3.9.1`).
@@ -64,19 +65,19 @@ impl Runtime {
         (self.major, self.minor, LATE_PATCH)
     }
 
-    /// The environment that markers are evaluated in.
+    /// Returns the environment that markers are evaluated in.
     pub fn environment(self) -> Environment {
         Environment::of_runtime((self.major, self.minor), self.machine)
     }
 
-    /// All values of the environment in one line, for keys.
+    /// Returns all values of the environment in one line, for keys.
     pub fn markers(self) -> String {
         let environment = self.environment();
         let values = environment.values().map(|(name, value)| format!("{name}={value}"));
         values.collect::<Vec<_>>().join(" ")
     }
 
-    /// Whether a wheel without compiled code fits the runtime, by its name. Other wheels that are
+    /// Returns whether a wheel without compiled code fits the runtime, by its name. Other wheels
     /// built on this host never do.
     pub fn takes_portable(self, file_name: &str) -> bool {
         let Ok(name) = WheelName::parse(file_name) else { return false };
@@ -95,7 +96,7 @@ impl Runtime {
             && pythons.split('.').any(fits)
     }
 
-    /// `python3.13 on arm64`, with the architecture in Lambda's words.
+    /// Returns `python3.13 on arm64`, with Lambda's name of the architecture.
     pub fn describe(self) -> String {
         let arch = if self.machine == "aarch64" { "arm64" } else { self.machine };
         format!("python{}.{} on {arch}", self.major, self.minor)

@@ -1,30 +1,30 @@
-//! What a shim of pyenv looks at when it decides which Python it starts.
+//! The files and variables that a shim of pyenv reads to choose a Python.
 //!
-//! A shim is a script, and would have to be asked each time. But its question has known answers:
-//! a variable, the first `.python-version` on the way up, the version that is set for the user,
-//! and which versions are installed. While these are the same, it starts the same program.
-//! Source: `libexec/pyenv-version-name` and `libexec/pyenv-version-file` of pyenv.
+//! A shim is a script, so it would have to be run each time. But its choice has a fixed set of
+//! inputs: a variable, the first `.python-version` on the way up, the user's global version, and
+//! the installed versions. While these are the same, it starts the same program. Source:
+//! `libexec/pyenv-version-name` and `libexec/pyenv-version-file` of pyenv.
 
 use std::fs;
 use std::path::{Path, PathBuf};
 
 use crate::project::Project;
 
-/// Variables that a shim heeds.
+/// Variables that a shim reads.
 pub(super) const VARIABLES: [&str; 5] =
     ["PYENV_VERSION", "PYENV_DIR", "PYENV_HOOK_PATH", "PYENV_DEBUG", "PATH"];
 
-/// No shim comes near this.
+/// Largest size of a file that can be a shim, in bytes.
 const SHIM_MAX: u64 = 4096;
 
 pub(super) struct Shim {
     root: PathBuf,
-    /// Files and folders whose change may change the decision; not all exist.
+    /// Files and folders whose change may change the choice; not all exist.
     pub(super) witnesses: Vec<PathBuf>,
 }
 
 impl Shim {
-    /// `None` for anything that is no shim, and where hooks of the user's own may decide.
+    /// Returns `None` if the program is not a shim, or if hooks of the user may decide.
     pub(super) fn of(project: &Project, program: &Path) -> Option<Self> {
         if ["PYENV_HOOK_PATH", "PYENV_DEBUG"].iter().any(|name| project.var(name).is_some()) {
             return None;
@@ -53,8 +53,8 @@ impl Shim {
         Some(Self { root, witnesses })
     }
 
-    /// Whether what it started is a version of its own. What else is on PATH may be another
-    /// program tomorrow.
+    /// Returns whether the started program is one of pyenv's own versions. Any other is found on
+    /// PATH and may be another program next time.
     pub(super) fn owns(&self, program: &Path) -> bool {
         program.starts_with(self.root.join("versions"))
     }

@@ -1,14 +1,14 @@
-//! Everything pip reads when it is given requirements and constraints files: the files they
-//! include, and the folders, archives and find-links they name.
+//! All inputs of pip that requirements and constraints files name: the files they include, and
+//! folders, archives and find-links.
 //!
-//! As in pip, an included file is looked for beside the file that includes it, while a
-//! requirement's path counts from where pip runs, which is the project's root. A path that leaves
-//! the project is refused: it would be an input whose changes are not seen. Exceptions: folders of
-//! `--find-links`, which are no input, as an index is none, and anything with a scheme other than
-//! `file:`.
+//! As in pip, the path of an included file counts from the file that includes it, while a
+//! requirement's path counts from pip's working directory, the project's root. A path that leaves
+//! the project is refused: it would be an input whose changes are not noticed. Exceptions are
+//! folders of `--find-links`, which like a package index are not inputs, and anything with a scheme
+//! other than `file:`.
 //!
-//! pip is never given these files, but [copies](Requirements::write) that have each line as it was
-//! read here, so that the two cannot read a file differently.
+//! pip never reads these files, but [copies](Requirements::write) with each line as it was read
+//! here, so that the two cannot read a file differently.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -25,10 +25,10 @@ use crate::base::RelPath;
 use crate::base::fs::{is_missing, read, write_if_changed};
 use crate::project::Project;
 
-/// The wheel that stands for a local path in the copies.
+/// The wheel that replaces a local path in the copies.
 #[derive(Clone, Debug)]
 pub(super) struct Replacement {
-    /// The name of the project that it is of, normalised.
+    /// The normalised name of its project.
     pub project: String,
     pub url: String,
     /// ` --hash=…`, or empty.
@@ -37,10 +37,10 @@ pub(super) struct Replacement {
 
 type Replace<'a> = &'a dyn Fn(&RelPath) -> Option<Replacement>;
 
-/// Whether a marker holds where the wheels are to run; `None` if it cannot be read.
+/// Returns whether a marker is true in the environment of the wheels; `None` if it cannot be read.
 pub(super) type Applies<'a> = &'a dyn Fn(&str) -> Option<bool>;
 
-/// What pip reads because of the files it was given.
+/// The inputs that the given files name.
 #[derive(Clone, Debug, Default)]
 pub struct Requirements {
     /// Every file, in the order of first reading.
@@ -57,7 +57,7 @@ pub struct Requirements {
     pub options: Vec<String>,
     /// Lines with variables filled in, free of credentials: `requirements.txt line 3`, text.
     pub expanded: Vec<(String, String)>,
-    /// What must never be shown.
+    /// Secrets that must never be shown.
     pub secrets: Redactor,
     /// `--config-settings` of single requirements.
     pub(super) settings: Settings,
@@ -68,9 +68,9 @@ pub struct ReadFile {
     pub path: RelPath,
     /// Its text, without credentials.
     pub text: String,
-    /// Whether its text has credentials that were taken out.
+    /// Whether credentials were removed from its text.
     pub secret: bool,
-    /// Whether it is read as constraints.
+    /// Whether pip reads it as constraints.
     pub constraint: bool,
     lines: Vec<ReadLine>,
 }
@@ -81,13 +81,13 @@ struct ReadLine {
     meaning: Meaning,
     /// The local path that it includes or requires.
     local: Option<RelPath>,
-    /// `false` for a requirement whose marker does not hold.
+    /// `false` for a requirement whose marker is false.
     wanted: bool,
 }
 
-/// Where an include leads.
+/// The place that an include names.
 enum Included {
-    /// To another host, or to where pip finds nothing.
+    /// Another host, or a place where pip finds no file.
     Elsewhere,
     Here {
         place: PathBuf,
@@ -97,7 +97,7 @@ enum Included {
 
 impl Requirements {
     /// Reads `requirements` and `constraints` and everything they include. Local paths of
-    /// requirements whose marker does not hold are no input.
+    /// requirements with a false marker are not inputs.
     pub(super) fn read(
         project: &Project,
         requirements: &[RelPath],
@@ -122,7 +122,7 @@ impl Requirements {
         &mut self,
         project: &Project,
         path: &RelPath,
-        // Whether it was included by a URL: then its own includes are relative URLs.
+        // Whether it was included by a URL, so that its own includes are relative URLs.
         (constraint, by_url): (bool, bool),
         applies: Applies,
     ) -> Result<(), ReadError> {
@@ -276,8 +276,8 @@ impl Requirements {
         Ok(Some(local))
     }
 
-    /// Local source archives that are installed whatever the circumstances: by a line without
-    /// options and subdirectory, and by no other.
+    /// Returns the local source archives that are always installed: named by a line without options
+    /// and subdirectory, and by no other line.
     pub(super) fn plain_sources(&self) -> BTreeSet<RelPath> {
         let mut sources = self.archives.clone();
         sources.retain(|path| !path.as_str().ends_with(".whl"));
@@ -293,8 +293,8 @@ impl Requirements {
         sources
     }
 
-    /// Writes copies of all files into `folder`, with line numbers unchanged. `replace` gives the
-    /// wheel that stands for a local path.
+    /// Writes copies of all files into `folder`, with line numbers unchanged. `replace` returns the
+    /// wheel that replaces a local path.
     pub(super) fn write(&self, project: &Project, folder: &Path, replace: Replace) -> Result<()> {
         for (index, file) in self.files.iter().enumerate() {
             let mut text = String::new();
@@ -304,13 +304,13 @@ impl Requirements {
                     .with_context(|| format!("`{}` line {}", file.path, read.line.number))?;
                 text.push_str(&written);
                 if written.ends_with('\\') {
-                    // It is the end of a line, and not continued.
+                    // The backslash ends a line, but does not continue it.
                     text.push_str(" #");
                 }
                 text.push_str(&"\n".repeat(read.line.height));
             }
             if !text.is_ascii() {
-                // pip before version 24.3 takes text without a mark for that of the locale.
+                // Without a mark, pip before version 24.3 decodes by the locale.
                 text.insert(0, '\u{feff}');
             }
             write_if_changed(&copy_place(folder, index), text.as_bytes(), 0o600)?;
@@ -357,14 +357,14 @@ impl Requirements {
         })
     }
 
-    /// Where in `folder` the copies are of the files that were given, not included.
+    /// Returns the copy in `folder` of a file that was given and not included.
     pub(super) fn copy_of(&self, folder: &Path, path: &RelPath, constraint: bool) -> PathBuf {
         let index = self.position(path, constraint).expect("BUG: every given file was read");
         copy_place(folder, index)
     }
 }
 
-/// Fails if a line calls a local path by another name than that of the project there.
+/// Fails if a line gives a local path another name than that of the project there.
 fn check_name(found: &Requirement, local: &RelPath, project: &str) -> Result<()> {
     match &found.name {
         Some(name) if super::store::normal_name(name) != project => bail!(
@@ -375,8 +375,8 @@ fn check_name(found: &Requirement, local: &RelPath, project: &str) -> Result<()>
     }
 }
 
-/// The contents of a file and of all files of this disk that it includes, in the order of reading,
-/// for files that need not be the project's. `None` for one that cannot be read.
+/// Returns the contents of a file and of all files on this disk that it includes, in the order of
+/// reading; they may be outside the project. `None` for an unreadable file.
 pub(super) fn contents_of(project: &Project, place: &Path) -> Vec<(PathBuf, Option<String>)> {
     let mut found: Vec<(PathBuf, Option<String>)> = Vec::new();
     let mut open = vec![(place.to_path_buf(), false)];
@@ -399,13 +399,13 @@ pub(super) fn contents_of(project: &Project, place: &Path) -> Vec<(PathBuf, Opti
     found
 }
 
-/// Where pip looks for a file that is included. `beside` is the folder of the including file, and
-/// whether that was included by a URL.
+/// Returns the place of an included file. `beside` is the folder of the including file, and whether
+/// that was included by a URL.
 fn included((beside, by_url): (&Path, bool), path: &str) -> Included {
     let scheme = path.split_once(':').map(|(scheme, _)| scheme.to_ascii_lowercase());
     match scheme.as_deref() {
         Some("http" | "https") => Included::Elsewhere,
-        // pip opens no `file:` URL without the slashes.
+        // pip does not open a `file:` URL without the slashes.
         Some("file") => match lines::url_path(path).filter(|_| path.starts_with("file://")) {
             Some(path) => Included::Here { place: path.into(), by_url: true },
             None => Included::Elsewhere,
@@ -418,7 +418,7 @@ fn included((beside, by_url): (&Path, bool), path: &str) -> Included {
     }
 }
 
-/// What a path is, counted from where pip runs.
+/// Returns the kind of a path, relative to pip's working directory.
 fn look(project: &Project, path: &str) -> PathKind {
     match std::fs::metadata(normal(&project.root.join(path))) {
         Ok(meta) if meta.is_dir() => PathKind::Folder,
@@ -427,7 +427,7 @@ fn look(project: &Project, path: &str) -> PathKind {
     }
 }
 
-/// Why a file was not read: only who names it can say where that was.
+/// The reason why a file was not read; the caller adds where it was named.
 enum ReadError {
     Missing,
     Other(anyhow::Error),
@@ -453,8 +453,8 @@ pub(super) fn has_scheme(text: &str) -> bool {
     })
 }
 
-/// The path of `place` in the project if it is there, also if the project is entered through a
-/// link.
+/// Returns the path of `place` in the project if it is inside, also if the project was entered
+/// through a link.
 pub(super) fn inside(project: &Project, place: &Path) -> Option<RelPath> {
     let place = normal(place);
     below(&place, &project.root).or_else(|| below(&real(&place)?, &real(&project.root)?))
@@ -465,7 +465,7 @@ fn below(place: &Path, root: &Path) -> Option<RelPath> {
     if below.is_empty() { Some(RelPath::root()) } else { RelPath::parse(&below).ok() }
 }
 
-/// Without `..`, by the words of the path alone, as pip does it.
+/// Removes `..` from a path without reading the disk, as pip does.
 fn normal(place: &Path) -> PathBuf {
     let mut parts = PathBuf::new();
     for part in place.components() {
@@ -479,28 +479,28 @@ fn normal(place: &Path) -> PathBuf {
     parts
 }
 
-/// Without links, also where the last parts are not there.
+/// Resolves the links in a path whose last parts may not exist.
 fn real(place: &Path) -> Option<PathBuf> {
     let mut above = place.ancestors();
     let (there, real) = above.find_map(|above| Some((above, above.canonicalize().ok()?)))?;
     Some(real.join(place.strip_prefix(there).ok()?))
 }
 
-/// The same text in every checkout.
+/// Returns a text that is the same in every checkout.
 fn without_root(project: &Project, text: &str) -> String {
     if project.root.parent().is_none() {
         return text.into();
     }
     let text = text.replace(&*project.root.to_string_lossy(), ".");
-    // The shell's name of the folder: it has the links that the project was entered through.
+    // `PWD` is the shell's path of the folder, with the links that the project was entered through.
     let entered = project.var("PWD").filter(|entered| {
         Path::new(entered).is_absolute() && inside(project, Path::new(entered)).is_some()
     });
     entered.map_or(text.clone(), |entered| text.replace(entered, "."))
 }
 
-/// A value of `--find-links` as pip takes it: beside the file when it is there, else from where
-/// pip runs; a URL is itself.
+/// Returns a value of `--find-links` as pip reads it: relative to the file if it exists there, else
+/// to pip's working directory; a URL is unchanged.
 fn find_links(project: &Project, file: &RelPath, place: &str) -> String {
     if let Some(path) = lines::url_path(place) {
         return path;
@@ -513,8 +513,8 @@ fn find_links(project: &Project, file: &RelPath, place: &str) -> String {
     place.to_string_lossy().into_owned()
 }
 
-/// Returns the path in the project of a value of `--find-links` that counts from the root: a path, or
-/// a `file:` URL. `None` if it is elsewhere.
+/// Returns the path in the project of a value of `--find-links` relative to the root: a path, or a
+/// `file:` URL. `None` if it is outside.
 pub(super) fn find_links_inside(project: &Project, place: &str) -> Option<RelPath> {
     if has_scheme(place) && !place.starts_with("file:") {
         return None;
@@ -523,7 +523,7 @@ pub(super) fn find_links_inside(project: &Project, place: &str) -> Option<RelPat
     inside(project, &project.root.join(path))
 }
 
-/// Returns the path in the project of an index, if it is a folder there.
+/// Returns the path in the project of a package index, if it is a folder there.
 pub(super) fn index_inside(project: &Project, place: &str) -> Option<RelPath> {
     let place = find_links_inside(project, place).filter(|_| !place.is_empty())?;
     project.place(&place).is_dir().then_some(place)

@@ -1,4 +1,4 @@
-//! Asks pip what a set of requirements means: one dry run with a report.
+//! Resolves a set of requirements by one dry run of pip with a report.
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
@@ -18,14 +18,14 @@ use crate::base::fs::read;
 pub(super) struct Pick {
     pub project: String,
     pub version: String,
-    /// As pip reports it: without credentials.
+    /// The URL as pip reports it, without credentials.
     pub url: String,
     pub origin: Origin,
     pub subdirectory: Option<String>,
 }
 
 impl Pick {
-    /// A source archive of this disk, if its name says what it is of.
+    /// Returns the pick of a source archive on this disk, if its name has project and version.
     pub(super) fn local(name: &str, place: &Path) -> Option<Self> {
         let ends = [".tar.gz", ".tgz", ".tar", ".zip"];
         let stem = ends.iter().find_map(|end| name.strip_suffix(end))?;
@@ -40,7 +40,7 @@ impl Pick {
         })
     }
 
-    /// `` `idna 3.7` ``
+    /// Returns `` `idna 3.7` ``.
     pub(super) fn describe(&self) -> String {
         format!("`{} {}`", self.project, self.version)
     }
@@ -56,7 +56,7 @@ pub(super) enum Origin {
 #[derive(Deserialize)]
 struct Report {
     install: Vec<Item>,
-    /// The environment that pip evaluated markers in.
+    /// The environment in which pip evaluated markers.
     #[serde(default)]
     environment: BTreeMap<String, String>,
 }
@@ -93,11 +93,11 @@ struct Vcs {
     commit_id: String,
 }
 
-/// Has pip choose distributions. `given` are the options that name requirements and constraints;
-/// `folder` is for the files of the run.
+/// Runs pip to choose distributions. `given` are the options that name requirements and
+/// constraints; `folder` is for the files of the run.
 ///
-/// For a runtime, pip chooses among wheels only; if these have no solution, once more with source
-/// distributions, which are taken if no version that is wanted has a fitting wheel.
+/// For a runtime, pip chooses among wheels only. If there is no solution, it runs once more with
+/// source distributions, which are used if no matching version has a fitting wheel.
 pub(super) fn resolve(
     pip: &Pip,
     given: &[OsString],
@@ -111,8 +111,9 @@ pub(super) fn resolve(
         let mut args: Vec<OsString> =
             ["install", "--dry-run", "--ignore-installed", "--report"].map(Into::into).into();
         args.push(report.clone().into());
-        // Nothing is put into either: pip wants a target for foreign platforms, and for Pythons
-        // that their system manages; and it would clone editable requirements beside the project.
+        // Nothing is written to either: pip requires a target for foreign platforms, and for
+        // Pythons managed by the system; and it would clone editable requirements beside the
+        // project.
         args.extend(["--target".into(), folder.join("target").into()]);
         args.extend(["--src".into(), folder.join("src").into()]);
         if let Some(runtime) = reading.runtime {
@@ -137,7 +138,7 @@ pub(super) fn resolve(
     parse(&read(&report)?, reading.runtime)
 }
 
-/// Reads pip's report, which must be for the runtime if there is one.
+/// Reads pip's report. Fails if it is for another runtime.
 fn parse(report: &[u8], runtime: Option<Runtime>) -> Result<Vec<Pick>> {
     let report: Report = serde_json::from_slice(report).context("pip's report is not readable")?;
     if let Some(runtime) = runtime {
@@ -198,13 +199,13 @@ fn file_name(url: &str) -> String {
     percent_decode(path.rsplit('/').next().unwrap_or(path))
 }
 
-/// Whether pip found no set of distributions, as opposed to a failure on the way.
+/// Returns whether pip found no solution, as opposed to another failure.
 fn has_no_solution(failure: &Failure) -> bool {
     let is_conflict = |line: &String| line.starts_with("ERROR: ResolutionImpossible");
     unfit(failure).is_some() || failure.said.iter().any(is_conflict)
 }
 
-/// The requirement for which pip found nothing, in pip's words.
+/// Returns the requirement that pip found nothing for, as pip prints it.
 fn unfit(failure: &Failure) -> Option<&str> {
     failure
         .said

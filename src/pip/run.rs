@@ -1,5 +1,5 @@
-//! One run of pip: its environment, its words on their way to the user, and its errors.
-//! Every line passes the redactor; file names that exist only for pip are given back their own.
+//! One run of pip: its environment, its output on the way to the user, and its errors. Secrets are
+//! removed from every line, and paths of copies are replaced by those of the user's files.
 
 use std::ffi::OsString;
 use std::sync::Mutex;
@@ -13,13 +13,13 @@ use super::tree::EPOCH;
 use crate::process::{Invocation, Stream, describe};
 use crate::project::Project;
 
-/// How many lines of pip's own words an error repeats.
+/// Number of lines of pip's output that an error repeats.
 const REPEATED_LINES: usize = 8;
 
-/// Most lines that are kept to choose them from.
+/// Largest number of lines kept to choose them from.
 const KEPT_LINES: usize = 1000;
 
-/// Where pip's words go.
+/// Receives pip's output.
 #[derive(Clone, Copy)]
 pub struct Talk<'a> {
     pub line: &'a (dyn Fn(Stream, &str) + Sync),
@@ -38,7 +38,7 @@ pub(super) struct Pip<'a> {
 /// A run of pip that failed.
 #[derive(Debug)]
 pub(super) struct Failure {
-    /// What pip said to it, redacted: its error lines, or its last ones.
+    /// The reason in pip's output, without secrets: its error lines, or the last lines.
     pub said: Vec<String>,
     pub status: String,
 }
@@ -51,7 +51,8 @@ impl Failure {
 }
 
 impl Pip<'_> {
-    /// Runs pip to the end. `names` are pairs of a text in pip's output and what to show instead.
+    /// Runs pip to the end. `names` are pairs of a text in pip's output and the text to show
+    /// instead.
     pub(super) fn run(
         &self,
         args: impl IntoIterator<Item = OsString>,
@@ -60,7 +61,7 @@ impl Pip<'_> {
         self.run_with(&Reading::default(), args, names)
     }
 
-    /// Runs pip to the end, which reads metadata as `reading` says.
+    /// Runs pip to the end with metadata read according to `reading`.
     pub(super) fn run_with(
         &self,
         reading: &Reading,
@@ -75,7 +76,7 @@ impl Pip<'_> {
             for (theirs, ours) in names {
                 line = line.replace(theirs, ours);
             }
-            // Standard output is for data: `zipwright invoke | jq` must read the response alone.
+            // Standard output is for data: `zipwright invoke | jq` must read only the response.
             if !(reading.is_tentative && line.starts_with(ERROR)) {
                 (self.talk.line)(Stream::Stderr, &line);
             }
@@ -103,7 +104,7 @@ impl Pip<'_> {
             ("PIP_NO_COLOR", "1"),
             ("PIP_NO_INPUT", "1"),
             ("PIP_PROGRESS_BAR", "off"),
-            // Nothing is installed, so these settings could only stand in the way.
+            // Nothing is installed, so these settings could only cause failures.
             ("PIP_REQUIRE_VIRTUALENV", "0"),
             ("PIP_USER", "0"),
             ("PYTHONHASHSEED", "0"),
@@ -113,9 +114,9 @@ impl Pip<'_> {
         for (name, value) in fixed {
             invocation = invocation.env(name, value);
         }
-        // Python closes the descriptors that the job slots of a make above are shared by.
+        // Python closes the descriptors of make's jobserver.
         invocation.env_remove.extend(["MAKEFLAGS".into(), "MFLAGS".into(), "MAKELEVEL".into()]);
-        // Build back ends stamp wheels with the time of files, unless they are told one.
+        // Without it, build back ends write the times of files into wheels.
         if self.project.var("SOURCE_DATE_EPOCH").is_none() {
             invocation = invocation.env("SOURCE_DATE_EPOCH", EPOCH.to_string());
         }
@@ -123,10 +124,10 @@ impl Pip<'_> {
     }
 }
 
-/// How pip marks its conclusions.
+/// Prefix of pip's error lines.
 const ERROR: &str = "ERROR: ";
 
-/// pip marks its conclusions with `ERROR:`; where it does not, the last words are the best.
+/// Returns pip's error lines, which begin with `ERROR:`; if there are none, the last lines.
 fn essence(lines: Vec<String>) -> Vec<String> {
     let marked: Vec<String> =
         lines.iter().filter(|line| line.starts_with(ERROR)).cloned().collect();

@@ -1,32 +1,33 @@
-//! Takes credentials out of text, before anything is hashed, shown or kept.
+//! Removes credentials from text before it is hashed, shown or stored.
 //!
-//! Knows what a URL with a password looks like, and the passwords it was told of; nothing else.
-//! A secret that stands in the path of a URL cannot be told from a folder's name.
+//! Recognises URLs with a password, and the passwords that were registered; nothing else. A secret
+//! in the path of a URL cannot be distinguished from a folder's name.
 
 use crate::base::Digest;
 
-/// What stands in place of a secret that cannot simply be left out.
+/// Replaces a secret that cannot simply be removed.
 const HIDDEN: &str = "****";
 
-/// Digits of a digest that stands for a value.
+/// Number of digits of a digest that replaces a value.
 const FINGERPRINT: usize = 16;
 
-/// Shorter strings are not looked for on their own: they would hide half the words of a message.
+/// Shortest registered secret that is searched for on its own: shorter ones would hide half of a
+/// message.
 const SHORTEST: usize = 4;
 
-/// Parts of the names of query parameters whose values are secrets.
+/// Parts of the names of query parameters that hold secrets.
 const SECRET_PARAMETERS: [&str; 8] =
     ["token", "key", "secret", "sig", "password", "passwd", "auth", "credential"];
 
-/// `text` without credentials in its URLs: `https://user:word@host` becomes `https://host`, and
-/// the values of query parameters that are named like secrets are hidden.
+/// Returns `text` without credentials in its URLs: `https://user:word@host` becomes `https://host`,
+/// and the values of query parameters with the name of a secret are hidden.
 pub fn redact(text: &str) -> String {
     clean_urls(text, |_| HIDDEN.into())
 }
 
-/// As [`redact`], for a fingerprint: a digest stands for each hidden value of a query, since two
-/// URLs that differ there are two. Credentials in front of the host leave nothing: a new password
-/// means the same files.
+/// Like [`redact`], for a fingerprint: a digest replaces each hidden value of a query, because URLs
+/// that differ there are different. Credentials before the host leave nothing, because a new
+/// password does not change the files.
 pub(super) fn fingerprint(text: &str) -> String {
     clean_urls(text, |value| {
         let mut digest = Digest::of(value.as_bytes()).to_string();
@@ -51,19 +52,19 @@ fn clean_urls(text: &str, hide: impl Fn(&str) -> String) -> String {
     clean
 }
 
-/// Hides what [`redact`] hides, and the known secrets wherever they stand.
+/// Hides the secrets of [`redact`], and the registered secrets everywhere.
 #[derive(Clone, Debug, Default)]
 pub struct Redactor {
     known: Vec<String>,
 }
 
 impl Redactor {
-    /// Learns the credentials of all URLs in `text`: as written, percent-decoded, with every character
-    /// encoded that may be, and as Python writes a text.
+    /// Registers the credentials of all URLs in `text`: as written, percent-decoded, with every
+    /// character encoded that may be, and as Python writes a text.
     pub fn learn(&mut self, text: &str) {
         for (at, _) in text.match_indices("://") {
             let Some(credentials) = host_and_rest(&text[at + 3..]).0 else { continue };
-            // A user's name alone is a token when no password follows it.
+            // A user name without a password is a token.
             let secret = match credentials.split_once(':') {
                 Some((user, "" | "x-oauth-basic")) => user,
                 Some((_, password)) => password,
@@ -80,13 +81,13 @@ impl Redactor {
         self.sort();
     }
 
-    /// Learns what another one knows.
+    /// Adds the secrets of another redactor.
     pub fn join(&mut self, other: &Self) {
         self.known.extend(other.known.iter().cloned());
         self.sort();
     }
 
-    /// The longest first: a secret may contain another.
+    /// Sorts secrets, the longest first, because a secret may contain another.
     fn sort(&mut self) {
         self.known.sort_by_key(|secret| std::cmp::Reverse(secret.len()));
     }
@@ -95,7 +96,7 @@ impl Redactor {
         self.hide(redact(text))
     }
 
-    /// As [`Redactor::redact`], for a fingerprint: see [`fingerprint`].
+    /// Like [`Redactor::redact`], for a fingerprint: see [`fingerprint`].
     pub fn fingerprint(&self, text: &str) -> String {
         self.hide(fingerprint(text))
     }
@@ -110,7 +111,7 @@ impl Redactor {
     }
 }
 
-/// Decodes `%41`; whatever is no such code stays as it is.
+/// Decodes `%41`; any other text is unchanged.
 pub(super) fn percent_decode(text: &str) -> String {
     let bytes = text.as_bytes();
     let mut decoded = Vec::with_capacity(bytes.len());
@@ -130,7 +131,7 @@ fn ends_url(c: char) -> bool {
     c.is_whitespace() || matches!(c, '"' | '\'' | '<' | '>' | '`')
 }
 
-/// Encodes all but letters, digits and `_.-~`, as Python's `urllib.parse.quote` does it.
+/// Encodes all characters but letters, digits and `_.-~`, as Python's `urllib.parse.quote` does.
 fn percent_encode(text: &str) -> String {
     let mut encoded = String::with_capacity(text.len());
     for byte in text.bytes() {
@@ -144,9 +145,9 @@ fn percent_encode(text: &str) -> String {
     encoded
 }
 
-/// Splits what follows `scheme://` into the credentials of a URL and the rest. A password may have
-/// every character but a space and those that end the host, quotes too. The account `git` alone, as
-/// in `ssh://git@host`, is part of the address and not a secret.
+/// Splits the part after `scheme://` into the credentials of a URL and the rest. A password may
+/// contain every character, quotes too, but not spaces or characters that end the host. The account
+/// `git` alone, as in `ssh://git@host`, is part of the address and not a secret.
 fn host_and_rest(text: &str) -> (Option<&str>, &str) {
     let ends = |c: char| c.is_whitespace() || matches!(c, '/' | '?' | '#');
     let authority = &text[..text.find(ends).unwrap_or(text.len())];

@@ -1,4 +1,4 @@
-//! `--config-settings`: which build back end is given which.
+//! `--config-settings`, and which of them apply to which build.
 
 use std::collections::BTreeMap;
 
@@ -8,17 +8,17 @@ use serde_json::{Map, Value};
 use super::store::normal_name;
 use crate::base::RelPath;
 
-/// Key and value of each setting, in their order; a key may come more than once.
+/// Key and value of each setting, in order; a key may occur more than once.
 pub(super) type Pairs = Vec<(String, String)>;
 
 /// The settings of builds from source.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Settings {
-    /// Of every build: from `pip-args` and from pip's configuration.
+    /// Settings of every build: from `pip-args` and from pip's configuration.
     all: Pairs,
-    /// Of single requirements, by the normalised name of the project.
+    /// Settings of single requirements, by the normalised name of the project.
     names: BTreeMap<String, Pairs>,
-    /// Of local folders and archives.
+    /// Settings of local folders and archives.
     paths: BTreeMap<RelPath, Pairs>,
 }
 
@@ -40,7 +40,8 @@ impl Settings {
         add(&mut self.paths, path.clone(), pairs, path.as_str())
     }
 
-    /// The settings of one build. A requirement's own value of a key replaces the one for all.
+    /// Returns the settings of one build. A requirement's own value of a key replaces the general
+    /// one.
     pub(super) fn of(&self, name: Option<&str>, path: Option<&RelPath>) -> Pairs {
         let of_name = name.and_then(|name| self.names.get(&normal_name(name)));
         let of_path = path.and_then(|path| self.paths.get(path));
@@ -63,7 +64,8 @@ fn add<K: Ord>(map: &mut BTreeMap<K, Pairs>, key: K, pairs: &Pairs, shown: &str)
     }
 }
 
-/// As a back end takes them: a key that comes more than once has a list for its value.
+/// Returns the settings as a back end expects them: a key that occurs more than once has a list as
+/// its value.
 pub(super) fn to_json(pairs: &Pairs) -> Value {
     let mut map = Map::new();
     for (key, value) in pairs {

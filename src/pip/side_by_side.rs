@@ -1,5 +1,5 @@
-//! Work on several things at once, as far as there are job slots. On threads of its own: the pool
-//! for data-parallel work must stay free of what waits for processes.
+//! Runs work on several items at once, limited by the job slots. It has its own threads: the pool
+//! for data-parallel work must not wait for processes.
 
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -9,9 +9,9 @@ use anyhow::Result;
 
 use crate::make::Pool;
 
-/// The results of `work`, in the order of `items`. The first thread works in the slot that the
-/// caller has; each further one has a slot of its own, given back when nothing is left to begin.
-/// After a failure nothing new is begun.
+/// Returns the results of `work`, in the order of `items`. The first thread uses the caller's slot;
+/// each further thread takes a slot of its own and returns it when no item is left. After a
+/// failure, no further item is started.
 pub fn side_by_side<T: Sync, R: Send>(
     pool: Option<&Pool>,
     items: &[T],

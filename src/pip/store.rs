@@ -1,10 +1,10 @@
-//! The per-user store: wheels by the SHA-256 of their bytes, and small records of what was learned.
+//! The per-user cache: wheels by the SHA-256 of their bytes, and small entries of derived data.
 //!
-//! Safe to delete at any time, and to use from several targets and processes at once: everything
-//! is written beside its place and renamed into it, and every wheel is checked against its digest
-//! when it is used. A damaged one is thrown away, as if it had never been there. Once the SHA-256
-//! was compared, the BLAKE3 of the same bytes is kept and compared, which is faster. Every record
-//! has a checksum: a damaged one is not there. Only records and wheels of this user are used.
+//! Safe to delete at any time, and to use from several targets and processes at once: every file is
+//! written beside its place and renamed into it, and every wheel is compared with its digest when
+//! it is used. A damaged wheel is removed and treated as absent. Once the SHA-256 was verified, the
+//! BLAKE3 of the same bytes is cached and compared instead, which is faster. Every entry has a
+//! checksum; a damaged entry counts as absent. Only files of this user are used.
 
 use std::fs::{self, Metadata};
 use std::io::{self, Read, Write};
@@ -19,7 +19,7 @@ use crate::base::fs::{FILE_MODE, persist, remove, temp_beside, write_if_changed}
 use crate::base::sealed::{Decoder, Encoder};
 use crate::base::{Digest, Sha256, private, sha256};
 
-/// Kind of the records of BLAKE3, each of a wheel whose SHA-256 was compared.
+/// Bucket of BLAKE3 digests, each of a wheel whose SHA-256 was verified.
 const BLAKE3: &str = "blake3";
 
 /// A wheel: its file name, and the SHA-256 of its bytes in lowercase hex.
@@ -30,7 +30,7 @@ pub struct Wheel {
 }
 
 impl Wheel {
-    /// The name of its project, normalised: lowercase, runs of `-`, `_`, `.` as one `-`.
+    /// Returns the normalised name of its project: lowercase, runs of `-`, `_`, `.` as one `-`.
     pub fn project(&self) -> String {
         normal_name(self.name.split('-').next().unwrap_or_default())
     }
@@ -39,12 +39,12 @@ impl Wheel {
         Digest::of(self.sha256.as_bytes())
     }
 
-    /// Whether the file at `place` has the bytes of this wheel.
+    /// Returns whether the file at `place` has the bytes of this wheel.
     pub fn is_at(&self, place: &Path) -> Result<bool> {
         Ok(sha256_of(place)? == self.sha256)
     }
 
-    /// Whether it fits every platform.
+    /// Returns whether it fits every platform.
     pub fn is_portable(&self) -> bool {
         self.name.ends_with("-any.whl")
     }
@@ -69,7 +69,7 @@ impl Store {
         self.root.join("wheels").join(&wheel.sha256).join(&wheel.name)
     }
 
-    /// Takes a copy of a wheel.
+    /// Stores a copy of a wheel.
     pub(super) fn put(&self, file: &Path) -> Result<Wheel> {
         let name = file.file_name().and_then(|name| name.to_str()).unwrap_or_default().to_string();
         if !name.ends_with(".whl") {
@@ -86,7 +86,7 @@ impl Store {
         Ok(wheel)
     }
 
-    /// Whether the wheel is there and whole.
+    /// Returns whether the wheel is in the cache and undamaged.
     pub(super) fn has(&self, wheel: &Wheel) -> Result<bool> {
         let place = self.place(wheel);
         if private::open(&place).is_err() {
@@ -99,8 +99,8 @@ impl Store {
         Ok(whole)
     }
 
-    /// Makes `folder` have the wheel; one with the right bytes is left as it is. Whether it has it
-    /// now: `false` means that the store does not have it, or has it damaged.
+    /// Puts the wheel into `folder`, unless it has the right bytes already. Returns `false` if the
+    /// cache does not have the wheel, or has it damaged.
     pub(super) fn copy_into(&self, wheel: &Wheel, folder: &Path) -> Result<bool> {
         let place = folder.join(&wheel.name);
         let meta = fs::symlink_metadata(&place).ok().filter(Metadata::is_file);
@@ -125,7 +125,7 @@ impl Store {
         Ok(true)
     }
 
-    /// Copies a file; whether it has the bytes of this wheel.
+    /// Copies a file, and returns whether it has the bytes of this wheel.
     fn pour(&self, wheel: &Wheel, from: &Path, to: &mut dyn Write) -> Result<bool> {
         if let Some(known) = self.recall::<String>(BLAKE3, &wheel.key()) {
             let mut blake3 = blake3::Hasher::new();
@@ -142,15 +142,15 @@ impl Store {
         Ok(whole)
     }
 
-    /// Returns the record that [`Store::remember`] wrote under this kind and key; `None` if it is
-    /// not there, or has one byte that is another.
+    /// Returns the entry that [`Store::remember`] wrote under this bucket and key; `None` if it
+    /// does not exist or is damaged.
     pub(super) fn recall<T: DeserializeOwned>(&self, kind: &str, key: &Digest) -> Option<T> {
         let bytes = private::read(&self.record(kind, key)).ok()?;
         let mut decoder = Decoder::open(&bytes, &form(kind, &key.to_string()))?;
         serde_json::from_slice(decoder.bytes()?).ok()
     }
 
-    /// Writes `value` as JSON, with a checksum, and takes the place of whatever was there.
+    /// Writes `value` as JSON with a checksum, and replaces an existing entry.
     pub(super) fn remember<T: Serialize>(&self, kind: &str, key: &Digest, value: &T) -> Result<()> {
         let place = self.record(kind, key);
         let mut encoder = Encoder::new(&form(kind, &key.to_string()));
@@ -162,7 +162,7 @@ impl Store {
         Ok(())
     }
 
-    /// Returns the JSON of all records of this kind that are whole.
+    /// Returns the JSON of all undamaged entries of this bucket.
     pub(super) fn all(&self, kind: &str) -> Vec<Vec<u8>> {
         let entries = fs::read_dir(self.root.join(kind)).into_iter().flatten().flatten();
         entries
@@ -178,14 +178,15 @@ impl Store {
         self.root.join(kind).join(key.to_string())
     }
 
-    /// A folder for work, removed when dropped.
+    /// Returns a temporary directory, removed on drop.
     pub(super) fn workshop(&self) -> Result<tempfile::TempDir> {
         private::create_dir_all(&self.root.join("work"))?;
         crate::base::fs::temp_dir_beside(&self.root.join("work/new"))
     }
 }
 
-/// Returns the form of a record. Its name is part of it: under another name it is no record.
+/// Returns the header of an entry. It includes the name, so that an entry under another name is
+/// invalid.
 fn form(kind: &str, name: &str) -> String {
     format!("zipwright {kind} 1 {name}")
 }
@@ -194,7 +195,7 @@ pub(super) fn sha256_of(path: &Path) -> Result<String> {
     Ok(sha256::hex(&Sha256::of_file(path)?))
 }
 
-/// Copies a file's bytes; their SHA-256 and BLAKE3 in lowercase hex.
+/// Copies a file's bytes; returns their SHA-256 and BLAKE3 in lowercase hex.
 fn pour_with_sha256(from: &Path, to: &mut dyn Write) -> Result<(String, String)> {
     let (mut sha256, mut blake3) = (Sha256::new(), blake3::Hasher::new());
     pour(from, to, |bytes| {
@@ -204,7 +205,7 @@ fn pour_with_sha256(from: &Path, to: &mut dyn Write) -> Result<(String, String)>
     Ok((sha256::hex(&sha256.finish()), blake3.finalize().to_hex().to_string()))
 }
 
-/// Copies a file's bytes, and shows them on the way.
+/// Copies a file's bytes, and passes each chunk to `show`.
 fn pour(from: &Path, to: &mut dyn Write, mut show: impl FnMut(&[u8])) -> Result<()> {
     let mut file = crate::base::fs::open(from)?;
     let mut buffer = vec![0; 1 << 18];
@@ -258,7 +259,7 @@ mod tests {
         assert!(store.copy_into(&wheel, &out).unwrap());
         assert_eq!(fs::read(out.join(&wheel.name)).unwrap(), b"bytes");
         assert_eq!(known(), Some(expected));
-        // What is recorded is what counts from then on.
+        // From then on, the cached digest counts.
         store.remember(BLAKE3, &wheel.key(), &"of something else").unwrap();
         assert!(!store.has(&wheel).unwrap());
     }

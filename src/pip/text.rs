@@ -1,10 +1,10 @@
-//! Text as Python reads it: the encoding of a requirements file, the ends of its lines, and white
-//! space. Rust's standard library differs from Python's in all three.
+//! Text as Python reads it: the encoding of a requirements file, line ends, and white space. Rust's
+//! standard library differs from Python's in all three.
 //!
-//! A file is decoded as pip decodes it: a byte order mark decides, else a coding line as in
-//! PEP 263 among the first two lines, else the file is UTF-8. Two differences: pip takes a file that
-//! is included by a URL for ISO 8859-1, and a file that is not UTF-8 for text in the locale's
-//! encoding. pip is given copies in UTF-8, so it reads none of them otherwise than is done here.
+//! A file is decoded as pip decodes it: by its byte order mark, else by a coding line as in PEP 263
+//! among the first two lines, else as UTF-8. There are two differences: pip decodes a file that is
+//! included by a URL as ISO 8859-1, and a file that is not UTF-8 by the locale's encoding. pip gets
+//! copies in UTF-8, so it reads the same text as this module.
 
 use anyhow::{Context, Result, bail};
 
@@ -35,7 +35,7 @@ const WINDOWS_1252: [Option<char>; 32] = {
     characters
 };
 
-/// Where ISO 8859-15 differs from ISO 8859-1.
+/// Differences between ISO 8859-15 and ISO 8859-1.
 const LATIN_9: [(u8, char); 8] = [
     (0xa4, '€'),
     (0xa6, 'Š'),
@@ -58,7 +58,7 @@ enum Encoding {
     Windows1252,
 }
 
-/// Decodes the content of a requirements file. The byte order mark is not part of the result.
+/// Decodes the content of a requirements file, without its byte order mark.
 pub(super) fn decode(bytes: &[u8]) -> Result<String> {
     if let Some((mark, encoding)) = MARKS.iter().find(|(mark, _)| bytes.starts_with(mark)) {
         return decode_as(&bytes[mark.len()..], *encoding).context(format!(
@@ -81,7 +81,7 @@ pub(super) fn decode(bytes: &[u8]) -> Result<String> {
     )
 }
 
-/// The encoding that a comment among the first two lines names: `coding[:=]\s*([-\w.]+)`.
+/// Returns the encoding that a comment in the first two lines names: `coding[:=]\s*([-\w.]+)`.
 fn coding_line(bytes: &[u8]) -> Option<String> {
     bytes.split(|byte| *byte == b'\n').take(2).filter(|line| line.starts_with(b"#")).find_map(
         |line| {
@@ -101,7 +101,7 @@ fn coding_line(bytes: &[u8]) -> Option<String> {
     )
 }
 
-/// A codec of Python by its name or alias; whether it skips a byte order mark of UTF-8.
+/// Returns a codec of Python by its name or alias, and whether it skips a byte order mark of UTF-8.
 fn by_name(name: &str) -> Option<(Encoding, bool)> {
     let normal = name.to_ascii_lowercase().replace(['-', '.'], "_");
     let encoding = match normal.as_str() {
@@ -193,7 +193,7 @@ pub(super) fn split_lines(text: &str) -> Vec<&str> {
     lines
 }
 
-/// Whether a line ends at this character.
+/// Returns whether a line ends at this character.
 pub(super) fn ends_line(character: char) -> bool {
     matches!(
         character,
@@ -201,7 +201,7 @@ pub(super) fn ends_line(character: char) -> bool {
     )
 }
 
-/// White space as `str.isspace` and `\s` of Python have it.
+/// Returns whether a character is white space, as `str.isspace` and `\s` of Python define it.
 pub(super) fn is_space(character: char) -> bool {
     character.is_whitespace() || matches!(character, '\x1c'..='\x1f')
 }

@@ -1,9 +1,9 @@
 //! The files of a local project that a build may see, and a clean copy of them to build in.
 //!
-//! Left out by name are version control, caches, virtual environments and what earlier builds
-//! leave behind; and whatever the caller names, the outputs of targets above all. The copy holds
-//! nothing else, so what is left out cannot get into a wheel. [`super::watch`] tells which files of
-//! the copy a build opened.
+//! Version control, caches, virtual environments and leftovers of earlier builds are left out by
+//! name, and so are the paths that the caller names, above all the outputs of targets. The copy
+//! contains nothing else, so a file that is left out cannot get into a wheel. [`super::watch`]
+//! reports which files of the copy a build opened.
 
 use std::collections::BTreeMap;
 use std::fs::{self, Permissions};
@@ -20,11 +20,11 @@ use crate::base::{Digest, RelPath};
 use crate::files::{Content, Files};
 use crate::project::{Project, STATE_FOLDER};
 
-/// 1980-02-01T00:00:00Z, the time of every file in a copy: the zip format knows nothing earlier
-/// than 1980, in any time zone.
+/// 1980-02-01T00:00:00Z, the time of every file in a copy: the zip format has no time before 1980,
+/// in any time zone.
 pub(super) const EPOCH: i64 = 318_211_200;
 
-/// Folders that hold nothing a build should see, wherever they are.
+/// Folders that a build should not see, at any depth.
 const LEFT_OUT: [&str; 14] = [
     STATE_FOLDER,
     ".git",
@@ -42,16 +42,16 @@ const LEFT_OUT: [&str; 14] = [
     "node_modules",
 ];
 
-/// Where builds leave their results, at the top of a project only: deeper, these are just names.
+/// Folders that builds write to, at the top of a project only: deeper, they are ordinary names.
 const BUILD_FOLDERS: [&str; 2] = ["build", "dist"];
 
-/// What a project's files are now.
+/// The current files of a project.
 #[derive(Clone, Debug)]
 pub(super) struct Tree {
     folder: RelPath,
-    /// Digest of content, with ` x` when executable; by path below the project's folder.
+    /// Digest of the content, with ` x` if executable; by path below the project's folder.
     pub files: BTreeMap<RelPath, String>,
-    /// Links to folders of the project, and links that lead nowhere.
+    /// Links to folders of the project, and broken links.
     links: BTreeMap<RelPath, String>,
 }
 
@@ -86,15 +86,15 @@ impl Tree {
                 (Content::Missing, Some(link)) => {
                     tree.links.insert(below, link);
                 }
-                // A socket, or gone since it was listed: nothing to build from.
+                // A socket, or removed since it was listed: nothing to build from.
                 _ => {}
             }
         }
         Ok(tree)
     }
 
-    /// Digest of all that a build can find out without opening a file, but for sizes: names, modes
-    /// and links.
+    /// Returns the digest of everything that a build can observe without opening a file, except
+    /// sizes: names, modes and links.
     pub(super) fn names(&self) -> Digest {
         let mut hasher = FieldHasher::new();
         for (path, entry) in &self.files {
@@ -108,7 +108,7 @@ impl Tree {
     }
 
     /// Fills `to`, an empty folder. Returns the tree as it was copied: a file may have changed
-    /// since it was looked at.
+    /// since it was read.
     pub(super) fn copy(&self, project: &Project, to: &Path) -> Result<Self> {
         let mut copied = self.clone();
         for (path, entry_now) in &mut copied.files {
@@ -131,7 +131,7 @@ impl Tree {
         Ok(copied)
     }
 
-    /// Watches the files of a finished copy. `None` if the system has no room for it.
+    /// Watches the files of a finished copy. Returns `None` if the system's limit is reached.
     pub(super) fn watch(&self, copy: &Path) -> Option<Watch> {
         let paths = self.files.keys().map(|path| (path.clone(), path.under(copy)));
         Watch::start(paths)
@@ -142,7 +142,7 @@ fn entry(digest: Digest, executable: bool) -> String {
     if executable { format!("{digest} x") } else { digest.to_string() }
 }
 
-/// Reads what [`entry`] wrote.
+/// Parses the text that [`entry`] returns.
 pub(super) fn parse_entry(text: &str) -> Option<(Digest, bool)> {
     let hex = text.trim_end_matches(" x");
     let mut bytes = [0; 32];
@@ -152,7 +152,7 @@ pub(super) fn parse_entry(text: &str) -> Option<(Digest, bool)> {
     Some((Digest::from_bytes(bytes), hex != text))
 }
 
-/// All files and links that a build may see, sorted.
+/// Returns all files and links that a build may see, sorted.
 fn list(project: &Project, folder: &RelPath, left_out: &[RelPath]) -> Result<Vec<RelPath>> {
     let top = project.place(folder);
     let mut paths = Vec::new();
@@ -191,7 +191,7 @@ fn is_left_out(place: &Path, below: &str, is_folder: bool) -> bool {
         // In a linked working tree of git, `.git` is a file.
         return name == ".git" || name.ends_with(".pyc");
     }
-    // A package may have such a name: then it has a module of its own.
+    // A package may have such a name: then it has an `__init__.py`.
     let is_build = BUILD_FOLDERS.contains(&below) && !place.join("__init__.py").exists();
     LEFT_OUT.contains(&name)
         || name.ends_with(".egg-info")
@@ -267,7 +267,7 @@ mod tests {
         fs::read(temp.path().join("link")).unwrap();
         fs::rename(at("moved"), temp.path().join("moved")).unwrap();
         fs::read(temp.path().join("moved")).unwrap();
-        // A copy of which a file system without new blocks moves no access time.
+        // On some file systems, a copy that shares blocks does not update the access time.
         fs::copy(at("cloned"), temp.path().join("clone")).unwrap();
         let quiet = rustix::fs::OFlags::RDONLY | rustix::fs::OFlags::NOATIME;
         rustix::fs::open(at("kept-time"), quiet, rustix::fs::Mode::empty()).unwrap();

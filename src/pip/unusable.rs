@@ -1,5 +1,5 @@
-//! Why an interpreter cannot be used, in its own words and with a way out: a missing program, a
-//! link that leads nowhere, a shim of a version manager without a version, a broken Python.
+//! Errors for an unusable interpreter, each with the reason and a hint: a missing program, a broken
+//! link, a shim of a version manager without a version, a broken Python.
 
 use std::fs;
 use std::io::{self, ErrorKind, Read};
@@ -12,14 +12,14 @@ use super::interpreter::Identity;
 use crate::process::{Captured, describe};
 use crate::project::Project;
 
-/// `pip install --dry-run --report` came with this version.
+/// The first pip with `pip install --dry-run --report`.
 const OLDEST_PIP: (u32, u32) = (22, 2);
 /// The oldest Python that has such a pip.
 const OLDEST_PYTHON: (u8, u8) = (3, 7);
 
 const WAY_OUT: &str = "set `python` to a Python that has pip";
 
-/// How many lines of a program's own words an error repeats, and how much of each.
+/// Number of lines of a program's output that an error repeats, and the length of each.
 const REPEATED_LINES: usize = 6;
 const REPEATED_CHARS: usize = 160;
 const LINKS_MAX: usize = 40;
@@ -42,8 +42,8 @@ pub(super) fn missing(project: &Project, python: &str) -> Error {
     anyhow!("there is no interpreter `{python}` {place}: {hint}")
 }
 
-/// Returns where there may be something else of this name: on PATH anything but a folder, in the
-/// project also the folder of a virtual environment.
+/// Returns places with something else of this name: on PATH anything but a folder, in the project
+/// also the folder of a virtual environment.
 fn candidates(project: &Project, python: &str) -> impl Iterator<Item = PathBuf> {
     let own = project.root.join(python);
     let is_path = python.contains('/');
@@ -77,7 +77,7 @@ fn misplaced(python: &str, place: &Path) -> Error {
     anyhow!("the interpreter `{shown}` is not executable: run `chmod +x {shown}`, or {WAY_OUT}")
 }
 
-/// Returns the missing file that a link leads to at last.
+/// Returns the missing file at the end of a chain of links.
 fn dead_end(place: &Path) -> Option<PathBuf> {
     if place.exists() {
         return None;
@@ -90,7 +90,7 @@ fn dead_end(place: &Path) -> Option<PathBuf> {
     Some(path)
 }
 
-/// Returns the way out of a virtual environment whose base is gone, or the general one.
+/// Returns the hint for a virtual environment whose base is gone, or the general one.
 fn again(program: &Path) -> String {
     let venv = program.parent().and_then(Path::parent);
     match venv.filter(|venv| venv.join("pyvenv.cfg").exists()) {
@@ -136,7 +136,7 @@ pub(super) fn failed(python: &str, run: &Captured) -> Error {
     anyhow!("the interpreter `{python}` does not run ({status}): {reason}\n{WAY_OUT}")
 }
 
-/// Returns the error for a program whose answer was not one of Python's.
+/// Returns the error for a program whose output is not that of a Python.
 pub(super) fn no_answer(python: &str, run: &Captured) -> Error {
     let line = run.stdout.lines().chain(run.stderr.lines()).find(|line| !line.trim().is_empty());
     let printed = line.map_or("nothing".into(), |line| format!("`{}`", clean(line)));
@@ -146,8 +146,8 @@ pub(super) fn no_answer(python: &str, run: &Captured) -> Error {
     )
 }
 
-/// Returns the lines of a program's output that say why it failed: of Python, the exception or
-/// fatal error, which comes last; of a shim or loader, its first lines, where the reason is.
+/// Returns the lines of a program's output with the reason of its failure: for Python, the
+/// exception or fatal error, which comes last; for a shim or loader, its first lines.
 fn reason(output: &str) -> Option<String> {
     let lines: Vec<&str> = output.lines().filter(|line| !line.trim().is_empty()).collect();
     let fatal = lines.iter().position(|line| line.starts_with("Fatal Python error:"));
@@ -173,13 +173,13 @@ fn reason(output: &str) -> Option<String> {
     (!shown.is_empty()).then(|| shown.join("\n"))
 }
 
-/// Returns a line without what a terminal would not show as text, and shortened.
+/// Returns a line shortened and without characters that a terminal does not show as text.
 fn clean(line: &str) -> String {
     let line = anstream::adapter::strip_str(line).to_string();
     line.trim_end().chars().filter(|char| !char.is_control()).take(REPEATED_CHARS).collect()
 }
 
-/// Returns the error for an interpreter that cannot do what pip has to do, if it is one.
+/// Returns the error if an interpreter is not able to run pip as needed.
 pub(super) fn unfit(python: &str, identity: &Identity) -> Option<Error> {
     let Identity { minor, pip, .. } = identity;
     let (oldest_major, oldest_minor) = OLDEST_PYTHON;
@@ -206,7 +206,7 @@ pub(super) fn unfit(python: &str, identity: &Identity) -> Option<Error> {
     })
 }
 
-/// The first two numbers of a version.
+/// Returns the first two numbers of a version.
 fn version(text: &str) -> Option<(u32, u32)> {
     let mut parts = text.split('.');
     let major = parts.next()?.parse().ok()?;

@@ -1,7 +1,7 @@
-//! Which files a build opened, as the kernel reports it (inotify). A watch is on the file itself and
-//! not on its name: opened by another name, moved away first, or opened by a program that keeps its
-//! access time, it is reported all the same; and so on every file system, also where a copy shares
-//! blocks with the original or no access times are kept.
+//! Reports which files a build opened, by the kernel's inotify. A watch is on the file and not on
+//! its name, so it works also if the file is opened by another name, is renamed first, or is opened
+//! without an update of its access time; and on every file system, also if a copy shares blocks
+//! with the original or access times are off.
 
 use std::collections::{BTreeSet, HashMap};
 use std::fs;
@@ -14,15 +14,15 @@ use rustix::io::Errno;
 
 use crate::base::RelPath;
 
-/// Watches files from its start on.
+/// Watches files from its creation on.
 pub(super) struct Watch {
     queue: OwnedFd,
     files: HashMap<i32, RelPath>,
 }
 
 impl Watch {
-    /// Starts to watch these files, each at its place. `None` if the kernel refuses one of them: the
-    /// number of watches of a user is limited.
+    /// Starts to watch these files, each at its place. Returns `None` if the kernel refuses one:
+    /// the number of watches per user is limited.
     pub(super) fn start(files: impl Iterator<Item = (RelPath, PathBuf)>) -> Option<Self> {
         let queue = inotify::init(CreateFlags::CLOEXEC | CreateFlags::NONBLOCK).ok()?;
         let files = files.map(|(path, place)| Some((watch(&queue, &place)?, path)));
@@ -30,8 +30,8 @@ impl Watch {
         Some(Self { queue, files })
     }
 
-    /// Returns the files that were opened since the start; `None` if that cannot be known: the queue
-    /// of reports was full, or the file system of `folder` reports nothing.
+    /// Returns the files that were opened since the start; `None` if the result is incomplete: the
+    /// queue of events overflowed, or the file system of `folder` sends none.
     pub(super) fn opened(self, folder: &Path) -> Option<BTreeSet<RelPath>> {
         let probe = tempfile::NamedTempFile::new_in(folder).ok()?;
         let number = watch(&self.queue, probe.path())?;
@@ -57,7 +57,7 @@ impl Watch {
     }
 }
 
-/// One report at most, so that few files fill the queue.
+/// Adds a watch with at most one event, so that few files fill the queue.
 fn watch(queue: &OwnedFd, place: &Path) -> Option<i32> {
     inotify::add_watch(queue, place, WatchFlags::OPEN | WatchFlags::ONESHOT).ok()
 }

@@ -6,7 +6,8 @@ fn joined(text: &str) -> Vec<(usize, usize, String)> {
     split(text).into_iter().map(|line| (line.number, line.height, line.text)).collect()
 }
 
-/// A disk on which `lib`, `lib/p` and `.` are folders and `w.whl` is a file.
+/// Returns the kind of a path on a disk where `lib`, `lib/p` and `.` are folders and `w.whl` is a
+/// file.
 fn look(path: &str) -> PathKind {
     match path {
         "." | "lib" | "./lib" | "lib/p" | "/a b" => PathKind::Folder,
@@ -50,7 +51,7 @@ fn variables_are_filled_in_where_they_are_set() {
         expand("https://${TOKEN_1}@h ${unset} ${OTHER} $TOKEN_1 ${ ${${TOKEN_1}}", var),
         "https://t@h ${unset} ${OTHER} $TOKEN_1 ${ ${t}"
     );
-    // One name after the other: a value may bring in a name that is filled in later.
+    // In turn: a value may contain a name that is filled in later.
     assert_eq!(expand("${OUTER} ${TOKEN_1}", var), "t t");
     assert_eq!(expand("${TOKEN_1} ${OUTER}", var), "t ${TOKEN_1}");
 }

@@ -1,10 +1,9 @@
-//! The place where a wheel is built: one path for every machine, user and build.
+//! The sandbox of a wheel build: the same path on every machine, for every user and build.
 //!
-//! Where the system allows user and mount namespaces, each build has a folder of its own that it
-//! sees as `/zipwright`, so any number of builds may run at once. Elsewhere they take turns in one
-//! real folder under `/tmp`. What a package writes down of its path is then the same on one
-//! machine for one user, and differs between the two ways; so the path is part of what a result
-//! is kept under.
+//! If the system allows user and mount namespaces, each build has a folder of its own, mounted at
+//! `/zipwright`, so any number of builds may run at once. Otherwise builds take turns in one real
+//! folder under `/tmp`. A path that a package records is then stable on one machine for one user,
+//! but differs between the two ways, so the path is part of the cache key.
 
 use std::ffi::OsString;
 use std::fs::{self, File};
@@ -18,22 +17,22 @@ use crate::base::fs::{create_dir_all, remove};
 use crate::process::Invocation;
 use crate::project::Project;
 
-/// Where programs are looked for in a build. What is elsewhere differs from machine to machine.
+/// PATH of a build. Programs elsewhere differ from machine to machine.
 pub(super) const SYSTEM_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
-/// Set to anything, builds take turns in a real folder even where namespaces work.
+/// Environment variable: if set, builds take turns in a real folder even if namespaces work.
 const NO_NAMESPACES: &str = "ZIPWRIGHT_NO_NAMESPACES";
 
 const ENTER: &str = include_str!("enter.sh");
 const INSIDE: &str = "/zipwright";
 const ENTER_PLAIN: &str = "umask 022; cd \"$1\" && shift && exec \"$@\"";
 
-/// Whether the user wants none.
+/// Returns whether the user disabled namespaces.
 pub(super) fn is_without_namespaces(project: &Project) -> bool {
     project.var(NO_NAMESPACES).is_some()
 }
 
-/// How builds are kept from what is around them.
+/// How builds are isolated from each other and from the system.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Isolation {
     /// `unshare`, the program that makes the namespaces.
@@ -43,7 +42,7 @@ pub(super) enum Isolation {
 }
 
 impl Isolation {
-    /// Finds out by trying.
+    /// Returns the isolation that works here, by trying it.
     pub(super) fn find(project: &Project, workshop: Result<TempDir>) -> Self {
         let uid = rustix::process::getuid().as_raw();
         let folder = Self::Folder(PathBuf::from(format!("/tmp/zipwright-{uid}")));
@@ -65,7 +64,7 @@ impl Isolation {
         }
     }
 
-    /// The path of the bench as a build sees it.
+    /// Returns the path of the sandbox as a build sees it.
     pub(super) fn path(&self) -> PathBuf {
         match self {
             Self::Namespaces(_) => INSIDE.into(),
@@ -84,7 +83,7 @@ impl Isolation {
         }
     }
 
-    /// A program on the bench, its environment empty.
+    /// Returns the command that runs a program in the sandbox, with an empty environment.
     pub(super) fn invocation(&self, bench: &Bench, words: &[OsString]) -> Invocation {
         let start = match self {
             Self::Namespaces(unshare) => {
@@ -100,9 +99,9 @@ impl Isolation {
 
 /// An empty folder to build in.
 pub(super) struct Bench {
-    /// Where it really is.
+    /// Its real path.
     pub(super) place: PathBuf,
-    /// Where the new root of the namespaces is put together.
+    /// Folder where the new root of the namespaces is assembled.
     root: PathBuf,
     workshop: Option<TempDir>,
     lock: Option<File>,
@@ -116,7 +115,7 @@ impl Bench {
         Ok(Self { place, root, workshop: None, lock: None })
     }
 
-    /// Waits for its turn in the folder, and empties it.
+    /// Waits for the lock of the folder, and empties it.
     fn in_folder(folder: &Path) -> Result<Self> {
         match fs::DirBuilder::new().mode(0o700).create(folder) {
             Err(error) if error.kind() != std::io::ErrorKind::AlreadyExists => {
@@ -146,7 +145,7 @@ impl Bench {
 
 impl Drop for Bench {
     fn drop(&mut self) {
-        // What cannot be removed now is removed before the next build, or with the cache.
+        // A leftover is removed before the next build, or with the cache.
         if self.lock.is_some() {
             let _ = remove(&self.place);
         }

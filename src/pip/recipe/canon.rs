@@ -1,7 +1,7 @@
-//! Writes a wheel that was built in its canonical form: sorted, no folders, modes 644 and 755, one
-//! constant time, a RECORD made anew, and no times of the build inside gzip files, static libraries
-//! and zips. `epoch` is what the build was told of the time.
-//! Never used on a wheel that was downloaded: its digest is its identity.
+//! Writes a built wheel in canonical form: sorted members, no folders, modes 644 and 755, one
+//! constant time, a new RECORD, and no build times inside gzip files, static libraries and zips.
+//! `epoch` is the `SOURCE_DATE_EPOCH` of the build. Never used on a downloaded wheel: its digest is
+//! its identity.
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -41,7 +41,7 @@ pub(super) struct Content {
     pub(super) bytes: Vec<u8>,
 }
 
-/// Writes the canonical form of `from` to `to`; its members, by name.
+/// Writes the canonical form of `from` to `to`, and returns its members by name.
 pub(super) fn canonical(from: &Path, to: &Path, epoch: i64) -> Result<BTreeMap<String, Content>> {
     let damaged = || format!("the wheel `{}` that was built is damaged", from.display());
     let mut members = read(open(from)?).with_context(damaged)?;
@@ -66,7 +66,7 @@ pub(super) fn canonical(from: &Path, to: &Path, epoch: i64) -> Result<BTreeMap<S
     Ok(members)
 }
 
-/// Most bytes of all members: they are in memory.
+/// Largest total size of all members in bytes: they are held in memory.
 const SIZE_LIMIT: u64 = 2 << 30;
 
 fn read(file: File) -> Result<BTreeMap<String, Content>> {
@@ -96,7 +96,7 @@ fn read(file: File) -> Result<BTreeMap<String, Content>> {
     Ok(members)
 }
 
-/// Takes the times of the build out of container formats that keep some.
+/// Replaces build times in container formats that have them.
 fn calm(name: &str, bytes: &mut [u8], epoch: i64) {
     if name.ends_with(".gz") && bytes.starts_with(&[0x1f, 0x8b]) && bytes.len() > 8 {
         bytes[4..8].fill(0);
@@ -107,15 +107,15 @@ fn calm(name: &str, bytes: &mut [u8], epoch: i64) {
     }
 }
 
-/// Every member of a static library has a header of 60 characters: name, time, owner, group,
-/// mode, size.
+/// Replaces the times in a static library. Each member has a header of 60 characters: name, time,
+/// owner, group, mode, size.
 fn calm_library(bytes: &mut [u8]) {
     const HEADER: usize = 60;
     let mut at = 8;
     while at + HEADER <= bytes.len() && bytes[at + 58..at + HEADER] == *b"`\n" {
         let size = std::str::from_utf8(&bytes[at + 48..at + 58]).ok();
         let Some(size) = size.and_then(|text| text.trim().parse::<usize>().ok()) else { return };
-        // The table of symbols and that of names keep their blank fields.
+        // The tables of symbols and of names have blank fields: leave them.
         if bytes[at + 16] != b' ' {
             bytes[at + 16..at + 28].copy_from_slice(b"0           ");
             bytes[at + 28..at + 34].copy_from_slice(b"0     ");
@@ -136,7 +136,7 @@ fn record(members: &BTreeMap<String, Content>, info: &str) -> String {
     text
 }
 
-/// A field of CSV, quoted where it must be.
+/// Returns a CSV field, quoted if necessary.
 fn field(text: &str) -> String {
     if text.contains([',', '"', '\n', '\r']) {
         format!("\"{}\"", text.replace('"', "\"\""))
@@ -165,8 +165,8 @@ fn write(members: &BTreeMap<String, Content>, to: &Path) -> Result<()> {
     persist(writer.finish()?.sink, to, FILE_MODE)
 }
 
-/// The libraries of this host that the extension modules of a wheel need, sorted: each with the
-/// member that needs it.
+/// Returns the libraries of this host that the extension modules of a wheel need, sorted: each with
+/// the member that needs it.
 pub(super) fn host_libraries(members: &BTreeMap<String, Content>) -> BTreeMap<String, String> {
     let own: Vec<&str> = members.keys().filter_map(|name| name.rsplit('/').next()).collect();
     let mut found = BTreeMap::new();

@@ -1,7 +1,7 @@
-//! Environments that builds run in: each made once a run for one set of locked wheels, and copied to
-//! where every further build looks for it.
+//! Environments that builds run in: each is made once per run for one locked set of wheels, and
+//! copied into the sandbox of every further build.
 //!
-//! A build gets a copy and not the thing itself: what it does to it is seen by no other.
+//! A build gets a copy, so its changes to the environment do not reach other builds.
 
 use std::collections::HashMap;
 use std::path::Path;
@@ -13,18 +13,18 @@ use tempfile::TempDir;
 use super::super::store::{Store, Wheel};
 use crate::process::{Invocation, describe};
 
-/// What a preparation leaves on a bench, and a build only reads.
+/// The parts of a sandbox that a preparation fills and a build only reads.
 const PARTS: [&str; 2] = ["env", "cc"];
 
-/// One environment, once it is made; the lock is held while it is.
+/// One environment, once it is made; the lock is held while it is being made.
 type Cell = Arc<Mutex<Option<TempDir>>>;
 
 #[derive(Default)]
 pub(super) struct Environments(Mutex<HashMap<Vec<Wheel>, Cell>>);
 
 impl Environments {
-    /// Brings the environment with these wheels to the bench at `place`, by `prepare` where it is
-    /// the first to need it.
+    /// Puts the environment with these wheels into the sandbox at `place`, by `prepare` if this is
+    /// its first use.
     pub(super) fn bring(
         &self,
         lock: &[Wheel],
@@ -47,7 +47,8 @@ impl Environments {
     }
 }
 
-/// By the system's own program: it keeps links, modes and times, and clones where it can.
+/// Copies a folder by the system's `cp`, which keeps links, modes and times, and clones blocks if
+/// possible.
 fn copy(from: &Path, to: &Path) -> Result<()> {
     for part in PARTS {
         let place = to.join(part);

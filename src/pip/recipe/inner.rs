@@ -1,14 +1,14 @@
-//! Times of the build in zips inside a wheel. What is later than the source is of this build, and
-//! is set to the source's own time; what the source brought along stays as it is.
+//! Build times in zips inside a wheel. A time later than the source's newest is set to that time;
+//! earlier times come from the source and stay.
 
 use std::io::Cursor;
 
 use crate::bundle::Time;
 
-/// Extended timestamps: a byte of flags, then seconds since 1970, four bytes each.
+/// Extra field of extended timestamps: a byte of flags, then seconds since 1970, four bytes each.
 const TIMESTAMPS: u16 = 0x5455;
 
-/// Where a header has its time, the lengths of name and extra field, and the name.
+/// Offsets in a header: its time, the lengths of name and extra field, and the name.
 struct Layout {
     time: usize,
     lengths: usize,
@@ -23,7 +23,7 @@ pub(super) fn is_zip(name: &str, bytes: &[u8]) -> bool {
     named && bytes.starts_with(b"PK\x03\x04")
 }
 
-/// Sets later times of members to `epoch`. A zip that cannot be read stays as it is.
+/// Sets later times of members to `epoch`. An unreadable zip is not changed.
 pub(super) fn clamp(bytes: &mut [u8], epoch: i64) {
     let (date, time) = Time::at(epoch).words();
     for (layout, start) in headers(bytes) {
@@ -32,7 +32,8 @@ pub(super) fn clamp(bytes: &mut [u8], epoch: i64) {
     }
 }
 
-/// Where the headers of all members begin. Of encrypted ones the time is part of the check.
+/// Returns the offsets of the headers of all members, except encrypted ones: there the time is part
+/// of the check.
 fn headers(bytes: &[u8]) -> Vec<(Layout, usize)> {
     let Ok(mut archive) = zip::ZipArchive::new(Cursor::new(bytes)) else { return Vec::new() };
     let mut found = Vec::new();
@@ -80,7 +81,7 @@ mod tests {
 
     use super::*;
 
-    /// Both members are text; the second has extended timestamps.
+    /// Returns a zip of two text members; the second has extended timestamps.
     fn zip_of(year: u16, seconds: u32) -> Vec<u8> {
         let mut zip = zip::ZipWriter::new(Cursor::new(Vec::new()));
         let time = zip::DateTime::from_date_and_time(year, 5, 6, 7, 8, 10).unwrap();

@@ -1,8 +1,8 @@
-//! Looks through a wheel that was built for what only this build could know: paths, names and times
-//! of the machine, and random names. Where such a string is, the next build writes another.
+//! Searches a built wheel for strings that only this build could contain: paths, names and times of
+//! the machine, and random names. If one is found, the next build will write another.
 //!
-//! What the source itself has is no leak, whatever it looks like. One build cannot show what merely
-//! differs between two: uuids, an order, a clock in a form of its own; that is for `reproduce`.
+//! A string that the source contains is not a leak. One build cannot show mere differences between
+//! two (uuids, an order, a clock in an unusual form): that is the task of `reproduce`.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -16,13 +16,13 @@ use super::canon::Content;
 use crate::base::words;
 use crate::project::Project;
 
-/// How many leaks of one wheel are named.
+/// Largest number of leaks of one wheel that are reported.
 const NAMED: usize = 8;
 
-/// Most characters of a string that are shown.
+/// Largest number of characters shown of a string.
 const SHOWN: usize = 100;
 
-/// Names that many hosts and users have, and many files hold.
+/// Names that many hosts and users have, and many files contain.
 const COMMON: [&str; 14] = [
     "admin",
     "build",
@@ -40,7 +40,7 @@ const COMMON: [&str; 14] = [
     "vagrant",
 ];
 
-/// Shortest name of a host or user that is looked for.
+/// Shortest name of a host or user that is searched for.
 const SHORTEST_NAME: usize = 5;
 
 const MONTHS: [&str; 12] = [
@@ -89,13 +89,13 @@ impl Sort {
     }
 }
 
-/// A string that only this build knows.
+/// A string that only this build contains.
 struct Needle {
     text: String,
     sort: Sort,
 }
 
-/// What this build knows and its source does not.
+/// The strings of this build that its source does not contain.
 pub(super) struct Known {
     needles: Vec<Needle>,
     /// In seconds since 1970.
@@ -103,7 +103,8 @@ pub(super) struct Known {
 }
 
 impl Known {
-    /// Before the build. `root` is its path as it sees it, `place` where that really is.
+    /// Collects the strings before the build. `root` is the path that the build sees, `place` the
+    /// real one.
     pub(super) fn at_start(
         project: &Project,
         (root, namespaces): (&Path, bool),
@@ -119,7 +120,7 @@ impl Known {
             .map(|path| path.to_string_lossy().into_owned());
         for path in paths.map(String::from).chain(own) {
             let path = path.trim_end_matches('/');
-            // `/tmp` is in many a file that knows nothing of this machine.
+            // `/tmp` is in many files that have nothing to do with this machine.
             if path.starts_with('/') && path != "/tmp" && path.len() > 2 {
                 add(path, Sort::Machine);
             }
@@ -139,8 +140,8 @@ impl Known {
         Self { needles, started: Timestamp::now().as_second() }
     }
 
-    /// What of it is in the members of a wheel that was just built from `source`, whose own files
-    /// are no younger than `epoch`; `told` is the time that the build was told.
+    /// Returns the leaks in the members of a wheel just built from `source`, whose own files are no
+    /// newer than `epoch`; `told` is the `SOURCE_DATE_EPOCH` of the build.
     pub(super) fn find(
         mut self,
         members: &BTreeMap<String, Content>,
@@ -173,7 +174,7 @@ impl Known {
         leaks
     }
 
-    /// The days of the build in the usual forms, unless it is a day that the build was told.
+    /// Adds the days of the build in the usual forms, except the day of its `SOURCE_DATE_EPOCH`.
     fn add_dates(&mut self, ended: i64, told: i64) {
         let told = day(told);
         let mut days = vec![day(self.started), day(ended)];
@@ -189,7 +190,7 @@ impl Known {
         let mut found = Vec::new();
         let is_code = bytes.starts_with(b"\x7fELF") || bytes.starts_with(b"!<arch>\n");
         for Needle { text, sort } in &self.needles {
-            // Compilers are told to write this very path, in place of the one that they see.
+            // Compilers are configured to write this path in place of the real one.
             if *sort == Sort::FixedRoot && is_code {
                 continue;
             }
@@ -213,7 +214,7 @@ impl Known {
     }
 }
 
-/// The files that were there before the build: it leaves younger ones among them.
+/// The files that existed before the build, which may leave newer ones among them.
 struct Source<'a> {
     folder: &'a Path,
     epoch: i64,
@@ -238,14 +239,14 @@ fn is_word(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || byte == b'_'
 }
 
-/// Whether what is found is no part of a longer word.
+/// Returns whether a match is not part of a longer word.
 fn is_whole(bytes: &[u8], at: usize, length: usize) -> bool {
     let before = at.checked_sub(1).is_some_and(|before| is_word(bytes[before]));
     let after = bytes.get(at + length).is_some_and(|after| is_word(*after) || *after == b'-');
     !before && !after
 }
 
-/// What is found, with what it is a part of.
+/// Returns a match with the word around it.
 fn around(bytes: &[u8], at: usize, length: usize) -> String {
     let goes_on = |byte: &u8| byte.is_ascii_graphic() && !b"\"'`<>()[]{},;|".contains(byte);
     let before = bytes[..at].iter().rev().take_while(|byte| goes_on(byte)).take(SHOWN).count();
@@ -259,7 +260,7 @@ fn day(seconds: i64) -> Option<jiff::civil::Date> {
     Some(instant.to_zoned(TimeZone::UTC).date())
 }
 
-/// As people and C compilers write it.
+/// Returns a date in the forms that people and C compilers write.
 fn forms(date: jiff::civil::Date) -> Vec<String> {
     let (year, month, day) = (date.year(), date.month(), date.day());
     let name = MONTHS[usize::from(month.unsigned_abs()) - 1];
@@ -285,8 +286,8 @@ fn forms(date: jiff::civil::Date) -> Vec<String> {
     forms
 }
 
-/// Names that tools make up: where they begin, and how many letters or digits follow at random.
-/// The first kind is so much of its own that the beginning is enough.
+/// Prefixes of names that tools generate, and the number of random letters or digits that follow.
+/// For the first kinds, the prefix alone is distinctive enough.
 const RANDOM: [(&str, usize); 10] = [
     ("pip-req-build-", 0),
     ("pip-build-env-", 0),
@@ -308,10 +309,10 @@ fn random_name(bytes: &[u8]) -> Option<(usize, String)> {
             let random = rest.iter().take_while(|byte| is_word(**byte)).count();
             let fits = if *length == 0 { random > 0 } else { random == *length };
             let name = &rest[..random];
-            // `/tmp_counter` is no random name: few of those have no digit, or no letter.
+            // `/tmp_counter` is not a random name: few random names lack a digit or a letter.
             let mixed = name.iter().any(u8::is_ascii_digit)
                 && (name.iter().any(u8::is_ascii_alphabetic) || *start == "/go-build");
-            // gcc's are files, and known by their ends.
+            // gcc's are files, recognised by their suffixes.
             let ends = *start != "/cc"
                 || [".o", ".s", ".c", ".r", ".l"]
                     .iter()
@@ -322,7 +323,7 @@ fn random_name(bytes: &[u8]) -> Option<(usize, String)> {
     })
 }
 
-/// Ten digits that are a time within the build.
+/// Returns the first ten digits that are a Unix time within the build.
 fn clock(bytes: &[u8], started: i64, ended: i64) -> Option<String> {
     const DIGITS: usize = 10;
     let (first, last) = (started.to_string(), ended.to_string());

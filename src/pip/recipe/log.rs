@@ -1,5 +1,5 @@
-//! What a build says, in a file of its own, so that builds side by side do not mix; and the error
-//! that names it.
+//! The log of a build, in a file of its own so that parallel builds do not mix; and the error that
+//! names it.
 
 use std::fs::File;
 use std::io::Write;
@@ -11,10 +11,10 @@ use super::super::run::Pip;
 use crate::base::fs as base_fs;
 use crate::base::{Printable, private};
 
-/// How many lines of a failed build's log an error repeats.
+/// Number of lines of a failed build's log that an error repeats.
 const REPEATED_LINES: usize = 20;
 
-/// Words in a log that mean that a build wanted something from the network and did not get it.
+/// Texts in a log that mean that a build needed the network and failed to reach it.
 const NETWORK_FAILURES: [&str; 6] = [
     "Temporary failure in name resolution",
     "Could not resolve host",
@@ -29,20 +29,20 @@ pub(super) struct Log {
     shown: String,
     end: Vec<String>,
     network: bool,
-    /// The tool that found no version, if its message was in the log.
+    /// The tool that found no version, if its message is in the log.
     versions: Option<&'static Versions>,
-    /// The name of the project that is built.
+    /// Name of the project that is built.
     project: Option<String>,
 }
 
 /// A tool that takes a project's version from version control.
 struct Versions {
-    /// Words of its message when it finds none.
+    /// Part of its message if it finds no version.
     message: &'static str,
     way_out: &'static str,
 }
 
-/// `{}` stands for the name of the project, as it is in the names of variables.
+/// `{}` stands for the name of the project in the form that variable names have.
 const VERSIONS: [Versions; 7] = [
     Versions {
         message: "SETUPTOOLS_SCM_PRETEND_VERSION",
@@ -87,7 +87,7 @@ impl Log {
     }
 
     pub(super) fn add(&mut self, line: &str) {
-        // A log that cannot be written is no reason to lose the build.
+        // A failure to write the log must not fail the build.
         let _ = writeln!(self.file, "{}", Printable::from(line));
         self.network |= NETWORK_FAILURES.iter().any(|words| line.contains(words));
         let found = VERSIONS.iter().find(|versions| line.contains(versions.message));

@@ -1,9 +1,8 @@
-//! What builds on this machine depend on besides their inputs: how they are kept apart, and the
-//! compilers.
+//! The properties of this machine that builds depend on: the isolation and the compilers.
 //!
-//! To find out takes dozens of processes, too many for a question that is mostly followed by no
-//! build. So the answer is kept in the per-user store, under stat data of all programs that gave
-//! it and the system's settings. A build itself always finds out anew.
+//! Determining them takes dozens of processes, too many for a check that mostly leads to no build.
+//! So they are cached, with stat data of all programs involved and the system's settings. A build
+//! itself always determines them again.
 
 use std::fs;
 use std::io::Read;
@@ -21,13 +20,14 @@ use crate::base::{Digest, clock};
 use crate::files::stat_of;
 use crate::project::Project;
 
-/// What their kept answers are filed under in the store.
+/// Bucket of the cached properties.
 const KEPT: &str = "machines";
 
-/// Changes whenever other evidence is taken.
+/// Version of the evidence. Change it when other evidence is collected.
 const FORM: &str = "machine 1";
 
-/// What decides whether namespaces can be made: of the kernel, and of the container.
+/// Files with the settings of the kernel and the container that decide whether namespaces can be
+/// made.
 const SETTINGS: [&str; 6] = [
     "/proc/sys/kernel/random/boot_id",
     "/proc/sys/kernel/unprivileged_userns_clone",
@@ -40,7 +40,7 @@ const SETTINGS: [&str; 6] = [
 /// Lines of `/proc/self/status` of the same kind.
 const CONFINEMENT: [&str; 4] = ["Uid:", "CapEff:", "NoNewPrivs:", "Seccomp:"];
 
-/// What a compiler cache or another stand-in may be in front of.
+/// The compilers that a compiler cache or another wrapper may start.
 const BEHIND: [&str; 4] = ["gcc", "g++", "clang", "clang++"];
 
 pub(super) struct Machine<'a> {
@@ -50,12 +50,12 @@ pub(super) struct Machine<'a> {
     identity: OnceLock<Identity>,
 }
 
-/// What a result is kept under.
+/// The properties that are part of a result's cache key.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Identity {
-    /// Digest of what the compilers say of themselves.
+    /// Digest of the versions that the compilers report.
     pub(super) tools: String,
-    /// Where a build sees itself.
+    /// The path of the sandbox as a build sees it.
     pub(super) path: PathBuf,
 }
 
@@ -64,13 +64,13 @@ impl<'a> Machine<'a> {
         Self { project, store, found: OnceLock::new(), identity: OnceLock::new() }
     }
 
-    /// As they are now, found out at most once.
+    /// Returns the current properties, determined at most once.
     pub(super) fn find(&self) -> &(Isolation, Tools) {
         self.found.get_or_init(|| {
             let evidence = evidence(self.project);
             let found =
                 (Isolation::find(self.project, self.store.workshop()), Tools::find(self.project));
-            // What the evidence did not show, such as another kernel module, is set right here.
+            // The evidence may miss a cause, such as another kernel module: correct the entry.
             if let Some(evidence) = evidence {
                 let _ = self.store.remember(KEPT, &evidence, &Identity::of(&found));
             }
@@ -78,7 +78,7 @@ impl<'a> Machine<'a> {
         })
     }
 
-    /// What was found, or would be.
+    /// Returns the identity, determined or cached.
     pub(super) fn identity(&self) -> &Identity {
         self.identity.get_or_init(|| {
             let kept = || self.store.recall(KEPT, &evidence(self.project)?);
@@ -89,7 +89,7 @@ impl<'a> Machine<'a> {
         })
     }
 
-    /// How builds were kept apart, if there was any.
+    /// Returns the isolation of the builds, if there was a build.
     pub(super) fn isolation(&self) -> Option<&'static str> {
         self.found.get().map(|(isolation, _)| isolation.describe())
     }
@@ -101,7 +101,8 @@ impl Identity {
     }
 }
 
-/// All that tells whether the answer would be another; `None` where that cannot be told.
+/// Returns the digest of everything that could change the properties; `None` if that cannot be
+/// determined.
 fn evidence(project: &Project) -> Option<Digest> {
     let mut hasher = FieldHasher::new();
     hasher.field(FORM).field([u8::from(is_without_namespaces(project))]);
@@ -116,7 +117,7 @@ fn evidence(project: &Project) -> Option<Digest> {
     let mut names = tools::asked(project);
     names.extend(BEHIND);
     let folders = SYSTEM_PATH.split(':').map(Path::new);
-    // An absolute name stays as it is.
+    // `join` returns an absolute name unchanged.
     let compilers = folders.flat_map(|folder| names.iter().map(move |name| folder.join(name)));
     for compiler in compilers {
         hasher.field(program(&compiler)?);
@@ -132,7 +133,7 @@ fn evidence(project: &Project) -> Option<Digest> {
     Some(hasher.finish())
 }
 
-/// What rustup's `rustc` passes the question on to.
+/// Returns the compilers that rustup's `rustc` may start.
 fn toolchains(project: &Project) -> Vec<PathBuf> {
     let home = project.var("RUSTUP_HOME").map(PathBuf::from);
     let home =
@@ -144,7 +145,7 @@ fn toolchains(project: &Project) -> Vec<PathBuf> {
     files
 }
 
-/// Stat data of a program, if any; `None` for a script, which may run whatever it likes.
+/// Returns stat data of a program, if it exists; `None` for a script, which may run any program.
 fn program(path: &Path) -> Option<String> {
     let mut start = [0; 2];
     let script = fs::File::open(path).and_then(|mut file| file.read_exact(&mut start)).is_ok()
@@ -152,7 +153,7 @@ fn program(path: &Path) -> Option<String> {
     if script { None } else { stat(path) }
 }
 
-/// Real path and stat data of what is there, if anything; `None` for what is too young.
+/// Returns real path and stat data of a file, if it exists; `None` if the file is too new.
 fn stat(path: &Path) -> Option<String> {
     let (Ok(real), Ok(meta)) = (fs::canonicalize(path), fs::metadata(path)) else {
         return Some(String::new());

@@ -1,9 +1,8 @@
-//! The one way in which a wheel is built from source, so that the same source gives the same
-//! bytes on every machine.
+//! Builds a wheel from source so that the same source gives the same bytes on every machine.
 //!
-//! The hooks of the back end are called directly, in a virtual environment made of recorded
-//! wheels, at a path that is always the same, with an environment that is made from nothing and
-//! compilers that append what keeps paths out. What comes out is written anew in canonical form.
+//! The hooks of the back end are called directly, in a virtual environment made of recorded wheels,
+//! at a fixed path, with an environment that is built from nothing and compilers that append
+//! options against paths in their output. The result is rewritten in canonical form.
 //! `docs/REPRODUCIBILITY.md` has the reasons and the measurements.
 
 mod bench;
@@ -55,17 +54,17 @@ pub(super) struct Recipe<'a> {
     built: AtomicUsize,
 }
 
-/// What a build depended on besides its source and the settings.
+/// The inputs of a build besides the source and the settings.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub(super) struct Basis {
     requires: Vec<String>,
     lock: Vec<Wheel>,
     tools: String,
-    /// What the tools said of their versions, for people.
+    /// The versions that the tools reported, for display.
     #[serde(default)]
     versions: Vec<(String, String)>,
     path: PathBuf,
-    /// What is to be said of the wheel whenever it is used.
+    /// Warnings to print whenever the wheel is used.
     warnings: Vec<String>,
 }
 
@@ -87,20 +86,20 @@ pub(super) struct Building {
 }
 
 impl Building {
-    /// The empty folder that the source belongs in.
+    /// Returns the empty folder that the source is to be put into.
     pub(super) fn source(&self) -> PathBuf {
         self.bench.place.join("src")
     }
 }
 
-/// A wheel in canonical form, for as long as the [`Building`] that it lies in.
+/// A wheel in canonical form; its file lives as long as the [`Building`].
 pub(super) struct Made {
     pub(super) wheel: PathBuf,
     pub(super) basis: Basis,
 }
 
 impl<'a> Recipe<'a> {
-    /// `context` is the digest of the settings that bear on every build.
+    /// Creates the builder. `context` is the digest of the settings of every build.
     pub(super) fn new(
         pip: &'a Pip<'a>,
         store: &'a Store,
@@ -117,18 +116,18 @@ impl<'a> Recipe<'a> {
         }
     }
 
-    /// The folder of a source as its build sees it.
+    /// Returns the folder of a source as its build sees it.
     pub(super) fn source_path(&self) -> PathBuf {
         self.machine.identity().path.join("src")
     }
 
-    /// How many wheels were built, and kept apart by what.
+    /// Returns the number of built wheels, and their isolation.
     pub(super) fn report(&self) -> (usize, Option<&'static str>) {
         (self.built.load(Ordering::Relaxed), self.machine.isolation())
     }
 
-    /// Whether a build of `what` now would go as it did then. Asks pip for the build requirements if
-    /// they are not recorded for what pip may take them from now.
+    /// Returns whether a build of `what` now would have the same inputs. Runs pip for the build
+    /// requirements if no resolution is cached.
     pub(super) fn holds(&self, basis: &Basis, what: &str) -> bool {
         let now = self.machine.identity();
         let lock = || match self.locks.known(&basis.requires) {
@@ -141,12 +140,12 @@ impl<'a> Recipe<'a> {
             && lock().is_some_and(|lock| lock == basis.lock)
     }
 
-    /// Says what is to be known of a wheel that was built here, now or earlier.
+    /// Prints the warnings of a wheel that was built here, now or earlier.
     pub(super) fn warn(&self, basis: &Basis) {
         basis.warnings.iter().for_each(|warning| (self.pip.talk.warn)(warning));
     }
 
-    /// An empty place to build in. Without namespaces, waits until no other build has it.
+    /// Returns an empty sandbox. Without namespaces, waits until no other build uses it.
     pub(super) fn begin(&self, what: String) -> Result<Building> {
         let bench = self.machine.find().0.bench(self.store.workshop()?)?;
         for folder in ["src", "home", "tmp", "out", "recipe"] {
@@ -155,7 +154,7 @@ impl<'a> Recipe<'a> {
         Ok(Building { what, bench })
     }
 
-    /// Builds the project that lies in `folder` below [`Building::source`].
+    /// Builds the project in `folder` below [`Building::source`].
     pub(super) fn make(
         &self,
         building: &Building,
@@ -231,14 +230,14 @@ struct Step<'s, 'a> {
 }
 
 impl Step<'_, '_> {
-    /// What the build is told of the time.
+    /// Returns the `SOURCE_DATE_EPOCH` of the build.
     fn epoch(&self) -> i64 {
         let told = self.variables.iter().find(|(name, _)| name == "SOURCE_DATE_EPOCH");
         told.and_then(|(_, value)| value.parse().ok()).unwrap_or(unpack::EARLIEST)
     }
 
-    /// Builds the wheel in an environment with the wheels of `lock`. With `requires`, the back end
-    /// is asked first what else it needs; what is not among them, if anything, and no wheel.
+    /// Builds the wheel in an environment with the wheels of `lock`. With `requires`, first queries
+    /// the back end for further requirements; if there are any, returns them and builds no wheel.
     fn run(
         &self,
         (lock, requires): (&[Wheel], Option<&[String]>),
@@ -310,13 +309,13 @@ impl Step<'_, '_> {
     }
 }
 
-/// Whether a project has anything that cargo builds.
+/// Returns whether a project has a crate for cargo to build.
 fn uses_rust(folder: &Path) -> bool {
     let walk = walkdir::WalkDir::new(folder).max_depth(3).into_iter();
     walk.flatten().any(|entry| entry.file_name() == "Cargo.toml")
 }
 
-/// What the compiler wrappers noted: flags that make the result fit this very processor.
+/// Returns the flags, noted by the compiler wrappers, that make the result fit only this processor.
 fn native(what: &str, notes: &Path) -> Vec<String> {
     let text = fs::read_to_string(notes).unwrap_or_default();
     let flags: BTreeSet<&str> = text.lines().collect();

@@ -1,6 +1,6 @@
-//! What a build needs before it can run: the back end that `pyproject.toml` names, and the wheels
-//! of its requirements. What these mean is asked of pip once and recorded; the answer is part of
-//! what a result is kept under.
+//! The requirements of a build: the back end that `pyproject.toml` names, and the wheels of its
+//! requirements. pip resolves these once; the resolution is cached and is part of a result's cache
+//! key.
 
 use std::collections::HashMap;
 use std::ffi::OsString;
@@ -17,10 +17,10 @@ use crate::base::Digest;
 use crate::base::digest::FieldHasher;
 use crate::base::fs::{create_dir_all, read_to_string, write_if_changed};
 
-/// Kind of the records of which wheels build requirements mean.
+/// Bucket of the resolved wheels of build requirements.
 const LOCKS: &str = "build-locks";
 
-/// What a project says of how it is built.
+/// The build system of a project.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct BackEnd {
     pub(super) requires: Vec<String>,
@@ -52,7 +52,7 @@ struct BuildSystem {
 }
 
 impl BackEnd {
-    /// Reads it from a project's folder; what is not said is as PEP 517 says.
+    /// Reads it from a project's folder; missing keys have the defaults of PEP 517.
     pub(super) fn read(folder: &Path) -> Result<Self> {
         let place = folder.join("pyproject.toml");
         let mut name = None;
@@ -76,14 +76,15 @@ impl BackEnd {
     }
 }
 
-/// Finds the wheels that build requirements mean, for one set of sources and settings, and one
-/// content of the folders of find-links in the project.
+/// Resolves build requirements, for one set of sources and settings, and one content of the folders
+/// of find-links in the project.
 pub(super) struct Locks<'a> {
     pip: &'a Pip<'a>,
     store: &'a Store,
     build: &'a Build<'a>,
     context: Digest,
-    /// Held while pip is asked: what several packages need is asked once.
+    /// Held while pip resolves, so that the same requirements of several packages are resolved
+    /// once.
     asking: Mutex<HashMap<Digest, Arc<Mutex<()>>>>,
 }
 
@@ -97,7 +98,7 @@ impl<'a> Locks<'a> {
         Self { pip, store, build, context, asking: Mutex::default() }
     }
 
-    /// What was found out before.
+    /// Returns the cached resolution.
     pub(super) fn known(&self, requires: &[String]) -> Option<Vec<Wheel>> {
         if requires.is_empty() {
             return Some(Vec::new());
@@ -105,7 +106,7 @@ impl<'a> Locks<'a> {
         self.store.recall(LOCKS, &self.key(requires))
     }
 
-    /// The wheels, every one in the store, sorted by name.
+    /// Returns the wheels, all of them in the cache, sorted by name.
     pub(super) fn wheels(&self, requires: &[String], what: &str) -> Result<Vec<Wheel>> {
         let turn = {
             let mut asking = self.asking.lock().expect("BUG: no holder of this lock panics");
@@ -142,7 +143,7 @@ impl<'a> Locks<'a> {
         Ok(wheels)
     }
 
-    /// Ready wheels only; none when there are not enough.
+    /// Fetches ready wheels only; returns an empty list if some requirement has none.
     fn fetch(&self, folder: &Path, file: &Path) -> Result<Vec<PathBuf>> {
         let out = folder.join("ready");
         let mut command = self.command(folder, ["download", "--dest"], &out, file)?;
@@ -172,8 +173,8 @@ impl<'a> Locks<'a> {
         create_dir_all(out)?;
         let mut command: Vec<OsString> = words.map(Into::into).into();
         command.push(out.into());
-        // Hashes, and nothing but what is named, are asked for what is installed and not for what
-        // builds it; so does pip.
+        // `--require-hashes` and `--no-deps` apply to the installed wheels and not to their build
+        // requirements, as in pip.
         let bears = |option: &&String| {
             !["--require-hashes", "--no-deps", "--no-dependencies"].contains(&option.trim())
         };

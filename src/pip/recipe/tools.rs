@@ -1,4 +1,4 @@
-//! The compilers that a build would use: what they are, and which variables a build is given.
+//! The compilers that a build would use: their identities, and the variables passed to a build.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -10,11 +10,11 @@ use crate::base::digest::FieldHasher;
 use crate::process::Invocation;
 use crate::project::Project;
 
-/// Asked for their versions; one that is not there is known by its absence.
+/// Tools whose versions are queried. A missing tool is recorded as missing.
 const ASKED: [(&str, &str); 4] =
     [("cc", "-v"), ("c++", "-v"), ("ld", "--version"), ("cmake", "--version")];
 
-/// What cargo needs to reach its registry.
+/// Variables that cargo needs to reach its registry.
 const NETWORK: [&str; 8] = [
     "http_proxy",
     "https_proxy",
@@ -28,20 +28,20 @@ const NETWORK: [&str; 8] = [
 
 /// The tools of this machine.
 pub(super) struct Tools {
-    /// Digest of what they say of themselves.
+    /// Digest of the versions that they report.
     pub(super) identity: Digest,
-    /// Name, and the line of it that has the version.
+    /// Name, and the line of its output that has the version.
     pub(super) versions: Vec<(String, String)>,
     /// Programs of Rust, by name.
     pub(super) rust: BTreeMap<String, PathBuf>,
-    /// Compilers that are declared by their path, by the name that a build finds them under.
+    /// Compilers that are declared by their path, under the name by which a build finds them.
     pub(super) compilers: BTreeMap<String, PathBuf>,
 }
 
-/// Variables that name a compiler, or what links in its place.
+/// Variables that name a compiler, or a linker in its place.
 const COMPILERS: [&str; 3] = ["CC", "CXX", "LDSHARED"];
 
-/// A value without the path of its program: so that what a build runs is our wrapper of it.
+/// Returns a value without the path of its program, so that a build runs our wrapper of it.
 fn by_name(value: &str) -> String {
     let (program, rest) =
         value.split_once(' ').map_or((value, ""), |(program, rest)| (program, rest));
@@ -91,26 +91,26 @@ impl Tools {
     }
 }
 
-/// The programs whose versions bear on a build, by name or path.
+/// Returns the programs whose versions can change a build, by name or path.
 pub(super) fn asked(project: &Project) -> Vec<&str> {
     let own = COMPILERS.into_iter().chain(["AR"]).filter_map(|name| declared(project, name));
     ASKED.into_iter().map(|(name, _)| name).chain(own).collect()
 }
 
-/// The program in a variable that a person sets.
+/// Returns the program in a variable of the user.
 fn declared<'p>(project: &'p Project, name: &str) -> Option<&'p str> {
     project.var(name)?.split_whitespace().next()
 }
 
-/// The line of what a tool says of itself that has its version. A shell that does not find it says
-/// so instead.
+/// Returns the line of a tool's output that has its version. Skips the message of a shell that does
+/// not find the tool.
 fn version(says: &str) -> Option<String> {
     let by_name = |line: &&str| line.starts_with("gcc version ") || line.contains("clang version ");
     let line = says.lines().find(by_name).or(says.lines().next())?;
     (!line.ends_with("not found")).then(|| line.to_owned())
 }
 
-/// The whole environment of a build: nothing of it says who builds, where or when.
+/// Returns the whole environment of a build, without user, host and time.
 pub(in super::super) fn environment(
     project: &Project,
     root: &Path,
@@ -157,7 +157,7 @@ pub(in super::super) fn environment(
     variables
 }
 
-/// The declared flags and ours, which are last and so win.
+/// Returns the declared flags followed by ours, which therefore win.
 fn rust_flags(project: &Project, cargo: &str, root: &Path) -> String {
     let declared = project.var("RUSTFLAGS").unwrap_or_default().split_whitespace();
     let ours = [

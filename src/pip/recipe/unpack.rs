@@ -1,4 +1,4 @@
-//! Unpacks a source distribution: the same files, modes and times whoever does it, wherever.
+//! Unpacks a source distribution: the same files, modes and times for every user and machine.
 
 use std::collections::BTreeMap;
 use std::fs::{self, File, Permissions};
@@ -11,10 +11,11 @@ use filetime::FileTime;
 
 use crate::base::fs::{EXECUTABLE_MODE, FILE_MODE, create_dir_all, open};
 
-/// 1980-01-01T00:00:00Z: the zip format, and so a back end, knows nothing earlier.
+/// 1980-01-01T00:00:00Z: the earliest time in the zip format, and so in a back end.
 pub(super) const EARLIEST: i64 = 315_532_800;
 
-/// Most bytes that a source distribution may unpack to: far beyond any, and short of a disk.
+/// Largest unpacked size of a source distribution in bytes: far above any real one, and below the
+/// size of a disk.
 const SIZE_LIMIT: u64 = 8 << 30;
 
 enum Kind {
@@ -27,8 +28,8 @@ struct Item {
     time: i64,
 }
 
-/// Unpacks the archive into `to`, an empty folder. The folder below it that holds the project,
-/// and the time of the newest member: a build's `SOURCE_DATE_EPOCH`.
+/// Unpacks the archive into `to`, an empty folder. Returns the folder of the project below it, and
+/// the time of the newest member, which becomes the build's `SOURCE_DATE_EPOCH`.
 pub(in crate::pip) fn unpack(archive: &Path, to: &Path) -> Result<(PathBuf, i64)> {
     let name = archive.file_name().unwrap_or_default().to_string_lossy().into_owned();
     let failed = || format!("could not unpack `{name}`");
@@ -92,7 +93,7 @@ fn unzip(archive: &Path, to: &Path) -> Result<BTreeMap<PathBuf, Item>> {
         }
         let path = safe(Path::new(&*member.name()?))?;
         let executable = member.unix_mode().is_some_and(|mode| mode & 0o100 != 0);
-        // Zips count local time; as if it were UTC, it is the same everywhere.
+        // Zips have local time; read as UTC, it is the same everywhere.
         let time = member.last_modified().map_or(EARLIEST, seconds);
         pour(&mut member, &to.join(&path), &mut left)?;
         items.insert(path, Item { kind: Kind::File { executable }, time });
@@ -125,7 +126,7 @@ fn pour(from: &mut dyn Read, place: &Path, left: &mut u64) -> Result<()> {
     Ok(())
 }
 
-/// A member's path, if it stays in the folder that it is unpacked into.
+/// Returns a member's path; fails if it leaves the folder that it is unpacked into.
 fn safe(path: &Path) -> Result<PathBuf> {
     let mut clean = PathBuf::new();
     for part in path.components() {
@@ -138,7 +139,7 @@ fn safe(path: &Path) -> Result<PathBuf> {
     Ok(clean)
 }
 
-/// Links are made last, so that nothing is written through one; then modes and times are set.
+/// Makes the links last, so that nothing is written through one; then sets modes and times.
 fn settle(items: &BTreeMap<PathBuf, Item>, to: &Path, epoch: i64) -> Result<()> {
     refuse_below_links(items)?;
     for (path, item) in items {
@@ -175,7 +176,7 @@ fn settle(items: &BTreeMap<PathBuf, Item>, to: &Path, epoch: i64) -> Result<()> 
     Ok(())
 }
 
-/// Most links on the way to a file. The kernel follows as many.
+/// Largest number of links on the way to a file, the same as the kernel's.
 const LINKS: usize = 40;
 
 /// Returns where a link to `target` from the folder `beside` leads, below the top and through other
@@ -207,7 +208,7 @@ fn reversed_parts(path: &Path) -> Vec<PathBuf> {
     path.components().rev().map(|part| PathBuf::from(part.as_os_str())).collect()
 }
 
-/// Refuses a member whose path goes through a link: it would be somewhere else than it says.
+/// Fails if a member's path goes through a link: it would be written elsewhere.
 fn refuse_below_links(items: &BTreeMap<PathBuf, Item>) -> Result<()> {
     let is_link = |path: &&Path| matches!(items.get(*path), Some(Item { kind: Kind::Link(_), .. }));
     for path in items.keys() {
@@ -218,7 +219,7 @@ fn refuse_below_links(items: &BTreeMap<PathBuf, Item>) -> Result<()> {
     Ok(())
 }
 
-/// The one folder that everything lies in, as source distributions are packed.
+/// Returns the single top folder of the archive, as source distributions have it.
 fn top(items: &BTreeMap<PathBuf, Item>) -> PathBuf {
     let mut firsts = items.keys().map(|path| path.components().next());
     let first = firsts.next().flatten().map(|part| PathBuf::from(part.as_os_str()));
@@ -302,7 +303,7 @@ mod tests {
         ] {
             assert_eq!(leads(from, to), Some(place.into()), "{from} {to}");
         }
-        // By their words these would stay.
+        // Compared as text, these would stay inside.
         for (from, to) in [
             ("p", "a/b/c/../x"),
             ("p", "up"),

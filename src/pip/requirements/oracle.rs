@@ -1,7 +1,7 @@
-//! Generated requirements files, read here and by pip's own parser: both read the same files, and
-//! the same requirements, options and paths in them.
+//! Compares this parser with pip's own on generated requirements files: both must read the same
+//! files, and find the same requirements, options and paths in them.
 //!
-//! The parser is that of `python3`; `TEST_PIP_PATH` names a folder with another pip.
+//! pip is that of `python3`; `TEST_PIP_PATH` names a folder with another pip.
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -10,12 +10,12 @@ use serde_json::{Value, json};
 
 use super::*;
 
-/// Folders with four files each.
+/// Number of folders, each with four files.
 const FOLDERS: usize = 500;
 
 /// For each folder: the files that pip reads and the lines that it yields, or `null` if it refuses
-/// one. In `local` are path, extras, name and whether there is a marker, if pip takes the line for
-/// something on this disk.
+/// one. `local` has path, extras, name and whether there is a marker, if pip takes the line for a
+/// path on this disk.
 const PIP: &str = r#"
 import json, os, sys
 from pip._internal.network.session import PipSession
@@ -167,7 +167,7 @@ const BETWEEN: [&str; 13] = [
 const AFTER: [&str; 12] =
     ["", "", "", "", " # why", "#no comment", "\t# why", " ", "\x1f# why", "\\", " \\", "\u{a0}"];
 
-/// A file; `includes` are the files that it may name.
+/// Returns the text of a file; `includes` are the files that it may name.
 fn text(dice: &mut Dice, includes: &[&str]) -> String {
     let mut text = String::new();
     for _ in 0..1 + dice.below(6) {
@@ -226,7 +226,7 @@ fn make(root: &Path, dice: &mut Dice) {
     ] {
         let mut text = text(dice, includes).replace("ROOT", &root.display().to_string());
         if file == "c.txt" {
-            // It may be included by a URL, and then pip reads it as ISO 8859-1.
+            // pip reads it as ISO 8859-1 if it is included by a URL.
             text.retain(|c| c.is_ascii());
         }
         let bytes = if file == "c.txt" { text.into_bytes() } else { encoded(dice, &text) };
@@ -234,7 +234,7 @@ fn make(root: &Path, dice: &mut Dice) {
     }
 }
 
-/// The lines of a file and of those that it includes, in the form of [`PIP`].
+/// Collects the lines of a file and of the files that it includes, in the form of [`PIP`].
 fn lines_of(root: &Path, found: &Requirements, index: usize, all: &mut Vec<Value>) {
     let file = &found.files[index];
     for read in &file.lines {
@@ -336,7 +336,7 @@ fn generated_files_are_read_as_pip_reads_them() {
         };
         let ours = match ours {
             Ok(ours) => ours,
-            // pip finds these out later.
+            // pip reports these later.
             Err(_) if has("missing", &theirs) || has("refused", &theirs) => continue,
             Err(error) => panic!("{}: {error:#}\n{shown:?}", root.display()),
         };

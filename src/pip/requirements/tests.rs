@@ -1,4 +1,4 @@
-//! Requirements files on disk, and what is found in them.
+//! Requirements files on disk, and the inputs found in them.
 
 use std::collections::BTreeMap;
 
