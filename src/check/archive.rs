@@ -1,4 +1,5 @@
-//! The bundle as a zip: its members as the directory lists them, and their content, one at a time.
+//! The bundle as a zip: its members as the directory lists them, and their content, one member at a
+//! time.
 
 use std::io::{BufReader, Read, Seek, SeekFrom};
 
@@ -8,21 +9,22 @@ use zip::ZipArchive;
 use super::links;
 use crate::bundle;
 
-/// What is longer is never read: the bundle is too large for Lambda with this member alone.
+/// Largest size of a member that is read, in bytes: with a larger one alone, the bundle is too
+/// large for Lambda.
 const LONGEST: u64 = bundle::UNZIPPED_LIMIT;
 
 /// A file, folder or link in the bundle.
 #[derive(Clone, Debug)]
 pub(super) struct Member {
-    /// As it is unpacked: `./pkg//mod.py` is `pkg/mod.py`, and a folder has no final `/`.
+    /// The path as unpacked: `./pkg//mod.py` is `pkg/mod.py`, and a folder has no final `/`.
     pub(super) name: String,
-    /// As it stands in the zip.
+    /// The name as it is in the zip.
     pub(super) raw: String,
     pub(super) size: u64,
-    /// Permissions and kind of file; `None` when the zip was made where there are none.
+    /// Permissions and kind of file; `None` if the zip was made on a system without them.
     pub(super) mode: Option<u32>,
     pub(super) kind: Kind,
-    /// Seconds since 1970, taking the zip's zone for UTC.
+    /// Seconds since 1970, reading the zip's local time as UTC.
     pub(super) time: Option<i64>,
     pub(super) index: usize,
 }
@@ -37,17 +39,17 @@ pub(super) enum Kind {
 pub(super) struct Archive<R> {
     /// Sorted by name.
     pub(super) members: Vec<Member>,
-    /// What links stand for: their targets under the names of the links. Sorted by name, and no
-    /// part of `members`, whose links are still links.
+    /// The targets of links under the names of the links, sorted by name. Not part of `members`,
+    /// whose links are still links.
     pub(super) linked: Vec<Member>,
     pub(super) contents: Contents<R>,
     pub(super) faults: Vec<Fault>,
 }
 
-/// A name that Lambda does not unpack as it was meant, or a link that leads nowhere.
+/// A name that Lambda does not unpack as intended, or a broken link.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Fault {
-    /// As it stands in the zip.
+    /// The name as it is in the zip.
     pub(super) member: String,
     pub(super) kind: FaultKind,
 }
@@ -59,7 +61,7 @@ pub(super) enum FaultKind {
     Outside,
     /// Another member has the same path.
     Double,
-    /// A file that other members have as their folder.
+    /// A file whose path is also the folder of other members.
     FileAndFolder,
     /// With the target of the link.
     Dangling(String),
@@ -67,9 +69,9 @@ pub(super) enum FaultKind {
 
 pub(super) struct Contents<R> {
     zip: ZipArchive<BufReader<R>>,
-    /// Of the whole zip.
+    /// Size of the whole zip in bytes.
     pub(super) zipped: u64,
-    /// Whether a name is there twice: only one of them can be read.
+    /// Whether two members have the same name: only one of them can be read.
     pub(super) has_doubles: bool,
 }
 
@@ -78,12 +80,12 @@ impl Member {
         self.kind == Kind::File
     }
 
-    /// The last part of its path.
+    /// Returns the last part of its path.
     pub(super) fn file_name(&self) -> &str {
         self.name.rsplit('/').next().unwrap_or_default()
     }
 
-    /// The folder it lies in; empty at the root.
+    /// Returns the folder that it is in; empty at the root.
     pub(super) fn folder(&self) -> &str {
         self.name.rsplit_once('/').map_or("", |(folder, _)| folder)
     }
@@ -124,7 +126,7 @@ impl<R: Read + Seek> Archive<R> {
         Ok(Self { members, linked, contents, faults })
     }
 
-    /// Members and what links stand for, sorted by name: what a path leads to.
+    /// Returns members and targets of links, sorted by name.
     pub(super) fn view(&self) -> Vec<Member> {
         let is_link = |member: &&Member| member.kind == Kind::Link;
         let members = self.members.iter().filter(|member| !is_link(member));
@@ -135,13 +137,13 @@ impl<R: Read + Seek> Archive<R> {
     }
 }
 
-/// A path as unpacking leaves it: without `.` and empty parts. `..` stays.
+/// Returns a path as unpacked: without `.` and empty parts. `..` stays.
 fn normalized(name: &str) -> String {
     let parts: Vec<&str> = name.split('/').filter(|part| !matches!(*part, "" | ".")).collect();
     parts.join("/")
 }
 
-/// Why Lambda does not unpack a name as it was meant.
+/// Returns the reason why Lambda does not unpack a name as intended, if any.
 fn fault_of(name: &str) -> Option<FaultKind> {
     let has_drive =
         name.as_bytes().get(1) == Some(&b':') && name.as_bytes()[0].is_ascii_alphabetic();
@@ -154,8 +156,8 @@ fn fault_of(name: &str) -> Option<FaultKind> {
     }
 }
 
-/// Paths that two members have, or that a file has which is a folder as well. Folders may be
-/// named as often as they like.
+/// Returns paths that two members have, or that are both a file and a folder. Folders may be listed
+/// any number of times.
 fn collisions(members: &[Member]) -> Vec<Fault> {
     let mut faults = Vec::new();
     let fault = |member: &Member, kind| Fault { member: member.raw.clone(), kind };
@@ -169,7 +171,7 @@ fn collisions(members: &[Member]) -> Vec<Fault> {
     for member in members {
         let mut folder = member.folder();
         while !folder.is_empty() {
-            // A link may well lead to a folder, but nothing can be unpacked below it.
+            // A link may lead to a folder, but a member cannot be unpacked below it.
             if let Some(file) = find(members, folder).filter(|it| it.kind != Kind::Folder) {
                 faults.push(fault(file, FaultKind::FileAndFolder));
             }
@@ -182,7 +184,7 @@ fn collisions(members: &[Member]) -> Vec<Fault> {
 }
 
 impl<R: Read + Seek> Contents<R> {
-    /// The first bytes of a member, `most` of them or fewer.
+    /// Returns the first bytes of a member, at most `most`.
     pub(super) fn start(&mut self, member: &Member, most: u64) -> Result<Vec<u8>> {
         let failed = || format!("member `{}` cannot be read", member.name);
         let mut bytes = Vec::new();
@@ -191,7 +193,7 @@ impl<R: Read + Seek> Contents<R> {
         Ok(bytes)
     }
 
-    /// All of a member; of one that is too long for Lambda, nothing.
+    /// Returns the content of a member; empty if it is too large for Lambda.
     pub(super) fn whole(&mut self, member: &Member) -> Result<Vec<u8>> {
         if member.size > LONGEST {
             return Ok(Vec::new());
@@ -200,7 +202,7 @@ impl<R: Read + Seek> Contents<R> {
     }
 }
 
-/// The member of this name.
+/// Returns the member of this name.
 pub(super) fn find<'a>(members: &'a [Member], name: &str) -> Option<&'a Member> {
     let at = members.binary_search_by(|member| member.name.as_str().cmp(name)).ok()?;
     Some(&members[at])

@@ -1,4 +1,5 @@
-//! `.pyc` files: whether the runtime's Python reads them, and whether it believes them.
+//! `.pyc` files: whether the runtime's Python reads them, and whether it accepts them for their
+//! source.
 
 use std::io::{Read, Seek};
 
@@ -10,7 +11,7 @@ use super::findings::{Finding, Findings, Severity};
 use super::runtime::Python;
 use crate::pyc::{self, Kind};
 
-/// Furthest that a zip's local time may be from UTC.
+/// Largest difference between a zip's local time and UTC, in seconds.
 const ZONES: i64 = 14 * 3600;
 
 pub(super) fn check<R: Read + Seek>(
@@ -72,8 +73,8 @@ fn made_by(magic: Option<u16>) -> String {
     }
 }
 
-/// Whether Python finds that the bytecode is not of this source, as far as the zip can tell: its
-/// times are even seconds in a zone that it does not name.
+/// Returns whether Python rejects the bytecode because the source has another time or size. A zip
+/// has even seconds in an unknown time zone, so the comparison is approximate.
 fn is_stale(header: &[u8], source: &Member) -> bool {
     let number = |at: usize| {
         let bytes = header.get(at..at + 4)?.try_into().ok()?;
@@ -81,7 +82,7 @@ fn is_stale(header: &[u8], source: &Member) -> bool {
     };
     let (Kind::Timestamp, Some(time), Some(size)) = (Kind::of(header), number(8), number(12))
     else {
-        // A hash: checked against the source's content, or not at all.
+        // By hash: compared with the source's content, or not at all.
         return false;
     };
     if u64::from(size) != source.size & 0xffff_ffff {

@@ -1,5 +1,5 @@
-//! What a check found: the rules by name, findings that say the same put together, and how a
-//! finding reads.
+//! Findings of a check: the names of the rules, merging of findings with the same text, and their
+//! form.
 
 use std::fmt;
 
@@ -8,7 +8,7 @@ use anyhow::{Result, bail};
 use crate::base::words;
 
 /// Every rule, in the order in which findings are shown. The names are stable: Buildfiles silence
-/// rules by them.
+/// rules by name.
 pub const RULES: [&str; 32] = [
     "machine",
     "glibc",
@@ -48,31 +48,31 @@ pub fn is_rule(name: &str) -> bool {
     RULES.contains(&name)
 }
 
-/// How many members a finding shows before it only counts them.
+/// Number of members that a finding lists; of more, only the count is shown.
 const SHOWN: usize = 3;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Severity {
-    /// The function would not run, or not be taken.
+    /// The function would not run, or Lambda would reject it.
     Error,
     Warning,
 }
 
-/// One thing that is wrong, with all the members it is wrong of.
+/// A problem, with all members that have it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Finding {
     pub rule: &'static str,
     pub severity: Severity,
-    /// Sorted. Empty when it is about the bundle as a whole.
+    /// Sorted. Empty if the finding is about the bundle as a whole.
     pub members: Vec<String>,
-    /// The wheel that brought the members.
+    /// The wheel of the members.
     pub origin: Option<String>,
     pub text: String,
     pub hint: String,
 }
 
-/// Hands each warning to `warn`, and gives their number; fails when there is an error. `what` is
-/// what was looked at.
+/// Passes each warning to `warn`, and returns the number of warnings. Fails if there is an error.
+/// `what` names the checked bundle.
 pub fn conclude(findings: &[Finding], what: &str, warn: &dyn Fn(&str)) -> Result<usize> {
     let (errors, warnings): (Vec<_>, Vec<_>) =
         findings.iter().partition(|finding| finding.severity == Severity::Error);
@@ -111,14 +111,14 @@ impl Finding {
         Self { rule, severity, members: Vec::new(), origin: None, text, hint }
     }
 
-    /// That it is about this member.
+    /// Adds this member to the finding.
     pub(super) fn of(mut self, member: &str, origin: Option<&String>) -> Self {
         self.members.push(member.to_owned());
         self.origin = origin.cloned();
         self
     }
 
-    /// What it says, without its severity: for where that is said by other means.
+    /// Returns the text without its severity, for output that shows the severity in another way.
     pub fn described(&self) -> String {
         let mut text = format!("[{}] {}", self.rule, self.text);
         if let Some(origin) = &self.origin {
@@ -153,7 +153,7 @@ impl Findings {
         }
     }
 
-    /// All but what is silenced, sorted.
+    /// Returns all findings that are not silenced, sorted.
     pub(super) fn finish(self, silence: &[String]) -> Vec<Finding> {
         let mut findings = self.0;
         findings.retain(|finding| !silence.iter().any(|rule| rule == finding.rule));

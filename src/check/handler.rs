@@ -1,4 +1,4 @@
-//! The function's handler: the file of its module, and its name in that file.
+//! The function's handler: the file of its module, and its definition in that file.
 
 use std::io::{Read, Seek};
 
@@ -13,7 +13,7 @@ use super::python::{self, Source};
 use super::reach::{Sources, misfit};
 use crate::base::words;
 
-/// Looks for the handler, and returns its module if the bundle has that as a source.
+/// Checks the handler, and returns its module if the bundle has the source of it.
 pub(super) fn check<R: Read + Seek>(
     view: &[Member],
     sources: &mut Sources<R>,
@@ -28,7 +28,7 @@ pub(super) fn check<R: Read + Seek>(
         findings.add(Finding::new("handler-module", Severity::Error, text, hint));
         return Ok(None);
     };
-    // Lambda takes both forms for a module in a package.
+    // Lambda accepts both forms for a module in a package.
     let path = module.replace('.', "/");
     if let Some(file) = modules::find(view, &path) {
         let source = match file.is_source {
@@ -38,7 +38,7 @@ pub(super) fn check<R: Read + Seek>(
         report(source.as_deref(), handler, function, file.member, findings);
         return Ok(file.is_source.then_some(path));
     }
-    // Layers come after the bundle in the search.
+    // Layers come after the bundle in the search path.
     let folders = layer::search_path(subject.python);
     for layer in layers.iter_mut() {
         let find = |folder: &String| modules::find(&layer.members, &format!("{folder}{path}"));
@@ -81,7 +81,7 @@ fn missing(
     Finding::new("handler-module", Severity::Error, text, nearby(members, path))
 }
 
-/// `source` is `None` for what is compiled.
+/// Reports a handler that is not found or not callable. `source` is `None` for a compiled module.
 fn report(
     source: Option<&Source>,
     handler: &str,
@@ -89,7 +89,7 @@ fn report(
     member: &Member,
     findings: &mut Findings,
 ) {
-    // Rule `syntax` speaks of a file that Python does not compile.
+    // Rule `syntax` reports a file that Python does not compile.
     if source.is_some_and(|source| !source.faults.is_empty()) {
         return;
     }
@@ -123,7 +123,7 @@ fn report(
     findings.add(finding.of(&member.name, None));
 }
 
-/// Where a module of this name is instead, if anywhere.
+/// Returns where a module of this name is instead, if anywhere.
 fn nearby(members: &[Member], path: &str) -> String {
     let modules: Vec<&str> =
         members.iter().filter_map(|member| member.name.strip_suffix(".py")).collect();

@@ -1,5 +1,5 @@
-//! A layer that the function has: what an import, a linker and Lambda's limit see of it. Knows
-//! nothing of versions, and finds no fault with it.
+//! A layer of the function, as far as imports, the linker and Lambda's limits see it. Knows nothing
+//! of layer versions, and is not checked itself.
 
 use std::collections::BTreeMap;
 use std::io::{Read, Seek};
@@ -10,13 +10,13 @@ use super::archive::{Archive, Contents, Member};
 use super::runtime::Python;
 use super::wheels;
 
-/// Where in a layer Python looks for modules; Lambda unpacks layers in `/opt`.
+/// Folder of a layer where Python looks for modules; Lambda unpacks layers in `/opt`.
 const MODULES: &str = "python/";
 
 pub(super) struct Layer<R> {
     pub(super) members: Vec<Member>,
     pub(super) contents: Contents<R>,
-    /// Which wheel brought a path.
+    /// The wheel of each path.
     pub(super) origins: BTreeMap<String, String>,
 }
 
@@ -30,13 +30,13 @@ impl<R: Read + Seek> Layer<R> {
     }
 }
 
-/// The folders of a layer that are in the search path of a Python, each with its `/`.
+/// Returns the folders of a layer that are in the search path of a Python, each with its `/`.
 pub(super) fn search_path(python: Option<Python>) -> Vec<String> {
     let versioned = python.map(|python| format!("{MODULES}lib/{python}/site-packages/"));
     versioned.into_iter().chain([MODULES.to_owned()]).collect()
 }
 
-/// A path in a layer, as it is called where modules are.
+/// Returns a path in a layer relative to its folder of modules.
 pub(super) fn below_modules(name: &str) -> &str {
     name.strip_prefix(MODULES).unwrap_or(name)
 }

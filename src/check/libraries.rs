@@ -1,5 +1,5 @@
 //! Shared libraries that native code needs: whether the bundle, a layer or the runtime has them,
-//! and whether the dynamic linker looks where they are.
+//! and whether the dynamic linker searches their folders.
 
 use std::collections::HashMap;
 
@@ -10,7 +10,7 @@ use crate::elf::Elf;
 /// Folders of the bundle in the `LD_LIBRARY_PATH` of Lambda's runtimes.
 const SEARCHED: [&str; 2] = ["", "lib"];
 
-/// Libraries of a desktop, which Lambda's systems do not have: OpenGL, X11, GLib.
+/// Libraries of a desktop, missing on Lambda's systems: OpenGL, X11, GLib.
 const GRAPHICAL: [&str; 11] = [
     "libEGL.so.1",
     "libGL.so.1",
@@ -25,7 +25,7 @@ const GRAPHICAL: [&str; 11] = [
     "libgthread-2.0.so.0",
 ];
 
-/// How to do without a library, by the start of its name.
+/// The hint for a missing library, by the prefix of its name.
 const WAYS_OUT: [(&str, &str); 4] = [
     ("libpq.so", "take `psycopg2-binary` or `psycopg[binary]`, which bring it"),
     ("libmysqlclient.so", "take `PyMySQL`, which needs no native code, or put it into a layer"),
@@ -33,28 +33,29 @@ const WAYS_OUT: [(&str, &str); 4] = [
     ("libgomp.so", "put it into `lib/` of the bundle, for example from a system of the runtime's"),
 ];
 
-/// The object that is looked at.
+/// The object that is checked.
 pub(super) struct Of<'a> {
     pub(super) path: &'a str,
     pub(super) origin: Option<&'a String>,
 }
 
-/// All that can be linked with, by file name and by soname.
+/// All libraries available to the linker, by file name and by soname.
 #[derive(Default)]
 pub(super) struct Libraries {
     named: HashMap<String, Vec<Place>>,
-    /// For each object with a run path: its needs and the folders.
+    /// For each object with a run path: the libraries that it needs, and the folders.
     searches: Vec<(Vec<String>, Vec<String>)>,
 }
 
 struct Place {
     path: String,
-    /// Whether a wheel or a layer brought it: then its package knows how to load it.
+    /// Whether it is from a wheel or a layer: then its package is assumed to load its own
+    /// libraries.
     is_foreign: bool,
 }
 
 impl Libraries {
-    /// Adds an object of the bundle; `is_foreign` if a wheel brought it.
+    /// Adds an object of the bundle; `is_foreign` if it is from a wheel.
     pub(super) fn add(&mut self, path: &str, elf: &Elf, is_foreign: bool) {
         self.insert(path, elf, is_foreign);
         let folder = folder_of(path);
@@ -78,8 +79,8 @@ impl Libraries {
         self.named.contains_key(name)
     }
 
-    /// Whether the linker finds a library for an object. Packages load what they bring before it
-    /// is looked for, so what a wheel brought counts, and what is beside the object.
+    /// Returns whether the linker finds a library for an object. Packages load their own libraries
+    /// before the linker searches for them, so libraries of wheels and beside the object count.
     fn is_within_reach(&self, name: &str, of: &Of) -> bool {
         let Some(places) = self.named.get(name) else { return false };
         let package = package_of(of.path);
@@ -119,7 +120,7 @@ pub(super) fn check(of: &Of, elf: &Elf, python: Python, bundled: &Libraries) -> 
     found
 }
 
-/// `None` if it is not known what the runtime has.
+/// Returns the finding for a missing library; `None` if the runtime's libraries are unknown.
 fn missing(of: &Of, name: &str, python: Python) -> Option<Finding> {
     if name.starts_with("libc.musl-") || name.starts_with("ld-musl-") {
         let text = "built for musl (Alpine Linux), and Lambda has glibc";
@@ -167,7 +168,7 @@ fn graphical(of: &Of, name: &str) -> Finding {
     }
 }
 
-/// The distribution that an object is of, or else its folder.
+/// Returns the distribution of an object, or else its folder.
 fn distribution(of: &Of) -> String {
     match of.origin.and_then(|origin| origin.split('-').next()) {
         Some(name) => name.replace('_', "-").to_lowercase(),
@@ -175,7 +176,7 @@ fn distribution(of: &Of) -> String {
     }
 }
 
-/// The first folder of a path, `x` for `x.libs/` as well.
+/// Returns the first folder of a path, `x` for `x.libs/` as well.
 fn package_of(path: &str) -> &str {
     let first = path.split_once('/').map_or("", |(first, _)| first);
     first.strip_suffix(".libs").unwrap_or(first)
@@ -189,7 +190,7 @@ fn file_name(path: &str) -> String {
     path.rsplit('/').next().unwrap_or_default().to_owned()
 }
 
-/// A folder of a run path, as a path in the bundle; `None` if it leads out.
+/// Returns a folder of a run path as a path in the bundle; `None` if it is outside.
 fn expand(entry: &str, folder: &str) -> Option<String> {
     let origin = format!("/var/task/{folder}");
     let path = entry.replace("${ORIGIN}", &origin).replace("$ORIGIN", &origin);

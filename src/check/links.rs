@@ -1,4 +1,4 @@
-//! Symbolic links in a bundle: what they stand for once Lambda has unpacked them.
+//! Symbolic links in a bundle, resolved as Lambda resolves them after unpacking.
 
 use std::collections::HashMap;
 use std::io::{Read, Seek};
@@ -7,24 +7,24 @@ use anyhow::Result;
 
 use super::archive::{Contents, Fault, FaultKind, Kind, Member};
 
-/// No path is longer.
+/// Longest path on Linux, in bytes.
 const LONGEST: u64 = 4096;
-/// Links that lead to links are followed this often, as Linux does.
+/// Largest number of links followed on one path, as on Linux.
 const MOST_LINKS: usize = 40;
-/// A link to a folder stands for all that is in it; a bundle with more than this many such names
-/// is made to be too large.
+/// Largest number of names that links add: a link to a folder adds a name for every member of it,
+/// so a small bundle could have too many.
 const MOST_NAMES: usize = 200_000;
 
 /// Where Lambda unpacks the bundle.
 const ROOT: &str = "/var/task/";
-/// Folders that a function has beside its bundle.
+/// Folders that a function sees outside its bundle.
 const ELSEWHERE: [&str; 11] = [
     "/bin/", "/dev/", "/etc/", "/lib", "/mnt/", "/opt/", "/proc/", "/sbin/", "/tmp", "/usr/",
     "/var/",
 ];
 
-/// Returns the files that links lead to, under the names of the links; links to folders are
-/// followed one level of links deep.
+/// Returns the files that links lead to, under the names of the links. In linked folders, further
+/// links are followed one level deep.
 pub(super) fn follow<R: Read + Seek>(
     members: &[Member],
     contents: &mut Contents<R>,
@@ -64,7 +64,7 @@ pub(super) fn follow<R: Read + Seek>(
 enum Target {
     /// A path in the bundle.
     Path(String),
-    /// Outside of the bundle, where there may be something.
+    /// Outside of the bundle, where a file may exist.
     Elsewhere,
     Lost,
 }
@@ -82,7 +82,7 @@ fn resolve(link: &Member, targets: &HashMap<&str, String>) -> Target {
             None => join(folder, &text),
         };
         let Some(path) = path else { return Target::Lost };
-        // The link that the path goes through, if any: itself, or one of its folders.
+        // The first link on the path: the path itself, or one of its folders.
         let ends = path.match_indices('/').map(|(at, _)| at).chain([path.len()]);
         let through = ends.map(|end| &path[..end]).find(|part| targets.contains_key(part));
         let Some(through) = through else { return Target::Path(path) };
@@ -93,7 +93,7 @@ fn resolve(link: &Member, targets: &HashMap<&str, String>) -> Target {
     Target::Lost
 }
 
-/// A path from a folder; `None` if it leaves the bundle.
+/// Joins a folder and a path; `None` if the result leaves the bundle.
 fn join(folder: &str, path: &str) -> Option<String> {
     let mut parts: Vec<&str> = folder.split('/').filter(|part| !part.is_empty()).collect();
     for part in path.split('/') {
@@ -106,7 +106,7 @@ fn join(folder: &str, path: &str) -> Option<String> {
     Some(parts.join("/"))
 }
 
-/// The member of this path, and all that is in it if it is a folder. Links in it are left out.
+/// Returns the member of this path, and all members below it if it is a folder, without links.
 fn below<'a>(members: &'a [Member], path: &str) -> Vec<&'a Member> {
     let is_in = |member: &&Member| {
         let rest = member.name.strip_prefix(path);

@@ -1,4 +1,4 @@
-//! Modules and names that an import does not find, as findings.
+//! Findings for modules and names that an import does not find.
 
 use std::io::{Read, Seek};
 
@@ -11,7 +11,7 @@ use super::reach::{Level, Reach};
 use super::runtime::Python;
 use super::stdlib::{self, Known};
 
-/// Something that an import does not find.
+/// A module or name that an import does not find.
 #[derive(Clone, Debug)]
 pub(super) struct Missing {
     pub(super) kind: Kind,
@@ -30,7 +30,7 @@ pub(super) enum Kind {
     Relative(String),
 }
 
-/// Distributions whose name does not tell their module.
+/// Distributions with modules of another name.
 const DISTRIBUTIONS: [(&str, &str); 14] = [
     ("Crypto", "pycryptodome"),
     ("MySQLdb", "mysqlclient"),
@@ -64,7 +64,7 @@ impl Missing {
     }
 }
 
-/// Reports all that a walk missed.
+/// Reports all missing modules and names of a walk.
 pub(super) fn report<R: Read + Seek>(
     reach: &Reach<R>,
     view: &[Member],
@@ -109,11 +109,11 @@ fn module<R: Read + Seek>(
     let python = reach.sources.python;
     let first = name.split('.').next().unwrap_or_default();
     let elsewhere = elsewhere(view, &name.replace('.', "/"));
-    // A module that sets the search path itself knows where to look.
+    // A module that changes the search path may find it.
     if reach.changes_path && elsewhere.is_some() {
         return None;
     }
-    // The file `distutils-precedence.pth` of setuptools puts it back.
+    // The file `distutils-precedence.pth` of setuptools makes it available again.
     if first == "distutils" && modules::find(view, "_distutils_hack").is_some() {
         return None;
     }
@@ -161,8 +161,8 @@ fn way_out(name: &str, first: &str) -> String {
     }
 }
 
-/// A module of this path that is not at the root, but in a folder that may be in the search path:
-/// one that is no package.
+/// Returns a module of this path that is not at the root, but in a folder that may be in the search
+/// path: a folder that is not a package.
 fn elsewhere(view: &[Member], path: &str) -> Option<String> {
     let ends = [format!("/{path}.py"), format!("/{path}/__init__.py")];
     let found = view.iter().find(|member| {

@@ -1,9 +1,9 @@
-//! Whether a bundle will run in Lambda, found out from its bytes: native code against the machine
-//! and the C library, extension modules and bytecode against the Python, the handler against the
-//! source, sizes, modes, secrets. Everything is said at once; nothing is run.
+//! Checks from its bytes whether a bundle will run in Lambda: native code against the machine and
+//! the C library, extension modules and bytecode against the Python, the handler against the
+//! source, sizes, modes, secrets. Reports all findings at once, and runs no code of the bundle.
 //!
-//! Knows zips and runtimes. Knows nothing of targets, of AWS, or of who asks. What the rules are
-//! called, and what each looks at, is in `docs/CHECK.md`.
+//! Knows zips and runtimes. Knows nothing of targets, AWS or its callers. `docs/CHECK.md` lists the
+//! rules and what each reads.
 
 mod archive;
 mod bytecode;
@@ -39,27 +39,28 @@ use layer::Layer;
 pub use findings::{Finding, RULES, Severity, conclude, is_rule};
 pub use runtime::{Arch, Python};
 
-/// Stands for all rules in keys: another number when a rule finds something else than before.
+/// Version of all rules in keys. Increase it if a rule reports other findings than before.
 pub const FORM: &str = "rules=2";
 
-/// Where a bundle is to run, as far as it is known. Rules that need what is not known are silent.
+/// The environment of the function, as far as it is configured. Rules that need a missing value
+/// report nothing.
 #[derive(Clone, Debug, Default)]
 pub struct Subject {
     pub python: Option<Python>,
     pub arch: Option<Arch>,
-    /// `module.function`, as Lambda has it.
+    /// `module.function`, in Lambda's form.
     pub handler: Option<String>,
-    /// Whether modules and libraries may come from layers that are not at hand as well.
+    /// Whether modules and libraries may also come from layers that cannot be read here.
     pub has_layers: bool,
-    /// Rules that say nothing.
+    /// Rules that report nothing.
     pub silence: Vec<String>,
-    /// Which wheel brought a path, where that is known better than by the bundle's RECORD files.
+    /// The wheel of a path, where the caller has better information than the bundle's RECORD files.
     pub origins: BTreeMap<String, String>,
 }
 
-/// Checks the bundle that `zip` reads; errors first, then in the order of the rules and paths.
-/// `layers` are what the function has besides: they are looked into, and not found fault with.
-/// Not more than one member is in memory at a time.
+/// Checks the bundle that `zip` reads. Returns errors first, then in the order of the rules and
+/// paths. `layers` are the function's layers: they are read, but not checked themselves. At most
+/// one member is in memory at a time.
 pub fn check<R: Read + Seek>(zip: R, layers: Vec<R>, subject: &Subject) -> Result<Vec<Finding>> {
     let archive = Archive::open(zip)?;
     let view = archive.view();

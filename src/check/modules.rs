@@ -1,5 +1,5 @@
-//! Where a Python looks for modules: the bundle, the folders that its `.pth` files name, and
-//! layers; and which file of a folder an import takes.
+//! Places where a Python finds modules: the bundle, the folders that its `.pth` files name, and
+//! layers; and the file of a folder that an import loads.
 
 use std::collections::HashSet;
 use std::io::{Read, Seek};
@@ -10,11 +10,11 @@ use super::archive::{self, Contents, Member};
 use super::layer::{self, Layer};
 use super::runtime::Python;
 
-/// The file that is a module.
+/// The file of a module.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct File<'a> {
     pub(super) member: &'a Member,
-    /// Whether it can be read: bytecode and extension modules cannot.
+    /// Whether it is source text, unlike bytecode and extension modules.
     pub(super) is_source: bool,
     /// Whether it is a package's `__init__`.
     pub(super) is_init: bool,
@@ -24,7 +24,7 @@ pub(super) struct File<'a> {
 pub(super) struct Root<'a> {
     /// Whether it is in the bundle, not in a layer.
     pub(super) is_own: bool,
-    /// With its final `/`, or empty.
+    /// Path with its final `/`, or empty.
     prefix: String,
     members: &'a [Member],
     folders: HashSet<&'a str>,
@@ -42,18 +42,18 @@ impl<'a> Root<'a> {
         Self { is_own, prefix, members, folders }
     }
 
-    /// The file that an import of `a/b` takes.
+    /// Returns the file that an import of `a/b` loads.
     pub(super) fn file(&self, path: &str) -> Option<File<'a>> {
         find(self.members, &format!("{}{path}", self.prefix))
     }
 
-    /// Whether there is a folder of this path, which is a package even without `__init__.py`.
+    /// Returns whether a folder of this path exists, which is a package even without `__init__.py`.
     pub(super) fn has_folder(&self, path: &str) -> bool {
         self.folders.contains(path)
     }
 }
 
-/// The search path of a function, without what the runtime has.
+/// Returns the search path of a function, without the folders of the runtime.
 pub(super) fn search_path<'a, R: Read + Seek>(
     view: &'a [Member],
     contents: &mut Contents<R>,
@@ -72,7 +72,7 @@ pub(super) fn search_path<'a, R: Read + Seek>(
     Ok(roots)
 }
 
-/// The folders that `.pth` files at the root name: Lambda's runtimes read those files.
+/// Returns the folders that `.pth` files at the root name: Lambda's runtimes read those files.
 fn folders_of_pth<R: Read + Seek>(
     view: &[Member],
     contents: &mut Contents<R>,
@@ -94,7 +94,7 @@ fn folders_of_pth<R: Read + Seek>(
     Ok(folders)
 }
 
-/// The file that an import of `a/b` takes, in Python's order.
+/// Returns the file that an import of `a/b` loads, in Python's order.
 pub(super) fn find<'a>(members: &'a [Member], path: &str) -> Option<File<'a>> {
     let file = |name: String, is_source, is_init| {
         let member = archive::find(members, &name).filter(|member| member.is_file())?;
@@ -108,7 +108,7 @@ pub(super) fn find<'a>(members: &'a [Member], path: &str) -> Option<File<'a>> {
         .or_else(|| file(format!("{path}.pyc"), false, false))
 }
 
-/// `a/b.so`, `a/b.abi3.so`, `a/b.cpython-313-x86_64-linux-gnu.so`
+/// Finds an extension module: `a/b.so`, `a/b.abi3.so`, `a/b.cpython-313-x86_64-linux-gnu.so`.
 fn extension<'a>(members: &'a [Member], path: &str, is_init: bool) -> Option<File<'a>> {
     let prefix = format!("{path}.");
     let from = members.partition_point(|member| member.name < prefix);

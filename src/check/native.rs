@@ -1,5 +1,5 @@
-//! Native code in the bundle: for the machine, the C library and the Python of the runtime, and
-//! with every library that it needs.
+//! Native code in the bundle: whether it fits the machine, the C library and the Python of the
+//! runtime, and whether every library that it needs is there.
 
 use std::collections::BTreeSet;
 use std::io::{Read, Seek};
@@ -14,12 +14,12 @@ use super::runtime::{Arch, Python, Version};
 use super::wheels::for_runtime;
 use crate::elf::{self, Elf, Machine, Need};
 
-/// All native code of a bundle. What one object needs another may be, so all are looked at
-/// before anything is said.
+/// All native code of a bundle. An object may need another one, so all are read before the first
+/// finding.
 #[derive(Default)]
 pub(super) struct Objects {
     found: Vec<Object>,
-    /// What the bundle and its layers have to link with.
+    /// The libraries of the bundle and its layers.
     libraries: Libraries,
 }
 
@@ -33,7 +33,7 @@ enum Form {
     Elf(Elf),
     Mac,
     Windows,
-    /// It is called like an object and is none.
+    /// It has the name of an object file, but another format.
     Unknown,
 }
 
@@ -70,7 +70,7 @@ impl Objects {
         Ok(())
     }
 
-    /// Takes note of what an object that is no part of the bundle has for those that are.
+    /// Records the libraries of an object outside of the bundle.
     pub(super) fn lend<R: Read + Seek>(
         &mut self,
         member: &Member,
@@ -84,7 +84,7 @@ impl Objects {
         Ok(())
     }
 
-    /// Takes note of a link to an object.
+    /// Records a link to an object.
     pub(super) fn link<R: Read + Seek>(
         &mut self,
         member: &Member,
@@ -103,7 +103,7 @@ impl Objects {
         for object in &self.found {
             let spare = match module_of(object) {
                 Some((module, _)) => fitting.modules.contains(&module),
-                // Debuggers and the like bring a library for each machine, side by side.
+                // Debuggers and similar packages have a library for each machine side by side.
                 None => fitting.folders.contains(object.member.folder()),
             };
             let severity = if spare { Severity::Warning } else { Severity::Error };
@@ -122,7 +122,7 @@ impl Objects {
         }
     }
 
-    /// What is there in a form that fits, so that another form of it is dead weight.
+    /// Returns the objects that fit, so that another form of the same object is only superfluous.
     fn fitting(&self, subject: &Subject) -> Fitting<'_> {
         let mut fitting = Fitting::default();
         for object in &self.found {
@@ -141,8 +141,8 @@ struct Fitting<'a> {
     folders: BTreeSet<&'a str>,
 }
 
-/// The extension module that an object is, by folder and name, and the tag it is for:
-/// `_speedups.cpython-312-x86_64-linux-gnu.so`. `None` for one without a tag.
+/// Returns the extension module of an object, by folder and name, and its tag:
+/// `_speedups.cpython-312-x86_64-linux-gnu.so`. `None` if it has no tag.
 fn module_of(object: &Object) -> Option<((&str, &str), &str)> {
     let name = object.member.file_name();
     let stem = name.strip_suffix(".so").or_else(|| name.strip_suffix(".pyd"))?;
@@ -153,7 +153,7 @@ fn module_of(object: &Object) -> Option<((&str, &str), &str)> {
 }
 
 impl Object {
-    /// What keeps the runtime from loading it whatever else there is.
+    /// Returns the finding if the runtime can never load the object.
     fn wrong_form(&self, subject: &Subject, severity: Severity) -> Option<Finding> {
         let elf = match &self.form {
             Form::Elf(elf) => elf,
@@ -202,7 +202,7 @@ fn machine_of(arch: Arch) -> Machine {
     }
 }
 
-/// What is wrong with the Python that a module's tag names.
+/// Returns the problem with the Python that a module's tag names.
 fn wrong_tag(tag: &str, python: Python) -> Option<String> {
     if tag == "abi3" {
         return None;
@@ -226,13 +226,14 @@ fn wrong_tag(tag: &str, python: Python) -> Option<String> {
         .then(|| format!("an extension module for {system}, and Lambda runs Linux with glibc"))
 }
 
-/// Symbol versions that the runtime's libraries do not have: the highest of each family.
+/// Returns findings for symbol versions that the runtime's libraries do not have: the highest of
+/// each family.
 fn versions(elf: &Elf, python: Python, bundled: &Libraries) -> Vec<Finding> {
     let highest = |family: &str| -> Option<Version> {
         let of_runtime = elf.versions.iter().filter(|Need { library, .. }| !bundled.has(library));
         of_runtime
             .filter_map(|need| match need.version.as_str() {
-                // The mark of packed relocations, which only glibc 2.36 and later know.
+                // The mark of packed relocations, supported by glibc 2.36 and later.
                 "GLIBC_ABI_DT_RELR" if family == "GLIBC" => Version::parse("2.36"),
                 version => version.strip_prefix(family)?.strip_prefix('_').and_then(Version::parse),
             })

@@ -1,8 +1,8 @@
-//! What the handler's module imports, and what the project's own modules import in turn: whether
-//! each module is in the bundle, a layer, the standard library, or the runtime.
+//! The modules that the handler's module imports, and those that the project's own modules import
+//! in turn: whether each is in the bundle, a layer, the standard library, or the runtime.
 //!
-//! Only the project's own files are read. What packages import is theirs; rule `requires` looks
-//! at what they say they need.
+//! Only the project's own files are read. Rule `requires` checks the declared requirements of
+//! packages instead of their imports.
 
 use std::collections::HashMap;
 use std::io::{Read, Seek};
@@ -19,12 +19,12 @@ use super::runtime::Python;
 use super::stdlib::{self, Known};
 use super::wheels::Wheels;
 
-/// How surely a statement runs, and its failure shows.
+/// Whether a statement runs always, and whether its failure has an effect.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Level {
-    /// A failure is caught.
+    /// Its failure is caught.
     Guarded,
-    /// In a function, or under a condition.
+    /// It is in a function, or under a condition.
     Perhaps,
     Surely,
 }
@@ -62,25 +62,25 @@ impl<'a, R: Read + Seek> Sources<'a, R> {
 #[derive(Clone, Debug)]
 struct Own {
     file: Member,
-    /// `a.b` as `["a", "b"]`
+    /// `a.b` as `["a", "b"]`.
     name: Vec<String>,
     is_init: bool,
 }
 
-/// Where an import ends.
+/// The module that an import loads.
 enum Target {
     Own(Own),
-    /// Not of the project, or not readable: nothing more is known of it.
+    /// Not of the project, or unreadable, so that its names are unknown.
     Foreign,
     /// Folders without `__init__.py`.
     Namespace,
 }
 
-/// What became of a walk through a module.
+/// The result of a walk through a module.
 #[derive(Clone, Copy)]
 struct Walked {
     level: Level,
-    /// Whether importing it fails for sure.
+    /// Whether importing it always fails.
     fails: bool,
 }
 
@@ -90,7 +90,7 @@ pub(super) struct Reach<'a, 's, R> {
     subject: &'s Subject,
     walked: HashMap<usize, Walked>,
     pub(super) missing: Vec<Missing>,
-    /// Whether a module that was read changes where modules are looked for.
+    /// Whether one of the modules changes the search path.
     pub(super) changes_path: bool,
 }
 
@@ -110,7 +110,7 @@ impl<'a, 's, R: Read + Seek> Reach<'a, 's, R> {
         self.import(&parts, Level::Surely).map(drop)
     }
 
-    /// Imports a module with the packages it is in. `Err` has what is missing.
+    /// Imports a module and the packages that contain it. `Err` has the missing module.
     fn import(&mut self, name: &[String], level: Level) -> Result<Result<(Target, bool), Missing>> {
         let first = name[0].as_str();
         if stdlib::is_built_in(first) {
@@ -152,7 +152,8 @@ impl<'a, 's, R: Read + Seek> Reach<'a, 's, R> {
         Ok(Ok((last, fails)))
     }
 
-    /// The first regular module of this path, and otherwise the folders that are a namespace.
+    /// Returns the first regular module of this path, or else the folders that form a namespace
+    /// package.
     fn look(&self, roots: &[usize], path: &str) -> (Option<(usize, File<'s>)>, Vec<usize>) {
         let mut folders = Vec::new();
         for root in roots {
@@ -166,7 +167,7 @@ impl<'a, 's, R: Read + Seek> Reach<'a, 's, R> {
         (None, folders)
     }
 
-    /// Whether a package has no other modules than its files.
+    /// Returns whether a package has no other modules than its files.
     fn is_closed(&mut self, target: &Target) -> Result<bool> {
         Ok(match target {
             Target::Namespace => true,
@@ -178,12 +179,13 @@ impl<'a, 's, R: Read + Seek> Reach<'a, 's, R> {
         })
     }
 
-    /// Runs a module of the project, as it were: once for each level. Returns whether that fails.
+    /// Follows the imports of a module of the project as if it ran, once for each level. Returns
+    /// whether importing it fails.
     fn execute(&mut self, own: &Own, level: Level) -> Result<bool> {
         if let Some(walked) = self.walked.get(&own.file.index).filter(|it| it.level >= level) {
             return Ok(walked.fails);
         }
-        // An import in a circle meets a module that is still being run.
+        // A circular import finds the module unfinished.
         self.walked.insert(own.file.index, Walked { level, fails: false });
         let source = self.sources.get(&own.file)?;
         self.changes_path |= source.changes_path;
@@ -212,7 +214,7 @@ impl<'a, 's, R: Read + Seek> Reach<'a, 's, R> {
         Ok(fails)
     }
 
-    /// One `import` or `from … import …`. Returns whether it fails.
+    /// Follows one `import` or `from … import …`. Returns whether it fails.
     fn statement(&mut self, import: &Import, own: &Own, level: Level) -> Result<bool> {
         let Some(module) = absolute(import, own) else {
             let missing = Missing::relative(import, level);
@@ -228,7 +230,8 @@ impl<'a, 's, R: Read + Seek> Reach<'a, 's, R> {
         Ok(fails)
     }
 
-    /// A name after `from … import`: an attribute of the module, or a module in the package.
+    /// Resolves a name after `from … import`: an attribute of the module, or a module in the
+    /// package.
     fn name(
         &mut self,
         target: &Target,
@@ -273,11 +276,11 @@ impl<'a, 's, R: Read + Seek> Reach<'a, 's, R> {
             let missing = Missing { member: own.file.name.clone(), ..missing };
             self.missing.push(missing);
         }
-        // With layers that are not at hand, a module may be there.
+        // A layer that cannot be read may have the module.
         !self.subject.has_layers
     }
 
-    /// Whether the walk came through a member.
+    /// Returns whether the walk included a member.
     pub(super) fn has_reached(&self, member: &Member) -> bool {
         self.walked.contains_key(&member.index)
     }
@@ -287,19 +290,20 @@ impl<'a, 's, R: Read + Seek> Reach<'a, 's, R> {
     }
 }
 
-/// The absolute name of what a statement imports from; `None` if its dots leave the top package.
+/// Returns the absolute name of the module that a statement imports from; `None` if its dots leave
+/// the top package.
 fn absolute(import: &Import, own: &Own) -> Option<Vec<String>> {
     let parts = import.module.split('.').filter(|part| !part.is_empty()).map(str::to_owned);
     if import.level == 0 {
         return Some(parts.collect());
     }
-    // A package's own `.` is the package, a module's the package it is in.
+    // `.` is the package itself in an `__init__.py`, and the containing package in a module.
     let up = import.level - usize::from(own.is_init);
     let length = own.name.len().checked_sub(up).filter(|length| *length > 0)?;
     Some(own.name[..length].iter().cloned().chain(parts).collect())
 }
 
-/// How Lambda's call of a handler fails; `None` if nothing speaks against it.
+/// Returns how Lambda's call of a handler fails; `None` if it does not.
 pub(super) fn misfit(defined: &Defined) -> Option<String> {
     let function = match defined {
         Defined::Unknown => return None,

@@ -1,5 +1,5 @@
-//! What the packages of a bundle say they need (`Requires-Dist`, `Requires-Python`), judged for
-//! the runtime: whether the bundle, its layers or the runtime have it.
+//! The declared requirements of the packages in a bundle (`Requires-Dist`, `Requires-Python`),
+//! evaluated for the runtime: whether the bundle, its layers or the runtime satisfy them.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{Read, Seek};
@@ -18,14 +18,14 @@ use crate::wheel::normalise;
 /// An installed distribution, by its METADATA.
 struct Distribution {
     member: String,
-    /// As written.
+    /// The name as written.
     name: String,
     version: String,
     python: Option<String>,
     needs: Vec<Requirement>,
 }
 
-/// Distributions whose modules the runtime has under another name.
+/// Distributions whose modules the runtime provides under another name.
 const OF_RUNTIME: [(&str, &str); 2] =
     [("python-dateutil", "dateutil"), ("snapshot-restore-py", "snapshot_restore_py")];
 
@@ -38,7 +38,7 @@ pub(super) fn check<R: Read + Seek>(
     findings: &mut Findings,
 ) -> Result<()> {
     let (Some(python), Some(arch)) = (subject.python, subject.arch) else { return Ok(()) };
-    // A layer that is not at hand may have anything.
+    // A layer that cannot be read may have any distribution.
     if subject.has_layers {
         return Ok(());
     }
@@ -77,10 +77,10 @@ pub(super) fn check<R: Read + Seek>(
     Ok(())
 }
 
-/// The extras of each distribution that others ask for.
+/// Returns the extras of each distribution that others require.
 fn extras(own: &[Distribution], environment: &Environment) -> BTreeMap<String, BTreeSet<String>> {
     let mut extras: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
-    // An extra may ask for another one; chains are short.
+    // An extra may require another one; chains are short.
     for _ in 0..4 {
         for distribution in own {
             let mine = extras.get(&normalise(&distribution.name)).cloned().unwrap_or_default();
@@ -96,7 +96,7 @@ fn extras(own: &[Distribution], environment: &Environment) -> BTreeMap<String, B
     extras
 }
 
-/// What is wrong with a need; `None` if it is met.
+/// Returns the problem with a requirement; `None` if it is satisfied.
 fn lack(need: &Requirement, versions: &BTreeMap<String, String>, python: Python) -> Option<String> {
     let name = normalise(&need.name);
     match versions.get(&name) {
@@ -124,13 +124,13 @@ fn wrong_python(distribution: &Distribution, python: Python) -> Option<String> {
         .map(Specifier::parse)
         .collect();
     let specifiers = specifiers.ok()?;
-    // The patch release is Lambda's.
+    // The patch release of Lambda's Python is unknown.
     let mut releases = [0, 99].iter().map(|patch| format!("3.{}.{patch}", python.minor));
     let fits = releases.any(|release| specifiers.iter().all(|it| it.allows(&release)));
     (!fits).then(|| format!("needs Python {text}, and the runtime is {python}"))
 }
 
-/// The distributions whose `.dist-info` is in one of `folders`, each with its `/` or empty.
+/// Returns the distributions whose `.dist-info` is in one of `folders`, each with its `/` or empty.
 fn read<R: Read + Seek>(
     members: &[Member],
     contents: &mut Contents<R>,
@@ -151,7 +151,7 @@ fn read<R: Read + Seek>(
 }
 
 fn parse(text: &str, member: &str) -> Option<Distribution> {
-    // The text of a licence goes on in lines of blanks, which do not end the head.
+    // A licence text continues in lines of blanks, which do not end the headers.
     let head = || text.lines().take_while(|line| !line.is_empty());
     let field = |name: &'static str| {
         head().filter_map(move |line| {
@@ -164,7 +164,7 @@ fn parse(text: &str, member: &str) -> Option<Distribution> {
         name: field("Name").next()?,
         version: field("Version").next()?,
         python: field("Requires-Python").next(),
-        // What cannot be read was no obstacle to pip either.
+        // pip ignored an unreadable requirement, too.
         needs: field("Requires-Dist").filter_map(|need| Requirement::parse(&need).ok()).collect(),
     })
 }

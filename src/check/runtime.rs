@@ -1,5 +1,5 @@
-//! What Lambda's Python runtimes have: their C library, their libstdc++, their shared libraries.
-//! Where each number comes from, and how sure it is, is in `docs/CHECK.md`.
+//! Facts about Lambda's Python runtimes: their C library, their libstdc++, their shared libraries.
+//! `docs/CHECK.md` has the source and the certainty of each number.
 
 use std::fmt;
 
@@ -19,12 +19,12 @@ pub enum Arch {
     Arm64,
 }
 
-/// The oldest minor version that zipwright knows, and the newest whose system is known.
+/// The oldest supported minor version, and the newest with facts about its system.
 const OLDEST: u8 = 8;
 const NEWEST: u8 = 14;
-/// The newest minor version that Lambda's API names: a preview, whose system is not known.
+/// The newest minor version in Lambda's API: a preview, without facts about its system.
 const PREVIEW: u8 = 15;
-/// A later minor version is a slip of the pen rather than a runtime of the next years.
+/// A later minor version is more likely a typing error than a runtime of the next years.
 const LATEST: u8 = 20;
 
 /// The rules that need facts about a runtime's system or bytecode.
@@ -41,11 +41,11 @@ const NEED_FACTS: [&str; 10] = [
     "pyc-unused",
 ];
 
-/// Since this minor version runtimes are Amazon Linux 2023, before it Amazon Linux 2.
+/// Runtimes are Amazon Linux 2023 from this minor version on, and Amazon Linux 2 before it.
 const FIRST_ON_2023: u8 = 12;
 
-/// Shared libraries that every runtime surely has: parts of glibc, the compiler's own, and zlib,
-/// all of which manylinux wheels may take for granted.
+/// Shared libraries that every runtime has: parts of glibc, the compiler's own, and zlib, all of
+/// which manylinux wheels may rely on.
 const LIBRARIES: [&str; 13] = [
     "ld-linux-aarch64.so.1",
     "ld-linux-x86-64.so.2",
@@ -63,8 +63,8 @@ const LIBRARIES: [&str; 13] = [
 ];
 
 impl Python {
-    /// Parses Lambda's name of a runtime, `python3.13`. Returns `None` if it is not a Python that
-    /// Lambda has or may have soon.
+    /// Parses Lambda's name of a runtime, `python3.13`. Returns `None` if Lambda has no such Python
+    /// and is not about to have it.
     pub fn parse(runtime: &str) -> Option<Self> {
         let minor = runtime.strip_prefix("python3.")?;
         (OLDEST..=LATEST)
@@ -72,7 +72,7 @@ impl Python {
             .find(|python| python.minor.to_string() == minor)
     }
 
-    /// Returns every runtime that Lambda has, previews included.
+    /// Returns every runtime of Lambda, previews included.
     pub fn known() -> impl Iterator<Item = Self> {
         (OLDEST..=PREVIEW).map(|minor| Self { minor })
     }
@@ -82,7 +82,7 @@ impl Python {
         self.minor <= NEWEST
     }
 
-    /// Returns the newest runtime that is known.
+    /// Returns the newest runtime with facts.
     pub(super) fn newest() -> Self {
         Self { minor: PREVIEW }
     }
@@ -95,13 +95,14 @@ impl Python {
         if self.is_on_2023() { "Amazon Linux 2023" } else { "Amazon Linux 2" }
     }
 
-    /// Returns the version of glibc; `None` if it is not known.
+    /// Returns the version of glibc; `None` if there are no facts.
     pub(super) fn glibc(self) -> Option<Version> {
         self.has_facts().then(|| Version(vec![2, if self.is_on_2023() { 34 } else { 26 }]))
     }
 
-    /// The newest symbols of libstdc++ that are surely there, and the newest that may be: since
-    /// 2025 Amazon Linux 2023 has the libstdc++ of GCC 14, and not every runtime need have it.
+    /// Returns the newest symbols of libstdc++ that every system of the runtime has, and the newest
+    /// that some have: since 2025, Amazon Linux 2023 has the libstdc++ of GCC 14, but not every
+    /// runtime may use it.
     pub(super) fn cxx(self, family: &str) -> Option<[Version; 2]> {
         if !self.has_facts() {
             return None;
@@ -120,8 +121,8 @@ impl Python {
         LIBRARIES.contains(&name) || name == format!("libpython3.{}.so.1.0", self.minor)
     }
 
-    /// Returns the number at the start of its `.pyc` files, from CPython's
-    /// `pycore_magic_number.h`; `None` if it is not known.
+    /// Returns the number at the start of its `.pyc` files, from CPython's `pycore_magic_number.h`;
+    /// `None` if there are no facts.
     pub(super) fn magic(self) -> Option<u16> {
         match self.minor {
             ..=8 => Some(3413),
@@ -136,7 +137,7 @@ impl Python {
     }
 }
 
-/// Warns of a runtime that is too new, with the rules that do not apply.
+/// Warns if a runtime is too new, with the rules that do not apply.
 pub(super) fn check(subject: &Subject, findings: &mut Findings) {
     let Some(python) = subject.python.filter(|python| !python.has_facts()) else { return };
     let age = match python.minor {
@@ -159,7 +160,7 @@ impl fmt::Display for Python {
 }
 
 impl Arch {
-    /// In the words of Lambda.
+    /// Parses Lambda's name of an architecture.
     pub fn parse(name: &str) -> Option<Self> {
         [Self::X86_64, Self::Arm64].into_iter().find(|arch| arch.name() == name)
     }
@@ -171,7 +172,7 @@ impl Arch {
         }
     }
 
-    /// In the words of wheels.
+    /// Returns its name in wheel tags.
     pub(super) fn in_tags(self) -> &'static str {
         match self {
             Self::X86_64 => "x86_64",
@@ -208,7 +209,7 @@ mod tests {
         for other in ["python3.7", "python3.33", "python3.013", "python3", "nodejs22.x", ""] {
             assert_eq!(Python::parse(other), None, "{other}");
         }
-        // A preview, and one that may come.
+        // A preview, and a version that may come.
         for minor in [15, 16] {
             let python = Python::parse(&format!("python3.{minor}"));
             assert_eq!(python, Some(Python { minor }));

@@ -1,4 +1,4 @@
-//! Files that look like secrets, among the project's own: what wheels bring has been public before.
+//! Files that look like secrets, among the project's own: the content of wheels is public already.
 //! A finding never shows the secret.
 
 use std::io::{Read, Seek};
@@ -8,7 +8,7 @@ use anyhow::Result;
 use super::archive::{Contents, Member};
 use super::findings::{Finding, Findings, Severity};
 
-/// Secrets are in small files.
+/// Largest size of a file that is searched, in bytes: secrets are in small files.
 const LONGEST: u64 = 256 << 10;
 
 pub(super) fn check<R: Read + Seek>(
@@ -43,7 +43,7 @@ pub(super) fn check<R: Read + Seek>(
     Ok(())
 }
 
-/// What a path is known for.
+/// Returns the kind of secret that files of this name have.
 fn by_name(path: &str) -> Option<&'static str> {
     let (folders, name) = path.rsplit_once('/').unwrap_or(("", path));
     if folders.split('/').any(|folder| folder == ".git") {
@@ -66,12 +66,12 @@ fn by_name(path: &str) -> Option<&'static str> {
     }
 }
 
-/// Whether there is a private key in PEM, not only the words that one begins with.
+/// Returns whether the text has a private key in PEM, and not only its first line.
 fn has_private_key(text: &str) -> bool {
     let mut lines = text.lines().map(str::trim);
     while let Some(line) = lines.next() {
         let begins = line.starts_with("-----BEGIN ") && line.ends_with("PRIVATE KEY-----");
-        // An encrypted one says how first, and then an empty line.
+        // An encrypted key has headers with the method, then an empty line.
         let body = |line: &&str| !line.contains(':') && !line.is_empty();
         if begins && lines.clone().find(body).is_some_and(is_base64) {
             return true;
@@ -85,7 +85,7 @@ fn is_base64(line: &str) -> bool {
     line.len() >= 40 && line.chars().all(in_base64)
 }
 
-/// Whether there is the id of an access key, other than the one of AWS's own examples.
+/// Returns whether the text has the id of an access key that is not an example of AWS.
 fn has_access_key(text: &str) -> bool {
     let is_part = |c: char| c.is_ascii_uppercase() || c.is_ascii_digit();
     text.split(|c: char| !c.is_ascii_alphanumeric() && c != '_').any(|word| {

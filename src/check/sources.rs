@@ -1,5 +1,5 @@
-//! The project's own Python files: whether they compile, what the handler reaches from them, and
-//! whether they have names of the standard library.
+//! The project's own Python files: whether they compile, the modules that the handler reaches from
+//! them, and whether they have names of the standard library.
 
 use std::io::{Read, Seek};
 
@@ -16,7 +16,7 @@ use super::runtime::Python;
 use super::wheels::Wheels;
 use super::{handler, stdlib};
 
-/// Checks what needs the sources. `view` has the members by the paths that lead to them.
+/// Runs the rules that need the sources. `view` has the members by path, links included.
 pub(super) fn check<R: Read + Seek>(
     view: &[Member],
     contents: &mut Contents<R>,
@@ -44,7 +44,8 @@ pub(super) fn check<R: Read + Seek>(
     Ok(())
 }
 
-/// Whether an `import` can name a file, and it is not one of tests, which try out all sorts.
+/// Returns whether an `import` can name a file. Files of tests do not count: they may import
+/// anything.
 fn is_importable(path: &str) -> bool {
     let stem = path.strip_suffix(".py").unwrap_or(path);
     let is_name = |part: &str| {
@@ -84,7 +85,7 @@ fn findings_of(
     findings.add(finding.of(&member.name, None));
 }
 
-/// Modules at the root that have the name of one in the standard library.
+/// Reports modules at the root with the name of a module in the standard library.
 fn shadows(view: &[Member], wheels: &Wheels, python: Python, findings: &mut Findings) {
     for member in view {
         let mut parts = member.name.split('/');

@@ -1,12 +1,13 @@
-//! Top-level modules that are there without the bundle: the standard library of a Python, and the
-//! packages that Lambda's runtimes bring. Where the lists come from is in `docs/CHECK.md`.
+//! Top-level modules that exist without the bundle: the standard library of a Python, and the
+//! packages of Lambda's runtimes. `docs/CHECK.md` has the sources of the lists.
 
 use super::runtime::Python;
 
-/// Blocks of names below the first and, if they are gone, the last minor version that has them.
+/// Blocks of names, each under the first and, if they were removed, the last minor version that has
+/// them.
 const TABLE: &str = include_str!("stdlib.txt");
 
-/// Compiled into the interpreter, so that no file stands in front of them.
+/// Modules compiled into the interpreter, so that a file cannot hide them.
 const BUILT_IN: [&str; 13] = [
     "atexit",
     "builtins",
@@ -23,11 +24,11 @@ const BUILT_IN: [&str; 13] = [
     "_thread",
 ];
 
-/// Of the standard library, but only on Windows.
+/// Modules of the standard library that exist only on Windows.
 const ONLY_ON_WINDOWS: [&str; 8] =
     ["_msi", "_overlapped", "_winapi", "msilib", "msvcrt", "nt", "winreg", "winsound"];
 
-/// boto3, what it needs, and what the runtime itself is made of.
+/// boto3, its requirements, and the packages of the runtime itself.
 const OF_RUNTIME: [&str; 10] = [
     "awslambdaric",
     "boto3",
@@ -41,7 +42,7 @@ const OF_RUNTIME: [&str; 10] = [
     "urllib3",
 ];
 
-/// Whether and why a module is or is not there.
+/// Whether a module exists without the bundle, and from where.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Known {
     There,
@@ -53,7 +54,7 @@ pub(super) enum Known {
     No,
 }
 
-/// Looks a top-level module up for a runtime.
+/// Returns whether a top-level module exists in a runtime.
 pub(super) fn look_up(module: &str, python: Python) -> Known {
     if ONLY_ON_WINDOWS.contains(&module) {
         return Known::OnlyOnWindows;
@@ -69,8 +70,8 @@ pub(super) fn look_up(module: &str, python: Python) -> Known {
     }
 }
 
-/// Whether a file of this name at the root hides, or is hidden by, the standard library. Python's
-/// own tests are of no use to a function, so `test` is free.
+/// Returns whether a file of this name at the root hides a module of the standard library, or is
+/// hidden by it. `test` may be used, because functions do not need Python's own tests.
 pub(super) fn is_standard(module: &str, python: Python) -> bool {
     let is_there = versions(module).is_some_and(|(first, last)| {
         python.minor >= first && last.is_none_or(|last| python.minor <= last)
@@ -82,19 +83,19 @@ pub(super) fn is_built_in(module: &str) -> bool {
     BUILT_IN.contains(&module)
 }
 
-/// Whether the runtime brings this top-level module beside the standard library.
+/// Returns whether the runtime has this top-level module besides the standard library.
 pub(super) fn is_of_runtime(module: &str, python: Python) -> bool {
     match module {
-        // Python is installed with them up to 3.11.
+        // Installed with Python up to 3.11.
         "pip" => true,
         "setuptools" | "pkg_resources" | "_distutils_hack" => python.minor <= 11,
-        // Hooks of SnapStart, which Lambda has for Python since 3.12.
+        // Hooks of SnapStart, which Lambda supports for Python since 3.12.
         "snapshot_restore_py" => python.minor >= 12,
         module => OF_RUNTIME.contains(&module),
     }
 }
 
-/// The first and the last minor version that has a module.
+/// Returns the first and the last minor version that has a module.
 fn versions(module: &str) -> Option<(u8, Option<u8>)> {
     let mut versions = (0, None);
     for line in TABLE.lines().filter(|line| !line.starts_with('#')) {

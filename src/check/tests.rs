@@ -1,4 +1,4 @@
-//! Rules on bundles made for them.
+//! Rules, each on bundles made for it.
 
 use std::io::{Cursor, Write};
 
@@ -30,7 +30,7 @@ fn findings(files: &[File], subject: &Subject) -> Vec<Finding> {
     check(Cursor::new(bundle(files)), Vec::new(), subject).unwrap()
 }
 
-/// Rule, `!` for an error, and the first member.
+/// Formats findings as rule, `!` for an error, and the first member.
 fn short(findings: &[Finding]) -> Vec<String> {
     let mark = |severity| if severity == Severity::Error { "!" } else { "" };
     let line = |finding: &Finding| {
@@ -142,7 +142,7 @@ fn extension_modules_are_for_one_python() {
     );
     expect(&[("_a.pyd", b"MZ\x90\0")], &subject(13), &["extension! _a.pyd"]);
     expect(&[("a.so", b"version https://git-lfs")], &subject(13), &["object a.so"]);
-    // Beside one that fits, another is dead weight only.
+    // Beside one that fits, another is only superfluous.
     let both: [File; 2] = [("p/_a.abi3.so", &elf), ("p/_a.cpython-38-x86_64-linux-gnu.so", &elf)];
     expect(&both, &subject(13), &["extension p/_a.cpython-38-x86_64-linux-gnu.so"]);
 }
@@ -289,7 +289,7 @@ fn handled(minor: u8) -> Subject {
 
 const MAIN: &str = "\ndef main(event, context): pass\n";
 
-/// The findings of a bundle whose handler's module begins with `text`.
+/// Returns the findings of a bundle whose handler's module begins with `text`.
 #[track_caller]
 fn expect_of(text: &str, others: &[File], minor: u8, expected: &[&str]) -> Vec<Finding> {
     let text = format!("{text}{MAIN}");
@@ -309,7 +309,7 @@ fn a_file_that_does_not_compile_is_found() {
     expect_of("", &[broken], 13, &["syntax! lib.py"]);
     expect_of("", &[("pkg/tests/bad.py", b"def f(:")], 13, &["syntax pkg/tests/bad.py"]);
     expect_of("", &[("{{name}}/bad.py", b"def f(:")], 13, &["syntax {{name}}/bad.py"]);
-    // What a wheel brought is its own affair.
+    // Imports of a wheel's module are not checked.
     let record: File = ("lib-1.dist-info/RECORD", b"lib.py,sha256=x,1\n");
     expect_of("", &[broken, record], 13, &[]);
     let deep = "(".repeat(5000);
@@ -470,7 +470,7 @@ fn names_are_those_that_lambda_unpacks() {
     expect(&[("a/b.py", b""), ("./a", b"")], &subject(13), &["name! ./a"]);
 }
 
-/// A bundle with links, each a name and its target.
+/// Returns a bundle with links, each a name and its target.
 fn linked(files: &[File], links: &[(&str, &str)]) -> Vec<u8> {
     let mut writer = ZipWriter::new(Cursor::new(Vec::new()));
     let options = SimpleFileOptions::default().unix_permissions(0o644);

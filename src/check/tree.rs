@@ -1,4 +1,4 @@
-//! The bundle as a whole: sizes, modes, and names that are one to some file systems.
+//! Rules for the bundle as a whole: sizes, modes, and names that are the same on some file systems.
 
 use std::collections::BTreeMap;
 
@@ -8,7 +8,7 @@ use super::layer::{Layer, below_modules};
 use crate::base::words;
 use crate::bundle;
 
-/// How many packages a size is divided into before the rest is left out.
+/// Number of packages that are listed with their size.
 const SHOWN: usize = 5;
 
 pub(super) fn check<R>(
@@ -36,7 +36,7 @@ fn double() -> Finding {
     )
 }
 
-/// Names that are not unpacked as they were meant, and links that lead nowhere.
+/// Reports names that are not unpacked as intended, and broken links.
 pub(super) fn names(faults: &[Fault], findings: &mut Findings) {
     for fault in faults {
         let error = |text: &str, hint: &str| Finding::new("name", Severity::Error, text, hint);
@@ -66,7 +66,7 @@ pub(super) fn names(faults: &[Fault], findings: &mut Findings) {
     }
 }
 
-/// What Lambda unzips for the function: the bundle and its layers count together.
+/// Checks the size that Lambda unzips for the function: the bundle and its layers together.
 fn unzipped<R>(
     members: &[Member],
     origins: &BTreeMap<String, String>,
@@ -130,7 +130,7 @@ fn zipped(
     }
 }
 
-/// How many bytes each package has.
+/// The size of each package in bytes.
 #[derive(Default)]
 struct Sizes<'a>(BTreeMap<&'a str, u64>);
 
@@ -143,7 +143,7 @@ impl<'a> Sizes<'a> {
         }
     }
 
-    /// The packages with the most bytes, each with its size.
+    /// Returns the packages with the most bytes, each with its size.
     fn largest(self) -> String {
         let mut sizes: Vec<(&str, u64)> = self.0.into_iter().collect();
         sizes.sort_by_key(|(_, size)| std::cmp::Reverse(*size));
@@ -156,13 +156,14 @@ impl<'a> Sizes<'a> {
     }
 }
 
-/// Lambda's function is another user than the one the files belong to.
+/// Reports modes that deny access: Lambda runs the function as another user than the owner of the
+/// files.
 fn modes(members: &[Member], origins: &BTreeMap<String, String>, findings: &mut Findings) {
     for member in members {
         let wanted = match member.kind {
             Kind::File => 0o004,
             Kind::Folder => 0o005,
-            // What counts is the mode of what it leads to.
+            // The mode of the link's target counts.
             Kind::Link => continue,
         };
         let Some(mode) = member.mode.filter(|mode| mode & wanted != wanted) else { continue };
@@ -174,7 +175,7 @@ fn modes(members: &[Member], origins: &BTreeMap<String, String>, findings: &mut 
     }
 }
 
-/// Paths, folders on the way included, that differ in upper and lower case alone.
+/// Reports paths, with their folders, that differ only in upper and lower case.
 fn letters(members: &[Member], origins: &BTreeMap<String, String>, findings: &mut Findings) {
     let mut seen: BTreeMap<String, &str> = BTreeMap::new();
     for member in members {
@@ -189,7 +190,7 @@ fn letters(members: &[Member], origins: &BTreeMap<String, String>, findings: &mu
             let hint = "Lambda keeps them apart; macOS and Windows do not, so rename one";
             let finding = Finding::new("case", Severity::Warning, text, hint);
             findings.add(finding.of(path, origins.get(path)));
-            // What lies below differs for the same reason.
+            // Paths below it differ for the same reason.
             break;
         }
     }

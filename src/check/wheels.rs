@@ -1,5 +1,5 @@
-//! The wheels that a bundle was made from, by the metadata they left in it: which files each
-//! brought, and which runtimes its tags say it is for.
+//! The wheels of a bundle, by the metadata that they left in it: the files of each, and the
+//! runtimes that its tags allow.
 
 use std::collections::BTreeMap;
 use std::io::{Read, Seek};
@@ -13,15 +13,15 @@ use super::runtime::{Arch, Python, Version};
 
 #[derive(Default)]
 pub(super) struct Wheels {
-    /// Which wheel brought a path: `MarkupSafe-3.0.2`.
+    /// The wheel of each path: `MarkupSafe-3.0.2`.
     pub(super) origins: BTreeMap<String, String>,
     pub(super) tags: Vec<Tags>,
 }
 
-/// Lines of a RECORD that are kept besides two for each member of the bundle.
+/// Number of lines of a RECORD that are kept in addition to two for each member of the bundle.
 const SPARE_LINES: usize = 1000;
 
-/// What a wheel's own `WHEEL` says.
+/// The content of a wheel's `WHEEL` file.
 pub(super) struct Tags {
     member: String,
     origin: String,
@@ -39,7 +39,7 @@ pub(super) fn read<R: Read + Seek>(
         match member.file_name() {
             "RECORD" => {
                 let text = String::from_utf8_lossy(&contents.whole(member)?).into_owned();
-                // A RECORD that lists far more than there is is not to be kept as a whole.
+                // Limits memory if a RECORD lists far more paths than the bundle has.
                 let most = 2 * members.len() + SPARE_LINES;
                 for path in text.lines().filter_map(path_of_line).take(most) {
                     wheels
@@ -62,7 +62,8 @@ pub(super) fn read<R: Read + Seek>(
     Ok(wheels)
 }
 
-/// The folder that a `.dist-info` folder lies in, with its `/`, and what the latter is called.
+/// Returns the folder that contains a `.dist-info` folder, with its `/`, and the name of the
+/// latter.
 fn metadata_folder(member: &Member) -> Option<(&str, &str)> {
     let folder = member.folder();
     let (parent, name) = match folder.rfind('/') {
@@ -72,7 +73,7 @@ fn metadata_folder(member: &Member) -> Option<(&str, &str)> {
     Some((parent, name.strip_suffix(".dist-info")?))
 }
 
-/// The path in a line of RECORD, which is quoted when it has a comma.
+/// Returns the path in a line of RECORD, which is quoted if it has a comma.
 fn path_of_line(line: &str) -> Option<String> {
     match line.strip_prefix('"') {
         None => line.split(',').next().filter(|path| !path.is_empty()).map(str::to_owned),
@@ -83,8 +84,8 @@ fn path_of_line(line: &str) -> Option<String> {
     }
 }
 
-/// Where a file of RECORD is installed. Unpacked wheels still list their `.data` folders, and pip
-/// writes `../../bin/tool` for what it puts into the `bin` of a `--target`.
+/// Returns the installed path of a file in RECORD. Unpacked wheels still list their `.data`
+/// folders, and pip writes `../../bin/tool` for files in the `bin` of a `--target`.
 fn installed(path: &str) -> String {
     let path = path.trim_start_matches("../");
     let in_data = path.split_once('/').filter(|(first, _)| first.ends_with(".data"));
@@ -126,7 +127,7 @@ pub(super) fn check(wheels: &Wheels, subject: &Subject, findings: &mut Findings)
     }
 }
 
-/// How to get the right wheels.
+/// Returns the hint for getting the right wheels.
 pub(super) fn for_runtime(python: Python, arch: Arch) -> String {
     format!(
         "give the wheelhouse `platform = {{ python = \"3.{}\", arch = \"{}\" }}`, or the function \
@@ -144,7 +145,7 @@ enum Fit {
     No,
 }
 
-/// Of each simple tag that a compressed one (`py2.py3-none-any`) stands for.
+/// Returns the fit of each simple tag in a compressed one (`py2.py3-none-any`).
 fn fits(tag: &str, python: Python, arch: Arch) -> Vec<Fit> {
     let parts: Vec<&str> = tag.split('-').collect();
     let [pythons, abis, platforms] = parts.as_slice() else { return Vec::new() };

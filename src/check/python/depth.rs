@@ -1,5 +1,5 @@
-//! How deeply a syntax tree is nested, found without recursion: a chain of a million `a.b.c` is
-//! a tree of that depth, which no stack holds.
+//! Depth of a syntax tree, computed without recursion: a chain of a million `a.b.c` is a tree of
+//! that depth, too deep for any stack.
 
 use ruff_python_ast::visitor::source_order::{SourceOrderVisitor, TraversalSignal};
 use ruff_python_ast::{AnyNodeRef, Stmt};
@@ -15,7 +15,7 @@ impl<'a> SourceOrderVisitor<'a> for Children<'a> {
     }
 }
 
-/// Returns the number of nodes on the longest way down.
+/// Returns the number of nodes on the longest path from the root.
 pub(super) fn of(suite: &[Stmt]) -> usize {
     let mut deepest = 0;
     let mut left: Vec<(AnyNodeRef, usize)> =

@@ -1,5 +1,5 @@
-//! The imports of a module, in the order in which they run: those that surely do, those that
-//! perhaps do, and those whose failure is caught.
+//! The imports of a module, in the order in which they run: unconditional ones, conditional ones,
+//! and those whose failure is caught.
 
 use ruff_python_ast::visitor::{self, Visitor};
 use ruff_python_ast::{self as ast, CmpOp, Expr, Number, Stmt, UnaryOp};
@@ -11,16 +11,16 @@ use crate::check::runtime::Python;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(in crate::check) enum Step {
     Import(Import),
-    /// The body of a function, or a block under a condition that is not known.
+    /// The body of a function, or a block under a condition whose value is unknown.
     Perhaps(Vec<Step>),
     /// A block whose failing imports are caught.
     Try {
         body: Vec<Step>,
         /// Runs if an import of `body` fails.
         caught: Vec<Step>,
-        /// Whether the failure ends with `caught`: it does not if that raises in turn.
+        /// Whether the error is handled: `false` if `caught` raises in turn.
         saves: bool,
-        /// Runs if none fails.
+        /// Runs if no import fails.
         otherwise: Vec<Step>,
     },
 }
@@ -41,7 +41,8 @@ pub(super) fn steps(suite: &[Stmt], text: &str, python: Python) -> Vec<Step> {
     Reader { text, python }.block(suite)
 }
 
-/// Whether a module changes where modules come from: `sys.path`, `sys.modules`, import hooks.
+/// Returns whether a module changes the sources of modules: `sys.path`, `sys.modules`, import
+/// hooks.
 pub(super) fn changes_path(suite: &[Stmt]) -> bool {
     struct Changes(bool);
     impl<'a> Visitor<'a> for Changes {
@@ -142,7 +143,7 @@ impl Reader<'_> {
         text::line_of(self.text, statement.start().to_usize())
     }
 
-    /// `if` and its like: branches that are surely not taken are left out.
+    /// Adds the branches of `if` and `elif`, without those that never run.
     fn branches(&self, it: &ast::StmtIf, steps: &mut Vec<Step>) {
         let first = (Some(&*it.test), &it.body);
         let more = it.elif_else_clauses.iter().map(|clause| (clause.test.as_ref(), &clause.body));
@@ -184,7 +185,7 @@ impl Reader<'_> {
     }
 }
 
-/// Whether an exception, or one of a tuple, is one that a failing import raises.
+/// Returns whether an exception, or one of a tuple, is raised by a failing import.
 fn catches(exception: &Expr) -> bool {
     match exception {
         Expr::Tuple(tuple) => tuple.elts.iter().any(catches),
@@ -194,7 +195,7 @@ fn catches(exception: &Expr) -> bool {
     }
 }
 
-/// `contextlib.suppress(ImportError)`
+/// Returns whether an item is `contextlib.suppress(ImportError)`.
 fn suppresses(item: &ast::WithItem) -> bool {
     match &item.context_expr {
         Expr::Call(call) => {
@@ -204,7 +205,7 @@ fn suppresses(item: &ast::WithItem) -> bool {
     }
 }
 
-/// Whether a block ends by raising or by leaving the program.
+/// Returns whether a block ends by raising or by leaving the program.
 fn ends(body: &[Stmt]) -> bool {
     match body.last() {
         Some(Stmt::Raise(_)) => true,
@@ -218,7 +219,7 @@ fn ends(body: &[Stmt]) -> bool {
     }
 }
 
-/// `c` of `a.b.c`
+/// Returns `c` of `a.b.c`.
 fn last_name(expression: &Expr) -> Option<&str> {
     match expression {
         Expr::Name(name) => Some(name.id.as_str()),
@@ -227,7 +228,7 @@ fn last_name(expression: &Expr) -> Option<&str> {
     }
 }
 
-/// `a.b.c`, if an expression is nothing else.
+/// Returns `a.b.c`, if an expression is only that.
 fn dotted(expression: &Expr) -> Option<String> {
     match expression {
         Expr::Name(name) => Some(name.id.to_string()),
@@ -236,7 +237,7 @@ fn dotted(expression: &Expr) -> Option<String> {
     }
 }
 
-/// The value of a condition in Lambda, if reading it tells.
+/// Returns the value of a condition in Lambda, if the expression is constant there.
 fn truth(test: &Expr, python: Python) -> Option<bool> {
     match test {
         Expr::BooleanLiteral(it) => Some(it.value),
@@ -285,13 +286,13 @@ fn compare(left: &Expr, op: CmpOp, right: &Expr, python: Python) -> Option<bool>
         Some(number) => vec![number],
         None => elements(right)?.iter().map(number).collect::<Option<_>>()?,
     };
-    // The micro version is not known.
+    // The micro version is unknown.
     if is_whole && wanted.len() > version.len() && wanted[..version.len()] == version {
         return None;
     }
     let mut version = version;
     if is_whole {
-        // A longer tuple is greater than its beginning.
+        // A longer tuple is greater than its prefix.
         version.push(0);
     }
     Some(match op {
@@ -305,14 +306,14 @@ fn compare(left: &Expr, op: CmpOp, right: &Expr, python: Python) -> Option<bool>
     })
 }
 
-/// What a function in Lambda finds for `sys.platform` and its like.
+/// Returns the value of `sys.platform` and similar in Lambda.
 fn environment(expression: &Expr) -> Option<&'static str> {
     let name = match expression {
         Expr::Call(call) if call.arguments.args.is_empty() => dotted(&call.func)? + "()",
         expression => dotted(expression)?,
     };
     match name.as_str() {
-        // A handler's module is imported.
+        // A handler's module is imported, never run as `__main__`.
         "__name__" => Some("the module's own"),
         "sys.platform" => Some("linux"),
         "os.name" => Some("posix"),
@@ -323,7 +324,8 @@ fn environment(expression: &Expr) -> Option<&'static str> {
     }
 }
 
-/// The part of `sys.version_info` that an expression takes, and whether it goes on behind it.
+/// Returns the part of `sys.version_info` that an expression reads, and whether further parts
+/// follow it.
 fn version(expression: &Expr, python: Python) -> Option<(Vec<i64>, bool)> {
     let whole = vec![3, i64::from(python.minor)];
     let is_info =

@@ -1,7 +1,7 @@
-//! A Python source file, parsed for one version of Python: whether it compiles, which names its
-//! top level defines, and which modules it imports. Nothing is run.
+//! A Python source file, parsed for one version of Python: whether it compiles, the names that its
+//! top level defines, and the modules that it imports. No code is run.
 //!
-//! Knows Python's grammar by way of Ruff's parser. Knows nothing of bundles.
+//! Parses with Ruff's parser. Knows nothing of bundles.
 
 mod depth;
 mod imports;
@@ -22,22 +22,23 @@ pub(super) use names::{Defined, Names};
 
 use super::runtime::Python;
 
-/// Longer files are not read: generated data, for which Python itself needs gigabytes.
+/// Largest size of a file that is read, in bytes. Larger ones are generated data, for which Python
+/// itself needs gigabytes.
 pub(super) const LONGEST: u64 = 2 << 20;
 
-/// Nested expressions and blocks that are followed. Python refuses 200 brackets in each other.
+/// Deepest nesting of expressions and blocks that is followed. Python refuses 200 nested brackets.
 const DEEPEST: u16 = 400;
 
-/// Stack for the parser, and for each byte of a chain such as `a.b.c`, which nests as it grows.
+/// Stack for the parser in bytes, and per byte of a chain such as `a.b.c`, which nests as it grows.
 const STACK: usize = 64 << 20;
 const STACK_PER_BYTE: usize = 256;
 
-/// The result of reading a file.
+/// The result of parsing a file.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Source {
     pub(super) faults: Vec<Fault>,
-    /// Whether the file was too deeply nested, too long, or in an encoding that is not read. Then
-    /// nothing else is known of it.
+    /// Whether the file was too deeply nested, too long, or in an unsupported encoding. All other
+    /// fields are then empty.
     pub(super) unread: bool,
     pub(super) names: Names,
     pub(super) steps: Vec<Step>,
@@ -45,17 +46,17 @@ pub(super) struct Source {
     pub(super) changes_path: bool,
 }
 
-/// Why a file does not compile.
+/// The reason why a file does not compile.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Fault {
-    /// From 1; 0 if the fault has no line.
+    /// Line number from 1; 0 if the fault has no line.
     pub(super) line: usize,
     pub(super) text: String,
 }
 
 /// Parses a file for a version of Python. `is_init` is whether it is an `__init__.py`.
 ///
-/// Runs on a thread of its own, whose stack fits the deepest tree that the file can hold.
+/// Runs on a thread of its own, with a stack for the deepest tree that the file can contain.
 pub(super) fn read(bytes: &[u8], python: Python, is_init: bool) -> Result<Source> {
     if bytes.len() as u64 > LONGEST {
         return Ok(Source { unread: true, ..Source::default() });
@@ -104,7 +105,7 @@ fn parse(text: &str, python: Python, is_init: bool) -> Source {
     }
 }
 
-/// Everything that keeps a file from being compiled, in the order of its lines.
+/// Returns every compile error of the file, in the order of lines.
 fn faults(parsed: &Parsed<ModModule>, text: &str, version: PythonVersion) -> Vec<Fault> {
     let mut found: Vec<(TextSize, String)> = Vec::new();
     found.extend(

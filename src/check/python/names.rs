@@ -1,22 +1,22 @@
-//! The names that a module's top level binds, `if`, `try`, `with` and loops included, and how
-//! what is bound can be called.
+//! The names that a module's top level binds, in `if`, `try`, `with` and loops too, and how their
+//! values can be called.
 
 use std::collections::{BTreeMap, HashSet};
 
 use ruff_python_ast::visitor::{self, Visitor};
 use ruff_python_ast::{self as ast, Expr, ExprContext, Pattern, Stmt};
 
-/// What is known of a name after the whole module has been read.
+/// The value of a name after the whole module has run.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(in crate::check) enum Defined {
     Function(Function),
-    /// A literal, by what it is: `a number`.
+    /// A literal, with its description: `a number`.
     Literal(&'static str),
-    /// Anything else: an import, a class, the result of a call, or one of several definitions.
+    /// Any other value: an import, a class, the result of a call, or one of several definitions.
     Unknown,
 }
 
-/// How a function or `lambda` without decorators can be called.
+/// The parameters of a function or `lambda` without decorators.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(in crate::check) struct Function {
     pub(in crate::check) is_async: bool,
@@ -42,11 +42,11 @@ impl Names {
     }
 }
 
-/// Names whose use at the top level may bind others.
+/// Names whose use at the top level may bind other names.
 const OPENING: [&str; 5] = ["exec", "globals", "locals", "setattr", "vars"];
 
-/// Returns the names of a module. In an `__init__.py`, `from . import x` binds nothing by itself:
-/// whether there is an `x` is for the import to find out.
+/// Returns the names of a module. In an `__init__.py`, `from . import x` alone binds no name: the
+/// import decides whether `x` exists.
 pub(super) fn of(suite: &[Stmt], is_init: bool) -> Names {
     let mut binder = Binder { is_init, is_module: true, ..Binder::default() };
     binder.visit_body(suite);
@@ -63,7 +63,7 @@ pub(super) fn of(suite: &[Stmt], is_init: bool) -> Names {
     names
 }
 
-/// Returns all names that a function's body binds, functions and classes in it not included.
+/// Returns all names that a function's body binds, without functions and classes in it.
 pub(super) fn bound(body: &[Stmt]) -> HashSet<String> {
     let mut binder = Binder::default();
     binder.visit_body(body);
@@ -76,7 +76,7 @@ struct Binder {
     is_module: bool,
     found: BTreeMap<String, Defined>,
     has_star: bool,
-    /// Blocks around the current statement that may not run.
+    /// Number of blocks around the current statement that may not run.
     conditions: usize,
 }
 
@@ -243,13 +243,13 @@ impl<'a> Visitor<'a> for Yields {
     }
 }
 
-/// Ways to bind a name of the module that leave no trace of it in the text.
+/// Finds ways to bind a name of the module that do not show in the text.
 #[derive(Default)]
 struct Opening {
     found: bool,
-    /// Functions and classes around the current node.
+    /// Number of functions and classes around the current node.
     depth: usize,
-    /// What functions declare `global`.
+    /// Names that functions declare `global`.
     globals: Vec<String>,
 }
 

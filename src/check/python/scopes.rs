@@ -1,6 +1,6 @@
-//! Errors that the grammar does not show and Python's compiler does: `return` outside a function,
-//! a parameter twice, `nonlocal` without a binding. Ruff's checker finds them; this module says
-//! in which scope each statement is.
+//! Errors that Python's compiler reports and the grammar does not: `return` outside a function, a
+//! duplicate parameter, `nonlocal` without a binding. Ruff's checker finds them; this module gives
+//! it the scope of each statement.
 
 use std::cell::RefCell;
 use std::collections::{HashMap, HashSet};
@@ -47,7 +47,7 @@ struct Walker<'a> {
     text: &'a str,
     has_future: bool,
     scopes: Vec<Scope>,
-    /// Loops around the current statement, in its scope.
+    /// Number of loops around the current statement, in its scope.
     loops: usize,
     tries: usize,
 }
@@ -84,7 +84,7 @@ impl Scope {
     }
 }
 
-/// Where a body declares names to be global; not in functions and classes within it.
+/// Returns the declarations of global names in a body, without functions and classes in it.
 fn globals(body: &[Stmt]) -> HashMap<String, TextRange> {
     #[derive(Default)]
     struct Globals(HashMap<String, TextRange>);
@@ -112,7 +112,7 @@ impl Walker<'_> {
         self.scopes.last().map_or(Kind::Module, |scope| scope.kind)
     }
 
-    /// The kinds of the scopes from the current one outwards.
+    /// Returns the kinds of the scopes from the current one outwards.
     fn outwards(&self) -> impl Iterator<Item = Kind> {
         self.scopes.iter().rev().map(|scope| scope.kind)
     }
@@ -131,7 +131,7 @@ impl Walker<'_> {
         self.checker = checker;
     }
 
-    /// Defaults and annotations are evaluated outside of the function.
+    /// Visits defaults and annotations, which are evaluated outside of the function.
     fn visit_signature(&mut self, parameters: &ast::Parameters, returns: Option<&Expr>) {
         self.visit_parameters(parameters);
         if let Some(returns) = returns {
@@ -272,7 +272,7 @@ impl SemanticSyntaxContext for Walker<'_> {
 
     fn has_nonlocal_binding(&self, name: &str) -> bool {
         let outer = &self.scopes[..self.scopes.len() - 1];
-        // Functions of a class have its `__class__`.
+        // Functions in a class can use its `__class__`.
         let has_class = || outer.iter().any(|scope| scope.kind == Kind::Class);
         outer.iter().any(|scope| scope.bound.contains(name)) || name == "__class__" && has_class()
     }

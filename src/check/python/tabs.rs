@@ -1,19 +1,19 @@
 //! Indentation that mixes tabs and spaces so that it depends on the width of a tab. Python refuses
-//! it; the parser takes a tab for two columns and does not.
+//! it; the parser, which counts a tab as two columns, does not.
 
 use ruff_python_ast::ModModule;
 use ruff_python_ast::token::TokenKind;
 use ruff_python_parser::Parsed;
 use ruff_text_size::{Ranged, TextSize};
 
-/// Columns with tabs of eight, and with tabs of one. Both must give the same order.
+/// Columns with tabs of width 8, and of width 1. Both must give the same order.
 #[derive(Clone, Copy, PartialEq, Eq)]
 struct Indent {
     wide: usize,
     narrow: usize,
 }
 
-/// Returns where the first inconsistent line begins.
+/// Returns the start of the first inconsistent line.
 pub(super) fn fault(parsed: &Parsed<ModModule>, text: &str) -> Option<TextSize> {
     let mut levels = vec![Indent { wide: 0, narrow: 0 }];
     let mut is_at_start = true;
@@ -35,7 +35,7 @@ pub(super) fn fault(parsed: &Parsed<ModModule>, text: &str) -> Option<TextSize> 
     None
 }
 
-/// The indentation of the line whose first token is at `at`; `None` after a backslash.
+/// Returns the indentation of the line whose first token is at `at`; `None` after a backslash.
 fn before(text: &str, at: usize) -> Option<Indent> {
     let start = text[..at].rfind(['\n', '\r']).map_or(0, |end| end + 1);
     let mut indent = Indent { wide: 0, narrow: 0 };

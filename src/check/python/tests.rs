@@ -117,7 +117,7 @@ fn encodings_are_those_that_a_file_declares() {
     assert!(read(b"# coding: gbk\nx = '\xe4\x5c'", Python { minor: 13 }, false).unwrap().unread);
 }
 
-/// Whatever the nesting, nothing but memory in proportion to the file is needed.
+/// Memory is proportional to the size of the file, however deep the nesting.
 #[test]
 fn nesting_has_bounds() {
     let many = |part: &str| part.repeat(20_000);
@@ -233,7 +233,7 @@ fn what_cannot_be_followed_is_open() {
     );
 }
 
-/// `?` for what perhaps runs, `[a|b]` for what is caught.
+/// Formats steps: `?` before conditional imports, `[a|b]` around caught ones.
 fn shown(steps: &[Step]) -> String {
     let shown: Vec<String> = steps
         .iter()

@@ -4,12 +4,12 @@
 use super::Fault;
 use crate::check::runtime::Python;
 
-/// Encodings in which each byte is a character, and the lower half is ASCII: read byte by byte,
-/// which is right for everything but letters in strings and names.
+/// Single-byte encodings whose lower half is ASCII. They are read byte by byte, which is right
+/// except for letters in strings and names.
 const SINGLE_BYTE: [&str; 8] =
     ["ascii", "us-ascii", "latin", "iso-8859", "iso8859", "cp125", "windows-125", "koi8"];
 
-/// Returns the text, or `None` if its encoding is not one that is read here.
+/// Returns the text; `None` if its encoding is not supported.
 pub(super) fn decode(bytes: &[u8], python: Python) -> Result<Option<String>, Fault> {
     if let Some(at) = bytes.iter().position(|byte| *byte == 0) {
         // Earlier versions raise a `ValueError` without a line.
@@ -42,7 +42,8 @@ pub(super) fn decode(bytes: &[u8], python: Python) -> Result<Option<String>, Fau
     }
 }
 
-/// The encoding in a comment on the first line, or on the second after a comment or empty line.
+/// Returns the encoding in a comment on the first line, or on the second after a comment or empty
+/// line.
 fn declared(bytes: &[u8]) -> Option<String> {
     for line in bytes.split(|byte| *byte == b'\n').take(2) {
         let line = String::from_utf8_lossy(line);
@@ -65,7 +66,7 @@ fn declared(bytes: &[u8]) -> Option<String> {
     None
 }
 
-/// The number of the line that a byte is in, from 1.
+/// Returns the number of the line of a byte, from 1.
 pub(super) fn line_of(text: &str, at: usize) -> usize {
     let before = &text.as_bytes()[..at.min(text.len())];
     let ends = before.iter().enumerate().filter(|(at, byte)| match byte {
