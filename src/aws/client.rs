@@ -1,6 +1,6 @@
-//! The connection to Lambda: one for a whole command, used by several threads at once. Sends each
-//! request until it is answered, within bounds, and says when it has to try again. Each call
-//! blocks; the requests themselves are the neighbouring files'.
+//! The connection to Lambda: one for a whole command, used by several threads at once. Retries
+//! requests within limits, and reports each retry. Each call blocks; the requests themselves are in
+//! the neighbouring files.
 
 use std::error::Error as StdError;
 use std::future::Future;
@@ -19,16 +19,16 @@ use super::http::HttpClient;
 use super::{retry, settings};
 use crate::project::Project;
 
-/// Until a connection stands.
+/// Time limit for opening a connection.
 pub(super) const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
-/// Until a question is answered.
+/// Time limit for the first byte of a response.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(20);
 
 /// A connection to Lambda in one region, with one set of credentials.
 pub struct Lambda<'a> {
     pub(super) project: &'a Project,
     runtime: tokio::runtime::Runtime,
-    /// What the clients of other services begin with.
+    /// The configuration that clients of other services start from.
     #[cfg(feature = "s3")]
     pub(super) config: aws_config::SdkConfig,
     pub(super) client: Client,
@@ -38,8 +38,8 @@ pub struct Lambda<'a> {
 }
 
 impl<'a> Lambda<'a> {
-    /// Makes the runtime and reads the configuration: that of the environment, or of a profile
-    /// that was asked for by name. `say` gets a word whenever something is tried again.
+    /// Creates the runtime and reads the configuration: that of the environment, or of the given
+    /// profile. `say` receives a line for every retry.
     pub fn connect(
         project: &'a Project,
         profile: Option<&str>,
@@ -52,7 +52,7 @@ impl<'a> Lambda<'a> {
         let (config, http) = runtime.block_on(settings::load(project, profile, say))?;
         let region = config.region().map(ToString::to_string).unwrap_or_default();
         let settings = Builder::from(&config)
-            // Who waits is told why, which the SDK's own way of trying again does not do.
+            // The SDK's own retries would not be reported to the user.
             .retry_config(RetryConfig::disabled())
             .timeout_config(timeouts(ANSWER_TIMEOUT))
             .build();
@@ -69,8 +69,8 @@ impl<'a> Lambda<'a> {
         })
     }
 
-    /// Sends a request until it is answered, as far as trying again can help. `wanted` completes
-    /// "could not …". For requests that may safely arrive twice.
+    /// Sends a request, and retries it as long as that can help. `wanted` completes "could not …".
+    /// Only for requests that may arrive twice.
     pub(super) fn send<T, E, F>(&self, wanted: &str, request: impl Fn() -> F) -> Result<T, Error>
     where
         F: Future<Output = Result<T, SdkError<E, HttpResponse>>>,
@@ -100,7 +100,8 @@ impl<'a> Lambda<'a> {
         self.block_on(request).map_err(|error| self.explain(wanted, &error))
     }
 
-    /// Waits before another attempt after this error, and says so; whether there is to be one.
+    /// Waits before another attempt after this error, and reports it. Returns `false` if there is
+    /// no further attempt.
     pub fn pause(&self, error: &Error, attempt: u32) -> bool {
         let Some(pause) = retry::pause(error, attempt) else { return false };
         self.say(&format!("{error}; trying again in {:.1} s", pause.as_secs_f64()));
@@ -108,7 +109,7 @@ impl<'a> Lambda<'a> {
         true
     }
 
-    /// Says why something is done again.
+    /// Reports the reason of a retry.
     pub fn say(&self, text: &str) {
         (self.say)(text);
     }
@@ -117,7 +118,7 @@ impl<'a> Lambda<'a> {
         self.runtime.block_on(work)
     }
 
-    /// `in eu-west-1`, and at which address when that is not AWS's own.
+    /// Returns `in eu-west-1`, with the address if it is not AWS's own.
     pub fn place(&self) -> String {
         match self.http.last_origin() {
             Some(origin) if !origin.contains(".amazonaws.") => {
@@ -131,7 +132,7 @@ impl<'a> Lambda<'a> {
     where
         E: ProvideErrorMetadata + StdError + 'static,
     {
-        // The last request was then one for credentials, and says nothing of the function.
+        // The last request was then for credentials, not for the function.
         let unsent = matches!(error, SdkError::DispatchFailure(_));
         let place = if unsent && is_about_credentials(error) {
             format!("in {}", self.region)
@@ -142,7 +143,7 @@ impl<'a> Lambda<'a> {
     }
 }
 
-/// For requests whose answer may take this long.
+/// Returns the timeouts for requests whose response may take this long.
 pub(super) fn timeouts(answer: Duration) -> TimeoutConfig {
     TimeoutConfig::builder().connect_timeout(CONNECT_TIMEOUT).read_timeout(answer).build()
 }

@@ -1,5 +1,5 @@
-//! The code that a function runs, fetched from where Lambda says it lies. That address is signed:
-//! whoever has it has the code, so it is in no message and is forgotten at once.
+//! Downloads the code of a function from the address that Lambda returns. The address is signed and
+//! gives access to the code, so it is not shown in messages or stored.
 
 use std::error::Error as StdError;
 use std::time::Duration;
@@ -12,11 +12,12 @@ use super::Lambda;
 use super::client::CONNECT_TIMEOUT;
 use super::error::{Error, Passing, Problem};
 
-/// Until the first byte, and from each part to the next.
+/// Time limit until the first byte, and between two parts.
 const PATIENCE: Duration = Duration::from_secs(60);
 
 impl Lambda<'_> {
-    /// The zip of a function, or of what it is under a qualifier, of at most `limit` bytes.
+    /// Returns the zip of a function, or of its version under a qualifier. Fails if it has more
+    /// than `limit` bytes.
     pub fn download(
         &self,
         name: &str,
@@ -26,7 +27,7 @@ impl Lambda<'_> {
         let wanted = format!("find the code of function `{name}`");
         let mut attempt = 1;
         loop {
-            // The address is good for a few minutes only, so each attempt gets its own.
+            // The address is valid for a few minutes only, so each attempt requests a new one.
             let found = self.send(&wanted, || {
                 let request = self.client.get_function().function_name(name);
                 request.set_qualifier(qualifier.map(str::to_owned)).send()
@@ -90,7 +91,7 @@ impl Lambda<'_> {
     }
 }
 
-/// The innermost cause. The outer ones may show the address.
+/// Returns the innermost cause; the outer ones may show the address.
 fn deepest(error: &(dyn StdError + 'static)) -> String {
     let last = std::iter::successors(Some(error), |error| (*error).source()).last();
     last.unwrap_or(error).to_string()

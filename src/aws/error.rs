@@ -1,6 +1,6 @@
-//! What went wrong with a request, in one sentence: what was wanted, of which function, where,
-//! why it failed, and the way out when there is one. Never a credential: only the first line of
-//! a service's answer is shown, and the values in the environment are blanked out of it.
+//! Errors of requests, each in one sentence: the operation, the function, the place, the reason,
+//! and a hint if there is one. Never a credential: only the first line of a service's response is
+//! shown, and credentials of the environment are removed from it.
 
 use std::error::Error as StdError;
 use std::fmt;
@@ -11,32 +11,32 @@ use aws_sdk_lambda::error::{ErrorMetadata, ProvideErrorMetadata, SdkError};
 
 use crate::project::Project;
 
-/// What a caller can do something about.
+/// Kinds of errors that a caller handles.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Problem {
-    /// There is no such function.
+    /// The function does not exist.
     NotFound,
-    /// The credentials are not enough for this.
+    /// The credentials do not allow the request.
     Denied,
     /// Another operation on the function is in progress.
     Busy,
-    /// The function is no longer the one that was read.
+    /// The function changed since it was read.
     Changed,
-    /// The function was not called, because it cannot give a log.
+    /// The function was not called, because it cannot return a log.
     LogRefused,
     /// The function was not called, because it is durable and no qualifier was given.
     Unqualified,
     Other,
 }
 
-/// What may be gone a moment later. Whether the request was carried out is then not known.
+/// Errors that may pass. The request may or may not have been carried out.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Passing {
-    /// Too many requests; and when to come back, if the service says.
+    /// Too many requests; with the pause that the service asks for, if any.
     Throttled { after: Option<Duration> },
-    /// The service could not answer.
+    /// The service failed.
     Server,
-    /// There was no connection, it broke off, or what came back was no answer of Lambda's.
+    /// There was no connection, it broke off, or the response is not one of Lambda's.
     Connection,
 }
 
@@ -52,12 +52,13 @@ impl Error {
         Self { problem, passing: None, text: text.into() }
     }
 
-    /// Whether the request may have been carried out all the same: its answer was lost.
+    /// Returns whether the request may have been carried out although it failed: its response was
+    /// lost.
     pub fn leaves_open(&self) -> bool {
         self.passing.as_ref().is_some_and(|passing| !matches!(passing, Passing::Throttled { .. }))
     }
 
-    /// Says how often it was tried, when that was more than once.
+    /// Adds the number of attempts to the message, if there was more than one.
     pub(super) fn after(mut self, attempts: u32) -> Self {
         if attempts > 1 {
             self.text.push_str(&format!("; gave up after {attempts} attempts"));
@@ -74,7 +75,8 @@ impl fmt::Display for Error {
 
 impl StdError for Error {}
 
-/// The error of one request. `wanted` completes "could not …"; `place` says where.
+/// Returns the error of one request. `wanted` completes "could not …"; `place` is the region and
+/// address.
 pub(super) fn explain<E>(wanted: &str, place: &str, error: &SdkError<E, HttpResponse>) -> Error
 where
     E: ProvideErrorMetadata + StdError + 'static,
@@ -135,27 +137,28 @@ fn passing(meta: &ErrorMetadata, status: u16, after: Option<&str>) -> Option<Pas
             Some(Passing::Throttled { after })
         }
         (_, 500 | 502..=504) => Some(Passing::Server),
-        // A page of a proxy's or portal's, or an answer that was cut off.
+        // The page of a proxy or portal, or a truncated response.
         (None, 200..300) => Some(Passing::Connection),
         _ => None,
     }
 }
 
-/// Whether another attempt would end the same way.
+/// Returns whether another attempt would fail in the same way.
 fn is_for_good(error: &(dyn StdError + 'static)) -> bool {
     is_about_credentials(error) || causes(error).iter().any(|cause| cause.contains("certificate"))
 }
 
-/// What the service says, and the way out of the usual refusals.
+/// Returns the service's message, with a hint for the usual refusals.
 fn service_reason(meta: &ErrorMetadata, status: u16) -> String {
     let Some(code) = meta.code() else {
         return match status {
-            // The SDK could not read it. Proxies and portals like to answer with a page of theirs.
+            // The SDK could not parse it. Proxies and portals often respond with a page of their
+            // own.
             200..300 => format!("the answer (HTTP {status}) is not one of Lambda's"),
             _ => format!("HTTP {status}"),
         };
     };
-    // A refused signature comes with the request that was signed, token and all, on further lines.
+    // A refused signature is reported with the signed request, token included, on further lines.
     let message = meta.message().and_then(|text| text.lines().next()).unwrap_or_default();
     let reason = if message.is_empty() { code.to_owned() } else { format!("{code}: {message}") };
     let way_out = match code {
@@ -212,12 +215,12 @@ fn service_reason(meta: &ErrorMetadata, status: u16) -> String {
     format!("{}; {way_out}", reason.trim_end_matches('.'))
 }
 
-/// Why a request was not sent, or not answered.
+/// Returns the reason why a request was not sent, or got no response.
 fn local_reason(error: &(dyn StdError + 'static)) -> String {
     let causes = causes(error);
     let deepest = causes.last().map_or("", String::as_str);
     if is_about_credentials(error) {
-        // Where nothing is set, the SDK lists all the places where nothing is set.
+        // Without any credentials, the SDK lists every place that it searched.
         let detail = if deepest.starts_with("no credentials found in chain") {
             String::new()
         } else {
@@ -237,7 +240,7 @@ fn local_reason(error: &(dyn StdError + 'static)) -> String {
     deepest.to_owned()
 }
 
-/// Whether the request was not sent for want of credentials.
+/// Returns whether the request was not sent because there are no credentials.
 pub(super) fn is_about_credentials(error: &(dyn StdError + 'static)) -> bool {
     causes(error).iter().any(|cause| cause.contains("credential"))
 }
@@ -246,10 +249,11 @@ fn causes(error: &(dyn StdError + 'static)) -> Vec<String> {
     std::iter::successors(Some(error), |error| (*error).source()).map(ToString::to_string).collect()
 }
 
-/// Blanks the credentials of the environment out of `error`.
+/// Removes the credentials of the environment from `error`.
 pub(super) fn redact(mut error: Error, project: &Project) -> Error {
     for name in ["AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", "AWS_ACCESS_KEY_ID"] {
-        // A short value is no secret but a test's stand-in, and would blank ordinary words.
+        // A short value is a placeholder of a test and not a secret; removing it would hide
+        // ordinary words.
         if let Some(secret) = project.var(name).filter(|value| value.len() >= 16) {
             error.text = error.text.replace(secret, "***");
         }

@@ -1,4 +1,4 @@
-//! A function, or a version of it: what Lambda says of it, its code, and the wait for both.
+//! A function, or a version of it: its configuration, its code, and waiting for updates.
 
 use std::thread;
 use std::time::Duration;
@@ -14,16 +14,16 @@ use super::client::timeouts;
 use super::error::{Error, Problem};
 use super::{Lambda, word};
 
-/// How often a function is looked at while it is being updated, a second apart. AWS's own
-/// waiter, `FunctionUpdatedV2`, does the same.
+/// Largest number of polls while a function is being updated, one second apart, as in AWS's own
+/// waiter `FunctionUpdatedV2`.
 const MOST_POLLS: u32 = 300;
 const BETWEEN_POLLS: Duration = Duration::from_secs(1);
 
-/// For a bundle to be sent, however slow the line, and to be answered. A line on which nothing
-/// moves is given up earlier.
+/// Time limit for sending a bundle over a slow line, with its response. A stalled line is given up
+/// earlier.
 pub(super) const UPLOAD_TIMEOUT: Duration = Duration::from_secs(15 * 60);
 
-/// In the form of a revision, and of none.
+/// A well-formed revision id that no function has.
 const NO_REVISION: &str = "00000000-0000-0000-0000-000000000000";
 
 /// A function as Lambda describes it.
@@ -31,48 +31,49 @@ const NO_REVISION: &str = "00000000-0000-0000-0000-000000000000";
 pub struct Function {
     pub name: String,
     pub code_sha256: String,
-    /// Of the zip, in bytes; 0 where a service does not say.
+    /// Size of the zip in bytes; 0 if the service does not return it.
     pub code_size: u64,
     pub update: Update,
     /// `$LATEST`, or a number.
     pub version: Option<String>,
-    /// As Lambda words them: `x86_64`, `arm64`.
+    /// Lambda's names: `x86_64`, `arm64`.
     pub architectures: Vec<String>,
-    /// As Lambda words it: `python3.13`.
+    /// Lambda's name: `python3.13`.
     pub runtime: Option<String>,
-    /// `module.function`
+    /// `module.function`.
     pub handler: Option<String>,
-    /// The ARNs of the versions of layers that it has, in the order in which they are unpacked.
+    /// ARNs of its layer versions, in the order in which they are unpacked.
     pub layers: Vec<String>,
-    /// Changes whenever the function does. Not every service gives one.
+    /// Changes with every change of the function. Not every service returns one.
     pub revision: Option<String>,
-    /// A function made of a container image has no code to update.
+    /// Whether it is made of a container image, so that its code cannot be updated.
     pub is_image: bool,
     pub is_being_deleted: bool,
-    /// Its executions are recorded and replayed, for up to a year: a durable function.
+    /// Whether it is a durable function: its executions are recorded and replayed, for up to a
+    /// year.
     pub is_durable: bool,
-    /// It runs on Lambda Managed Instances, where only published code is called.
+    /// Whether it runs on Lambda Managed Instances, where only published code is called.
     pub is_on_instances: bool,
 }
 
-/// How the last update of a function went.
+/// State of the last update of a function.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Update {
     Successful,
-    /// Until it ends, calls get the old code, and the function takes no other update.
+    /// Until it ends, calls run the old code, and Lambda refuses other updates.
     InProgress,
-    /// The old code stays.
+    /// The old code stays live.
     Failed {
         reason: String,
     },
 }
 
-/// A function's code, in a form in which Lambda takes it.
+/// A function's code, in a form that Lambda accepts.
 #[derive(Clone, Debug)]
 pub enum Code<'a> {
-    /// A zip that travels in the request itself.
+    /// A zip that is sent in the request itself.
     Direct(&'a [u8]),
-    /// An object in a bucket of the same region. With `reference`, Lambda makes no copy of it, and
+    /// An object in a bucket of the same region. With `reference`, Lambda does not copy it, and
     /// reads it for as long as the code is in use.
     S3 { bucket: String, key: String, version: Option<String>, reference: bool },
 }
@@ -80,9 +81,9 @@ pub enum Code<'a> {
 /// How Lambda stores the code of a function.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Storage<'a> {
-    /// The ARN of the KMS key that encrypts the zip; AWS's own key if there is none.
+    /// The ARN of the KMS key that encrypts the zip; AWS's own key if `None`.
     pub kms_key: Option<&'a str>,
-    /// Lambda refers to an object in S3 instead of copying it.
+    /// Whether Lambda refers to an object in S3 instead of copying it.
     pub reference: bool,
 }
 
@@ -91,7 +92,7 @@ impl Lambda<'_> {
         self.function_at(name, None)
     }
 
-    /// The function as it is under a version or an alias.
+    /// Returns the function under a version or an alias.
     pub fn function_at(&self, name: &str, qualifier: Option<&str>) -> Result<Function, Error> {
         let wanted = match qualifier {
             Some(qualifier) => format!("read `{qualifier}` of function `{name}`"),
@@ -104,9 +105,9 @@ impl Lambda<'_> {
         self.send(&wanted, request).map(|output| Function::new(name, &output))
     }
 
-    /// Whether the credentials may update `function`. Asked by a dry run that brings no code, for a
-    /// revision that no function has: a service that knows one of the three changes nothing. Only a
-    /// refusal of the credentials is an answer; all else is the update's own affair.
+    /// Fails if the credentials do not allow an update of `function`. Sends a dry run without code,
+    /// for a revision that no function has, so that a service that ignores one of the three still
+    /// changes nothing. Every other error is ignored, because the update itself will report it.
     pub fn may_update(&self, function: &Function) -> Result<(), Error> {
         let wanted = format!("update the code of function `{}`", function.name);
         let request = self.client.update_function_code().function_name(&function.name);
@@ -117,16 +118,16 @@ impl Lambda<'_> {
         }
     }
 
-    /// Gives `function` this code and returns the digest that Lambda found. Guarded by the
-    /// revision that was read: a function changed since, also by an attempt of ours whose answer
-    /// was lost, is [`Problem::Changed`].
+    /// Updates the code of `function`, and returns the digest that Lambda computed. Guarded by the
+    /// revision that was read: if the function changed since, also by an earlier attempt whose
+    /// response was lost, the error is [`Problem::Changed`].
     pub fn update_code(
         &self,
         function: &Function,
         code: &Code,
         kms_key: Option<&str>,
     ) -> Result<String, Error> {
-        // Lambda takes a missing architecture for x86_64, not for the one the function has.
+        // Without an architecture, Lambda assumes x86_64 and not the function's own.
         let architectures: Vec<Architecture> =
             function.architectures.iter().map(|name| Architecture::from(name.as_str())).collect();
         let architectures = Some(architectures).filter(|names| !names.is_empty());
@@ -152,8 +153,8 @@ impl Lambda<'_> {
         Ok(output.code_sha256.unwrap_or_default())
     }
 
-    /// Returns `true` if the code of a function is stored as wanted. The defaults are not asked for:
-    /// that needs a permission of its own.
+    /// Returns whether the code of a function is stored as wanted. Sends no request if the defaults
+    /// are wanted: it would need a permission of its own.
     pub fn is_stored(&self, name: &str, wanted: &Storage) -> Result<bool, Error> {
         if *wanted == Storage::default() {
             return Ok(true);
@@ -165,12 +166,13 @@ impl Lambda<'_> {
             && (!wanted.reference || code.resolved_s3_object().is_some()))
     }
 
-    /// Waits while an update of `name` is in progress. `on_wait` gets the seconds waited so far.
+    /// Waits while an update of `name` is in progress. `on_wait` receives the seconds waited so
+    /// far.
     pub fn wait(&self, name: &str, on_wait: &dyn Fn(u32)) -> Result<Function, Error> {
         self.wait_at(name, None, on_wait)
     }
 
-    /// The same, of a version.
+    /// Like [`Lambda::wait`], for a version.
     pub fn wait_at(
         &self,
         name: &str,
@@ -196,7 +198,7 @@ impl Lambda<'_> {
     }
 }
 
-/// In the SDK's words; a copy is Lambda's default and needs none.
+/// Returns the SDK's value; `None` for a copy, which is Lambda's default.
 pub(super) fn storage_mode(reference: bool) -> Option<S3ObjectStorageMode> {
     reference.then_some(S3ObjectStorageMode::Reference)
 }

@@ -1,5 +1,5 @@
-//! The HTTP client of every request, those for credentials included: rustls on ring, proxies as
-//! the environment names them, and the guard that keeps requests on this machine.
+//! The HTTP client of every request, those for credentials included: rustls on ring, proxies of the
+//! environment, and the guard that keeps requests on this machine.
 
 use std::fmt;
 use std::net::{Ipv4Addr, Ipv6Addr};
@@ -20,8 +20,8 @@ use aws_smithy_runtime_api::client::runtime_components::RuntimeComponents;
 
 use super::settings::without_userinfo;
 
-/// How long a connection is silent before the kernel probes it. Routers forget silent connections,
-/// some of them within minutes, and a function may take half an hour to answer.
+/// Time after which the kernel probes a silent connection. Routers drop silent connections, some
+/// within minutes, and the response of a function may take half an hour.
 const KEEP_ALIVE: Duration = Duration::from_secs(60);
 
 #[derive(Clone, Debug)]
@@ -32,11 +32,11 @@ struct Shared {
     loopback_only: bool,
     /// The certificates of `AWS_CA_BUNDLE`, if it is set.
     bundle: OnceLock<TrustStore>,
-    /// Where the last request went, for messages.
+    /// Address of the last request, for messages.
     last: Mutex<Option<String>>,
-    /// All connections, used again by every request.
+    /// All connections, shared by all requests.
     pool: OnceLock<pool::Client>,
-    /// Those of the SDK's last request, for requests that the SDK does not make.
+    /// The components of the SDK's last request, for requests that the SDK does not make.
     components: Mutex<Option<RuntimeComponents>>,
 }
 
@@ -51,18 +51,18 @@ impl HttpClient {
         }))
     }
 
-    /// Trusts these certificates and no others, from the first connection on.
+    /// Trusts only these certificates, from the first connection on.
     pub(super) fn trust(&self, bundle: TrustStore) {
         self.0.bundle.set(bundle).expect("BUG: a client gets its certificates once");
     }
 
-    /// Scheme, host and port of the last request.
+    /// Returns scheme, host and port of the last request.
     pub(super) fn last_origin(&self) -> Option<String> {
         self.0.last.lock().expect(LOCK).clone()
     }
 
-    /// Returns a connector for a request that the SDK does not make. The SDK must have sent one
-    /// before.
+    /// Returns a connector for a request that the SDK does not make. The SDK must have sent a
+    /// request before.
     pub(super) fn connector(&self, settings: &HttpConnectorSettings) -> SharedHttpConnector {
         let components = self.0.components.lock().expect(LOCK).clone();
         self.http_connector(settings, &components.expect("BUG: the SDK has sent no request yet"))
@@ -72,7 +72,7 @@ impl HttpClient {
         self.0.pool.get_or_init(|| {
             let loopback_only = self.0.loopback_only;
             let (proxies, roots) = if loopback_only {
-                // Only plain http passes the guard, so that no certificate is ever looked at.
+                // The guard accepts only plain http, so no certificate is ever verified.
                 (ProxyConfig::disabled(), TrustStore::empty())
             } else {
                 (ProxyConfig::from_env(), self.0.bundle.get().cloned().unwrap_or_default())
@@ -104,7 +104,7 @@ impl Client for HttpClient {
     }
 }
 
-/// Looks at every request before it is sent.
+/// Checks every request before it is sent.
 #[derive(Debug)]
 struct Guarded {
     client: HttpClient,
@@ -142,7 +142,7 @@ impl fmt::Display for NotLoopback {
 
 impl std::error::Error for NotLoopback {}
 
-/// Scheme, host and port of a URL.
+/// Returns scheme, host and port of a URL.
 fn origin(url: &str) -> String {
     let url = without_userinfo(url);
     let host = url.find("://").map_or(0, |at| at + 3);
@@ -150,7 +150,8 @@ fn origin(url: &str) -> String {
     url[..end].to_owned()
 }
 
-/// Whether a URL is plain `http` to 127.0.0.0/8, `[::1]` or `localhost`. Anything unusual is not.
+/// Returns whether a URL is plain `http` to 127.0.0.0/8, `[::1]` or `localhost`, without anything
+/// unusual.
 pub(super) fn is_loopback(url: &str) -> bool {
     let Some(rest) = url.strip_prefix("http://") else { return false };
     let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();

@@ -12,10 +12,10 @@ use super::client::timeouts;
 use super::error::{Error, Problem};
 use super::{LATEST, Lambda};
 
-/// A synchronous call may run for 30 minutes before its first byte.
+/// Time limit for the first byte of a synchronous call, which may run for 30 minutes.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(31 * 60);
 
-/// Which function is called, and how.
+/// The function to call, and how.
 #[derive(Clone, Copy, Debug)]
 pub struct Invocation<'a> {
     pub function: &'a str,
@@ -28,30 +28,31 @@ pub struct Invocation<'a> {
 pub enum Way {
     /// Waits for the response.
     Request,
-    /// The event is taken, and the function runs later.
+    /// Lambda accepts the event and runs the function later.
     Event,
-    /// Only permissions and parameters are looked at.
+    /// Checks only permissions and parameters.
     DryRun,
 }
 
-/// What a function answered.
+/// The response of a function.
 #[derive(Clone, Debug)]
 pub struct Answer {
     pub status: i32,
     pub payload: Vec<u8>,
-    /// Set when the function failed: `Unhandled` or `Handled`. The payload then says how.
+    /// Set if the function failed: `Unhandled` or `Handled`. The payload then describes the
+    /// failure.
     pub function_error: Option<String>,
-    /// The last 4 KB of what the function logged.
+    /// The last 4 KB of the function's log.
     pub log_tail: String,
     pub executed_version: Option<String>,
 }
 
 impl Lambda<'_> {
-    /// Calls the function once and waits for its answer. Never tried again: a call whose answer
-    /// was lost may have run. A function that was not called because it has no log to give is
-    /// called without one, and a durable one that was called without a qualifier as `$LATEST`.
+    /// Calls the function once and waits for its response. Never retried: a call whose response was
+    /// lost may have run. If Lambda refuses the call because the function cannot return a log, it
+    /// is repeated without one; if it is durable and has no qualifier, as `$LATEST`.
     pub fn invoke(&self, call: &Invocation, payload: &[u8]) -> Result<Answer, Error> {
-        // Only a call that is waited for has a log to show.
+        // Only a synchronous call returns a log.
         let with_log = call.way == Way::Request;
         match self.call(call, payload, with_log) {
             Err(error) if call.qualifier.is_none() && error.problem == Problem::Unqualified => {

@@ -1,4 +1,4 @@
-//! Layers: their latest version, a new one, and those that a function has.
+//! Layers: the latest version of a layer, publishing a new one, and the layers of a function.
 
 use aws_sdk_lambda::config::Builder;
 use aws_sdk_lambda::primitives::Blob;
@@ -15,12 +15,12 @@ pub struct LayerVersion {
     pub arn: String,
     pub version: i64,
     pub code_sha256: String,
-    /// As Lambda words them, sorted; empty when nothing is said of them.
+    /// Lambda's names, sorted; empty if the layer does not declare them.
     pub runtimes: Vec<String>,
     pub architectures: Vec<String>,
 }
 
-/// What a version of a layer is to be.
+/// The content and properties of a new layer version.
 #[derive(Clone, Copy, Debug)]
 pub struct NewLayer<'a> {
     pub name: &'a str,
@@ -31,7 +31,7 @@ pub struct NewLayer<'a> {
 }
 
 impl NewLayer<'_> {
-    /// Whether this version is what is wanted.
+    /// Returns whether this version has the same content and properties.
     pub fn is(&self, version: &LayerVersion) -> bool {
         version.code_sha256 == self.code_sha256
             && version.runtimes == self.runtimes
@@ -40,10 +40,10 @@ impl NewLayer<'_> {
 }
 
 impl Lambda<'_> {
-    /// The newest version of a layer; `None` when there is none yet.
+    /// Returns the newest version of a layer; `None` if it has no version yet.
     pub fn latest_layer(&self, name: &str) -> Result<Option<LayerVersion>, Error> {
         let wanted = format!("read layer `{name}`");
-        // The newest come first, so the first page has it.
+        // The newest come first, so it is on the first page.
         let listed =
             self.send(&wanted, || self.client.list_layer_versions().layer_name(name).send());
         let listed = match listed {
@@ -54,7 +54,7 @@ impl Lambda<'_> {
         newest.map_or(Ok(None), |newest| self.layer_version(name, newest))
     }
 
-    /// This version of a layer; `None` when there is none.
+    /// Returns this version of a layer; `None` if it does not exist.
     pub fn layer_version(&self, name: &str, version: i64) -> Result<Option<LayerVersion>, Error> {
         let wanted = format!("read version {version} of layer `{name}`");
         let read = self.send(&wanted, || {
@@ -73,8 +73,8 @@ impl Lambda<'_> {
         }))
     }
 
-    /// Publishes a version of a layer. Sent once: an answer that is lost may mean that the version
-    /// is there, so the caller looks before it asks again.
+    /// Publishes a version of a layer. Not retried: if the response is lost, the version may exist,
+    /// so the caller checks before it repeats the request.
     pub fn publish_layer(&self, layer: &NewLayer, code: &Code) -> Result<LayerVersion, Error> {
         let content = LayerVersionContentInput::builder();
         let content = match code {
@@ -109,8 +109,8 @@ impl Lambda<'_> {
         })
     }
 
-    /// Gives `function` these versions of layers and no others. Guarded by the revision that was
-    /// read: a function changed since is [`Problem::Changed`].
+    /// Replaces the layers of `function`. Guarded by the revision that was read: if the function
+    /// changed since, the error is [`Problem::Changed`].
     pub fn set_layers(&self, function: &Function, layers: &[String]) -> Result<(), Error> {
         let wanted = format!("attach layers to function `{}`", function.name);
         self.send(&wanted, || {

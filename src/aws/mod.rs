@@ -1,14 +1,14 @@
-//! AWS Lambda, as far as a build talks to it: a function's state, its code, its layers, an
-//! invocation; and S3, where code lies that is too large for a request to Lambda.
+//! AWS Lambda, as far as a build needs it: a function's state, its code, its layers, invocations;
+//! and S3, for code that is too large for a request to Lambda.
 //!
-//! The only module that knows the AWS SDK and tokio. Outwards it blocks; the runtime is made when
-//! a client is, so a build that has nothing to upload starts none. Region, profile, endpoint and
-//! credentials are the SDK's own business: the environment, then the config files, as for every
-//! AWS tool. Knows nothing of targets, bundles or state.
+//! The only module that knows the AWS SDK and tokio. Its functions block. The runtime is created
+//! with a client, so a build without uploads starts none. The SDK determines region, profile,
+//! endpoint and credentials: from the environment, then the config files, as every AWS tool. Knows
+//! nothing of targets, bundles or state.
 //!
-//! With `ZIPWRIGHT_REQUIRE_LOOPBACK=1` in the environment, no request leaves this machine: one to
-//! anything but an `http` address on loopback is an error before a connection is opened, whoever
-//! configured it, and whether it is for Lambda or for credentials. The tests always set it.
+//! With `ZIPWRIGHT_REQUIRE_LOOPBACK=1` in the environment, no request leaves this machine: a
+//! request to any address but an `http` one on loopback is an error before a connection is opened,
+//! from whatever configuration it comes, for Lambda and for credentials. The tests always set it.
 
 mod client;
 mod download;
@@ -37,7 +37,7 @@ pub use settings::destination;
 pub use store::{Bucket, Stored};
 pub use versions::{Alias, LATEST, LATEST_PUBLISHED, Version};
 
-/// A text that is there and says something.
+/// Returns the text if it is present and not empty.
 fn word(text: Option<&str>) -> Option<String> {
     text.map(str::trim).filter(|text| !text.is_empty()).map(str::to_owned)
 }

@@ -6,14 +6,14 @@ use super::error::{Error, Passing};
 
 /// Approximate first pause; each further one is twice as long.
 const FIRST_PAUSE: Duration = Duration::from_millis(400);
-/// Longest pause that a service may ask for.
+/// Longest pause that a service may request.
 const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 
-/// Returns how long to wait after `error` before the next attempt; `None` if there is to be none.
+/// Returns the pause after `error` before the next attempt; `None` if there is no further attempt.
 pub(super) fn pause(error: &Error, attempt: u32) -> Option<Duration> {
     let passing = error.passing.as_ref()?;
     let most = match passing {
-        // The service is up and asks for patience.
+        // The service works, but limits the rate.
         Passing::Throttled { .. } => 8,
         Passing::Server => 5,
         Passing::Connection => 3,
@@ -25,7 +25,7 @@ pub(super) fn pause(error: &Error, attempt: u32) -> Option<Duration> {
         return Some((*after).min(LONGEST_PAUSE));
     }
     let doubled = FIRST_PAUSE * 2u32.pow((attempt - 1).min(6));
-    // Requests that were refused at the same moment should not return at the same moment.
+    // Random pauses, so that requests refused at the same moment do not return at the same moment.
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().subsec_micros();
     Some((doubled + doubled * (now % 1000) / 2000).min(LONGEST_PAUSE))
 }

@@ -32,12 +32,12 @@ use crate::signals;
 const PART: usize = 8 << 20;
 const PARTS_AT_ONCE: usize = 4;
 
-/// How soon a signal is seen while parts are on their way.
+/// Interval in which signals are noticed while parts are being sent.
 const BETWEEN_LOOKS: Duration = Duration::from_millis(100);
 
 const PERMISSIONS: &str = "s3:GetObject, s3:PutObject and s3:AbortMultipartUpload";
 
-/// An object, existing or to be made.
+/// An object, existing or new.
 struct Object<'a> {
     bucket: &'a str,
     key: &'a str,
@@ -99,7 +99,7 @@ impl Lambda<'_> {
         Ok(Client::from_conf(config.build()))
     }
 
-    /// Returns the version of the object, if it exists and is this one.
+    /// Returns the version of the object, if it exists with this content.
     fn look(&self, client: &Client, object: &Object) -> Result<Option<Option<String>>, Refusal> {
         let found = self.ask("look at", object, || {
             let request = client.head_object().bucket(object.bucket).key(object.key);
@@ -235,7 +235,7 @@ impl Lambda<'_> {
         });
         let what_is_left = match taken.map_err(|refusal| refusal.status) {
             Ok(_) => "what was sent of it was discarded",
-            // There is no such upload any more.
+            // The upload does not exist any more.
             Err(Some(404)) => "nothing is left of it",
             Err(_) => {
                 "its parts could not be discarded and stay in the bucket, until a lifecycle rule \
@@ -245,7 +245,7 @@ impl Lambda<'_> {
         Error::new(error.problem, format!("{error}; {what_is_left}, and nothing was deployed"))
     }
 
-    /// Repeats a request until it is answered, as long as a retry can help.
+    /// Sends a request, and retries it as long as that can help.
     fn ask<T, E, F>(
         &self,
         deed: &str,
@@ -299,7 +299,7 @@ impl Lambda<'_> {
     }
 }
 
-/// A request that failed: the HTTP status, if there was an answer, and the message.
+/// A failed request: the HTTP status, if there was a response, and the message.
 struct Refusal {
     status: Option<u16>,
     error: Error,
@@ -359,8 +359,8 @@ impl Object<'_> {
         format!("s3://{}/{}", self.bucket, self.key)
     }
 
-    /// Returns whether a checksum is this object's: of the whole, or of its parts. For an object that was
-    /// sent in other parts only size and key can be compared.
+    /// Returns whether a checksum is this object's: of the whole, or of its parts. An object that
+    /// was sent in other parts can be compared only by size and key.
     fn has(&self, checksum: &str) -> bool {
         match checksum.split_once('-') {
             None => checksum == self.whole || checksum == self.composite,
@@ -376,7 +376,8 @@ fn base64(bytes: &[u8]) -> String {
     BASE64_STANDARD.encode(bytes)
 }
 
-/// A bucket without versioning calls every version `null`.
+/// Returns the version; `None` for `null`, the version of every object in a bucket without
+/// versioning.
 fn version(id: Option<&str>) -> Option<String> {
     id.filter(|id| *id != "null" && !id.is_empty()).map(str::to_owned)
 }

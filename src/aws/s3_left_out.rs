@@ -1,4 +1,4 @@
-//! A zipwright that was built without S3: says so.
+//! The errors of a zipwright built without S3.
 
 use super::client::Lambda;
 use super::error::{Error, Problem};

@@ -1,5 +1,5 @@
-//! Where requests go and with whose rights: the SDK's configuration, and the part of it that a
-//! user sets by hand, for keys.
+//! Destination and credentials of requests: the SDK's configuration, and the part of it that is set
+//! in the environment, for keys.
 
 use std::path::Path;
 
@@ -12,21 +12,21 @@ use super::http::HttpClient;
 use super::trust;
 use crate::project::Project;
 
-/// Set to anything: no request leaves this machine.
+/// Environment variable: if set, no request leaves this machine.
 const REQUIRE_LOOPBACK: &str = "ZIPWRIGHT_REQUIRE_LOOPBACK";
 
-/// Variables with an endpoint, the strongest first.
+/// Variables with an endpoint; the first one set wins.
 const ENDPOINTS: [&str; 2] = ["AWS_ENDPOINT_URL_LAMBDA", "AWS_ENDPOINT_URL"];
 
-/// The SDK's configuration. The SDK reads the environment and the config files itself;
-/// `project` holds the same environment. A `profile` asked for by name wins over credentials in
-/// the environment, as with AWS's own command line: they may be another account's.
+/// Loads the SDK's configuration. The SDK reads the environment and the config files itself;
+/// `project` has the same environment. An explicit `profile` wins over credentials in the
+/// environment, as with AWS's own command line: they may belong to another account.
 pub(super) async fn load(
     project: &Project,
     profile: Option<&str>,
     say: &(dyn Fn(&str) + Sync),
 ) -> Result<(SdkConfig, HttpClient), Error> {
-    // The HTTP client would go on without a single certificate to trust.
+    // The HTTP client would continue without any certificate to trust.
     if let Some(path) = project.var("SSL_CERT_FILE").filter(|path| !Path::new(path).is_file()) {
         return Err(Error::new(
             Problem::Other,
@@ -59,7 +59,8 @@ pub(super) async fn load(
     Ok((config, http))
 }
 
-/// The SDK panics on an empty endpoint, and of one without a scheme says only that.
+/// Fails for endpoints that the SDK cannot use: it panics on an empty one, and its error for one
+/// without a scheme lacks the variable.
 pub(super) fn check_endpoints(project: &Project, names: &[&str]) -> Result<(), Error> {
     for name in names {
         let Some(url) = project.vars().get(*name) else { continue };
@@ -80,8 +81,8 @@ pub(super) fn check_endpoints(project: &Project, names: &[&str]) -> Result<(), E
     Ok(())
 }
 
-/// What the user set in the environment about where requests go, for a key: another region,
-/// profile or endpoint is another deployment. No credentials. Reads nothing but the environment.
+/// Returns the settings of the environment that decide the destination, for a key: another region,
+/// profile or endpoint is another deployment. Without credentials. Reads only the environment.
 pub fn destination(project: &Project) -> Vec<(&'static str, String)> {
     let first = |names: &[&str]| names.iter().find_map(|name| project.var(name));
     let ignored = project
@@ -99,7 +100,7 @@ pub fn destination(project: &Project) -> Vec<(&'static str, String)> {
     .collect()
 }
 
-/// A URL less the `user:password@` it may carry, and less its query.
+/// Returns a URL without `user:password@` and without its query.
 pub(super) fn without_userinfo(url: &str) -> String {
     let url = url.split(['?', '#']).next().unwrap_or_default();
     let Some((scheme, rest)) = url.split_once("://") else {

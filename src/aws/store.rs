@@ -1,28 +1,28 @@
-//! Where in S3 a zip lies that is too large for a request to Lambda: under its own digest, so that
-//! what lies there need not be sent again. How it gets there is `s3`'s.
+//! The place in S3 of a zip that is too large for a request to Lambda: under its own digest, so
+//! that an existing object need not be sent again. Module `s3` sends it.
 
 use crate::base::sha256;
 
-/// A bucket of the region that Lambda is asked in.
+/// A bucket in the region of the function.
 #[derive(Clone, Copy, Debug)]
 pub struct Bucket<'a> {
     pub name: &'a str,
-    /// What keys begin with: a folder without `/` at its ends, or empty.
+    /// Prefix of keys: a folder without `/` at its ends, or empty.
     pub prefix: &'a str,
-    /// Every zip goes there, and Lambda refers to it instead of copying it.
+    /// Whether every zip is sent there, and Lambda refers to it instead of copying it.
     pub reference: bool,
 }
 
-/// A zip that lies in a bucket.
+/// A zip in a bucket.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Stored {
     pub key: String,
-    /// Where the bucket keeps versions: the one that was looked at.
+    /// The version that was found; `None` if the bucket has no versioning.
     pub version: Option<String>,
 }
 
 impl Bucket<'_> {
-    /// Where a zip with this SHA-256 lies.
+    /// Returns the key of a zip with this SHA-256.
     pub(super) fn key(&self, sha256: &[u8; 32]) -> String {
         let hex = sha256::hex(sha256);
         match self.prefix {

@@ -1,5 +1,5 @@
 //! The certificates that connections to AWS trust if the user names a file with them: in
-//! `AWS_CA_BUNDLE`, or as `ca_bundle` of the profile, as for AWS's own command line.
+//! `AWS_CA_BUNDLE`, or as `ca_bundle` of the profile, as with AWS's own command line.
 
 use std::path::Path;
 
@@ -18,8 +18,8 @@ use crate::project::Project;
 
 const VARIABLE: &str = "AWS_CA_BUNDLE";
 
-/// Returns the certificates of the file that the user names; `None` if no file is named. The
-/// system's certificates do not count then. `warn` gets a line if some certificates are unusable.
+/// Returns the certificates of the user's file, which replace the system's; `None` if no file is
+/// named. `warn` receives a line if some certificates are unusable.
 pub(super) fn load(
     project: &Project,
     config: &SdkConfig,
@@ -57,8 +57,8 @@ fn of_profile(config: &SdkConfig) -> Option<String> {
     config.service_config()?.load_config(key).filter(|path| !path.is_empty())
 }
 
-/// Returns the certificates that TLS can start from, and the number of the others. The SDK would
-/// panic on those.
+/// Returns the certificates that TLS can use, and the number of the others, on which the SDK would
+/// panic.
 fn usable(text: &[u8]) -> Result<(Vec<CertificateDer<'static>>, usize), String> {
     let (mut usable, mut others) = (Vec::new(), 0);
     for certificate in CertificateDer::pem_slice_iter(text) {

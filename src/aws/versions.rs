@@ -1,35 +1,35 @@
-//! Versions of a function, which never change, and aliases, which lead to one of them.
+//! Versions of a function, which never change, and aliases, which point to one of them.
 
 use aws_sdk_lambda::types::{FunctionConfiguration, FunctionVersionLatestPublished};
 
 use super::error::{Error, Problem};
 use super::{Function, Lambda};
 
-/// What stands where a version's number would: the function as it can be changed.
+/// The qualifier of the function's unpublished state.
 pub const LATEST: &str = "$LATEST";
-/// The published code of a function on Managed Instances that keeps no numbered versions.
+/// The published code of a function on Managed Instances without numbered versions.
 pub const LATEST_PUBLISHED: &str = "$LATEST.PUBLISHED";
 
-/// A version as it was published.
+/// A published version.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Version {
     pub number: String,
     pub code_sha256: String,
 }
 
-/// A name that leads to a version.
+/// A name that points to a version.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Alias {
     pub name: String,
     pub version: String,
-    /// Changes whenever the alias does.
+    /// Changes with every change of the alias.
     revision: Option<String>,
-    /// Other versions that a part of the calls goes to.
+    /// Other versions that receive a part of the calls.
     pub shared_with: Vec<String>,
 }
 
 impl Lambda<'_> {
-    /// The newest version that has this code, and in all else is what the function is now.
+    /// Returns the newest version with this code and with the function's current configuration.
     pub fn version_with(&self, name: &str, code_sha256: &str) -> Result<Option<String>, Error> {
         let wanted = format!("list the versions of function `{name}`");
         let (mut all, mut marker) = (Vec::new(), None);
@@ -54,9 +54,9 @@ impl Lambda<'_> {
         Ok(same.filter_map(number).max().map(|number| number.to_string()))
     }
 
-    /// Makes a version of `function` as it was read. Sent once: an answer that is lost may mean
-    /// that the version is there, so the caller looks before it asks again.
-    /// With `latest`, republishes [`LATEST_PUBLISHED`] instead of making a version with a number.
+    /// Publishes a version of `function` as it was read. Not retried: if the response is lost, the
+    /// version may exist, so the caller checks before it repeats the request. With `latest`,
+    /// republishes [`LATEST_PUBLISHED`] instead of a version with a number.
     pub fn publish(&self, function: &Function, latest: bool) -> Result<Version, Error> {
         let request = self
             .client
@@ -77,7 +77,7 @@ impl Lambda<'_> {
         })
     }
 
-    /// `None` when there is no such alias.
+    /// Returns the alias; `None` if it does not exist.
     pub fn alias(&self, function: &str, alias: &str) -> Result<Option<Alias>, Error> {
         let wanted = format!("read alias `{alias}` of function `{function}`");
         let request = || self.client.get_alias().function_name(function).name(alias).send();
@@ -99,7 +99,7 @@ impl Lambda<'_> {
         }
     }
 
-    /// Leads `alias` to a version, from where it led when it was read: one that was moved since is
+    /// Points `alias` to a version. If it was moved since it was read, the error is
     /// [`Problem::Changed`].
     pub fn move_alias(&self, function: &str, alias: &Alias, version: &str) -> Result<(), Error> {
         let wanted = format!("move alias `{}` of function `{function}`", alias.name);
@@ -110,7 +110,7 @@ impl Lambda<'_> {
         .map(drop)
     }
 
-    /// Makes an alias. One that is there already is [`Problem::Busy`].
+    /// Creates an alias. If it exists already, the error is [`Problem::Busy`].
     pub fn create_alias(&self, function: &str, alias: &str, version: &str) -> Result<(), Error> {
         let wanted = format!("create alias `{alias}` of function `{function}`");
         self.send(&wanted, || {
@@ -121,7 +121,8 @@ impl Lambda<'_> {
     }
 }
 
-/// What a version has in common with the function it was made of, if neither changed since.
+/// Returns the configuration that a version shares with the function that it was published from, if
+/// neither changed since.
 fn setup(of: &FunctionConfiguration) -> FunctionConfiguration {
     let mut setup = of.clone();
     for own in [
