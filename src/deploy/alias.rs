@@ -1,4 +1,4 @@
-//! The last step: the alias that callers use leads to the version.
+//! The last step of a deployment: the alias of the callers points to the version.
 
 use anyhow::{Result, bail};
 
@@ -6,8 +6,8 @@ use super::Deployment;
 use crate::aws::{Alias, Lambda, Problem};
 use crate::base::words;
 
-/// The alias, if there is one. One that several versions share is somebody's gradual deployment,
-/// and is not touched.
+/// Returns the alias, if it exists. Fails if it is shared by several versions: that is a gradual
+/// deployment, which must not be disturbed.
 pub(super) fn read(lambda: &Lambda, function: &str, name: &str) -> Result<Option<Alias>> {
     let alias = lambda.alias(function, name)?;
     if let Some(alias) = &alias
@@ -25,7 +25,7 @@ pub(super) fn read(lambda: &Lambda, function: &str, name: &str) -> Result<Option
     Ok(alias)
 }
 
-/// Where an alias leads, as a part of a message.
+/// Returns the current target of an alias, as a part of a message.
 pub(super) fn leads(name: &str, alias: Option<&Alias>) -> String {
     match alias {
         Some(alias) => format!("alias `{name}` leads to version {}, as before", alias.version),
@@ -33,7 +33,7 @@ pub(super) fn leads(name: &str, alias: Option<&Alias>) -> String {
     }
 }
 
-/// Leads the alias to `version`, from where it led when it was read.
+/// Points the alias to `version`, if it did not change since it was read.
 pub(super) fn lead(
     lambda: &Lambda,
     deployment: &Deployment,
@@ -58,7 +58,8 @@ pub(super) fn lead(
             Ok(())
         }
         Ok(()) => Ok(()),
-        // Ours, when the answer was lost; else somebody else's, who knows why.
+        // Our own change, if the response was lost; otherwise a change by another client, which
+        // must stay.
         Err(error) if matches!(error.problem, Problem::Changed | Problem::Busy) => {
             match lambda.alias(function, name)? {
                 Some(now) if now.version == version => Ok(()),

@@ -1,4 +1,4 @@
-//! Whether a bundle will run in a function, by what Lambda itself says of that function.
+//! Checks whether a bundle will run in a function, by Lambda's configuration of that function.
 
 use std::collections::BTreeMap;
 use std::io::Cursor;
@@ -8,15 +8,15 @@ use anyhow::{Context, Result};
 use crate::aws::Function;
 use crate::check::{self, Arch, Python, Subject};
 
-/// A layer that the function has or will have, at hand.
+/// The content of a layer that the function has or will have.
 pub struct Layer {
-    /// What Lambda calls it.
+    /// Lambda's name of the layer.
     pub name: String,
     pub zip: Vec<u8>,
 }
 
-/// Checks the bytes that are about to be sent, beside these layers and whatever other ones the
-/// function has. `origins` are as in [`Subject`].
+/// Checks the bytes that are about to be sent, with these layers and any other layers of the
+/// function. `origins` are as in [`Subject`].
 pub fn check(
     function: &Function,
     zip: &[u8],
@@ -45,7 +45,7 @@ pub fn check(
     check::conclude(&findings, &bundle, warn).map(drop)
 }
 
-/// Only Python's handlers are `module.function`.
+/// Returns the handler of a Python function: in other runtimes it is not `module.function`.
 fn handler_of(function: &Function) -> Option<String> {
     let is_python = function.runtime.as_ref().is_some_and(|name| name.starts_with("python"));
     function.handler.clone().filter(|_| is_python)

@@ -1,6 +1,5 @@
-//! The first step: the function's layers. Those that are ours come to the versions that they are
-//! to have; others, which somebody else attached, stay in front of them. And how a layer comes to
-//! a version.
+//! The first step of a deployment: the function's layers. Layers of the Buildfile get their new
+//! versions; layers attached by others stay before them. Also publishes layer versions.
 
 use anyhow::{Result, bail};
 
@@ -9,13 +8,13 @@ use super::{Deployment, refuse};
 use crate::aws::{Code, Function, Lambda, LayerVersion, NewLayer, Problem, Update};
 use crate::base::words;
 
-/// How often a change that came between is looked at before this one gives up.
+/// Largest number of attempts if other changes interfere.
 const MOST_ATTEMPTS: usize = 3;
-/// Most layers that a function has.
+/// Lambda's limit of layers per function.
 const MOST_LAYERS: usize = 5;
 
-/// The version of a layer that is what is wanted: the latest, or one that is made. `code` is asked
-/// for only when it must be sent. Whether it was made.
+/// Returns the layer version with the wanted content: the latest, or a new one; and whether it is
+/// new. `code` is called only if it must be sent.
 pub fn publish_layer<'a>(
     lambda: &Lambda,
     wanted: &NewLayer,
@@ -24,7 +23,7 @@ pub fn publish_layer<'a>(
     let name = wanted.name;
     let (mut attempt, mut sent) = (1, None);
     loop {
-        // Also after an attempt whose answer was lost: it may have made the version.
+        // Check after a lost response, too: the version may have been published.
         if let Some(latest) = lambda.latest_layer(name)?.filter(|latest| wanted.is(latest)) {
             return Ok((latest, attempt > 1));
         }
@@ -48,7 +47,7 @@ pub fn publish_layer<'a>(
     }
 }
 
-/// Whether layers had to be attached. Afterwards the function has them, and no update is in
+/// Attaches the layers, and returns whether that was necessary. On return, no update is in
 /// progress.
 pub(super) fn attach(lambda: &Lambda, deployment: &Deployment) -> Result<bool> {
     let Deployment { function: name, layers, check, status, .. } = *deployment;
@@ -78,7 +77,7 @@ pub(super) fn attach(lambda: &Lambda, deployment: &Deployment) -> Result<bool> {
                 refuse_other_layers(&lambda.wait(name, &after)?, &wanted, lambda)?;
                 return Ok(true);
             }
-            // What is there is read again, and what is wanted is found out from that.
+            // Read the current layers again, and compute the new ones from them.
             Err(error)
                 if matches!(error.problem, Problem::Busy | Problem::Changed)
                     && attempts < MOST_ATTEMPTS => {}
@@ -87,20 +86,20 @@ pub(super) fn attach(lambda: &Lambda, deployment: &Deployment) -> Result<bool> {
     }
 }
 
-/// The layers that a function is to have: others than ours, in their order, and then ours. What
-/// two have at one path is the later one's, so ours win.
+/// Returns the new layers of a function: those of others in their order, then ours. A later layer
+/// wins if two have the same path, so ours win.
 fn with_ours(attached: &[String], ours: &[String]) -> Vec<String> {
     let is_ours = |arn: &str| ours.iter().any(|own| layer_of(own) == layer_of(arn));
     let others = attached.iter().filter(|arn| !is_ours(arn)).cloned();
     others.chain(ours.iter().cloned()).collect()
 }
 
-/// The ARN of a version's layer.
+/// Returns the ARN of a version's layer.
 fn layer_of(version: &str) -> &str {
     version.rsplit_once(':').map_or(version, |(layer, _)| layer)
 }
 
-/// Two targets that publish one layer, which has one newest version.
+/// Fails if two targets publish the same layer, which can have only one newest version.
 fn refuse_two_of_one(layers: &[String]) -> Result<()> {
     let mut names: Vec<&str> = layers.iter().map(|arn| layer_of(arn)).collect();
     names.sort_unstable();

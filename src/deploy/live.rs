@@ -1,4 +1,4 @@
-//! What callers of a function get, as Lambda says it now.
+//! The code that callers of a function get at present.
 
 use anyhow::{Result, bail};
 
@@ -7,21 +7,21 @@ use super::update::{waiting, with_way_out};
 use crate::aws::{LATEST_PUBLISHED, Lambda, Update};
 use crate::base::words;
 
-/// The code that is live.
+/// The live code.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Live {
     pub code_sha256: String,
-    /// Bytes of the zip; 0 where a service does not say.
+    /// Size of the zip in bytes; 0 if the service does not return it.
     pub code_size: u64,
     pub version: Option<String>,
-    /// The ARNs of the versions of layers beside it.
+    /// The ARNs of its layer versions.
     pub layers: Vec<String>,
-    /// Why callers may get something else all the same.
+    /// The reason why callers may get other code, if any.
     pub doubt: Option<String>,
 }
 
-/// Returns the code that callers of a function get: of its alias, or of what was published. An
-/// update in progress is waited for.
+/// Returns the code that callers of a function get: that of its alias, or of `$LATEST`. Waits for
+/// an update in progress.
 pub fn live(
     lambda: &Lambda,
     name: &str,
@@ -55,7 +55,7 @@ pub fn live(
     })
 }
 
-/// The digest of the version of a layer that is among these; `None` when there is none of it.
+/// Returns the digest of the attached version of a layer; `None` if the layer is not attached.
 pub fn live_layer(lambda: &Lambda, attached: &[String], name: &str) -> Result<Option<String>> {
     // `arn:aws:lambda:REGION:ACCOUNT:layer:NAME:VERSION`
     let parts = |arn: &str| {

@@ -1,10 +1,9 @@
-//! Gives functions the code of a bundle, step by step, and is done only when they run it: the one
-//! way for everybody who uploads. The steps: its layers, the code, a version of it, an alias that
-//! leads there.
-//! Each looks first and does nothing twice, so running again goes on where a failure stopped.
+//! Deploys a bundle to Lambda functions and waits until it is live. Used by `upload` and `promote`.
+//! The steps: layers, code, a version of it, an alias that points to the version. Each step checks
+//! the current state first and repeats nothing, so another run continues after a failure.
 //!
-//! Knows the order of the steps, and what is live when one of them fails; the requests are
-//! [`crate::aws`]'s. Knows nothing of targets.
+//! Knows the order of the steps, and the live code if one of them fails; the requests are in
+//! [`crate::aws`]. Knows nothing of targets.
 
 mod alias;
 mod check;
@@ -28,37 +27,37 @@ pub use layers::publish_layer;
 pub use live::{Live, live, live_layer};
 pub use sending::Sending;
 
-/// How many functions are brought up to date at once. Each holds a copy of the bundle while it is
-/// sent, and Lambda takes 15 such requests a second.
+/// Largest number of functions that are updated at once. Each holds a copy of the bundle while it
+/// is sent, and Lambda accepts 15 such requests a second.
 const MOST_AT_ONCE: usize = 4;
 
-/// What one function is to run, and what is asked of others on the way.
+/// The wanted state of one function, and the callbacks of the steps.
 pub struct Deployment<'a> {
     /// Name or ARN.
     pub function: &'a str,
-    /// Of the bytes that are sent.
+    /// CodeSha256 of the bytes that are sent.
     pub code_sha256: &'a str,
-    /// Of the bundle.
+    /// Size of the bundle in bytes.
     pub size: u64,
-    /// The versions of layers that it is to have, by ARN, besides those of others.
+    /// ARNs of the layer versions to attach, in addition to layers of others.
     pub layers: &'a [String],
-    /// What becomes of the code besides; `None` leaves it as `$LATEST`.
+    /// What to publish; `None` only updates `$LATEST`.
     pub publish: Option<Publish>,
     /// How Lambda is to store the code.
     pub storage: Storage<'a>,
-    /// Leads to the version that is published; made where there is none.
+    /// The alias to point to the published version; created if it does not exist.
     pub alias: Option<&'a str>,
-    /// Whether the bundle will run in this function. Asked before anything is sent.
+    /// Fails if the bundle would not run in this function. Called before anything is sent.
     pub check: &'a (dyn Fn(&Function) -> Result<()> + Sync),
-    /// The code in the form in which it is sent. Asked only when it must be sent.
+    /// Returns the code in the form in which it is sent. Called only if it must be sent.
     pub code: &'a (dyn Fn() -> Result<Code<'a>> + Sync),
-    /// Takes what is being done right now.
+    /// Receives the current step.
     pub status: &'a (dyn Fn(&str) + Sync),
-    /// Takes what somebody may want to know afterwards.
+    /// Receives notes for the user that stay on the screen.
     pub note: &'a (dyn Fn(&str) + Sync),
 }
 
-/// What is published of the code.
+/// The form in which the code is published.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Publish {
     /// A version with a number, which never changes.
@@ -67,21 +66,21 @@ pub enum Publish {
     Latest,
 }
 
-/// What it took.
+/// The result of a deployment.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Deployed {
     /// Whether the code had to be sent.
     pub sent: bool,
     /// Whether layers had to be attached.
     pub attached: bool,
-    /// The version that has the code, when there was to be one.
+    /// The published version, if one was requested.
     pub version: Option<String>,
-    /// The function is durable, and must be called with a qualifier.
+    /// Whether the function is durable, so that it must be called with a qualifier.
     pub durable: bool,
 }
 
-/// Takes all the steps that are not done yet, for several functions at once. The results are in
-/// the order of the deployments.
+/// Runs the remaining steps of several deployments in parallel. Returns the results in the order of
+/// the deployments.
 pub fn deploy_all(lambda: &Lambda, deployments: &[Deployment]) -> Vec<Result<Deployed>> {
     let next = AtomicUsize::new(0);
     let done: Vec<Mutex<Option<Result<Deployed>>>> =
@@ -101,7 +100,7 @@ pub fn deploy_all(lambda: &Lambda, deployments: &[Deployment]) -> Vec<Result<Dep
     done.into_iter().map(|slot| result(slot).expect("BUG: each was taken up")).collect()
 }
 
-/// The results of all, or every error by the name of its function.
+/// Returns all results; if some failed, fails with every error under the name of its function.
 pub fn all_of(deployments: &[Deployment], results: Vec<Result<Deployed>>) -> Result<Vec<Deployed>> {
     if results.len() == 1 || results.iter().all(Result::is_ok) {
         return results.into_iter().collect();
@@ -123,16 +122,17 @@ pub fn all_of(deployments: &[Deployment], results: Vec<Result<Deployed>>) -> Res
 
 const LOCK: &str = "BUG: a deployment that panics ends the command";
 
-/// Takes all the steps that are not done yet.
+/// Runs the remaining steps of one deployment.
 pub fn deploy(lambda: &Lambda, deployment: &Deployment) -> Result<Deployed> {
     let Deployment { function: name, publish, alias, status, .. } = *deployment;
     status(&format!("looking at function `{name}`"));
-    // Read before everything else: who moves it in the meantime is noticed.
+    // Read the alias first, so that any later change of it is noticed.
     let before = alias.map(|alias| alias::read(lambda, name, alias)).transpose()?.flatten();
     let leads = alias.map(|alias| alias::leads(alias, before.as_ref()));
 
     let unpublished = publish.map(|_| "no version was published");
-    // What is live still finds all it needs with the new layers; the new code may need them.
+    // Attach layers before the code: the live code still runs with the new layers, and the new code
+    // may need them.
     let attached =
         layers::attach(lambda, deployment).map_err(|error| undone(&error, unpublished, &leads))?;
     let updated = update::bring_up_to_date(lambda, deployment)
@@ -158,7 +158,7 @@ pub fn deploy(lambda: &Lambda, deployment: &Deployment) -> Result<Deployed> {
     Ok(deployed)
 }
 
-/// The function, and the alias if one is named: what can be known before there is a bundle.
+/// Returns the function, after checking that it and its alias can be updated. Needs no bundle.
 pub fn look(lambda: &Lambda, name: &str, alias: Option<&str>) -> Result<Function> {
     let function = lambda.function(name).map_err(|error| update::with_way_out(error, name))?;
     refuse(&function, lambda)?;
@@ -169,7 +169,7 @@ pub fn look(lambda: &Lambda, name: &str, alias: Option<&str>) -> Result<Function
     Ok(function)
 }
 
-/// An error with what is live now, and what was left undone.
+/// Returns an error with the code that is live now, and the steps that were not done.
 fn undone(error: &anyhow::Error, live: Option<&str>, leads: &Option<String>) -> anyhow::Error {
     let parts = [Some(format!("{error:#}")), live.map(str::to_owned), leads.clone()];
     let parts: Vec<String> = parts.into_iter().flatten().collect();
@@ -179,7 +179,7 @@ fn undone(error: &anyhow::Error, live: Option<&str>, leads: &Option<String>) -> 
     }
 }
 
-/// A function that takes no zip, or soon nothing at all.
+/// Fails if a function does not accept a zip, or will soon be unusable.
 fn refuse(function: &Function, lambda: &Lambda) -> Result<()> {
     let (name, place) = (&function.name, lambda.place());
     if function.is_image {

@@ -1,4 +1,4 @@
-//! A bundle on its way to Lambda: in a request when one can hold it, else by way of S3.
+//! A bundle on its way to Lambda: in the request if it fits, otherwise through S3.
 
 use std::sync::Mutex;
 
@@ -10,15 +10,16 @@ use crate::bundle;
 
 pub struct Sending<'a> {
     pub bytes: Vec<u8>,
-    /// Of the bytes that are sent, not of the file as it may be a moment later.
+    /// CodeSha256 of the bytes that are sent, because the file may change meanwhile.
     pub code_sha256: String,
     bucket: Option<Bucket<'a>>,
-    /// Held while it is on its way to the bucket, so that it goes there once.
+    /// Locked while it is sent to the bucket, so that it is sent once.
     stored: Mutex<Option<Stored>>,
 }
 
 impl<'a> Sending<'a> {
-    /// The bucket is used only for what no request can hold, unless Lambda is to refer to it.
+    /// Creates it. The bucket is used only if the bundle does not fit in a request, or if Lambda is
+    /// to refer to it.
     pub fn new(bytes: Vec<u8>, bucket: Option<Bucket<'a>>) -> Self {
         let code_sha256 = bundle::code_sha256(&Sha256::of(&bytes));
         let bucket = bucket
@@ -30,7 +31,7 @@ impl<'a> Sending<'a> {
         self.bytes.len() as u64
     }
 
-    /// The code in the form in which Lambda takes it; what must go through S3 is there then.
+    /// Returns the code in a form that Lambda accepts, after storing it in S3 if necessary.
     pub fn code(&self, lambda: &Lambda, status: &(dyn Fn(&str) + Sync)) -> Result<Code<'_>> {
         let Some(bucket) = &self.bucket else { return Ok(Code::Direct(&self.bytes)) };
         let mut stored = self.stored.lock().expect(LOCK);
@@ -49,7 +50,7 @@ impl<'a> Sending<'a> {
         Ok(Code::S3 { bucket: name.to_owned(), key, version, reference })
     }
 
-    /// `s3://bucket/key`; `None` when it went no such way.
+    /// Returns `s3://bucket/key`; `None` if S3 was not used.
     pub fn stored(&self) -> Option<String> {
         let stored = self.stored.lock().expect(LOCK);
         let (bucket, stored) = (self.bucket.as_ref()?, stored.as_ref()?);

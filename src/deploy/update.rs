@@ -1,5 +1,5 @@
-//! The second step: the function's code. Read, compared, sent when it differs, waited for, and
-//! compared again.
+//! The second step of a deployment: the function's code. Compares it, sends it if it differs, waits
+//! for the update, and compares again.
 
 use anyhow::{Result, bail};
 
@@ -7,13 +7,13 @@ use super::{Deployment, refuse};
 use crate::aws::{self, Function, Lambda, Problem, Update};
 use crate::base::words;
 
-/// How often an update that came between is waited for before this one gives up.
+/// Largest number of attempts if other updates interfere.
 const MOST_ATTEMPTS: usize = 3;
 
 pub(super) struct Updated {
     /// Whether the code had to be sent.
     pub(super) sent: bool,
-    /// As it is now: it has the code, and no update is in progress.
+    /// The function now: it has the code, and no update is in progress.
     pub(super) function: Function,
 }
 
@@ -25,7 +25,7 @@ pub(super) fn bring_up_to_date(lambda: &Lambda, deployment: &Deployment) -> Resu
     loop {
         let function = lambda.wait(name, &before).map_err(|error| with_way_out(error, name))?;
         refuse(&function, lambda)?;
-        // After a failed update the digest says nothing certain about the code that runs.
+        // After a failed update, the digest may not be that of the running code.
         if function.code_sha256 == code_sha256
             && function.update == Update::Successful
             && lambda.is_stored(name, storage)?
@@ -47,7 +47,7 @@ pub(super) fn bring_up_to_date(lambda: &Lambda, deployment: &Deployment) -> Resu
                 lambda.place(),
                 or_none(&received),
             ),
-            // Somebody else's update, or our own whose answer was lost: the digest will tell.
+            // Another client's update, or our own with a lost response: the digest shows which.
             Err(error) if error.problem == Problem::Busy && attempts < MOST_ATTEMPTS => {
                 lambda.say(&format!("{error}; waiting for it, then looking again"));
             }
@@ -71,7 +71,7 @@ pub(super) fn bring_up_to_date(lambda: &Lambda, deployment: &Deployment) -> Resu
     Ok(Updated { sent: true, function })
 }
 
-/// Warns of functions for which code under `$LATEST` alone is not what one wants.
+/// Warns of functions for which updating only `$LATEST` is probably a mistake.
 fn warn_of_unpublished(function: &Function, deployment: &Deployment, lambda: &Lambda) {
     if deployment.publish.is_some() {
         return;
@@ -92,7 +92,7 @@ fn warn_of_unpublished(function: &Function, deployment: &Deployment, lambda: &La
     }
 }
 
-/// What the function has once its update ended must be what was sent.
+/// Fails if the function's code after the update is not the code that was sent.
 fn refuse_other_code(function: &Function, deployment: &Deployment, lambda: &Lambda) -> Result<()> {
     let Deployment { function: name, code_sha256, .. } = deployment;
     if let Update::Failed { reason } = &function.update {
@@ -113,7 +113,7 @@ fn refuse_other_code(function: &Function, deployment: &Deployment, lambda: &Lamb
     Ok(())
 }
 
-/// Says what is waited for, and for how long already.
+/// Returns a callback that shows what is waited for, and since how many seconds.
 pub(super) fn waiting(status: &(dyn Fn(&str) + Sync), what: String) -> impl Fn(u32) {
     move |seconds| status(&format!("{what} ({seconds} s)"))
 }
@@ -122,7 +122,7 @@ pub(super) fn or_none(digest: &str) -> &str {
     if digest.is_empty() { "missing" } else { digest }
 }
 
-/// An update that did not get an answer, or got a refusal.
+/// Adds the live code to the error of a failed update.
 fn with_what_is_live(error: aws::Error, before: &Function) -> anyhow::Error {
     let Function { name, code_sha256, .. } = before;
     if error.problem == Problem::NotFound {
@@ -137,7 +137,7 @@ fn with_what_is_live(error: aws::Error, before: &Function) -> anyhow::Error {
     anyhow::anyhow!("{error}; function `{name}` still has the code with CodeSha256 {digest}")
 }
 
-/// Says how to come to a function, where there is none.
+/// Adds a hint on creating the function, if it does not exist.
 pub(super) fn with_way_out(error: aws::Error, name: &str) -> anyhow::Error {
     if error.problem != Problem::NotFound {
         return error.into();

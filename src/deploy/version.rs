@@ -1,4 +1,5 @@
-//! The third step: a version of the function as it now is. One that is there already is used.
+//! The third step of a deployment: a version of the function. An existing version is used if it is
+//! the same.
 
 use anyhow::{Context, Result, bail};
 
@@ -6,10 +7,10 @@ use super::update::waiting;
 use super::{Deployment, Publish};
 use crate::aws::{Function, Lambda, Problem, Update};
 
-/// How often a version is asked for when the function is busy or changed.
+/// Largest number of attempts if the function is busy or changes.
 const MOST_ATTEMPTS: u32 = 5;
 
-/// The number of the version that has the code of `function`, once it can be called.
+/// Returns the number of the version with the code of `function`, once it can be called.
 pub(super) fn publish(
     lambda: &Lambda,
     deployment: &Deployment,
@@ -19,8 +20,8 @@ pub(super) fn publish(
     let latest = publish == Some(Publish::Latest);
     let mut attempt = 1;
     let number = loop {
-        // Also after an attempt whose answer was lost: it may have made the version. What has no
-        // number is republished as often as one likes.
+        // Check after a lost response, too: the version may exist. `$LATEST.PUBLISHED` may be
+        // republished any number of times.
         if !latest {
             let there = lambda.version_with(name, code_sha256);
             let as_latest = || format!("function `{name}` has the code as $LATEST");
