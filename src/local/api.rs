@@ -1,6 +1,6 @@
-//! Lambda's Runtime API on loopback, for one client: it asks for the next call, waits until there
-//! is one, and says what became of it. Connections of other users are closed unread. Every connection has a thread of its own; what happens is
-//! told in one channel. Knows nothing of programs and time limits.
+//! Lambda's Runtime API on loopback, for one client, which requests the next call, waits for it,
+//! and posts its result. Connections of other users are closed unread. Every connection has its own
+//! thread; events are sent to one channel. Knows nothing of programs and time limits.
 //!
 //! <https://docs.aws.amazon.com/lambda/latest/dg/runtimes-api.html>
 
@@ -19,7 +19,7 @@ use super::peer;
 const ROOT: &str = "/2018-06-01/runtime/";
 const LOCK: &str = "BUG: no holder of this lock panics";
 
-/// What a client, its program, or the program's output did.
+/// An event of a client, its program, or the program's output.
 #[derive(Debug)]
 pub(super) enum Event {
     /// The client is ready for a call.
@@ -36,11 +36,11 @@ pub(super) enum Event {
     InitFailed(Vec<u8>),
     Ended,
     Line(String),
-    /// All that was printed before the mark has been told.
+    /// All output before the mark has been sent.
     Drained,
 }
 
-/// One call, on its way to the client.
+/// One call for the client.
 pub(super) struct Call {
     pub(super) id: String,
     pub(super) arn: String,
@@ -49,7 +49,7 @@ pub(super) struct Call {
     pub(super) payload: Vec<u8>,
 }
 
-/// A running server. Dropped, it is gone with all its threads.
+/// A running server. Dropping it ends all its threads.
 pub(super) struct Server {
     address: SocketAddr,
     calls: Option<Sender<Call>>,
@@ -88,9 +88,9 @@ impl Server {
         self.address
     }
 
-    /// Gives the client a call. It has asked for one, and is waiting.
+    /// Sends the client a call. The client must have requested one.
     pub(super) fn hand(&self, call: Call) {
-        // When nobody takes it, the client is gone, which is an event of its own.
+        // If it is not received, the client is gone, which is an event of its own.
         let _ = self.calls.as_ref().map(|calls| calls.send(call));
     }
 }
@@ -98,7 +98,7 @@ impl Server {
 impl Drop for Server {
     fn drop(&mut self) {
         self.shared.stopping.store(true, Ordering::SeqCst);
-        // Whoever waits for a call stops waiting.
+        // Ends the thread that waits for a call.
         drop(self.calls.take());
         // Wakes the thread that accepts.
         let _ = TcpStream::connect(self.address);
@@ -122,7 +122,7 @@ fn accept(listener: &TcpListener, shared: &Arc<Shared>) {
         let thread = thread::spawn({
             let shared = Arc::clone(shared);
             move || {
-                // A connection that breaks is a client that ended, and that is seen elsewhere.
+                // A broken connection means that the client ended, which is noticed elsewhere.
                 let _ = serve(&stream, &shared);
                 let _ = stream.shutdown(Shutdown::Both);
             }

@@ -1,5 +1,5 @@
-//! AWS's own client of the Runtime API, which is what runs handlers on Lambda too: pinned, and
-//! installed once per user and Python. The same for the boto3 that a bundle may ask for.
+//! AWS's own client of the Runtime API, which also runs handlers on Lambda: pinned, and installed
+//! once per user and Python. The same for boto3, if a bundle uses it.
 
 use anyhow::{Result, bail};
 
@@ -7,15 +7,15 @@ use crate::base::digest::FieldHasher;
 use crate::pip::{self, Interpreter, Talk};
 use crate::project::Project;
 
-/// `awslambdaric` and what it needs, with the hashes of all their wheels.
+/// `awslambdaric` and its requirements, with the hashes of all their wheels.
 const CLIENT: &str = include_str!("client.txt");
-/// `boto3` and what it needs. Lambda's own is some versions older or newer.
+/// `boto3` and its requirements. Lambda's own may be some versions older or newer.
 const BOTO3: &str = include_str!("boto3.txt");
 
-/// The pinned client runs on this one and later.
+/// The oldest Python that the pinned client supports.
 const OLDEST: (u8, u8) = (3, 10);
 
-/// An interpreter, and what of ours its handlers can import.
+/// An interpreter, and the folders with the client and boto3 for its handlers.
 #[derive(Clone, Debug)]
 pub struct Client {
     pub interpreter: Interpreter,
@@ -23,7 +23,7 @@ pub struct Client {
 }
 
 impl Client {
-    /// Installs what is not there yet; the only part of a local run that may need the network.
+    /// Installs the missing parts. No other part of a local run may need the network.
     pub fn prepare(
         project: &Project,
         interpreter: Interpreter,

@@ -1,11 +1,13 @@
-//! As much of HTTP/1.1 as the client of Lambda's Runtime API speaks: requests with a body of a
-//! known length or in chunks, connections that are used again. Knows nothing of what is asked.
+//! The part of HTTP/1.1 that the client of Lambda's Runtime API uses: requests with a body of a
+//! given length or in chunks, and reuse of connections. Knows nothing of the requests' meaning.
 
 use std::io::{self, BufRead, Error, ErrorKind, Read, Write};
 
-/// A head has paths, types and, for errors, a trace of up to 1 MB.
+/// Largest size of the headers in bytes: they have paths, types and, for errors, a trace of up to 1
+/// MB.
 const HEAD_MAX: u64 = 2 << 20;
-/// Far above what a response may have, so that one that is too large can be told from nonsense.
+/// Far above Lambda's limit of a response, so that a response above that limit is still read and
+/// reported.
 const BODY_MAX: usize = 64 << 20;
 
 #[derive(Debug, PartialEq)]
@@ -15,8 +17,8 @@ pub(super) struct Request {
     pub(super) body: Vec<u8>,
 }
 
-/// The next request of a connection; `None` when the client has hung up. `continued` is where a
-/// client that asks first is told to go on.
+/// Reads the next request of a connection; `None` if the client closed it. `continued` receives
+/// `100 Continue` for a client that expects it.
 pub(super) fn read(
     reader: &mut impl BufRead,
     continued: &mut impl Write,
@@ -51,7 +53,7 @@ pub(super) fn read(
     Ok(Some(request(body)))
 }
 
-/// One answer, in one write: two would wait for each other's acknowledgement.
+/// Writes a response in one write: two would wait for each other's acknowledgement.
 pub(super) fn write(
     writer: &mut impl Write,
     status: &str,
@@ -69,7 +71,7 @@ pub(super) fn write(
     writer.write_all(&[text.as_bytes(), body].concat())
 }
 
-/// A line without its end; `None` at the end of the stream.
+/// Reads a line without its end; `None` at the end of the stream.
 fn line(reader: &mut impl BufRead) -> io::Result<Option<String>> {
     let mut line = Vec::new();
     if reader.read_until(b'\n', &mut line)? == 0 {

@@ -1,10 +1,9 @@
-//! Runs a handler straight from a bundle, on this machine, as Lambda would: AWS's own client in a
-//! Python of the bundle's version asks this module for calls, over Lambda's own protocol.
+//! Runs a handler from a bundle on this machine as Lambda would: AWS's own client, in a Python of
+//! the bundle's version, requests calls from this module over Lambda's own protocol.
 //!
-//! What a handler can import is the bundle, the standard library and the client, so that a
-//! dependency that is missing in the bundle is missing here. Not modelled: the limit of memory,
-//! another architecture, Amazon Linux's own libraries, a file system that cannot be written.
-//! Knows nothing of targets and Buildfiles.
+//! A handler can import only the bundle, the standard library and the client, so a dependency that
+//! is missing in the bundle is missing here. Not modelled: the memory limit, another architecture,
+//! Amazon Linux's own libraries, a read-only file system. Knows nothing of targets and Buildfiles.
 
 mod api;
 mod client;
@@ -27,28 +26,28 @@ use worker::{End, Worker};
 
 use crate::process::describe;
 
-/// What a handler has to be loaded in; one whose calls may take longer has that time.
+/// Time limit for loading a handler; a handler with a longer call timeout has that time.
 pub const INIT_LIMIT: Duration = Duration::from_secs(10);
-/// Most bytes of a response.
+/// Largest size of a response in bytes.
 const RESPONSE_LIMIT: usize = 6_291_556;
-/// What the handler is told of its memory, in MB: Lambda's own default. Nothing limits it.
+/// The memory size in MB that the handler reads: Lambda's default. It is not enforced.
 const MEMORY: &str = "128";
 
-/// A handler, and what it runs in.
+/// A handler and its environment.
 pub struct Setup<'a> {
-    /// What the function is called.
+    /// Name of the function.
     pub name: &'a str,
-    /// `module.function`
+    /// `module.function`.
     pub handler: &'a str,
     pub tree: &'a Path,
-    /// Where its layers are unpacked, all into one folder; Lambda has it at `/opt`.
+    /// The folder with its unpacked layers; Lambda's is `/opt`.
     pub layers: Option<&'a Path>,
     pub client: &'a Client,
     pub region: &'a str,
     pub timeout: Duration,
-    /// On top of what Lambda sets.
+    /// Variables in addition to Lambda's own.
     pub env: &'a BTreeMap<String, String>,
-    /// Gets every line that the handler prints or logs.
+    /// Receives every line that the handler prints or logs.
     pub log: &'a dyn Fn(&str),
 }
 
@@ -58,14 +57,14 @@ impl Setup<'_> {
     }
 }
 
-/// A function that may be called several times. It is started by the first call, and again by
-/// one that comes after its end; in between it stays warm.
+/// A function that may be called several times. The first call starts it, and so does a call after
+/// its end; in between it stays warm.
 pub struct Function<'a> {
     setup: Setup<'a>,
     worker: Option<Worker>,
 }
 
-/// How a call went.
+/// The result of a call.
 #[derive(Clone, Debug)]
 pub struct Reply {
     pub outcome: Outcome,
@@ -77,7 +76,7 @@ pub struct Reply {
 #[derive(Clone, Debug, PartialEq)]
 pub enum Outcome {
     Response(Vec<u8>),
-    /// The JSON that Lambda would answer with: `errorType`, `errorMessage`, `stackTrace`.
+    /// The JSON of Lambda's error response: `errorType`, `errorMessage`, `stackTrace`.
     Failure(Vec<u8>),
 }
 
@@ -96,7 +95,7 @@ impl<'a> Function<'a> {
         let id = worker::unique("request");
         let end = worker.call(&self.setup, &id, payload)?;
         let seconds = started.elapsed().as_secs_f64();
-        // After any other end there is no process left.
+        // In all other cases the process has ended.
         if matches!(end, End::Answered(_) | End::Failed(_)) {
             self.worker = Some(worker);
         }
@@ -104,7 +103,7 @@ impl<'a> Function<'a> {
     }
 }
 
-/// The end of a call in Lambda's words.
+/// Returns the result of a call with Lambda's error types.
 fn outcome(end: End, id: &str, timeout: Duration) -> Outcome {
     let (kind, message) = match end {
         End::Answered(body) if body.len() <= RESPONSE_LIMIT => return Outcome::Response(body),

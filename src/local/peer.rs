@@ -1,5 +1,5 @@
 //! Whether the other end of a connection on loopback is a process of this user: any process of the
-//! machine can connect to a port, and the Runtime API hands out payloads and takes answers.
+//! machine can connect to a port, and the Runtime API sends payloads and accepts responses.
 //!
 //! The kernel lists every connection with the user who opened it.
 
@@ -15,7 +15,7 @@ const CONNECTIONS: &str = "/proc/net/tcp";
 /// State of an open connection (`TCP_ESTABLISHED`). In any other the user is no longer listed.
 const ESTABLISHED: &str = "01";
 
-/// The list is no snapshot: while others connect and hang up, an entry may be passed over.
+/// The list is not atomic: while others connect and disconnect, an entry may be missing.
 const ATTEMPTS: usize = 5;
 
 /// Returns whether a process of this user opened the connection from `peer` to `own`.
@@ -30,7 +30,7 @@ pub(super) fn is_own_user(peer: SocketAddr, own: SocketAddr) -> io::Result<bool>
     Ok(false)
 }
 
-/// Fails if the list cannot be read: then no connection would be answered.
+/// Fails if the list cannot be read: then every connection would be refused.
 #[cfg(target_os = "linux")]
 pub(super) fn check() -> Result<()> {
     let open = fs::File::open(CONNECTIONS).map(drop);
@@ -42,7 +42,7 @@ pub(super) fn check() -> Result<()> {
     Ok(())
 }
 
-/// Elsewhere there is no such list, and everybody on the machine is let in.
+/// Returns `true`: other systems have no such list, so every local connection is accepted.
 #[cfg(not(target_os = "linux"))]
 pub(super) fn is_own_user(_: SocketAddr, _: SocketAddr) -> io::Result<bool> {
     Ok(true)
@@ -59,7 +59,7 @@ fn user_of(list: &str, peer: SocketAddr, own: SocketAddr) -> Option<u32> {
     })
 }
 
-/// An address as the list has it: four bytes in the order of the machine, then the port.
+/// Formats an address as in the list: four bytes in the byte order of the machine, then the port.
 fn written(address: SocketAddr) -> Option<String> {
     let SocketAddr::V4(address) = address else { return None };
     let bytes = u32::from_ne_bytes(address.ip().octets());
@@ -79,7 +79,7 @@ mod tests {
         let client = TcpStream::connect(own).unwrap();
         let (_server, peer) = listener.accept().unwrap();
         assert!(is_own_user(peer, own).unwrap());
-        // Root is who the kernel names for a connection without an owner.
+        // For a connection without an owner, the kernel lists root.
         drop(client);
         assert!(!is_own_user(peer, own).unwrap());
     }

@@ -1,5 +1,6 @@
-//! The unpacked bundle, or its layers: a folder with exactly the files of the zips. It is filled again
-//! if a zip is another one, or if any file in it has another content, mode or time than was unpacked.
+//! The unpacked bundle, or its layers: a folder with exactly the files of the zips. It is filled
+//! again if a zip changed, or if any file in it has another content, mode or time than was
+//! unpacked.
 
 use std::collections::BTreeMap;
 use std::fs::{self, File, Permissions};
@@ -16,7 +17,7 @@ use crate::base::digest::FieldHasher;
 use crate::base::sealed::{Decoder, Encoder};
 use crate::base::{Digest, fs as base_fs, private};
 
-/// Form of the file beside the folder: the digest of the zips, then of each unpacked file.
+/// Format of the file beside the folder: the digest of the zips, then of each unpacked file.
 const FORM: &str = "zipwright unpacked 1";
 
 /// The time of every unpacked file.
@@ -24,7 +25,7 @@ const TIME: Duration = Duration::from_secs(315_619_200);
 
 type Archive<'a> = ZipArchive<Cursor<&'a [u8]>>;
 
-/// Zips, unpacked into one folder.
+/// Zips unpacked into one folder.
 pub struct Tree {
     pub folder: PathBuf,
     files: Vec<Entry>,
@@ -40,8 +41,8 @@ struct Entry {
 }
 
 impl Tree {
-    /// Unpacks `zips` into the folder `place`, unless they are there. Where two have a path, the
-    /// later one's file counts, as with Lambda's layers.
+    /// Unpacks `zips` into the folder `place`, unless they are there already. If two have the same
+    /// path, the later one's file wins, as with Lambda's layers.
     pub fn unpack(zips: &[Vec<u8>], place: &Path) -> Result<Self> {
         let archives: Vec<Archive> = zips
             .iter()
@@ -70,8 +71,8 @@ impl Tree {
         Ok(tree)
     }
 
-    /// Whether the folder has the files of these zips, by the content of each: a file may have been
-    /// edited, and its time set back.
+    /// Returns whether the folder has the files of these zips, by the content of each: a file may
+    /// have been edited with its time restored.
     fn is_whole(&self, mark: &Path, zips: &Digest) -> bool {
         let Ok(mark) = fs::read(mark) else { return false };
         let Some(mut decoder) = Decoder::open(&mark, FORM) else { return false };
@@ -109,8 +110,8 @@ impl Tree {
         self.files.par_iter().map_init(|| archives.to_vec(), fill).collect()
     }
 
-    /// Returns a path in the folder that is not as it was unpacked, by names and stat data: there and
-    /// not in the zip, changed, or gone.
+    /// Returns a path in the folder that differs from the zip by name or stat data: added, changed,
+    /// or removed.
     pub fn foreign(&self) -> Result<Option<PathBuf>> {
         for entry in &self.files {
             let meta = fs::symlink_metadata(self.folder.join(&entry.path));
@@ -137,7 +138,7 @@ impl Tree {
     }
 }
 
-/// A file that is written, and the digest of what was written so far.
+/// A file being written, and the digest of its content so far.
 struct Hashed {
     file: File,
     hasher: blake3::Hasher,
@@ -155,7 +156,7 @@ impl Write for Hashed {
     }
 }
 
-/// The files of the zips, sorted by path. Folders are there when a file is in them.
+/// Returns the files of the zips, sorted by path. Folders exist only for their files.
 fn entries(archives: &[Archive]) -> Result<Vec<Entry>> {
     let mut files = BTreeMap::new();
     for (zip, archive) in archives.iter().enumerate() {

@@ -1,5 +1,5 @@
-//! One process with the handler in it, from its start to its end. Everything it does arrives in
-//! one channel, in order, and is looked at by whoever makes a call: nothing here sleeps.
+//! One process with the handler, from its start to its end. All its events arrive in one channel,
+//! in order, and are read by the thread that makes a call; nothing here sleeps.
 
 use std::io::{BufRead, BufReader, PipeReader, PipeWriter, Read, Write};
 use std::process::ExitStatus;
@@ -15,24 +15,25 @@ use super::{INIT_LIMIT, Setup};
 use crate::base::digest::FieldHasher;
 use crate::process::{Background, Invocation, LINE_MAX};
 
-/// How many events may wait to be looked at before whoever makes more of them waits.
+/// Capacity of the channel of events. A full channel blocks the senders.
 const WAITING: usize = 256;
 
 pub(super) struct Worker {
     program: Background,
     server: Server,
-    /// `None` once nobody listens any more.
+    /// `None` after the end.
     events: Option<Receiver<Event>>,
     /// Our own end of the pipe that the program prints into.
     output: PipeWriter,
-    /// What we print into it to learn that all before it was read. No handler can guess it.
+    /// The text that we print into the pipe to find out when all output before it was read. Random,
+    /// so that a handler cannot print it.
     mark: String,
     reading: Option<JoinHandle<()>>,
     ending: Option<JoinHandle<()>>,
     ready: bool,
 }
 
-/// How a call ended.
+/// The end of a call.
 pub(super) enum End {
     Answered(Vec<u8>),
     Failed(Vec<u8>),
@@ -58,7 +59,7 @@ impl Worker {
         let end = program.end();
         let ending = thread::spawn(move || {
             end();
-            // Nobody listens when it was us who ended it.
+            // If we ended the program, the receiver is gone.
             let _ = sender.send(Event::Ended);
         });
         Ok(Self {
@@ -73,7 +74,7 @@ impl Worker {
         })
     }
 
-    /// Makes one call, and hands on all that was printed until it ended.
+    /// Makes one call, and passes on all output printed until it ended.
     pub(super) fn call(&mut self, setup: &Setup, id: &str, payload: &[u8]) -> Result<End> {
         let started = self.until_ready(setup)?;
         let end = match started {
@@ -84,14 +85,14 @@ impl Worker {
         Ok(end)
     }
 
-    /// Waits until the program asks for a call; how it ended when it does not.
+    /// Waits until the program requests a call. Returns its end if it does not.
     fn until_ready(&mut self, setup: &Setup) -> Result<Option<End>> {
         let limit = Instant::now() + INIT_LIMIT.max(setup.timeout);
         let mut failed = None;
         while !self.ready {
             match self.next(setup, limit) {
                 Some(Event::Asked) => self.ready = true,
-                // It says why, and then it ends.
+                // The client reports the reason, then it ends.
                 Some(Event::InitFailed(body)) => failed = Some(body),
                 Some(Event::Ended) => {
                     let status = self.program.kill()?;
@@ -134,7 +135,8 @@ impl Worker {
         }
     }
 
-    /// The next event that is not a printed line; those are handed on. `None` at the limit.
+    /// Returns the next event that is not an output line; output lines are passed on. `None` at the
+    /// time limit.
     fn next(&self, setup: &Setup, limit: Instant) -> Option<Event> {
         let events = self.events.as_ref().expect("BUG: only a dropped worker has no events");
         loop {
@@ -150,8 +152,8 @@ impl Worker {
         }
     }
 
-    /// Hands on what was printed so far. Whatever the program printed before it said how the
-    /// call ended stands in the pipe before our mark.
+    /// Passes on the output so far. Output printed before the end of the call is in the pipe before
+    /// our mark.
     fn drain(&mut self, setup: &Setup) -> Result<()> {
         writeln!(self.output, "{}", self.mark).context("could not write in a pipe")?;
         let never = Instant::now() + Duration::from_secs(3600);
@@ -167,11 +169,10 @@ impl Worker {
 
 impl Drop for Worker {
     fn drop(&mut self) {
-        // Nobody is left to tell.
         let _ = self.program.kill();
-        // Threads that have something to say end when nobody listens.
+        // Threads that send events end when the receiver is dropped.
         drop(self.events.take());
-        // A process that left the group may hold the pipe: its end is not to be waited for.
+        // A process that left the group may hold the pipe open, so do not wait for its end.
         let _ = writeln!(self.output, "{}", self.mark);
         for thread in [self.reading.take(), self.ending.take()].into_iter().flatten() {
             let _ = thread.join();
@@ -179,7 +180,7 @@ impl Drop for Worker {
     }
 }
 
-/// Reads lines until nobody wants them any more.
+/// Reads lines until the receiver is dropped.
 fn read(pipe: PipeReader, mark: &str, sender: &SyncSender<Event>) {
     let mut reader = BufReader::new(pipe);
     let mut line = Vec::new();
@@ -190,7 +191,7 @@ fn read(pipe: PipeReader, mark: &str, sender: &SyncSender<Event>) {
             break;
         }
         if line.len() >= LINE_MAX + mark.len() && line.last() != Some(&b'\n') {
-            // A mark may have begun.
+            // The end may be the start of a mark.
             let rest = line.split_off(LINE_MAX);
             let piece = std::mem::replace(&mut line, rest);
             let text = String::from_utf8_lossy(&piece).into_owned();
@@ -204,7 +205,7 @@ fn read(pipe: PipeReader, mark: &str, sender: &SyncSender<Event>) {
         }
         let marked = line.strip_suffix(mark.as_bytes());
         let text = String::from_utf8_lossy(marked.unwrap_or(&line)).into_owned();
-        // Before a mark there may be a line that has no end yet.
+        // Before a mark there may be an unfinished line.
         let said = marked.is_none() || !text.is_empty();
         if said && sender.send(Event::Line(text)).is_err() {
             return;
@@ -216,8 +217,8 @@ fn read(pipe: PipeReader, mark: &str, sender: &SyncSender<Event>) {
     }
 }
 
-/// The handler under AWS's own client: nothing to import but the bundle, the standard library
-/// and the client. The environment is Lambda's, with nothing of ours in it.
+/// Returns the command that runs the handler under AWS's client, which can import only the bundle,
+/// the standard library and the client. The environment is Lambda's, without variables of ours.
 fn invocation(setup: &Setup, address: &str) -> Invocation {
     let client = setup.client;
     let mut programs = "/usr/local/bin:/usr/bin:/bin".to_owned();
@@ -238,7 +239,7 @@ fn invocation(setup: &Setup, address: &str) -> Invocation {
         .env("AWS_REGION", setup.region)
         .env("LANG", "C.UTF-8")
         .env("PATH", programs)
-        // The unpacked bundle is to stay what it is.
+        // The unpacked bundle must not change.
         .env("PYTHONDONTWRITEBYTECODE", "1")
         .env("TZ", ":UTC");
     if let Some(layers) = setup.layers {
@@ -248,7 +249,7 @@ fn invocation(setup: &Setup, address: &str) -> Invocation {
         invocation = invocation.env(name, value);
     }
     let mut modules: Vec<String> = setup.env.get("PYTHONPATH").cloned().into_iter().collect();
-    // In Lambda's order: what is in a layer wins over what the runtime has.
+    // In Lambda's order: layers win over the runtime's own packages.
     if let Some(layers) = setup.layers {
         let python = layers.join("python");
         let versioned = python.join(format!("lib/python{major}.{minor}/site-packages"));
@@ -262,7 +263,7 @@ fn invocation(setup: &Setup, address: &str) -> Invocation {
         .env("_HANDLER", setup.handler)
 }
 
-/// Thirty-two digits in the form of a request's id, different at every call.
+/// Returns a random text of 32 hexadecimal digits in the form of a request id.
 pub(super) fn unique(what: &str) -> String {
     static COUNT: AtomicU64 = AtomicU64::new(0);
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
