@@ -1,5 +1,5 @@
-//! The `check` kind: whether a bundle will run where it is going. Also done before every upload,
-//! with what Lambda itself says of the function.
+//! The `check` kind: whether a bundle will run in a function. Also runs before every upload, with
+//! Lambda's own configuration of the function.
 
 use std::collections::BTreeMap;
 use std::io::Cursor;
@@ -76,13 +76,13 @@ pub(super) fn before_upload(
     let origins = origins(job.zip(&upload.zip.value)?, job);
     let layers = layers_of(upload, function, job)?;
     let mut silence = upload.silence.clone();
-    // That is no longer worth a word.
+    // Lambda accepts larger zips through S3.
     silence.extend(upload.s3.iter().map(|_| "zipped-size".to_owned()));
     let warn = |text: &str| job.messages.warn(text);
     deploy::check(function, zip, &layers, &silence, origins, &warn).context(NOTHING_WAS_SENT)
 }
 
-/// What the function's layers will be: refused where one is not for this function.
+/// Returns the layers that the function will have. Fails if one does not support the function.
 fn layers_of(upload: &Upload, function: &Function, job: &Job) -> Result<Vec<deploy::Layer>> {
     let mut zips = Vec::new();
     for name in &upload.layers {
@@ -108,7 +108,8 @@ fn layers_of(upload: &Upload, function: &Function, job: &Job) -> Result<Vec<depl
     Ok(zips)
 }
 
-/// Checks the bytes that are about to be a version of a layer, against all that it is for.
+/// Checks the bytes that are about to be a version of a layer, for every runtime and architecture
+/// of the layer.
 pub(super) fn before_publishing(layer: &Layer, zip: &Zip, bytes: &[u8], job: &Job) -> Result<()> {
     if !layer.check {
         return Ok(());
@@ -133,7 +134,7 @@ pub(super) fn before_publishing(layer: &Layer, zip: &Zip, bytes: &[u8], job: &Jo
             let found = check::check(Cursor::new(bytes), Vec::new(), &subject);
             let found = found.context("could not check the bundle")?;
             for finding in found {
-                // What several of them lack is said once, with the way out for the first.
+                // A finding of several runtimes is reported once, with the hint for the first.
                 let same = findings.iter().any(|other| {
                     (other.rule, &other.members, &other.text)
                         == (finding.rule, &finding.members, &finding.text)
@@ -147,8 +148,8 @@ pub(super) fn before_publishing(layer: &Layer, zip: &Zip, bytes: &[u8], job: &Jo
     Ok(())
 }
 
-/// Which wheel each path of a bundle came from. Without a manifest, what the wheels left in the
-/// bundle will tell.
+/// Returns the wheel of each path of a bundle. Without a manifest, the check uses the metadata of
+/// wheels in the bundle.
 fn origins(bundle: &Zip, job: &Job) -> BTreeMap<String, String> {
     let Ok(manifest) = zip::manifest(bundle, job) else { return BTreeMap::new() };
     let wheels = &manifest.wheels;

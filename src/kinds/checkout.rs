@@ -34,7 +34,7 @@ impl Checkout {
         });
         let (status, untracked) = (status?, untracked?);
         let commit = status.lines().find_map(|line| line.strip_prefix("# branch.oid "))?;
-        // git's word before the first commit.
+        // git prints this before the first commit.
         let commit = Some(commit).filter(|commit| *commit != "(initial)")?.to_owned();
         let is_changed = status.lines().any(|line| !line.starts_with('#'));
         Some(Self { commit, is_changed, untracked })

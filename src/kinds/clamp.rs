@@ -1,5 +1,5 @@
-//! The `clamp` kind: lowers times that lie after a chosen instant to it, so that they carry no
-//! information. Links are not followed: their own times are lowered.
+//! The `clamp` kind: sets times later than a chosen instant to that instant, so that they carry no
+//! information. Links are not followed: their own times are set.
 
 use std::path::Path;
 
@@ -23,7 +23,7 @@ pub(super) fn key(clamp: &Clamp, job: &Job) -> Result<Key> {
         key.push("entries", Value::Missing);
         return Ok(key);
     }
-    // Only where there is something to do: an up-to-date folder always has the same key.
+    // Only if there are such files, so that an up-to-date folder always has the same key.
     match late(&directory, instant)?.len() {
         0 => {}
         count => key.text("entries later than the instant", count),
@@ -43,7 +43,8 @@ pub(super) fn run(clamp: &Clamp, job: &Job) -> Result<Done> {
     Ok(Done::default())
 }
 
-/// Lowers every time later than the instant, that of `directory` included; how many there were.
+/// Lowers every time later than the instant, including that of `directory`. Returns the number of
+/// changed times.
 pub(super) fn lower(directory: &Path, instant: i64) -> Result<usize> {
     let late = late(directory, instant)?;
     for (entry, accessed) in &late {
@@ -54,7 +55,7 @@ pub(super) fn lower(directory: &Path, instant: i64) -> Result<usize> {
     Ok(late.len())
 }
 
-/// What is later than the instant, with its time of last access, which stays.
+/// Returns the entries later than the instant, with their last access times, which stay.
 fn late(directory: &Path, instant: i64) -> Result<Vec<(DirEntry, FileTime)>> {
     let mut late = Vec::new();
     for entry in WalkDir::new(directory) {

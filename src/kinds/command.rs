@@ -1,7 +1,7 @@
 //! The `command` kind: runs a program, or a shell script, over declared inputs and outputs.
 //!
-//! Declared outputs that were not made are an error. When the command fails, the outputs it
-//! touched are removed; when it leaves the same bytes as before, an output keeps its mtime.
+//! A declared output that was not made is an error. If the command fails, the outputs that it
+//! changed are removed; if it writes the same bytes as before, an output keeps its mtime.
 
 mod outputs;
 
@@ -25,7 +25,7 @@ pub(super) fn key(command: &Command, job: &Job) -> Result<Key> {
         Action::Shell(script) => key.text("shell", script),
     }
     key.text("directory", directory);
-    // A program that is made in this build is an input like any other, if it is declared as one.
+    // A program that is built in this build counts as an input only if it is declared as one.
     if let Ok(program) = program(command, job)
         && !program.starts_with(&job.project.root)
     {
@@ -98,7 +98,7 @@ fn execute(command: &Command, job: &Job) -> Result<()> {
     Ok(())
 }
 
-/// The program that runs. One with a `/` is found from the command's own folder, as after `cd`.
+/// Returns the program to run. One with a `/` is relative to the command's folder, as after `cd`.
 fn program(command: &Command, job: &Job) -> Result<PathBuf> {
     let word = match &command.action {
         Action::Run(words) => words.iter().next().context("`run` is empty")?,
@@ -113,7 +113,7 @@ fn program(command: &Command, job: &Job) -> Result<PathBuf> {
     })
 }
 
-/// The words as one would type them in a shell.
+/// Returns the command line as typed in a shell.
 fn quote(words: &Words) -> String {
     let plain = |word: &str| {
         !word.is_empty()
@@ -129,7 +129,7 @@ fn quote(words: &Words) -> String {
 }
 
 impl Job<'_> {
-    /// An empty stamp among the inputs stands for the work it says was done.
+    /// Adds the digest of the work that an empty stamp among the inputs stands for.
     fn add_stamp(&self, key: &mut Key, path: &RelPath) {
         for (name, result) in self.results {
             let target = self.model.target(name);

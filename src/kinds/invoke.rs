@@ -1,6 +1,6 @@
-//! The `invoke` kind: calls a function, on AWS once an upload brought it up to date or on this
-//! machine from a bundle, and shows its answers: responses on stdout, logs on stderr. A function
-//! that fails fails the target.
+//! The `invoke` kind: calls a function, on AWS after an upload or on this machine from a bundle,
+//! and shows its responses on stdout and its logs on stderr. The target fails if the function
+//! fails.
 
 mod local;
 mod remote;
@@ -18,15 +18,15 @@ use crate::buildfile::model::{Call, Invoke, Payload, Place};
 use crate::key::{Key, Value};
 use crate::process::Stream;
 
-/// Most bytes that Lambda takes from a caller who waits for the response.
+/// Lambda's limit for the payload of a synchronous call, in bytes.
 const REQUEST_LIMIT: usize = 6 << 20;
-/// Most bytes of an event that is taken for later.
+/// Lambda's limit for the payload of an asynchronous call, in bytes.
 const EVENT_LIMIT: usize = 1 << 20;
 
-/// Longest payload that a key holds as it is.
+/// Longest payload that is shown in a key.
 const SHOWN: usize = 200;
 
-/// For `explain` only: an invoke runs whenever it is asked for.
+/// Returns the key for `explain`: an invoke that is a goal always runs.
 pub(super) fn key(invoke: &Invoke, job: &Job) -> Result<Key> {
     let mut key = Key::new();
     match &invoke.place {
@@ -63,7 +63,7 @@ pub(super) fn run(invoke: &Invoke, job: &Job) -> Result<Done> {
     }
 }
 
-/// A payload that no function takes is no reason to build or upload anything.
+/// Checks the payloads, so that nothing is built or uploaded for a payload that Lambda refuses.
 pub(super) fn look_ahead(invoke: &Invoke, job: &Job) -> Result<()> {
     payloads(invoke, job).map(drop)
 }
@@ -77,14 +77,15 @@ fn payloads(invoke: &Invoke, job: &Job) -> Result<Vec<Vec<u8>>> {
     invoke.payloads.iter().map(|payload| read(payload, limit, job)).collect()
 }
 
-/// What a function is called with.
+/// The payloads of the calls.
 struct Calls<'a> {
     payloads: &'a [Vec<u8>],
     repeat: usize,
 }
 
 impl Calls<'_> {
-    /// Makes the calls one after the other, up to the first that fails; the digest of all answers.
+    /// Makes the calls in order, up to the first failure. Returns the number of calls and the
+    /// digest of all responses.
     fn each(&self, mut call: impl FnMut(&[u8]) -> Result<Vec<u8>>) -> Result<(usize, FieldHasher)> {
         let all = self.payloads.len() * self.repeat;
         let payloads = std::iter::repeat_n(self.payloads, self.repeat).flatten();
@@ -107,7 +108,7 @@ fn show(response: &[u8], job: &Job) {
     }
 }
 
-/// A payload's bytes as they were written, once they are known to be JSON that Lambda takes.
+/// Returns a payload's bytes as written. Fails if they are not JSON, or exceed the limit.
 fn read(payload: &Payload, limit: usize, job: &Job) -> Result<Vec<u8>> {
     let (bytes, place) = match payload {
         Payload::File(path) => (fs::read(&job.project.place(&path.value))?, path.value.to_string()),
@@ -127,7 +128,7 @@ fn read(payload: &Payload, limit: usize, job: &Job) -> Result<Vec<u8>> {
     Ok(bytes)
 }
 
-/// The payload of a failed call, as a person reads it: `ValueError: bad`, then the traceback.
+/// Formats the payload of a failed call for the user: `ValueError: bad`, then the traceback.
 fn failure(payload: &[u8]) -> String {
     let Ok(report) = serde_json::from_slice::<Json>(payload) else {
         return String::from_utf8_lossy(payload).into_owned();

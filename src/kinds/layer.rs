@@ -1,5 +1,5 @@
-//! The `layer` kind: publishes a bundle as the newest version of a layer, unless it is that already.
-//! The version is among its facts, for the uploads that attach it.
+//! The `layer` kind: publishes a bundle as the newest version of a layer, unless that version has
+//! the same content. The version is among its facts, for the uploads that attach it.
 
 use anyhow::{Context, Result, bail};
 use serde_json::Value as Json;
@@ -12,7 +12,7 @@ use crate::buildfile::model::{Arch, Kind, Layer, Zip};
 use crate::deploy;
 use crate::key::{Key, Value};
 
-/// The fact that uploads need.
+/// The fact that uploads read.
 const ARN: &str = "arn";
 
 /// The folder of a layer in which Python looks for modules.
@@ -20,7 +20,7 @@ const MODULES: &str = "python/";
 
 /// Reads only the environment.
 pub(super) fn key(layer: &Layer, job: &Job) -> Result<Key> {
-    // The way of the upload, and the check before it, do not change what is published.
+    // The checks and the path of the upload do not change the published layer.
     let Layer { zip, name, runtimes: _, archs: _, s3: _, check: _, silence: _ } = layer;
     let mut key = Key::new();
     key.text("name", &name.value);
@@ -84,7 +84,7 @@ pub(super) fn named<'a>(name: &str, job: &'a Job) -> Result<&'a Layer> {
     }
 }
 
-/// In Lambda's words, sorted.
+/// Returns Lambda's names of the runtimes, sorted.
 pub(super) fn runtimes(layer: &Layer) -> Vec<String> {
     let mut names: Vec<String> = layer.runtimes.iter().map(ToString::to_string).collect();
     names.sort();
@@ -92,7 +92,7 @@ pub(super) fn runtimes(layer: &Layer) -> Vec<String> {
     names
 }
 
-/// In Lambda's words, sorted.
+/// Returns Lambda's names of the architectures, sorted.
 pub(super) fn architectures(layer: &Layer) -> Vec<String> {
     let name = |arch: &Arch| match arch {
         Arch::Arm64 => "arm64".to_owned(),
@@ -104,7 +104,8 @@ pub(super) fn architectures(layer: &Layer) -> Vec<String> {
     names
 }
 
-/// A layer may hold libraries or data alone, but usually that is not intended.
+/// Warns if a layer has no modules: it may have only libraries or data, but that is usually a
+/// mistake.
 fn warn_of_modules(zip: &Zip, job: &Job) -> Result<()> {
     let manifest = super::zip::manifest(zip, job)?;
     if !manifest.entries.iter().any(|entry| entry.path.as_str().starts_with(MODULES)) {

@@ -1,4 +1,4 @@
-//! Takes up a bundle that is to be sent. One that has no way to Lambda is refused before it is read.
+//! Reads a bundle to be sent. Fails before reading if it is too large for Lambda.
 
 use anyhow::{Context, Result, bail};
 

@@ -60,8 +60,8 @@ impl Shared {
         lock(&self.manifests).get(digest).cloned()
     }
 
-    /// Starts git unless that was done. It starts early, because a new process waits for its turn once all
-    /// cores are busy.
+    /// Starts git, once. It starts early, because a new process waits for its turn if all cores are
+    /// busy.
     pub(super) fn ask_git(&self, project: &Project) {
         let mut asking = lock(&self.asking);
         if asking.is_none()

@@ -1,7 +1,7 @@
 //! The `staging` kind: merges wheels and the project's own files into one tree.
 //!
-//! The tree is its manifest. The folder is a view of it, written when somebody looks; once it is
-//! there it is kept in step, so that nobody finds an old one.
+//! The tree is its manifest. The folder is written only if it is a goal or an input of a target;
+//! once it exists, it is kept up to date, so that it never shows an old tree.
 
 pub(super) mod bytecode;
 mod merge;
@@ -36,12 +36,12 @@ use crate::key::{Key, Value};
 use crate::project::STATE_FOLDER;
 use crate::wheel::{self, Placed, Wheel};
 
-/// Changes whenever the same inputs give another tree.
+/// Version of the tree. Change it if the same inputs give another tree.
 const FORM: &str = "staging 2";
 
-/// What a key was made of: who runs after that need not find it out again.
+/// The inputs of a computed key, kept so that the run need not compute them again.
 pub(super) struct Judged {
-    /// [`crate::files::Files::changes`] before.
+    /// Value of [`crate::files::Files::changes`] before the computation.
     pub(super) changes: u64,
     picked: sources::Picked,
     key: Key,
@@ -62,7 +62,7 @@ fn judge(staging: &Staging, job: &Job, exclude: &Rules) -> Result<Judged> {
     Ok(Judged { changes, picked, key })
 }
 
-/// The key with these sources, as they were found.
+/// Returns the key with these sources as observed.
 fn key_of(staging: &Staging, job: &Job, picks: &[sources::Pick]) -> Result<Key> {
     let Staging { wheels, sources, exclude, conflicts, clamp, write, bytecode, output } = staging;
     let mut key = Key::of_files(picks.len());
@@ -71,7 +71,7 @@ fn key_of(staging: &Staging, job: &Job, picks: &[sources::Pick]) -> Result<Key> 
         let result = job.result_of(&name.value)?;
         key.push(format!("wheels {}", name.value), Value::Digest(result));
     }
-    // Quoted, so that no text can pass for two, nor two for one.
+    // Quoted, so that different lists never give the same text.
     for (at, source) in sources.iter().enumerate() {
         let to = match source.to.as_ref().map(|to| &to.value) {
             None => String::new(),
@@ -105,7 +105,7 @@ fn key_of(staging: &Staging, job: &Job, picks: &[sources::Pick]) -> Result<Key> 
     if let Some(clamp) = clamp
         && writes_folder(staging, job)?
     {
-        // Times are in the folder alone: the manifest has none.
+        // Only the folder has times; the manifest has none.
         key.text("clamp", instant::resolve(&clamp.value, job.project)?);
     }
     Ok(key)
@@ -159,14 +159,14 @@ pub(super) fn expected_outputs(staging: &Staging, job: &Job) -> Vec<Output> {
     if staging.bytecode {
         outputs.push(Output::Folder(bytecode::folder(&job.target.name.value)));
     }
-    // A folder that cannot be looked at is one that has to be written.
+    // If the folder cannot be read, assume that it must be written.
     if writes_folder(staging, job).unwrap_or(true) {
         outputs.push(Output::Folder(staging.output.value.clone()));
     }
     outputs
 }
 
-/// Brings the folder to what the manifest says, where somebody looks at it.
+/// Makes the folder match the manifest, if it is needed.
 fn write_folder(
     staging: &Staging,
     job: &Job,
@@ -181,7 +181,7 @@ fn write_folder(
     tree::write(manifest, origins, job, &staging.output.value, instant)
 }
 
-/// Puts a manifest with this digest at `place`, unless it is there.
+/// Writes a manifest with this digest to `place`, unless it is there.
 fn leave(bytes: &[u8], digest: Digest, place: &RelPath, job: &Job) -> Result<()> {
     let before = job.files.fact(place)?;
     let is_there = before.link.is_none()
@@ -193,13 +193,13 @@ fn leave(bytes: &[u8], digest: Digest, place: &RelPath, job: &Job) -> Result<()>
     Ok(())
 }
 
-/// What a run would say of the manifest that is there.
+/// Returns the result that a run would have with the existing manifest.
 pub(super) fn touched(job: &Job) -> Result<Done> {
     let bytes = fs::read(&job.project.place(&manifest_path(&job.target.name.value)))?;
     Ok(Done { result: Some(Digest::of(&bytes)), ..Done::default() })
 }
 
-/// The manifest of an up-to-date staging target.
+/// Returns the manifest of an up-to-date staging target.
 pub(super) fn load(name: &str, job: &Job) -> Result<Arc<Manifest>> {
     if let Some(made) = job.results.get(name).and_then(|result| job.shared.manifest(result)) {
         return Ok(made);
@@ -215,7 +215,7 @@ fn is_zip_of(target: &Target, staging: &Target) -> bool {
     matches!(&target.kind, Kind::Zip(zip) if zip.staging.value == staging.name.value)
 }
 
-/// The wheelhouses' folders that a staging target reads.
+/// Returns the folders of the wheelhouses that a staging target reads.
 fn wheelhouses<'a>(staging: &Staging, job: &'a Job) -> Result<Vec<&'a RelPath>> {
     let folder = |name: &str| match &job.named(name)?.kind {
         Kind::Wheelhouse(wheelhouse) => Ok(&wheelhouse.output.value),
@@ -228,7 +228,7 @@ fn manifest_path(target: &str) -> RelPath {
     state_path("manifests", target)
 }
 
-/// What a staging target has in a folder of the state folder.
+/// Returns the path of a staging target's data in a folder of the state folder.
 fn state_path(folder: &str, target: &str) -> RelPath {
     let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
     let is_plain = target.chars().all(plain) && !target.starts_with('.');
@@ -283,7 +283,7 @@ fn claims_of_sources(staging: &Staging, job: &Job, picked: sources::Picked) -> R
     let output = &staging.output.value;
     let claims = picked.picks.into_par_iter().with_min_len(1024);
     let claims: Vec<Result<Claim>> = claims.map(|pick| claim_of_source(pick, output)).collect();
-    // Only now: of several errors it is always the first one that is told.
+    // Collected at the end, so that the first of several errors is always the same.
     claims.into_iter().collect()
 }
 
@@ -307,7 +307,7 @@ fn claim_of_source(pick: sources::Pick, output: &RelPath) -> Result<Claim> {
     Ok(Entry { path: to, executable, digest, size, origin: Origin::Source(from) })
 }
 
-/// Names that differ in case alone are one name on many a laptop.
+/// Warns of names that differ only in case, which many file systems cannot distinguish.
 fn warn_of_case(entries: &[Entry], messages: &dyn Messages) {
     let mut seen = HashMap::with_capacity_and_hasher(entries.len(), FixedState::default());
     for Entry { path, .. } in entries {

@@ -1,5 +1,5 @@
-//! The `upload` kind: gives a Lambda function the code of a bundle. Reads the bundle and says in
-//! which form its code is sent; the steps are [`crate::deploy`]'s.
+//! The `upload` kind: updates a Lambda function to the code of a bundle. Reads the bundle and
+//! chooses the form in which its code is sent; the steps are in [`crate::deploy`].
 
 mod ahead;
 
@@ -18,13 +18,13 @@ use crate::process::Stream;
 
 pub(super) use ahead::look_ahead;
 
-/// The fact that invokes need: the function is called with a qualifier only.
+/// The fact that invokes read: the function can be called only with a qualifier.
 const DURABLE: &str = "durable";
 
-/// Reads nothing but the environment: a build that has nothing to upload opens no connection.
+/// Reads only the environment, so that a build without uploads opens no connection.
 pub(super) fn key(upload: &Upload, job: &Job) -> Result<Key> {
-    // Checks change nothing about what an upload does, only whether it comes to it; and a bucket
-    // nothing about the code that arrives, unless Lambda refers to it.
+    // Checks do not change the upload, only whether it happens; and a bucket does not change the
+    // resulting code, unless Lambda refers to it.
     let Upload { zip, functions, layers, publish, alias, kms_key, digest, s3, .. } = upload;
     if let Some(digest) = digest {
         refuse_another(&job.zip(&zip.value)?.output.value, digest, job)?;
@@ -108,7 +108,7 @@ fn names(upload: &Upload) -> impl Iterator<Item = &str> {
     upload.functions.iter().map(|name| name.value.as_str())
 }
 
-/// Of one function as such; of several, each under its name too.
+/// Returns the facts of a single function; of several, each under its name too.
 fn facts(upload: &Upload, sending: &Sending, layers: &[String], deployed: &[Deployed]) -> Facts {
     let code_sha256 = sending.code_sha256.as_str();
     let of = |(name, deployed): (&str, &Deployed)| {
@@ -141,12 +141,12 @@ fn facts(upload: &Upload, sending: &Sending, layers: &[String], deployed: &[Depl
     ]
 }
 
-/// The version of a function that an upload has published.
+/// Returns the version of a function that an upload published.
 pub(super) fn version_of<'a>(facts: &'a Facts, function: &str) -> Option<&'a str> {
     fact(facts, function, "version")?.as_str()
 }
 
-/// Returns `true` if an upload has found that a function is durable.
+/// Returns `true` if an upload found that a function is durable.
 pub(super) fn is_durable(facts: &Facts, function: &str) -> bool {
     fact(facts, function, DURABLE).and_then(Json::as_bool).unwrap_or(false)
 }
@@ -160,7 +160,7 @@ fn fact<'a>(facts: &'a Facts, function: &str, name: &str) -> Option<&'a Json> {
     several.iter().find(|facts| facts["function"] == function)?.get(name)
 }
 
-/// Stands for the code that is live where it was uploaded to.
+/// Returns the digest of the deployed code and its destination.
 fn result(upload: &Upload, code_sha256: &str, deployed: &[Deployed], job: &Job) -> Digest {
     let mut hasher = FieldHasher::new();
     for (function, deployed) in names(upload).zip(deployed) {
@@ -174,7 +174,7 @@ fn result(upload: &Upload, code_sha256: &str, deployed: &[Deployed], job: &Job) 
     hasher.finish()
 }
 
-/// Refuses a zip on disk that is not the one that was named by its digest.
+/// Fails if the zip on disk does not have the digest in the Buildfile.
 fn refuse_another(path: &RelPath, digest: &str, job: &Job) -> Result<()> {
     let found = bundle::code_sha256_of(&job.project.place(path))?;
     bundle::refuse_another(path.as_str(), &found, digest)

@@ -1,9 +1,9 @@
-//! The `wheelhouse` kind: the wheels that requirements and local projects mean, in a folder that
-//! holds exactly these.
+//! The `wheelhouse` kind: a folder with exactly the wheels that requirements and local projects
+//! resolve to.
 //!
-//! What an index holds is no part of the key: a wheelhouse that is up to date is not resolved
-//! again because somebody published something. Knows the keys of the Buildfile; how pip is read
-//! and run is in [`crate::pip`].
+//! The content of a package index is not part of the key: an up-to-date wheelhouse is not resolved
+//! again because of a new release. Knows the keys of the Buildfile; [`crate::pip`] reads pip's
+//! inputs and runs it.
 
 use std::fs;
 
@@ -26,7 +26,7 @@ pub(super) fn key(wheelhouse: &Wheelhouse, job: &Job) -> Result<Key> {
         python,
         platform,
         pip_args: _,
-        // Among the settings below, with the other variables of builds.
+        // Part of the settings below, with the other variables for builds.
         build_env: _,
         output,
     } = wheelhouse;
@@ -129,13 +129,13 @@ fn member(folder: &RelPath, name: &str) -> Result<RelPath> {
     folder.member(name).with_context(|| format!("`{name}` is no name of a file"))
 }
 
-/// Files that pip reads, and what lies in folders that it looks into.
+/// Adds the files that pip reads, and the files in folders that it searches.
 fn add_requirements(key: &mut Key, inputs: &Inputs, job: &Job) -> Result<()> {
     let requirements = &inputs.requirements;
     let mut added = std::collections::BTreeSet::new();
     for file in requirements.files.iter().filter(|file| added.insert(&file.path)) {
         if file.secret {
-            // The password in it may be changed without a reason to build anything.
+            // A new password in it is not a reason to build.
             let digest = Digest::of(file.text.as_bytes());
             key.push(format!("file {} without credentials", file.path), Value::Digest(digest));
         } else {
@@ -159,7 +159,7 @@ struct Paths {
 
 impl Paths {
     fn of(wheelhouse: &Wheelhouse, job: &Job) -> Self {
-        // What a target made for this one is an input; what others make is none of its business.
+        // Only outputs that this target needs are inputs; those of other targets are ignored.
         let needed = |name: &str| job.target.needs.iter().any(|need| need.value == name);
         let others = job.model.targets.iter().filter(|target| !needed(&target.name.value));
         Self {

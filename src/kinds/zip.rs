@@ -1,5 +1,5 @@
-//! The `zip` kind: makes the bundle from a staging tree's manifest, straight from wheels and the
-//! project's files. The tree itself need not exist as a folder.
+//! The `zip` kind: makes the bundle from a staging tree's manifest, directly from wheels and the
+//! project's files. The tree need not exist as a folder.
 
 use std::cmp::Reverse;
 use std::collections::BTreeMap;
@@ -33,7 +33,7 @@ mod splice;
 #[cfg(test)]
 mod tests;
 
-/// How much content is packed at a time; it waits in memory to be written.
+/// Size of a batch in bytes; a packed batch is held in memory until it is written.
 const BATCH: u64 = 64 << 20;
 
 pub(super) fn key(zip: &Zip, job: &Job) -> Result<Key> {
@@ -117,7 +117,7 @@ pub(super) fn run(zip: &Zip, job: &Job) -> Result<Done> {
     }
     job.files.forget(&zip.output.value);
     thread::scope(|scope| {
-        // To give an old bundle's blocks back to the disk may take as long as to write a new one.
+        // Freeing an old bundle's blocks may take as long as writing a new one.
         scope.spawn(|| drop(previous));
         splice::remember(&packed.index, packing(zip), &written.digest, job)?;
         draft.leave(zip, &written, job)
@@ -135,7 +135,7 @@ pub(super) fn run(zip: &Zip, job: &Job) -> Result<Done> {
     })
 }
 
-/// Writes the bundle beside its place.
+/// Writes the bundle to a temporary file beside its place.
 fn write(
     zip: &Zip,
     job: &Job,
@@ -167,7 +167,8 @@ fn packing(zip: &Zip) -> Packing {
     }
 }
 
-/// What a run would say of the bundle that is there, as far as the file itself tells.
+/// Returns the result that a run would have with the existing bundle, as far as the file itself
+/// shows.
 pub(super) fn touched(zip: &Zip, job: &Job) -> Result<Done> {
     let place = job.project.place(&zip.output.value);
     let code_sha256 = bundle::code_sha256_of(&place)?;
@@ -177,12 +178,13 @@ pub(super) fn touched(zip: &Zip, job: &Job) -> Result<Done> {
     Ok(Done { result, facts, ..Done::default() })
 }
 
-/// Stands for the bundle alone: what is informative in the record is nobody's input.
+/// Returns the digest of the bundle alone: the informative part of the build record is not an input
+/// of any target.
 fn result(code_sha256: &str) -> Digest {
     Digest::of(code_sha256.as_bytes())
 }
 
-/// What goes into the bundle, at the paths that it has there.
+/// Returns the files of the bundle, at their paths in it.
 pub(super) fn manifest(zip: &Zip, job: &Job) -> Result<Arc<Manifest>> {
     let staged = staging::load(&zip.staging.value, job)?;
     let Some(below) = &zip.below else { return Ok(staged) };
@@ -193,7 +195,7 @@ pub(super) fn manifest(zip: &Zip, job: &Job) -> Result<Arc<Manifest>> {
     Ok(Arc::new(manifest))
 }
 
-/// Whether all that sends this bundle to Lambda has a way for one of any size.
+/// Returns whether every target that sends this bundle to Lambda can send one of any size.
 fn goes_by_s3(job: &Job) -> bool {
     let name = &job.target.name.value;
     let ways = job.model.targets.iter().filter_map(|target| match &target.kind {
@@ -213,38 +215,38 @@ fn staging_of<'a>(zip: &Zip, job: &'a Job) -> Result<&'a model::Staging> {
     }
 }
 
-/// Files of a bundle that are packed by us.
+/// Number of files of a bundle that were packed by zipwright.
 #[derive(Default)]
 struct PackedFiles {
     index: Index,
-    /// How many had to be packed now.
+    /// How many of them were packed in this run.
     now: usize,
 }
 
-/// Where a bundle's data comes from, and how it is to lie in it.
+/// The sources of a bundle's data, and its form in the bundle.
 struct Sources<'a> {
     origins: &'a Origins<'a>,
     previous: Option<&'a Previous<'a>>,
     compression: Compression,
     packing: Packing,
-    /// For what is too large for memory.
+    /// Folder for content that is too large for memory.
     folder: &'a Path,
 }
 
 /// How an entry's data gets into the bundle.
 enum Way<'a> {
-    /// As it lies in the wheel.
+    /// Copied as stored in the wheel.
     Raw(&'a Wheel, &'a Member),
     /// Inflated from the wheel, and stored.
     Inflated(&'a Wheel, &'a Member),
-    /// As it lies, packed by us, in the last bundle.
+    /// Copied from the previous bundle, where zipwright packed it.
     Spliced(&'a Previous<'a>, &'a Place),
-    /// Packed by us, now.
+    /// Packed now.
     Packed,
 }
 
 impl Sources<'_> {
-    /// Packs in parallel, and writes in order what is there already, a batch at a time.
+    /// Packs entries in parallel, and writes all entries in order, one batch at a time.
     fn write_all(
         &self,
         entries: &[Entry],
@@ -277,7 +279,7 @@ impl Sources<'_> {
         Ok(())
     }
 
-    /// Begins to pack what has to be packed of a batch.
+    /// Starts packing the entries of a batch that need it.
     fn pack_all<'scope>(
         &'scope self,
         batch: &[(&'scope Entry, &Way)],
@@ -289,12 +291,13 @@ impl Sources<'_> {
             .filter(|(_, (_, way))| matches!(way, Way::Packed))
             .map(|(at, (entry, _))| (at, *entry))
             .collect();
-        // One file may take as long as a thousand others: begun last, it would be waited for alone.
+        // The largest first: one file may take as long as a thousand others, and started last, it
+        // would run alone.
         entries.sort_by_key(|(_, entry)| Reverse(entry.size));
         let (sender, receiver) = channel();
         for (at, entry) in entries {
             let sender = sender.clone();
-            // Where the writing has failed, nobody receives any more.
+            // If writing has failed, the receiver is gone.
             scope.spawn(move |_| drop(sender.send((at, self.pack(entry)))));
         }
         BeingPacked { receiver, waiting: BTreeMap::new() }
@@ -311,13 +314,13 @@ impl Sources<'_> {
         Ok(found.map_or(Way::Packed, |(previous, place)| Way::Spliced(previous, place)))
     }
 
-    /// `None`: it has to be packed by us.
+    /// Returns `None` if the entry must be packed by zipwright.
     fn way_from_wheel(&self, wheel: usize, member: &str) -> Result<Option<Way<'_>>> {
         let (wheel, member) = self.origins.member(wheel, member)?;
         Ok(match (self.compression, member.method) {
             (Compression::Keep, wheel::Method::Deflated)
             | (Compression::Store, wheel::Method::Stored) => Some(Way::Raw(wheel, member)),
-            // Packed, they would come out the same.
+            // Packing gives the same bytes.
             (Compression::Keep, wheel::Method::Stored) if member.size == 0 => {
                 Some(Way::Raw(wheel, member))
             }
@@ -338,30 +341,30 @@ impl Sources<'_> {
     }
 }
 
-/// Files of a batch on their way from those who pack them.
+/// Files of a batch that are being packed.
 struct BeingPacked {
     receiver: Receiver<(usize, Result<Packed>)>,
-    /// Came before their turn.
+    /// Packed entries that arrived before their turn.
     waiting: BTreeMap<usize, Result<Packed>>,
 }
 
 impl BeingPacked {
-    /// The one at this place in the batch.
+    /// Returns the entry at this position in the batch, when it is packed.
     fn wait_for(&mut self, at: usize) -> Result<Packed> {
         loop {
             if let Some(packed) = self.waiting.remove(&at) {
                 return packed;
             }
-            // On a thread of the pool itself, nobody else may be there to pack.
+            // On a thread of the pool itself, other threads may be missing: pack here.
             while rayon::yield_now() == Some(rayon::Yield::Executed) {}
-            // A panic of whoever packs it is passed on at the end of the scope.
+            // A panic of a packing thread is passed on at the end of the scope.
             let (other, packed) = self.receiver.recv().context("a file could not be packed")?;
             self.waiting.insert(other, packed);
         }
     }
 }
 
-/// How many entries make a batch, one at least.
+/// Returns the number of entries in a batch, at least one.
 fn batch_length(entries: &[(&Entry, &Way)]) -> usize {
     let mut waiting = 0;
     for (at, (entry, way)) in entries.iter().enumerate() {
@@ -420,7 +423,7 @@ fn add<W: Write>(
     }
 }
 
-/// Names what makes the bundle large.
+/// Returns a text with the largest parts of the bundle.
 fn too_large(manifest: &Manifest, unzipped: u64) -> String {
     let mut sizes: BTreeMap<&str, u64> = BTreeMap::new();
     for entry in &manifest.entries {
@@ -443,7 +446,7 @@ fn too_large(manifest: &Manifest, unzipped: u64) -> String {
     text + "\nleave something out with `exclude`, or set `limits = false` if it is not for Lambda"
 }
 
-/// Whether the bundle at `path` is this very one, with its mode: it keeps its time then.
+/// Returns whether the file at `path` is this bundle, with its mode, so that it can keep its time.
 fn is_in_place(path: &RelPath, written: &Written<()>, job: &Job) -> Result<bool> {
     let has_mode = |meta: &Metadata| meta.permissions().mode() & 0o7777 == fs::FILE_MODE;
     let now = match job.project.place(path).symlink_metadata() {

@@ -1,5 +1,5 @@
-//! The places of a command's outputs. Before it runs each is free, or has a file of its own that the
-//! target left; afterwards the command's files are compared with those that were set aside.
+//! The places of a command's outputs. Before it runs, each is free or has the target's own file;
+//! afterwards the command's files are compared with the files that were set aside.
 
 use std::fs::{self, Metadata, Permissions};
 use std::io;
@@ -22,20 +22,21 @@ pub(super) struct Outputs<'a> {
     list: Vec<Output>,
 }
 
-/// An output as the command finds it.
+/// An output before the command runs.
 struct Output {
     path: RelPath,
     place: PathBuf,
     fact: Fact,
-    /// What changes with any write; `None` if there is nothing.
+    /// Stat data that changes with any write; `None` if there is no file.
     stat: Option<(u64, i64, i64, i64, i64)>,
     modified: Option<FileTime>,
-    /// Whether a file of others has another name until the command ends.
+    /// Whether a file that is not the target's has another name until the command ends.
     is_aside: bool,
 }
 
 impl<'a> Outputs<'a> {
-    /// Clears the places of the outputs. A file of others gets another name beside its own.
+    /// Clears the places of the outputs. A file that is not the target's is renamed to a name
+    /// beside its own.
     pub(super) fn clear(command: &Command, job: &'a Job<'a>) -> Result<Self> {
         let paths = || command.outputs.iter().map(|path| &path.value);
         for path in paths() {
@@ -71,8 +72,8 @@ impl<'a> Outputs<'a> {
         );
     }
 
-    /// Keeps the files that the command made, and their times where they are the same as before.
-    /// Fails if one differs from a file of others in its place.
+    /// Keeps the files that the command made, with their old times if their content is unchanged.
+    /// Fails if one differs from a file that was set aside.
     pub(super) fn keep(&self) -> Result<()> {
         let different = self.list.iter().filter(|output| !output.replaces_the_same());
         let different: Vec<String> = different.map(|output| output.path.to_string()).collect();
@@ -88,7 +89,8 @@ impl<'a> Outputs<'a> {
         Ok(())
     }
 
-    /// Removes what the command made or wrote to, and puts back the files of others.
+    /// Removes the files that the command made or wrote to, and restores the files that were set
+    /// aside.
     pub(super) fn take_back(&self) -> Result<()> {
         for output in &self.list {
             output.remove_if_touched()?;
@@ -126,7 +128,7 @@ impl Output {
         Ok(Self { path: path.clone(), place, fact, stat, modified, is_aside })
     }
 
-    /// `false` only if something was set aside that differs from what the command made.
+    /// Returns `false` only if a file was set aside that differs from the command's.
     fn replaces_the_same(&self) -> bool {
         let made = Shape::of(&self.place);
         !self.is_aside || (made.is_some() && made == Shape::of(&base_fs::aside(&self.place)))
@@ -169,7 +171,7 @@ impl Shape {
     }
 }
 
-/// Whether this is a file with content that the target left here.
+/// Returns whether this file has content that the target left here.
 fn is_ours(path: &RelPath, meta: &Metadata, job: &Job) -> Result<bool> {
     if !meta.is_file() || !job.owned.was_left(path) {
         return Ok(false);
@@ -179,15 +181,15 @@ fn is_ours(path: &RelPath, meta: &Metadata, job: &Job) -> Result<bool> {
     Ok(matches!(content, Content::File { digest, .. } if job.owned.is_ours(path, &digest)))
 }
 
-/// Whether something that is not the target's may be removed: a link in the place of a file that the
-/// target left, a file that a killed run left half-made, and everything with `--force`.
+/// Returns whether a file that is not the target's may be removed: a link in the place of a file
+/// that the target left, a half-written file of a killed run, and everything with `--force`.
 fn may_go(path: &RelPath, meta: &Metadata, job: &Job) -> bool {
     let is_link = meta.is_symlink() && job.owned.was_left(path);
     is_link || (meta.is_file() && job.owned.interrupted) || job.owned.force
 }
 
-/// Gives the file the mode with which the target left it, and an inode of its own: the command may
-/// write to it in place.
+/// Restores the mode with which the target left the file, and gives it an inode of its own: the
+/// command may write to it in place.
 fn make_own(path: &RelPath, place: &Path, meta: &Metadata, job: &Job) -> Result<()> {
     let mode = job.owned.mode(path).unwrap_or(base_fs::FILE_MODE);
     let failed = || format!("could not write `{}`", place.display());
@@ -204,7 +206,7 @@ fn make_own(path: &RelPath, place: &Path, meta: &Metadata, job: &Job) -> Result<
     Ok(())
 }
 
-/// Puts back a file that a killed run set aside.
+/// Restores a file that a killed run set aside.
 fn restore_aside(place: &Path, job: &Job) -> Result<()> {
     let aside = base_fs::aside(place);
     if aside.symlink_metadata().is_err() {

@@ -1,5 +1,5 @@
-//! Calls on this machine, straight from a bundle; how is [`crate::local`]'s. Knows which Python a
-//! bundle is for, and the ways out of what goes wrong.
+//! Calls of a bundle's handler on this machine, by [`crate::local`]. Knows the Python of a bundle,
+//! and the hints for failures.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -15,7 +15,7 @@ use crate::local::{Client, Function, Outcome, Setup, Tree};
 use crate::pip::{Interpreter, Talk};
 use crate::process::Stream;
 
-/// Where the unpacked bundles are, in the state folder: one folder for each target.
+/// Folder of the unpacked bundles in the state folder, with one folder for each target.
 const UNPACKED: &str = "local";
 
 pub(super) fn run(
@@ -88,7 +88,7 @@ pub(super) fn run(
     Ok(Done { result: Some(answers.finish()), facts, ..Done::default() })
 }
 
-/// The bundles of these zip targets, unpacked into one folder of the target's own.
+/// Unpacks the bundles of these zip targets into one folder of the target.
 fn unpack(zips: &[&str], folder: &str, job: &Job) -> Result<Tree> {
     let mut bundles = Vec::new();
     for name in zips {
@@ -100,7 +100,7 @@ fn unpack(zips: &[&str], folder: &str, job: &Job) -> Result<Tree> {
     Tree::unpack(&bundles, &place).with_context(failed)
 }
 
-/// AWS's client in the Python that is asked for, or that the bundles' wheels are for.
+/// Returns AWS's client in the configured Python, or in that of the bundles' wheels.
 fn client(local: &Local, zips: &[&str], job: &Job, talk: Talk) -> Result<Client> {
     let wheelhouse = zips.iter().find_map(|zip| wheelhouse(zip, job));
     let platform = wheelhouse.and_then(|wheelhouse| wheelhouse.platform.as_ref());
@@ -141,7 +141,7 @@ fn warn_of_differences(platform: &Platform, interpreter: &Interpreter, job: &Job
     }
 }
 
-/// The first wheelhouse in a bundle.
+/// Returns the first wheelhouse in a bundle.
 fn wheelhouse<'a>(zip: &str, job: &Job<'a>) -> Option<&'a Wheelhouse> {
     let kind = |name: &str| job.model.target(name).map(|target| &target.kind);
     let Some(Kind::Zip(zip)) = kind(zip) else { return None };
@@ -156,7 +156,7 @@ fn version((major, minor): (u8, u8)) -> String {
     format!("{major}.{minor}")
 }
 
-/// What to do about a module that is missing, when that is what failed.
+/// Returns the hint if the failure is a missing module.
 fn way_out(report: &[u8], local: &Local) -> String {
     let report: BTreeMap<String, Json> = serde_json::from_slice(report).unwrap_or_default();
     let message = report.get("errorMessage").and_then(Json::as_str).unwrap_or_default();

@@ -1,5 +1,5 @@
-//! Calls on AWS: of the function that an upload brought up to date, so never of the old code
-//! while an update is in progress.
+//! Calls on AWS: of the function that an upload updated, so never of the old code while an update
+//! is in progress.
 
 use anyhow::{Context, Result, bail};
 use serde_json::Value as Json;
@@ -58,14 +58,14 @@ pub(super) fn run(
     Ok(Done { result: Some(answers.finish()), facts, ..Done::default() })
 }
 
-/// What is called, and which version should then have run.
+/// The function to call, and the version that must run.
 struct Target<'a> {
     qualifier: Option<&'a str>,
     version: Option<&'a str>,
 }
 
 impl<'a> Target<'a> {
-    /// What the upload brought up to date, unless the invoke says otherwise.
+    /// Returns the target of the upload, unless the invoke names another one.
     fn new(
         invoke: &'a Invoke,
         uploaded: &'a Upload,
@@ -75,7 +75,7 @@ impl<'a> Target<'a> {
         let published = facts.and_then(|facts| upload::version_of(facts, function));
         let is_number = |name: &&str| name.bytes().all(|byte| byte.is_ascii_digit());
         match invoke.remote.qualifier.as_deref() {
-            // Where somebody else's alias should lead, nobody has said.
+            // The expected version of an alias that the upload does not move is unknown.
             Some(other) if Some(other) != uploaded.alias.as_deref() => Self {
                 qualifier: Some(other),
                 version: Some(other).filter(|name| is_number(name) || *name == LATEST),
@@ -84,7 +84,7 @@ impl<'a> Target<'a> {
                 let durable = facts.is_some_and(|facts| upload::is_durable(facts, function));
                 let qualifier = uploaded.alias.as_deref().or(published);
                 Self {
-                    // Lambda refuses to call a durable function without one.
+                    // Lambda requires a qualifier for a durable function.
                     qualifier: qualifier.or(Some(LATEST).filter(|_| durable)),
                     version: match uploaded.publish {
                         None => Some(LATEST),

@@ -2,7 +2,7 @@
 
 use serde_json::{Number, Value as Json};
 
-/// What the line calls it, and the fact.
+/// The name in the line, and the name of the fact.
 const FIELDS: [(&str, &str); 5] = [
     ("Duration", "duration_ms"),
     ("Billed Duration", "billed_ms"),
@@ -11,7 +11,8 @@ const FIELDS: [(&str, &str); 5] = [
     ("Init Duration", "init_ms"),
 ];
 
-/// The facts in a log's last REPORT line; none where there is no such line, as with emulators.
+/// Returns the facts in a log's last REPORT line; empty if there is no such line, as with
+/// emulators.
 pub(super) fn facts(log: &str) -> Vec<(String, Json)> {
     let line = log.lines().rev().find(|line| line.starts_with("REPORT RequestId: "));
     let parts =

@@ -1,5 +1,5 @@
-//! Bytecode in a staging tree: which `.pyc` of wheels and sources stay, and which files get one.
-//! Compiling is [`crate::bytecode`]'s.
+//! Bytecode in a staging tree: which `.pyc` files of wheels and sources stay, and which files are
+//! compiled. [`crate::bytecode`] compiles.
 
 use std::collections::{BTreeSet, HashSet};
 use std::io::Read;
@@ -17,10 +17,11 @@ use crate::kinds::Job;
 use crate::pip::Interpreter;
 use crate::pyc;
 
-/// Where the bytecode of the project's own files is, in the state folder.
+/// Folder with the bytecode of the project's own files, in the state folder.
 const FOLDER: &str = "bytecode";
 
-/// The interpreter that compiles: of the version that the wheelhouses are for, which must be one.
+/// Returns the interpreter that compiles: of the version of the wheelhouses, which must all have
+/// the same.
 pub(super) fn interpreter(staging: &Staging, job: &Job) -> Result<Interpreter> {
     let mut found: Option<(&str, Interpreter)> = None;
     for name in &staging.wheels {
@@ -66,12 +67,12 @@ fn version((major, minor): (u8, u8)) -> String {
     format!("{major}.{minor}")
 }
 
-/// The folder with the bytecode of a staging target's own files.
+/// Returns the folder with the bytecode of a staging target's own files.
 pub(super) fn folder(target: &str) -> RelPath {
     super::state_path(FOLDER, target)
 }
 
-/// The source that a file in such a folder was compiled from, as a path in the tree.
+/// Returns the source of a file in such a folder, as a path in the tree.
 pub(in crate::kinds) fn source_of(origin: &RelPath) -> Option<String> {
     let above = RelPath::parse(crate::project::STATE_FOLDER).ok()?;
     let below = origin.below(&above.join(&RelPath::parse(FOLDER).ok()?))?;
@@ -79,8 +80,8 @@ pub(in crate::kinds) fn source_of(origin: &RelPath) -> Option<String> {
     pyc::source_of(path).map(|(source, _)| source)
 }
 
-/// Takes out the bytecode that Python would pass over in the bundle; with `all`, all that has a
-/// source or lies where only such is looked for.
+/// Removes `.pyc` files that Python would ignore at runtime. With `all`, also removes every `.pyc`
+/// that has a source or is under `__pycache__`.
 pub(super) fn take_out(entries: &mut Vec<Entry>, origins: &Origins, all: bool) -> Result<()> {
     let has_bytecode = |entry: &Entry| entry.path.as_str().ends_with(".pyc");
     if !entries.iter().any(has_bytecode) {
@@ -114,7 +115,7 @@ fn kind(entry: &Entry, origins: &Origins) -> Result<pyc::Kind> {
     Ok(pyc::Kind::of(&header))
 }
 
-/// Adds bytecode for what can be compiled; how many files that are.
+/// Adds bytecode for all files that can be compiled, and returns their number.
 pub(super) fn add(
     entries: &mut Vec<Entry>,
     origins: &mut Origins,
@@ -205,7 +206,7 @@ fn of_sources(wanted: &[(&Entry, RelPath)], compiler: &Compiler, job: &Job) -> R
     Ok(entries)
 }
 
-/// Removes what earlier runs left in the folder.
+/// Removes files of earlier runs from the folder.
 fn keep_only(folder: &RelPath, entries: &[Entry], job: &Job) -> Result<()> {
     let root = job.project.folder_to_write(folder)?;
     fs::create_dir_all(&root)?;
@@ -237,7 +238,7 @@ impl Origins<'_> {
             self.wheels.extend(archives);
             return Ok(());
         }
-        // The per-user cache was deleted: what compiled them once compiles them again.
+        // The per-user cache was deleted: compile them again with the same interpreter.
         let status = |text: &str| job.messages.status(text);
         let compiler = Compiler::new(job.project, interpreter(staging, job)?, job.pool, &status)?;
         let names: HashSet<&str> = wanted.iter().map(|id| id.file_name.as_str()).collect();
@@ -250,7 +251,7 @@ impl Origins<'_> {
         Ok(())
     }
 
-    /// The wheels without the archives of bytecode.
+    /// Returns the wheels without the archives of bytecode.
     pub(in crate::kinds) fn without_bytecode(&self) -> &[crate::wheel::Wheel] {
         &self.wheels[..self.genuine]
     }

@@ -63,15 +63,15 @@ fn rank(origin: &Origin) -> (bool, usize, &str) {
     }
 }
 
-/// A path with unresolved candidates.
+/// A path whose candidates differ.
 struct Collision {
     path: String,
     owners: Vec<String>,
-    /// A rule that does not help, with the reason.
+    /// A rule that does not apply, with the reason.
     note: Option<String>,
 }
 
-/// Returns the entry that all candidates for one path result in.
+/// Returns the resulting entry of all candidates for one path.
 fn settle(
     group: &[Claim],
     rules: &[(Rules, &Conflict)],

@@ -1,4 +1,4 @@
-//! Where the bytes of a tree's files are read: wheels, opened and checked, and the project.
+//! The sources of the bytes in a tree: wheels, opened and checked, and the project's files.
 
 use std::collections::BTreeMap;
 use std::io::{Cursor, Read};
@@ -18,7 +18,7 @@ pub(in crate::kinds) struct Origins<'a> {
     /// Sorted by file name, then digest; each digest once. Then the archives of their bytecode,
     /// each with the file name of its wheel.
     pub(in crate::kinds) wheels: Vec<Wheel>,
-    /// How many of them are wheels.
+    /// Number of real wheels at the start of `wheels`.
     pub(super) genuine: usize,
     project: &'a Project,
 }
@@ -30,7 +30,7 @@ impl<'a> Origins<'a> {
         for folder in super::wheelhouses(staging, job)? {
             let mut paths = job.files.list(folder)?.files;
             paths.retain(|path| path.file_name().ends_with(".whl"));
-            // Wheels are few and large: each is worth a thread of its own.
+            // Wheels are few and large, so each gets its own task.
             let facts: Vec<Result<Fact>> =
                 paths.par_iter().map(|path| job.files.fact(path)).collect();
             for (path, fact) in paths.into_iter().zip(facts) {
@@ -50,7 +50,7 @@ impl<'a> Origins<'a> {
         Ok(Self { genuine: wheels.len(), wheels, project: job.project })
     }
 
-    /// The wheel and member of an origin that is one; the position is that of [`Self::wheels`].
+    /// Returns the wheel and the member of an origin; the position is that in [`Self::wheels`].
     pub(in crate::kinds) fn member(&self, wheel: usize, name: &str) -> Result<(&Wheel, &Member)> {
         let wheel = &self.wheels[wheel];
         let member = wheel.member(name).with_context(|| {
@@ -59,7 +59,7 @@ impl<'a> Origins<'a> {
         Ok((wheel, member))
     }
 
-    /// The content of a file of the tree.
+    /// Returns a reader for the content of a file in the tree.
     pub(in crate::kinds) fn content(&self, origin: &Origin) -> Result<Box<dyn Read + Send + '_>> {
         match origin {
             Origin::Source(path) => Ok(Box::new(fs::open(&self.project.place(path))?)),
@@ -76,7 +76,7 @@ impl<'a> Origins<'a> {
         }
     }
 
-    /// How an origin is called in messages.
+    /// Returns the name of an origin in messages.
     pub(in crate::kinds) fn name<'b>(wheels: &'b [Wheel], origin: &'b Origin) -> &'b str {
         match origin {
             Origin::Wheel { wheel, .. } => &wheels[*wheel].file_name,

@@ -8,7 +8,7 @@ use globset::GlobSet;
 use crate::base::RelPath;
 use crate::buildfile::model::Glob;
 
-/// Some globs, of which a path needs to match one: itself, or by a folder that it lies in.
+/// Some globs. A path matches if one of them matches it or a folder that contains it.
 pub(super) struct Rules(Vec<Rule>);
 
 enum Rule {
@@ -41,7 +41,7 @@ impl Rules {
         })
     }
 
-    /// As [`Self::cover`], of a path with a name that fits no [`RelPath`].
+    /// Like [`Self::cover`], for a path whose name does not fit a [`RelPath`].
     pub(super) fn cover_unnamed(&self, path: &Path) -> bool {
         self.0.iter().any(|rule| match rule {
             Rule::Path(covered) => covered.is_root() || path.starts_with(covered.as_str()),

@@ -1,4 +1,4 @@
-//! Which files of the project go into a tree, and where in it.
+//! The files of the project that belong in a tree, and their paths there.
 
 use std::collections::HashSet;
 use std::fs;
@@ -14,27 +14,27 @@ use crate::files::{Fact, Selection};
 use crate::kinds::Job;
 use crate::project::Project;
 
-/// What no bundle wants, and every working copy has.
+/// Folders of working copies that are never wanted in a bundle.
 const CLUTTER_FOLDERS: [&str; 2] = ["__pycache__", ".git"];
 const CLUTTER_FILES: [&str; 2] = [".pyc", ".DS_Store"];
 
 pub(super) struct Pick {
-    /// In the project.
+    /// Path in the project.
     pub(super) from: RelPath,
-    /// In the tree.
+    /// Path in the tree.
     pub(super) to: RelPath,
-    /// What is at `from`.
+    /// Content and mode of the file at `from`.
     pub(super) fact: Fact,
 }
 
 pub(super) struct Picked {
     pub(super) picks: Vec<Pick>,
-    /// Patterns that stand for no file at all.
+    /// Patterns without a match.
     pub(super) unmatched: Vec<String>,
 }
 
-/// Whether the files exist is for the caller to see: a source that is a plain path is always
-/// picked.
+/// Returns the files of the sources. A source that is a plain path is always included; the caller
+/// checks whether it exists.
 pub(super) fn pick(staging: &Staging, job: &Job, exclude: &Rules) -> Result<Picked> {
     let mut picked = Picked { picks: Vec::new(), unmatched: Vec::new() };
     let root = fs::canonicalize(&job.project.root)?;
@@ -64,7 +64,8 @@ pub(super) fn pick(staging: &Staging, job: &Job, exclude: &Rules) -> Result<Pick
     Ok(picked)
 }
 
-/// Whether a file whose name fits no [`RelPath`] is clutter, or excluded by its path in the tree.
+/// Returns whether a file whose name does not fit a [`RelPath`] is clutter, or excluded by its path
+/// in the tree.
 fn is_left_out(file: &Path, source: &Source, exclude: &Rules) -> bool {
     let glob = &source.from.value;
     let below = match glob.base.is_root() {
@@ -84,8 +85,8 @@ fn is_left_out(file: &Path, source: &Source, exclude: &Rules) -> bool {
         }
 }
 
-/// Fails if a path leads out of the project through links. Folders that are links are not entered, so
-/// only a path that is spelled out and one that is a link itself can.
+/// Fails if a path leads out of the project through links. Linked folders are not entered, so only
+/// a path that is spelled out or is a link itself can.
 fn refuse_outside(path: &RelPath, root: &Path, job: &Job) -> Result<()> {
     match fs::canonicalize(job.project.place(path)) {
         Ok(place) if !place.starts_with(root) => bail!(
@@ -93,17 +94,18 @@ fn refuse_outside(path: &RelPath, root: &Path, job: &Job) -> Result<()> {
              to into the project, or leave it out with `exclude`",
             place.display()
         ),
-        // One that is not there is an error of its own.
+        // A missing file is reported elsewhere.
         _ => Ok(()),
     }
 }
 
-/// There may be many, and to look at a name is quick.
+/// Returns a parallel iterator with large batches: there may be many names, and each is quick.
 fn side_by_side(files: Vec<RelPath>) -> impl IndexedParallelIterator<Item = RelPath> {
     files.into_par_iter().with_min_len(1024)
 }
 
-/// Judges what lies below `base` only: a Buildfile that names clutter gets it.
+/// Returns whether a path is clutter. Only the part below `base` counts: a Buildfile may name
+/// clutter explicitly.
 fn is_clutter(file: &RelPath, base: &RelPath) -> bool {
     let Some(below) = file.below(base).filter(|below| !below.is_root()) else { return false };
     CLUTTER_FILES.iter().any(|end| below.as_str().ends_with(end))
@@ -122,8 +124,8 @@ fn destination(source: &Source, from: &RelPath) -> RelPath {
     }
 }
 
-/// Fails if a virtual environment, or one of conda, is among the files that are not excluded. One
-/// whose `site-packages` the source names itself is taken as any other folder.
+/// Fails if a virtual environment, or one of conda, is among the files that are not excluded. A
+/// `site-packages` that the source names itself is an ordinary folder.
 fn refuse_environment(source: &Source, files: &[RelPath], project: &Project) -> Result<()> {
     let base = &source.from.value.base;
     let is_telling = |file: &&RelPath| {
@@ -155,7 +157,7 @@ fn refuse_environment(source: &Source, files: &[RelPath], project: &Project) -> 
     Ok(())
 }
 
-/// A destination that is one path is for one file.
+/// Fails if several files match a source whose destination is a single path.
 fn refuse_several(source: &Source, files: &[RelPath]) -> Result<()> {
     let Some(Destination::Exactly(to)) = source.to.as_ref().map(|to| &to.value) else {
         return Ok(());

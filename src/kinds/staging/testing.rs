@@ -61,7 +61,7 @@ pub(in crate::kinds) fn glob(pattern: &str) -> Spanned<Glob> {
     })
 }
 
-/// A wheel of the project `name`, version 1.
+/// Returns a wheel of the project `name`, version 1.
 pub(in crate::kinds) fn wheel(name: &str, members: &[(&str, &str)]) -> (String, Vec<u8>) {
     let mut fixture = Fixture::new(members);
     fixture.project = name.into();
@@ -141,7 +141,7 @@ impl World {
         self.with_job(name, kinds::run)
     }
 
-    /// Asks about a target as a new run would, with nothing in memory.
+    /// Evaluates `ask` on a target as a new run would, with nothing in memory.
     pub(in crate::kinds) fn with_job<T>(&self, name: &str, ask: impl FnOnce(&Job) -> T) -> T {
         let model = self.model();
         let results = BTreeMap::from([

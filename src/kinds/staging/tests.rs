@@ -1,4 +1,4 @@
-//! Trees: what gets into one, who wins, and how the folder is kept in step.
+//! Trees: their content, precedence of sources, and updates of the folder.
 
 use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
@@ -10,7 +10,7 @@ fn folder(text: &str) -> Option<Destination> {
     Some(Destination::Folder(path(text)))
 }
 
-/// The paths of the staged tree.
+/// Returns the paths of the staged tree.
 fn staged(world: &World) -> Vec<String> {
     world.run("staging").unwrap();
     let manifest = world.with_job("staging", |job| super::load("staging", job)).unwrap();
@@ -21,7 +21,7 @@ fn failure(world: &World) -> String {
     format!("{:#}", world.run("staging").unwrap_err())
 }
 
-/// Files and folders of the written tree with their modes.
+/// Returns files and folders of the written tree with their modes.
 fn written(world: &World) -> Vec<String> {
     let root = world.root.join("build/tree");
     let mut found: Vec<String> = walkdir::WalkDir::new(&root)

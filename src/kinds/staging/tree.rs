@@ -1,5 +1,6 @@
-//! Writes a staging tree as a folder: only what differs is changed, and nothing else stays. What
-//! is there is known from judging the target; [`Files`] is told of each change.
+//! Writes a staging tree as a folder: changes only differing files, and removes everything else.
+//! The state of the folder is that observed when the target was checked; [`Files`] is notified of
+//! each change.
 
 mod surplus;
 
@@ -22,7 +23,7 @@ use crate::ownership;
 
 const BUFFER: usize = 64 * 1024;
 
-/// The folder that is written: where it is, and what is known of it.
+/// The output folder: its path, and its observed state.
 #[derive(Clone, Copy)]
 struct Folder<'a> {
     root: &'a Path,
@@ -30,11 +31,10 @@ struct Folder<'a> {
     files: &'a Files,
 }
 
-/// Brings the folder `output` to what the manifest says. With an instant, times later than it
-/// are lowered to it; without, a file has the time at which it was written.
+/// Makes the folder `output` match the manifest. With an instant, later times are lowered to it;
+/// without, a file has the time at which it was written.
 ///
-/// Nothing is changed if the folder has files that the target did not leave there and that are not
-/// in the tree.
+/// Changes nothing if the folder has files that are neither the target's nor in the tree.
 pub(super) fn write(
     manifest: &Manifest,
     origins: &Origins,
@@ -73,7 +73,7 @@ pub(super) fn write(
     Ok(())
 }
 
-/// Removes a file or link in the place of the folder, if it may go.
+/// Removes a file or link in the place of the folder, if it may be removed.
 fn make_room(root: &Path, output: &RelPath, job: &Job) -> Result<()> {
     if root.symlink_metadata().is_ok() && !job.owned.force {
         return Err(ownership::in_the_way(&[output.to_string()]));
@@ -81,7 +81,7 @@ fn make_room(root: &Path, output: &RelPath, job: &Job) -> Result<()> {
     remove(root).map(drop)
 }
 
-/// Keeps which files are about to be put into the folder.
+/// Records the files that are about to be put into the folder.
 fn promise(entries: &[Entry], folder: Folder, job: &Job) -> Result<()> {
     let is_new =
         |entry: &&Entry| !folder.files.saw(&folder.text_of(entry), entry.digest, mode(entry));
@@ -98,14 +98,14 @@ fn mode(entry: &Entry) -> u32 {
 }
 
 impl Folder<'_> {
-    /// The path of an entry in the project, as text: mostly nothing is to be done, and no path is made
-    /// for that.
+    /// Returns the path of an entry in the project as text. A [`RelPath`] would be costly for the
+    /// many entries that need no change.
     fn text_of(&self, entry: &Entry) -> String {
         [self.path.as_str(), "/", entry.path.as_str()].concat()
     }
 }
 
-/// All folders, each after the one that it lies in.
+/// Returns all folders, each after its parent.
 fn folders_of(entries: &[Entry]) -> BTreeSet<&str> {
     let mut folders = BTreeSet::new();
     let mut last = "";
@@ -114,7 +114,7 @@ fn folders_of(entries: &[Entry]) -> BTreeSet<&str> {
         last = own;
         for folder in entry.path.folders() {
             if !folders.insert(folder) {
-                // So are those that it lies in.
+                // Its parents exist, too.
                 break;
             }
         }
@@ -136,7 +136,7 @@ fn bring(entry: &Entry, folder: Folder, origins: &Origins) -> Result<()> {
     if is_there && files.mode(&path)? == Some(mode) {
         return Ok(());
     }
-    // The mode of a file with a second name is also that of the other one.
+    // The mode of a file is shared by all its hard links.
     let has_one_name = || place().symlink_metadata().is_ok_and(|meta| meta.nlink() == 1);
     let brought = match is_there && has_one_name() {
         true => set_mode(&place(), mode),
@@ -174,7 +174,7 @@ fn copy(content: &mut dyn Read, file: &mut fs::File) -> io::Result<Digest> {
     }
 }
 
-/// Sets the permission bits where they are others.
+/// Sets the permission bits if they differ.
 fn set_mode(place: &Path, mode: u32) -> Result<()> {
     let failed = || format!("could not set the mode of `{}`", place.display());
     let now = fs::symlink_metadata(place).with_context(failed)?.permissions().mode() & 0o7777;

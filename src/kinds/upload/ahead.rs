@@ -1,5 +1,5 @@
-//! Preflight of an upload: whether the function exists, takes the bundle, and takes it with these
-//! credentials.
+//! Preflight of an upload: whether the function exists, accepts the bundle, and can be updated with
+//! these credentials.
 
 use anyhow::{Result, bail};
 
@@ -46,8 +46,8 @@ pub(in crate::kinds) fn look_ahead(upload: &Upload, job: &Job) -> Result<()> {
     Ok(())
 }
 
-/// Checks whether the wheels in the bundle fit this function. A `platform` in the Buildfile must
-/// match; from the Python that runs pip alone nothing certain follows, because most wheels fit any.
+/// Fails if the wheels in the bundle do not fit this function. A `platform` in the Buildfile must
+/// match. Without it, nothing follows from the Python that runs pip, because most wheels fit any.
 fn fits(function: &Function, upload: &Upload, job: &Job) -> Result<()> {
     if !upload.check {
         return Ok(());

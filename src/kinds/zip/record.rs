@@ -1,4 +1,4 @@
-//! The record that a zip target leaves beside its bundle.
+//! The build record that a zip target leaves beside its bundle.
 
 use std::io::{BufRead, BufReader, Read};
 use std::path::Path;
@@ -18,11 +18,11 @@ use crate::record::{
 };
 use crate::wheel;
 
-/// No METADATA comes near this.
+/// Largest METADATA that is read, far above any real one.
 const METADATA_MAX: u64 = 4 << 20;
 
-/// What the record says of the Buildfile: part of the zip's key, so that the record is right
-/// also when new words gave the same wheels.
+/// Returns the Buildfile's part of the build record. It is part of the zip's key, so that the
+/// record is updated even if changed requirements gave the same wheels.
 pub(super) fn wheelhouses(staging: &model::Staging, job: &Job) -> Vec<Wheelhouse> {
     let wheelhouse = |name: &str| match &job.model.target(name)?.kind {
         Kind::Wheelhouse(wheelhouse) => Some(Wheelhouse {
@@ -42,7 +42,7 @@ pub(super) fn wheelhouses(staging: &model::Staging, job: &Job) -> Vec<Wheelhouse
     staging.wheels.iter().filter_map(|name| wheelhouse(&name.value)).collect()
 }
 
-/// All of a record that does not come from the bundle's own bytes, which may not be there yet.
+/// The part of a build record that does not depend on the bundle's bytes, which may not exist yet.
 pub(super) struct Draft(Text);
 
 impl Draft {
@@ -67,7 +67,7 @@ impl Draft {
         Ok(Self(Body { content, wheelhouses, wheels, members, informative }.text()))
     }
 
-    /// Writes the record of the bundle that lies in its place.
+    /// Writes the build record of the bundle in its place.
     pub(super) fn leave<W>(&self, zip: &Zip, written: &Written<W>, job: &Job) -> Result<()> {
         let text = self.0.with(&record::Zip {
             name: zip.output.value.file_name().into(),
@@ -91,8 +91,8 @@ impl Draft {
     }
 }
 
-/// Whether the file at `place` is a record that differs from `text` in its informative part alone. So
-/// does every record of the same bundle: it has the time of its build.
+/// Returns whether the file at `place` is a build record that differs from `text` only in its
+/// informative part, such as the time of its build.
 fn is_like(place: &Path, text: &str) -> bool {
     let binding = |text: &str| {
         let mut record: serde_json::Map<_, _> = serde_json::from_str(text).ok()?;
@@ -143,7 +143,7 @@ fn licence(wheel: &wheel::Wheel) -> Result<Option<Licence>> {
     let Some(member) = wheel.members.iter().find(|member| is_metadata(&member.name)) else {
         return Ok(None);
     };
-    // A description follows that is many times as long; it is not inflated.
+    // A much longer description may follow; it is not inflated.
     let mut metadata = BufReader::with_capacity(4096, wheel.content(member).take(METADATA_MAX));
     let mut head = Vec::new();
     while metadata.read_until(b'\n', &mut head)? > 0 && !is_blank_line_at_end(&head) {}

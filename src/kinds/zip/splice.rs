@@ -1,9 +1,9 @@
-//! What was packed for the last bundle, to be taken from there: a change costs its own bytes.
+//! Reuse of packed members of the previous bundle, so that a build packs only changed members.
 //!
-//! The bundle that lies in its place is the store; an index beside the manifests says where in it
-//! the packed bytes of which content are. It is believed only when the bundle is, to the byte,
-//! the one that the index was made with, and only for the same compressor. A cache: without it,
-//! everything is packed again, to the same bytes.
+//! The members are read from the bundle in its place; an index beside the manifests has the offset
+//! of the packed bytes of each content. The index is used only if the bundle is byte for byte the
+//! one that it was made with, and the compressor is the same. It is a cache: without it, everything
+//! is packed again, to the same bytes.
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -18,10 +18,10 @@ use crate::files::{Content, stat_of};
 use crate::kinds::Job;
 use crate::project::STATE_FOLDER;
 
-/// Changes whenever the fields change.
+/// Version of the format. Change it with the fields.
 const FORM: &str = "zipwright packed 1";
 
-/// Packed bytes of a content, and where they begin in a bundle.
+/// Packed bytes of a content, and their offset in a bundle.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Place {
     pub(super) method: Method,
@@ -33,7 +33,7 @@ pub(super) struct Place {
 
 pub(super) type Index = BTreeMap<Digest, Place>;
 
-/// The bundle that this one will take the place of.
+/// The bundle that will be replaced.
 pub(super) struct Previous<'a> {
     path: &'a RelPath,
     file: File,
@@ -42,13 +42,13 @@ pub(super) struct Previous<'a> {
 }
 
 impl<'a> Previous<'a> {
-    /// `None` when there is nothing that could be relied on.
+    /// Returns `None` if there is no bundle with a valid index.
     pub(super) fn open(path: &'a RelPath, packing: Packing, job: &Job) -> Option<Self> {
         let bytes = std::fs::read(job.project.place(&index_path(job))).ok()?;
         let (digest, index) = decode(&bytes, packing)?;
         let file = File::open(job.project.place(path)).ok()?;
         let stat = stat_of(&file.metadata().ok()?);
-        // Digest and stat data are of one file, or the last check says so.
+        // The digest is that of the file with this stat data, or was just verified.
         let known = matches!(job.files.fact(path).ok()?.content,
             Content::File { digest: now, .. } if now == digest);
         known.then_some(Self { path, file, stat, index })
@@ -62,7 +62,7 @@ impl<'a> Previous<'a> {
         Range::new(&self.file, place.offset, place.compressed)
     }
 
-    /// Call it after the last read: an error when somebody wrote to the old bundle meanwhile.
+    /// Fails if the old bundle was modified meanwhile. Call it after the last read.
     pub(super) fn check(&self, job: &Job) -> Result<()> {
         let read = self.stat.written();
         let now = self.file.metadata().map(|meta| stat_of(&meta));
@@ -73,7 +73,7 @@ impl<'a> Previous<'a> {
     }
 }
 
-/// Says where packed bytes are in the bundle with this digest, which now lies in its place.
+/// Writes the index of the bundle with this digest, which is now in its place.
 pub(super) fn remember(index: &Index, packing: Packing, bundle: &Digest, job: &Job) -> Result<()> {
     let mut encoder = Encoder::new(FORM);
     encoder.text(&compressor(packing));
@@ -89,7 +89,7 @@ pub(super) fn remember(index: &Index, packing: Packing, bundle: &Digest, job: &J
     fs::write_over(&job.project.place_to_write(&index_path(job))?, &encoder.seal())
 }
 
-/// What decides the packed bytes of a content.
+/// Returns the settings that decide the packed bytes of a content.
 fn compressor(packing: Packing) -> String {
     format!("{packing:?} {}", packing.form())
 }

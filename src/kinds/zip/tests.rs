@@ -146,7 +146,7 @@ fn a_bundle_that_is_not_the_one_of_last_time_is_no_source() {
     }
 }
 
-/// A world whose wheel takes several pieces of a bundle, and is not made smaller by deflating.
+/// Returns a world whose wheel spans several pieces of a bundle, and does not shrink when deflated.
 fn large_world() -> World {
     let mut state = 1_u32;
     let mut letter = || {
@@ -204,7 +204,7 @@ fn deflated_members_are_taken_over_and_store_keeps_them_plain() {
         [(keep, zip::CompressionMethod::Deflated), (store, zip::CompressionMethod::Stored)]
     {
         let mut archive = ZipArchive::new(Cursor::new(bytes)).unwrap();
-        // Also what deflating made larger.
+        // Including content that grew when deflated.
         for name in ["demo/a.py", "demo/b.py", "handler.py"] {
             assert_eq!(archive.by_name(name).unwrap().compression(), method, "{name}");
         }

@@ -1,5 +1,5 @@
-//! What is in a tree's folder and not in the tree: files that the target left there go, and files of
-//! others are an error.
+//! Files in a tree's folder that are not in the tree: files that the target left there are removed,
+//! and other files are an error.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -17,19 +17,19 @@ use crate::ownership::{self, Owned};
 /// The entries of a tree, and its folders.
 type Tree<'a> = (&'a [Entry], &'a BTreeSet<&'a str>);
 
-/// The paths below a folder that have to go before the tree is written.
+/// Paths below a folder that are removed before the tree is written.
 #[derive(Default)]
 pub(super) struct Surplus {
     /// Files, links and temporary folders.
     files: Vec<String>,
-    /// Folders that the tree does not have. Only those that are empty then are removed.
+    /// Folders that the tree does not have. Only empty ones are removed.
     folders: Vec<String>,
-    /// Files that the target did not leave.
+    /// Files that are not the target's.
     foreign: Vec<String>,
 }
 
-/// Finds what has to go. Fails if some of it is not the target's, or if the place of an entry has a
-/// file with other content that is not the target's, and nothing is forced.
+/// Returns the paths to remove. Fails if one of them is not the target's, or if the place of an
+/// entry has a file with other content that is not the target's, unless forced.
 pub(super) fn find(folder: Folder, tree: Tree, owned: &Owned) -> Result<Surplus> {
     let mut surplus = below(folder, None, (tree, owned))?;
     if owned.force {
@@ -48,7 +48,8 @@ pub(super) fn find(folder: Folder, tree: Tree, owned: &Owned) -> Result<Surplus>
     Err(ownership::in_the_way(&foreign.collect::<Vec<_>>()))
 }
 
-/// The path of an entry if a file of others with other content is in its place.
+/// Returns the path of an entry if a file with other content that is not the target's is in its
+/// place.
 fn in_place_of(entry: &Entry, folder: Folder, owned: &Owned) -> Result<Option<String>> {
     if folder.files.saw(&folder.text_of(entry), entry.digest, super::mode(entry)) {
         return Ok(None);
@@ -58,7 +59,7 @@ fn in_place_of(entry: &Entry, folder: Folder, owned: &Owned) -> Result<Option<St
         Fact { link: None, content: Content::File { digest, .. } } => {
             digest == entry.digest || owned.is_ours(&path, &digest)
         }
-        // Files in a folder were looked at, each for itself.
+        // Files in a folder are checked one by one.
         Fact { link: None, content: Content::Missing | Content::Folder } => true,
         _ => false,
     };
@@ -72,10 +73,10 @@ impl Surplus {
         self.foreign.append(&mut other.foreign);
     }
 
-    /// Removes the files, and then the folders that are empty.
+    /// Removes the files, and then the empty folders.
     pub(super) fn remove(mut self, folder: Folder) -> Result<()> {
         let forget = |path: &str| {
-            // What was known of files below it may have been seen through a link.
+            // Cached observations of files below it may have been made through a link.
             if let Ok(path) = RelPath::parse(path) {
                 let path = folder.path.join(&path);
                 folder.files.forget_folder(&path);
@@ -86,7 +87,7 @@ impl Surplus {
             remove(&folder.root.join(path))?;
             forget(path);
         }
-        // Each after those that are in it.
+        // Contained folders first.
         self.folders.sort_unstable_by(|a, b| b.cmp(a));
         for path in &self.folders {
             if fs::remove_dir(folder.root.join(path)).is_ok() {
@@ -97,8 +98,8 @@ impl Surplus {
     }
 }
 
-/// What has to go in one of the folders and those that it holds, side by side. `path` is where in the
-/// output folder that is, unless it is all of it.
+/// Returns the surplus of a folder and its subfolders, in parallel. `path` is its place in the
+/// output folder; `None` for the output folder itself.
 fn below(folder: Folder, path: Option<&str>, of: (Tree, &Owned)) -> Result<Surplus> {
     let (tree, owned) = of;
     let inside = match path {
@@ -153,11 +154,11 @@ fn is_ours(path: &RelPath, folder: Folder, owned: &Owned) -> Result<bool> {
     Ok(matches!(content, Content::File { digest, .. } if owned.is_ours(path, &digest)))
 }
 
-/// Whether the tree has all of `paths`, which are sorted.
+/// Returns whether the tree has all of `paths`, which are sorted.
 fn all_in<'a>(entries: &[Entry], paths: impl IntoIterator<Item = &'a str>) -> bool {
     let mut rest = entries;
     paths.into_iter().all(|path| {
-        // Mostly it is the next one.
+        // In most cases it is the next entry.
         if rest.first().is_none_or(|entry| entry.path.as_str() != path) {
             rest = &rest[rest.partition_point(|entry| entry.path.as_str() < path)..];
         }
@@ -165,8 +166,8 @@ fn all_in<'a>(entries: &[Entry], paths: impl IntoIterator<Item = &'a str>) -> bo
     })
 }
 
-/// The folders in the folder at `path`, if it is known to hold nothing that the tree does not have.
-/// A link in the place of a file is found by its content.
+/// Returns the subfolders of the folder at `path` if it is certain to hold nothing that is not in
+/// the tree. A link in the place of a file is found by its content.
 fn clear_already(
     path: &RelPath,
     folder: Folder,
