@@ -1,4 +1,4 @@
-//! What was typed. Only this file and [`super::main`] name the argument parser.
+//! Command-line arguments. Only this file and [`super::main`] name the argument parser.
 
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -37,14 +37,14 @@ Examples:
   zipwright                        bring the default goals up to date
   zipwright upload                 build what changed, then deploy it
   zipwright invoke function=Other  with the variable `function` set to `Other`
-  zipwright invoke --local         run the handler here, straight from the bundle
-  zipwright -j4 -k package tests   four targets at a time, go on after a failure
+  zipwright invoke --local         run the handler on this machine, from the bundle
+  zipwright -j4 -k package tests   four targets at a time, continue after a failure
   zipwright -n --trace upload      what would run, and why
-  zipwright build/lambda.zip       a goal may be a path that a target makes
-  zipwright explain staging        why `staging` is out of date, or that it is not
+  zipwright build/lambda.zip       a goal may be the output of a target
+  zipwright explain staging        why `staging` is out of date, if it is
   zipwright digest package         the CodeSha256 that Lambda will report
 
-Exit status: 0 when all is up to date; 1 with -q when something is not; 2 after any error.
+Exit status: 0 if everything is up to date; 1 with -q if something is not; 2 after any error.
 The Buildfile's keys are described in docs/BUILDFILE.md.";
 
 /// Options that every command takes.
@@ -58,7 +58,7 @@ pub(super) struct Common {
     #[arg(short = 'C', long = "directory", value_name = "DIR", global = true)]
     pub(super) directory: Vec<PathBuf>,
 
-    /// Print one JSON object a line on standard output, and nothing else there (docs/JSON.md)
+    /// Print JSON on standard output, one object per line, and no other text (docs/JSON.md)
     #[arg(long, global = true)]
     pub(super) json: bool,
 
@@ -76,11 +76,11 @@ pub(super) enum Color {
 
 #[derive(Args, Clone, Debug, Default)]
 pub(super) struct Build {
-    /// Targets, or paths that targets make; and NAME=VALUE to set a variable of [vars]
+    /// Targets, or paths of their outputs; NAME=VALUE sets a variable of [vars]
     #[arg(value_name = "GOAL | NAME=VALUE")]
     pub(super) words: Vec<String>,
 
-    /// Run up to N targets at once; without N, as many as there are [default: the cores]
+    /// Run up to N targets at once; no limit without N [default: number of cores]
     #[arg(
         short = 'j',
         long = "jobs",
@@ -92,23 +92,23 @@ pub(super) struct Build {
     )]
     pub(super) jobs: Option<usize>,
 
-    /// Say what would run, and run nothing
+    /// Print what would run, without running it
     #[arg(short = 'n', long = "dry-run", visible_alias = "just-print", alias = "recon")]
     pub(super) dry_run: bool,
 
-    /// Run nothing and print nothing; exit 1 when something is out of date
+    /// Run and print nothing; exit 1 if something is out of date
     #[arg(short = 'q', long = "question")]
     pub(super) question: bool,
 
-    /// Count targets as up to date as they are: touch what they make, run nothing
+    /// Mark targets as up to date: touch their outputs instead of running them
     #[arg(short = 't', long = "touch")]
     pub(super) touch: bool,
 
-    /// Run every target, up to date or not
+    /// Run every target, even if it is up to date
     #[arg(short = 'B', long = "always-make")]
     pub(super) always_make: bool,
 
-    /// Run what depends on FILE, as if FILE had just changed
+    /// Run the targets that depend on FILE as if FILE had just changed
     #[arg(
         short = 'W',
         long = "what-if",
@@ -118,15 +118,15 @@ pub(super) struct Build {
     )]
     pub(super) what_if: Vec<String>,
 
-    /// Do not make FILE, and let no change of it be a reason to run anything
+    /// Do not build FILE, and ignore changes of it
     #[arg(short = 'o', long = "old-file", value_name = "FILE", visible_alias = "assume-old")]
     pub(super) old_file: Vec<String>,
 
-    /// After a failure, build everything that does not need what failed
+    /// After a failure, build everything that does not depend on the failed target
     #[arg(short = 'k', long = "keep-going", overrides_with = "stop")]
     pub(super) keep_going: bool,
 
-    /// Start nothing new after a failure: the default, takes back -k
+    /// Start no further target after a failure (the default; overrides -k)
     #[arg(
         short = 'S',
         long = "no-keep-going",
@@ -136,11 +136,11 @@ pub(super) struct Build {
     )]
     pub(super) no_keep_going: bool,
 
-    /// Go on as if targets that fail had succeeded
+    /// Ignore failures of targets, as if they had succeeded
     #[arg(short = 'i', long = "ignore-errors")]
     pub(super) ignore_errors: bool,
 
-    /// Start nothing beside what runs while the load average is LOAD or more; without LOAD, no limit
+    /// Start no further target while the load average is LOAD or more; no limit without LOAD
     #[arg(
         short = 'l',
         long = "load-average",
@@ -152,7 +152,7 @@ pub(super) struct Build {
     )]
     pub(super) load_average: Option<f64>,
 
-    /// Start what is ready in another order: random, by SEED, `reverse`, or `none`
+    /// Start ready targets in another order: random, by SEED, `reverse`, or `none`
     #[arg(
         long,
         value_name = "SEED",
@@ -162,7 +162,7 @@ pub(super) struct Build {
     )]
     pub(super) shuffle: Option<String>,
 
-    /// How the output of targets that run at once is kept apart [default: target]
+    /// How to separate the output of targets that run at once [default: target]
     #[arg(
         short = 'O',
         long = "output-sync",
@@ -177,27 +177,27 @@ pub(super) struct Build {
     #[arg(short = 'e', long = "environment-overrides")]
     pub(super) environment_overrides: bool,
 
-    /// Print nothing of zipwright's own but errors and warnings
+    /// Print only the output of targets, errors and warnings
     #[arg(short = 's', long = "silent", visible_alias = "quiet", overrides_with = "no_silent")]
     pub(super) silent: bool,
 
-    /// Takes back -s
+    /// Override -s
     #[arg(long, overrides_with = "silent")]
     pub(super) no_silent: bool,
 
-    /// Remove files that zipwright did not make, or that were changed since, where outputs go
+    /// Remove files in the way of outputs that zipwright did not make, or that were changed since
     #[arg(long)]
     pub(super) force: bool,
 
-    /// When another build runs in this project, end with an error instead of waiting for it
+    /// Fail instead of waiting if another build is running in this project
     #[arg(long)]
     pub(super) no_wait: bool,
 
-    /// Say for every target why it runs, or that it is up to date
+    /// Print for every target why it runs, or that it is up to date
     #[arg(long, short = 'd')]
     pub(super) trace: bool,
 
-    /// The same, as make spells it; which FLAGS makes no difference
+    /// Same as --trace, for compatibility with make; FLAGS are ignored
     #[arg(
         long,
         value_name = "FLAGS",
@@ -208,8 +208,8 @@ pub(super) struct Build {
     )]
     pub(super) debug: Option<String>,
 
-    /// Write where the time went, as a page and a trace, to FILE.html and FILE.json
-    /// [default: .zipwright/timings]
+    /// Write the timings of the build, as a page and a trace, to FILE.html and FILE.json [default:
+    /// .zipwright/timings]
     #[arg(
         long,
         value_name = "FILE",
@@ -219,15 +219,15 @@ pub(super) struct Build {
     )]
     pub(super) timings: Option<PathBuf>,
 
-    /// Say which folder is entered and left; the default with -C and below another make
+    /// Print the folder on entering and leaving it (the default with -C and below another make)
     #[arg(short = 'w', long = "print-directory", overrides_with = "no_print_directory")]
     pub(super) print_directory: bool,
 
-    /// Takes back -w, and its default
+    /// Override -w and its default
     #[arg(long, overrides_with = "print_directory")]
     pub(super) no_print_directory: bool,
 
-    /// Means nothing here: there are no built-in rules and variables, and no -b and -m in make
+    /// No effect: zipwright has no built-in rules and variables, and ignores make's -b and -m
     #[arg(short = 'r', short_aliases = ['R', 'b', 'm'], alias = "no-builtin-rules", hide = true)]
     pub(super) no_meaning: bool,
 
@@ -238,7 +238,7 @@ pub(super) struct Build {
     pub(super) invoking: Invoking,
 }
 
-/// Options for the uploads that goals need.
+/// Options for the uploads that goals depend on.
 #[derive(Args, Clone, Debug, Default)]
 #[command(next_help_heading = "Options for upload targets")]
 pub(super) struct Uploading {
@@ -247,19 +247,20 @@ pub(super) struct Uploading {
     pub(super) digest: Option<String>,
 }
 
-/// Options for the goals that are invoke targets.
+/// Options for goals that are invoke targets.
 #[derive(Args, Clone, Debug, Default)]
 #[command(next_help_heading = "Options for invoke targets")]
 pub(super) struct Invoking {
-    /// Run the handler on this machine, straight from the bundle, and upload nothing
+    /// Run the handler on this machine from the bundle, and upload nothing
     #[arg(long)]
     pub(super) local: bool,
 
-    /// Call the function with this instead: a file, JSON, or `-` for standard input; may be repeated
+    /// Call the function with this payload: a file, JSON, or `-` for standard input; may be
+    /// repeated
     #[arg(long, value_name = "FILE | JSON | -")]
     pub(super) payload: Vec<String>,
 
-    /// Make the calls N times; what runs locally stays warm in between
+    /// Make the calls N times; a local function stays warm between them
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=10_000))]
     pub(super) repeat: Option<u32>,
 
@@ -267,68 +268,68 @@ pub(super) struct Invoking {
     #[arg(long, value_name = "VERSION | ALIAS", conflicts_with = "local")]
     pub(super) qualifier: Option<String>,
 
-    /// Set a variable for a handler that runs locally; without VALUE, to the one it has here
+    /// Set a variable for a local handler; without VALUE, to its value in this environment
     #[arg(long, value_name = "NAME[=VALUE]")]
     pub(super) env: Vec<String>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(super) enum OutputSync {
-    /// Lines as they come
+    /// Lines as they arrive
     None,
-    /// Whole lines; the same as `none`, whose lines are whole too
+    /// Whole lines; same as `none`, which never splits lines
     Line,
     /// The lines of a target together
     Target,
-    /// The same as `target`
+    /// Same as `target`
     Recurse,
 }
 
 #[derive(Subcommand, Debug)]
 pub(super) enum Command {
-    /// Bring goals up to date: the long form of `zipwright [GOAL]...`, for any name of a goal
+    /// Bring goals up to date, like `zipwright [GOAL]...`, for goals of any name
     #[command(args_override_self = true)]
     Build(Box<Build>),
     /// List the targets
     List(Words),
-    /// Say which components of its key make a target out of date, or that none does
+    /// Print the fingerprint components that make a target out of date
     Explain(Explain),
-    /// Draw the targets and what each needs, of the goals or of all
+    /// Draw the graph of targets, of the goals or of all
     Graph(Graph),
-    /// Remove what targets made, all of them or those named, and their stamps
+    /// Remove outputs and stamps, of all targets or the given ones
     Clean(Clean),
-    /// Print the CodeSha256 of a zip file, or of what a zip target made
+    /// Print the CodeSha256 of a zip file, or of a zip target's output
     Digest(Digest),
-    /// Say whether a bundle will run in Lambda: exit 0, 1 when not, 2 when it cannot be checked
+    /// Check whether a bundle will run in Lambda: exit 0, 1 if not, 2 if it cannot be checked
     Check(Check),
-    /// Explain why two bundles, wheels or folders differ; exit 1 when they do
+    /// Explain why two bundles, wheels or folders differ; exit 1 if they do
     Diff(Diff),
-    /// Say whether what is deployed is what this project builds; exit 1 when it is not
+    /// Compare the deployed code with this project's build; exit 1 if it differs
     Verify(Verify),
-    /// Give functions the zip that a digest names, as it lies there, without building anything
+    /// Deploy an existing zip, identified by digest, without building
     Promote(Promote),
-    /// Print the bill of materials of a zip, from its record: CycloneDX 1.6
+    /// Print the bill of materials of a zip from its build record: CycloneDX 1.6
     Sbom(Paper),
-    /// Print where a zip comes from, from its record: in-toto statement, SLSA provenance, unsigned
+    /// Print the provenance of a zip from its build record: in-toto statement, SLSA, unsigned
     Provenance(Paper),
-    /// Build zips twice from nothing under different circumstances, and say why they differ
+    /// Build zips twice from nothing under different conditions, and explain differences
     Reproduce(Words),
 }
 
 #[derive(Args, Debug)]
 pub(super) struct Verify {
-    /// Upload targets [default: all]; and NAME=VALUE to set a variable of [vars]
+    /// Upload targets [default: all]; NAME=VALUE sets a variable of [vars]
     #[arg(value_name = "UPLOAD | NAME=VALUE")]
     pub(super) words: Vec<String>,
 
-    /// Fetch the code that is deployed, and say in what it differs
+    /// Download the deployed code, and print how it differs
     #[arg(long)]
     pub(super) diff: bool,
 }
 
 #[derive(Args, Debug)]
 pub(super) struct Promote {
-    /// A zip file, or a zip target, whose output is taken as it is
+    /// A zip file, or a zip target whose existing output is used
     #[arg(value_name = "ZIP")]
     pub(super) zip: String,
 
@@ -336,7 +337,7 @@ pub(super) struct Promote {
     #[arg(long, value_name = "DIGEST")]
     pub(super) digest: String,
 
-    /// Name or ARN of a function; may be given again
+    /// Name or ARN of a function; may be repeated
     #[arg(long, value_name = "NAME", required = true)]
     pub(super) function: Vec<String>,
 
@@ -344,11 +345,11 @@ pub(super) struct Promote {
     #[arg(long, value_name = "NAME")]
     pub(super) profile: Option<String>,
 
-    /// Send a zip that no request to Lambda can hold by way of this bucket
+    /// Upload through this S3 bucket if the zip exceeds Lambda's request limit
     #[arg(long, value_name = "BUCKET[/PREFIX]")]
     pub(super) s3: Option<String>,
 
-    /// Whether Lambda copies the object in the bucket or refers to it
+    /// Whether Lambda copies the object in the bucket, or refers to it
     #[arg(long, value_name = "WAY", value_enum, requires = "s3", default_value_t = S3Storage::Copy)]
     pub(super) s3_storage: S3Storage,
 
@@ -356,20 +357,20 @@ pub(super) struct Promote {
     #[arg(long, value_name = "ARN")]
     pub(super) kms_key: Option<String>,
 
-    /// Make a version of it
+    /// Publish a version
     #[arg(long)]
     pub(super) publish: bool,
 
-    /// Make a version of it, and lead this alias there
+    /// Publish a version and point this alias at it
     #[arg(long, value_name = "NAME")]
     pub(super) alias: Option<String>,
 
-    /// Pass over this rule of the check (docs/CHECK.md); may be given again
+    /// Ignore this rule of the check (docs/CHECK.md); may be repeated
     #[arg(long, value_name = "RULE")]
     pub(super) silence: Vec<String>,
 }
 
-/// What Lambda does with the object in a bucket.
+/// The use of an object in a bucket by Lambda.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 pub(super) enum S3Storage {
     Copy,
@@ -388,42 +389,42 @@ pub(super) struct Diff {
     /// A zip, a wheel, a folder, or any file
     pub(super) a: PathBuf,
 
-    /// Another
+    /// The other zip, wheel, folder or file
     pub(super) b: PathBuf,
 }
 
 #[derive(Args, Debug)]
 pub(super) struct Words {
-    /// Targets; and NAME=VALUE to set a variable of [vars]
+    /// Targets; NAME=VALUE sets a variable of [vars]
     #[arg(value_name = "TARGET | NAME=VALUE")]
     pub(super) words: Vec<String>,
 }
 
 #[derive(Args, Debug)]
 pub(super) struct Clean {
-    /// Targets; and NAME=VALUE to set a variable of [vars]
+    /// Targets; NAME=VALUE sets a variable of [vars]
     #[arg(value_name = "TARGET | NAME=VALUE")]
     pub(super) words: Vec<String>,
 
-    /// Remove also files that zipwright did not make, or that were changed since
+    /// Also remove files that zipwright did not make, or that were changed since
     #[arg(long)]
     pub(super) force: bool,
 }
 
 #[derive(Args, Debug)]
 pub(super) struct Explain {
-    /// Targets; and NAME=VALUE to set a variable of [vars]
+    /// Targets; NAME=VALUE sets a variable of [vars]
     #[arg(value_name = "TARGET | NAME=VALUE", required = true)]
     pub(super) words: Vec<String>,
 }
 
 #[derive(Args, Debug)]
 pub(super) struct Graph {
-    /// Targets; and NAME=VALUE to set a variable of [vars]
+    /// Targets; NAME=VALUE sets a variable of [vars]
     #[arg(value_name = "GOAL | NAME=VALUE")]
     pub(super) words: Vec<String>,
 
-    /// For Graphviz, for Markdown, or for programs
+    /// Output for Graphviz, for Markdown, or for programs
     #[arg(long, value_name = "FORMAT", default_value = "dot")]
     pub(super) format: GraphFormat,
 }
@@ -444,8 +445,8 @@ pub(super) struct Digest {
 
 #[derive(Args, Debug)]
 pub(super) struct Check {
-    /// A zip file, a zip target, or a check target, which says the rest itself; without it, the
-    /// goal of the name `check`, as with make
+    /// A zip file, a zip target, or a check target, which has the other settings itself; without
+    /// it, the goal named `check`, as with make
     #[arg(value_name = "FILE | TARGET")]
     pub(super) subject: Option<String>,
 
@@ -457,7 +458,7 @@ pub(super) struct Check {
     #[arg(long, value_name = "NAME")]
     pub(super) arch: Option<String>,
 
-    /// A zip that the function has as a layer; may be given again
+    /// A layer of the function, as a zip; may be repeated
     #[arg(long, value_name = "FILE")]
     pub(super) layer: Vec<String>,
 
@@ -465,14 +466,14 @@ pub(super) struct Check {
     #[arg(long, value_name = "MODULE.FUNCTION")]
     pub(super) handler: Option<String>,
 
-    /// Say nothing by this rule (docs/CHECK.md); may be given again
+    /// Ignore this rule (docs/CHECK.md); may be repeated
     #[arg(long, value_name = "RULE")]
     pub(super) silence: Vec<String>,
 }
 
-/// Options of make's that may or may not have a value, which only its own parser tells apart:
-/// `-j`, `-j4`, `-j 4` and `--jobs 4`, but `-j all` is `-j` and a goal. They are rewritten in the
-/// long form; everything else stays as it was typed.
+/// Rewrites options of make with an optional value, which clap cannot parse: `-j`, `-j4`, `-j 4`
+/// and `--jobs 4`, while `-j all` is `-j` and a goal. They become the long form; all other
+/// arguments stay as typed.
 pub(super) fn as_make_reads(words: impl IntoIterator<Item = OsString>) -> Vec<OsString> {
     let mut read = Vec::new();
     let mut words = words.into_iter().peekable();
@@ -520,10 +521,10 @@ fn is_number(word: &OsString) -> bool {
     word.to_str().is_some_and(|text| text.parse::<f64>().is_ok_and(f64::is_finite))
 }
 
-/// `-j` without a number, as a value.
+/// The value of `-j` without a number.
 const UNLIMITED: &str = "unlimited";
 
-/// Any number but 0, which stands for no limit.
+/// Parses a number of jobs; 0 is an error because it would mean no limit.
 fn parse_jobs(text: &str) -> Result<usize, String> {
     match text.parse() {
         _ if text == UNLIMITED => Ok(0),
@@ -532,11 +533,11 @@ fn parse_jobs(text: &str) -> Result<usize, String> {
     }
 }
 
-/// Long options that may be followed by a number.
+/// Long options that a number may follow.
 const OF_NUMBERS: [&str; 3] = ["--jobs", "--load-average", "--max-load"];
 
-/// The first option in a cluster of short ones that may have a value, and its long name. A
-/// letter whose value is required ends the search: the rest is that value.
+/// Returns the first option with an optional value in a cluster of short ones, and its long name. A
+/// letter with a required value ends the search, because the rest is that value.
 fn optional_value(cluster: &str) -> Option<(usize, &'static str)> {
     cluster.char_indices().take_while(|(_, letter)| !"CfWo".contains(*letter)).find_map(
         |(at, letter)| match letter {

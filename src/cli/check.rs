@@ -1,4 +1,5 @@
-//! `zipwright check FILE|TARGET`: whether a bundle will run in Lambda, without building anything.
+//! `zipwright check FILE|TARGET`: checks whether a bundle will run in Lambda, without building
+//! anything.
 
 use std::path::Path;
 
@@ -44,7 +45,7 @@ pub(super) fn run(common: &Common, asked: &Check, name: &str) -> Result<u8, Fail
     Ok(if is_faulty { FAULTY } else { SUCCESS })
 }
 
-/// The zip, the zips of its layers, and what the Buildfile says about where it is to run.
+/// Returns the zip, the zips of its layers, and the Buildfile's settings of the function.
 fn subject(common: &Common, name: &str) -> Result<(String, Vec<String>, Subject), Failure> {
     if Path::new(name).is_file() {
         return Ok((name.to_owned(), Vec::new(), Subject::default()));

@@ -1,5 +1,5 @@
-//! `zipwright clean`: removes what targets left, as long as it is what they left. Everything else
-//! stays, and is an error.
+//! `zipwright clean`: removes the files that targets left, if they are unchanged. Other files stay,
+//! and are an error.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -48,7 +48,7 @@ pub(super) fn run(common: &Common, clean: &Clean) -> Result<u8, Failure> {
     }
 }
 
-/// The error for files that stay.
+/// Returns the error for files that were not removed.
 fn stay(paths: &[String]) -> String {
     let (verb, them, were) = match paths.len() {
         1 => ("stays", "it", "it was"),
@@ -64,9 +64,9 @@ fn stay(paths: &[String]) -> String {
 struct Cleaner<'a> {
     session: &'a Session,
     files: Files,
-    /// Outputs that were there and are gone.
+    /// Number of removed outputs.
     removed: usize,
-    /// Files that are not what a target left.
+    /// Files that are not the target's, or were changed since.
     stays: Vec<String>,
 }
 
@@ -103,13 +103,14 @@ impl Cleaner<'_> {
         state.forget(name)
     }
 
-    /// Whether the output is the very link that the target left.
+    /// Returns whether the output is the same link that the target left.
     fn left_link(&self, output: &Output, owned: &Owned) -> Result<bool> {
         let digest = engine::output_digest(&self.files, output)?;
         Ok(digest.is_some_and(|digest| owned.left_exactly(output.path(), &digest)))
     }
 
-    /// Removes the target's files in a folder, and folders that are empty then; whether it is gone.
+    /// Removes the target's files in a folder, and then empty folders. Returns whether the folder
+    /// is gone.
     fn clean_folder(&mut self, path: &RelPath, root: &Path, owned: &Owned) -> Result<bool> {
         let mut ours: Vec<PathBuf> = Vec::new();
         let mut walk = WalkDir::new(root).min_depth(1).into_iter();
@@ -149,7 +150,7 @@ impl Cleaner<'_> {
     }
 }
 
-/// Removes the folders of files that are gone, if they are empty, and `root`.
+/// Removes the folders of removed files, if they are empty, and `root`.
 fn remove_empty(root: &Path, gone: &[PathBuf]) {
     let above = gone.iter().flat_map(|file| file.ancestors().skip(1));
     let mut folders: Vec<&Path> = above.filter(|folder| folder.starts_with(root)).collect();
@@ -157,7 +158,7 @@ fn remove_empty(root: &Path, gone: &[PathBuf]) {
     folders.sort_unstable();
     folders.dedup();
     for folder in folders.into_iter().rev() {
-        // One that is not empty stays.
+        // Fails if it is not empty, as intended.
         let _ = fs::remove_dir(folder);
     }
 }
@@ -171,7 +172,7 @@ fn is_ours(path: &RelPath, place: &Path, owned: &Owned) -> Result<bool> {
     Ok(owned.is_ours(path, &content))
 }
 
-/// Whether an empty file is a stamp: one that the target left, or one that is called so.
+/// Returns whether an empty file is a stamp: the target left it, or it has the name of one.
 fn may_be_stamp(output: &Output, owned: &Owned) -> bool {
     owned.was_left(output.path()) || output.path().as_str().ends_with(".stamp") || owned.force
 }

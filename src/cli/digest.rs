@@ -26,7 +26,7 @@ pub(super) fn run(common: &Common, digest: &Digest) -> Result<u8, Failure> {
     Ok(SUCCESS)
 }
 
-/// The output of a zip target, which must be there already.
+/// Returns the existing output of a zip target.
 pub(super) fn zip_of(common: &Common, name: &str) -> Result<String, Failure> {
     let (session, id) = Session::open_for(common, name)?;
     let target = &session.model.targets[id.index()];

@@ -1,11 +1,10 @@
-//! Events without the values that were typed on the command line. The output of commands stays as it
-//! is: what they print is theirs to decide.
+//! Hides values of the command line in events. The output of commands is not changed: it is theirs.
 
 use crate::buildfile::Typed;
 use crate::event::{Event, Finished, Report};
 use crate::key::Reason;
 
-/// Passes events on to another report.
+/// Passes events on to another report, with hidden values.
 pub(super) struct Discreet<'a> {
     pub(super) typed: &'a Typed,
     pub(super) report: &'a mut dyn Report,

@@ -1,4 +1,4 @@
-//! `zipwright explain TARGET...`: which components of its key make a target out of date.
+//! `zipwright explain TARGET...`: prints the fingerprint components that make a target out of date.
 
 use std::io;
 
@@ -48,7 +48,7 @@ pub(super) fn run(common: &Common, explain: &Explain) -> Result<u8, Failure> {
         if common.json {
             let event = Event::Finished(finished.clone());
             ui::json_line(&event).into_iter().try_for_each(print)?;
-            // The error of a target that cannot be judged is on standard error as well.
+            // The error of a target that cannot be checked goes to standard error as well.
             errors.event(&event);
         } else {
             let components = state.target(name).map_or(0, |record| record.key.components().count());

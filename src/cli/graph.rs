@@ -1,4 +1,4 @@
-//! `zipwright graph [GOAL]...`: the targets and what each needs, as a drawing.
+//! `zipwright graph [GOAL]...`: draws the graph of targets.
 
 use super::args::{Common, Graph, GraphFormat};
 use super::session::{Session, Words};

@@ -1,6 +1,6 @@
-//! `--local`, `--payload` and the other options for goals that are invoke targets. They change
-//! what the Buildfile says of these targets before anything is planned: a local run needs the
-//! bundle of its upload, and not the upload.
+//! `--local`, `--payload` and the other options for goals that are invoke targets. They change the
+//! Buildfile's settings of these targets before planning: a local run needs the bundle of its
+//! upload, and not the upload.
 
 use std::collections::BTreeSet;
 use std::io::Read;
@@ -58,7 +58,7 @@ pub(super) fn apply(given: &Invoking, session: &mut Session) -> Result<()> {
     Ok(())
 }
 
-/// The invoke targets among the goals, and among the targets of goals that are groups.
+/// Returns the invoke targets among the goals, and in goals that are groups.
 fn invokes(goals: &[usize], model: &Model) -> BTreeSet<usize> {
     let mut found = BTreeSet::new();
     let (mut waiting, mut seen) = (goals.to_vec(), BTreeSet::new());
@@ -79,7 +79,7 @@ fn invokes(goals: &[usize], model: &Model) -> BTreeSet<usize> {
     found
 }
 
-/// What the options say, read once for all targets.
+/// The options, parsed once for all targets.
 struct Change<'a> {
     given: &'a Invoking,
     payloads: Vec<Payload>,
@@ -130,7 +130,7 @@ impl Change<'_> {
     }
 }
 
-/// A payload as it was typed. A file of the project may be one that a target makes.
+/// Reads a payload of the command line. A file of the project may be one that a target makes.
 fn read_payload(text: &str, project: &Project) -> Result<Payload> {
     let json = |text: &str| serde_json::from_str::<IgnoredAny>(text);
     if text == "-" {

@@ -1,4 +1,4 @@
-//! `zipwright list`: the targets, what each is, and what it makes.
+//! `zipwright list`: prints the targets, with kinds and outputs.
 
 use serde_json::json;
 

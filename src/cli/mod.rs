@@ -1,4 +1,4 @@
-//! The command line: from words to a build, and from what happened to an exit status.
+//! The command line: from arguments to a build, and from its result to an exit status.
 
 mod args;
 mod build;
@@ -35,7 +35,7 @@ use args::{Build, Cli, Color, Command, Common};
 use crate::base::Printable;
 use crate::{record, signals, ui};
 
-/// All is up to date.
+/// Everything is up to date.
 const SUCCESS: u8 = 0;
 /// `-q`: something is out of date.
 const OUT_OF_DATE: u8 = 1;
@@ -63,11 +63,11 @@ const COMMANDS: &[&str] = &[
     "reproduce",
 ];
 
-/// Why a command ended early.
+/// The reason why a command ended early.
 #[derive(Debug)]
 enum Failure {
     Error(anyhow::Error),
-    /// A whole text for standard error.
+    /// A complete text for standard error.
     Told(Printable),
 }
 
@@ -77,7 +77,7 @@ impl From<anyhow::Error> for Failure {
     }
 }
 
-/// Runs the command that the process was started with.
+/// Runs the command of this process.
 pub fn main() -> ExitCode {
     let cli = match Cli::try_parse_from(args::as_make_reads(std::env::args_os())) {
         Ok(cli) => cli,
@@ -98,7 +98,7 @@ pub fn main() -> ExitCode {
     ExitCode::from(code)
 }
 
-/// Reports an error. If the reader of standard output has gone away, this process dies by SIGPIPE
+/// Reports an error. If the reader of standard output is gone, this process dies by SIGPIPE
 /// instead, as other programs do.
 fn failed(error: &anyhow::Error) -> u8 {
     if error.is::<ReaderGone>() {
@@ -125,7 +125,7 @@ fn run(cli: &Cli) -> Result<u8, Failure> {
         Some(Command::Digest(digest)) => digest::run(common, digest),
         Some(Command::Check(check)) => match &check.subject {
             Some(subject) => check::run(common, check, subject),
-            // Many a project has a goal of this name, and make's users type it.
+            // Many projects have a goal of this name, and users of make type it.
             None => build::run(common, &Build { words: vec!["check".into()], ..cli.build.clone() }),
         },
         Some(Command::Diff(diff)) => diff::run(common, diff),
@@ -137,7 +137,7 @@ fn run(cli: &Cli) -> Result<u8, Failure> {
     }
 }
 
-/// `--help` and `--version` are no errors; a word that is not understood is.
+/// Prints help, the version, or the error for an unknown argument; returns the exit status.
 fn usage(error: &clap::Error) -> ExitCode {
     let printed = error.print().and_then(|()| io::stdout().flush());
     ExitCode::from(match error.kind() {
@@ -149,7 +149,7 @@ fn usage(error: &clap::Error) -> ExitCode {
     })
 }
 
-/// Whether text for a person, on standard error, may be coloured.
+/// Returns whether text on standard error may be coloured.
 fn color(common: &Common) -> bool {
     match common.color {
         Color::Always => true,
@@ -169,7 +169,7 @@ fn note(text: &str) {
     tell(format!("note: {text}"));
 }
 
-/// A text on standard error. One that cannot be written has no reader.
+/// Prints a text on standard error. If that fails, there is no reader.
 fn tell(text: impl Into<Printable>) {
     let _ = writeln!(io::stderr(), "{}", text.into());
 }
@@ -193,7 +193,7 @@ fn unwritten(error: io::Error) -> anyhow::Error {
     }
 }
 
-/// The reader of standard output has gone away.
+/// The reader of standard output is gone.
 #[derive(Debug)]
 struct ReaderGone;
 

@@ -1,4 +1,4 @@
-//! `zipwright sbom` and `zipwright provenance`: documents made from the record of a zip.
+//! `zipwright sbom` and `zipwright provenance`: documents made from the build record of a zip.
 
 use std::path::{Path, PathBuf};
 
@@ -28,7 +28,7 @@ pub(super) fn run(
     Ok(SUCCESS)
 }
 
-/// The output of the one zip target.
+/// Returns the output of the only zip target.
 fn only_zip(common: &Common) -> Result<PathBuf, Failure> {
     let session = Session::open(common, Words::new(&[]))?;
     let zips = session.model.targets.iter().filter(|target| matches!(target.kind, Kind::Zip(_)));

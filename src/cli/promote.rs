@@ -1,4 +1,4 @@
-//! `zipwright promote ZIP`: the very zip that a digest names, given to functions as it lies there.
+//! `zipwright promote ZIP`: deploys an existing zip, identified by digest.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -41,7 +41,7 @@ pub(super) fn run(common: &Common, promote: &Promote) -> Result<u8, Failure> {
     Ok(SUCCESS)
 }
 
-/// `BUCKET` or `BUCKET/PREFIX`, also as S3's own tools write it.
+/// Parses `BUCKET` or `BUCKET/PREFIX`, with or without `s3://`.
 fn bucket(text: &str, reference: bool) -> Result<Bucket<'_>> {
     let text = text.strip_prefix("s3://").unwrap_or(text);
     let (name, prefix) = text.split_once('/').unwrap_or((text, ""));
@@ -51,7 +51,7 @@ fn bucket(text: &str, reference: bool) -> Result<Bucket<'_>> {
     Ok(Bucket { name, prefix: prefix.trim_matches('/'), reference })
 }
 
-/// What Lambda would refuse, and emulators would not.
+/// Fails for names that Lambda refuses but emulators accept.
 fn refuse_names(promote: &Promote) -> Result<()> {
     for name in &promote.function {
         if !buildfile::is_function(name) {
@@ -75,7 +75,7 @@ fn deploy(promote: &Promote, sending: &Sending) -> Result<Vec<Deployed>> {
     let say = |text: &str| warn(text);
     let lambda = Lambda::connect(&project, promote.profile.as_deref(), &say)?;
     let alias = promote.alias.as_deref();
-    // What goes by way of S3 may be larger.
+    // Lambda accepts larger zips through S3.
     let too_large = promote.s3.iter().map(|_| "zipped-size".to_owned());
     let silence: Vec<String> = promote.silence.iter().cloned().chain(too_large).collect();
     let fits = |function: &Function| {
@@ -85,7 +85,7 @@ fn deploy(promote: &Promote, sending: &Sending) -> Result<Vec<Deployed>> {
     let mut functions: Vec<&str> = promote.function.iter().map(String::as_str).collect();
     functions.sort_unstable();
     functions.dedup();
-    // All are asked before one is changed.
+    // Check all functions before the first is changed.
     for name in &functions {
         deploy::look(&lambda, name, alias)
             .with_context(|| format!("nothing was sent, because of function `{name}`"))?;
@@ -113,7 +113,7 @@ fn deploy(promote: &Promote, sending: &Sending) -> Result<Vec<Deployed>> {
     deploy::all_of(&deployments, deploy::deploy_all(&lambda, &deployments))
 }
 
-/// A step as a line of its own; the seconds of a wait are not worth one each.
+/// Prints a step as a line of its own, without a line for each second of a wait.
 fn progress(text: &str, said: &Mutex<String>) {
     let what = text.split(" (").next().unwrap_or(text);
     let mut said = said.lock().expect("BUG: no holder of this lock panics");

@@ -1,4 +1,4 @@
-//! `zipwright reproduce [GOAL]`: whether two builds from nothing give the same zip.
+//! `zipwright reproduce [GOAL]`: compares two builds from nothing.
 
 use anyhow::{Context, anyhow};
 

@@ -52,15 +52,15 @@ impl Asked {
         Self { build, flags, level }
     }
 
-    /// Returns the variables of the make above, and with `-e` those of the environment. They count only if
-    /// the Buildfile declares them.
+    /// Returns the variables of the make above, and with `-e` those of the environment. They have
+    /// an effect only if the Buildfile declares them.
     pub(super) fn inherited(&self, project: &Project) -> BTreeMap<String, String> {
         let mut inherited = BTreeMap::new();
         if self.build.environment_overrides {
             inherited.extend(project.vars().clone());
         }
         for variable in &self.flags.variables {
-            // make exports the expanded definition; its text may hold references.
+            // make exports the expanded definition; its text may contain references.
             let value = project.var(&variable.name).map(str::to_owned);
             inherited.insert(variable.name.clone(), value.unwrap_or_else(|| variable.value()));
         }
@@ -72,7 +72,7 @@ impl Asked {
         self.level > 0
     }
 
-    /// Returns the job slots of this build: those of the make above, unless `-j` was given.
+    /// Returns the job slots of this build: those of the make above, unless `-j` is given.
     pub(super) fn pool(&mut self, cores: usize, warn: impl Fn(&str)) -> Result<Pool> {
         let outer = self.flags.jobserver.take();
         match (self.build.jobs, outer) {
@@ -94,14 +94,14 @@ impl Asked {
             (None, None) => self.own_pool(match self.flags.jobs {
                 Some(Jobs::Limit(jobs)) => jobs,
                 Some(Jobs::Unlimited) => 0,
-                // As a make below a make that was not given -j.
+                // As in make below a make without -j.
                 None if self.is_nested() => 1,
                 None => cores,
             }),
         }
     }
 
-    /// Creates a pool; 0 is no limit.
+    /// Creates a pool; 0 means no limit.
     fn own_pool(&mut self, jobs: usize) -> Result<Pool> {
         if jobs == 0 {
             self.flags.jobs = Some(Jobs::Unlimited);
@@ -111,13 +111,13 @@ impl Asked {
         Pool::server(jobs)
     }
 
-    /// Returns whether no two targets run at once. Valid once there is a pool.
+    /// Returns whether targets run one at a time. Valid after the pool is created.
     pub(super) fn is_serial(&self) -> bool {
         self.flags.jobs == Some(Jobs::Limit(1))
     }
 
-    /// Returns how many targets may run at once, as far as it is certain: a make above may lend more slots
-    /// or fewer.
+    /// Returns the number of targets that may run at once, as far as it is certain: a make above
+    /// may lend more slots or fewer.
     pub(super) fn slots(&self) -> usize {
         match self.flags.jobs {
             Some(Jobs::Limit(jobs)) => jobs,
@@ -125,13 +125,13 @@ impl Asked {
         }
     }
 
-    /// Returns the most threads for reading, hashing, unpacking and deflating. Call it before there is a
-    /// pool.
+    /// Returns the largest number of threads for reading, hashing, unpacking and deflating. Call it
+    /// before the pool is created.
     pub(super) fn threads(&self) -> usize {
         match (self.build.jobs, self.flags.jobs) {
             (Some(0), _) | (None, Some(Jobs::Unlimited)) => usize::MAX,
             (Some(jobs), _) | (None, Some(Jobs::Limit(jobs))) => jobs,
-            // As a make below a make that was not given -j.
+            // As in make below a make without -j.
             (None, None) if self.is_nested() && self.flags.jobserver.is_none() => 1,
             (None, None) => usize::MAX,
         }

@@ -1,4 +1,4 @@
-//! `--digest`: restricts the uploads that the goals need to one zip, before anything is planned.
+//! `--digest`: restricts the uploads that the goals depend on to one zip, before planning.
 
 use std::collections::BTreeSet;
 

@@ -1,4 +1,4 @@
-//! `zipwright verify [UPLOAD]...`: whether what is deployed is what this project builds.
+//! `zipwright verify [UPLOAD]...`: compares the deployed code with this project's build.
 
 use anyhow::{Context, Result, bail};
 use serde_json::{Value, json};
@@ -15,7 +15,7 @@ use crate::diff::{self, Comparison};
 use crate::graph::TargetId;
 use crate::project::{Project, STATE_FOLDER};
 
-/// A function of an upload, and what was found.
+/// A function of an upload, and the result of its comparison.
 struct Found<'a> {
     target: &'a str,
     function: &'a str,
@@ -33,14 +33,14 @@ struct Layer<'a> {
     deployed: Option<String>,
 }
 
-/// In what the deployed code differs, and where both are for who wants to know more.
+/// The differences of the deployed code, and the paths of both for further comparison.
 struct Difference {
     theirs: String,
     ours: String,
     comparison: Comparison,
 }
 
-/// Where the code that was fetched is kept, in the state folder.
+/// Folder for downloaded code, in the state folder.
 const FETCHED: &str = "deployed";
 
 pub(super) fn run(common: &Common, verify: &Verify) -> Result<u8, Failure> {
@@ -79,7 +79,7 @@ pub(super) fn run(common: &Common, verify: &Verify) -> Result<u8, Failure> {
     Ok(if identical { SUCCESS } else { DIFFERENT })
 }
 
-/// The uploads that are asked about, each with the zip that it uploads.
+/// Returns the requested uploads, each with its zip.
 fn uploads(session: &Session) -> Result<Vec<(&str, &Upload, TargetId)>> {
     let ids: Vec<TargetId> = match session.goals.is_empty() {
         true => session.graph.ids().collect(),
@@ -136,13 +136,13 @@ fn find<'a>(
     Ok(found)
 }
 
-/// The name or ARN of a function as the name of a file.
+/// Returns the name or ARN of a function as a file name.
 fn plain_name(function: &str) -> String {
     let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '$');
     function.chars().map(|c| if plain(c) { c } else { '_' }).collect()
 }
 
-/// The layers of an upload by name, each with the name of its zip target.
+/// Returns the layers of an upload by name, each with the name of its zip target.
 fn layers<'a>(
     upload: &'a Upload,
     session: &'a Session,
@@ -171,7 +171,7 @@ fn find_layers<'a>(
     layers(upload, session).map(find).collect()
 }
 
-/// The deployed code, known to be what Lambda said it was.
+/// Downloads the deployed code, and checks its digest.
 fn download(lambda: &Lambda, found: &Found) -> Result<Vec<u8>> {
     let Live { code_sha256, code_size, version, .. } = &found.live;
     let limit = match *code_size {
