@@ -1,4 +1,4 @@
-//! Lines that are held back until their target has ended: the last ones in memory, all before them
+//! Lines that are held back until their target has ended: the last ones in memory, all earlier ones
 //! in a temporary file.
 
 use std::fs::File;
@@ -9,7 +9,7 @@ use crate::base::Printable;
 use crate::base::fs::Range;
 use crate::process::Stream;
 
-/// Bytes in memory from which on they go to the file.
+/// Number of bytes in memory from which on they are written to the file.
 const MOST: usize = 1 << 20;
 
 /// Each line is a byte for its stream, its length, and its text.
@@ -17,9 +17,9 @@ const MOST: usize = 1 << 20;
 pub(super) struct Held {
     last: Vec<u8>,
     file: Option<File>,
-    /// Bytes in the file.
+    /// Number of bytes in the file.
     written: u64,
-    /// The file could not be written: what comes stays in memory.
+    /// Whether the file could not be written: further lines stay in memory.
     is_full: bool,
 }
 
@@ -48,7 +48,8 @@ impl Held {
         self.last.is_empty() && self.written == 0
     }
 
-    /// Hands on all lines in order. A file that cannot be read back ends them early.
+    /// Passes on all lines in order. If the file cannot be read back, only the first lines are
+    /// passed on.
     pub(super) fn each(self, mut pass_on: impl FnMut(Stream, &Printable)) {
         let mut from: Box<dyn Read> = match &self.file {
             Some(file) => {
@@ -69,7 +70,7 @@ fn read(from: &mut dyn Read) -> Option<(Stream, Printable)> {
     let mut text = vec![0; usize::try_from(u64::from_le_bytes(length)).ok()?];
     from.read_exact(&mut text).ok()?;
     let stream = if stream == [0] { Stream::Stdout } else { Stream::Stderr };
-    // It was printable when it was put there.
+    // The text was printable when it was stored.
     Some((stream, Printable::as_is(String::from_utf8(text).ok()?)))
 }
 

@@ -1,8 +1,8 @@
-//! A build as one JSON object a line on standard output. The interface is `docs/JSON.md`: what
-//! is there stays, and only new keys and new events are added.
+//! A build as JSON on standard output, one object per line. The interface is `docs/JSON.md`:
+//! existing keys and events stay, and only new ones are added.
 //!
-//! Owns the names and the order of the keys. Warnings and errors are on standard error as well,
-//! in the words of every other report.
+//! Owns the names and the order of the keys. Warnings and errors also go to standard error, with
+//! the texts of every other report.
 
 use serde_json::{Map, Value, json};
 
@@ -36,7 +36,7 @@ impl Report for Json {
 
 pub(super) fn object(event: &Event) -> Option<Value> {
     Some(match event {
-        // For a display that moves: they say nothing that the other events do not.
+        // Only for the live display: other events have the same information.
         Event::Planned { .. } | Event::Status { .. } => return None,
         Event::Started { target, kind, reasons, .. } => json!({
             "event": "started",
@@ -77,7 +77,7 @@ fn finish(finished: &Finished) -> Map<String, Value> {
     let Finished { target, kind, outcome, reasons, seconds, outputs, facts, error } = finished;
     let mut object = Map::new();
     let mut put = |name: &str, value: Value| {
-        // A fact never takes the place of a key that every target has.
+        // A fact never replaces a key that every target has.
         object.entry(name).or_insert(value);
     };
     put("event", "finished".into());
@@ -111,7 +111,7 @@ fn texts(reasons: &[Reason]) -> Vec<String> {
     reasons.iter().map(ToString::to_string).collect()
 }
 
-/// Digits beyond these are the clock's noise.
+/// Rounds to microseconds: further digits are noise of the clock.
 fn microseconds(seconds: f64) -> f64 {
     (seconds * 1e6).round() / 1e6
 }

@@ -1,8 +1,8 @@
-//! A build on a terminal: under the lines that stay, one line for each target that runs and a
-//! count of those that are done. What stays has the words of the plain report.
+//! A build on a terminal: permanent lines, and below them one line for each running target and a
+//! count of finished ones. Permanent lines are those of the plain report.
 //!
-//! Owns the moving lines, and the terminal until the last event; knows nothing of wording beyond
-//! a target's name.
+//! Owns the moving lines, and the terminal until the last event. Knows only the names of targets,
+//! no other texts.
 
 use std::sync::mpsc::{self, RecvTimeoutError, Sender};
 use std::thread::{self, JoinHandle};
@@ -16,7 +16,7 @@ use super::{Style, Writers};
 use crate::base::Printable;
 use crate::event::{Event, Report};
 
-/// A build that is over before that has nothing worth drawing, and must not flicker.
+/// Delay before anything is drawn, so that a short build does not flicker.
 const PATIENCE: Duration = Duration::from_millis(100);
 
 const FRAME: Duration = Duration::from_millis(100);
@@ -43,7 +43,7 @@ impl Live {
 
 impl Report for Live {
     fn event(&mut self, event: &Event) {
-        // What stays is written onto lines that no longer claim that the target runs.
+        // Remove the moving line of the target before its permanent line is written.
         match event {
             Event::Planned { targets } => self.moving.expect(*targets),
             Event::Started { terminal: true, .. } => self.moving.pause(),
@@ -64,7 +64,7 @@ impl Report for Live {
     }
 }
 
-/// The lines that are drawn anew all the time.
+/// The lines that are redrawn all the time.
 struct Moving {
     bars: MultiProgress,
     running: Vec<(String, ProgressBar)>,
@@ -99,7 +99,7 @@ impl Moving {
     /// Draws nothing until a target has finished.
     fn pause(&mut self) {
         self.counter.disable_steady_tick();
-        // A terminal that cannot be cleared cannot be drawn on either.
+        // If a terminal cannot be cleared, it cannot be drawn on either.
         let _ = self.bars.clear();
     }
 
@@ -120,14 +120,14 @@ impl Moving {
         self.counter.enable_steady_tick(FRAME);
     }
 
-    /// Gives the terminal back as it was found.
+    /// Removes the moving lines.
     fn clear(&mut self) {
         self.curtain.keep_shut();
         for (_, bar) in self.running.drain(..) {
             bar.finish_and_clear();
         }
         self.counter.finish_and_clear();
-        // A terminal that went away has nothing left to clear.
+        // A closed terminal needs no clearing.
         let _ = self.bars.clear();
     }
 }
@@ -138,9 +138,9 @@ impl Drop for Moving {
     }
 }
 
-/// Keeps the moving lines out of sight until they have something to tell.
+/// Hides the moving lines until the delay is over.
 struct Curtain {
-    /// Dropped to keep it shut.
+    /// Dropped to keep them hidden.
     shut: Option<Sender<()>>,
     opener: Option<JoinHandle<()>>,
 }
@@ -156,7 +156,7 @@ impl Curtain {
         Self { shut: Some(shut), opener: Some(opener) }
     }
 
-    /// From now on it stays as it is.
+    /// Prevents any further change.
     fn keep_shut(&mut self) {
         self.shut = None;
         if let Some(opener) = self.opener.take() {

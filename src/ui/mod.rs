@@ -1,7 +1,7 @@
-//! What a person or a program sees of a build: live on a terminal, as plain lines, or as JSON.
+//! The output of a build: live on a terminal, as plain lines, or as JSON.
 //!
-//! Owns every word printed while targets are brought up to date. Sees events only, and knows
-//! nothing of where they come from; whoever builds decides which of the reports is right.
+//! Owns every text printed while targets are brought up to date. Reads only events, and knows
+//! nothing of their source; the caller chooses the report.
 
 mod held;
 mod json;
@@ -20,25 +20,26 @@ use crate::event::{Event, Report};
 use crate::process::Stream;
 use wording::Wording;
 
-/// How a build is shown to a person.
+/// How a build is shown on a terminal or in a log.
 #[derive(Clone, Copy, Debug)]
 pub struct Style {
     pub color: bool,
-    /// Standard error is a terminal that may be redrawn.
+    /// Whether standard error is a terminal that may be redrawn.
     pub live: bool,
     pub verbosity: Verbosity,
-    /// Nothing runs, so there is no progress to show.
+    /// Whether nothing runs, so that there is no progress to show.
     pub dry_run: bool,
-    /// Targets that run at once do not mix their output: it is held back until each has ended.
+    /// Whether the output of targets that run at once is held back until each has ended, so that it
+    /// does not mix.
     pub hold: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Verbosity {
-    /// The output of what runs, warnings and errors; nothing else.
+    /// Only the output of targets, warnings and errors.
     Silent,
     Normal,
-    /// Every reason, and every target that is up to date.
+    /// All reasons, and every target that is up to date.
     Trace,
 }
 
@@ -51,14 +52,14 @@ impl Style {
 /// Whether a report could not be written to standard output. Global because standard output is.
 static OUTPUT_LOST: AtomicBool = AtomicBool::new(false);
 
-/// Returns whether a part of a report could not be written to standard output, and its reader had
-/// not gone away.
+/// Returns whether a part of a report could not be written to standard output although its reader
+/// was not gone.
 pub fn output_lost() -> bool {
     OUTPUT_LOST.load(Ordering::Relaxed)
 }
 
-/// Where a report goes. The output of targets and the results that were asked for go to `stdout`,
-/// zipwright's own words to `stderr`.
+/// The outputs of a report. The output of targets and results go to `stdout`, zipwright's own texts
+/// to `stderr`.
 pub struct Writers {
     stdout: Option<Box<dyn Write + Send>>,
     stderr: Option<Box<dyn Write + Send>>,
@@ -69,13 +70,14 @@ impl Writers {
         Self { stdout: Some(stdout), stderr: Some(stderr) }
     }
 
-    /// Those of this process.
+    /// Returns the outputs of this process.
     pub fn standard() -> Self {
         Self::new(Box::new(io::stdout()), Box::new(io::stderr()))
     }
 
-    /// Writes whole lines at once. If the reader of a stream has gone away, or it cannot be written
-    /// for another reason, it is given up and the build goes on. Other reasons are one error.
+    /// Writes whole lines at once. If the reader of a stream is gone, or it cannot be written for
+    /// another reason, nothing more is written to it and the build continues. Other reasons are
+    /// reported once.
     fn write(&mut self, stream: Stream, lines: &Printable) {
         let writer = match stream {
             Stream::Stdout => &mut self.stdout,
@@ -93,9 +95,9 @@ impl Writers {
     }
 }
 
-/// A build for a person to read.
+/// Returns the report for people.
 pub fn report(style: Style, writers: Writers) -> Box<dyn Report> {
-    // Without a word of its own a build has nothing that could move.
+    // Without texts of zipwright, there are no moving lines.
     if style.live && !style.dry_run && style.verbosity != Verbosity::Silent {
         Box::new(live::Live::new(style, writers))
     } else {
@@ -103,13 +105,14 @@ pub fn report(style: Style, writers: Writers) -> Box<dyn Report> {
     }
 }
 
-/// Returns an event as a `--json` build writes it, on one line; `None` for events that it leaves out.
+/// Returns an event as a `--json` build writes it, on one line; `None` for events that are not part
+/// of it.
 pub fn json_line(event: &Event) -> Option<Printable> {
     json::object(event).map(|object| Printable::json(&object.to_string()))
 }
 
-/// A build for a program to read, as `docs/JSON.md` says. Warnings and errors are on standard
-/// error as well, for the person who reads the log.
+/// Returns the report for programs, as in `docs/JSON.md`. Warnings and errors also go to standard
+/// error, for readers of the log.
 pub fn json(writers: Writers) -> Box<dyn Report> {
     Box::new(json::Json::new(writers))
 }

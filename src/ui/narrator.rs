@@ -1,9 +1,9 @@
-//! Turns events into the lines a person reads, in order: what is worth a line, and when. The
-//! output of targets that run side by side is held back so that it does not mix: a target's
-//! lines are passed on as they come only while nothing else runs.
+//! Turns events into the lines of a report, in order: which events get a line, and when. The output
+//! of targets that run at once is held back so that it does not mix: a target's lines are passed on
+//! immediately only while no other target runs.
 //!
-//! Owns what is held back and what the last line will say. Knows nothing of writers, terminals
-//! or the wording itself.
+//! Owns the held lines and the data of the last line. Knows nothing of writers, terminals or the
+//! texts themselves.
 
 use super::held::Held;
 use super::wording::{Reasons, Tally, Wording};
@@ -14,7 +14,7 @@ use crate::event::{Event, Finished, Outcome};
 use crate::key::Reason;
 use crate::process::Stream;
 
-/// Whole lines for one stream, to be written at once.
+/// Whole lines for one stream, written at once.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Chunk {
     pub(super) stream: Stream,
@@ -24,15 +24,15 @@ pub(super) struct Chunk {
 /// Writes chunks, in order.
 pub(super) type Write<'a> = &'a mut dyn FnMut(Vec<Chunk>);
 
-/// Bytes from which on chunks are written before there are more.
+/// Number of bytes from which on chunks are written without waiting for more.
 const ENOUGH: usize = 1 << 20;
 
-/// When a target that runs gets its line.
+/// When the line of a running target is written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Announce {
-    /// As it starts: in a log there is nothing else that says what goes on.
+    /// At its start: a log shows progress in no other way.
     AtStart,
-    /// As it ends, or when it has something to say: until then a terminal shows it by other means.
+    /// At its end, or with its first output: until then, a terminal shows it in the moving lines.
     AtEnd,
 }
 
@@ -40,9 +40,9 @@ pub(super) struct Narrator {
     wording: Wording,
     style: Style,
     announce: Announce,
-    /// In the order in which they started.
+    /// Running targets, in the order of their starts.
     running: Vec<Running>,
-    /// Whose line was written last; its next lines need no heading.
+    /// The target of the last line; further lines of it need no heading.
     last: Option<String>,
     tally: Tally,
     chunks: Vec<Chunk>,
@@ -68,7 +68,7 @@ impl Narrator {
         }
     }
 
-    /// Writes all that `event` is a reason for.
+    /// Writes all lines that result from `event`.
     pub(super) fn hear(&mut self, event: &Event, write: Write) {
         match event {
             Event::Planned { .. } | Event::Status { .. } => {}
@@ -103,7 +103,7 @@ impl Narrator {
 
     fn line(&mut self, target: &str, stream: Stream, text: &Printable, write: Write) {
         let Some(index) = self.running.iter().position(|running| running.target == target) else {
-            // Nothing says when it would end, so there is nothing to wait for.
+            // It has no end event, so do not wait for one.
             self.head(target);
             return self.pass_on(stream, text);
         };
@@ -126,7 +126,7 @@ impl Narrator {
         }
     }
 
-    /// The line, if any, that says how the target ended.
+    /// Adds the line for the end of the target, if any.
     fn end(&mut self, finished: &Finished, ended: Option<&Running>) {
         let Finished { target, outcome, reasons, error, .. } = finished;
         let shown = self.reasons();
@@ -143,7 +143,7 @@ impl Narrator {
                 self.wording.skipped(target, error.as_deref(), how)
             }
             Outcome::WouldRun => {
-                // What a dry run finds out is its result, as it is of `make -n`.
+                // The results of a dry run go to standard output, as those of `make -n`.
                 let text = self.wording.would_run(target, reasons, shown);
                 return self.chunk(Stream::Stdout, text);
             }
@@ -164,7 +164,7 @@ impl Narrator {
         if self.style.verbosity == Verbosity::Trace { Reasons::All } else { Reasons::First }
     }
 
-    /// Says that the running target `index` runs.
+    /// Adds the line that the running target `index` runs.
     fn announce(&mut self, index: usize) {
         let shown = self.reasons();
         let running = &mut self.running[index];
@@ -176,7 +176,7 @@ impl Narrator {
         }
     }
 
-    /// Passes on what was held back of the running target `index`.
+    /// Writes the held lines of the running target `index`.
     fn release(&mut self, index: usize, write: Write) {
         let held = std::mem::take(&mut self.running[index].held);
         if held.is_empty() {
@@ -199,7 +199,7 @@ impl Narrator {
         });
     }
 
-    /// Makes it clear that the next lines are those of `target`.
+    /// Adds a heading, unless the last line was of `target`.
     fn head(&mut self, target: &str) {
         if self.last.as_deref() != Some(target) && self.style.verbosity != Verbosity::Silent {
             self.say(Some(target), self.wording.heading(target));
@@ -210,7 +210,7 @@ impl Narrator {
         self.chunk(stream, printable![text, "\n"]);
     }
 
-    /// zipwright's own words, about `target` or the whole build.
+    /// Adds a text of zipwright about `target` or the whole build.
     fn say(&mut self, target: Option<&str>, text: Printable) {
         self.last = target.map(str::to_owned);
         self.chunk(Stream::Stderr, text);

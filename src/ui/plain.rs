@@ -1,6 +1,6 @@
-//! A build as plain lines, for pipes and logs, and for whoever wants no moving parts.
+//! A build as plain lines, for pipes and logs, and for terminals without moving lines.
 //!
-//! Owns the two writers; what is written, and when, is the narrator's.
+//! Owns the two writers; the narrator decides what is written and when.
 
 use super::narrator::{Announce, Narrator};
 use super::{Style, Writers};
@@ -49,7 +49,7 @@ mod tests {
         transcript
     }
 
-    /// The text of `events` in a build of the given verbosity.
+    /// Compares the report of `events` at the given verbosity with `expected`.
     fn check(verbosity: Verbosity, events: &[Event], expected: &str) {
         assert_eq!(shown_as(verbosity, false, events).text(), expected);
     }

@@ -1,5 +1,5 @@
-//! For the tests of this folder: events to show, writers that remember the order of what both
-//! of them got, and a terminal that can be looked at.
+//! Helpers for the tests of this folder: events, writers that record the order of both streams, and
+//! a readable terminal.
 
 use std::io::{self, Write};
 use std::sync::{Arc, Mutex};
@@ -11,7 +11,7 @@ use crate::event::{Event, Finished, Outcome, Summary};
 use crate::key::Reason;
 use crate::process::Stream;
 
-/// `count` reasons that name the target they are for.
+/// Returns `count` reasons that contain the name of the target.
 pub(super) fn reasons(target: &str, count: usize) -> Vec<Reason> {
     let reason = |n| Reason::Changed {
         component: format!("file {target}-{n}"),
@@ -85,7 +85,7 @@ pub(super) fn summary(outcomes: &[Outcome]) -> Event {
     Event::Summary(summary)
 }
 
-/// Everything written to either stream, each write an entry.
+/// Everything written to either stream, one entry per write.
 #[derive(Clone, Default)]
 pub(super) struct Transcript(Arc<Mutex<Vec<(Stream, String)>>>);
 
@@ -99,7 +99,7 @@ impl Transcript {
         self.0.lock().unwrap().clone()
     }
 
-    /// Line by line with `out` or `err` before it. Every write must be one of whole lines.
+    /// Returns the lines with `out` or `err` before each. Every write must consist of whole lines.
     pub(super) fn text(&self) -> String {
         let mut text = String::new();
         for (stream, written) in self.writes() {
@@ -112,7 +112,7 @@ impl Transcript {
         text
     }
 
-    /// What standard output got.
+    /// Returns the text written to standard output.
     pub(super) fn stdout(&self) -> String {
         let writes = self.writes().into_iter();
         writes.filter(|(stream, _)| *stream == Stream::Stdout).map(|(_, text)| text).collect()
@@ -136,7 +136,7 @@ impl Write for Recorder {
     }
 }
 
-/// A writer that never can.
+/// A writer that always fails.
 pub(super) struct Broken(pub(super) io::ErrorKind);
 
 impl Write for Broken {
@@ -149,7 +149,7 @@ impl Write for Broken {
     }
 }
 
-/// A terminal of 80 columns, as much of it as the moving lines use.
+/// A terminal of 80 columns, with the features that the moving lines use.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Screen(Arc<Mutex<Cells>>);
 
@@ -164,7 +164,7 @@ struct Cells {
 const WIDTH: usize = 80;
 
 impl Screen {
-    /// What can be seen, without blank space at the ends of lines and of the screen.
+    /// Returns the visible text, without blank space at the ends of lines and of the screen.
     pub(super) fn text(&self) -> String {
         let cells = self.0.lock().unwrap();
         let rows = cells.rows.iter().map(|row| row.iter().collect::<String>());

@@ -1,7 +1,7 @@
-//! Every sentence a person reads during a build, in one place, so that a terminal and a log say
-//! the same. Each function returns whole lines, their last line break included.
+//! Every sentence of a build report, in one place, so that a terminal and a log have the same
+//! texts. Each function returns whole lines with their last line break.
 //!
-//! Owns words and colours; knows nothing of when a sentence is due, nor of streams.
+//! Owns texts and colours; knows nothing of the time or stream of a text.
 
 use std::time::Duration;
 
@@ -13,20 +13,20 @@ use crate::base::{Printable, words};
 use crate::event::{Finished, Outcome, Summary};
 use crate::key::Reason;
 
-/// More names than this are counted instead.
+/// Largest number of listed names; of more, only the count is shown.
 const NAMES_SHOWN: usize = 8;
 
-/// A reason longer than this is cut where only the first is shown. All of it is in `--trace`.
+/// Largest length of a reason where only the first is shown. `--trace` shows all of it.
 const REASON_SHOWN: usize = 120;
 
-/// How much is said of why a target runs.
+/// How many reasons are shown for a running target.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Reasons {
     First,
     All,
 }
 
-/// Words, coloured by meaning or not at all.
+/// Texts, coloured by meaning or not at all.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Wording {
     error: Style,
@@ -74,7 +74,8 @@ impl Wording {
         printable![Printable::styled(self.dim, &format!("{target}: up to date")), "\n"]
     }
 
-    /// Stands above lines of `target` when something else was written since its last ones.
+    /// Returns the heading above lines of `target`, if other lines were written since its last
+    /// ones.
     pub(super) fn heading(&self, target: &str) -> Printable {
         printable![self.target(target), ": output\n"]
     }
@@ -87,7 +88,7 @@ impl Wording {
         self.problem((self.error, "error:"), Some(target), error.unwrap_or("failed"))
     }
 
-    /// `how` says what became of `cause`: `failed`, `was skipped`.
+    /// `how` describes the result of `cause`: `failed`, `was skipped`.
     pub(super) fn skipped(&self, target: &str, cause: Option<&str>, how: &str) -> Printable {
         let target = self.target(target);
         match cause {
@@ -96,7 +97,7 @@ impl Wording {
         }
     }
 
-    /// The last line of a build.
+    /// Returns the last line of a build.
     pub(super) fn summary(&self, summary: &Summary, tally: &Tally) -> Printable {
         let mut line = Printable::default();
         if summary.failed > 0 {
@@ -126,7 +127,7 @@ impl Wording {
         }
         let mut parts = Vec::new();
         match ran {
-            // In a dry run, `0 ran` is not worth saying.
+            // In a dry run, omit `0 ran`.
             0 if would_run > 0 => {}
             0 => parts.push("0 ran".to_owned()),
             _ => parts.push(format!("{ran} ran ({})", names(&tally.ran))),
@@ -163,7 +164,7 @@ impl Wording {
         text
     }
 
-    /// `error: staging: …`, further lines indented so that they are seen to belong to it.
+    /// Returns `error: staging: …`, with further lines indented.
     fn problem(&self, (style, label): (Style, &str), whose: Option<&str>, text: &str) -> Printable {
         let mut all = printable![Printable::styled(style, label), " "];
         if let Some(name) = whose {
@@ -181,7 +182,7 @@ impl Wording {
     }
 }
 
-/// What the last line needs of every target that ended.
+/// Counts of finished targets, for the last line.
 #[derive(Debug, Default)]
 pub(super) struct Tally {
     ran: Vec<String>,
@@ -214,7 +215,7 @@ impl Tally {
     }
 }
 
-/// A zip that is there at the end of the build.
+/// A zip that exists at the end of the build.
 #[derive(Debug)]
 struct Zip {
     name: String,
@@ -224,7 +225,7 @@ struct Zip {
 }
 
 impl Zip {
-    /// A zip is known by its facts: an upload has a `code_sha256` too, but no size.
+    /// Recognises a zip by its facts: an upload has a `code_sha256` too, but no size.
     fn of(finished: &Finished) -> Option<Self> {
         let fact = |name: &str| finished.facts.iter().find(|(n, _)| n == name).map(|(_, v)| v);
         Some(Self {
