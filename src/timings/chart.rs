@@ -1,5 +1,5 @@
-//! The bars of a build over time, as SVG: a row for each job slot. Widths are shares of the
-//! whole, so that the chart fits any page and can be stretched. Knows nothing of the page around.
+//! The bars of a build over time, as SVG: a row for each job slot. Widths are percentages, so that
+//! the chart fits any page and can be stretched. Knows nothing of the page around it.
 
 use std::collections::BTreeSet;
 
@@ -10,16 +10,16 @@ use crate::event::Outcome;
 const AXIS_HEIGHT: usize = 24;
 const ROW_HEIGHT: usize = 28;
 const BAR_HEIGHT: usize = 22;
-/// A bar is at least this wide, in percent, so that the shortest target can be seen at all.
+/// Smallest width of a bar in percent, so that even the shortest target is visible.
 const LEAST_WIDTH: f64 = 0.1;
-/// A hover text lists this many reasons; the table has them all.
+/// Number of reasons in a hover text; the table has all of them.
 const REASONS_SHOWN: usize = 6;
-/// With more bars than this the page offers to stretch the chart.
+/// Number of bars above which the page offers to stretch the chart.
 const MANY_BARS: usize = 40;
-/// How many times wider than the page the chart can be made; the style sheet has a rule for each.
+/// Widths of the chart as multiples of the page's; the style sheet has a rule for each.
 const STRETCHES: [u32; 3] = [1, 4, 16];
 
-/// The chart with the names of its rows; nothing when no target ran.
+/// Returns the chart with the names of its rows; empty if no target ran.
 pub(super) fn chart(timings: &Timings) -> String {
     if timings.spans.is_empty() {
         return String::new();
@@ -43,7 +43,8 @@ pub(super) fn chart(timings: &Timings) -> String {
     )
 }
 
-/// Buttons that stretch the chart, without a script: the style sheet reads which one is chosen.
+/// Returns buttons that stretch the chart without a script: the style sheet reads which one is
+/// chosen.
 fn zoom() -> String {
     let buttons: String = STRETCHES
         .iter()
@@ -62,7 +63,8 @@ fn zoom() -> String {
     format!("{buttons}<div class=\"break\"></div>\n")
 }
 
-/// Lines at round times, at most twelve in what is seen of a chart stretched so many times.
+/// Returns lines at round times, at most twelve in the visible part of a chart stretched so many
+/// times.
 fn axis(extent: f64, height: usize, stretch: u32) -> String {
     let step = step(extent / f64::from(stretch));
     let mut lines = String::new();
@@ -70,7 +72,7 @@ fn axis(extent: f64, height: usize, stretch: u32) -> String {
     for tick in 0..=count {
         let time = tick as f64 * step;
         let x = share(time, extent);
-        // A label at the right edge would be cut off; the total is in the headline anyway.
+        // A label at the right edge would be cut off; the headline has the total.
         let label = if (100.0 - x) * f64::from(stretch) < 4.0 {
             String::new()
         } else {
@@ -83,7 +85,8 @@ fn axis(extent: f64, height: usize, stretch: u32) -> String {
     format!("<g class=\"axis{stretch}\">\n{lines}</g>\n")
 }
 
-/// The smallest of 1, 2 and 5 times a power of ten that goes at most twelve times into `extent`.
+/// Returns the smallest of 1, 2 and 5 times a power of ten that fits at most twelve times into
+/// `extent`.
 fn step(extent: f64) -> f64 {
     let mut power = 1e-6;
     loop {
@@ -101,7 +104,7 @@ fn tick_label(time: f64, step: f64) -> String {
     format!("{time:.decimals$} s")
 }
 
-/// What joins one bar of the critical path to the next.
+/// Returns the lines that join the bars of the critical path.
 fn links(timings: &Timings, slots: &[usize]) -> String {
     let middle = |place: usize| AXIS_HEIGHT + slots[place] * ROW_HEIGHT + BAR_HEIGHT / 2;
     let extent = timings.extent();
@@ -135,7 +138,7 @@ fn bars(timings: &Timings, slots: &[usize]) -> String {
             class += " failed";
             label = format!("✗ {label}");
         }
-        // A bar at the very end is moved left rather than lost beyond the edge.
+        // A bar at the end is moved left, so that it stays visible.
         bars += &format!(
             "<svg class=\"{class}\" x=\"{:.3}%\" y=\"{}\" width=\"{width:.3}%\" \
              height=\"{BAR_HEIGHT}\"><title>{}</title><rect width=\"100%\" height=\"100%\" rx=\"3\"/>\
@@ -150,7 +153,7 @@ fn bars(timings: &Timings, slots: &[usize]) -> String {
     bars
 }
 
-/// What is shown when the pointer rests on a bar.
+/// Returns the hover text of a bar.
 fn hover(span: &Span, critical: bool) -> String {
     let mut lines = vec![
         format!("{} ({})", span.target, span.kind),
@@ -169,7 +172,7 @@ fn hover(span: &Span, critical: bool) -> String {
     lines.join("\n")
 }
 
-/// `part` of `whole`, in percent; all of nothing is nothing.
+/// Returns `part` of `whole` in percent; 0 if `whole` is 0.
 fn share(part: f64, whole: f64) -> f64 {
     if whole > 0.0 { (part / whole * 100.0).clamp(0.0, 100.0) } else { 0.0 }
 }

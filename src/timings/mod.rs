@@ -1,9 +1,9 @@
-//! Where the time of a build went: a [`Recorder`] listens to the build's events and keeps a
-//! [`Span`] for each target that ran; [`html`] and [`chrome_trace`] show the finished record.
+//! The timings of a build: a [`Recorder`] reads the build's events and keeps a [`Span`] for each
+//! target that ran; [`html`] and [`chrome_trace`] show the finished timings.
 //!
-//! Both are functions of the record alone, so equal records give equal text. Knows nothing of
-//! the engine, and writes no file. Which job slot a target had is worked out from the times: the
-//! engine counts its jobs, it does not number them.
+//! Both depend only on the timings, so equal timings give equal text. Knows nothing of the engine,
+//! and writes no file. The job slot of a target is computed from the times, because the engine
+//! counts its jobs without numbering them.
 
 mod chart;
 mod page;
@@ -20,7 +20,7 @@ use std::time::Duration;
 
 use crate::event::Outcome;
 
-/// A target that ran, and when. Times are seconds since the build's start.
+/// A target that ran, and its times in seconds since the build's start.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Span {
     pub target: String,
@@ -28,11 +28,11 @@ pub struct Span {
     pub start: f64,
     pub end: f64,
     pub outcome: Outcome,
-    /// Why it ran, in words.
+    /// The reasons for its run, as text.
     pub reasons: Vec<String>,
-    /// The targets that had to be finished before this one; those without a span do not count.
+    /// The targets that had to finish before this one; those without a span are ignored.
     pub needs: Vec<String>,
-    /// For `Failed`: what went wrong.
+    /// The error, for `Failed`.
     pub error: Option<String>,
 }
 
@@ -40,14 +40,14 @@ pub struct Span {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Skipped {
     pub target: String,
-    /// The target whose failure was the cause; empty when that is not known.
+    /// The target whose failure was the cause; empty if unknown.
     pub because: String,
 }
 
 /// A finished build.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Timings {
-    /// How many targets could run at once; `usize::MAX` when there was no limit.
+    /// Number of targets that could run at once; `usize::MAX` without a limit.
     pub jobs: usize,
     /// Seconds from the build's start to its end.
     pub total: f64,
@@ -57,14 +57,15 @@ pub struct Timings {
 }
 
 impl Span {
-    /// How long it took; never negative, whatever the clock did.
+    /// Returns its duration; never negative, even if the clock was set back.
     pub fn seconds(&self) -> f64 {
         (self.end - self.start).max(0.0)
     }
 }
 
 impl Timings {
-    /// The time that the page spans: the total, or the end of the last target if that is later.
+    /// Returns the time span of the page: the total, or the end of the last target if that is
+    /// later.
     fn extent(&self) -> f64 {
         self.spans.iter().map(|span| span.end).fold(self.total, f64::max).max(0.0)
     }
@@ -74,12 +75,12 @@ impl Timings {
     }
 }
 
-/// Seconds as messages show them.
+/// Formats seconds as in messages.
 fn shown(seconds: f64) -> String {
     crate::base::words::duration(Duration::try_from_secs_f64(seconds).unwrap_or_default())
 }
 
-/// Builds that several tests look at.
+/// Builds for several tests.
 #[cfg(test)]
 mod example {
     use super::{Skipped, Span, Timings};
@@ -103,7 +104,7 @@ mod example {
         }
     }
 
-    /// A bundle is built and uploaded on two jobs while something else fails.
+    /// Returns a build of a bundle and its upload on two jobs, with a failure of another target.
     pub(super) fn bundle() -> Timings {
         let mut spans = vec![
             span("wheels", "wheelhouse", (0.0, 6.0), &[]),
@@ -128,7 +129,7 @@ mod example {
         }
     }
 
-    /// A build of any shape, the same for the same seed.
+    /// Returns a build of any shape, the same for the same seed.
     pub(super) fn random(seed: u64, targets: usize) -> Timings {
         let mut state = seed;
         let mut next = move |below: u64| {
@@ -143,7 +144,7 @@ mod example {
                 .map(|_| format!("t{}", next(number as u64)))
                 .collect();
             let start = next(200) as f64 / 10.0;
-            // Half of the lengths are 0 or end where another begins, where mistakes live.
+            // Half of the lengths are 0 or end where another span begins: the edge cases.
             let length = next(2) as f64 * next(40) as f64 / 10.0;
             let mut span = span(&format!("t{number}"), "command", (start, start + length), &[]);
             span.needs = needs;

@@ -1,5 +1,5 @@
-//! A build as one HTML page that needs nothing else: no script, no font, no network. Every
-//! number of the chart is in a table too. Knows only the record.
+//! A build as one self-contained HTML page: no script, no font, no network. Every number of the
+//! chart is in a table too. Knows only the timings.
 
 use super::chart::chart;
 use super::{Span, Timings, critical_path, shown};
@@ -7,10 +7,10 @@ use crate::base::printable::is_hidden;
 use crate::base::words::count;
 use crate::event::Outcome;
 
-/// A row of the table shows this many reasons at once; the others open on a click.
+/// Number of reasons that a row of the table shows; a click shows the others.
 const REASONS_SHOWN: usize = 2;
 
-/// The page. It forbids itself every outside resource and script.
+/// Returns the page. Its policy forbids every outside resource and script.
 pub fn html(timings: &Timings) -> String {
     let title = title(timings);
     format!(
@@ -34,8 +34,8 @@ pub fn html(timings: &Timings) -> String {
     )
 }
 
-/// `text` as HTML text or as a quoted attribute. Characters that would be invisible or would
-/// turn the text around are shown by their code.
+/// Returns `text` as HTML text or as a quoted attribute. Invisible characters, and those that
+/// change the direction of the text, are shown by their code.
 pub(super) fn escaped(text: &str) -> String {
     let mut safe = String::with_capacity(text.len());
     for c in text.chars() {
@@ -64,7 +64,7 @@ fn title(timings: &Timings) -> String {
     }
 }
 
-/// The numbers of the whole, as a list of name and value.
+/// Returns the numbers of the whole build, as a list of names and values.
 fn headline(timings: &Timings) -> String {
     let failed = timings.failed();
     let path: f64 =
@@ -142,7 +142,7 @@ fn critical_section(timings: &Timings) -> String {
     )
 }
 
-/// Failures first, since they are what is looked for; then the slowest.
+/// Returns the table of targets that ran: failures first, then the slowest.
 fn ran_section(timings: &Timings) -> String {
     let mut spans: Vec<&Span> = timings.spans.iter().collect();
     if spans.is_empty() {
@@ -172,7 +172,7 @@ fn ran_section(timings: &Timings) -> String {
     )
 }
 
-/// The cells that every table of targets has.
+/// Returns the cells that every table of targets has.
 fn name_and_time(span: &Span, total: f64) -> String {
     let share = if total > 0.0 { span.seconds() / total * 100.0 } else { 0.0 };
     let mark = if span.outcome == Outcome::Failed { "✗ " } else { "" };
@@ -237,7 +237,7 @@ fn up_to_date_section(timings: &Timings) -> String {
     )
 }
 
-/// A small square in the colour of `kind`; the style sheet knows the colours by name.
+/// Returns a small square in the colour of `kind`; the style sheet has the colours by name.
 fn swatch(kind: &str) -> String {
     format!("<i class=\"swatch k-{}\"></i>", escaped(kind))
 }

@@ -1,5 +1,5 @@
-//! Listens to a build and notes when each target started and ended. Passes every event on to the
-//! report it stands before, unchanged; knows nothing of the graph until it is told at the end.
+//! Records when each target of a build started and ended. Passes every event on to another report,
+//! unchanged. Receives the graph only at the end.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Instant;
@@ -8,17 +8,17 @@ use super::{Skipped, Span, Timings};
 use crate::event::{Event, Finished, Outcome, Report};
 use crate::key::Reason;
 
-/// The build's start is the moment this was made.
+/// Created at the build's start.
 pub struct Recorder {
     inner: Box<dyn Report>,
-    /// Whether anybody wants to know.
+    /// Whether the timings are needed.
     is_asked: bool,
     born: Instant,
     running: Vec<Running>,
     spans: Vec<Span>,
     up_to_date: Vec<String>,
     skipped: Vec<Skipped>,
-    /// When the last event came.
+    /// Time of the last event.
     latest: f64,
 }
 
@@ -30,7 +30,7 @@ struct Running {
 }
 
 impl Recorder {
-    /// Notes nothing unless `is_asked`.
+    /// Creates a recorder; records nothing unless `is_asked`.
     pub fn new(inner: Box<dyn Report>, is_asked: bool) -> Self {
         Self {
             inner,
@@ -44,8 +44,8 @@ impl Recorder {
         }
     }
 
-    /// The build as it was, after its last event. `needs` is the whole graph: for each target
-    /// those it waits for, order-only ones too. A target that is still running counts as failed.
+    /// Returns the timings, after the last event. `needs` is the whole graph: the needs of each
+    /// target, order-only ones too. A target that is still running counts as failed.
     pub fn timings(&self, jobs: usize, needs: &BTreeMap<String, Vec<String>>) -> Timings {
         let mut spans = self.spans.clone();
         spans.extend(self.running.iter().map(|running| Span {
@@ -101,7 +101,7 @@ impl Recorder {
             Outcome::Ran | Outcome::Failed => self.spans.push(Span {
                 target: target.clone(),
                 kind,
-                // One that never said it started is believed about how long it took.
+                // Without a start event, use the reported duration.
                 start: running.map_or((now - seconds).max(0.0), |running| running.start),
                 end: now,
                 outcome: *outcome,
@@ -115,7 +115,7 @@ impl Recorder {
 
 impl Report for Recorder {
     fn event(&mut self, event: &Event) {
-        // The time is taken first: however slow the display, it is not the target's time.
+        // Read the clock first, so that a slow display does not count.
         if self.is_asked {
             self.note(event, self.born.elapsed().as_secs_f64());
         }
@@ -127,8 +127,8 @@ fn in_words(reasons: &[Reason]) -> Vec<String> {
     reasons.iter().map(ToString::to_string).collect()
 }
 
-/// The targets in `ran` that `target` waited for, directly or through targets that are not in
-/// it: a chain of times does not break where something between was up to date.
+/// Returns the targets in `ran` that `target` waited for, directly or through targets that are not
+/// in it, so that an up-to-date target between them does not break the chain.
 fn nearest_that_ran(
     target: &str,
     needs: &BTreeMap<String, Vec<String>>,

@@ -1,15 +1,16 @@
-//! What can be worked out from the times of a build: a job slot for each target, and the chain
-//! of targets that the build could not have been faster than. Pure; knows no output format.
+//! Derived from the times of a build: a job slot for each target, and the critical path, which
+//! bounds the duration of the build. Pure; knows no output format.
 
 use std::collections::HashMap;
 
 use super::Span;
 
-/// A slot for each span, from 0 upwards: the lowest one that is free when the span starts. No
-/// two spans of a slot overlap, and no more slots are used than spans ever ran at once.
+/// Returns a slot for each span, from 0 upwards: the lowest that is free when the span starts.
+/// Spans of a slot do not overlap, and the number of slots is the largest number of simultaneous
+/// spans.
 pub fn slots(spans: &[Span]) -> Vec<usize> {
     let mut order: Vec<usize> = (0..spans.len()).collect();
-    // A span without length comes before one that starts with it, and frees its slot for it.
+    // A span without length comes before one that starts at the same time, which reuses its slot.
     order.sort_by(|a, b| {
         let (a, b) = (&spans[*a], &spans[*b]);
         a.start.total_cmp(&b.start).then((a.seconds() > 0.0).cmp(&(b.seconds() > 0.0)))
@@ -29,8 +30,8 @@ pub fn slots(spans: &[Span]) -> Vec<usize> {
     slots
 }
 
-/// The longest chain of measured times through the edges, as places in `spans`, first to last.
-/// Of chains of equal length the one that comes first in `spans` is taken.
+/// Returns the longest chain of measured times through the edges, as positions in `spans`, first to
+/// last. Of equally long chains, returns the one that comes first in `spans`.
 pub fn critical_path(spans: &[Span]) -> Vec<usize> {
     let mut length = vec![0.0; spans.len()];
     let mut before: Vec<Option<usize>> = vec![None; spans.len()];
@@ -53,7 +54,7 @@ pub fn critical_path(spans: &[Span]) -> Vec<usize> {
     path
 }
 
-/// For each span the places of those it needs, ascending. Names without a span are left out.
+/// Returns for each span the positions of its needs, ascending, without names that have no span.
 fn needed_places(spans: &[Span]) -> Vec<Vec<usize>> {
     let places: HashMap<&str, usize> =
         spans.iter().enumerate().map(|(place, span)| (span.target.as_str(), place)).collect();
@@ -69,7 +70,8 @@ fn needed_places(spans: &[Span]) -> Vec<Vec<usize>> {
         .collect()
 }
 
-/// Every place after those it needs. Members of a cycle, which no real build has, are left out.
+/// Returns the positions in topological order. Members of a cycle, which real builds do not have,
+/// are omitted.
 fn in_order(needs: &[Vec<usize>]) -> Vec<usize> {
     let mut needed_by = vec![Vec::new(); needs.len()];
     for (index, needs) in needs.iter().enumerate() {
@@ -125,7 +127,7 @@ mod tests {
             };
             let most = spans.iter().map(|span| running(span.start)).max().unwrap_or(0);
             let used = slots.iter().max().map_or(0, |slot| slot + 1);
-            // Spans without length need a slot too, though nothing is running in them.
+            // Spans without length need a slot too.
             assert!(used <= most + 1, "seed {seed}: {used} slots for {most} at once");
         }
     }
@@ -156,7 +158,7 @@ mod tests {
             for pair in path.windows(2) {
                 assert!(spans[pair[1]].needs.contains(&spans[pair[0]].target), "seed {seed}");
             }
-            // `random` only lets a target need earlier ones, so one pass forwards is enough.
+            // In `random`, a target needs only earlier ones, so one pass is enough.
             let mut longest: Vec<f64> = Vec::new();
             for span in &spans {
                 let needs = span.needs.iter().map(|name| name[1..].parse::<usize>().unwrap());

@@ -1,4 +1,4 @@
-//! A build as a Chrome trace, which Perfetto and `chrome://tracing` show. Knows only the record.
+//! A build as a Chrome trace, for Perfetto and `chrome://tracing`. Knows only the timings.
 
 use std::collections::BTreeSet;
 
@@ -6,8 +6,8 @@ use serde_json::json;
 
 use super::{Timings, critical_path, slots};
 
-/// An array of complete events, one to a line. Times are whole microseconds; `tid` is the job
-/// slot, from 1.
+/// Returns an array of complete events, one per line. Times are whole microseconds; `tid` is the
+/// job slot, from 1.
 pub fn chrome_trace(timings: &Timings) -> String {
     let slots = slots(&timings.spans);
     let critical: BTreeSet<usize> = critical_path(&timings.spans).into_iter().collect();
@@ -17,7 +17,8 @@ pub fn chrome_trace(timings: &Timings) -> String {
         .enumerate()
         .map(|(place, span)| {
             let start = microseconds(span.start);
-            // The end is rounded, not the length: spans that touch still do, and never overlap.
+            // Round the end, not the length, so that adjacent spans stay adjacent and never
+            // overlap.
             let end = microseconds(span.start + span.seconds());
             let mut args = json!({
                 "outcome": span.outcome.word(),
@@ -44,7 +45,8 @@ pub fn chrome_trace(timings: &Timings) -> String {
     if events.is_empty() { "[]\n".into() } else { format!("[\n{}\n]\n", events.join(",\n")) }
 }
 
-/// Never negative: a viewer would put such an event before the build.
+/// Converts to microseconds; never negative, because a viewer would show such an event before the
+/// build.
 fn microseconds(seconds: f64) -> u64 {
     (seconds * 1e6).round() as u64
 }
@@ -75,7 +77,7 @@ mod tests {
         for seed in 0..100 {
             let mut timings = random(seed, 40);
             for span in &mut timings.spans {
-                // Times that whole microseconds cannot hold.
+                // Times that need more than whole microseconds.
                 (span.start, span.end) = (span.start / 7e5, span.end / 7e5);
             }
             let events: Vec<Value> = serde_json::from_str(&chrome_trace(&timings)).unwrap();
