@@ -1,12 +1,13 @@
-//! Bytes of the state file's records: texts and lists with their length in front, numbers of
-//! eight bytes, little-endian. Reading gives `None` for anything that does not fit.
+//! Encoding of the state file's records: texts and lists with their length before them, numbers of
+//! eight bytes, little-endian. Reading returns `None` for anything malformed.
 
 use crate::base::Digest;
 
 pub struct Encoder(Vec<u8>);
 
 impl Encoder {
-    /// With zeros in front, for what is only known at the end, and room for so many bytes in all.
+    /// Creates a writer that begins with zeros, for values that are determined at the end, with
+    /// capacity for so many bytes.
     pub fn behind(zeros: usize, room: usize) -> Self {
         let mut bytes = Vec::with_capacity(room);
         bytes.resize(zeros, 0);
@@ -77,7 +78,7 @@ impl<'a> Decoder<'a> {
 
     pub fn list<T>(&mut self, item: impl Fn(&mut Self) -> Option<T>) -> Option<Vec<T>> {
         let length = self.number()?;
-        // Every item takes at least a byte: a longer list than bytes is damage.
+        // Every item takes at least a byte, so a larger length is damage.
         if length > self.0.len() as u64 {
             return None;
         }

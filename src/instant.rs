@@ -33,7 +33,7 @@ fn last_commit(project: &Project) -> Result<i64> {
     let Some(git) = project.find_program("git") else {
         bail!("`clamp = \"git\"` needs git, which is not on PATH; {WAY_OUT}");
     };
-    // Without the setting, a user's configuration can put signatures before the time.
+    // Without the setting, a user's configuration can print signatures before the time.
     let log = ["-c", "log.showSignature=false", "log", "-1", "--format=%ct", "HEAD"];
     let captured = Invocation::new(git, &project.root).args(log).capture()?;
     if !captured.status.success() {

@@ -1,10 +1,10 @@
-//! Which files a target left, by content. Only these are removed or replaced: a path counts as left
-//! by a target while its digest is one of those that the state has for it.
+//! The files that a target left, by content. Only these are removed or replaced: a path is the
+//! target's while its digest is one of those that the state has for it.
 //!
 //! Outputs that are single files are in the target's record. The files of an output folder are in a
-//! journal of the target's own in the state folder, as are all files that a run is about to put in
-//! place: a run that is killed has them in the journal. A run that ends writes the journal anew.
-//! Without a record of the target the journal counts for nothing.
+//! journal of the target in the state folder, and so are all files that a run is about to put in
+//! place, so that they are in the journal if it is killed. A run that ends rewrites the journal.
+//! Without a record of the target, the journal is ignored.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -23,7 +23,7 @@ use crate::state::{Left, RecordedOutput};
 const FOLDER: &str = "left";
 const FORM: &str = "zipwright left 1";
 
-/// Most paths that one error names.
+/// Largest number of paths that one error names.
 const SHOWN: usize = 4;
 
 /// The files that one target left.
@@ -31,23 +31,22 @@ const SHOWN: usize = 4;
 pub struct Owned {
     /// Outputs that are files: digest and permission bits.
     recorded: BTreeMap<RelPath, (Digest, u32)>,
-    /// Whether the target's last run was killed, so that what stands in the place of a command's
-    /// output is half-made.
+    /// Whether the target's last run was killed, so that a command's output may be half-written.
     pub interrupted: bool,
     /// Whether the target has a record, or ran since it was last cleaned.
     pub has_run: bool,
-    /// Of the journal: the digests that each path may have.
+    /// The digests that each path may have, from the journal.
     members: BTreeMap<RelPath, Vec<Digest>>,
     journal: Option<PathBuf>,
-    /// Files of others may be removed and replaced as well.
+    /// Whether files that are not the target's may be removed and replaced as well.
     pub force: bool,
 }
 
-/// No file at all.
+/// Owns no file.
 pub static NOTHING: Owned = Owned::new(false);
 
 impl Owned {
-    /// No file at all; with `force`, everything may be replaced.
+    /// Owns no file; with `force`, everything may be replaced.
     pub const fn new(force: bool) -> Self {
         Self {
             recorded: BTreeMap::new(),
@@ -59,7 +58,7 @@ impl Owned {
         }
     }
 
-    /// The files that `target` left, by the state and the target's journal.
+    /// Returns the files that `target` left, from the state and the target's journal.
     pub fn load(project: &Project, target: &str, left: Left, force: bool) -> Result<Self> {
         let journal = project.state_folder(FOLDER)?.join(file_name(target));
         let members = if left.has_run { read(&journal) } else { BTreeMap::new() };
@@ -69,7 +68,7 @@ impl Owned {
         Ok(Self { recorded, interrupted, has_run, members, journal: Some(journal), force })
     }
 
-    /// Whether the target left a file with this content at `path`.
+    /// Returns whether the target left a file with this content at `path`.
     pub fn is_ours(&self, path: &RelPath, content: &Digest) -> bool {
         let recorded = self.recorded.get(path).is_some_and(|(digest, _)| {
             [false, true].iter().any(|executable| file_digest(content, *executable) == *digest)
@@ -77,22 +76,23 @@ impl Owned {
         recorded || self.members.get(path).is_some_and(|digests| digests.contains(content))
     }
 
-    /// Whether the target left an output with this digest at `path`, its mode or link included.
+    /// Returns whether the target left an output with this digest at `path`, its mode or link
+    /// included.
     pub fn left_exactly(&self, path: &RelPath, digest: &Digest) -> bool {
         self.recorded.get(path).is_some_and(|(recorded, _)| recorded == digest)
     }
 
-    /// Whether the target left a file at `path`, whatever is there now.
+    /// Returns whether the target left a file at `path`, even if it has changed.
     pub fn was_left(&self, path: &RelPath) -> bool {
         self.recorded.contains_key(path) || self.members.contains_key(path)
     }
 
-    /// The permission bits with which the target left the file at `path`.
+    /// Returns the permission bits with which the target left the file at `path`.
     pub fn mode(&self, path: &RelPath) -> Option<u32> {
         self.recorded.get(path).map(|(_, mode)| *mode)
     }
 
-    /// Keeps that files with these digests are about to be put in place.
+    /// Records that files with these digests are about to be put in place.
     pub fn promise<'a>(
         &self,
         files: impl IntoIterator<Item = (&'a RelPath, &'a Digest)>,
@@ -104,12 +104,12 @@ impl Owned {
         written.with_context(|| format!("could not write `{}`", journal.display()))
     }
 
-    /// Whether the journal has files.
+    /// Returns whether the journal has files.
     pub fn has_journal(&self) -> bool {
         !self.members.is_empty()
     }
 
-    /// Keeps exactly these files of folders, besides the outputs that are recorded.
+    /// Replaces the journal: exactly these files of folders, besides the recorded outputs.
     pub fn settle<'a>(
         &self,
         files: impl IntoIterator<Item = (&'a RelPath, &'a Digest)>,
@@ -122,18 +122,18 @@ impl Owned {
     }
 }
 
-/// Ends what the journal of `target` says.
+/// Removes the journal of `target`.
 pub fn end(project: &Project, target: &str) -> Result<()> {
     base_fs::remove(&project.state_folder(FOLDER)?.join(file_name(target))).map(drop)
 }
 
-/// Digest of an output that is a file.
+/// Returns the digest of an output that is a file.
 pub fn file_digest(content: &Digest, executable: bool) -> Digest {
     let kind = if executable { "x" } else { "f" };
     FieldHasher::new().field(kind).field(content.as_bytes()).finish()
 }
 
-/// The error for files in the way of outputs.
+/// Returns the error for files in the way of outputs.
 pub fn in_the_way(paths: &[String]) -> anyhow::Error {
     let (verb, them) = if paths.len() == 1 { ("is", "it") } else { ("are", "them") };
     let changed = if paths.len() == 1 { "it was changed" } else { "they were changed" };
@@ -144,7 +144,7 @@ pub fn in_the_way(paths: &[String]) -> anyhow::Error {
     )
 }
 
-/// The first few of these paths, and how many more there are.
+/// Returns the first few of these paths, and the number of the others.
 pub fn shown(paths: &[String]) -> String {
     let some: Vec<String> = paths.iter().take(SHOWN).map(|path| format!("`{path}`")).collect();
     match paths.len() - some.len() {
@@ -157,7 +157,7 @@ fn file_name(target: &str) -> String {
     format!("{:.32}", Digest::of(target.as_bytes()))
 }
 
-/// One piece of a journal, with its length in front; `None` if there are no files.
+/// Encodes one piece of a journal, with its length before it; `None` if there are no files.
 fn frame<'a>(files: impl IntoIterator<Item = (&'a RelPath, &'a Digest)>) -> Option<Vec<u8>> {
     let mut files = files.into_iter().peekable();
     files.peek()?;
@@ -170,7 +170,7 @@ fn frame<'a>(files: impl IntoIterator<Item = (&'a RelPath, &'a Digest)>) -> Opti
     Some([&(sealed.len() as u64).to_le_bytes(), sealed.as_slice()].concat())
 }
 
-/// All pieces of a journal up to the first that is damaged.
+/// Reads all pieces of a journal up to the first that is damaged.
 fn read(journal: &Path) -> BTreeMap<RelPath, Vec<Digest>> {
     let mut members: BTreeMap<RelPath, Vec<Digest>> = BTreeMap::new();
     let is_file = journal.symlink_metadata().is_ok_and(|meta| meta.is_file());

@@ -1,5 +1,5 @@
-//! Runs programs: each in a process group of its own, its output handed on line by line.
-//! Knows nothing of targets; who asked for the output decides what becomes of it.
+//! Runs programs, each in a process group of its own, and passes on its output line by line. Knows
+//! nothing of targets or of the use of the output.
 
 mod background;
 mod orphans;
@@ -24,28 +24,28 @@ use rustix::process::{WaitId, WaitIdOptions};
 pub use background::Background;
 pub use orphans::{end_orphans, namespace};
 
-/// Longer lines are handed on in pieces of this size.
+/// Largest length of a line in bytes; longer ones are passed on in pieces of this size.
 pub const LINE_MAX: usize = 1 << 20;
 
-/// Most bytes of each stream that are kept of a program whose output is read as a whole.
+/// Largest size of each stream in bytes, for a program whose output is read as a whole.
 const CAPTURED_MAX: usize = 128 << 20;
 
-/// Where a line of output came from.
+/// The output stream of a line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Stream {
     Stdout,
     Stderr,
 }
 
-/// A program to run. Nothing of it passes a shell unless the program is one.
+/// A program to run. Its arguments do not pass a shell unless the program is one.
 #[derive(Clone, Debug)]
 pub struct Invocation {
     pub program: OsString,
     pub args: Vec<OsString>,
-    /// Set on top of the environment that zipwright was started in.
+    /// Variables in addition to zipwright's own environment.
     pub env: Vec<(OsString, OsString)>,
     pub env_remove: Vec<OsString>,
-    /// Whether nothing is handed down from that environment.
+    /// Whether zipwright's own environment is not inherited.
     pub env_empty: bool,
     pub directory: PathBuf,
 }
@@ -80,16 +80,17 @@ impl Invocation {
         self
     }
 
-    /// Hands nothing down from the environment that zipwright was started in.
+    /// Starts the program without zipwright's own environment.
     #[must_use]
     pub fn empty_environment(mut self) -> Self {
         self.env_empty = true;
         self
     }
 
-    /// Runs to the end. `on_line` gets each line without its line break, one longer than
-    /// [`LINE_MAX`] in pieces; bytes that are not UTF-8 are replaced. Standard input is empty. The end is the program's own: a process that
-    /// it left behind with its output open is not waited for.
+    /// Runs the program to its end. `on_line` receives each line without its line break; one longer
+    /// than [`LINE_MAX`] in pieces. Bytes that are not UTF-8 are replaced. Standard input is empty.
+    /// The end is that of the program: a process that it left behind with its output open is not
+    /// waited for.
     pub fn stream(&self, on_line: &(dyn Fn(Stream, &str) + Sync)) -> Result<ExitStatus> {
         let lost = || format!("lost track of `{}`", self.program.display());
         let (ended, tell_of_end) = io::pipe().with_context(lost)?;
@@ -110,8 +111,8 @@ impl Invocation {
         Ok(status)
     }
 
-    /// Runs to the end with our own standard input and outputs, and in our own process group, so
-    /// that a terminal takes it for the program in the foreground.
+    /// Runs the program to its end with our own standard input and outputs, and in our own process
+    /// group, so that it is in the foreground of the terminal.
     pub fn on_terminal(&self) -> Result<ExitStatus> {
         let mut child = self.start(|command| {
             command.stdin(Stdio::inherit()).stdout(Stdio::inherit()).stderr(Stdio::inherit())
@@ -120,7 +121,8 @@ impl Invocation {
         child.wait().with_context(|| format!("lost track of `{}`", self.program.display()))
     }
 
-    /// Runs to the end and keeps all output. Fails if that is more than [`CAPTURED_MAX`].
+    /// Runs the program to its end and returns all output. Fails if that is more than
+    /// [`CAPTURED_MAX`].
     pub fn capture(&self) -> Result<Captured> {
         let stdout = Mutex::new(String::new());
         let stderr = Mutex::new(String::new());
@@ -180,7 +182,7 @@ impl Invocation {
     }
 }
 
-/// What a program left behind.
+/// The output and status of a finished program.
 #[derive(Clone, Debug)]
 pub struct Captured {
     pub status: ExitStatus,
@@ -200,8 +202,8 @@ pub fn describe(status: ExitStatus) -> String {
     }
 }
 
-/// Sends `signal` to the process group of every program that runs now, and to all that come to
-/// light later: one may be just about to start.
+/// Sends `signal` to the process group of every running program, and to programs that are
+/// registered later: one may be just starting.
 pub fn signal_all(signal: i32) {
     let mut programs = programs();
     programs.ending = Some(signal);
@@ -210,14 +212,14 @@ pub fn signal_all(signal: i32) {
     }
 }
 
-/// From now on says in `journal` which programs were started, so that [`end_orphans`] can end
-/// those of a zipwright that was killed.
+/// Records in `journal` which programs are started from now on, so that [`end_orphans`] can end
+/// them if zipwright is killed.
 pub fn keep_journal(journal: Option<File>) {
     programs().journal = journal;
 }
 
-/// Writes into the journal which pipes a program will have as its output, before it is started: if
-/// zipwright is killed before the line of the program itself is written, the pipes identify it.
+/// Writes into the journal which pipes will be a program's output, before it is started: if
+/// zipwright is killed before it writes the line of the program itself, the pipes identify it.
 fn announce(pipes: &[&PipeWriter]) {
     if let Some(journal) = &mut programs().journal {
         let lines: String = pipes.iter().map(|pipe| orphans::describe_pipe(pipe)).collect();
@@ -226,11 +228,10 @@ fn announce(pipes: &[&PipeWriter]) {
     }
 }
 
-/// The programs that run now. Global because a signal is: it ends every program of this process,
-/// whichever target asked for it.
+/// The running programs. Global because a signal is: it ends every program of this process.
 struct Programs {
     groups: Vec<i32>,
-    /// The last signal that they were all sent.
+    /// The last signal that was sent to all of them.
     ending: Option<i32>,
     journal: Option<File>,
 }
@@ -245,15 +246,14 @@ fn programs() -> MutexGuard<'static, Programs> {
 fn signal_group(group: i32, signal: i32) {
     let signal = rustix::process::Signal::from_named_raw(signal);
     if let (Some(group), Some(signal)) = (rustix::process::Pid::from_raw(group), signal) {
-        // A program on the terminal leads no group. Either may have ended a moment ago.
+        // A program on the terminal does not lead a group. Either may have ended meanwhile.
         if rustix::process::kill_process_group(group, signal).is_err() {
             let _ = rustix::process::kill_process(group, signal);
         }
     }
 }
 
-/// How long processes that a program left behind may take to end by themselves, once zipwright
-/// was told to end.
+/// Time for leftover processes to end by themselves, after zipwright received a signal.
 const GRACE: Duration = Duration::from_secs(2);
 
 /// Keeps a program's group in [`PROGRAMS`] for as long as it runs.
@@ -265,7 +265,8 @@ impl Running {
         let mut programs = programs();
         programs.groups.push(group);
         if let Some(journal) = &mut programs.journal {
-            // Without the line a killed zipwright's program may go on for a while. No harm else.
+            // Without the line, the program may outlive a killed zipwright, but nothing else is
+            // lost.
             let _ = writeln!(journal, "{}", orphans::describe(group));
         }
         if let Some(signal) = programs.ending {
@@ -274,15 +275,14 @@ impl Running {
         Self(group)
     }
 
-    /// Waits for the program, and leaves its status to be collected.
+    /// Waits for the program, but leaves its status to be collected.
     fn wait(&self) {
         let Some(pid) = rustix::process::Pid::from_raw(self.0) else { return };
         let options = WaitIdOptions::EXITED | WaitIdOptions::NOWAIT;
         while let Err(Errno::INTR) = rustix::process::waitid(WaitId::Pid(pid), options) {}
     }
 
-    /// After a signal: the program is gone, but others of its group may ignore what they were
-    /// told.
+    /// After a signal, ends other processes of the group, which may ignore it.
     fn end_the_rest(&self) {
         let Some(group) = rustix::process::Pid::from_raw(self.0) else { return };
         if programs().ending.is_none() {
@@ -305,10 +305,11 @@ impl Drop for Running {
     }
 }
 
-/// What is read after a program's end: all that fits a pipe. Somebody else may still write.
+/// Number of bytes read after a program's end: the capacity of a pipe. Other processes may still
+/// write.
 const LAST_WORDS: usize = 1 << 20;
 
-/// One of a program's two pipes, cut into lines.
+/// One of a program's two pipes, split into lines.
 struct Lines {
     pipe: OwnedFd,
     stream: Stream,
@@ -321,8 +322,8 @@ impl Lines {
         Self { pipe: pipe.into(), stream, rest: Vec::new() }
     }
 
-    /// Reads once; how much there was, 0 at the end. A pipe that fails is a pipe that ended: the
-    /// exit status tells the rest.
+    /// Reads once, and returns the number of bytes; 0 at the end. A failing pipe counts as ended:
+    /// the exit status shows the rest.
     fn read(&mut self, on_line: &(dyn Fn(Stream, &str) + Sync)) -> usize {
         let mut buffer = [0; 16 * 1024];
         let length = match rustix::io::read(&self.pipe, &mut buffer) {
@@ -351,7 +352,7 @@ impl Lines {
     }
 }
 
-/// Where a line that is too long is cut: not within a character.
+/// Returns the position at which a line that is too long is split: not within a character.
 fn end_of_piece(line: &[u8]) -> usize {
     let begins = |byte: &u8| *byte & 0xc0 != 0x80;
     match line.iter().rev().take(4).position(begins) {
@@ -360,8 +361,7 @@ fn end_of_piece(line: &[u8]) -> usize {
     }
 }
 
-/// Hands on what comes, until both pipes are closed, or the program has `ended` and what it
-/// wrote was read.
+/// Passes on lines until both pipes are closed, or the program has `ended` and its output was read.
 fn hand_on(mut pipes: Vec<Lines>, ended: &PipeReader, on_line: &(dyn Fn(Stream, &str) + Sync)) {
     let mut left = None;
     while !pipes.is_empty() && left != Some(0) {

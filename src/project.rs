@@ -1,5 +1,5 @@
-//! Where a build happens: the project's root, its state folder, the per-user cache, and the
-//! environment as it was at the start. The only reader of the process environment.
+//! The place of a build: the project's root, its state folder, the per-user cache, and the
+//! environment at the start. The only reader of the process environment.
 
 use std::collections::BTreeMap;
 use std::env;
@@ -10,28 +10,28 @@ use anyhow::{Context, Result, anyhow};
 
 use crate::base::{RelPath, beneath, clock, private};
 
-/// Folder of the engine's own records, below the project's root.
+/// Folder of the engine's state, below the project's root.
 pub const STATE_FOLDER: &str = ".zipwright";
 
 #[derive(Clone, Debug)]
 pub struct Project {
-    /// Absolute. Every [`RelPath`] is relative to it.
+    /// Absolute path. Every [`RelPath`] is relative to it.
     pub root: PathBuf,
     cache: Cache,
     env: BTreeMap<String, String>,
-    /// Variables of builds from source alone; [`Project::var`] has them as well.
+    /// Variables only for builds from source; [`Project::var`] returns them as well.
     build_vars: BTreeMap<String, String>,
 }
 
 impl Project {
-    /// The project in the current folder. Variables that are not UTF-8 are left out.
+    /// Returns the project in the current folder. Variables that are not UTF-8 are ignored.
     pub fn here() -> Result<Self> {
         let root = env::current_dir().context("could not find the current folder")?;
         let env = env::vars_os()
             .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
             .collect();
         let project = Self::new(root, env);
-        // For tests, which have all files on one file system.
+        // For tests, where all files are on one file system.
         if let Some(margin) = project.var("ZIPWRIGHT_TEST_CLOCK_MARGIN") {
             clock::set_margin(margin.parse().context("ZIPWRIGHT_TEST_CLOCK_MARGIN")?);
         }
@@ -43,7 +43,7 @@ impl Project {
         Self { root, cache, env, build_vars: BTreeMap::new() }
     }
 
-    /// The same project with further variables for builds from source.
+    /// Returns the project with further variables for builds from source.
     #[must_use]
     pub fn with_build_vars(&self, vars: &BTreeMap<String, String>) -> Self {
         let mut project = self.clone();
@@ -56,8 +56,8 @@ impl Project {
         &self.build_vars
     }
 
-    /// The per-user cache, a folder that only this user can use. Fails if it cannot be made, or if
-    /// another user may have written in it.
+    /// Returns the per-user cache, a folder that only this user can use. Fails if it cannot be
+    /// created, or if another user may have written in it.
     pub fn cache(&self) -> Result<&Path> {
         let Cache { path, is_claimed } = &self.cache;
         if is_claimed.get().is_none() {
@@ -72,12 +72,13 @@ impl Project {
         Ok(path)
     }
 
-    /// Where the cache is, whether it can be used or not.
+    /// Returns the path of the cache, usable or not.
     pub fn cache_path(&self) -> &Path {
         &self.cache.path
     }
 
-    /// Makes the state folder, or checks that it is this user's, or of the owner of the project.
+    /// Creates the state folder, or checks that it belongs to this user, or to the owner of the
+    /// project.
     pub fn claim_state(&self) -> Result<()> {
         let state = self.state();
         private::create_dir_all(&state)?;
@@ -86,7 +87,7 @@ impl Project {
         })
     }
 
-    /// A variable of the environment that zipwright was started in; an empty one counts as unset.
+    /// Returns a variable of the environment at the start; an empty one counts as unset.
     pub fn var(&self, name: &str) -> Option<&str> {
         self.env.get(name).map(String::as_str).filter(|value| !value.is_empty())
     }
@@ -103,20 +104,21 @@ impl Project {
         path.under(&self.root)
     }
 
-    /// The place of a path that is written or removed. Fails if a folder on the way is a link, or no
-    /// folder: nothing outside of the project is written, nor anything under a second path.
+    /// Returns the absolute path for writing or removing a file. Fails if a parent is a link or not
+    /// a folder: nothing outside of the project is written, and no file under a second path.
     pub fn place_to_write(&self, path: &RelPath) -> Result<PathBuf> {
         beneath::check_parents(&self.root, path)?;
         Ok(self.place(path))
     }
 
-    /// The place of a folder that is filled. Fails if it is there and is a link, as well.
+    /// Returns the absolute path of a folder to fill. Also fails if it exists and is a link.
     pub fn folder_to_write(&self, path: &RelPath) -> Result<PathBuf> {
         beneath::check_folder(&self.root, path)?;
         Ok(self.place(path))
     }
 
-    /// A folder below the state folder, made if it is not there. Fails if either is a link.
+    /// Returns a folder below the state folder, after creating it if necessary. Fails if either is
+    /// a link.
     pub fn state_folder(&self, name: &str) -> Result<PathBuf> {
         let path = RelPath::parse(&format!("{STATE_FOLDER}/{name}"));
         let place = self.folder_to_write(&path.expect("BUG: a plain name is part of a path"))?;
@@ -124,8 +126,8 @@ impl Project {
         Ok(place)
     }
 
-    /// The first executable file named `program` on PATH; a `program` with a `/` is itself, taken
-    /// from the project's root when it is relative.
+    /// Returns the first executable file named `program` on PATH. A `program` with a `/` is a path,
+    /// relative to the project's root unless absolute.
     pub fn find_program(&self, program: &str) -> Option<PathBuf> {
         if program.contains('/') {
             return Some(self.root.join(program)).filter(|path| is_executable(path));
@@ -142,8 +144,8 @@ struct Cache {
     is_claimed: OnceLock<()>,
 }
 
-/// `$XDG_CACHE_HOME/zipwright`, else `~/.cache/zipwright`. A user without a home, as in many a
-/// container, has a folder of a name of their own for temporary files.
+/// Returns `$XDG_CACHE_HOME/zipwright`, else `~/.cache/zipwright`. A user without a home, as in
+/// many containers, has a folder of a unique name among the temporary files.
 fn cache_path(env: &BTreeMap<String, String>) -> PathBuf {
     let absolute = |name: &str| env.get(name).map(PathBuf::from).filter(|path| path.is_absolute());
     if let Some(caches) = absolute("XDG_CACHE_HOME") {
@@ -151,7 +153,7 @@ fn cache_path(env: &BTreeMap<String, String>) -> PathBuf {
     }
     // Without HOME, this is the home in the system's list of users.
     let home = absolute("HOME").or_else(env::home_dir);
-    // `/` is the home of users that have none.
+    // `/` is the home of users without one.
     match home.filter(|home| home.parent().is_some() && home.is_dir()) {
         Some(home) => home.join(".cache/zipwright"),
         None => {

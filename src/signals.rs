@@ -1,8 +1,8 @@
-//! SIGINT, SIGTERM and SIGHUP: all running programs are asked to end, the build starts no new ones
-//! and unwinds, and finally zipwright dies of that signal, as make does.
+//! SIGINT, SIGTERM and SIGHUP: all running programs receive the signal, the build starts no new
+//! ones and unwinds, and finally zipwright dies of that signal, as make does.
 //!
-//! Programs that do not end are killed after a grace time, or at once if a second signal comes. Other
-//! things that hold up the build then, such as a connection, are not waited for.
+//! Programs that do not end are killed after a grace time, or at once after a second signal.
+//! Anything else that delays the build, such as a connection, is not waited for.
 
 use std::fs;
 use std::io;
@@ -16,18 +16,18 @@ use signal_hook::low_level;
 
 use crate::process;
 
-/// The first signal that came; 0 for none. Global because signals are.
+/// The first received signal; 0 for none. Global because signals are.
 static RECEIVED: AtomicI32 = AtomicI32::new(0);
 
-/// How long programs may take to end, and then the build to unwind.
+/// Time for programs to end, and then for the build to unwind.
 const GRACE: Duration = Duration::from_secs(5);
 
-/// One intention may arrive as several signals: from a terminal and from an outer make, or from
-/// `timeout`, which signals the process and its group. Within this time they count as one.
+/// Time within which several signals count as one: a terminal and an outer make may both send one,
+/// and `timeout` signals the process and its group.
 const ONE_INTENTION: Duration = Duration::from_millis(500);
 
-/// From now on the three signals end the build instead of the process. A signal that was ignored when
-/// zipwright was started stays ignored: that is how `nohup` works.
+/// Makes the three signals end the build instead of the process. A signal that was ignored at the
+/// start stays ignored, which `nohup` relies on.
 pub fn install() -> io::Result<()> {
     let ignored = ignored();
     let heeded = [SIGHUP, SIGINT, SIGTERM].into_iter().filter(|signal| !ignored.contains(signal));
@@ -60,7 +60,7 @@ fn first(signal: i32) {
     });
 }
 
-/// Returns the signals that this process was started to ignore, if the system reports them.
+/// Returns the signals that were ignored at the start of this process, if the system reports them.
 fn ignored() -> Vec<i32> {
     let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
     let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));

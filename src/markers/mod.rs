@@ -24,11 +24,11 @@ pub struct Environment {
 }
 
 impl Environment {
-    /// The environment of a Lambda runtime: CPython `X.Y` on Linux, on a machine in the words of
+    /// Returns the environment of a Lambda runtime: CPython `X.Y` on Linux, with the machine as in
     /// wheel tags (`x86_64`, `aarch64`).
     ///
-    /// The patch release is 0, as Lambda moves a function to newer ones by itself. The kernel
-    /// is not known to a build: its release is that of Lambda's microVMs, its version 0.
+    /// The patch release is 0, because Lambda moves functions to newer ones by itself. The kernel
+    /// is unknown: its release is that of Lambda's microVMs, its version 0.
     pub fn of_runtime((major, minor): (u8, u8), machine: &str) -> Self {
         let full = format!("{major}.{minor}.0");
         let values = [
@@ -47,8 +47,8 @@ impl Environment {
         Self { values }
     }
 
-    /// The environment of an interpreter on a Linux host: its implementation and full version,
-    /// such as `CPython` and `3.11.7`. Release and version of the kernel are empty.
+    /// Returns the environment of an interpreter on a Linux host, with its implementation and full
+    /// version, such as `CPython` and `3.11.7`. Release and version of the kernel are empty.
     pub fn of_linux((implementation, full): (&str, &str), minor: (u8, u8), machine: &str) -> Self {
         let mut host = Self::of_runtime(minor, machine);
         for (variable, value) in &mut host.values {
@@ -63,7 +63,7 @@ impl Environment {
         host
     }
 
-    /// All variables with their values, sorted by name.
+    /// Returns all variables with their values, sorted by name.
     pub fn values(&self) -> impl Iterator<Item = (&'static str, &str)> {
         self.values.iter().map(|(name, value)| (*name, value.as_str()))
     }
@@ -89,13 +89,13 @@ const VERSIONS: [&str; 4] =
     ["implementation_version", "platform_release", "python_full_version", "python_version"];
 
 impl Marker {
-    /// Reads a marker, without the `;` before it.
+    /// Parses a marker, without the `;` before it.
     pub fn parse(text: &str) -> Result<Self> {
         parse::marker(text).map(Self)
     }
 
-    /// Whether the marker is true for a package that is wanted with these extras. As for pip,
-    /// `extra` is each of them in turn, and the empty string if there are none.
+    /// Returns whether the marker is true for a package that is required with these extras. As in
+    /// pip, `extra` is each of them in turn, and the empty string if there are none.
     pub fn eval(&self, environment: &Environment, extras: &[&str]) -> Result<bool> {
         self.eval_locked(environment, extras, &[])
     }
@@ -130,7 +130,7 @@ fn evaluate(
     selected: &Selected,
 ) -> Result<bool> {
     let eval = |part| evaluate(part, environment, selected);
-    // Every part is evaluated: one that cannot be is an error wherever it is.
+    // Evaluate every part: a part that cannot be evaluated is an error in any position.
     Ok(match expression {
         Expression::Any(parts) => {
             parts.iter().map(eval).collect::<Result<Vec<_>>>()?.contains(&true)

@@ -1,11 +1,11 @@
-//! Reads markers and requirements (PEP 508).
+//! Parser of markers and requirements (PEP 508).
 
 use anyhow::{Result, bail};
 
 use super::version::{OPERATORS, Specifier};
 use super::{Environment, Marker};
 
-/// How deep parentheses may be nested.
+/// Deepest nesting of parentheses.
 const DEPTH_MAX: usize = 200;
 
 #[derive(Clone, Debug)]
@@ -44,7 +44,7 @@ const ALIASES: [(&str, &str); 6] = [
 /// A requirement: `NAME[EXTRAS] >=1,<2; MARKER` or `NAME[EXTRAS] @ URL ; MARKER`.
 #[derive(Clone, Debug)]
 pub struct Requirement {
-    /// As written.
+    /// The name as written.
     pub name: String,
     pub extras: Vec<String>,
     pub specifiers: Vec<Specifier>,
@@ -88,12 +88,13 @@ impl Requirement {
         Ok(found)
     }
 
-    /// Whether a version is allowed, pre-releases included.
+    /// Returns whether a version is allowed, pre-releases included.
     pub fn allows(&self, version: &str) -> bool {
         self.specifiers.iter().all(|specifier| specifier.allows(version))
     }
 
-    /// Whether the requirement holds in an environment, for a package that is wanted with `extras`.
+    /// Returns whether the requirement applies in an environment, for a package that is required
+    /// with `extras`.
     pub fn applies(&self, environment: &Environment, extras: &[&str]) -> Result<bool> {
         self.marker.as_ref().map_or(Ok(true), |marker| marker.eval(environment, extras))
     }
@@ -108,7 +109,7 @@ pub(super) fn marker(text: &str) -> Result<Expression> {
     Ok(expression)
 }
 
-/// A text and how far it was read.
+/// A text and the position of the parser.
 struct Rest<'a> {
     text: &'a str,
     at: usize,
@@ -130,7 +131,7 @@ impl<'a> Rest<'a> {
         is_next
     }
 
-    /// Takes a word that does not go on as another one.
+    /// Takes a word, unless it is the prefix of a longer one.
     fn take_word(&mut self, word: &str) -> bool {
         let is_part = |c: char| c.is_alphanumeric() || c == '_';
         let goes_on = |rest: &str| rest.starts_with(is_part);
@@ -233,7 +234,7 @@ impl<'a> Rest<'a> {
         Ok(word.into())
     }
 
-    /// What follows `[`, to the `]`.
+    /// Parses the part after `[`, up to the `]`.
     fn extras(&mut self) -> Result<Vec<String>> {
         let mut extras = Vec::new();
         self.space();

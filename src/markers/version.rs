@@ -53,19 +53,20 @@ impl Version {
         }
     }
 
-    /// The version without its local part.
+    /// Returns the version without its local part.
     #[must_use]
     pub fn public(&self) -> Self {
         Self { local: Vec::new(), ..self.clone() }
     }
 
-    /// The release without zeros at its end.
+    /// Returns the release without zeros at its end.
     fn trimmed(&self) -> &[u64] {
         let zeros = self.release.iter().rev().take_while(|number| **number == 0).count();
         &self.release[..self.release.len() - zeros]
     }
 
-    /// Orders what follows the release: `.dev` before `a`, `b`, `rc`, the release itself, `.post`.
+    /// Returns a value that orders the part after the release: `.dev` before `a`, `b`, `rc`, the
+    /// release itself, `.post`.
     fn suffix(&self) -> (u8, Option<(Phase, u64)>, Option<u64>, u64) {
         let rank = match (self.pre, self.post, self.dev) {
             (None, None, Some(_)) => 0,
@@ -109,7 +110,7 @@ impl PartialEq for Version {
 
 impl Eq for Version {}
 
-/// The part of a version's text that was not read yet, in lower case.
+/// The unread part of a version's text, in lower case.
 struct Rest<'a>(&'a str);
 
 impl Rest<'_> {
@@ -164,7 +165,7 @@ impl Rest<'_> {
         }
     }
 
-    /// Leaves the rest as it is if `read` returns `None`.
+    /// Restores the position if `read` returns `None`.
     fn attempt<T>(&mut self, read: impl FnOnce(&mut Self) -> Option<T>) -> Option<T> {
         let before = self.0;
         let found = read(self);
@@ -191,7 +192,8 @@ impl Rest<'_> {
         (!digits.is_empty()).then(|| number(digits))
     }
 
-    /// The number after a word such as `rc`, with or without a separator; 0 if there is none.
+    /// Returns the number after a word such as `rc`, with or without a separator; 0 if there is
+    /// none.
     fn trailing_number(&mut self) -> u64 {
         let number = self.attempt(|rest| {
             rest.separator();
@@ -204,7 +206,7 @@ impl Rest<'_> {
     }
 }
 
-/// Numbers beyond 64 bits count as the largest.
+/// Parses digits; numbers beyond 64 bits become the largest.
 fn number(digits: &str) -> u64 {
     digits.parse().unwrap_or(u64::MAX)
 }
@@ -221,7 +223,7 @@ pub(super) enum Operator {
     Greater,
 }
 
-/// All operators, those first that begin with another one.
+/// All operators; an operator comes before its prefixes.
 pub(super) const OPERATORS: [(&str, Operator); 8] = [
     ("===", Operator::Arbitrary),
     ("~=", Operator::Compatible),
@@ -237,7 +239,7 @@ pub(super) const OPERATORS: [(&str, Operator); 8] = [
 #[derive(Clone, Debug)]
 pub struct Specifier {
     operator: Operator,
-    /// As written, for `===`.
+    /// The text as written, for `===`.
     text: String,
     /// `None` only for `===`.
     version: Option<Version>,
@@ -282,8 +284,8 @@ impl Specifier {
         })
     }
 
-    /// Whether the version that is written so is allowed, pre-releases included. Text that is not
-    /// a version is allowed only by `===`.
+    /// Returns whether the version in this text is allowed, pre-releases included. A text that is
+    /// not a version is allowed only by `===`.
     pub fn allows(&self, text: &str) -> bool {
         let Some(wanted) = &self.version else { return self.text.eq_ignore_ascii_case(text) };
         let Ok(version) = Version::parse(text) else { return false };

@@ -1,4 +1,4 @@
-//! A program that runs beside its caller, with its output in a pipe.
+//! A program that runs in parallel to its caller, with its output in a pipe.
 
 use std::io::PipeWriter;
 use std::process::{Child, ExitStatus};
@@ -9,17 +9,17 @@ use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process_group, wa
 
 use super::{Invocation, Running};
 
-/// A running program. Dropping it kills the program with everything that it started.
+/// A running program. Dropping it kills the program and its process group.
 pub struct Background {
     child: Child,
-    /// Set once the program was waited for: its id may then be another's.
+    /// Set after the program was waited for: its id may then be reused.
     ended: Option<ExitStatus>,
     _running: Running,
 }
 
 impl Invocation {
-    /// Starts the program beside the caller, with an empty environment. All its output goes into
-    /// `output`, in the order in which it was printed. Standard input is empty.
+    /// Starts the program, with an empty environment, and returns immediately. All its output goes
+    /// into `output`, in order. Standard input is empty.
     pub fn isolated(&self, output: PipeWriter) -> Result<Background> {
         let copy = output.try_clone().context("could not copy a pipe")?;
         let child = self.clone().empty_environment().spawn(output, copy)?;
@@ -39,12 +39,12 @@ impl Background {
         }
     }
 
-    /// Kills the program and its group, and waits until the program is gone.
+    /// Kills the program and its group, and waits for its end.
     pub fn kill(&mut self) -> Result<ExitStatus> {
         if let Some(status) = self.ended {
             return Ok(status);
         }
-        // A program that has ended may have left others behind.
+        // After its end, processes of its group may remain.
         let _ = kill_process_group(Pid::from_child(&self.child), Signal::KILL);
         let status = self.child.wait().context("lost track of a program")?;
         self.ended = Some(status);
@@ -54,7 +54,7 @@ impl Background {
 
 impl Drop for Background {
     fn drop(&mut self) {
-        // There is no caller left for an error.
+        // In `drop`, an error has no receiver.
         let _ = self.kill();
     }
 }

@@ -1,15 +1,15 @@
-//! Ends the programs that a killed zipwright left running: they may still write to outputs that
-//! the next build makes.
+//! Ends the programs that a killed zipwright left running: they may still write to outputs of the
+//! next build.
 //!
-//! A process number alone does not identify a process, because numbers are used again. So the
-//! journal describes a program by number, group, session and start time, within one boot and one
-//! process namespace; and, before it is started, by the pipes that it gets as its output, which are
-//! numbered, too: a zipwright may be killed before it can write the first line. Nothing is ended
-//! where the system has no `/proc`.
+//! A process number alone does not identify a process, because numbers are reused. So the journal
+//! describes a program by number, group, session and start time, within one boot and one process
+//! namespace. Before it is started, the journal also has the numbers of the pipes for its output,
+//! because a zipwright may be killed before it can write the first line. On systems without
+//! `/proc`, nothing is ended.
 //!
 //! Processes are ended one by one, never by the number of a group: a program on the terminal shares
-//! the group of the shell that started zipwright. This process, its ancestors, and a program that
-//! has one of them below it are never ended.
+//! the group of the shell that started zipwright. This process, its ancestors, and a program with
+//! one of them below it are never ended.
 
 use std::collections::{HashMap, HashSet};
 use std::fs;
@@ -19,11 +19,11 @@ use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process};
 
-/// How long the kernel may take to end the killed processes.
+/// Time limit for the kernel to end the killed processes.
 const PATIENCE: Duration = Duration::from_secs(5);
 
-/// Returns a text that differs wherever process numbers mean something else: another boot, another
-/// process namespace, or another first process in it (namespaces are numbered again as well).
+/// Returns a text that differs if process numbers have another meaning: another boot, another
+/// process namespace, or another first process in it (numbers of namespaces are reused as well).
 pub fn namespace() -> String {
     let boot = fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
     let numbers = fs::read_link("/proc/self/ns/pid").unwrap_or_default();
@@ -31,7 +31,7 @@ pub fn namespace() -> String {
     format!("{} {} {first}", boot.trim(), numbers.display())
 }
 
-/// Returns the journal's line on a program that was just started.
+/// Returns the journal's line for a program that was just started.
 pub(super) fn describe(id: i32) -> String {
     match Process::read(id) {
         Some(Process { group, session, started, .. }) => {
@@ -41,7 +41,7 @@ pub(super) fn describe(id: i32) -> String {
     }
 }
 
-/// Returns the journal's line on a pipe that a program is about to get as its output.
+/// Returns the journal's line for a pipe that will be the output of a program.
 pub(super) fn describe_pipe(pipe: &PipeWriter) -> String {
     let number = rustix::fs::fstat(pipe).map(|stat| stat.st_ino);
     number.map_or(String::new(), |number| format!("pipe {number}\n"))
@@ -54,7 +54,7 @@ pub fn end_orphans(journal: &str) {
     programs.extend(writers_of(&pipes.collect()));
     let own = std::process::id().cast_signed();
     let started = Instant::now();
-    // Kept between rounds: a process whose parent has ended no longer shows where it came from.
+    // Kept between rounds: a process whose parent has ended no longer shows its origin.
     let mut orphans = HashSet::new();
     while !programs.is_empty() && started.elapsed() < PATIENCE {
         let running = Running::read();
@@ -71,7 +71,7 @@ pub fn end_orphans(journal: &str) {
         }
         for (id, _) in &orphans {
             if let Some(id) = Pid::from_raw(*id) {
-                // It may have ended a moment ago.
+                // It may have ended meanwhile.
                 let _ = kill_process(id, Signal::KILL);
             }
         }
@@ -97,7 +97,7 @@ fn writers_of(pipes: &HashSet<&str>) -> Vec<Process> {
     Running::read().0.into_values().filter(has_one).collect()
 }
 
-/// Reads a line of [`describe`]. Its parent is not in it.
+/// Parses a line of [`describe`], which does not have the parent.
 fn parse(line: &str) -> Option<Process> {
     let mut words = line.split(' ');
     let id = words.next()?.parse().ok()?;
@@ -116,14 +116,14 @@ struct Process {
     started: u64,
 }
 
-/// Number and start time of a process: together they are used once.
+/// Number and start time of a process: the pair is never reused.
 type Identity = (i32, u64);
 
 impl Process {
     /// Returns `None` also for a process that has ended and was not collected yet.
     fn read(id: i32) -> Option<Self> {
         let text = fs::read_to_string(format!("/proc/{id}/stat")).ok()?;
-        // The name in parentheses may have spaces and parentheses of its own.
+        // The name in parentheses may itself contain spaces and parentheses.
         let fields: Vec<&str> = text.rsplit_once(')')?.1.split_whitespace().collect();
         if matches!(*fields.first()?, "Z" | "X") {
             return None;
@@ -170,11 +170,11 @@ impl Running {
     }
 
     /// Returns the program itself, the members of its group if it leads one, and all descendants of
-    /// these and of `known`, in whichever group.
+    /// these and of `known`, in any group.
     fn left_by(&self, program: &Process, known: &HashSet<Identity>) -> HashSet<Identity> {
         let leader = self.0.get(&program.id);
         let is_other = leader.is_some_and(|leader| leader.started != program.started);
-        // If the number was given to another process, so was the number of the group.
+        // If the number was reused by another process, so was the number of the group.
         let leads = program.id == program.group && !is_other;
         let is_own = |process: &Process| {
             process.identity() == program.identity()
@@ -204,7 +204,7 @@ impl Running {
 mod tests {
     use super::*;
 
-    /// Processes as `(id, parent, group, started)`, all of session 1.
+    /// Returns processes from `(id, parent, group, started)`, all of session 1.
     fn running(processes: &[(i32, i32, i32, u64)]) -> Running {
         let process = |&(id, parent, group, started): &(i32, i32, i32, u64)| {
             (id, Process { id, parent, group, session: 1, started })
@@ -224,7 +224,7 @@ mod tests {
     fn a_group_of_its_own_is_found_whole_with_the_descendants_outside_of_it() {
         let processes = [(5, 1, 5, 10), (6, 5, 5, 11), (7, 5, 7, 12), (8, 7, 7, 13), (9, 1, 9, 14)];
         assert_eq!(left_by("5 5 1 10", &processes), [5, 6, 7, 8]);
-        // The leader has ended; a member is still there.
+        // The leader has ended; a member still runs.
         assert_eq!(left_by("5 5 1 10", &processes[1..]), [6]);
     }
 
