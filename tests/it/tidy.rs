@@ -140,7 +140,7 @@ fn every_option_and_command_is_described() {
 /// The lock file is the dependency tree; it grows only on purpose.
 #[test]
 fn the_dependency_tree_stays_small() {
-    const PACKAGES_MAX: usize = 326;
+    const PACKAGES_MAX: usize = 331;
     let lock = fs::read_to_string(root().join("Cargo.lock")).unwrap();
     let packages = lock.matches("[[package]]").count();
     assert!(packages <= PACKAGES_MAX, "{packages} packages; say why in docs/ARCHITECTURE.md");

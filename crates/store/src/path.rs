@@ -7,6 +7,9 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, LazyLock};
 
+use serde::de::{self, Unexpected, Visitor};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
 /// A normalised path relative to the project's root. The root itself is `"."`. Clones share the text,
 /// because a build has the path of one file in half a dozen lists.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -160,6 +163,34 @@ impl fmt::Display for RelPath {
 impl fmt::Debug for RelPath {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{:?}", self.0)
+    }
+}
+
+impl Serialize for RelPath {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(&self.0)
+    }
+}
+
+/// Fails if the text is not a normalised path inside the project.
+impl<'de> Deserialize<'de> for RelPath {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_str(RelPathVisitor)
+    }
+}
+
+struct RelPathVisitor;
+
+impl Visitor<'_> for RelPathVisitor {
+    type Value = RelPath;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a path inside the project")
+    }
+
+    fn visit_str<E: de::Error>(self, text: &str) -> Result<RelPath, E> {
+        let path = RelPath::parse(text).ok().filter(|path| path.as_str() == text);
+        path.ok_or_else(|| E::invalid_value(Unexpected::Str(text), &self))
     }
 }
 

@@ -64,7 +64,7 @@ fn array(digest: impl AsRef<[u8]>) -> [u8; 32] {
 
 /// Returns lowercase hex, as `sha256sum` writes it.
 pub fn hex(sha256: &[u8; 32]) -> String {
-    sha256.iter().map(|byte| format!("{byte:02x}")).collect()
+    hex::encode(sha256)
 }
 
 #[cfg(test)]
