@@ -1,5 +1,5 @@
-//! What is looked at before its turn: the function of an upload before anything is built for it,
-//! and the payload of an invoke before anything is uploaded.
+//! Preflight: the function of an upload is checked before anything is built for it, and the payload
+//! of an invoke before anything is uploaded.
 
 use serde_json::{Value, json};
 
@@ -59,7 +59,7 @@ fn gone() -> Answer {
     failure(404, "ResourceNotFoundException", "Function not found")
 }
 
-/// The error of a target that failed before anything was generated.
+/// Returns the error of a target that failed before anything was generated.
 #[track_caller]
 fn early(run: &Run, sandbox: &Sandbox, target: &str) -> String {
     assert!(!sandbox.exists("ran"), "{run}");
@@ -130,7 +130,7 @@ fn what_the_upload_does_not_need_goes_on_with_k() {
     let run = project.run(["-k", "--json", "upload", "other"]).failure();
     assert_eq!(run.target("upload")["outcome"], "failed");
     assert!(project.exists("other-ran"), "{run}");
-    // Without -k nothing else is started.
+    // Without -k, no other target is started.
     let (_, project) = scripted(vec![gone()]);
     let run = project.run(["-j1", "--json", "upload"]).failure();
     let _ = early(&run, &project, "upload");
@@ -143,10 +143,10 @@ fn a_build_in_which_nothing_runs_before_the_upload_looks_at_nothing() {
     aws.create_function("hello", "x86_64", &bundle("app.py", "old = 1\n"));
     let mut project = project(&aws.endpoint());
     let _ = project.run(["upload"]).success();
-    // Up to date: nobody is asked, though nobody would answer.
+    // If the upload is up to date, no request is sent: one to this port would fail.
     project.set("AWS_ENDPOINT_URL", "http://127.0.0.1:1");
     for (args, status) in [(["-n", "upload"], 0), (["-q", "upload"], 1), (["-t", "upload"], 0)] {
-        // Another endpoint is another deployment, so there would be something to do.
+        // Another endpoint is another deployment, so the upload is out of date.
         let _ = project.run(args).status(status).stderr_lacks("could not");
     }
     let (server, project) = scripted(vec![]);

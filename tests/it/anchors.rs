@@ -1,8 +1,7 @@
-//! A test for each mistake that other tools made about what is up to date, so that it is not made
-//! here. The tool that is known for it is named with each; the tests hold for commands and groups,
-//! which have no wheels and no network in them. What moon got wrong in speaking HTTP to a cache
-//! (uploads without asking, a doubled slash in addresses) has no counterpart: there is no such
-//! cache here.
+//! A test for each mistake that other tools made about up-to-date targets, so that it is not made
+//! here. Each test names the tool; the tests use commands and groups, which need no wheels and no
+//! network. moon's mistakes in the HTTP protocol of a cache (uploads without a check, a doubled
+//! slash in addresses) have no counterpart: there is no such cache here.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -16,7 +15,7 @@ use crate::sandbox::Sandbox;
 
 const STATE: &str = ".zipwright/state";
 
-/// `out` is a copy of `in`. While there is a file `slow`, it takes for ever.
+/// Buildfile where `out` is a copy of `in`. If a file `slow` exists, the command never ends.
 const SLOW: &str = r#"
 [target.copy]
 kind = "command"
@@ -25,7 +24,7 @@ outputs = ["out"]
 shell = "test ! -e slow || { head -c 1 in > out; true > started; sleep 600; }; cp in out"
 "#;
 
-/// A build of [`SLOW`] that is in the middle of its command.
+/// Returns a build of [`SLOW`] whose command is running.
 fn half_way() -> (Sandbox, Child) {
     let sandbox = Sandbox::with(SLOW);
     sandbox.write("in", "one").run([]).success();
@@ -42,7 +41,7 @@ fn pid(child: &Child) -> Pid {
     Pid::from_raw(child.id().cast_signed()).unwrap()
 }
 
-/// go-task writes down that a task is done before it runs.
+/// go-task records that a task is done before it runs.
 #[test]
 fn a_record_is_not_written_before_the_run() {
     let (sandbox, mut child) = half_way();
@@ -54,8 +53,8 @@ fn a_record_is_not_written_before_the_run() {
     assert_eq!(sandbox.ran([]), [""; 0]);
 }
 
-/// The same, and the input is put back before the next build: it is as at the last success, but
-/// what the killed run left is not.
+/// The same, with the input restored before the next build: it is as at the last success, but the
+/// output of the killed run is not.
 #[test]
 fn a_record_from_before_a_killed_run_does_not_count() {
     let (sandbox, mut child) = half_way();
@@ -66,7 +65,7 @@ fn a_record_from_before_a_killed_run_does_not_count() {
     assert_eq!(sandbox.read("out"), "one");
 }
 
-/// moon and go-task take a task that was stopped by Ctrl-C for done.
+/// moon and go-task regard a task that was stopped by Ctrl-C as done.
 #[test]
 fn a_target_stopped_by_ctrl_c_is_not_done() {
     let (sandbox, mut child) = half_way();
@@ -78,7 +77,7 @@ fn a_target_stopped_by_ctrl_c_is_not_done() {
     assert_eq!(sandbox.read("out"), "two");
 }
 
-/// redo names a gap between putting an output in place and writing that down.
+/// redo documents a gap between putting an output in place and recording it.
 #[test]
 fn an_output_in_place_without_its_record_is_made_again() {
     let sandbox = Sandbox::with(SLOW);
@@ -99,7 +98,7 @@ outputs = ["out"]
 shell = "find src -type f | sort | tee /dev/stderr | xargs cat > out"
 "#;
 
-/// go-task's key is one run of base names and contents.
+/// go-task's key concatenates base names and contents.
 #[test]
 fn a_key_tells_names_from_contents_and_folders_from_each_other() {
     let sandbox = Sandbox::with(JOIN);
@@ -128,7 +127,7 @@ fn a_key_tells_words_of_a_command_from_each_other() {
     }
 }
 
-/// go-task keeps what it knows of `a:b` and `a-b` in one file.
+/// go-task stores the state of `a:b` and `a-b` in one file.
 #[test]
 fn targets_with_names_alike_have_records_and_stamps_of_their_own() {
     let names = ["a-b", "a.b", "a_b", "A-b", "ab", "a--b", "a-b.stamp"];
@@ -164,7 +163,7 @@ outputs = ["x", "y"]
 shell = "cp in x; cp in y"
 "#;
 
-/// n2 does not start when the last record of its database is torn.
+/// n2 does not start if the last record of its database is torn.
 #[test]
 fn a_torn_state_file_stops_no_build() {
     let sandbox = Sandbox::with(PAIR);
@@ -179,7 +178,7 @@ fn a_torn_state_file_stops_no_build() {
     }
 }
 
-/// ninja makes the same targets again and again once its log of dependencies is damaged.
+/// ninja builds the same targets again in every run if its log of dependencies is damaged.
 #[test]
 fn after_a_damaged_state_file_the_second_build_does_nothing() {
     let sandbox = Sandbox::with(PAIR);
@@ -198,7 +197,7 @@ fn after_a_damaged_state_file_the_second_build_does_nothing() {
     }
 }
 
-/// mise is content with one output of two.
+/// mise is satisfied with one output of two.
 #[test]
 fn one_missing_output_of_two_is_made_again() {
     let sandbox = Sandbox::with(PAIR);
@@ -210,7 +209,7 @@ fn one_missing_output_of_two_is_made_again() {
     }
 }
 
-/// doit, n2 and make do not see an edit that leaves the time as it was.
+/// doit, n2 and make do not notice an edit that leaves the time unchanged.
 #[test]
 fn an_edit_with_the_same_time_and_size_is_seen() {
     let sandbox = Sandbox::with(PAIR);
@@ -227,7 +226,7 @@ fn an_edit_with_the_same_time_and_size_is_seen() {
     assert_eq!(sandbox.read("x"), "two");
 }
 
-/// Edits as fast as they can be made: many of them within one tick of the file system's clock.
+/// Edits in quick succession: many of them within one tick of the file system's clock.
 #[test]
 fn an_edit_right_after_a_build_is_seen() {
     let sandbox = Sandbox::with(PAIR);
@@ -237,7 +236,7 @@ fn an_edit_right_after_a_build_is_seen() {
     }
 }
 
-/// ninja and n2 accept that a declared output is never made.
+/// ninja and n2 accept a declared output that is never made.
 #[test]
 fn a_declared_output_that_is_never_made_is_an_error_each_time() {
     let sandbox = Sandbox::with(&PAIR.replace("; cp in y", ""));
@@ -249,7 +248,7 @@ fn a_declared_output_that_is_never_made_is_an_error_each_time() {
     assert!(!sandbox.exists("build/pair.stamp"));
 }
 
-/// What is below the project, with content and times.
+/// Returns all paths below the project, with content and times.
 fn tree(sandbox: &Sandbox) -> BTreeMap<String, (SystemTime, Option<Vec<u8>>)> {
     walkdir::WalkDir::new(sandbox.path(""))
         .into_iter()
@@ -262,7 +261,7 @@ fn tree(sandbox: &Sandbox) -> BTreeMap<String, (SystemTime, Option<Vec<u8>>)> {
         .collect()
 }
 
-/// go-task's `--dry` and `--status` write down that the task is done.
+/// go-task's `--dry` and `--status` record that the task is done.
 #[test]
 fn asking_changes_nothing() {
     let sandbox = Sandbox::with(PAIR);
@@ -288,7 +287,7 @@ fn asking_changes_nothing() {
     assert_eq!(sandbox.ran([]), ["pair"]);
 }
 
-/// just runs what a recipe needs, though the recipe itself is known to be done.
+/// just runs the dependencies of a recipe that is itself up to date.
 #[test]
 fn what_an_up_to_date_target_needs_does_not_run() {
     let sandbox = Sandbox::with(

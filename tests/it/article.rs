@@ -1,5 +1,5 @@
-//! The project of the Makefile that people use today — requirements, a handler, a `setup.py`
-//! project beside them — built by `Buildfile.example`, with real pip and real wheels.
+//! The project of the Makefile that people use today (requirements, a handler, a `setup.py` project
+//! beside them), built by `Buildfile.example` with real pip and real wheels.
 
 use std::fs;
 use std::path::Path;
@@ -18,7 +18,7 @@ fn code_sha256(run: &Run) -> String {
     run.target("package")["code_sha256"].as_str().unwrap().to_owned()
 }
 
-/// Names in the zip, by Python's reader.
+/// Returns the names in the zip, by Python's reader.
 fn names(sandbox: &Sandbox) -> Vec<String> {
     let script = "python3 -c \"import zipfile; print(*zipfile.ZipFile('build/lambda.zip').namelist(), sep='\\n')\"";
     sandbox.sh(script).success().stdout.lines().map(str::to_owned).collect()
@@ -55,8 +55,8 @@ fn what_is_taken_out_is_gone_from_the_bundle() {
     assert!(names(&sandbox).contains(&"more/a.py".to_owned()));
     assert!(names(&sandbox).contains(&"idna/codec.py".to_owned()));
 
-    // The folder is the project of `projects = ["."]` as well: which files there are is an input
-    // of its wheel, whose bytes are the same again.
+    // The folder is the project of `projects = ["."]` as well, so its list of files is an input of
+    // a wheel, which comes out with the same bytes.
     sandbox.remove("more/a.py");
     assert_eq!(sandbox.ran([]), ["all", "package", "staging", "wheels"]);
     assert!(!names(&sandbox).contains(&"more/a.py".to_owned()));
@@ -74,8 +74,8 @@ fn the_bytes_depend_on_nothing_but_the_content() {
     quiet.set("TZ", "UTC");
     let expected = code_sha256(&Run::of(&mut under_umask(&quiet, "022")).success());
 
-    // Another path, umask, zone and locale, another order of creation, other times, and a commit
-    // that changes nothing.
+    // Another path, umask, zone, locale, order of creation, other times, and a commit that changes
+    // no file.
     let mut hostile = Sandbox::new();
     hostile.set("TZ", "Asia/Tokyo");
     hostile.set("LC_ALL", "tr_TR.UTF-8");

@@ -1,5 +1,5 @@
-//! `upload` and `invoke`: against MiniStack and moto, and against a server that says what a test
-//! wants to hear. [`Sandbox`] sees to it that no request leaves this machine.
+//! `upload` and `invoke`: against MiniStack and moto, and against a server with scripted responses.
+//! [`Sandbox`] ensures that no request leaves this machine.
 
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
@@ -41,7 +41,7 @@ def handler(event, context):
 ";
 const BOOM: &str = "def handler(event, context):\n    raise ValueError('boom')\n";
 
-/// A project with its bundle built, whose requests go to `endpoint`.
+/// Returns a project with its bundle built, whose requests go to `endpoint`.
 fn project(endpoint: &str) -> Sandbox {
     let mut sandbox = Sandbox::with(BUILDFILE);
     sandbox.set("AWS_REGION", REGION);
@@ -51,19 +51,19 @@ fn project(endpoint: &str) -> Sandbox {
     sandbox
 }
 
-/// `CodeSha256` of the project's bundle.
+/// Returns the `CodeSha256` of the project's bundle.
 fn digest(sandbox: &Sandbox) -> String {
     code_sha256(&sandbox.bytes("build/lambda.zip"))
 }
 
-/// The event of an upload that succeeded.
+/// Returns the event of a successful upload.
 #[track_caller]
 fn upload(sandbox: &Sandbox, args: &[&str]) -> Value {
     let run = Run::of(sandbox.zipwright().args(["--json", "upload"]).args(args)).success();
     run.target("upload")
 }
 
-/// The error of an upload that failed; it leaves no stamp.
+/// Returns the error of a failed upload, after checking that it left no stamp.
 #[track_caller]
 fn upload_error(sandbox: &Sandbox) -> String {
     let run = sandbox.run(["--json", "upload"]).failure();
@@ -71,7 +71,7 @@ fn upload_error(sandbox: &Sandbox) -> String {
     text(&run.target("upload"), "error")
 }
 
-/// An upload against answers that are made once the digest of the bundle is known.
+/// Returns a project and a server whose responses depend on the digest of the bundle.
 fn scripted(answers: impl FnOnce(&str) -> Vec<Answer>) -> (Script, Sandbox) {
     let mut sandbox = project("http://127.0.0.1:1");
     let server = Script::new(answers(&digest(&sandbox)));
@@ -103,10 +103,10 @@ fn an_upload_sends_what_differs_and_nothing_else() {
     };
     let stamped = project.modified(STAMP);
 
-    // The second time zipwright does not even ask.
+    // The second time, zipwright sends no request at all.
     assert_eq!(upload(&project, &[])["outcome"], "up-to-date");
     assert_eq!(project.modified(STAMP), stamped);
-    // When it must ask, it sends nothing that is there already.
+    // With -B it sends requests, but no code that is already live.
     let forced = upload(&project, &["-B"]);
     assert_eq!((&forced["outcome"], &forced["sent"]), (&json!("ran"), &json!(false)));
     assert!(unchanged(&["RevisionId", "LastModified", "CodeSha256"]));
@@ -206,7 +206,7 @@ fn missing_credentials_say_how_to_get_some() {
     for name in ["AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_EC2_METADATA_DISABLED"] {
         project.unset(name);
     }
-    // The metadata service of EC2 is not on loopback: it is not asked either.
+    // The metadata service of EC2 is not on loopback, so no request to it is allowed either.
     let error = upload_error(&project);
     assert!(error.contains("in eu-west-1: no usable AWS credentials: set AWS_PROFILE"), "{error}");
     assert_eq!(server.requests(), [""; 0]);
@@ -257,7 +257,7 @@ fn a_bundle_that_no_request_can_hold_is_refused_before_the_network() {
     let (server, project) = silent();
     let file = std::fs::File::create(project.path("app.py")).unwrap();
     file.set_len(50 << 20).unwrap();
-    // Something to build would be a reason to look at the function first.
+    // With a bundle to build, the preflight would send requests, too.
     let _ = project.run(["package"]).success();
     let error = upload_error(&project);
     assert!(error.contains("add `s3 = { bucket = \"…\" }` to upload `upload`"), "{error}");

@@ -1,5 +1,5 @@
-//! The benchmark harness in its short form: that every row runs, does the right work and says what
-//! it could not run. How long anything took is not looked at.
+//! The benchmark harness in its short form: every row runs, does the right work and reports the
+//! cases that it could not run. Durations are not compared.
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -14,7 +14,7 @@ fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
 }
 
-/// Kept between runs: wheels and peers are fetched once.
+/// Kept between runs, so that wheels and peers are fetched once.
 fn folder() -> PathBuf {
     Path::new(env!("CARGO_TARGET_TMPDIR")).join("bench")
 }
@@ -26,13 +26,13 @@ fn quick<const N: usize>(args: [&str; N]) -> Run {
     Run::of(command.args(args))
 }
 
-/// The lines of a Markdown table below its head, as cells.
+/// Returns the lines of a Markdown table below its head, as cells.
 fn lines(table: &str) -> Vec<Vec<&str>> {
     let lines = table.lines().filter(|line| line.starts_with('|')).skip(2);
     lines.map(|line| line.trim_matches('|').split('|').map(str::trim).collect()).collect()
 }
 
-/// CRC and size of all files of a zip.
+/// Returns CRC and size of all files of a zip.
 fn contents(place: &Path) -> BTreeMap<String, (u32, u64)> {
     let mut archive = ZipArchive::new(File::open(place).unwrap()).unwrap();
     let files = (0..archive.len()).map(|at| {
@@ -42,7 +42,7 @@ fn contents(place: &Path) -> BTreeMap<String, (u32, u64)> {
     files.filter(|(name, _)| !name.ends_with('/')).collect()
 }
 
-/// One test, as all of it works in one folder.
+/// A single test, because all of it uses one folder.
 #[test]
 fn the_short_form_has_every_row_or_says_why_not() {
     let run = quick([]).success();
@@ -77,14 +77,14 @@ fn the_short_form_has_every_row_or_says_why_not() {
     assert_same_files();
 }
 
-/// The Makefile and zipwright make bundles of the same files.
+/// Compares the files in the bundles of the Makefile and zipwright.
 #[track_caller]
 fn assert_same_files() {
     quick(["--only", "cold-S"]).success();
     let of =
         |side: &str| contents(&folder().join("projects/S").join(side).join("build/lambda.zip"));
     let (mut ours, mut theirs) = (of("zipwright"), of("make"));
-    // The order of its lines is that of whoever builds the wheel.
+    // The order of its lines depends on the builder of the wheel.
     for side in [&mut ours, &mut theirs] {
         assert!(side.remove("own-1.0.dist-info/RECORD").is_some());
     }

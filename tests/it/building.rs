@@ -1,6 +1,6 @@
-//! What holds of every build from source besides its bytes: what it is kept under, what is said of
-//! it, and that several at once do not get into each other's way. The sources are made here; their
-//! back ends need nothing.
+//! Properties of every build from source besides its bytes: its cache key, its messages, and
+//! independence of parallel builds. The sources are made here; their back ends have no
+//! requirements.
 
 use std::process::Command;
 
@@ -30,7 +30,7 @@ def build_wheel(folder, config_settings=None, metadata_directory=None):
     return wheel
 "#;
 
-/// An empty project that asks for sdists of these names and bodies of back ends.
+/// Returns an empty project that requires sdists of these names, with these bodies of back ends.
 fn project(sources: &[(&str, &str)]) -> Sandbox {
     let sandbox = Sandbox::with(
         "[target.wheels]\nkind = \"wheelhouse\"\nrequirements = [\"requirements.txt\"]\n",
@@ -62,7 +62,7 @@ fn wheels(sandbox: &Sandbox, more: &[&str]) -> Run {
     Run::of(sandbox.zipwright().args(["--json", "wheels"]).args(more))
 }
 
-/// Everything that a run says to people.
+/// Returns all texts of a run for people.
 fn said(run: &Run) -> String {
     format!("{}{}", run.stdout, run.stderr)
 }
@@ -106,11 +106,11 @@ fn what_only_a_build_knew_is_found_in_its_wheel() {
     } else {
         assert!(said.contains("`p/path.py` holds `/tmp/zipwright-"), "{said}");
     }
-    // Compilers are told to write this path, and the source has that day itself.
+    // Compilers are configured to write this path, and the source itself has that day.
     for sound in ["p/native.so", "p/sound.txt", "p/date.txt"] {
         assert!(!said.contains(&format!("`{sound}` holds")), "{said}");
     }
-    // It is said again whenever the wheel is used.
+    // It is reported whenever the wheel is used.
     let again = wheels(&sandbox, &["-B"]).success();
     assert_eq!(built(&again), 0);
     assert!(again.stdout.contains("p/clock.txt"), "{again}");
@@ -123,7 +123,7 @@ fn the_name_of_the_host_is_found() {
     let mut sandbox = project(&[("named", body)]);
     sandbox.set("ZIPWRIGHT_NO_NAMESPACES", "1");
     if sandbox.sh("unshare --user --map-root-user --uts true").code != Some(0) {
-        // No other name can be had without rights on this machine; see the unit test.
+        // Another name needs root on this machine; the unit test covers it.
         return;
     }
     let program = env!("CARGO_BIN_EXE_zipwright");
@@ -171,7 +171,7 @@ fn a_compiler_is_known_by_what_it_says_of_itself() {
     assert_eq!(built(&run), 1);
     let said = said(&run);
     assert!(said.contains("`compiled 1.0` is compiled with `-mtune=native`"), "{said}");
-    // Also one that is named by its path has the flags that keep paths and debug information out.
+    // A compiler named by its path also gets the flags that keep out paths and debug information.
     let object = "unzip -p build/wheels/*.whl p/native.so | tr -c '[:print:]' '\\n'";
     let object = sandbox.sh(object).success().stdout;
     assert!(object.contains("/zipwright/src/compiled-1.0/native.c"), "{object}");
@@ -183,7 +183,7 @@ fn a_compiler_is_known_by_what_it_says_of_itself() {
     assert_eq!(built(&wheels(&sandbox, &["-B"]).success()), 0);
 }
 
-/// Both write what they do; with a partner each waits until the other has begun.
+/// Returns a back end that writes a log; with a partner, each waits until the other has started.
 fn partner(name: &str, other: &str, place: &str) -> String {
     format!(
         "open('{place}/{name}', 'w').close()\n\
@@ -222,7 +222,7 @@ fn several_build_side_by_side_with_an_output_of_their_own() {
     } else {
         assert!(run.stderr.contains("did not begin beside"), "{run}");
     }
-    // With one job, or in one folder, one ends before the other begins.
+    // With one job, or in one folder, one build ends before the other starts.
     for (name, value) in [("", ""), ("ZIPWRIGHT_NO_NAMESPACES", "1")] {
         let one = partner("one", "", place);
         let two = partner("two", "", place);

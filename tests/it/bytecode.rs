@@ -1,5 +1,5 @@
-//! `bytecode = true`: that Python believes it after an unzip, that its bytes depend on nothing but
-//! the source and the interpreter, and what is compiled again.
+//! `bytecode = true`: Python accepts it after an unzip, its bytes depend only on the source and the
+//! interpreter, and only changed files are compiled again.
 
 use std::collections::BTreeMap;
 use std::io::Read;
@@ -56,7 +56,7 @@ fn members(sandbox: &Sandbox) -> BTreeMap<String, Vec<u8>> {
     members
 }
 
-/// The `.pyc` files in the bundle, without their folders' and the tag's names.
+/// Returns the `.pyc` files in the bundle, without the names of their folders and the tag.
 fn compiled(sandbox: &Sandbox) -> Vec<String> {
     let tag = sandbox.sh("python3 -c 'import sys; print(sys.implementation.cache_tag)'").success();
     let tag = tag.stdout.trim();
@@ -69,7 +69,8 @@ fn python_takes_the_bytecode_of_an_unzipped_bundle() {
     let sandbox = bundle();
     let run = sandbox.run(["--json"]).success();
     assert_eq!(run.target("staging")["bytecode"], 5);
-    // Not the template, not the script; what the wheel had is replaced, but for what has no source.
+    // Not the template and not the script; the wheel's bytecode is replaced, except where there is
+    // no source.
     let expected = [
         "handler.X.pyc",
         "demo/__init__.X.pyc",
@@ -122,7 +123,7 @@ fn the_bytes_are_the_same_on_any_checkout() {
     for (name, value) in [("PYTHONHASHSEED", "77"), ("TZ", "Asia/Tokyo"), ("PYTHONOPTIMIZE", "2")] {
         other.set(name, value);
     }
-    // A module that would be in the way, were it found.
+    // A module that would break the compilation if it were imported.
     other.write("marshal.py", "raise SystemExit('mine')\n");
     other.write("importlib.py", "raise SystemExit('mine')\n");
     other.age("handler.py", 100_000);
@@ -153,7 +154,7 @@ fn an_edit_of_the_handler_compiles_the_handler() {
                python3 -c 'import handler; print(handler.handler(None, None))'";
     assert_eq!(sandbox.sh(ask).success().stdout, "edited\n");
     assert_eq!(sandbox.ran([]), [""; 0]);
-    // Without the cache, or with one that is damaged, the same bytes are made again.
+    // Without the cache, or with a damaged one, the same bytes are made again.
     let zip = sandbox.bytes("build/lambda.zip");
     sandbox.sh("rm -r ../cache/zipwright/bytecode build/lambda.zip").success();
     assert_eq!(sandbox.ran([]), ["package"]);
@@ -163,7 +164,7 @@ fn an_edit_of_the_handler_compiles_the_handler() {
     sandbox.sh(damage).success();
     sandbox.run(["-B"]).success();
     assert_eq!(sandbox.bytes("build/lambda.zip"), zip);
-    // What it was compiled to is an output: tampered with, it is made again.
+    // A compiled file is an output: after a change it is made again.
     let own = sandbox.sh("find .zipwright/bytecode -name 'handler*'").success().stdout;
     sandbox.write(own.trim(), "tampered");
     assert_eq!(sandbox.ran([]), ["staging"]);
@@ -175,7 +176,7 @@ fn bytecode_that_python_would_pass_over_is_left_out() {
     let sandbox = bundle();
     sandbox.write("Buildfile", BUILDFILE.replace("bytecode = true", ""));
     sandbox.run([]).success();
-    // Of the hash kind one is kept; the others have the time of a source, or none.
+    // One with a hash is kept; the others have the time of a source, or none.
     assert_eq!(compiled(&sandbox), ["demo/other.X.pyc", "demo/alone.pyc"]);
     assert_eq!(sandbox.run(["staging"]).success().code, Some(0));
     let exclude =

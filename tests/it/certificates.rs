@@ -1,6 +1,6 @@
-//! HTTPS to AWS with certificates of the user's own, against a server on loopback that a test CA
-//! signed. The guard for loopback takes plain HTTP only, so it is off here: the endpoint is on
-//! loopback all the same, and so are the credentials.
+//! HTTPS to AWS with certificates of the user, against a server on loopback with a certificate of a
+//! test CA. The guard for loopback accepts only plain HTTP, so it is off here; the endpoint and the
+//! credentials' server are on loopback all the same.
 
 use std::io::{BufRead, BufReader};
 use std::process::{Child, Stdio};
@@ -23,7 +23,7 @@ zip = "package"
 function = "hello"
 "#;
 
-/// Answers every request as a function with the code of `argv[1]`, prints its port first.
+/// Responds to every request like a function with the code of `argv[1]`; prints its port first.
 const SERVER: &str = r#"
 import http.server, json, ssl, sys
 class Lambda(http.server.BaseHTTPRequestHandler):
@@ -99,7 +99,7 @@ fn aws_ca_bundle_says_whose_certificates_count() {
 
     sandbox.set("AWS_CA_BUNDLE", "ca.pem");
     let _ = sandbox.run(["-B", "upload"]).success();
-    // As AWS's own tools: the bundle counts, and nothing else.
+    // As with AWS's own tools, only the bundle counts.
     sandbox.set("AWS_CA_BUNDLE", "server.pem");
     sandbox.set("SSL_CERT_FILE", sandbox.path("ca.pem").display());
     assert!(upload_error(&sandbox).contains("certificate"));

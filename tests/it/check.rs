@@ -1,5 +1,5 @@
-//! `check`: real wheels where they do not belong, made mistakes, and nothing to say of bundles that
-//! are right; as a command, as a target, and before an upload.
+//! `check`: real wheels for the wrong runtime, deliberate mistakes, and no findings for good
+//! bundles; as a command, as a target, and before an upload.
 
 use std::io::Write;
 
@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use crate::emulators::{Emulator, REGION, bundle};
 use crate::sandbox::{Run, Sandbox, python, text};
 
-/// A project of one requirement, fetched for one runtime and checked for another.
+/// Returns a project with one requirement, fetched for one runtime and checked for another.
 fn project(requirement: &str, platform: &str, runtime: &str) -> Sandbox {
     let sandbox = Sandbox::with(&format!(
         r#"
@@ -42,7 +42,7 @@ handler = "app.handler"
 
 const X86_313: &str = "runtime = 'python3.13'\narch = 'x86_64'";
 
-/// Builds the bundle and checks it by the command; the errors' and the warnings' rules.
+/// Builds the bundle and checks it by the command; returns the rules of errors and of warnings.
 #[track_caller]
 fn rules(sandbox: &Sandbox) -> [Vec<String>; 2] {
     let _ = sandbox.run(["package"]).success();
@@ -73,7 +73,7 @@ fn a_wheel_for_another_machine_is_found() {
     let _ = run.stderr_has("`platform = { python = \"3.13\", arch = \"x86_64\" }`");
     assert!(!sandbox.exists("build/fits.stamp"));
 
-    // The command needs no Buildfile, and takes another word for the machine.
+    // The command needs no Buildfile, and accepts other names of the machine.
     let run = sandbox.run(["-f", "none", "check", "build/lambda.zip", "--runtime", "python3.13"]);
     let _ = run.failure().stderr_has("say where `build/lambda.zip` is to run");
     let right = ["check", "build/lambda.zip", "--runtime", "python3.13", "--arch", "arm64"];
@@ -103,20 +103,20 @@ fn a_wheel_for_a_newer_glibc_is_found() {
     let _ = run.stderr_has("(from bcrypt-4.2.1-cp39-abi3-manylinux_2_28_x86_64.whl)");
 }
 
-/// The name of a wheel is a promise about its code; the code may ask for less.
+/// A wheel's name limits where its code is used; the code itself may need less.
 #[test]
 fn a_wheel_that_is_only_named_for_a_newer_glibc_is_no_error() {
     let platform = "platform = { python = '3.11', arch = 'x86_64' }\n\
                     pip-args = ['--no-deps', '--platform=manylinux_2_28_x86_64']";
     let runtime = "runtime = 'python3.11'\narch = 'x86_64'";
     let sandbox = project("contourpy==1.3.3", platform, runtime);
-    // It is taken without the numpy that it needs.
+    // It is accepted without the numpy that it needs.
     assert_eq!(rules(&sandbox), [vec![], vec!["wheel-glibc", "requires"]]);
     let run = sandbox.run(["--json", "fits"]).success();
     assert_eq!(run.target("fits")["warnings"], 2);
 }
 
-/// The bundle has the wheel, but for the file that the handler is in.
+/// The bundle has the wheel without the file of the handler.
 #[test]
 fn a_module_of_a_wheel_that_is_missing_is_found() {
     let platform = "platform = { python = '3.13', arch = 'x86_64' }";
@@ -159,15 +159,15 @@ print(*sys.version_info[:2], sep='.')
     assert_eq!(rules("both.zip", other), ["pyc-unused"]);
     assert_eq!(rules("alone.zip", &here), [""; 0]);
     assert_eq!(rules("alone.zip", other), ["pyc-python"]);
-    // The time in it is no longer the source's.
+    // Its time is no longer that of the source.
     sandbox.age("src/kit.py", 100_000);
     let again = script.replace("compileall.compile_dir('src', legacy=True, quiet=2)", "");
     let _ = Run::of(sandbox.program(python()).args(["-c", &again])).success();
     assert_eq!(rules("both.zip", &here), ["pyc-stale"]);
 }
 
-/// Linked by the compiler of this machine: a library that is needed lies in the bundle, in a
-/// layer, or nowhere.
+/// Linked by the compiler of this machine: a required library is in the bundle, in a layer, or
+/// missing.
 #[test]
 fn a_library_that_is_needed_is_looked_for_in_the_bundle_and_in_layers() {
     let sandbox = sources(&[("app.py", b"def handler(e, c): pass")]);
@@ -192,7 +192,7 @@ fn a_library_that_is_needed_is_looked_for_in_the_bundle_and_in_layers() {
 
     let _ = sandbox.sh("cp c/libneed.so.1 src/").success();
     assert_eq!(rules(&sandbox), [vec![], Vec::<String>::new()]);
-    // A layer of another tool's.
+    // A layer made by another tool.
     let _ = sandbox
         .sh("rm src/libneed.so.1 && mkdir -p other/lib && cp c/libneed.so.1 other/lib/")
         .success();
@@ -244,7 +244,7 @@ fn the_sample_bundles_are_right() {
     let _ = sandbox.run(["bundle-check"]).success();
 }
 
-/// A project without wheels, checked for a runtime on arm64.
+/// Returns a project without wheels, checked for a runtime on arm64.
 fn sources(files: &[(&str, &[u8])]) -> Sandbox {
     let sandbox = Sandbox::with(
         r#"
@@ -304,7 +304,7 @@ fn a_tree_that_lambda_does_not_unzip_is_too_large() {
     assert!(run.stdout.contains("weights.bin (300.0 MB), app.py (15 B)"), "{run}");
 }
 
-/// What another tool zipped: modes that zipwright never writes.
+/// A zip of another tool, with modes that zipwright never writes.
 #[test]
 fn modes_that_lambda_cannot_read_are_found() {
     let sandbox = Sandbox::new();
@@ -352,7 +352,7 @@ fn an_upload_is_checked_against_the_function_itself() {
     let run = upload("silence = [\"handler-function\"]").success();
     assert_eq!(run.target("up")["sent"], true);
     assert_ne!(live(), old);
-    // What stops a check is no input of what was sent.
+    // A failing check does not change the inputs of the upload.
     assert_eq!(upload("").success().target("up")["outcome"], json!("up-to-date"));
 
     sandbox.write("src/app.py", "main = 2\n");
@@ -380,8 +380,8 @@ fn a_zip_that_is_not_there_is_named() {
     let _ = run.stderr_has("`src` is a folder; name a zip file, or a target");
 }
 
-/// The same bytes get the same verdict as a target, which knows what each wheel brought, and as a
-/// file, which has RECORD only.
+/// The same bytes get the same result as a target, which has the wheel of each path, and as a file,
+/// which has only RECORD.
 #[test]
 fn files_of_a_data_folder_are_the_wheels() {
     let sandbox = project("./kit-1.0-py3-none-any.whl", "", X86_313);

@@ -1,11 +1,11 @@
-//! `command`, `group`, and what the engine does around every kind: up to date or not, stamps,
+//! `command`, `group`, and the engine's work around every kind: up to date or out of date, stamps,
 //! failures, dry runs.
 
 use std::time::Duration;
 
 use crate::sandbox::{Run, Sandbox};
 
-/// `out` is made of `in` by a command that says so in `log`.
+/// Buildfile where a command makes `out` from `in` and writes a line into `log`.
 const COPY: &str = r#"
 default = ["copy"]
 [target.copy]
@@ -84,7 +84,7 @@ fn missing_and_hand_changed_outputs_are_made_again() {
     assert_eq!(sandbox.read("build/out"), "tampered");
     sandbox.run(["--force"]).success();
     assert_eq!(sandbox.read("build/out"), "one");
-    // The same bytes are as good as those that were left.
+    // Identical bytes count like those that the target left.
     sandbox.remove("build/out").write("build/out", "one").run([]).success();
 }
 
@@ -381,7 +381,7 @@ fn an_outer_makefile_can_depend_on_outputs_and_stamps() {
     for file in ["build/out", "build/deploy.stamp", "from-out", "from-stamp"] {
         sandbox.age(file, if file.starts_with("from") { 50 } else { 100 });
     }
-    // The same first byte: the output keeps its mtime, and make goes on from there.
+    // The same first byte: the output keeps its mtime, and make uses that.
     sandbox.write("in", "axy");
     sandbox.sh("make -s").success();
     assert_eq!(sandbox.read("log"), "out\nstamp\n");
@@ -434,7 +434,7 @@ fn below_make_its_slots_flags_and_variables_count() {
     let mut log: Vec<String> = sandbox.read("log").lines().map(str::to_owned).collect();
     log.sort();
     assert_eq!(log, ["a handed", "b handed"]);
-    // -n goes down as well: nothing runs.
+    // -n is passed down as well: nothing runs.
     sandbox.sh("make -n").success();
     assert_eq!(sandbox.read("log").lines().count(), 2);
 }
@@ -455,7 +455,7 @@ fn no_more_targets_run_at_once_than_make_has_slots() {
     let sandbox = Sandbox::with(&buildfile);
     let zipwright = env!("CARGO_BIN_EXE_zipwright");
     sandbox.write("running/.keep", "").write("Makefile", format!("all: ; +@{zipwright} -s all\n"));
-    // Make itself says so when a slot was not given back.
+    // Make reports a slot that was not returned.
     sandbox.sh("make -s -j2").success().stderr_lacks("INTERNAL");
     let most = sandbox.read("seen").lines().map(|line| line.trim().parse::<u32>().unwrap()).max();
     assert_eq!(most, Some(2));
@@ -485,6 +485,6 @@ fn a_command_may_have_the_terminal_alone() {
     let mut log: Vec<String> = sandbox.read("log").lines().map(str::to_owned).collect();
     log.sort();
     assert_eq!(log, ["asked", "other"]);
-    // Without a terminal its output is passed on like any other.
+    // Without a terminal its output is passed on as usual.
     sandbox.run(["ask"]).failure().stderr_has("ended with exit status 1");
 }

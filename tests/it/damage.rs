@@ -1,5 +1,5 @@
-//! Damaged files of the state and of the cache, at the level of whole builds: whatever is in their
-//! place, the build that follows is right, and so is one after an input was changed.
+//! Damaged files of the state and of the cache, in whole builds: with any content, the next build
+//! is right, and so is one after a change of an input.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -38,12 +38,13 @@ fn sandbox() -> Sandbox {
     let sandbox = Sandbox::with(BUILDFILE);
     sandbox.write("in", "zero\n").write("src/a", "a\n").write("src/b", "b\n");
     sandbox.run([]).success();
-    // Another build, so that there are records that a later one makes void.
+    // Another build, so that there are superseded records.
     sandbox.write("in", "one!\n").run(["-s"]).success();
     sandbox
 }
 
-/// Puts `state` in its place, and builds after an edit that is the one from before, or another.
+/// Puts `state` in its place, and builds after an edit that restores the earlier text, or writes
+/// another.
 fn builds_right(sandbox: &Sandbox, state: &[u8], text: &str, what: &str) {
     fs::write(sandbox.path(STATE), state).unwrap();
     builds_right_as_it_is(sandbox, text, what);
@@ -51,7 +52,7 @@ fn builds_right(sandbox: &Sandbox, state: &[u8], text: &str, what: &str) {
 
 fn builds_right_as_it_is(sandbox: &Sandbox, text: &str, what: &str) {
     sandbox.write("in", text);
-    // The state may have lost which outputs are zipwright's.
+    // The state may no longer have the outputs of zipwright.
     let run = sandbox.run(["-s", "--force"]);
     assert_eq!(run.code, Some(0), "{what}\n{run}");
     let notices = run.stderr.lines().filter(|line| !line.is_empty()).count();
@@ -65,7 +66,7 @@ fn builds_right_as_it_is(sandbox: &Sandbox, text: &str, what: &str) {
     assert_eq!(member, out, "{what}");
 }
 
-/// So many positions over a length, each in another place of a record.
+/// Returns so many positions within a length, each in another place of a record.
 fn positions(length: usize, count: usize) -> impl Iterator<Item = usize> {
     (0..count).map(move |at| at * length / count)
 }
@@ -147,7 +148,7 @@ fn something_else_in_the_place_of_the_state() {
     }
 }
 
-/// Root may read everything, so it gives that up first.
+/// Root may read everything, so it drops that right first.
 #[test]
 fn a_state_that_cannot_be_read() {
     let sandbox = sandbox();
@@ -187,7 +188,7 @@ fn a_damaged_manifest() {
     }
 }
 
-/// A local project and a pinned wheel in a bundle with bytecode.
+/// Buildfile of a local project and a pinned wheel in a bundle with bytecode.
 const BUNDLE: &str = r#"
 [target.wheels]
 kind = "wheelhouse"
@@ -208,7 +209,7 @@ staging = "tree"
 const BUCKETS: [&str; 8] =
     ["blake3", "bytecode", "index", "interpreters", "machines", "projects", "resolved", "wheels"];
 
-/// All files below a folder, sorted.
+/// Returns all files below a folder, sorted.
 fn files(folder: &Path) -> Vec<PathBuf> {
     let entries = walkdir::WalkDir::new(folder).sort_by_file_name().into_iter().flatten();
     entries.filter(|entry| entry.file_type().is_file()).map(walkdir::DirEntry::into_path).collect()
@@ -242,7 +243,7 @@ fn a_flipped_bit_in_any_file_of_the_cache_or_the_state() {
     let mut dice = Dice::new(seed);
     for folder in [cache.clone(), sandbox.path(".zipwright")] {
         for place in files(&folder) {
-            // A build may have replaced it, or made another one in its stead.
+            // A build may have replaced it, or made another one.
             let Ok(mut bytes) = fs::read(&place) else { continue };
             if bytes.is_empty() {
                 continue;

@@ -1,5 +1,5 @@
-//! What an upload does beyond the code: versions, aliases, several functions; and which of them an
-//! invoke then calls. The code itself is in `aws`, what goes wrong on the way in `outages`.
+//! Steps of an upload after the code: versions, aliases, several functions; and which of them an
+//! invoke then calls. Module `aws` tests the code itself, `outages` tests failures.
 
 use serde_json::{Value, json};
 
@@ -57,7 +57,7 @@ fn a_version_is_published_and_the_alias_leads_there_once() {
     assert!(run.stdout.contains("had no alias `live`: it was made"), "{run}");
     assert_eq!((aws.alias("hello", "live"), aws.versions("hello")), ("1".into(), vec!["1".into()]));
 
-    // The same code is never a second version, and the alias is not touched.
+    // The same code never gives a second version, and the alias is not touched.
     let again = upload(&project, &["-B"]);
     assert_eq!((&again["sent"], &again["version"]), (&json!(false), &json!("1")));
     assert_eq!(aws.versions("hello"), ["1"]);
@@ -67,12 +67,12 @@ fn a_version_is_published_and_the_alias_leads_there_once() {
     assert_eq!((&newer["sent"], &newer["version"]), (&json!(true), &json!("2")));
     assert_eq!((aws.alias("hello", "live"), aws.versions("hello").len()), ("2".into(), 2));
 
-    // Going back is going back to the version that is there.
+    // A rollback uses the version that exists.
     project.write("app.py", NEW);
     assert_eq!(upload(&project, &[])["version"], "1");
     assert_eq!((aws.alias("hello", "live"), aws.versions("hello").len()), ("1".into(), 2));
 
-    // Another configuration is another version, though the code is the same.
+    // With another configuration, the same code is another version.
     aws.configure("hello", &json!({"Timeout": 9}));
     assert_eq!(upload(&project, &["-B"])["version"], "3");
     assert_eq!(aws.alias("hello", "live"), "3");
@@ -86,7 +86,7 @@ fn an_invoke_calls_what_was_published_and_notices_another() {
     let published = project(&aws, "function = 'hello'\npublish = true");
     let run = published.run(["--json", "invoke"]).success();
     assert_eq!(run.target("invoke")["executed_version"], "1", "{run}");
-    // The upload is up to date, so what is called is the version of then.
+    // The upload is up to date, so the version published then is called.
     aws.update_code("hello", &bundle("app.py", OLD));
     let run = published.run(["invoke"]).success();
     assert_eq!(run.stdout, "\"new\"\n");
@@ -94,14 +94,14 @@ fn an_invoke_calls_what_was_published_and_notices_another() {
     let led = project(&aws, "function = 'hello'\nalias = 'live'");
     let run = led.run(["--json", "invoke"]).success();
     assert_eq!(run.target("invoke")["executed_version"], "1", "{run}");
-    // Somebody else leads the alias to other code.
+    // Another client points the alias to other code.
     aws.update_code("hello", &bundle("app.py", OLD));
     let theirs = aws.publish("hello", "theirs");
     aws.move_alias("hello", "live", &json!({"FunctionVersion": theirs}));
     let run = led.run(["invoke"]).failure();
     let run = run.stderr_has("version 2 of function `hello` ran, and 1 should have: ");
     assert_eq!(run.stdout, "", "the answer of other code is no answer");
-    // Whoever wants that very version says so.
+    // A user can call that version explicitly.
     assert_eq!(led.run(["invoke", "--qualifier", "theirs"]).success().stdout, "\"old\"\n");
 }
 

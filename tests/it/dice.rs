@@ -1,4 +1,4 @@
-//! Random numbers that come again with their seed, and how long a soak is.
+//! Random numbers that are reproducible by their seed, and the length of a soak.
 
 use std::io::Write;
 
@@ -18,12 +18,12 @@ impl Dice {
         mixed ^ (mixed >> 31)
     }
 
-    /// From 0 up to, not including, `end`.
+    /// Returns a number from 0 up to, not including, `end`.
     pub(crate) fn below(&mut self, end: usize) -> usize {
         usize::try_from(self.next() % end as u64).unwrap()
     }
 
-    /// True once in so many times.
+    /// Returns true once in so many times on average.
     pub(crate) fn once_in(&mut self, times: usize) -> bool {
         self.below(times) == 0
     }
@@ -33,7 +33,7 @@ impl Dice {
     }
 }
 
-/// How much the long runs do with the feature `soak`, if their variable does not say otherwise.
+/// Amounts of the long runs with the feature `soak`, unless their variable is set.
 const SOAK: [(&str, u64); 4] = [
     ("ZIPWRIGHT_SOAK_KILLS", 1_000),
     ("ZIPWRIGHT_SOAK_SEEDS", 90),
@@ -41,7 +41,7 @@ const SOAK: [(&str, u64); 4] = [
     ("ZIPWRIGHT_SOAK_FUZZ", 25),
 ];
 
-/// Returns a number from the environment: how much longer than usual a test runs, or what it
+/// Returns a number from the environment: by how much a test is extended, or the seed that it
 /// replays.
 pub(crate) fn number(variable: &str) -> Option<u64> {
     let soak = SOAK.iter().find(|(name, _)| cfg!(feature = "soak") && *name == variable);
@@ -53,7 +53,7 @@ pub(crate) fn number(variable: &str) -> Option<u64> {
     }
 }
 
-/// A word on what was skipped, or how much was done. Not lost when the test goes well.
+/// Prints a note on skipped or completed work, also if the test passes.
 pub(crate) fn say(text: &str) {
     let _ = writeln!(std::io::stderr(), "{text}");
 }

@@ -1,13 +1,13 @@
-//! Zipwright against `/usr/bin/make`: scenarios are described once, written out both as a
-//! Makefile and as a Buildfile, and played with both tools; after every invocation the exit
-//! status, the commands that ran (with `-j1` also their order) and the files left must be the
-//! same. Where zipwright does otherwise on purpose, the scenario says why, and what each of the
-//! two does is asserted, so that it fails on the day they agree.
+//! Zipwright against `/usr/bin/make`: scenarios are described once, written both as a Makefile and
+//! as a Buildfile, and run with both tools. After every invocation the exit status, the commands
+//! that ran (with `-j1` also their order) and the files must be the same. Where zipwright differs
+//! on purpose, the scenario has the reason, and the result of each tool is asserted, so that the
+//! test fails on the day they agree.
 //!
 //! - `rules` describes targets and writes them in both languages;
-//! - `scenario` describes what is done step by step;
-//! - `compare` plays a scenario and compares;
-//! - all else is scenarios: `shapes` × `matrix`, and by feature.
+//! - `scenario` describes the steps;
+//! - `compare` runs a scenario and compares;
+//! - all other modules are scenarios: `shapes` × `matrix`, and by feature.
 
 mod compare;
 mod failures;
@@ -26,7 +26,7 @@ use std::collections::BTreeSet;
 use compare::check;
 use scenario::{Expected, Scenario, Step};
 
-/// Fewer than these would be a table that lost its rows.
+/// Fewer scenarios would mean a table that lost its rows.
 const SCENARIOS_MIN: usize = 500;
 
 type Family = fn() -> Vec<Scenario>;

@@ -1,10 +1,10 @@
-//! Two stand-ins for AWS on loopback, MiniStack and moto, each installed below `target/` the
-//! first time a test wants it.
+//! Two emulators of AWS on loopback, MiniStack and moto, each installed below `target/` at its
+//! first use.
 //!
 //! MiniStack runs functions and has Lambda's states. One server is started per run; each call of
 //! [`Emulator::ministack`] returns another account of it, so that tests share nothing. Tests with
-//! buckets, and those that invoke functions, start one of their own. moto checks less, errs
-//! elsewhere, and has one account: it is started for each test.
+//! buckets, and those that invoke functions, start a server of their own. moto checks less, has
+//! other faults, and has one account, so it is started for each test.
 
 use std::cell::RefCell;
 use std::fs::{self, File};
@@ -27,7 +27,7 @@ use tempfile::TempDir;
 /// The region that tests deploy to.
 pub(crate) const REGION: &str = "eu-west-1";
 
-/// A Python package that is a server, and how it is started.
+/// A Python package with a server, and the command that starts it.
 struct Tool {
     name: &'static str,
     package: &'static str,
@@ -49,8 +49,8 @@ const MOTO: Tool = Tool {
     ready: "/moto-api/data.json",
 };
 
-/// Runs a console script, and ends it with all it started when our end of its standard input
-/// closes: so nothing outlives a test, however the test ends.
+/// Runs a console script, and ends it with all its processes when our end of its standard input
+/// closes, so that nothing outlives a test, however the test ends.
 const LAUNCHER: &str = "
 import os, runpy, signal, sys, threading
 def watch():
@@ -61,7 +61,7 @@ sys.argv = sys.argv[1:]
 runpy.run_path(sys.argv[0], run_name='__main__')
 ";
 
-/// A running server. Dropped, or at the end of the test process, it is ended.
+/// A running server. It ends when dropped, or with the test process.
 struct Server {
     child: Child,
     port: u16,
@@ -71,7 +71,7 @@ struct Server {
 /// One account of a server.
 pub(crate) struct Emulator {
     server: Arc<Server>,
-    /// The access key that the server takes for this account.
+    /// The access key of this account on the server.
     key: String,
     role: String,
 }
@@ -80,7 +80,7 @@ thread_local! {
     static KEY: RefCell<String> = RefCell::new("test".into());
 }
 
-/// Returns the access key for the account that this thread asked for last.
+/// Returns the access key of the account that this thread created last.
 pub(crate) fn access_key() -> String {
     KEY.with_borrow(Clone::clone)
 }
@@ -99,13 +99,13 @@ impl Emulator {
         static SERVER: OnceLock<Arc<Server>> = OnceLock::new();
         static ACCOUNTS: AtomicU64 = AtomicU64::new(1);
         let server = SERVER.get_or_init(Self::start_ministack);
-        // MiniStack takes a key of twelve digits for the number of an account.
+        // For MiniStack, a key of twelve digits is the number of an account.
         let account = format!("{:012}", ACCOUNTS.fetch_add(1, Ordering::Relaxed));
         let role = format!("arn:aws:iam::{account}:role/any");
         Self::new(Arc::clone(server), account, role)
     }
 
-    /// Returns a server of its own: a bucket's name is taken for all accounts, and accounts share the
+    /// Returns a server of its own: the name of a bucket is global, and accounts share the
     /// processes that run functions of one name.
     pub(crate) fn ministack_alone() -> Self {
         let role = "arn:aws:iam::000000000000:role/any";
@@ -117,7 +117,7 @@ impl Emulator {
             (
                 Vec::new(),
                 vec![
-                    // Its default is to listen to everybody.
+                    // Its default is to listen on all addresses.
                     ("BIND_HOST", "127.0.0.1".into()),
                     ("MINISTACK_HOST", "127.0.0.1".into()),
                     ("GATEWAY_PORT", port.to_string()),
@@ -137,7 +137,7 @@ impl Emulator {
             (args.to_vec(), Vec::new())
         });
         let moto = Self::new(server, "test".into(), role.into());
-        // moto wants the role of a function to exist.
+        // moto requires that the role of a function exists.
         let form = "Action=CreateRole&Version=2010-05-08&RoleName=zipwright\
                     &AssumeRolePolicyDocument=%7B%7D";
         let (status, answer) = moto.request("iam", "POST", "/", form.as_bytes());
@@ -149,7 +149,7 @@ impl Emulator {
         format!("http://127.0.0.1:{}", self.server.port)
     }
 
-    /// Makes a function whose code is `zip`, and waits until it is active.
+    /// Creates a function whose code is `zip`, and waits until it is active.
     pub(crate) fn create_function(&self, name: &str, architecture: &str, zip: &[u8]) {
         let request = json!({
             "FunctionName": name,
@@ -164,7 +164,7 @@ impl Emulator {
         self.settle(name);
     }
 
-    /// The versions of a layer, oldest first.
+    /// Returns the versions of a layer, oldest first.
     pub(crate) fn layer_versions(&self, name: &str) -> Vec<Value> {
         let listed =
             self.lambda("GET", &format!("/2018-10-31/layers/{name}/versions"), &Value::Null);
@@ -173,12 +173,12 @@ impl Emulator {
         versions
     }
 
-    /// A version of a layer, with what it says of its content.
+    /// Returns a version of a layer, with the description of its content.
     pub(crate) fn layer_version(&self, name: &str, version: i64) -> Value {
         self.lambda("GET", &format!("/2018-10-31/layers/{name}/versions/{version}"), &Value::Null)
     }
 
-    /// Publishes a layer behind zipwright's back; its ARN.
+    /// Publishes a layer without zipwright; returns its ARN.
     pub(crate) fn publish_layer(&self, name: &str, zip: &[u8]) -> String {
         let request = json!({"Content": {"ZipFile": BASE64_STANDARD.encode(zip)}});
         let path = format!("/2018-10-31/layers/{name}/versions");
@@ -186,14 +186,14 @@ impl Emulator {
         published["LayerVersionArn"].as_str().unwrap().to_owned()
     }
 
-    /// Attaches layers behind zipwright's back.
+    /// Attaches layers without zipwright.
     pub(crate) fn set_layers(&self, function: &str, arns: &[&str]) {
         let path = format!("/2015-03-31/functions/{function}/configuration");
         self.lambda("PUT", &path, &json!({"Layers": arns}));
         self.settle(function);
     }
 
-    /// The ARNs of the layers that a function has.
+    /// Returns the ARNs of a function's layers.
     pub(crate) fn layers_of(&self, function: &str) -> Vec<String> {
         let function = self.function(function);
         let layers = function["Layers"].as_array().cloned().unwrap_or_default();
@@ -209,19 +209,19 @@ impl Emulator {
         assert_eq!(status, 200, "{}", String::from_utf8_lossy(&answer));
     }
 
-    /// What S3 has at a path.
+    /// Returns status and content of a path in S3.
     pub(crate) fn s3(&self, path: &str) -> (u16, Vec<u8>) {
         self.request("s3", "GET", path, b"")
     }
 
-    /// Changes a function's code behind zipwright's back.
+    /// Changes a function's code without zipwright.
     pub(crate) fn update_code(&self, name: &str, zip: &[u8]) {
         let request = json!({"ZipFile": BASE64_STANDARD.encode(zip)});
         self.lambda("PUT", &format!("/2015-03-31/functions/{name}/code"), &request);
         self.settle(name);
     }
 
-    /// Makes a version of a function as it is now, and an alias for it.
+    /// Publishes a version of a function, and creates an alias for it.
     pub(crate) fn publish(&self, name: &str, alias: &str) -> String {
         let path = format!("/2015-03-31/functions/{name}");
         let published = self.lambda("POST", &format!("{path}/versions"), &json!({}));
@@ -231,7 +231,7 @@ impl Emulator {
         version
     }
 
-    /// The numbers of a function's versions.
+    /// Returns the numbers of a function's versions.
     pub(crate) fn versions(&self, name: &str) -> Vec<String> {
         let path = format!("/2015-03-31/functions/{name}/versions");
         let listed = self.lambda("GET", &path, &Value::Null);
@@ -240,26 +240,26 @@ impl Emulator {
         numbers.filter(|number| number != "$LATEST").collect()
     }
 
-    /// The version that an alias leads to.
+    /// Returns the version of an alias.
     pub(crate) fn alias(&self, name: &str, alias: &str) -> String {
         let path = format!("/2015-03-31/functions/{name}/aliases/{alias}");
         self.lambda("GET", &path, &Value::Null)["FunctionVersion"].as_str().unwrap().to_owned()
     }
 
-    /// Changes something of a function that is not its code.
+    /// Changes the configuration of a function.
     pub(crate) fn configure(&self, name: &str, change: &Value) {
         let path = format!("/2015-03-31/functions/{name}/configuration");
         self.lambda("PUT", &path, change);
         self.settle(name);
     }
 
-    /// Changes where an alias leads, or how.
+    /// Changes the target of an alias, or its other properties.
     pub(crate) fn move_alias(&self, name: &str, alias: &str, change: &Value) {
         let path = format!("/2015-03-31/functions/{name}/aliases/{alias}");
         self.lambda("PUT", &path, change);
     }
 
-    /// A function's configuration.
+    /// Returns a function's configuration.
     pub(crate) fn function(&self, name: &str) -> Value {
         let path = format!("/2015-03-31/functions/{name}/configuration");
         self.lambda("GET", &path, &Value::Null)
@@ -280,7 +280,8 @@ impl Emulator {
         serde_json::from_slice(&answer).unwrap_or_else(|_| panic!("{method} {path}: {text}"))
     }
 
-    /// A request whose signature is a form only: it tells the emulators service and region.
+    /// Sends a request whose signature only has the form: it gives the emulators service and
+    /// region.
     fn request(&self, service: &str, method: &str, path: &str, body: &[u8]) -> (u16, Vec<u8>) {
         let content = if service == "iam" { "x-www-form-urlencoded" } else { "json" };
         let head = format!(
@@ -303,7 +304,7 @@ impl Server {
     ) -> Arc<Self> {
         let venv = install_python(tool.name, tool.package);
         let mut logs = Vec::new();
-        // The port is free when it is looked for, and may be taken a moment later.
+        // The port was free when it was chosen, and may be taken meanwhile.
         for _ in 0..3 {
             let port = free_port();
             let folder = TempDir::new_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
@@ -338,7 +339,7 @@ impl Server {
         let end = Instant::now() + Duration::from_secs(60);
         while Instant::now() < end && matches!(self.child.try_wait(), Ok(None)) {
             if exchange(self.port, request.as_bytes()).is_some_and(|(status, _)| status == 200) {
-                // Another program's answer would do as well, unless ours has ended.
+                // Another program may respond, unless ours has ended.
                 return matches!(self.child.try_wait(), Ok(None));
             }
             thread::sleep(Duration::from_millis(50));
@@ -355,7 +356,7 @@ impl Drop for Server {
     }
 }
 
-/// A zip with one stored file at its root.
+/// Returns a zip with one stored file at its root.
 pub(crate) fn bundle(name: &str, content: &str) -> Vec<u8> {
     let mut zip = zip::ZipWriter::new(std::io::Cursor::new(Vec::new()));
     let options = zip::write::SimpleFileOptions::default()
@@ -367,12 +368,12 @@ pub(crate) fn bundle(name: &str, content: &str) -> Vec<u8> {
     zip.finish().unwrap().into_inner()
 }
 
-/// `CodeSha256`, found out without zipwright.
+/// Returns `CodeSha256`, computed without zipwright.
 pub(crate) fn code_sha256(zip: &[u8]) -> String {
     BASE64_STANDARD.encode(Sha256::digest(zip))
 }
 
-/// Waits for something that takes a moment.
+/// Waits until a condition is true.
 pub(crate) fn eventually(mut condition: impl FnMut() -> bool) {
     let end = Instant::now() + Duration::from_secs(60);
     while !condition() {
@@ -382,14 +383,14 @@ pub(crate) fn eventually(mut condition: impl FnMut() -> bool) {
 }
 
 /// Installs packages, named with spaces between them, into a virtual environment of their own,
-/// once; the folder. Test processes that want the same one wait for each other.
+/// once; returns the folder. Test processes that need the same one wait for each other.
 pub(crate) fn install_python(name: &str, package: &str) -> PathBuf {
     let tools = Path::new(env!("CARGO_TARGET_TMPDIR")).parent().unwrap().join("test-tools");
     fs::create_dir_all(&tools).unwrap();
     let lock = File::create(tools.join(format!("{name}.lock"))).unwrap();
     lock.lock().unwrap();
     let venv = tools.join(name);
-    // Written last; names what is there, so that another version is installed afresh.
+    // Written last, with the names of the packages, so that another version is installed again.
     let mark = venv.join("zipwright-installed");
     let python = Command::new("python3").arg("-VV").output().expect("python3 on PATH").stdout;
     let wanted = format!("{package}\n{}", String::from_utf8_lossy(&python));
@@ -416,7 +417,7 @@ fn free_port() -> u16 {
     TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap().local_addr().unwrap().port()
 }
 
-/// Sends a whole request and reads the whole answer; `None` when nobody listens.
+/// Sends a whole request and reads the whole response; `None` if no server listens.
 fn exchange(port: u16, request: &[u8]) -> Option<(u16, Vec<u8>)> {
     let mut stream = TcpStream::connect((Ipv4Addr::LOCALHOST, port)).ok()?;
     stream.set_read_timeout(Some(Duration::from_secs(30))).ok()?;

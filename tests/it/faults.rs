@@ -1,6 +1,6 @@
-//! A system that refuses: folders that cannot be written, a full disk, no more descriptors, and
-//! every single system call of a small build in turn. One clear error, nothing wrong recorded,
-//! and the next build is right.
+//! Failures of the system: folders that cannot be written, a full disk, no more descriptors, and
+//! every single system call of a small build in turn. One clear error, nothing wrong recorded, and
+//! the next build is right.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -39,8 +39,8 @@ fn sandbox() -> Sandbox {
     sandbox
 }
 
-/// It ended as it must after a fault: with the status of an error and one clear text, or well,
-/// if the fault did no harm.
+/// Asserts that a run after a fault ended with the status of an error and one clear text, or with
+/// success if the fault was harmless.
 #[track_caller]
 fn ended_in_order(run: &Run, what: &str) {
     assert!(matches!(run.code, Some(0 | 2)), "{what}\n{run}");
@@ -51,7 +51,7 @@ fn ended_in_order(run: &Run, what: &str) {
     assert!(errors > 0 || run.code == Some(0), "{what}: no error is told\n{run}");
 }
 
-/// The next build is right, the one after it does nothing.
+/// Asserts that the next build is right, and that the one after it runs nothing.
 #[track_caller]
 fn is_right_afterwards(sandbox: &Sandbox, what: &str) {
     let run = sandbox.run(["-s"]);
@@ -72,8 +72,8 @@ fn is_right_afterwards(sandbox: &Sandbox, what: &str) {
     }
 }
 
-/// Calls that fail on paths below a folder, the k-th of them in a process and its threads. The
-/// programs that it starts are left alone.
+/// Makes calls fail on paths below a folder, the k-th of them in a process and its threads.
+/// Programs that it starts are not affected.
 const SHIM: &str = r#"
 #define _GNU_SOURCE
 #include <dlfcn.h>
@@ -163,7 +163,7 @@ int mkdir(const char *path, mode_t mode) { REAL(mkdir); return hit(path) ? -1 : 
 int fchmod(int fd, mode_t mode) { REAL(fchmod); return hit_fd(fd) ? -1 : real(fd, mode); }
 "#;
 
-/// Compiles the shim; `None`, with a word, where there is no compiler.
+/// Compiles the shim; without a compiler, prints a note and returns `None`.
 fn shim() -> Option<PathBuf> {
     let folder = Path::new(env!("CARGO_TARGET_TMPDIR"));
     let source = tempfile::Builder::new().suffix(".c").tempfile_in(folder).unwrap();
@@ -181,7 +181,7 @@ fn shim() -> Option<PathBuf> {
     Some(built)
 }
 
-/// The k-th call of a build fails, for every k until none is left to fail. Without
+/// Makes the k-th call of a build fail, for every k until none is left. Without
 /// `ZIPWRIGHT_SOAK_FAULTS=1`, for every `step`-th k.
 fn every_call_fails(errno: i32, step: usize, prepare: impl Fn(&Sandbox)) {
     let Some(shim) = shim() else { return };
@@ -204,7 +204,7 @@ fn every_call_fails(errno: i32, step: usize, prepare: impl Fn(&Sandbox)) {
         let what = format!("call {at} fails with {errno}");
         ended_in_order(&run, &what);
         if run.stderr.contains("everything is looked at anew") {
-            // With the state goes the knowledge of whose the outputs are.
+            // Without the state, the outputs count as files of others.
             sandbox.run(["-s", "--force"]).success();
         }
         is_right_afterwards(&sandbox, &what);
@@ -212,7 +212,7 @@ fn every_call_fails(errno: i32, step: usize, prepare: impl Fn(&Sandbox)) {
             Some(0) => harmless += 1,
             _ => (harmless, failed) = (0, failed + 1),
         }
-        // Some faults do no harm; so many in a row are those beyond the last call.
+        // Some faults are harmless; so many in a row are beyond the last call.
         if harmless > 25 / step {
             let tried = at / step + 1 - harmless;
             say(&format!("{tried} calls failed with errno {errno}, and {failed} builds"));
@@ -260,7 +260,7 @@ fn folders_that_cannot_be_written() {
             Run::of(sandbox.program("setpriv").args(["--bounding-set", "-all", program, "-s"]));
         sandbox.chmod(folder, 0o755);
         ended_in_order(&run, folder);
-        // What was ruined is a user's.
+        // A damaged file counts as a file of others.
         sandbox.run(["-s", "--force"]).success();
         is_right_afterwards(&sandbox, folder);
     }
@@ -282,7 +282,7 @@ fn no_descriptors_left() {
     for limit in 4..24 {
         let sandbox = sandbox();
         let run = after(&sandbox, &format!("ulimit -n {limit}"));
-        // With too few, not even the shared libraries are found.
+        // With too few descriptors, the shared libraries are not found.
         if run.code != Some(127) {
             ended_in_order(&run, &format!("{limit} descriptors"));
         }
@@ -290,7 +290,7 @@ fn no_descriptors_left() {
     }
 }
 
-/// A file system of its own, in a namespace of its own, with so little room.
+/// A small file system in a namespace of its own.
 #[test]
 fn a_full_disk() {
     let sandbox = sandbox();
@@ -336,7 +336,7 @@ fn a_source_that_vanishes_while_it_is_read() {
     run.stderr_has("src/c");
     is_right_afterwards(&sandbox, "vanished");
     for _ in 0..20 {
-        // Somebody who adds and removes all the time.
+        // Adds and removes files all the time.
         let mut meddler = sandbox
             .program("sh")
             .args(["-c", "i=0; while test $i -lt 200; do echo $i > src/z$i; rm -f src/z$((i-3)); i=$((i+1)); done; rm -f src/z*"])

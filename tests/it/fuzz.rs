@@ -1,10 +1,10 @@
-//! Everything that reads what others wrote — Buildfiles, the state file, wheels, manifests,
-//! native objects, MAKEFLAGS, requirements by way of the real files — against mutated input: no panic, no
-//! endless loop, and what is accepted is sound.
+//! Mutated input for everything that reads the files of others (Buildfiles, the state file, wheels,
+//! manifests, native objects, MAKEFLAGS, requirements through real files): no panic, no endless
+//! loop, and accepted input is sound.
 //!
 //! Each reader starts from sound samples and gets a fixed number of mutations by a seed. The long
-//! run is the same with `ZIPWRIGHT_SOAK_FUZZ=SECONDS`, for each reader, from a seed of its own
-//! that is printed when something goes wrong.
+//! run is the same with `ZIPWRIGHT_SOAK_FUZZ=SECONDS`, for each reader, from a seed of its own that
+//! is printed on failure.
 
 use std::fs;
 use std::io::{Cursor, Write};
@@ -30,7 +30,7 @@ use crate::dice::number;
 /// Mutations in an ordinary test run.
 const SHORT: u64 = 3_000;
 
-/// Feeds mutations of `samples` to `read`, and says how to get the one back that broke it.
+/// Passes mutations of `samples` to `read`, and prints how to reproduce one that fails.
 fn fuzz(samples: &[Vec<u8>], cost: u64, read: impl Fn(&[u8])) {
     let soak = number("ZIPWRIGHT_SOAK_FUZZ").map(Duration::from_secs);
     let seed = match (std::env::var("ZIPWRIGHT_SEED"), soak) {

@@ -1,4 +1,4 @@
-//! Looking at a build from outside: `graph`, `list`, `--timings`.
+//! Inspecting a build: `graph`, `list`, `--timings`.
 
 use serde_json::Value;
 

@@ -1,5 +1,5 @@
-//! Calls of functions on AWS: versions, events, dry runs, and what is known after a call. The
-//! usual call is shown with uploads, in `aws`; calls on this machine are in `local`.
+//! Calls of functions on AWS: versions, events, dry runs, and the reported results. Module `aws`
+//! has the usual call, with uploads; `local` has calls on this machine.
 
 #[cfg(target_os = "linux")]
 use std::net::TcpStream;
@@ -52,7 +52,7 @@ fn project(endpoint: &str) -> Sandbox {
     sandbox
 }
 
-/// A project whose code is live already, and a server that gives these answers to calls.
+/// Returns a project whose code is live already, and a server with these responses to calls.
 fn scripted(answers: Vec<Answer>) -> (Script, Sandbox) {
     let mut sandbox = project("http://127.0.0.1:1");
     let _ = sandbox.run(["package"]).success();
@@ -64,7 +64,7 @@ fn scripted(answers: Vec<Answer>) -> (Script, Sandbox) {
     (server, sandbox)
 }
 
-/// Paths and bodies of the calls that were made.
+/// Returns the paths and bodies of the calls.
 fn calls(server: &Script) -> Vec<(String, String)> {
     let all = server.requests().into_iter().zip(server.bodies());
     all.filter(|(head, _)| head.contains("/invocations")).collect()
@@ -189,7 +189,7 @@ fn a_function_that_gives_no_log_is_called_without_one_if_it_did_not_run() {
 
     for refusal in [
         refused(400, kind, "the payload is wrong"),
-        // It may have run: whatever the words are, it is not called again.
+        // It may have run, so it is not called again, whatever the message.
         refused(500, kind, about_logs),
         refused(502, "ServiceException", about_logs),
     ] {

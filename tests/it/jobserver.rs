@@ -1,5 +1,5 @@
 //! The jobserver in both directions, against the installed make: never more jobs at once than
-//! slots, and every slot back in the end, which GNU make itself checks when it exits.
+//! slots, and every slot returned in the end, which GNU make itself checks when it exits.
 
 use std::fs::{self, OpenOptions};
 use std::io::Write;
@@ -11,12 +11,12 @@ use std::time::Duration;
 
 use zipwright::make::{Auth, Flags, Jobs, Pool};
 
-/// What the test program does when a recipe runs it: the name of a way to end.
+/// Variable that makes the test program a worker of a recipe; its value is the way to end.
 const WORKER: &str = "ZIPWRIGHT_TEST_WORKER";
 const LOG: &str = "ZIPWRIGHT_TEST_LOG";
 const JOBS_OF_A_WORKER: usize = 6;
 
-/// A client as the engine is one, when a recipe below runs this very program.
+/// Acts as a client like the engine, if a recipe below runs this program.
 #[test]
 fn worker() {
     let Ok(ending) = std::env::var(WORKER) else { return };
@@ -45,7 +45,7 @@ fn worker() {
     assert_ne!(ending, "fail", "a worker that fails on purpose");
 }
 
-/// Asks for slots one after the other, as the engine does, and runs a job in each.
+/// Takes slots one after the other, as the engine does, and runs a job in each.
 fn run_jobs(pool: &Pool) {
     let log = std::env::var(LOG).unwrap();
     let (sender, receiver) = mpsc::channel();
@@ -69,7 +69,7 @@ fn job(log: &Path) {
     file.write_all(b"-\n").unwrap();
 }
 
-/// The most jobs that ran at once, and how many there were.
+/// Returns the largest number of simultaneous jobs, and the number of all jobs.
 fn count(log: &Path) -> (usize, usize) {
     let (mut running, mut most, mut all) = (0, 0, 0);
     for line in fs::read_to_string(log).unwrap_or_default().lines() {
@@ -85,7 +85,7 @@ fn count(log: &Path) -> (usize, usize) {
     (most, all)
 }
 
-/// Runs `make ARGS` with three recipes that each run a worker; `prefix` stands before them.
+/// Runs `make ARGS` with three recipes that each run a worker; `prefix` comes before them.
 fn make_with_workers(folder: &Path, args: &[&str], prefix: &str, ending: &str) -> Output {
     let program = std::env::current_exe().unwrap();
     let recipe = format!("{prefix}@'{}' --exact jobserver::worker", program.display());
@@ -103,7 +103,7 @@ fn make_with_workers(folder: &Path, args: &[&str], prefix: &str, ending: &str) -
         .unwrap()
 }
 
-/// GNU make counts its slots when it exits.
+/// Returns whether slots were lost: GNU make counts them when it exits.
 fn lost_slots(output: &Output) -> bool {
     String::from_utf8_lossy(&output.stderr).contains("jobserver tokens available")
 }
@@ -135,7 +135,7 @@ fn a_client_that_ends_by_a_signal_gives_every_slot_back() {
     assert!(text.contains("Terminated") && !lost_slots(&output), "{output:?}");
 }
 
-/// Nobody can do better: the slot dies with the process. The build goes on with fewer.
+/// A limit of the protocol: the slot is lost with the process. The build continues with fewer.
 #[test]
 fn a_client_that_is_killed_takes_its_slots_with_it_and_make_says_so() {
     let folder = tempfile::tempdir().unwrap();

@@ -1,10 +1,9 @@
-//! kill -9 over real bundle builds: wheels through pip, staging, zip, a written tree, commands.
-//! Whatever the moment, the next build gives what a clean build gives, says nothing wrong, and
-//! leaves nothing half-made.
+//! kill -9 during real bundle builds: wheels by pip, staging, zip, a written tree, commands. At any
+//! moment, the next build gives the result of a clean build, without a wrong message and without
+//! half-written files.
 //!
-//! The moments: at random over the time that a build takes, and as soon as a certain file is
-//! there, or has gone. `ZIPWRIGHT_SOAK_KILLS=N` makes N kills, `ZIPWRIGHT_SEED=S` begins with
-//! another seed.
+//! The moments: random ones over the duration of a build, and as soon as a certain file appears or
+//! disappears. `ZIPWRIGHT_SOAK_KILLS=N` makes N kills, `ZIPWRIGHT_SEED=S` starts with another seed.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -22,7 +21,7 @@ use zip::write::SimpleFileOptions;
 use crate::dice::{Dice, number, say};
 use crate::sandbox::{Run, Sandbox};
 
-/// In every test run, without the variable.
+/// Number of kills without the variable.
 const KILLS: u64 = 40;
 
 const BUILDFILE: &str = r#"
@@ -55,7 +54,7 @@ outputs = ["build/report"]
 shell = "cksum < build/lambda.zip > build/report; find build/tree -type f | LC_ALL=C sort | xargs cat | cksum >> build/report"
 "#;
 
-/// What is compared with a clean build: files, and all that lies in folders.
+/// Outputs that are compared with a clean build: files, and the content of folders.
 const OUTPUTS: [&str; 6] = [
     "build/lambda.zip",
     "build/tree",
@@ -65,7 +64,7 @@ const OUTPUTS: [&str; 6] = [
     "build/staging.stamp",
 ];
 
-/// A wheel with modules of some size, so that reading and writing take their time.
+/// Writes a wheel with modules of some size, so that reading and writing take time.
 pub(crate) fn wheel(folder: &Path, name: &str, modules: usize) {
     let file = fs::File::create(folder.join(format!("{name}-1.0-py3-none-any.whl"))).unwrap();
     let mut archive = ZipWriter::new(file);
@@ -95,19 +94,19 @@ pub(crate) fn wheel(folder: &Path, name: &str, modules: usize) {
 
 const WHEELS: [&str; 3] = ["alpha", "beta", "gamma"];
 
-/// The inputs of a build; outputs follow from them alone.
+/// The inputs of a build, which alone decide its outputs.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord)]
 struct Inputs {
     /// Which wheels the requirements name.
     wheels: usize,
-    /// Numbers that stand in the sources.
+    /// Numbers in the sources.
     app: usize,
     schema: usize,
     members: usize,
 }
 
 impl Inputs {
-    /// Other inputs than these. The wheels change seldom: a run of pip takes longer than all else.
+    /// Returns other inputs. The wheels change rarely, because a run of pip is the slowest part.
     fn next(&self, dice: &mut Dice) -> Self {
         Self {
             wheels: if dice.once_in(8) { dice.below(3) } else { self.wheels },
@@ -157,7 +156,7 @@ fn outputs(sandbox: &Sandbox) -> Outputs {
     found
 }
 
-/// What clean builds give, each made once.
+/// The results of clean builds, each made once.
 struct Clean {
     sandbox: Sandbox,
     known: BTreeMap<Inputs, Outputs>,
@@ -179,13 +178,13 @@ impl Clean {
     }
 }
 
-/// When to kill.
+/// The moment of a kill.
 #[derive(Debug)]
 enum Moment {
     After(Duration),
-    /// As soon as this file is there, newer than the build.
+    /// As soon as this file exists and is newer than the build.
     Appears(&'static str),
-    /// As soon as something half-made is in this folder.
+    /// As soon as a half-written file is in this folder.
     HalfMade(&'static str),
 }
 
@@ -239,7 +238,7 @@ impl Moment {
     }
 }
 
-/// Starts a build and kills it when its moment comes; whether it came before the end.
+/// Starts a build and kills it at the moment. Returns whether the moment came before the end.
 fn kill_at(sandbox: &Sandbox, moment: &Moment) -> bool {
     let mut stood = BTreeMap::new();
     if let Moment::Appears(path) = moment
@@ -291,7 +290,7 @@ fn campaign(kills: u64, seed: u64) {
     while done < kills {
         inputs = inputs.next(&mut dice);
         inputs.write(&sandbox);
-        // From nothing, at times; from nothing but the outputs, at times.
+        // Sometimes without any files, sometimes with only the outputs.
         if dice.once_in(15) {
             for made in ["build", "gen", ".zipwright"] {
                 if sandbox.exists(made) {
@@ -299,7 +298,7 @@ fn campaign(kills: u64, seed: u64) {
                 }
             }
         }
-        // Killed once, or again and again before a build may end.
+        // Killed once, or several times before a build may end.
         let mut moments = Vec::new();
         for _ in 0..=dice.below(2) {
             let moment = moment(&mut dice);

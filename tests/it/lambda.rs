@@ -1,4 +1,4 @@
-//! What Lambda has had since the end of 2025, against answers by a script, as no emulator has it:
+//! Features of Lambda since the end of 2025, with scripted responses, because no emulator has them:
 //! durable functions, Managed Instances, objects that Lambda refers to, KMS keys, code signing.
 
 use serde_json::{Value, json};
@@ -9,7 +9,7 @@ use crate::emulators::{REGION, code_sha256};
 use crate::sandbox::{Sandbox, text};
 use crate::scripted::{Answer, Script, answer, failure, invoked, plain, with_header};
 
-/// An uploaded function, with these keys of the upload, and an invoke of it.
+/// Returns a project with an uploaded function, with these keys of the upload, and an invoke of it.
 fn project(keys: &str) -> Sandbox {
     let mut sandbox = Sandbox::with(&format!(
         r#"
@@ -38,7 +38,7 @@ upload = "upload"
     sandbox
 }
 
-/// Makes the answers of a script from the digest of the project's bundle.
+/// Returns a project and a server whose responses depend on the digest of the bundle.
 fn scripted(keys: &str, answers: impl FnOnce(&str) -> Vec<Answer>) -> (Script, Sandbox) {
     let mut sandbox = project(keys);
     let server = Script::new(answers(&code_sha256(&sandbox.bytes("build/package.zip"))));
@@ -46,7 +46,7 @@ fn scripted(keys: &str, answers: impl FnOnce(&str) -> Vec<Answer>) -> (Script, S
     (server, sandbox)
 }
 
-/// The paths of all calls of the function.
+/// Returns the paths of all calls of the function.
 fn calls(server: &Script) -> Vec<String> {
     let path = "POST /2015-03-31/functions/hello/invocations";
     let requests = server.requests();
@@ -54,7 +54,7 @@ fn calls(server: &Script) -> Vec<String> {
     calls.map(str::to_owned).collect()
 }
 
-/// What was sent to change the code.
+/// Returns the request that changed the code.
 fn update(server: &Script) -> Value {
     let requests = server.requests();
     let at = requests.iter().rposition(|request| request.starts_with("PUT ")).unwrap();
@@ -80,7 +80,7 @@ fn a_durable_function_is_called_with_a_qualifier_and_its_upload_warns() {
     let run = project.run(["invoke"]).success();
     let run = run.stderr_has("function `hello` is durable: executions that are in progress");
     assert_eq!(run.stdout, "\"ok\"\n");
-    // The upload is up to date now, and what it found is still known.
+    // The upload is up to date now, and its result is still recorded.
     let _ = project.run(["invoke"]).success().stderr_lacks("durable");
     assert_eq!(calls(&server), ["?Qualifier=%24LATEST"; 2]);
 }
@@ -115,7 +115,7 @@ fn a_call_that_lambda_refuses_for_want_of_a_qualifier_is_made_with_one() {
     });
     let _ = project.run(["invoke"]).success();
     assert_eq!(calls(&server), ["", "?Qualifier=%24LATEST"]);
-    // With a qualifier of the user's, a refusal is one.
+    // With a qualifier of the user, a refusal is an error.
     let _ = project.run(["invoke", "--qualifier=live"]).failure();
     assert_eq!(calls(&server).len(), 3);
 }
@@ -142,7 +142,7 @@ fn a_function_on_instances_is_published_as_its_latest() {
     assert_eq!(publish["PublishTo"], "LATEST_PUBLISHED");
     assert!(requests[4].ends_with("/configuration?Qualifier=%24LATEST.PUBLISHED"), "{requests:?}");
     assert_eq!(calls(&server), ["?Qualifier=%24LATEST.PUBLISHED"]);
-    // What callers get is what is verified.
+    // `verify` compares the code that callers get.
     let _ = project.run(["verify"]).success();
     assert!(server.requests()[6].ends_with("Qualifier=%24LATEST.PUBLISHED"));
 }
@@ -205,7 +205,7 @@ fn a_kms_key_goes_with_the_code_and_another_one_is_noticed() {
         let configured = |digest: &str| answer(&json!({"CodeSha256": digest}));
         let stored = |key: &str| answer(&json!({"Code": {"SourceKMSKeyArn": key}}));
         let mut answers = vec![configured("old"), configured(digest), configured(digest)];
-        // With -B, the function is looked at before the build as well.
+        // With -B, the preflight reads the function as well.
         answers.extend([configured(digest), configured(digest), stored(arn)]);
         answers.extend([configured(digest), configured(digest), stored("another")]);
         answers.extend([configured(digest), configured(digest)]);
@@ -214,7 +214,7 @@ fn a_kms_key_goes_with_the_code_and_another_one_is_noticed() {
     let _ = project.run(["upload"]).success();
     assert_eq!(update(&server)["SourceKMSKeyArn"], arn);
     assert_eq!(server.requests().len(), 3);
-    // Looked at once more: nothing to do, then a key that somebody changed.
+    // Checked once more: nothing to do, then a key that another client changed.
     let again = |sent: bool| {
         let run = project.run(["--json", "-B", "upload"]).success();
         assert_eq!(run.target("upload")["sent"], sent, "{run}");

@@ -1,5 +1,5 @@
-//! Layers: published when they changed, attached to functions, looked into by checks and found by
-//! handlers; against MiniStack and moto, a server that says what a test wants to hear, and locally.
+//! Layers: published if changed, attached to functions, read by checks and used by handlers;
+//! against MiniStack and moto, a server with scripted responses, and locally.
 
 use std::path::Path;
 
@@ -9,7 +9,7 @@ use crate::emulators::{Emulator, REGION, bundle, code_sha256};
 use crate::sandbox::{Run, Sandbox, text};
 use crate::scripted::{Answer, Script, answer, failure};
 
-/// As docs/BUILDFILE.md has it.
+/// The example of docs/BUILDFILE.md.
 const EXAMPLE: &str = r#"
 default = ["upload"]
 
@@ -58,7 +58,7 @@ def handler(event, context):
     return iniconfig.__file__
 ";
 
-/// A project with a dependency in a layer, and nothing built.
+/// Returns a project with a dependency in a layer, and nothing built.
 fn example(endpoint: &str) -> Sandbox {
     let mut sandbox = Sandbox::with(EXAMPLE);
     sandbox.set("AWS_REGION", REGION);
@@ -67,7 +67,7 @@ fn example(endpoint: &str) -> Sandbox {
     sandbox
 }
 
-/// A project whose layer is a file of its own: needs no wheels.
+/// Buildfile whose layer is a single file, so that it needs no wheels.
 const SMALL: &str = r#"
 [target.shared]
 kind = "staging"
@@ -107,7 +107,7 @@ fn small(endpoint: &str) -> Sandbox {
     sandbox
 }
 
-/// The events of a target's successful run.
+/// Returns the event of a target's successful run.
 #[track_caller]
 fn event(sandbox: &Sandbox, args: &[&str], target: &str) -> Value {
     Run::of(sandbox.zipwright().arg("--json").args(args)).success().target(target)
@@ -142,7 +142,7 @@ fn a_dependency_lives_in_a_layer() {
     let content = &aws.layer_version("hello-deps", 1)["Content"];
     assert_eq!(content["CodeSha256"], digest(&project, "build/deps.zip"));
 
-    // What is in which zip, and in its record.
+    // The content of each zip, and of its build record.
     let names = |zip: &str| project.sh(&format!("unzip -Z1 {zip}")).success().stdout;
     assert_eq!(names("build/lambda.zip"), "app.py\n");
     let in_layer = names("build/deps.zip");
@@ -154,7 +154,7 @@ fn a_dependency_lives_in_a_layer() {
     let run = project.run(["invoke"]).success();
     assert!(run.stdout.contains("iniconfig/__init__.py"), "{run}");
 
-    // Nothing is asked, and with -B nothing is sent.
+    // No request is sent, and with -B no code.
     let outcomes = project.outcomes(["upload"]);
     assert!(outcomes.values().all(|outcome| outcome == "up-to-date"), "{outcomes:?}");
     let before = aws.function("hello");
@@ -164,7 +164,7 @@ fn a_dependency_lives_in_a_layer() {
     assert_eq!((&upload["sent"], &upload["attached"]), (&json!(false), &json!(false)));
     assert_eq!(aws.function("hello")["RevisionId"], before["RevisionId"]);
 
-    // An edit of the code leaves the layer alone.
+    // An edit of the code does not change the layer.
     project.write("app.py", APP.replace("__file__", "__doc__"));
     let run = project.run(["--json", "upload"]).success();
     assert_eq!(run.target("deps-layer")["outcome"], "up-to-date");
@@ -173,7 +173,7 @@ fn a_dependency_lives_in_a_layer() {
     assert_eq!(aws.layer_versions("hello-deps").len(), 1);
 }
 
-/// What is imported comes from the layer, which is unpacked, and nothing is published.
+/// The import comes from the layer, which is unpacked, and nothing is published.
 #[test]
 fn a_local_run_has_the_layers_of_its_upload() {
     let mut project = example("http://127.0.0.1:1");
@@ -203,7 +203,7 @@ fn a_layer_is_published_when_it_changed_and_functions_follow() {
     aws.create_function("hello", "x86_64", &bundle("app.py", "old = 1\n"));
     let project = small(&aws.endpoint());
     let first = event(&project, &["upload"], "layer");
-    // What somebody else published is not what is wanted, and stays.
+    // A version that another client published has other content, and stays.
     aws.publish_layer("shared", &bundle("python/kit.py", "x = 'drift'\n"));
     let again = event(&project, &["-B", "layer"], "layer");
     assert_eq!((&again["version"], &again["published"]), (&json!(3), &json!(true)), "{again}");
@@ -216,7 +216,7 @@ fn a_layer_is_published_when_it_changed_and_functions_follow() {
     assert_eq!(upload["sent"], false, "its own code is what it was");
     assert_eq!(aws.layers_of("hello"), [text(&layer, "arn")]);
 
-    // What it is for is part of a version.
+    // The runtimes are part of a version.
     let buildfile =
         SMALL.replace("name = \"shared\"", "name = \"shared\"\nruntimes = ['python3.11']");
     project.write("Buildfile", buildfile);
@@ -262,7 +262,7 @@ fn layers_of_others_stay_in_front() {
     let project = small(&aws.endpoint());
     let arn = text(&event(&project, &["upload"], "layer"), "arn");
     assert_eq!(aws.layers_of("hello"), [watcher.clone(), arn.clone()]);
-    // Named no more, it is nobody's to take away.
+    // A layer that the Buildfile no longer names is not removed.
     project.write("Buildfile", SMALL.replace("layers = [\"layer\"]", ""));
     let _ = project.run(["upload"]).success();
     assert_eq!(aws.layers_of("hello"), [watcher, arn]);
@@ -328,7 +328,7 @@ fn a_check_looks_into_layers_and_counts_their_bytes() {
     let _ =
         run.stderr_has("[handler-module] neither the bundle nor its layers have a module `app`");
 
-    // Each fits, and both do not. Files of zeros take no room and deflate to little.
+    // Each fits alone, but not both together. Files of zeros take no space and deflate well.
     for (name, bytes) in [("shared/weights.bin", 150_000_000), ("data.txt", 120_000_000)] {
         std::fs::File::create(project.path(name)).unwrap().set_len(bytes).unwrap();
     }
@@ -363,7 +363,7 @@ fn moto_agrees() {
     assert_eq!(aws.layers_of("hello"), [text(&layer, "arn")]);
 }
 
-/// The layer target against answers that are made once the digest of its zip is known.
+/// Returns the layer target with a server whose responses depend on the digest of its zip.
 fn scripted(answers: impl FnOnce(&str) -> Vec<Answer>) -> (Script, Sandbox) {
     let mut sandbox = small("http://127.0.0.1:1");
     let _ = sandbox.run(["shared-zip"]).success();
@@ -394,7 +394,7 @@ fn a_lost_answer_publishes_no_second_version() {
         |server: &Script| server.requests().iter().filter(|head| head.starts_with("POST")).count();
     assert_eq!(posts(&server), 1);
 
-    // When it is not there, it is sent again, and in the end given up.
+    // If it does not exist, it is sent again, and finally given up.
     let (server, project) = scripted(|digest| {
         let busy = || failure(429, "TooManyRequestsException", "slower");
         vec![nothing(), busy(), nothing(), busy(), nothing(), version(1, digest)]
@@ -434,7 +434,7 @@ fn a_change_in_between_is_read_again_before_layers_are_attached() {
     let own = digest(&project, "build/package.zip");
     let (theirs, both) = (json!([arn("new:1")]), json!([arn("new:1"), arn("shared:1")]));
     let server = Script::new(vec![
-        // The look before anything runs.
+        // The preflight.
         is(&own, "r-0", &json!([])),
         listed(1),
         version(1, &digest(&project, "build/shared-zip.zip")),

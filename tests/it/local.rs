@@ -1,5 +1,5 @@
-//! Handlers that run on this machine, straight from a bundle, in every Python that is there:
-//! those of `TEST_PYTHONS` (paths with `:` between them), else those on PATH and beside them.
+//! Handlers that run on this machine from a bundle, in every installed Python: those of
+//! `TEST_PYTHONS` (paths with `:` between them), else those on PATH and beside them.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -30,7 +30,7 @@ zip = "package"
 handler = "app.handler"
 "#;
 
-/// A project whose handler is this. Where what is installed is kept is shared by all tests.
+/// Returns a project with this handler. All tests share the folder of installed packages.
 fn project(app: &str) -> Sandbox {
     with_keys(app, "")
 }
@@ -45,12 +45,13 @@ fn with_keys(app: &str, keys: &str) -> Sandbox {
     sandbox
 }
 
-/// The same, run in this Python.
+/// Returns the project with this Python.
 fn project_in(program: &Path, app: &str, keys: &str) -> Sandbox {
     with_keys(app, &format!("python = '{}'\n{keys}", program.display()))
 }
 
-/// The interpreters that handlers can run in, by version. With fewer than two, a word is said.
+/// Returns the interpreters that handlers can run in, by version. With fewer than two, prints a
+/// note.
 fn pythons() -> &'static BTreeMap<(u8, u8), PathBuf> {
     static FOUND: OnceLock<BTreeMap<(u8, u8), PathBuf>> = OnceLock::new();
     FOUND.get_or_init(|| {
@@ -94,7 +95,7 @@ fn json_of(text: &str) -> Value {
     serde_json::from_str(text).unwrap_or_else(|_| panic!("no JSON: {text}"))
 }
 
-/// The error of an invoke that failed, and all that it printed.
+/// Returns the error of a failed invoke, and its run.
 #[track_caller]
 fn error(sandbox: &Sandbox) -> (String, Run) {
     let run = sandbox.run(["--json", "invoke"]).failure();
@@ -176,7 +177,7 @@ fn what_cannot_be_loaded_fails_at_its_start_in_every_python() {
 
 #[test]
 fn what_is_installed_on_this_machine_is_not_there_in_every_python() {
-    // pip is in site-packages of the very interpreter.
+    // pip is in site-packages of this interpreter.
     let app = "def handler(event, context):\n    import pip\n";
     for program in pythons().values() {
         let (error_text, _) = error(&project_in(program, app, ""));
@@ -376,7 +377,7 @@ def handler(event, context):
     return child.pid
 ";
     let project = project(app);
-    // It holds our pipe, not the test's: this returns although it still sleeps.
+    // It holds our pipe, not that of the test: this returns although it still sleeps.
     let run = project.run(["invoke"]).success();
     let _ = project.sh(&format!("kill {}", run.stdout.trim())).success();
 }
@@ -396,7 +397,7 @@ fn local_runs_an_uploads_bundle_and_uploads_nothing() {
         + "\n[target.upload]\nkind = 'upload'\nzip = 'package'\nfunction = 'f'\n\
            [target.all]\nkind = 'group'\ntargets = ['invoke']\n";
     project.write("Buildfile", &buildfile);
-    // Whoever asked AWS would fail.
+    // A request to AWS would fail.
     project.set("AWS_REGION", "eu-west-1");
     project.set("AWS_ENDPOINT_URL", "http://127.0.0.1:1");
     for goal in ["invoke", "all"] {
@@ -419,7 +420,7 @@ fn local_runs_an_uploads_bundle_and_uploads_nothing() {
 fn a_client_that_lost_or_changed_a_file_is_installed_again() {
     let mut project = project("def handler(event, context):\n    return 'here'\n");
     project.run(["invoke"]).success();
-    // A cache of its own, as other tests use the one that is shared.
+    // A cache of its own, because other tests use the shared one.
     let shared = Path::new(env!("CARGO_TARGET_TMPDIR")).join("local-cache/zipwright/local");
     let own = project.beside("cache/zipwright/local");
     copy_tree(&shared, &own);

@@ -1,5 +1,5 @@
-//! One build at a time in a project: who comes second waits and says for whom, and nothing but
-//! the build itself keeps the others out.
+//! One build at a time in a project: the second waits and reports the first one, and only the build
+//! itself keeps others out.
 
 use std::io::{BufRead, BufReader};
 use std::process::{Child, Stdio};
@@ -9,7 +9,7 @@ use rustix::process::Signal;
 use crate::sandbox::{Run, Sandbox};
 use crate::wait::{end_of, pid_in, runs, send, until};
 
-/// A command that says that it runs, and waits for a file `go`.
+/// Buildfile of a command that writes a file when it runs, and waits for a file `go`.
 const MEETING: &str = r#"
 default = ["meet"]
 [target.meet]
@@ -80,7 +80,7 @@ fn the_lock_dies_with_a_killed_holder_and_so_do_its_programs() {
     let sandbox = meeting();
     let mut first = start(&sandbox);
     let program = pid_in(&sandbox.path("pid"));
-    // It may be quicker than the line that is written of it.
+    // It may be faster than the line about it.
     let line = format!("\n{} ", program.as_raw_nonzero());
     until("the program's line in the journal", || {
         let journal = sandbox.read(".zipwright/lock");
@@ -99,7 +99,7 @@ fn the_lock_dies_with_a_killed_holder_and_so_do_its_programs() {
 }
 
 /// On a terminal, the killed build's program shares the process group of the script that started
-/// the build, and of all else that the script started.
+/// the build, and of everything else that the script started.
 #[test]
 fn of_a_group_that_it_shares_only_the_killed_builds_program_is_ended() {
     let sandbox = Sandbox::with(
@@ -136,7 +136,7 @@ fn of_a_group_that_it_shares_only_the_killed_builds_program_is_ended() {
     }
 }
 
-/// `timeout` and shells with job control give what they start a group of its own.
+/// `timeout` and shells with job control start programs in a group of their own.
 #[test]
 fn a_program_below_the_killed_builds_program_is_ended_in_whichever_group() {
     let sandbox = Sandbox::with(
@@ -155,7 +155,7 @@ fn a_program_below_the_killed_builds_program_is_ended_in_whichever_group() {
     let inner = pid_in(&sandbox.path("inner"));
     until("a line in the journal", || {
         let journal = sandbox.read(".zipwright/lock");
-        // After those on its pipes.
+        // The line of the program comes after those of its pipes.
         let is_there = journal.lines().nth(2).is_some()
             && journal.lines().last().is_some_and(|line| !line.starts_with("pipe "));
         (is_there && journal.ends_with('\n')).then_some(())

@@ -1,5 +1,4 @@
-//! What is read from `MAKEFLAGS` against what the installed make writes there, and what is
-//! written against what it reads.
+//! Reading `MAKEFLAGS` as the installed make writes it, and writing it as make reads it.
 
 use std::path::Path;
 use std::process::{Command, Output};
@@ -14,7 +13,7 @@ fn make(folder: &Path) -> Command {
     command
 }
 
-/// Runs make over [`MAKEFILE`] or another text on its standard input.
+/// Runs make on [`MAKEFILE`] or another text on its standard input.
 fn run(command: &mut Command, makefile: &str) -> Output {
     use std::io::Write;
     use std::process::Stdio;
@@ -24,7 +23,7 @@ fn run(command: &mut Command, makefile: &str) -> Output {
     child.wait_with_output().unwrap()
 }
 
-/// The last `MAKEFLAGS` that a recipe of `make ARGS` sees.
+/// Returns the last `MAKEFLAGS` that a recipe of `make ARGS` gets.
 fn makeflags(args: &[&str]) -> String {
     let folder = tempfile::tempdir().unwrap();
     std::fs::create_dir(folder.path().join("inc")).unwrap();
@@ -85,7 +84,7 @@ fn variables_that_make_hands_down_are_read() {
     assert_eq!(value("A=$(OTHER)"), "$(OTHER)");
 }
 
-/// A make that gets what we wrote hands down what it would have handed down by itself.
+/// A make with our `MAKEFLAGS` passes on the same flags as a make with its own.
 #[test]
 fn make_reads_what_we_write() {
     let folder = tempfile::tempdir().unwrap();

@@ -12,7 +12,7 @@ use crate::dice::{Dice, number};
 
 const PACKAGING: &str = "packaging==26.4";
 
-/// Prints one JSON list of the values of all questions, `null` for an error.
+/// Prints one JSON list of the values of all markers, `null` for an error.
 const ORACLE: &str = r#"
 import json, sys
 from packaging.markers import Marker
@@ -124,7 +124,7 @@ fn versions_compare_as_in_packaging() {
 const VERSIONS: [&str; 4] =
     ["python_version", "python_full_version", "implementation_version", "platform_release"];
 
-/// Variables that are compared as texts, old names and one that is not a name among them.
+/// Variables that are compared as texts, with old names and one invalid name.
 const TEXTS: [&str; 12] = [
     "os_name",
     "sys_platform",
@@ -140,7 +140,7 @@ const TEXTS: [&str; 12] = [
     "nonsense",
 ];
 
-/// A comparison that may be true or false. One in some is not valid at all.
+/// Returns a comparison that may be true or false, and rarely an invalid one.
 fn comparison(dice: &mut Dice, locked: bool) -> String {
     let quote = word(dice, &["'", "\""]);
     let quoted = |text: &str| format!("{quote}{text}{quote}");

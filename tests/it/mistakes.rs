@@ -1,5 +1,5 @@
-//! Mistakes that people make, outside the meaning of a Buildfile (`tests/buildfiles/` has those):
-//! each is one error that names the place and the way out, and leaves nothing half-written.
+//! Mistakes of users outside the meaning of a Buildfile (`tests/buildfiles/` has those): each is
+//! one error that names the place and the way out, and leaves no half-written file.
 
 use crate::sandbox::Sandbox;
 

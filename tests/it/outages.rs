@@ -1,5 +1,5 @@
-//! What goes wrong between here and Lambda, by a proxy in front of MiniStack. After each outage:
-//! what is live, what is stamped, and that another run finishes the job and does nothing twice.
+//! Failures between here and Lambda, by a proxy in front of MiniStack. After each failure: the live
+//! code, the stamps, and that another run finishes the job without repeating steps.
 
 use std::os::unix::process::ExitStatusExt;
 use std::process::Stdio;
@@ -46,7 +46,7 @@ const VERSIONS: &str = "GET /2015-03-31/functions/hello/versions";
 const VERSION: &str = "POST /2015-03-31/functions/hello/versions";
 const ALIAS: &str = "PUT /2015-03-31/functions/hello/aliases/live";
 
-/// A function with old code, version 1, and an alias that leads there; and a project with new code
+/// A function with old code, version 1, and an alias that points to it; and a project with new code
 /// and its bundle.
 struct Scene {
     aws: Arc<Emulator>,
@@ -74,7 +74,7 @@ impl Scene {
     #[track_caller]
     fn upload(&mut self, rules: Vec<Rule>) -> (Run, Proxy) {
         let proxy = Proxy::new(&self.aws.endpoint(), rules);
-        // One address for all: another would be another deployment.
+        // The same address for all proxies: another would be another deployment.
         self.project.set("AWS_ENDPOINT_URL", proxy.endpoint());
         let run = self.project.run(["--json", "upload"]);
         assert!(proxy.is_through(), "{run}\n{}", proxy.heads().concat());
@@ -83,8 +83,8 @@ impl Scene {
         (run, proxy)
     }
 
-    /// An upload that fails, and leaves this live: digest, number of versions, and where the alias
-    /// leads.
+    /// Asserts that an upload fails and leaves this live: digest, number of versions, and target of
+    /// the alias. Returns the error.
     #[track_caller]
     fn fails(&mut self, rules: Vec<Rule>, live: (&str, usize, &str)) -> String {
         let (run, _) = self.upload(rules);
@@ -99,8 +99,8 @@ impl Scene {
         (digest, self.aws.versions("hello").len(), self.aws.alias("hello", "live"))
     }
 
-    /// Another run, in which nothing goes wrong, is all it takes: afterwards the new code is live,
-    /// as the one version with it. Says whether the code had to be sent.
+    /// Asserts that a run without faults makes the new code live as the only version with it.
+    /// Returns whether the code had to be sent.
     #[track_caller]
     fn another_run_finishes(&mut self, versions: usize) -> bool {
         let (run, proxy) = self.upload(Vec::new());
@@ -110,20 +110,20 @@ impl Scene {
         assert!(self.project.exists(STAMP));
         let sent = run.target("upload")["sent"] == true;
         assert_eq!(proxy.count(SEND), usize::from(sent));
-        // And that is all: nobody is asked again.
+        // Afterwards, no further request is sent.
         let run = self.project.run(["--json", "upload"]).success();
         assert_eq!(run.target("upload")["outcome"], "up-to-date", "{run}");
         sent
     }
 
-    /// Somebody else deploys, past the proxy.
+    /// Returns a deployment by another client, past the proxy.
     fn theirs(&self) -> Fault {
         let aws = Arc::clone(&self.aws);
         Fault::First(Box::new(move || aws.update_code("hello", &bundle("app.py", THEIRS))))
     }
 }
 
-/// A request that nothing happens to, when it is a later one that matters.
+/// Returns no fault, for a request before the relevant one.
 fn well() -> Fault {
     Fault::First(Box::new(|| {}))
 }
@@ -215,7 +215,7 @@ fn an_update_that_takes_its_time_is_waited_for_and_one_that_fails_is_named() {
     });
     let new = scene.new.clone();
     let rules = vec![(LOOK, well()), (LOOK, busy()), (LOOK, busy()), (LOOK, failed)];
-    // The emulator itself has taken the code: that it failed is the proxy's word.
+    // The emulator itself has accepted the code: only the proxy reports a failure.
     let error = scene.fails(rules, (&new, 1, "1"));
     assert!(error.contains("could not use it: the disk is full; the code from before"), "{error}");
     assert!(error.contains("no version was published; alias `live` leads to version 1"), "{error}");
@@ -241,7 +241,7 @@ fn another_deployment_is_never_overwritten_unseen() {
     assert!(error.contains("got other code from somebody else before a version"), "{error}");
     assert!(error.contains("; no version with this code was made; alias `live` leads"), "{error}");
 
-    // MiniStack does not look at the guards of a version, so that one is made, of their code.
+    // MiniStack ignores the guards of a version, so one of their code is published.
     let unguarded = vec![(VERSION, scene.theirs())];
     let error = scene.fails(unguarded, (&theirs, 2, "1"));
     assert!(error.contains("another deployment came in between"), "{error}");
@@ -258,7 +258,7 @@ fn an_alias_that_somebody_moved_stays_where_it_is() {
         aws.move_alias("hello", "live", &change);
         aws.move_alias("hello", "live", &json!({"FunctionVersion": "1"}));
     }));
-    // Back where it was: who did that has a reason, and is asked first.
+    // Moved back by another client: that may be intended, so it is not overwritten.
     let new = scene.new.clone();
     let error = scene.fails(vec![(ALIAS, moved)], (&new, 2, "1"));
     assert!(error.contains("could not move alias `live`"), "{error}");
@@ -322,7 +322,7 @@ fn a_kill_in_the_middle_leaves_nothing_that_counts_as_done() {
         kill_process(Pid::from_child(&child), signal).unwrap();
         assert_eq!(child.wait().unwrap().signal(), Some(signal.as_raw()), "{at}");
         assert!(!scene.project.exists(STAMP), "{at}");
-        // What had arrived is found, and not done again.
+        // Completed steps are found, and not repeated.
         assert!(!scene.another_run_finishes(2), "{at}");
     }
 }

@@ -1,8 +1,8 @@
-//! Files of users: nothing that zipwright did not make is removed, emptied or written over. Cases by
-//! name, and random projects with links, mistyped outputs and files of others everywhere: after any
-//! sequence of builds and cleans every one of these files has its bytes and its mode.
+//! Files of users: no file that zipwright did not make is removed, truncated or overwritten. Named
+//! cases, and random projects with links, mistyped outputs and files of others everywhere: after
+//! any sequence of builds and cleans, each of these files has its bytes and its mode.
 //!
-//! `ZIPWRIGHT_SOAK_OWNERSHIP=N` plays N sequences, `ZIPWRIGHT_SEED=S` replays one.
+//! `ZIPWRIGHT_SOAK_OWNERSHIP=N` runs N sequences, `ZIPWRIGHT_SEED=S` replays one.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -12,13 +12,13 @@ use std::path::Path;
 use crate::dice::{Dice, number, say};
 use crate::sandbox::{Run, Sandbox};
 
-/// Sequences in every test run, without the variable.
+/// Number of sequences without the variable.
 const SEQUENCES: u64 = 40;
 
-/// Deeds and runs in one sequence.
+/// Number of changes and runs in one sequence.
 const STEPS: usize = 8;
 
-/// Where outputs and files of others are.
+/// Paths of outputs and of files of others.
 const PATHS: [&str; 14] = [
     "docs",
     "docs/a",
@@ -51,7 +51,7 @@ struct Life {
     dice: Dice,
     sandbox: Sandbox,
     things: BTreeMap<String, Thing>,
-    /// Outputs of commands: a link in the place of one is taken away.
+    /// Outputs of commands: a link in the place of one is removed.
     outputs: Vec<String>,
     next: usize,
     diary: Vec<String>,
@@ -124,7 +124,7 @@ impl Life {
                 );
             }
         }
-        // Links that were taken away are not expected any more.
+        // Removed links are not expected any more.
         let there = |(path, thing): &(&String, &Thing)| self.found(path).as_ref() == Some(*thing);
         let there = self.things.iter().filter(there);
         self.things = there.map(|(path, thing)| (path.clone(), thing.clone())).collect();
@@ -140,14 +140,15 @@ impl Life {
         Some(Thing::File(String::from_utf8_lossy(&bytes).into_owned(), meta.mode() & 0o7777))
     }
 
-    /// Whether the folders on the way to `path` are no links, and no files.
+    /// Returns whether all parents of `path` are folders, not links or files.
     fn is_reached(&self, path: &str) -> bool {
         let above = Path::new(path).parent().unwrap().ancestors();
         let mut above = above.map(|folder| self.sandbox.path(folder.to_str().unwrap()));
         above.all(|folder| fs::symlink_metadata(folder).map_or(true, |meta| meta.is_dir()))
     }
 
-    /// Frees a path for something of a user's; `false` where a folder is, or the way leads elsewhere.
+    /// Frees a path for a file of the user; returns `false` if there is a folder, or a parent leads
+    /// elsewhere.
     fn free(&mut self, path: &str) -> bool {
         let place = self.sandbox.path(path);
         let is_folder = fs::symlink_metadata(&place).is_ok_and(|meta| meta.is_dir());
@@ -181,15 +182,15 @@ impl Life {
     }
 
     fn second_name(&mut self, path: &str) {
-        // Of two sources with the same bytes, a command may make the one from the other: what is made
-        // the same is taken over.
+        // A command may make one of two sources with the same bytes from the other: a file with the
+        // same content becomes the target's.
         if !path.starts_with("src/") && self.free(path) {
             fs::hard_link(self.sandbox.path("src/b.txt"), self.sandbox.path(path)).unwrap();
             self.keep(path, "second name of src/b.txt");
         }
     }
 
-    /// A mode set by hand on something that may be an output.
+    /// Changes the mode of a path that may be an output.
     fn chmod(&mut self, path: &str) {
         let place = self.sandbox.path(path);
         let is_file =
@@ -210,7 +211,7 @@ impl Life {
         }
     }
 
-    /// Another Buildfile, or one in which an output is mistyped.
+    /// Writes another Buildfile, or one with a mistyped output.
     fn describe(&mut self) {
         let mut text = String::from("default = [\"all\"]\n");
         let mut names = Vec::new();

@@ -1,5 +1,5 @@
-//! Wheelhouses for another Lambda runtime, with a real pip under every Python that is installed:
-//! markers, `requires-python` and source distributions are judged for the runtime.
+//! Wheelhouses for another Lambda runtime, with a real pip under every installed Python: markers,
+//! `requires-python` and source distributions are evaluated for the runtime.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -28,7 +28,7 @@ fn projects(sandbox: &Sandbox) -> Vec<String> {
     wheels(sandbox).iter().map(|name| name.split('-').next().unwrap().to_string()).collect()
 }
 
-/// One interpreter for each version of Python and pip that is installed.
+/// Returns one interpreter for each installed version of Python and pip.
 fn pythons() -> Vec<PathBuf> {
     let home = std::env::var("HOME").unwrap_or_default();
     let versions = fs::read_dir(Path::new(&home).join(".pyenv/versions")).into_iter().flatten();
@@ -80,8 +80,8 @@ fn the_same_wheels_are_chosen_under_every_python() {
     }
 }
 
-/// The fixture as the project `name`: its version and tag, and what it requires. `file:` URLs may
-/// begin with `{here}`, the project's folder as its build sees it.
+/// Writes the fixture as the project `name`: its version and tag, and its requirements. `file:`
+/// URLs may begin with `{here}`, the project's folder as its build sees it.
 fn project(sandbox: &Sandbox, name: &str, (version, tag): (&str, &str), requires: &str) {
     let fixture = Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/greeting");
     let read = |file: &str| fs::read_to_string(fixture.join(file)).unwrap();
@@ -126,7 +126,7 @@ fn a_pure_source_distribution_is_built_for_the_runtime() {
     assert!(!said.contains("ERROR"), "{said}");
     assert_eq!(wheels(&sandbox), ["needy-1.0-py3-none-any.whl", "plain-1.0-py3-none-any.whl"]);
 
-    // A wheel is preferred, though its version is older.
+    // A wheel is preferred, even with an older version.
     sandbox
         .sh("mv build/wheels/plain-1.0-py3-none-any.whl sdists && rm sdists/plain-1.0.tar.gz")
         .success();

@@ -1,7 +1,7 @@
 //! Bundles of popular packages have no finding: real wheels for a runtime, each imported by a
 //! handler.
 //!
-//! The ordinary run takes a few small packages. `ZIPWRIGHT_SOAK_POPULAR=1` takes all of them, for
+//! The ordinary run tests a few small packages. `ZIPWRIGHT_SOAK_POPULAR=1` tests all of them, for
 //! both architectures: a few gigabytes of wheels.
 
 use std::thread;
@@ -30,7 +30,7 @@ stripe:stripe twilio:twilio celery:celery graphene:graphene starlette:starlette
 setuptools:setuptools pyzmq:zmq
 ";
 
-/// Rules that tell the truth about some of these: they are large.
+/// Rules with true findings about some of these: they are large.
 const EXPECTED: [&str; 2] = ["zipped-size", "unzipped-size"];
 
 /// Builds a bundle of one package for a runtime, and returns what the check finds.

@@ -1,5 +1,5 @@
-//! What is said of a bundle, and whether it holds: `diff`, the record beside each zip, and the
-//! documents made from it, judged by CycloneDX's own validator.
+//! Facts about a bundle: `diff`, the build record beside each zip, and the documents made from it,
+//! validated by CycloneDX's own validator.
 
 use std::fs;
 use std::process::Command;
@@ -29,7 +29,7 @@ output = "build/lambda.zip"
 
 const RECORD: &str = "build/lambda.zip.record.json";
 
-/// A bundle of a handler and a local project whose back end needs nothing.
+/// Returns a bundle of a handler and a local project whose back end has no requirements.
 pub(crate) fn project() -> Sandbox {
     let sandbox = Sandbox::with(PROJECT);
     sandbox.write("handler.py", "import greeting\n");
@@ -83,7 +83,7 @@ fn a_record_says_where_every_file_is_from() {
     assert_eq!(origin("handler.py")["source"], "handler.py");
     let wheel = record["wheels"][0]["file"].as_str().unwrap();
     assert_eq!(origin("greeting/__init__.py")["wheel"], wheel);
-    // The digest, found out without zipwright.
+    // The digest, computed without zipwright.
     let lines: String = members
         .iter()
         .map(|member| {
@@ -171,7 +171,7 @@ fn provenance_has_the_form_of_slsa() {
     assert!(details["metadata"]["finishedOn"].as_str().unwrap().ends_with('Z'));
 }
 
-/// Fields that the messages of in-toto and SLSA do not have are errors to them.
+/// Fails for fields that the messages of in-toto and SLSA do not have.
 const JUDGE_OF_PROVENANCE: &str = "import json, sys
 from google.protobuf import json_format
 from in_toto_attestation.predicates.provenance.v1 import provenance_pb2
@@ -232,7 +232,7 @@ fn a_difference_is_told_by_exit_status_and_as_json() {
     sandbox.run(["diff", "one.zip", "nowhere"]).failure().stderr_has("`nowhere`");
 }
 
-/// Two wheels of a module in C that differ in a string, as a compiler and a zip really make them.
+/// Two wheels of a module in C that differ in a string, made by a real compiler and zip.
 #[test]
 fn wheels_that_differ_are_explained_by_member_section_and_mode() {
     let sandbox = Sandbox::new();
@@ -265,7 +265,7 @@ for side in a b; do (cd $side && python3 -m zipfile -c ../$side.whl p); done
         assert!(run.stdout.contains(text), "no `{text}` in\n{run}");
     }
     assert!(!run.stdout.contains(".text:"), "the code is the same: {run}");
-    // The trees that they were made of, and single files, are compared in the same way.
+    // Their unpacked trees, and single files, are compared in the same way.
     sandbox.run(["diff", "a", "b"]).status(1);
     let run = sandbox.run(["--json", "diff", "a/p/_p.so", "b/p/_p.so"]).status(1);
     let values = &run.events()[0]["changes"][0]["content"]["values"];

@@ -1,5 +1,5 @@
-//! A proxy on loopback in front of an emulator, in which things go wrong where a test says so. All
-//! else is handed on as it is, so what is live afterwards is what the emulator really has.
+//! A proxy on loopback in front of an emulator, with failures at given requests. All other requests
+//! are passed on unchanged, so the emulator's state is real.
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
@@ -9,29 +9,29 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-/// Stands for the method of a request that only asks for leave to update a function: it is not among
-/// those that came, and no rule for an update is for it.
+/// Method of a request that only checks the permission to update a function: it is not in the list
+/// of requests, and rules for updates do not apply to it.
 pub(crate) const DRY_RUN: &str = "DRY RUN";
 
-/// What goes wrong with one request.
+/// A failure of one request.
 pub(crate) enum Fault {
-    /// The proxy answers instead: status, kind of error, further header lines.
+    /// The proxy responds instead: status, kind of error, further header lines.
     Refuse(u16, &'static str, &'static str),
-    /// The connection is reset when a part of the request has come.
+    /// The connection is reset after a part of the request.
     ResetMidRequest,
-    /// The request arrives, and the answer is lost.
+    /// The request arrives, and the response is lost.
     LoseAnswer,
-    /// The request arrives, and the connection breaks off in the middle of the answer.
+    /// The request arrives, and the connection breaks off in the middle of the response.
     CutAnswer,
-    /// The answer takes this long.
+    /// The response takes this long.
     Slow(Duration),
-    /// The answer says something else than the emulator did.
+    /// The response is changed.
     Rewrite(fn(&mut Value)),
-    /// Something happens before the request is handed on.
+    /// A callback runs before the request is passed on.
     First(Box<dyn FnOnce() + Send>),
 }
 
-/// A fault, and for which request: the first whose method and path hold this text.
+/// A fault and its request: the first whose method and path contain this text.
 pub(crate) type Rule = (&'static str, Fault);
 
 pub(crate) struct Proxy {
@@ -49,7 +49,8 @@ struct Request {
 }
 
 impl Proxy {
-    /// In front of `endpoint`. Each rule counts once; of several for one request the first.
+    /// Starts a proxy in front of `endpoint`. Each rule applies once; if several match a request,
+    /// the first.
     pub(crate) fn new(endpoint: &str, rules: Vec<Rule>) -> Self {
         let upstream: u16 = endpoint.rsplit_once(':').unwrap().1.parse().unwrap();
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
@@ -71,18 +72,18 @@ impl Proxy {
         format!("http://127.0.0.1:{}", self.port)
     }
 
-    /// The heads of all requests that came, in their order.
+    /// Returns the heads of all received requests, in order.
     pub(crate) fn heads(&self) -> Vec<String> {
         self.seen.lock().unwrap().clone()
     }
 
-    /// How many requests had this in method and path.
+    /// Returns how many requests had this in method and path.
     pub(crate) fn count(&self, what: &str) -> usize {
         let first_line = |head: &String| head.lines().next().unwrap_or_default().to_owned();
         self.heads().iter().filter(|head| first_line(head).contains(what)).count()
     }
 
-    /// Whether everything that was to go wrong did.
+    /// Returns whether every fault has happened.
     pub(crate) fn is_through(&self) -> bool {
         self.rules.lock().unwrap().is_empty()
     }
@@ -107,7 +108,7 @@ fn serve(
         at.map(|at| rules.remove(at).1)
     };
     if matches!(fault, Some(Fault::ResetMidRequest)) {
-        // A socket that is closed with something unread in it is reset.
+        // Closing a socket with unread data resets the connection.
         let mut part = vec![0; request.length / 3];
         return reader.read_exact(&mut part).ok();
     }
@@ -145,7 +146,8 @@ fn serve(
     }
 }
 
-/// Whether it asks for leave to update a function. Such a request has no code, and so is short.
+/// Returns whether a request only checks the permission to update a function. Such a request has no
+/// code, so it is short.
 fn is_dry_run(request: &mut Request, reader: &mut impl Read) -> Option<bool> {
     if !request.what.ends_with("/code") || request.length > 200 {
         return Some(false);
@@ -182,7 +184,7 @@ fn read_head(reader: &mut impl BufRead) -> Option<Request> {
     Some(Request { what, head, length, body: Vec::new() })
 }
 
-/// What the emulator answers, head and all.
+/// Returns the emulator's response, with its head.
 fn ask(upstream: u16, request: &Request) -> Option<Vec<u8>> {
     let mut stream = TcpStream::connect((Ipv4Addr::LOCALHOST, upstream)).ok()?;
     stream.set_read_timeout(Some(Duration::from_secs(30))).ok()?;

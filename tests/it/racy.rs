@@ -40,8 +40,8 @@ fn keep(kept: &mut BTreeMap<RelPath, Remembered>, files: &Files) -> usize {
     learned.len()
 }
 
-/// Rewrites of the same size in a tight loop, each looked at by the next run of a build that
-/// remembers what the run before found. The clock is read before, as a build does.
+/// Rewrites of the same size in a tight loop, each read by the next run, which has the results of
+/// the run before. The clock is read first, as a build does.
 #[test]
 fn a_rewrite_of_the_same_size_is_never_missed() {
     const ROUNDS: u32 = 4_000;
@@ -67,11 +67,11 @@ fn a_rewrite_of_the_same_size_is_never_missed() {
         }
         remembered += keep(&mut kept, &files);
     }
-    // Else this test would show nothing.
+    // Otherwise this test would show nothing.
     assert!(remembered > 0);
 }
 
-/// A rewrite after the look, at once and with the time put back.
+/// A rewrite after the observation, at once and with the time restored.
 #[test]
 fn a_rewrite_with_its_old_time_is_never_missed() {
     let folder = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
@@ -113,8 +113,8 @@ fn what_was_written_a_moment_ago_is_remembered_when_it_is_waited_for() {
     assert_eq!(forgotten, 50, "less than was asked for was waited for");
 }
 
-/// Its clock may tick every two seconds, and is not the project's: what was written a moment ago is
-/// looked at again, though it is older than the project's clock.
+/// Its clock may tick every two seconds, and differ from the project's: a file written a moment ago
+/// is read again, even if it is older than the project's clock.
 #[test]
 fn a_rewrite_on_another_file_system_is_never_missed() {
     let folder = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
@@ -160,7 +160,7 @@ fn whole_builds_see_every_rewrite() {
         sandbox.run(["-s"]).success();
         assert_eq!(sandbox.read("out"), text);
         if round % 2 == 0 {
-            // The output, too, at the size that it had.
+            // The output, too, with its old size.
             sandbox.write("out", "ruin");
             sandbox.run(["-s", "--force"]).success();
             assert_eq!(sandbox.read("out"), text);
@@ -169,7 +169,7 @@ fn whole_builds_see_every_rewrite() {
     assert_eq!(sandbox.ran([]), [""; 0]);
 }
 
-/// A command that says that it has read its input, and goes on when told to.
+/// A command that reports after reading its input, and waits for a file.
 const READER: &str = r#"
 default = ["read"]
 [target.read]
@@ -179,8 +179,8 @@ outputs = ["out", "more"]
 shell = "cat in src/* > out; cp out more; : > has-read; until test -e go; do sleep 0.02; done"
 "#;
 
-/// Does something to the inputs while the command runs. Nothing may be recorded, the user is
-/// told, and the next build is right.
+/// Changes inputs while the command runs. The build must record nothing and warn the user, and the
+/// next build must be right.
 fn meddle(what: &str, change: impl Fn(&Sandbox)) {
     let sandbox = Sandbox::with(READER);
     sandbox.write("in", "one").write("src/a", "a").write("src/b", "b");
@@ -226,8 +226,8 @@ fn an_input_that_changes_while_it_is_read_is_not_recorded() {
     });
 }
 
-/// On a file system whose clock ticks in seconds, an edit that is taken back within one leaves the time
-/// as it was. Here the command sets such a time.
+/// On a file system whose clock ticks in seconds, an edit that is undone within one leaves the time
+/// unchanged. Here the command sets such a time.
 #[test]
 fn an_edit_that_is_taken_back_shows_though_the_clock_ticks_in_seconds() {
     let sandbox = Sandbox::with(

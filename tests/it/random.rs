@@ -1,10 +1,10 @@
-//! Random builds against a model: random graphs of real commands and a bundle, random things
-//! done to the project between builds, kills among them. After each build that succeeds, every
-//! output has the bytes that the model computes, and one more run runs nothing. At the end the
-//! bundle equals that of a clean build in another folder, bit for bit.
+//! Random builds against a model: random graphs of real commands and a bundle, with random changes
+//! to the project between builds, kills included. After each successful build, every output has the
+//! bytes that the model computes, and one more run runs nothing. At the end the bundle equals that
+//! of a clean build in another folder, bit for bit.
 //!
-//! `ZIPWRIGHT_SOAK_SEEDS=N` tries N seeds, `ZIPWRIGHT_SEED=S` replays one; what was done is
-//! printed when something is wrong.
+//! `ZIPWRIGHT_SOAK_SEEDS=N` tries N seeds, `ZIPWRIGHT_SEED=S` replays one; on failure the changes
+//! are printed.
 
 mod deeds;
 mod model;
@@ -20,10 +20,10 @@ use crate::sandbox::{Run, Sandbox};
 
 use model::Model;
 
-/// Rounds of deeds and a build for each seed.
+/// Number of rounds for each seed, each with changes and a build.
 const ROUNDS: usize = 10;
 
-/// Seeds in every test run: each of the tests below takes as many, one after the other.
+/// Number of seeds in every test run, for each of the tests below.
 const SEEDS: u64 = 4;
 
 #[test]
@@ -54,13 +54,13 @@ fn several(first: u64) {
     }
 }
 
-/// One project's life.
+/// The history of one project.
 struct Life {
     seed: u64,
     dice: Dice,
     sandbox: Sandbox,
     model: Model,
-    /// What was done, for whoever has to find out.
+    /// The changes so far, for analysing a failure.
     diary: Vec<String>,
 }
 
@@ -104,7 +104,7 @@ impl Life {
         )
     }
 
-    /// A copy of the project that outlives the test.
+    /// Returns a copy of the project that outlives the test.
     fn keep(&self) -> std::path::PathBuf {
         let place = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("seed-{}", self.seed));
         let copied = std::process::Command::new("cp")
@@ -122,9 +122,9 @@ impl Life {
         }
     }
 
-    /// `-j` and `--shuffle`, as they come.
+    /// Returns random `-j` and `--shuffle` flags.
     fn flags(&mut self) -> Vec<String> {
-        // Outputs are ruined by hand, and the state is deleted.
+        // Outputs are damaged, and the state is deleted.
         let mut flags = vec!["--force".into(), format!("-j{}", 1 + self.dice.below(4))];
         if self.dice.once_in(2) {
             flags.push(format!("--shuffle={}", self.dice.below(1000)));
@@ -167,7 +167,7 @@ impl Life {
         }
     }
 
-    /// A build that is killed at some moment, if it takes that long.
+    /// Kills a build at some moment, if it takes that long.
     fn kill(&mut self) {
         let flags = self.flags();
         let delay = Duration::from_micros(self.dice.below(80_000) as u64);
@@ -180,7 +180,7 @@ impl Life {
         build.wait().unwrap();
     }
 
-    /// A step that fails, in a build that may go on, and its repair.
+    /// Makes a step fail, in a build that may continue, and repairs it.
     fn fail(&mut self) {
         let at = self.dice.below(self.model.steps.len());
         self.model.steps[at].fails = true;
@@ -225,7 +225,7 @@ impl Life {
     }
 }
 
-/// Name, executable or not, and text of every member.
+/// Returns name, executable bit and text of every member.
 fn bundle(path: &Path) -> Vec<(String, bool, String)> {
     let mut archive = zip::ZipArchive::new(fs::File::open(path).unwrap()).unwrap();
     let mut members = Vec::new();

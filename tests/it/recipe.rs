@@ -1,6 +1,6 @@
-//! Wheels built from source: twice, the second time under other circumstances, and the same both
-//! times. The fixture has the bad habits that the recipe cures; the real packages come from the
-//! index that pip is set up with.
+//! Wheels built from source: twice, the second time under other conditions, with the same bytes.
+//! The fixture has the bad habits that the recipe cures; the real packages come from pip's
+//! configured package index.
 
 use std::io::Read;
 use std::path::Path;
@@ -11,14 +11,14 @@ use crate::sandbox::{Run, Sandbox};
 const WHEELS: &str =
     "[target.wheels]\nkind = \"wheelhouse\"\nrequirements = [\"requirements.txt\"]\n";
 
-/// A project that asks for these requirements.
+/// Returns a project with these requirements.
 pub(crate) fn project(requirements: &str) -> Sandbox {
     let sandbox = Sandbox::with(WHEELS);
     sandbox.write("requirements.txt", requirements);
     sandbox
 }
 
-/// A project that asks for the fixture's sdist.
+/// Returns a project that requires the fixture's sdist.
 fn habits() -> Sandbox {
     let sandbox = project("./habits-1.0.tar.gz\n");
     sdist(&sandbox, "habits", "habits-1.0");
@@ -39,7 +39,7 @@ pub(crate) fn sdist(sandbox: &Sandbox, fixture: &str, name: &str) {
     assert!(tar.status().unwrap().success());
 }
 
-/// Turns everything that a build could notice into something else.
+/// Changes everything that a build could notice.
 pub(crate) fn make_hostile(sandbox: &mut Sandbox) {
     for (name, value) in [
         ("TZ", "Pacific/Kiritimati"),
@@ -61,7 +61,7 @@ pub(crate) fn build(sandbox: &Sandbox, umask: &str) -> Run {
     sandbox.sh(&format!("umask {umask}; exec '{program}' --json wheels"))
 }
 
-/// The one wheel that was built.
+/// Returns the only built wheel.
 fn wheel(sandbox: &Sandbox) -> Vec<u8> {
     let folder = std::fs::read_dir(sandbox.path("build/wheels")).unwrap();
     let places: Vec<_> = folder.map(|entry| entry.unwrap().path()).collect();
@@ -76,7 +76,7 @@ pub(crate) fn member(wheel: &[u8], name: &str) -> String {
     String::from_utf8_lossy(&bytes).into_owned()
 }
 
-/// The members of two wheels that differ.
+/// Returns the members of two wheels that differ.
 fn differing(one: &[u8], two: &[u8]) -> Vec<String> {
     let archive = zip::ZipArchive::new(std::io::Cursor::new(one)).unwrap();
     let names: Vec<String> = archive.file_names().map(|name| name.unwrap().into_owned()).collect();
@@ -128,7 +128,7 @@ fn without_namespaces_builds_share_a_folder_and_the_result_is_the_same_twice() {
     make_hostile(&mut two);
     build(&two, "077").success();
     let differs = differing(&wheel(&one), &wheel(&two));
-    // Without a name space the order of addresses is left to the system.
+    // Without a namespace, the system decides the order of addresses.
     let other: Vec<_> = differs
         .iter()
         .filter(|name| {
@@ -187,7 +187,7 @@ fn a_package_in_c_is_the_same_twice_and_stays_optimised() {
     assert_same(&one, &two);
 }
 
-/// Another compiler means another build; the same one is not asked again for what is built.
+/// Another compiler leads to another build; for the same one, the cached result is used.
 #[test]
 #[cfg_attr(not(feature = "online"), ignore = "online tier")]
 fn what_the_machine_has_is_found_out_once() {
@@ -202,7 +202,7 @@ fn what_the_machine_has_is_found_out_once() {
     let path = std::env::var("PATH").unwrap();
     sandbox.set("PATH", format!("{}:{path}", programs.display()));
     sandbox.set("AR", programs.join("ar").display());
-    // A rustup that is asked for the first time leaves its settings.
+    // The first run of a rustup leaves its settings.
     let _ = sandbox.sh("rustc -vV");
     sandbox.set_clock_margin();
     let asked = || std::fs::read(&asked).unwrap_or_default().len();

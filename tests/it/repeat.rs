@@ -1,5 +1,5 @@
 //! Packages of several build back ends, built from source twice, the second time under other
-//! circumstances: each gives the same wheel, and a wheel that works.
+//! conditions: each gives the same wheel, and the wheel works.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -8,10 +8,10 @@ use crate::recipe::{build, isolation, make_hostile, member, project, sdist};
 use crate::sandbox::{Run, Sandbox};
 
 /// Folders of `fixtures/backends`: setuptools with C, setuptools with Cython, meson-python with C,
-/// and flit with Python alone. Each has a habit that a plain build would show.
+/// and flit with Python only. Each has a habit that changes the bytes of an ordinary build.
 const BACK_ENDS: [&str; 4] = ["setuptools", "cython", "meson", "flit"];
 
-/// A project that asks for all of them.
+/// Returns a project that requires all of them.
 fn back_ends() -> Sandbox {
     let lines = BACK_ENDS.map(|name| format!("./by-{name}-1.0.tar.gz\n"));
     let sandbox = project(&lines.concat());
@@ -21,12 +21,12 @@ fn back_ends() -> Sandbox {
     without_dependencies(sandbox)
 }
 
-/// Of the index: setuptools with C, Cython, scikit-build-core, and flit with Python alone. They
-/// are four of those that `docs/REPRODUCIBILITY.md` counts.
+/// Packages of the package index: setuptools with C, Cython, scikit-build-core, and flit with
+/// Python only. They are four of those in `docs/REPRODUCIBILITY.md`.
 const PACKAGES: [&str; 4] =
     ["markupsafe==3.0.4", "pyyaml==6.0.3", "argon2-cffi-bindings==26.2.0", "idna==3.20"];
 
-/// A project that asks for all of them, as sources.
+/// Returns a project that requires all of them, as sources.
 fn packages() -> Sandbox {
     let lines = PACKAGES.map(|line| {
         let name = line.split("==").next().unwrap();
@@ -35,7 +35,7 @@ fn packages() -> Sandbox {
     without_dependencies(project(&lines.concat()))
 }
 
-/// That nothing else is to be installed is not said of what builds them.
+/// Removes dependencies of the packages, but not of their builds.
 fn without_dependencies(sandbox: Sandbox) -> Sandbox {
     let buildfile = sandbox.read("Buildfile") + "pip-args = [\"--no-deps\"]\n";
     sandbox.write("Buildfile", buildfile);
@@ -53,7 +53,7 @@ fn wheels(sandbox: &Sandbox) -> BTreeMap<String, Vec<u8>> {
         .collect()
 }
 
-/// Builds two projects that are alike, the second under other circumstances; the first, and its run.
+/// Builds two equal projects, the second under other conditions; returns the first, and its run.
 #[track_caller]
 fn are_the_same_twice(make: fn() -> Sandbox, count: usize) -> (Sandbox, Run) {
     let one = make();

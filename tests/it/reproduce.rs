@@ -1,6 +1,6 @@
-//! `reproduce`: a project that holds under everything that is varied; one in which every file is
-//! planted with something that does not (`fixtures/planted`), each found with its cause; and the
-//! article's project with an extension module in C.
+//! `reproduce`: a project that is the same under everything that is varied; one in which every file
+//! has a planted difference (`fixtures/planted`), each found with its cause; and the article's
+//! project with an extension module in C.
 
 use std::path::Path;
 use std::sync::OnceLock;
@@ -14,7 +14,7 @@ fn report(run: &Run) -> Value {
     run.events().remove(0)
 }
 
-/// Whether this machine lets it be another one in the second build.
+/// Returns whether this machine can vary this condition in the second build.
 fn is_varied(report: &Value, cause: &str) -> bool {
     let offers = report["variations"].as_array().unwrap();
     let offer = offers.iter().find(|offer| offer["cause"] == cause);
@@ -32,7 +32,7 @@ fn cause<'a>(zip: &'a Value, path: &str) -> Option<&'a str> {
     found["cause"].as_str()
 }
 
-/// One run in which everything that is planted shows, for all tests of it.
+/// Returns one run with every planted difference, shared by all its tests.
 fn planted() -> &'static (Sandbox, Value) {
     static PLANTED: OnceLock<(Sandbox, Value)> = OnceLock::new();
     PLANTED.get_or_init(|| {
@@ -44,7 +44,7 @@ fn planted() -> &'static (Sandbox, Value) {
     })
 }
 
-/// A file of the planted project is found, with this cause; not when it cannot be varied here.
+/// Asserts that a file of the planted project is found with this cause, if it can be varied here.
 #[track_caller]
 fn is_found(file: &str, expected: &str) {
     let report = &planted().1;
@@ -188,7 +188,7 @@ fn a_project_that_holds_is_identical() {
     assert!(!sandbox.exists("build"), "the project itself is not built");
 }
 
-/// Writes wheels. What `differs` is another thing in the second build, which has another umask.
+/// Writes wheels. `differs` changes in the second build, which has another umask.
 const WHEEL: &str = "import base64, hashlib, os, zipfile
 differs = os.umask(0o022) == 0o077
 def wheel(name, version, module, text, level):
@@ -218,8 +218,7 @@ version = '2.0' if differs else '1.0'
 wheel('helper_of_builds', version, 'helper.py', 'VERSION = %r\\n' % version, 9)
 ";
 
-/// A wheel that comes ready-made is taken over with its compression, which here is another one
-/// each time.
+/// A ready-made wheel is used with its compression, which differs each time here.
 #[test]
 #[cfg_attr(not(feature = "online"), ignore = "online tier")]
 fn the_same_files_in_another_container_are_told_apart_from_others() {
@@ -250,7 +249,7 @@ fn the_same_files_in_another_container_are_told_apart_from_others() {
     assert!(run.stdout.starts_with("same files in another container"), "{run}");
 }
 
-/// The build requirement of a package is another version each time, as if it had just been published.
+/// The build requirement of a package is another version each time, as after a new release.
 #[test]
 fn other_inputs_of_a_build_are_said_first() {
     let sandbox = Sandbox::with(
@@ -365,7 +364,8 @@ fn the_articles_project_with_a_module_in_c_is_identical_and_runs_from_the_zip() 
     says_what_built_it(&sandbox);
 }
 
-/// The record has the build of the module in C, and tells it from what was downloaded.
+/// Asserts that the build record has the build of the module in C, and distinguishes it from
+/// downloads.
 #[track_caller]
 fn says_what_built_it(sandbox: &Sandbox) {
     let record: Value =

@@ -1,5 +1,5 @@
-//! Requirements files and what builds from source are given, from the Buildfile to the wheels. The
-//! projects have a back end of their own, so that nothing comes from an index.
+//! Requirements files and the inputs of builds from source, from the Buildfile to the wheels. The
+//! projects have a back end of their own, so that nothing comes from a package index.
 
 use std::fs;
 
@@ -36,7 +36,7 @@ fn add_project(sandbox: &Sandbox, folder: &str, name: &str) {
     sandbox.write(&format!("{folder}/name"), name);
 }
 
-/// A project in `lib` that is called `zz-lib`, and these requirements.
+/// Returns a project in `lib` with the name `zz-lib`, and these requirements.
 fn with_lib(requirements: &str) -> Sandbox {
     let sandbox = project(requirements);
     add_project(&sandbox, "lib", "zz_lib");
@@ -51,7 +51,7 @@ fn wheels(sandbox: &Sandbox) -> Vec<String> {
     names
 }
 
-/// The settings and the variables that the build of `lib` had.
+/// Returns the settings and the variables in the build of `lib`.
 fn found(sandbox: &Sandbox) -> (serde_json::Value, serde_json::Value) {
     let wheel = fs::read(sandbox.path("build/wheels").join(WHEEL)).unwrap();
     serde_json::from_str(&member(&wheel, "zz_lib/found.json")).unwrap()

@@ -1,5 +1,5 @@
-//! Bundles that no request to Lambda can hold, by way of S3: against MiniStack and moto, and
-//! against a server that says what a test wants to hear.
+//! Bundles that exceed Lambda's request limit, through S3: against MiniStack and moto, and against
+//! a server with scripted responses.
 
 use std::io::Write;
 use std::os::unix::process::ExitStatusExt;
@@ -33,16 +33,16 @@ function = "hello"
 s3 = { bucket = "bundles", prefix = "lambda/hello/" }
 "#;
 
-/// A little more than a request holds.
+/// Size in bytes, slightly above the request limit.
 const WEIGHTS: u64 = 53 << 20;
 
-/// A project whose bundle is too large for a request, built.
+/// Returns a project with a built bundle that exceeds the request limit.
 fn project(endpoint: &str) -> Sandbox {
     let mut sandbox = Sandbox::with(BUILDFILE);
     sandbox.set("AWS_REGION", REGION);
     sandbox.set("AWS_ENDPOINT_URL", endpoint);
     sandbox.write("app.py", "def handler(event, context):\n    return 1\n");
-    // Each part of the upload is another: each MiB begins with its number.
+    // Each part of the upload differs: each MiB begins with its number.
     let mut file = std::fs::File::create(sandbox.path("weights.bin")).unwrap();
     let mut piece = vec![b'w'; 1 << 20];
     for number in 0..WEIGHTS >> 20 {
@@ -54,7 +54,7 @@ fn project(endpoint: &str) -> Sandbox {
     sandbox
 }
 
-/// The key of the project's bundle, found out without zipwright.
+/// Returns the key of the project's bundle, computed without zipwright.
 fn key(sandbox: &Sandbox) -> String {
     let hex: Vec<String> = Sha256::digest(sandbox.bytes("build/lambda.zip"))
         .iter()
@@ -75,7 +75,7 @@ fn goes_by_way_of_s3(aws: &Emulator) {
     aws.create_bucket("bundles");
     let project = project(&aws.endpoint());
     let run = project.run(["--json", "upload"]).success();
-    // What goes by S3 is no reason for a warning.
+    // An upload through S3 needs no warning about the size.
     assert!(!run.events().iter().any(|event| event["event"] == "warning"), "{run}");
     let upload = run.target("upload");
     let bytes = project.bytes("build/lambda.zip");
@@ -90,7 +90,7 @@ fn goes_by_way_of_s3(aws: &Emulator) {
     let uploads = String::from_utf8_lossy(&uploads).into_owned();
     assert!(!uploads.contains("<Upload>"), "nothing is left begun: {uploads}");
 
-    // What is there is not sent again, also for another function.
+    // An existing object is not sent again, not even for another function.
     aws.create_function("other", "x86_64", &bundle("app.py", "old = 1\n"));
     let modified = |aws: &Emulator| {
         let (_, listed) = aws.s3("/bundles?list-type=2");
@@ -106,7 +106,7 @@ fn goes_by_way_of_s3(aws: &Emulator) {
     assert_eq!(run.target("other")["sent"], true);
     assert_eq!(aws.function("other")["CodeSha256"], code_sha256(&bytes));
     assert_eq!(modified(aws), before);
-    // Nor for a third, which takes the zip by its digest.
+    // Nor for a third, deployed by digest.
     aws.create_function("third", "x86_64", &bundle("app.py", "old = 1\n"));
     let digest = code_sha256(&bytes);
     let [zip, bucket] = ["build/lambda.zip", "bundles/lambda/hello"];
@@ -114,7 +114,7 @@ fn goes_by_way_of_s3(aws: &Emulator) {
     let _ = project.run(to).success();
     assert_eq!(aws.function("third")["CodeSha256"], digest);
     assert_eq!(modified(aws), before);
-    // What the function has already goes nowhere.
+    // Code that the function already has is not sent to S3.
     let run = project.run(["--json", "-B", "upload"]).success();
     let upload = run.target("upload");
     assert_eq!((&upload["sent"], &upload["s3"]), (&json!(false), &Value::Null));
@@ -175,7 +175,7 @@ fn without_a_bucket_the_way_out_is_said_before_the_network() {
     let run = project.run(words).success();
     assert!(run.stdout.starts_with("warning[zipped-size] the zip has 55.6 MB, which"), "{run}");
     assert!(run.stdout.contains("weights.bin (55.6 MB), app.py ("), "{run}");
-    // The next build of it is told before it begins.
+    // The preflight of the next build reports it.
     project.write("app.py", "def handler(event, context):\n    return 2\n");
     let run = project.run(["upload"]).failure();
     let _ = run.stderr_has("the last `build/lambda.zip` has 55.6 MB, which is too large");
@@ -207,13 +207,13 @@ fn nothing_but_loopback_is_asked_when_so_required() {
     project.set("AWS_ENDPOINT_URL_S3", "localhost:1");
     let error = upload_error(&project);
     assert!(error.contains("AWS_ENDPOINT_URL_S3 is `localhost:1`, which is no URL"), "{error}");
-    // The bucket is in the path, not before a host that nobody would find.
+    // The bucket is in the path, not part of a host name that does not exist.
     project.set("AWS_ENDPOINT_URL_S3", aws.endpoint().replace("127.0.0.1", "localhost"));
     aws.create_bucket("bundles");
     let _ = project.run(["upload"]).success();
 }
 
-/// S3's answers, of which each test has others, and a Lambda that has another code.
+/// Returns a server with the test's responses of S3, and a Lambda with other code.
 fn scripted(mut s3: Vec<Answer>) -> (Script, Sandbox) {
     let mut project = project("http://127.0.0.1:1");
     let mut answers = vec![answer(&json!({"CodeSha256": "old", "RevisionId": "r"}))];
@@ -279,7 +279,7 @@ fn a_part_that_fails_for_a_moment_is_sent_again() {
     assert_eq!(sent, expected);
 }
 
-/// A project whose S3 is MiniStack behind a proxy in which things go wrong.
+/// Returns a project whose S3 is MiniStack behind a proxy with faults.
 fn with_faults(aws: &Emulator, rules: Vec<Rule>) -> (Proxy, Sandbox) {
     aws.create_function("hello", "x86_64", &bundle("app.py", "old = 1\n"));
     aws.create_bucket("bundles");
@@ -300,7 +300,7 @@ fn connections_that_break_and_answers_that_are_lost_leave_one_whole_object() {
     let faults = vec![
         ("partNumber=2&", Fault::ResetMidRequest),
         ("partNumber=5&", Fault::LoseAnswer),
-        // The answer to the end of it: what is asked again is gone, and the object is there.
+        // The response to the completion: the retry finds no upload, but the object exists.
         (".zip?uploadId=", Fault::LoseAnswer),
     ];
     let (proxy, project) = with_faults(&aws, faults);
@@ -330,7 +330,7 @@ fn what_a_signal_interrupts_is_taken_back() {
     assert!(said.contains("was interrupted; what was sent of it was discarded"), "{said}");
     assert!(!begun_in(&aws));
     assert!(!project.exists("build/upload.stamp"));
-    // Once more, and nothing is in the way.
+    // Once more, without faults.
     let _ = project.run(["upload"]).success();
 }
 
@@ -341,7 +341,7 @@ fn a_bucket_in_another_region_is_named() {
     assert!(error.contains("the bucket is in another region than eu-west-1"), "{error}");
 }
 
-/// Whoever may not list a bucket is told that nothing is there by a refusal.
+/// Without permission to list a bucket, a missing object is reported as forbidden.
 #[test]
 fn an_object_of_another_size_is_sent_again() {
     for answers in [

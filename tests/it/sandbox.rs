@@ -1,5 +1,5 @@
-//! A project of its own for each test, with an empty home, a cache of its own and a fixed
-//! environment, and the zipwright that was just built.
+//! A project for each test, with an empty home, a cache of its own, a fixed environment, and the
+//! zipwright that was just built.
 
 use std::collections::BTreeMap;
 use std::ffi::OsStr;
@@ -24,7 +24,7 @@ pub(crate) struct Sandbox {
 }
 
 impl Sandbox {
-    /// An empty project.
+    /// Returns an empty project.
     pub(crate) fn new() -> Self {
         heed_signals();
         let parent = Path::new(env!("CARGO_TARGET_TMPDIR"));
@@ -49,7 +49,7 @@ impl Sandbox {
         ] {
             sandbox.set(name, value);
         }
-        // How this machine reaches the package registry is its own affair.
+        // Pass on the settings by which this machine reaches the package registry.
         for (name, value) in std::env::vars() {
             let proxy = name.to_lowercase().ends_with("_proxy");
             if (name.starts_with("PIP_") || proxy) && !sandbox.env.contains_key(&name) {
@@ -59,15 +59,15 @@ impl Sandbox {
         sandbox
     }
 
-    /// A project with this Buildfile.
+    /// Returns a project with this Buildfile.
     pub(crate) fn with(buildfile: &str) -> Self {
         let sandbox = Self::new();
         sandbox.write("Buildfile", buildfile);
         sandbox
     }
 
-    /// Sets a variable of the environment that programs are started in. An endpoint comes with the
-    /// credentials of the account that this test asked for last.
+    /// Sets a variable in the environment of programs. With an endpoint, also sets the credentials
+    /// of the account that this test created last.
     pub(crate) fn set(&mut self, name: &str, value: impl fmt::Display) {
         if name == "AWS_ENDPOINT_URL" {
             self.env.insert("AWS_ACCESS_KEY_ID".into(), emulators::access_key());
@@ -75,8 +75,8 @@ impl Sandbox {
         self.env.insert(name.into(), value.to_string());
     }
 
-    /// Lets zipwright rely on the times of programs as soon as they are past: in a test, all files are
-    /// on file systems with one clock.
+    /// Lets zipwright rely on the times of programs as soon as they are in the past: in a test, all
+    /// files are on file systems with one clock.
     pub(crate) fn set_clock_margin(&mut self) {
         self.set("ZIPWRIGHT_TEST_CLOCK_MARGIN", 0);
     }
@@ -85,12 +85,12 @@ impl Sandbox {
         self.env.remove(name);
     }
 
-    /// A path in the project.
+    /// Returns a path in the project.
     pub(crate) fn path(&self, path: &str) -> PathBuf {
         self.folder.path().join("project").join(path)
     }
 
-    /// A path beside the project, outside of it.
+    /// Returns a path beside the project, outside of it.
     pub(crate) fn beside(&self, path: &str) -> PathBuf {
         self.folder.path().join(path)
     }
@@ -141,7 +141,7 @@ impl Sandbox {
         self.age(path, 0)
     }
 
-    /// Waits until something makes this file.
+    /// Waits until this file exists.
     #[track_caller]
     pub(crate) fn wait_for(&self, path: &str) {
         wait::until(path, || self.exists(path).then_some(()));
@@ -154,14 +154,14 @@ impl Sandbox {
         self
     }
 
-    /// A program, to be run in the project with the sandbox's environment.
+    /// Returns a command that runs a program in the project with the sandbox's environment.
     pub(crate) fn program(&self, program: impl AsRef<OsStr>) -> Command {
         let mut command = Command::new(program);
         command.current_dir(self.path("")).env_clear().envs(&self.env);
         command
     }
 
-    /// Runs any program in the project.
+    /// Runs a shell script in the project.
     #[must_use = "say how it should end"]
     pub(crate) fn sh(&self, script: &str) -> Run {
         Run::of(self.program("/bin/sh").args(["-c", script]))
@@ -176,7 +176,7 @@ impl Sandbox {
         Run::of(self.zipwright().args(args))
     }
 
-    /// Runs with `--json`; each target's outcome, after a run that may have failed.
+    /// Runs with `--json`; returns each target's outcome, even if the run failed.
     pub(crate) fn outcomes<const N: usize>(&self, args: [&str; N]) -> BTreeMap<String, String> {
         let run = Run::of(self.zipwright().arg("--json").args(args));
         run.finished()
@@ -185,14 +185,14 @@ impl Sandbox {
             .collect()
     }
 
-    /// The targets that ran, sorted by name.
+    /// Returns the targets that ran, sorted by name.
     pub(crate) fn ran<const N: usize>(&self, args: [&str; N]) -> Vec<String> {
         let outcomes = self.outcomes(args);
         outcomes.into_iter().filter(|(_, outcome)| outcome == "ran").map(|(name, _)| name).collect()
     }
 }
 
-/// What a program printed, and how it ended.
+/// The output and exit status of a program.
 pub(crate) struct Run {
     pub(crate) code: Option<i32>,
     pub(crate) stdout: String,
@@ -214,7 +214,7 @@ impl Run {
         self.status(0)
     }
 
-    /// It ended with the status of an error.
+    /// Asserts the exit status of an error.
     #[track_caller]
     pub(crate) fn failure(self) -> Self {
         self.status(2)
@@ -238,7 +238,7 @@ impl Run {
         self
     }
 
-    /// The objects of a `--json` run. Anything else on standard output fails the test.
+    /// Returns the objects of a `--json` run. Any other text on standard output fails the test.
     #[track_caller]
     pub(crate) fn events(&self) -> Vec<Value> {
         self.stdout
@@ -249,13 +249,13 @@ impl Run {
             .collect()
     }
 
-    /// The events that say how a target ended.
+    /// Returns the events of finished targets.
     #[track_caller]
     pub(crate) fn finished(&self) -> Vec<Value> {
         self.events().into_iter().filter(|event| event["event"] == "finished").collect()
     }
 
-    /// How this target ended.
+    /// Returns the final event of this target.
     #[track_caller]
     pub(crate) fn target(&self, name: &str) -> Value {
         let found = self.finished().into_iter().find(|event| event["target"] == name);
@@ -270,15 +270,15 @@ impl fmt::Display for Run {
     }
 }
 
-/// A text field of an event.
+/// Returns a text field of an event.
 #[track_caller]
 pub(crate) fn text(event: &Value, field: &str) -> String {
     event[field].as_str().unwrap_or_else(|| panic!("no `{field}` in {event}")).to_owned()
 }
 
-/// Gives signals their first meaning in the programs that tests start. A shell has what it runs in
-/// the background ignore some, zipwright honours that, and a test that sends one would wait in
-/// vain. A signal that is handled here, and be it as ever, is no longer ignored there.
+/// Resets signals in the programs that tests start. A shell ignores some in its background jobs,
+/// zipwright respects that, and a test that sends one would wait in vain. A signal with any handler
+/// here is no longer ignored there.
 fn heed_signals() {
     static HEEDED: OnceLock<()> = OnceLock::new();
     HEEDED.get_or_init(|| {
@@ -291,7 +291,7 @@ fn heed_signals() {
     });
 }
 
-/// The interpreter that `python3` on PATH really is: version managers put scripts there that
+/// Returns the real interpreter behind `python3` on PATH: version managers put scripts there that
 /// need the user's home.
 pub(crate) fn python() -> &'static Path {
     static PYTHON: OnceLock<PathBuf> = OnceLock::new();

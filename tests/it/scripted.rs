@@ -1,5 +1,5 @@
-//! A stand-in for Lambda that answers what a test tells it to, in that order, and remembers
-//! what it was asked: for what no emulator does on demand.
+//! A stand-in for Lambda that sends scripted responses in order, and records the requests: for
+//! features that no emulator has on demand.
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
@@ -10,7 +10,7 @@ use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 use serde_json::{Value, json};
 
-/// One answer: status, header lines, body.
+/// One response: status, header lines, body.
 #[derive(Clone)]
 pub(crate) struct Answer(u16, String, Vec<u8>);
 
@@ -18,7 +18,7 @@ pub(crate) fn answer(body: &Value) -> Answer {
     Answer(200, String::new(), body.to_string().into())
 }
 
-/// What a function answers, and the end of its log.
+/// Returns a function's response, with the end of its log.
 pub(crate) fn invoked(status: u16, version: &str, body: &Value, log: &str) -> Answer {
     let log = BASE64_STANDARD.encode(log);
     let headers = format!("X-Amz-Executed-Version: {version}\r\nX-Amz-Log-Result: {log}\r\n");
@@ -30,12 +30,12 @@ pub(crate) fn failure(status: u16, kind: &'static str, message: &str) -> Answer 
     Answer(status, format!("x-amzn-errortype: {kind}\r\n"), body.into())
 }
 
-/// Something that does not come from Lambda.
+/// Returns a response that is not from Lambda.
 pub(crate) fn plain(status: u16, text: &str) -> Answer {
     Answer(status, String::new(), text.into())
 }
 
-/// The same answer with one more line in its head.
+/// Returns the same response with one more line in its head.
 pub(crate) fn with_header(line: &str, Answer(status, headers, body): &Answer) -> Answer {
     Answer(*status, format!("{headers}{line}\r\n"), body.clone())
 }
@@ -50,7 +50,7 @@ pub(crate) struct Script {
     asked: Arc<Mutex<Vec<Asked>>>,
 }
 
-/// What a client sent.
+/// A client's request.
 struct Asked {
     /// Method and path.
     what: String,
@@ -64,7 +64,7 @@ impl Script {
         Self::watching(answers, |_, _| {})
     }
 
-    /// Calls `watch` with each request and its connection before it is answered.
+    /// Starts a server that calls `watch` with each request and its connection before the response.
     pub(crate) fn watching(
         answers: Vec<Answer>,
         watch: impl Fn(&str, &TcpStream) + Send + 'static,
@@ -77,7 +77,7 @@ impl Script {
             let mut answers = answers.into_iter();
             for stream in listener.incoming().flatten() {
                 let Some(request) = read(&stream) else { continue };
-                // Who only asks for leave to update a function is told that it is another by now.
+                // The response to a permission check: the function changed meanwhile.
                 if request.body.contains("\"DryRun\":true") {
                     say(&stream, &failure(412, "PreconditionFailedException", "as asked"));
                     continue;
@@ -95,7 +95,7 @@ impl Script {
         format!("http://127.0.0.1:{}", self.port)
     }
 
-    /// Method and path of everything that was asked.
+    /// Returns method and path of all requests.
     pub(crate) fn requests(&self) -> Vec<String> {
         self.asked.lock().unwrap().iter().map(|asked| asked.what.clone()).collect()
     }
@@ -138,6 +138,6 @@ fn say(mut stream: &TcpStream, Answer(status, headers, body): &Answer) {
          Content-Length: {}\r\n\r\n",
         body.len()
     );
-    // A client that hung up meanwhile has its answer.
+    // A client that disconnected already has its response.
     let _ = stream.write_all(&[head.as_bytes(), body].concat());
 }

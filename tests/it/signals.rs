@@ -1,5 +1,5 @@
-//! SIGINT, SIGTERM, SIGHUP: what runs is ended, what is half-made is removed, nothing is
-//! recorded, and zipwright dies by that signal. And programs that do not end as they should.
+//! SIGINT, SIGTERM, SIGHUP: running programs are ended, half-written outputs are removed, nothing
+//! is recorded, and zipwright dies by that signal. And programs that do not end as they should.
 
 use std::fs;
 use std::io::Read;
@@ -12,8 +12,8 @@ use rustix::process::Signal;
 use crate::sandbox::{Run, Sandbox};
 use crate::wait::{end_of, pid_in, runs, send, until};
 
-/// A command that writes half an output, says who it is, and sleeps; so does a process of its.
-/// Once there is a file `quick` it is done at once.
+/// A command that writes half an output and its process id, and sleeps; so does a child process. If
+/// a file `quick` exists, it ends at once.
 const SLOW: &str = r#"
 default = ["slow"]
 [target.slow]
@@ -38,7 +38,7 @@ fn start(sandbox: &Sandbox) -> Child {
     sandbox.zipwright().stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap()
 }
 
-/// The next build does the whole work, and the one after it nothing.
+/// Asserts that the next build does all the work, and the one after it nothing.
 fn is_right_afterwards(sandbox: &Sandbox) {
     sandbox.write("quick", "");
     assert_eq!(sandbox.ran([]), ["slow"]);
@@ -74,7 +74,7 @@ fn a_second_signal_ends_what_ignores_the_first() {
     let grandchild = pid_in(&sandbox.path("grandchild"));
     let started = Instant::now();
     send(&zipwright, Signal::INT);
-    // Told twice by one Ctrl-C, as below make, is told once.
+    // Two signals of one Ctrl-C, as below make, count as one.
     send(&zipwright, Signal::INT);
     std::thread::sleep(Duration::from_millis(600));
     assert!(runs(child) && zipwright.try_wait().unwrap().is_none());
@@ -99,7 +99,7 @@ fn what_ignores_the_signal_is_killed_after_a_while() {
 
 #[test]
 fn a_grandchild_that_ignores_the_signal_is_killed_though_its_parent_ends() {
-    // What is ignored stays ignored in a program that is started, here `sleep`.
+    // An ignored signal stays ignored in programs that are started, here `sleep`.
     let sandbox = slow("trap '' TERM", "trap - TERM; wait");
     let mut zipwright = start(&sandbox);
     let grandchild = pid_in(&sandbox.path("grandchild"));
@@ -207,7 +207,7 @@ fn a_process_left_behind_that_never_stops_writing_holds_nothing_up() {
         "#,
     );
     sandbox.run(["-s", "noise"]).success();
-    // Its output is closed, so it cannot go on.
+    // Its output is closed, so it cannot continue.
     let pid = pid_in(&sandbox.path("pid"));
     until("the end of the noise", || (!runs(pid)).then_some(()));
 }

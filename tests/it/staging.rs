@@ -1,5 +1,5 @@
-//! `staging`, `clamp` and `zip` on the project's own files: what reaches the bundle, when each
-//! runs, and that the bytes depend on content alone.
+//! `staging`, `clamp` and `zip` on the project's own files: the content of the bundle, the runs of
+//! each target, and that the bytes depend on content alone.
 
 use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 
@@ -194,7 +194,7 @@ fn a_tree_is_mended_whatever_was_done_to_it() {
     }
 }
 
-/// What was looked at before a program ran is looked at again, whatever the program says it writes.
+/// Files observed before a program ran are observed again, whichever outputs the program declares.
 #[test]
 fn what_a_command_leaves_in_other_places_is_staged() {
     let sandbox = Sandbox::with(
@@ -264,7 +264,7 @@ fn a_clamp_lowers_times_once() {
 #[test]
 fn a_clamp_by_git_says_what_it_needs() {
     let mut sandbox = bundle();
-    // The sandbox may itself lie in a repository.
+    // The sandbox may itself be inside a repository.
     sandbox.set("GIT_CEILING_DIRECTORIES", sandbox.beside("").display());
     sandbox.write("Buildfile", BUNDLE.replace("output =", "clamp = \"git\"\noutput ="));
     sandbox.run([]).failure().stderr_has("needs a commit");
@@ -317,7 +317,7 @@ fn names_that_are_not_utf_8_are_an_error_only_where_they_are_selected() {
     sandbox.sh("touch \"$(printf 'src/data/\\377.csv')\" \"$(printf 'src/\\377.pyc')\"").success();
     assert_eq!(sandbox.ran([]), ["names", "tree"]);
     assert_eq!(sandbox.ran([]), [""; 0]);
-    // A foreign file of such a name in the tree is seen.
+    // A foreign file of such a name in the tree is noticed.
     sandbox.sh("touch \"$(printf 'build/tree/\\377.txt')\"").success();
     sandbox.run(["-q"]).status(1);
     sandbox.sh("rm build/tree/*.txt").success();

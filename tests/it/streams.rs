@@ -1,4 +1,4 @@
-//! The streams that commands write to, and the programs that commands which only look start.
+//! The output streams of commands, and the programs that read-only commands start.
 
 use std::fs::{self, File};
 use std::os::unix::process::ExitStatusExt;

@@ -1,11 +1,11 @@
-//! What a reviewer would otherwise have to look for: layers, sizes, module docs, links.
+//! Checks that a reviewer would otherwise have to make: layers, sizes, module docs, links.
 
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// Longest a source file may be, tests in it included.
+/// Largest number of lines in a source file, with its tests.
 const FILE_LINES_MAX: usize = 600;
-/// Longest a function may be: it fits a screen.
+/// Largest number of lines in a function: it fits a screen.
 const FUNCTION_LINES_MAX: usize = 70;
 
 fn root() -> &'static Path {
@@ -25,7 +25,7 @@ fn sources(folder: &str) -> Vec<(PathBuf, String)> {
         .collect()
 }
 
-/// The modules of the crate in the order of their layers.
+/// Returns the modules of the crate in the order of their layers.
 fn layers() -> Vec<String> {
     let lib = fs::read_to_string(root().join("src/lib.rs")).unwrap();
     lib.lines()
@@ -128,7 +128,7 @@ fn every_option_and_command_is_described() {
         .filter(|word| word.starts_with("--"))
         .collect();
     let commands = help.split("Commands:\n").nth(1).unwrap().split("\n\n").next().unwrap();
-    // What a line is too short for goes on in the next, further to the right.
+    // A long description continues in the next line, further to the right.
     let commands = commands.lines().filter_map(|line| line.strip_prefix("  "));
     let commands = commands.filter(|line| !line.starts_with(' '));
     names.extend(commands.filter_map(|line| line.split_whitespace().next()));

@@ -1,5 +1,5 @@
-//! What other users of the machine and other people's input can do: the cache, the state folder, the
-//! local Runtime API, memory.
+//! Attacks by other users of the machine and by other people's input: the cache, the state folder,
+//! the local Runtime API, memory.
 
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, chown};
@@ -32,7 +32,7 @@ fn set_mode(place: &Path, mode: u32) {
     fs::set_permissions(place, fs::Permissions::from_mode(mode)).unwrap();
 }
 
-/// Gives a path to another user; `false` where only root could.
+/// Changes the owner of a path; returns `false` if only root could.
 fn give_away(place: &Path) -> bool {
     chown(place, Some(NOBODY), Some(NOBODY)).is_ok()
 }
@@ -141,7 +141,7 @@ fn a_cache_that_cannot_be_made_says_what_to_set() {
         sandbox.set("XDG_CACHE_HOME", place);
         sandbox.run([]).failure().stderr_has("set XDG_CACHE_HOME");
     }
-    // A build that has no use for it does without.
+    // A build that does not need the cache runs without it.
     sandbox.write("Buildfile", "[target.a]\nkind = 'command'\nphony = true\nshell = 'true'\n");
     sandbox.run([]).success();
 }
@@ -181,7 +181,7 @@ fn a_local_call_answers_no_other_user() {
     let can_switch = rustix::process::geteuid().is_root()
         && Path::new("/usr/bin/python3").exists()
         && Command::new("setpriv").arg("--version").output().is_ok();
-    // The spy is started where the port is known: by the handler, before it can be called.
+    // The handler starts the spy, because it has the port, before it can be called.
     let handler = HANDLER.replace("SWITCH", if can_switch { "True" } else { "False" });
     sandbox.write("h.py", handler.replace("SPY", &format!("{SPY:?}")));
     let run = sandbox.run(["call"]).success();
@@ -226,7 +226,7 @@ const TYPED: &str = "[vars]\nTOKEN = ''\n\
     [target.c]\nkind = 'command'\noutputs = ['out']\nshell = 'echo made > out; test -z \"{TOKEN}\" || false'\n\
     [target.d]\nkind = 'command'\noutputs = ['other']\nrun = ['cp', 'Buildfile', 'other']\nenv = { T = '{TOKEN}' }\n";
 
-/// No file below the state folder has this text.
+/// Asserts that no file below the state folder has this text.
 fn assert_not_kept(sandbox: &Sandbox, text: &str) {
     for entry in walkdir::WalkDir::new(sandbox.path(".zipwright")) {
         let entry = entry.unwrap();
@@ -259,7 +259,7 @@ fn values_of_the_command_line_are_not_kept_and_not_shown() {
             assert_not_kept(&sandbox, token.lines().next().unwrap());
         }
     }
-    // A value counts, and what the Buildfile says itself is shown as ever.
+    // The value is part of the fingerprint, and texts in the Buildfile itself are shown as usual.
     assert_eq!(sandbox.ran(["d", "TOKEN=another"]), ["d"]);
     assert!(sandbox.ran(["d", "TOKEN=another"]).is_empty());
     let run = sandbox.run(["explain", "d", "TOKEN=a third"]).success();
@@ -298,6 +298,6 @@ fn what_strangers_wrote_steers_no_terminal() {
         assert!(!hidden(&run.stdout) && !hidden(&run.stderr), "{run}");
         assert!(words.starts_with("check") || run.stdout.contains("[2J"), "{run}");
     }
-    // The user's own command may colour.
+    // The user's own command may use colours.
     assert_eq!(sandbox.run(["a"]).success().stdout, "\u{1b}[31mred\u{1b}[0m\n");
 }

@@ -1,4 +1,5 @@
-//! Whether what is deployed is what this checkout builds, and the same zip given to others.
+//! `verify` compares the deployed code with this checkout's build; `promote` deploys the same zip
+//! elsewhere.
 
 use serde_json::{Value, json};
 
@@ -69,7 +70,7 @@ fn verify_builds_and_says_whether_that_is_what_is_deployed() {
     let _ = project.run(["upload"]).success();
     let run = project.run(["verify", "--diff"]).success();
     assert!(run.stdout.starts_with("upload: function `hello` identical\n"), "{run}");
-    // Somebody else's code is noticed, which a stamp cannot do.
+    // Unlike a stamp, it notices code of another client.
     aws.update_code("hello", &bundle("app.py", OLD));
     assert_eq!(
         project.run(["--json", "upload"]).success().target("upload")["outcome"],
@@ -77,7 +78,7 @@ fn verify_builds_and_says_whether_that_is_what_is_deployed() {
     );
     let run = project.run(["verify", "--diff"]).status(1);
     assert!(run.stdout.contains("app.py"), "{run}");
-    // It is kept, so that other tools can look at it too.
+    // It is kept for other tools.
     let kept = ".zipwright/deployed/hello.zip";
     assert!(run.stdout.contains(&format!("differs: `{kept}` and `build/lambda.zip`")), "{run}");
     assert_eq!(project.bytes(kept), bundle("app.py", OLD));
@@ -131,7 +132,7 @@ fn moto_is_verified_as_well() {
     let _ = project.run(["verify"]).success();
 }
 
-/// A function with other code, which lies where `location` says.
+/// Returns a function with other code, at the address `location`.
 fn lying(location: &str, more: Vec<Answer>) -> (Script, Sandbox) {
     let live = json!({"CodeSha256": code_sha256(b"theirs"), "CodeSize": 6, "Version": "$LATEST"});
     let found = json!({"Configuration": live, "Code": {"Location": location}});
@@ -145,7 +146,7 @@ fn lying(location: &str, more: Vec<Answer>) -> (Script, Sandbox) {
 #[test]
 fn what_is_fetched_is_bounded_checked_and_never_leaves_this_machine() {
     const SIGNATURE: &str = "X-Amz-Signature=0123456789abcdef0123456789abcdef";
-    // The script's own port is known only once it listens, so the code lies at another's.
+    // The script's own port is unknown before it listens, so another server has the code.
     let lies = |body: Answer| {
         let shelf = Script::new(vec![body]);
         let (_, project) = lying(&format!("{}/code?{SIGNATURE}", shelf.endpoint()), Vec::new());
@@ -168,7 +169,7 @@ fn what_is_fetched_is_bounded_checked_and_never_leaves_this_machine() {
 
 #[test]
 fn the_code_of_an_alias_is_fetched_as_its_version() {
-    // MiniStack has one address for a function, whatever the version.
+    // MiniStack has one address for a function, for all versions.
     let theirs = bundle("app.py", OLD);
     let shelf = Script::new(vec![bytes(200, &theirs)]);
     let live = json!({
@@ -243,14 +244,14 @@ fn the_same_zip_goes_to_others_by_its_digest_and_no_other_does() {
     let run = promote("build/lambda.zip", &other, &[]).failure();
     let _ = run.stderr_has(&format!("its CodeSha256 is {digest}, not {other}; nothing was sent"));
     let _ = promote("build/lambda.zip", "12", &[]).failure().stderr_has("`12` is no digest");
-    // One that is missing keeps all from being changed.
+    // If one function is missing, none is changed.
     let run = promote("build/lambda.zip", &digest, &["--function", "gone"]).failure();
     let _ = run.stderr_has("nothing was sent, because of function `gone`");
     let run = promote("build/lambda.zip", &digest, &["--function", "a:live"]).failure();
     let _ = run.stderr_has("`a:live` cannot be the name of a function");
     assert_eq!(live("prod-a"), code_sha256(&bundle("app.py", OLD)));
 
-    // The sources may have moved on: the zip is what counts.
+    // Only the zip counts, even if the sources changed.
     project.write("app.py", OLD);
     let run = promote("package", &digest, &["--function", "prod-b", "--alias", "live"]).success();
     let expected = |name| format!("function `{name}` has {digest}, version 1, alias live\n");
@@ -358,7 +359,7 @@ fn an_upload_of_a_digest_takes_no_other_zip() {
 
     let run = project.run(["--json", "upload", "--digest", &digest]).success();
     assert_eq!(run.target("upload")["sent"], true);
-    // It leaves no trace in what is up to date, and counts where all is up to date.
+    // It does not affect up-to-date targets, and is checked even if everything is up to date.
     let run = project.run(["--json", "upload"]).success();
     assert_eq!(run.target("upload")["outcome"], "up-to-date");
     let _ = project.run(["upload", "--digest", &other]).failure();

@@ -1,5 +1,5 @@
-//! Meeting points for tests with several processes: waiting for what must come, with an end to
-//! patience, and never for a length of time.
+//! Synchronisation for tests with several processes: they wait for events, with a time limit, and
+//! never for a duration.
 
 use std::path::Path;
 use std::process::{Child, ExitStatus};
@@ -8,10 +8,10 @@ use std::{fs, thread};
 
 use rustix::process::{Pid, Signal, kill_process, test_kill_process};
 
-/// Far more than anything here takes, on a machine that is busy with something else.
+/// Far longer than anything here takes on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// Asks again and again until there is an answer.
+/// Calls `ask` repeatedly until it returns a value.
 #[track_caller]
 pub(crate) fn until<T>(what: &str, mut ask: impl FnMut() -> Option<T>) -> T {
     let started = Instant::now();
@@ -24,7 +24,7 @@ pub(crate) fn until<T>(what: &str, mut ask: impl FnMut() -> Option<T>) -> T {
     }
 }
 
-/// The number that a program writes into a file, as a whole line.
+/// Returns the number that a program writes into a file, as a whole line.
 #[track_caller]
 pub(crate) fn pid_in(path: &Path) -> Pid {
     until("a number in a file", || {
@@ -33,7 +33,7 @@ pub(crate) fn pid_in(path: &Path) -> Pid {
     })
 }
 
-/// Whether the process still runs; one that only waits to be collected does not.
+/// Returns whether the process still runs; one that was not yet collected does not.
 pub(crate) fn runs(pid: Pid) -> bool {
     let stat = fs::read_to_string(format!("/proc/{}/stat", pid.as_raw_nonzero()));
     test_kill_process(pid).is_ok() && stat.is_ok_and(|stat| !stat.contains(") Z "))

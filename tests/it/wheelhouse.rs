@@ -1,6 +1,6 @@
-//! The wheelhouse with a real pip: what makes it run, what it takes from the store, and what it
-//! says when something is wrong. Where a test needs an index, it is the one that pip is set up
-//! with; all others build the fixture, whose back end needs nothing.
+//! The wheelhouse with a real pip: the reasons for its runs, its use of the cache, and its errors.
+//! Where a test needs a package index, it is pip's configured one; all others build the fixture,
+//! whose back end has no requirements.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -60,7 +60,7 @@ impl House {
             requirements: Vec::new(),
             constraints: Vec::new(),
             projects: Vec::new(),
-            // Another interpreter, for trying the whole file with another pip.
+            // Another interpreter, to run the whole file with another pip.
             python: spanned(std::env::var("TEST_PYTHON").unwrap_or("python3".into())),
             platform: None,
             pip_args: Vec::new(),
@@ -73,7 +73,7 @@ impl House {
         house
     }
 
-    /// The fixture as the project `folder`.
+    /// Writes the fixture as the project `folder`.
     fn with_project(mut self, folder: &str) -> Self {
         let fixture = Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/greeting");
         for name in ["pyproject.toml", "backend/backend.py", "src/greeting/__init__.py"] {
@@ -138,7 +138,7 @@ impl House {
         self.try_run().unwrap()
     }
 
-    /// Runs, as an engine would: key first. The names of the wheels it leaves.
+    /// Runs like the engine, key first. Returns the names of the wheels.
     fn try_run(&self) -> Result<Vec<String>> {
         self.said.0.lock().unwrap().clear();
         self.with(kinds::key)?;
@@ -174,7 +174,7 @@ fn an_edit_of_a_file_that_no_build_reads_changes_nothing() {
     house.write("lambda_handler.py", "x = 2\n");
     assert_eq!(house.key(), first);
     house.write("src/greeting/__init__.py", "edited = True\n");
-    // Of a state that was never built, every file counts: also the handler.
+    // In a state that was never built, every file counts, the handler too.
     let reasons = house.key().differences(&first);
     assert_eq!(reasons.len(), 2, "{reasons:?}");
     house.run();
@@ -211,7 +211,7 @@ fn files_that_another_branch_does_not_read_count_where_they_are_read() {
     assert_ne!(wheel(), before);
 }
 
-/// A wheel of the fixture's back end that writes `mark` into each wheel that it builds.
+/// Returns a wheel of the fixture's back end that writes `mark` into each wheel that it builds.
 fn back_end(mark: &str) -> Vec<u8> {
     let house = House::new().with_project(".");
     let root = house.root();
@@ -260,7 +260,7 @@ fn back_ends_of_one_name_are_told_apart_by_what_is_in_them() {
     assert_ne!(first.key(), before);
     first.run();
     assert!(has(&first, b"two"));
-    // What changes nothing of the back end is no reason to build.
+    // A change that does not affect the back end is not a reason to build.
     first.write("links/other-1-py3-none-any.whl", "?");
     first.run();
     let built = "building local project `lib`".to_string();
@@ -533,7 +533,7 @@ fn wheels_are_chosen_for_the_runtime() {
         house.run(),
         ["MarkupSafe-3.0.2-cp313-cp313-manylinux_2_17_aarch64.manylinux2014_aarch64.whl"]
     );
-    // It has wheels for Windows only.
+    // It has only wheels for Windows.
     house.write("requirements.txt", "pywin32==308\n");
     let error = house.error();
     assert!(error.contains("no wheel of `pywin32==308` fits python3.13 on arm64"), "{error}");

@@ -1,5 +1,5 @@
-//! The whole Buildfile of docs/BUILDFILE.md: as it is written, built for Lambda's own platform;
-//! and for this machine, from an empty folder to the answer of the deployed function.
+//! The whole Buildfile of docs/BUILDFILE.md: as written, built for Lambda's own platform; and for
+//! this machine, from an empty folder to the response of the deployed function.
 
 use std::fs;
 use std::path::Path;
@@ -11,7 +11,7 @@ use crate::sandbox::{Sandbox, python};
 
 const PLATFORM: &str = "platform = { python = \"3.13\", arch = \"arm64\" }";
 
-/// The example to the letter.
+/// Returns the example exactly as written.
 fn example() -> String {
     let docs = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/BUILDFILE.md");
     let docs = fs::read_to_string(docs).unwrap();
@@ -19,7 +19,8 @@ fn example() -> String {
     after.split("```").next().unwrap().to_owned()
 }
 
-/// A project with all that the example names. `python3.13` is any Python, under that name.
+/// Returns a project with everything that the example names. `python3.13` is any Python, under that
+/// name.
 fn project(buildfile: &str) -> Sandbox {
     let mut sandbox = Sandbox::with(buildfile);
     let generate = "open('build/models.py', 'w').write('MODELS = ' + open('schema/a.json').read())";
@@ -68,7 +69,7 @@ fn it_deploys_and_answers() {
     sandbox.set("AWS_REGION", REGION);
     sandbox.set("AWS_ENDPOINT_URL", aws.endpoint());
 
-    // The first command of a fresh checkout: pip's words are not in the way of the response.
+    // The first command of a fresh checkout: pip's output does not mix with the response.
     let run = sandbox.run(["invoke"]).success().stderr_has("asked for World");
     let response: Value = serde_json::from_str(&run.stdout).unwrap();
     assert_eq!(

@@ -1,8 +1,8 @@
-//! Runs a scenario with both tools, each in a project of its own, and compares after every
-//! invocation how it ended, what ran and what it left.
+//! Runs a scenario with both tools, each in a project of its own, and compares exit status,
+//! commands and files after every invocation.
 //!
-//! Before each step everything in make's project becomes a little older, in the same order, so
-//! that what comes next is newer beyond doubt. Zipwright gets no such help.
+//! Before each step everything in make's project becomes a little older, in the same order, so that
+//! the result of the next step is certainly newer. Zipwright gets no such help.
 
 use std::collections::BTreeMap;
 use std::fmt::Write;
@@ -25,16 +25,16 @@ enum Tool {
     Zipwright,
 }
 
-/// What an invocation did.
+/// The result of an invocation.
 struct Outcome {
     end: i32,
-    /// In order when one ran at a time.
+    /// In order if one target ran at a time.
     ran: Vec<String>,
     files: BTreeMap<String, String>,
     text: String,
 }
 
-/// Runs all of them; fails with everything that is not as it should be.
+/// Runs all scenarios; fails with every deviation.
 #[track_caller]
 pub(super) fn check(scenarios: &[Scenario]) {
     let wrong: Vec<String> =
@@ -43,8 +43,8 @@ pub(super) fn check(scenarios: &[Scenario]) {
     assert!(wrong.is_empty(), "{} of {count} scenarios:\n\n{}", wrong.len(), wrong.join("\n"));
 }
 
-/// A signal that reaches make and its child in one moment can make it lose count of its children,
-/// and end with an error of its own. That says nothing of zipwright: the scenario is played again.
+/// Repeats a scenario if a signal reaches make and its child at the same moment: make can then lose
+/// count of its children, and end with an error of its own.
 fn play_fairly(scenario: &Scenario) -> Result<(), String> {
     const MAKE_LOST_COUNT: &str = "make: *** wait: No child processes.";
     for _ in 0..10 {
@@ -210,7 +210,7 @@ impl Tool {
         Outcome { end, ran, files: files(sandbox), text: stdout + &stderr }
     }
 
-    /// The targets whose commands a dry run shows.
+    /// Returns the targets whose commands a dry run shows.
     fn would_run(self, stdout: &str) -> Vec<String> {
         let name = |line: &str| match self {
             Self::Make => Some(line.strip_prefix("set -e; echo ")?.split_once(' ')?.0.to_owned()),
@@ -250,7 +250,7 @@ impl Tool {
     }
 }
 
-/// Both files are there in both projects: recipes may call the other tool.
+/// Writes both files into both projects: recipes may call the other tool.
 fn write_rules(sandbox: &Sandbox, folder: &str, rules: &Rules) {
     sandbox.write(&format!("{folder}Makefile"), rules.makefile());
     sandbox.write(&format!("{folder}Buildfile"), rules.buildfile());
@@ -281,7 +281,8 @@ fn entries(sandbox: &Sandbox) -> impl Iterator<Item = walkdir::DirEntry> {
     all.map(Result::unwrap).filter(|entry| !entry.file_type().is_dir())
 }
 
-/// Content of every file that is not the tools' own; `x ` in front for an executable one.
+/// Returns the content of every file that is not the tools' own; `x ` before that of an executable
+/// one.
 fn files(sandbox: &Sandbox) -> BTreeMap<String, String> {
     let root = sandbox.path("");
     let own = |name: &str| name.ends_with("Makefile") || name.ends_with("Buildfile");

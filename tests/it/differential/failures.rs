@@ -1,9 +1,9 @@
-//! Commands that fail, each in its own way, and what is left of their work.
+//! Commands that fail in different ways, and the remains of their work.
 
 use super::rules::{Rules, command, file, group, phony, rules};
 use super::scenario::{Scenario, ends, ran, scenario};
 
-/// `bad` is the first of three, and `worse` is made of it.
+/// Returns rules where `bad` is the first of three, and `worse` is made from it.
 fn around(bad: &str) -> Rules {
     rules([
         group("all", "good worse late"),
@@ -41,7 +41,7 @@ pub(super) fn ends_of_commands() -> Vec<Scenario> {
             start.run(flags, ends(2).lacks("bad").lacks("worse")).same(flags)
         })
     });
-    // A script that is no script says not even its name.
+    // An invalid script does not even print its name.
     ways.collect()
 }
 
@@ -118,7 +118,7 @@ pub(super) fn missing_inputs() -> Vec<Scenario> {
     ]
 }
 
-/// What is left of an output that was there before, and of others.
+/// The remains of an output that existed before, and of others.
 pub(super) fn leftovers() -> Vec<Scenario> {
     let failing = "test ! -e broken || exit 1";
     let untouched = rules([command("out")
@@ -152,7 +152,7 @@ pub(super) fn leftovers() -> Vec<Scenario> {
 
 const SIGNALS: [(&str, i32); 3] = [("SIGHUP", 1), ("SIGINT", 2), ("SIGTERM", 15)];
 
-/// A signal to the tool while a command is at work.
+/// A signal to the tool while a command is running.
 pub(super) fn signals() -> Vec<Scenario> {
     let slow = "echo half > out; if test -e slow; then true > started; sleep 60; fi; cp in out";
     let rules = rules([

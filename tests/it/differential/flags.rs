@@ -1,9 +1,9 @@
-//! Flags that pretend: `-B`, `-t`, `-W`, `-o`, `-i`; and those that say how to go about it.
+//! Flags that pretend: `-B`, `-t`, `-W`, `-o`, `-i`; and flags that control the run.
 
 use super::rules::{Rules, command, file, group, phony, rules};
 use super::scenario::{Scenario, ends, ran, scenario};
 
-/// Why a change that gives the same bytes ends where it does.
+/// The reason why a change to the same bytes goes no further.
 const CUTOFF: &str = "the same bytes as before are no reason to make what comes after them again";
 
 fn chain() -> Rules {
@@ -128,7 +128,7 @@ pub(super) fn ignore_errors() -> Vec<Scenario> {
     ]
 }
 
-/// Flags that change how, and not what.
+/// Flags that control the run without changing its result.
 pub(super) fn manners() -> Vec<Scenario> {
     let table = [
         "-S",
@@ -175,7 +175,7 @@ pub(super) fn manners() -> Vec<Scenario> {
     each.chain([stopped]).collect()
 }
 
-/// With `-s` and `-q`, all that is printed is what commands print themselves.
+/// With `-s` and `-q`, only the output of commands is printed.
 pub(super) fn silence() -> Vec<Scenario> {
     let rules = rules([
         group("all", "loud out"),

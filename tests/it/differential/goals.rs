@@ -1,4 +1,4 @@
-//! Which targets are asked for, and with which variables.
+//! Goals and variables on the command line.
 
 use super::rules::{Rules, command, file, group, phony, rules};
 use super::scenario::{Scenario, ends, ran, scenario};
@@ -19,7 +19,7 @@ fn start(name: impl Into<String>) -> Scenario {
     scenario(name, &project()).sources("main.c lib.c manual.txt")
 }
 
-/// Goals and what a first build of them runs.
+/// Goals, and the commands of their first build.
 pub(super) fn goals() -> Vec<Scenario> {
     let table = [
         ("", "lib.o app"),
@@ -53,7 +53,7 @@ pub(super) fn goals() -> Vec<Scenario> {
         .collect()
 }
 
-/// Where the goals and flags of a command line may stand.
+/// Positions of goals and flags on a command line.
 pub(super) fn command_lines() -> Vec<Scenario> {
     let table = [
         ("manual -j1", "manual"),
@@ -105,7 +105,7 @@ pub(super) fn default_goals() -> Vec<Scenario> {
     ]
 }
 
-/// The words that name nothing.
+/// Words that are not a goal.
 pub(super) fn unknown() -> Vec<Scenario> {
     vec![
         start("a goal that is not there").run("-j1 nonsense", ends(2).ran("")),

@@ -1,5 +1,5 @@
-//! Every shape with every ordinary change, every flag and every failure: make is what they are
-//! held against, so none of these says what must come out.
+//! Every shape with every ordinary change, every flag and every failure. They are compared with
+//! make, so none of them states a result.
 
 use super::rules::words;
 use super::scenario::{Scenario, ends, ran, scenario};
@@ -7,7 +7,7 @@ use super::shapes::{Shape, shapes};
 
 type Change = fn(Scenario, &Shape) -> Option<Scenario>;
 
-/// Changes that the time and the content of files tell alike.
+/// Changes that both times and content show.
 const CHANGES: &[(&str, Change)] = &[
     ("nothing", |scenario, _| Some(scenario)),
     ("its first source edited", |scenario, shape| {
@@ -33,14 +33,16 @@ const CHANGES: &[(&str, Change)] = &[
     }),
 ];
 
-/// A pattern with fewer members is news to zipwright alone; and what a target needs by name runs
-/// before its inputs are missed, since it may make them. `purpose` has both.
+/// Returns whether both tools notice every change of this shape. Only zipwright notices that a
+/// pattern has fewer members; and it builds the needs of a target before its inputs are missed,
+/// because they may make them. `purpose` has both cases.
 fn told_alike(shape: &Shape) -> bool {
     !["pattern", "phony below"].contains(&shape.name)
 }
 
-/// Make 4.3 is not sure of siblings: a dry run passes over what is made of the second output, and
-/// a failure deletes those that it did not touch. `purpose` has both.
+/// Returns the shapes without siblings, which make 4.3 handles unreliably: a dry run omits the
+/// targets made from the second output, and a failure deletes outputs that it did not touch.
+/// `purpose` has both cases.
 fn single_outputs() -> impl Iterator<Item = Shape> {
     shapes().into_iter().filter(|shape| shape.name != "two outputs")
 }
@@ -60,7 +62,7 @@ pub(super) fn after_changes() -> Vec<Scenario> {
     scenarios
 }
 
-/// Shape by flags: a build of nothing, one of what is there already, and what they left.
+/// Shape by flags: a first build, a second one, and a build of their remains.
 pub(super) fn under_flags() -> Vec<Scenario> {
     let flags = ["", "-j4", "-j", "-k -j1", "-s -j1", "-B -j1", "-n", "-q", "-n -B", "-q -B"];
     let mut scenarios = Vec::new();
@@ -73,7 +75,7 @@ pub(super) fn under_flags() -> Vec<Scenario> {
     scenarios
 }
 
-/// A built shape by flags that ask or pretend: after an edit, and once more.
+/// A built shape by flags that query or pretend: after an edit, and once more.
 pub(super) fn asked_after_an_edit() -> Vec<Scenario> {
     let mut scenarios = Vec::new();
     for shape in single_outputs() {
@@ -87,7 +89,8 @@ pub(super) fn asked_after_an_edit() -> Vec<Scenario> {
     scenarios
 }
 
-/// Shape by failing target by flags: it fails at once, is mended, and fails when made anew.
+/// Shape by failing target by flags: it fails at once, is repaired, and fails when it is made
+/// again.
 pub(super) fn with_failures() -> Vec<Scenario> {
     let mut scenarios = Vec::new();
     for shape in single_outputs() {
@@ -106,7 +109,7 @@ pub(super) fn with_failures() -> Vec<Scenario> {
     scenarios
 }
 
-/// A build that was stopped half-way by a failure and goes on with other flags.
+/// A build that was stopped half-way by a failure, and continued with other flags.
 pub(super) fn taken_up_again() -> Vec<Scenario> {
     let mut scenarios = Vec::new();
     for shape in shapes().into_iter().filter(|shape| shape.fallible.contains(' ')) {
@@ -121,7 +124,7 @@ pub(super) fn taken_up_again() -> Vec<Scenario> {
     scenarios
 }
 
-/// Everything is built, and one more run of each other way to say so runs nothing.
+/// After everything is built, one more run in each other form runs nothing.
 pub(super) fn up_to_date() -> Vec<Scenario> {
     shapes()
         .into_iter()

@@ -12,7 +12,7 @@ fn inner() -> Rules {
     ])
 }
 
-/// `all` calls the tool in the folder `sub`, and makes a file of what that leaves.
+/// Returns rules where `all` calls the tool in the folder `sub`, and makes a file from its result.
 fn outer(call: &str) -> Rules {
     rules([
         file("out", "sub/inner").after("sub"),
@@ -63,7 +63,7 @@ pub(super) fn calls() -> Vec<Scenario> {
     scenarios
 }
 
-/// An outer build that goes on from what the inner one left.
+/// An outer build that uses the result of the inner one.
 pub(super) fn reads_what_the_inner_one_left() -> Vec<Scenario> {
     let table = [("make", "make -C sub"), ("zipwright", "\"$ZIPWRIGHT\" -C sub")];
     table
@@ -83,7 +83,7 @@ pub(super) fn reads_what_the_inner_one_left() -> Vec<Scenario> {
         .collect()
 }
 
-/// What make says about itself to those it runs.
+/// Variables about make in the environment of its commands.
 pub(super) fn environment() -> Vec<Scenario> {
     let level = phony("level").script("echo ${MAKELEVEL:-none} > level");
     let sub = phony("deeper").script("%tool% -s -C sub level");

@@ -1,10 +1,10 @@
-//! Several at once, and one at a time: what may run together, and in which order.
+//! Parallel and serial runs: which targets may run together, and in which order.
 
 use super::rules::{Rules, command, file, group, phony, rules};
 use super::scenario::{Scenario, ends, ran, scenario};
 
-/// Two commands that each wait for the other: they end only when they run at the same time.
-/// The limit is for a tool that never lets them meet.
+/// Returns two commands that each wait for the other: they end only if they run at the same time.
+/// The time limit is for a tool that never runs them together.
 fn meeting() -> Rules {
     let limit = "timeout 20 sh -c";
     rules([
@@ -27,7 +27,7 @@ pub(super) fn at_once() -> Vec<Scenario> {
         .collect()
 }
 
-/// Orders in which things are listed, and in which they must run one at a time.
+/// Orders of lists, in which the targets must run one at a time.
 pub(super) fn one_at_a_time() -> Vec<Scenario> {
     let files = |names: &str| {
         let files = names.split_whitespace().map(|name| file(name, "in"));
@@ -89,7 +89,7 @@ pub(super) fn with_failures() -> Vec<Scenario> {
     ]
 }
 
-/// Any order will do as long as everything is made once.
+/// Any order is right if everything is made once.
 pub(super) fn shuffled() -> Vec<Scenario> {
     ["--shuffle", "--shuffle=7", "--shuffle=reverse", "--shuffle=none", "--shuffle=random"]
         .into_iter()

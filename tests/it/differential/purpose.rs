@@ -1,4 +1,4 @@
-//! Where zipwright does otherwise than make, and why: each of these is asserted for both.
+//! Intended differences to make, each with its reason: each is asserted for both tools.
 
 use super::rules::{Rules, command, file, group, phony, rules};
 use super::scenario::{Scenario, ends, ran, scenario};
@@ -269,7 +269,7 @@ pub(super) fn siblings() -> Vec<Scenario> {
     ]
 }
 
-/// A subcommand, and a target that is needed and may make an input.
+/// A subcommand, and a needed target that may make an input.
 pub(super) fn names() -> Vec<Scenario> {
     let clean = rules([file("out", "in"), phony("clean").script("rm -f out; echo > cleaned")]);
     let needy = rules([file("out", "in").needs("always"), phony("always").script("true")]);

@@ -1,12 +1,12 @@
-//! Targets, described once, and written out both as a Makefile and as a Buildfile.
+//! Targets, described once, and written both as a Makefile and as a Buildfile.
 //!
-//! Where the two languages differ in form and not in meaning, this file bridges them: a name for
-//! a target whose file is called otherwise is a phony alias in the Makefile, and a stamp, which
-//! zipwright keeps by itself, is a file that the recipe touches.
+//! Differences of form between the two languages are resolved here: the name of a target whose file
+//! has another name is a phony alias in the Makefile, and a stamp, which zipwright keeps by itself,
+//! is a file that the recipe touches.
 
 use std::fmt::Write;
 
-/// All that one Makefile or Buildfile says.
+/// The content of one Makefile or Buildfile.
 #[derive(Clone, Default)]
 pub(super) struct Rules {
     default: Vec<String>,
@@ -14,7 +14,7 @@ pub(super) struct Rules {
     targets: Vec<Rule>,
 }
 
-/// One target. Words that name several things are separated by blanks.
+/// One target. Texts with several names have blanks between them.
 #[derive(Clone)]
 pub(super) struct Rule {
     name: String,
@@ -39,7 +39,7 @@ pub(super) fn rules(targets: impl IntoIterator<Item = Rule>) -> Rules {
     Rules { targets: targets.into_iter().collect(), ..Rules::default() }
 }
 
-/// A command that writes its outputs from its inputs.
+/// Returns a command that writes its outputs from its inputs.
 pub(super) fn command(name: &str) -> Rule {
     Rule {
         name: name.into(),
@@ -52,7 +52,7 @@ pub(super) fn command(name: &str) -> Rule {
     }
 }
 
-/// `name`, a file, made of `inputs`.
+/// Returns the target `name`, a file made from `inputs`.
 pub(super) fn file(name: &str, inputs: &str) -> Rule {
     command(name).inputs(inputs).outputs(name)
 }
@@ -80,14 +80,14 @@ impl Rules {
         self
     }
 
-    /// The same, with the target of that name replaced.
+    /// Returns the rules with the target of that name replaced.
     pub(super) fn with(mut self, rule: Rule) -> Self {
         let old = self.targets.iter_mut().find(|old| old.name == rule.name);
         *old.expect("a target of that name, to be replaced") = rule;
         self
     }
 
-    /// Everything that the targets make, stamps among it.
+    /// Returns everything that the targets make, stamps included.
     pub(super) fn made(&self) -> Vec<String> {
         self.targets.iter().flat_map(Rule::files).collect()
     }
@@ -128,7 +128,7 @@ impl Rules {
         text
     }
 
-    /// What stands in a Makefile for a target that is named: its files, or its own name.
+    /// Returns the prerequisites in a Makefile for named targets: their files, or their own names.
     fn prerequisites(&self, names: &[String]) -> Vec<String> {
         let of = |name: &String| match self.targets.iter().find(|target| target.name == *name) {
             Some(target) if !target.files().is_empty() && !target.phony => target.files(),
@@ -137,7 +137,7 @@ impl Rules {
         names.iter().flat_map(of).collect()
     }
 
-    /// `script` with its `%words%` replaced.
+    /// Returns `script` with its `%words%` replaced.
     fn expand(&self, script: &str, tool: &str, reference: impl Fn(&str) -> String) -> String {
         let mut text = script.replace("%tool%", tool);
         for (name, _) in &self.vars {
@@ -173,7 +173,7 @@ impl Rule {
         self
     }
 
-    /// The stamp that zipwright keeps for it.
+    /// Returns the stamp that zipwright keeps for it.
     fn stamp(&self) -> Option<String> {
         let stamped = self.is_command() && !self.phony && self.outputs.len() != 1;
         stamped.then(|| format!("build/{}.stamp", self.name))
@@ -187,7 +187,7 @@ impl Rule {
         !matches!(self.action, Action::Group(_))
     }
 
-    /// What the command does. It logs its name first. A file called `NAME.broken` makes a copying
+    /// Returns the command, which logs its name first. A file named `NAME.broken` makes a copying
     /// command fail half-way.
     fn work(&self) -> String {
         let mut text = format!("set -e; echo {} >> \"$LOG\"; ", self.name);
@@ -262,7 +262,7 @@ impl Rule {
     }
 }
 
-/// JSON's strings are TOML's too.
+/// Quotes a text as JSON, which is also valid TOML.
 fn quoted(text: &str) -> String {
     serde_json::to_string(text).unwrap()
 }

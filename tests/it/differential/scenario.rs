@@ -1,4 +1,4 @@
-//! A scenario: rules, and what is done to the project step by step, with what must come of it.
+//! A scenario: rules, and the steps in the project, with the result that each must have.
 
 use super::rules::{Rules, words};
 
@@ -38,34 +38,34 @@ pub(super) struct Invocation {
     pub(super) words: Vec<String>,
     /// A variable of the environment.
     pub(super) env: Option<(String, String)>,
-    /// Sent once there is a file called `started`.
+    /// Sent once a file named `started` exists.
     pub(super) signal: Option<i32>,
     pub(super) expected: Expected,
 }
 
 pub(super) enum Expected {
-    /// What make does, whatever that is.
+    /// The same as make, whatever make does.
     Same,
-    /// What make does, and this.
+    /// The same as make, with this result.
     Both(Seen),
-    /// Zipwright does otherwise, on purpose.
+    /// Intentionally different from make.
     Differs { because: &'static str, make: Seen, zipwright: Seen },
 }
 
-/// What an invocation is known to do. Whatever is not said may be anything.
+/// The expected result of an invocation. `None` accepts any value.
 #[derive(Clone, Default)]
 pub(super) struct Seen {
-    /// Exit status; a signal is negative.
+    /// Exit status; negative for a signal.
     pub(super) end: i32,
     /// Targets whose command ran, or with `-n` would run.
     pub(super) ran: Option<Vec<String>>,
-    /// Content of files afterwards; `None` for those that must not be there.
+    /// Content of files afterwards; `None` for files that must not exist.
     pub(super) files: Vec<(String, Option<String>)>,
-    /// All that was printed, on both streams.
+    /// All output, of both streams.
     pub(super) says: Option<String>,
 }
 
-/// All is well, and these ran.
+/// Expects success with these commands.
 pub(super) fn ran(names: &str) -> Seen {
     ends(0).ran(names)
 }
@@ -102,8 +102,8 @@ pub(super) fn scenario(name: impl Into<String>, rules: &Rules) -> Scenario {
 }
 
 impl Scenario {
-    /// Rules of their own in a folder below; a name that does not end in `/` is the start of the
-    /// file's name.
+    /// Adds rules in a folder below; a name that does not end in `/` is a prefix of the file's
+    /// name.
     pub(super) fn folder(mut self, folder: &str, rules: &Rules) -> Self {
         self.folders.push((folder.into(), rules.clone()));
         self
@@ -114,12 +114,12 @@ impl Scenario {
         self
     }
 
-    /// A new or changed file.
+    /// Writes a new or changed file.
     pub(super) fn write(self, path: &str, text: &str) -> Self {
         self.step(Step::Write { path: path.into(), text: text.into() })
     }
 
-    /// Several files, each with its own path for a text.
+    /// Writes several files, each with its own path as its text.
     pub(super) fn sources(self, paths: &str) -> Self {
         words(paths).iter().fold(self, |scenario, path| scenario.write(path, path))
     }
@@ -148,12 +148,12 @@ impl Scenario {
         self.step(Step::Rewrite(rules.clone()))
     }
 
-    /// Both must do the same.
+    /// Expects the same from both tools.
     pub(super) fn same(self, words: &str) -> Self {
         self.invoke(words, Expected::Same)
     }
 
-    /// Both must do this.
+    /// Expects this from both tools.
     pub(super) fn run(self, words: &str, seen: Seen) -> Self {
         self.invoke(words, Expected::Both(seen))
     }
@@ -172,13 +172,13 @@ impl Scenario {
         self.step(Step::Run(Invocation { words: words(line), env: None, signal: None, expected }))
     }
 
-    /// Sets a variable of the environment for the invocation before.
+    /// Sets a variable of the environment for the previous invocation.
     pub(super) fn env(mut self, name: &str, value: &str) -> Self {
         self.last().env = Some((name.into(), value.into()));
         self
     }
 
-    /// Sends a signal during the invocation before, as soon as a recipe has made `started`.
+    /// Sends a signal during the previous invocation, as soon as a recipe has made `started`.
     pub(super) fn signal(mut self, signal: i32) -> Self {
         self.last().signal = Some(signal);
         self

@@ -1,13 +1,13 @@
-//! Shapes of dependency graphs that every operation and flag is tried on.
+//! Shapes of dependency graphs, to which every operation and flag is applied.
 
 use super::rules::{Rules, command, file, group, phony, rules};
 
 pub(super) struct Shape {
     pub(super) name: &'static str,
     pub(super) rules: Rules,
-    /// Files that are there from the start.
+    /// Files that exist from the start.
     pub(super) sources: &'static str,
-    /// An output that nothing is made from; empty where there is none.
+    /// An output that no other is made from; empty if there is none.
     pub(super) last: &'static str,
     /// Targets that can be made to fail.
     pub(super) fallible: &'static str,
@@ -74,7 +74,7 @@ fn lines_and_fans() -> Vec<Shape> {
     ]
 }
 
-/// Files made from files, with something in common.
+/// Files made from files, with common inputs.
 fn shared() -> Vec<Shape> {
     vec![
         Shape {
@@ -110,7 +110,7 @@ fn shared() -> Vec<Shape> {
     ]
 }
 
-/// Other edges than from file to file.
+/// Edges other than from file to file.
 fn named_edges() -> Vec<Shape> {
     vec![
         Shape {

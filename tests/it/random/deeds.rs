@@ -1,4 +1,4 @@
-//! What is done to a project between builds, to its files and to the model alike.
+//! Changes to a project between builds, applied to its files and to the model.
 
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, symlink};
@@ -52,7 +52,7 @@ impl Life {
         self.set(&path, &text);
     }
 
-    /// The text less its last line break, a letter changed.
+    /// Returns the text without its last line break and with one letter changed.
     fn other_text_of_this_size(&mut self, path: &str) -> String {
         let letter = *self.dice.pick(&['x', 'y', 'z']);
         format!("{letter}{}", &self.model.files[path][1..])
@@ -83,7 +83,7 @@ impl Life {
         self.sandbox.touch(&path);
     }
 
-    /// Without a source a build may fail, and must say so with its status.
+    /// Without a source, a build may fail, and must then return the status of an error.
     fn delete_and_restore(&mut self) {
         let path = self.source();
         if path.starts_with("glob/") {
@@ -158,7 +158,7 @@ impl Life {
         self.ruin("build/bundle.zip");
     }
 
-    /// The tree of the staging target that always writes it.
+    /// Damages the tree of the staging target that always writes it.
     fn ruin_tree(&mut self) {
         let member = self.source();
         self.ruin(&format!("build/tree/{member}"));
@@ -232,7 +232,7 @@ impl Life {
         self.sandbox.write("Buildfile", self.model.buildfile());
     }
 
-    /// Runs nothing, if the project was up to date.
+    /// Changes only the form of the Buildfile; runs nothing, if the project was up to date.
     fn reformat(&mut self) {
         self.note("reformat the Buildfile");
         self.model.spelling += 1;
@@ -241,7 +241,7 @@ impl Life {
 
     fn delete_state(&mut self) {
         self.note("delete .zipwright");
-        // With it goes the knowledge of programs that a killed build has left running.
+        // Without the state, programs of a killed build are not found.
         std::thread::sleep(std::time::Duration::from_millis(100));
         if self.sandbox.exists(".zipwright") {
             self.sandbox.remove(".zipwright");

@@ -1,17 +1,17 @@
-//! The model: what there is, what each step makes of it, and the Buildfile that says so.
+//! The model: the files, the results of each step, and the Buildfile with these steps.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::dice::Dice;
 
 pub(super) struct Model {
-    /// Text of every file that is no output.
+    /// Text of every file that is not an output.
     pub(super) files: BTreeMap<String, String>,
-    /// Sources that are links, and to which file of the pool.
+    /// Sources that are links, and their files in the pool.
     pub(super) links: BTreeMap<String, String>,
     pub(super) executable: BTreeSet<String>,
     pub(super) steps: Vec<Step>,
-    /// How often the Buildfile was written in another way that means the same.
+    /// Number of changes of the Buildfile's form that keep its meaning.
     pub(super) spelling: usize,
 }
 
@@ -20,14 +20,14 @@ pub(super) struct Step {
     pub(super) inputs: Vec<String>,
     pub(super) globs: bool,
     pub(super) filter: Filter,
-    /// A word in the command, so that its meaning can be changed.
+    /// A word in the command, to change its meaning.
     pub(super) word: usize,
     /// Whether it makes a second output, in capitals.
     pub(super) second: bool,
-    /// Comes after the phony step, and after another one, without reading it.
+    /// Another step that it comes after, without reading its output; so does the phony step.
     pub(super) after: Option<usize>,
     pub(super) fails: bool,
-    /// So that a kill finds it at work.
+    /// Whether it is slow, so that a kill finds it running.
     pub(super) slow: bool,
 }
 
@@ -40,7 +40,7 @@ pub(super) enum Filter {
 
 const FILTERS: [Filter; 3] = [Filter::Cat, Filter::Sort, Filter::Head];
 
-/// A few short lines, so that the same text comes again at times.
+/// Returns a few short lines, so that the same text occurs repeatedly.
 pub(super) fn some_text(dice: &mut Dice) -> String {
     const WORDS: [&str; 6] = ["ape", "bee", "cat", "doe", "elk", "fox"];
     (0..=dice.below(3)).map(|_| format!("{}\n", dice.pick(&WORDS))).collect()
@@ -85,12 +85,12 @@ impl Model {
         self.files.keys().filter(|path| path.starts_with("glob/")).cloned().collect()
     }
 
-    /// The text that is read at a source's path, a link followed.
+    /// Returns the text at a source's path, with a link followed.
     fn text(&self, path: &str) -> &str {
         &self.files[self.links.get(path).map_or(path, String::as_str)]
     }
 
-    /// All outputs of the steps with their text.
+    /// Returns all outputs of the steps with their text.
     pub(super) fn outputs(&self) -> BTreeMap<String, String> {
         let mut made: BTreeMap<String, String> = BTreeMap::new();
         for (at, step) in self.steps.iter().enumerate() {
@@ -117,7 +117,8 @@ impl Model {
         made
     }
 
-    /// Members of the bundle: the sources, the glob's files, and what the first step makes.
+    /// Returns the members of the bundle: the sources, the glob's files, and the outputs of the
+    /// first step.
     pub(super) fn bundle(&self) -> Vec<(String, bool, String)> {
         let mut members: Vec<(String, bool, String)> = self
             .files
