@@ -9,7 +9,6 @@ pub mod process;
 pub mod signals;
 pub mod make;
 pub mod wheel;
-pub mod markers;
 pub mod bundle;
 pub mod elf;
 pub mod pyc;

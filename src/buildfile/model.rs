@@ -6,6 +6,8 @@ use std::fmt;
 use std::ops::Range;
 use std::sync::OnceLock;
 
+use zipwright_python::Arch;
+
 use super::typed::Typed;
 use crate::base::RelPath;
 use crate::check::Python;
@@ -103,12 +105,6 @@ pub struct Platform {
 pub struct PythonVersion {
     pub major: u8,
     pub minor: u8,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Arch {
-    X86_64,
-    Arm64,
 }
 
 #[derive(Clone, Debug)]

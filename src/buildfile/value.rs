@@ -3,9 +3,10 @@
 
 use jiff::Timestamp;
 use toml::de::DeValue;
+use zipwright_python::{Arch, is_name, normalise};
 
 use super::mistakes;
-use super::model::{Arch, Glob, Instant, PythonVersion, Spanned, Winner};
+use super::model::{Glob, Instant, PythonVersion, Spanned, Winner};
 use super::table::{Item, Reader, string};
 use crate::base::RelPath;
 use crate::check::{self, Python};
@@ -80,7 +81,7 @@ pub(super) fn word<T: Copy>(
 }
 
 pub(super) fn arch(item: Item, reader: &mut Reader) -> Option<Arch> {
-    word(item, reader, "architecture", &[("arm64", Arch::Arm64), ("x86_64", Arch::X86_64)])
+    word(item, reader, "architecture", &Arch::ALL.map(|arch| (arch.name(), arch)))
 }
 
 /// Reads Lambda's name of a Python runtime: `python3.13`. One that is newer than zipwright is taken,
@@ -159,38 +160,11 @@ pub(super) fn winner(item: Item, reader: &mut Reader) -> Option<Spanned<Winner>>
     let Spanned { value: text, span } = string(item, reader)?;
     let value = match text.as_str() {
         "sources" => Winner::Sources,
-        name => match normalized(name) {
-            Some(name) => Winner::Wheel(name),
-            None => {
-                reader.report(mistakes::bad_project_name(&span, name));
-                return None;
-            }
-        },
+        name if is_name(name) => Winner::Wheel(normalise(name)),
+        name => {
+            reader.report(mistakes::bad_project_name(&span, name));
+            return None;
+        }
     };
     Some(Spanned { value, span })
-}
-
-/// A project's name as PEP 503 compares it: lower case, runs of `-`, `_` and `.` a single `-`.
-fn normalized(name: &str) -> Option<String> {
-    let separator = |c: char| matches!(c, '-' | '_' | '.');
-    let valid = name.chars().all(|c| c.is_ascii_alphanumeric() || separator(c));
-    if !valid || name.is_empty() || name.starts_with(separator) || name.ends_with(separator) {
-        return None;
-    }
-    let parts: Vec<&str> = name.split(separator).filter(|part| !part.is_empty()).collect();
-    Some(parts.join("-").to_ascii_lowercase())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn names_of_projects_are_normalised() {
-        assert_eq!(normalized("Foo__Bar.-baz").as_deref(), Some("foo-bar-baz"));
-        assert_eq!(normalized("boto3").as_deref(), Some("boto3"));
-        for bad in ["", "-a", "a_", "a b", "a/b"] {
-            assert_eq!(normalized(bad), None, "{bad}");
-        }
-    }
 }

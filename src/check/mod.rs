@@ -37,7 +37,8 @@ use findings::Findings;
 use layer::Layer;
 
 pub use findings::{Finding, RULES, Severity, conclude, is_rule};
-pub use runtime::{Arch, Python};
+pub use runtime::Python;
+pub use zipwright_python::Arch;
 
 /// Version of all rules in keys. Increase it if a rule reports other findings than before.
 pub const FORM: &str = "rules=2";

@@ -5,12 +5,13 @@ use std::collections::BTreeSet;
 use std::io::{Read, Seek};
 
 use anyhow::Result;
+use zipwright_python::Arch;
 
 use super::Subject;
 use super::archive::{Contents, Member};
 use super::findings::{Finding, Findings, Severity};
 use super::libraries::{self, Libraries};
-use super::runtime::{Arch, Python, Version};
+use super::runtime::{Python, Version};
 use super::wheels::for_runtime;
 use crate::elf::{self, Elf, Machine, Need};
 

@@ -5,15 +5,14 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::io::{Read, Seek};
 
 use anyhow::Result;
+use zipwright_python::{Environment, Requirement, Specifier, normalise};
 
 use super::Subject;
 use super::archive::{Contents, Member};
 use super::findings::{Finding, Findings, Severity};
 use super::layer::{self, Layer};
-use super::runtime::{Arch, Python};
+use super::runtime::Python;
 use super::stdlib;
-use crate::markers::{Environment, Requirement, Specifier};
-use crate::wheel::normalise;
 
 /// An installed distribution, by its METADATA.
 struct Distribution {
@@ -52,8 +51,7 @@ pub(super) fn check<R: Read + Seek>(
     }
     let of_own = own.iter().map(|it| (normalise(&it.name), it.version.clone()));
     versions.extend(of_own);
-    let machine = if arch == Arch::Arm64 { "aarch64" } else { "x86_64" };
-    let environment = Environment::of_runtime((3, python.minor), machine);
+    let environment = Environment::of_runtime((3, python.minor), arch.machine());
     let extras = extras(&own, &environment);
     for distribution in &own {
         let mut unmet = Vec::new();

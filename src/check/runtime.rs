@@ -13,12 +13,6 @@ pub struct Python {
     pub minor: u8,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Arch {
-    X86_64,
-    Arm64,
-}
-
 /// The oldest supported minor version, and the newest with facts about its system.
 const OLDEST: u8 = 8;
 const NEWEST: u8 = 14;
@@ -159,28 +153,6 @@ impl fmt::Display for Python {
     }
 }
 
-impl Arch {
-    /// Parses Lambda's name of an architecture.
-    pub fn parse(name: &str) -> Option<Self> {
-        [Self::X86_64, Self::Arm64].into_iter().find(|arch| arch.name() == name)
-    }
-
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::X86_64 => "x86_64",
-            Self::Arm64 => "arm64",
-        }
-    }
-
-    /// Returns its name in wheel tags.
-    pub(super) fn in_tags(self) -> &'static str {
-        match self {
-            Self::X86_64 => "x86_64",
-            Self::Arm64 => "aarch64",
-        }
-    }
-}
-
 /// `2.34`, compared number by number.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Version(Vec<u32>);
@@ -216,8 +188,6 @@ mod tests {
             assert!(python.is_some_and(|python| !python.has_facts()));
         }
         assert!(Python::known().any(|python| python.minor == 15));
-        assert_eq!(Arch::parse("arm64"), Some(Arch::Arm64));
-        assert_eq!(Arch::parse("aarch64"), None);
     }
 
     #[test]

@@ -5,11 +5,12 @@ use std::collections::BTreeMap;
 use std::io::{Read, Seek};
 
 use anyhow::Result;
+use zipwright_python::Arch;
 
 use super::Subject;
 use super::archive::{Contents, Member};
 use super::findings::{Finding, Findings, Severity};
-use super::runtime::{Arch, Python, Version};
+use super::runtime::{Python, Version};
 
 #[derive(Default)]
 pub(super) struct Wheels {
@@ -185,7 +186,7 @@ fn platform_fits(platform: &str, python: Python, arch: Arch) -> Fit {
     if platform == "any" {
         return Fit::Yes;
     }
-    let Some(system) = platform.strip_suffix(arch.in_tags()).and_then(|p| p.strip_suffix('_'))
+    let Some(system) = platform.strip_suffix(arch.machine()).and_then(|p| p.strip_suffix('_'))
     else {
         return Fit::No;
     };

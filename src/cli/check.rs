@@ -57,10 +57,7 @@ fn subject(common: &Common, name: &str) -> Result<(String, Vec<String>, Subject)
     let zip = match &target.kind {
         Kind::Check(check) => {
             subject.python = Some(check.runtime);
-            subject.arch = Some(match check.arch {
-                model::Arch::X86_64 => Arch::X86_64,
-                model::Arch::Arm64 => Arch::Arm64,
-            });
+            subject.arch = Some(check.arch);
             subject.handler = check.handler.clone();
             subject.silence = check.silence.clone();
             layers = &check.layers;

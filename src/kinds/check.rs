@@ -9,7 +9,7 @@ use anyhow::{Context, Result, bail};
 use super::{Done, Job, layer, zip};
 use crate::aws::Function;
 use crate::base::fs;
-use crate::buildfile::model::{Arch, Check, Layer, Upload, Zip};
+use crate::buildfile::model::{Check, Layer, Upload, Zip};
 use crate::bundle::Origin;
 use crate::check::{self, Finding, Subject};
 use crate::deploy;
@@ -27,7 +27,7 @@ pub(super) fn key(check: &Check, job: &Job) -> Result<Key> {
         key.push(format!("layer {}", layer.value), Value::Digest(job.result_of(&layer.value)?));
     }
     key.text("runtime", runtime);
-    key.text("arch", arch_of(*arch).name());
+    key.text("arch", arch.name());
     key.text("handler", handler.as_deref().unwrap_or("none"));
     for rule in silence {
         key.text(format!("silence {rule}"), "yes");
@@ -41,7 +41,7 @@ pub(super) fn run(check: &Check, job: &Job) -> Result<Done> {
     let path = &zip.output.value;
     let subject = Subject {
         python: Some(check.runtime),
-        arch: Some(arch_of(check.arch)),
+        arch: Some(check.arch),
         handler: check.handler.clone(),
         has_layers: false,
         silence: check.silence.clone(),
@@ -125,7 +125,7 @@ pub(super) fn before_publishing(layer: &Layer, zip: &Zip, bytes: &[u8], job: &Jo
         for arch in 0..or_unknown(layer.archs.len()) {
             let subject = Subject {
                 python: layer.runtimes.get(runtime).copied(),
-                arch: layer.archs.get(arch).map(|arch| arch_of(*arch)),
+                arch: layer.archs.get(arch).copied(),
                 handler: None,
                 has_layers: true,
                 silence: silence.clone(),
@@ -159,11 +159,4 @@ fn origins(bundle: &Zip, job: &Job) -> BTreeMap<String, String> {
     };
     let entries = manifest.entries.iter();
     entries.filter_map(|entry| Some((entry.path.to_string(), origin(&entry.origin)?))).collect()
-}
-
-fn arch_of(arch: Arch) -> check::Arch {
-    match arch {
-        Arch::X86_64 => check::Arch::X86_64,
-        Arch::Arm64 => check::Arch::Arm64,
-    }
 }

@@ -8,7 +8,7 @@ use super::{Done, Facts, Job, check, sending};
 use crate::aws::{self, Lambda, NewLayer};
 use crate::base::digest::FieldHasher;
 use crate::base::words;
-use crate::buildfile::model::{Arch, Kind, Layer, Zip};
+use crate::buildfile::model::{Kind, Layer, Zip};
 use crate::deploy;
 use crate::key::{Key, Value};
 
@@ -94,11 +94,7 @@ pub(super) fn runtimes(layer: &Layer) -> Vec<String> {
 
 /// Returns Lambda's names of the architectures, sorted.
 pub(super) fn architectures(layer: &Layer) -> Vec<String> {
-    let name = |arch: &Arch| match arch {
-        Arch::Arm64 => "arm64".to_owned(),
-        Arch::X86_64 => "x86_64".to_owned(),
-    };
-    let mut names: Vec<String> = layer.archs.iter().map(name).collect();
+    let mut names: Vec<String> = layer.archs.iter().map(ToString::to_string).collect();
     names.sort();
     names.dedup();
     names

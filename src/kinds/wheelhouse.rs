@@ -8,15 +8,16 @@
 use std::fs;
 
 use anyhow::{Context, Result};
+use zipwright_python::Runtime;
 
 use super::{Done, Job};
 use crate::base::fs as base_fs;
 use crate::base::{Digest, RelPath};
-use crate::buildfile::model::{Arch, Output, Platform, PythonVersion, Spanned, Wheelhouse};
+use crate::buildfile::model::{Output, Platform, PythonVersion, Spanned, Wheelhouse};
 use crate::files::Content;
 use crate::key::{Key, Value};
 use crate::ownership;
-use crate::pip::{Gathered, Inputs, Request, Runtime, Talk, Wheel};
+use crate::pip::{Gathered, Inputs, Request, Talk, Wheel};
 
 pub(super) fn key(wheelhouse: &Wheelhouse, job: &Job) -> Result<Key> {
     let Wheelhouse {
@@ -192,11 +193,7 @@ impl Paths {
 
 fn runtime(platform: &Platform) -> Runtime {
     let Platform { span: _, python: PythonVersion { major, minor }, arch } = *platform;
-    let machine = match arch {
-        Arch::X86_64 => "x86_64",
-        Arch::Arm64 => "aarch64",
-    };
-    Runtime { major, minor, machine }
+    Runtime { major, minor, arch }
 }
 
 fn values(paths: &[Spanned<RelPath>]) -> Vec<RelPath> {

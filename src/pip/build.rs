@@ -16,8 +16,8 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Result, bail};
 use serde::{Deserialize, Serialize};
+use zipwright_python::Runtime;
 
-use super::platform::Runtime;
 use super::recipe::{Basis, Made, Recipe};
 use super::run::Pip;
 use super::settings::{Pairs, Settings, to_json};

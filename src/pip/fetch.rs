@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
 use serde::{Deserialize, Serialize};
+use zipwright_python::normalise;
 
 use super::build::{Build, wheels_in};
 use super::recipe::{Basis, Made, Recipe, unpack};
@@ -16,7 +17,7 @@ use super::run::Pip;
 use super::secrets::{fingerprint, percent_decode};
 use super::settings::{Pairs, to_json};
 use super::side_by_side::side_by_side;
-use super::store::{Store, Wheel, normal_name, sha256_of};
+use super::store::{Store, Wheel, sha256_of};
 use crate::base::digest::FieldHasher;
 use crate::base::words::count;
 use crate::base::{Digest, RelPath};
@@ -337,7 +338,7 @@ fn fetched(pick: &Pick, out: &Path) -> Option<PathBuf> {
             Some(wanted) => wanted == name,
             None => {
                 let start = name.strip_suffix(&format!("-{}.zip", pick.version));
-                start.is_some_and(|start| normal_name(start) == normal_name(&pick.project))
+                start.is_some_and(|start| normalise(start) == normalise(&pick.project))
             }
         }
     })

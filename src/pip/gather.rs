@@ -10,6 +10,7 @@ use std::path::Path;
 
 use anyhow::{Context, Result, bail};
 use rayon::prelude::*;
+use zipwright_python::{Environment, Marker, Runtime};
 
 use super::build::{Build, Source};
 use super::config::Config;
@@ -18,7 +19,6 @@ use super::interpreter::{Identity, Interpreter};
 use super::launch::Reading;
 use super::lines;
 use super::options::{self, Argument, Name, Opt};
-use super::platform::Runtime;
 use super::recipe::Recipe;
 use super::requirements::{Replacement, Requirements, find_links_inside, index_inside};
 use super::resolve::{file_url, resolve};
@@ -32,7 +32,6 @@ use crate::base::fs::write_if_changed;
 use crate::base::{Digest, RelPath};
 use crate::files::{Content, Files};
 use crate::make::Pool;
-use crate::markers::{Environment, Marker};
 use crate::project::Project;
 
 /// Version of the sdist build. A change makes old cache entries unused.

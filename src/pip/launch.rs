@@ -7,8 +7,8 @@ use std::path::PathBuf;
 use anyhow::Result;
 use serde_json::json;
 use tempfile::TempDir;
+use zipwright_python::Runtime;
 
-use super::platform::Runtime;
 use super::recipe;
 use super::store::Store;
 use super::tree::EPOCH;

@@ -367,7 +367,7 @@ impl Requirements {
 /// Fails if a line gives a local path another name than that of the project there.
 fn check_name(found: &Requirement, local: &RelPath, project: &str) -> Result<()> {
     match &found.name {
-        Some(name) if super::store::normal_name(name) != project => bail!(
+        Some(name) if zipwright_python::normalise(name) != project => bail!(
             "it names `{name}`, and `{local}` builds `{project}`: correct the name or the path; \
              for a project in a folder below, append `#subdirectory=FOLDER`"
         ),

@@ -6,9 +6,9 @@ use std::path::Path;
 
 use anyhow::{Context, Result, bail};
 use serde::Deserialize;
+use zipwright_python::Runtime;
 
 use super::launch::Reading;
-use super::platform::Runtime;
 use super::run::{Failure, Pip};
 use super::secrets::percent_decode;
 use crate::base::fs::read;
@@ -227,6 +227,8 @@ fn no_wheel(runtime: Runtime, requirement: &str, failure: &Failure) -> anyhow::E
 
 #[cfg(test)]
 mod tests {
+    use zipwright_python::Arch;
+
     use super::*;
 
     #[test]
@@ -265,7 +267,7 @@ mod tests {
     fn a_report_for_another_environment_is_refused() {
         let report = br#"{"install":[],"environment":
           {"implementation_name":"cpython","python_version":"3.11"}}"#;
-        let runtime = |minor| Some(Runtime { major: 3, minor, machine: "x86_64" });
+        let runtime = |minor| Some(Runtime { major: 3, minor, arch: Arch::X86_64 });
         assert!(parse(report, runtime(11)).unwrap().is_empty());
         let error = parse(report, runtime(13)).unwrap_err().to_string();
         assert!(error.contains("`python_version` `3.11` instead of `3.13`"), "{error}");
@@ -279,7 +281,7 @@ mod tests {
         ];
         let failure =
             Failure { said: said.map(String::from).into(), status: "exit status 1".into() };
-        let runtime = Runtime { major: 3, minor: 13, machine: "aarch64" };
+        let runtime = Runtime { major: 3, minor: 13, arch: Arch::Arm64 };
         let error = no_wheel(runtime, unfit(&failure).unwrap(), &failure).to_string();
         assert!(
             error.starts_with("no wheel of `x==1` fits python3.13 on arm64 (glibc 2.34)"),

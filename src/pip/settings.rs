@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 use anyhow::{Result, bail};
 use serde_json::{Map, Value};
+use zipwright_python::normalise;
 
-use super::store::normal_name;
 use crate::base::RelPath;
 
 /// Key and value of each setting, in order; a key may occur more than once.
@@ -33,7 +33,7 @@ impl Settings {
     }
 
     pub(super) fn add_name(&mut self, name: &str, pairs: &Pairs) -> Result<()> {
-        add(&mut self.names, normal_name(name), pairs, name)
+        add(&mut self.names, normalise(name), pairs, name)
     }
 
     pub(super) fn add_path(&mut self, path: &RelPath, pairs: &Pairs) -> Result<()> {
@@ -43,7 +43,7 @@ impl Settings {
     /// Returns the settings of one build. A requirement's own value of a key replaces the general
     /// one.
     pub(super) fn of(&self, name: Option<&str>, path: Option<&RelPath>) -> Pairs {
-        let of_name = name.and_then(|name| self.names.get(&normal_name(name)));
+        let of_name = name.and_then(|name| self.names.get(&normalise(name)));
         let of_path = path.and_then(|path| self.paths.get(path));
         let own: Pairs = of_name.into_iter().chain(of_path).flatten().cloned().collect();
         let is_own = |key: &str| own.iter().any(|(own, _)| own == key);

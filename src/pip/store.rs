@@ -14,6 +14,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, bail};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
+use zipwright_python::normalise;
 
 use crate::base::fs::{FILE_MODE, persist, remove, temp_beside, write_if_changed};
 use crate::base::sealed::{Decoder, Encoder};
@@ -32,7 +33,7 @@ pub struct Wheel {
 impl Wheel {
     /// Returns the normalised name of its project: lowercase, runs of `-`, `_`, `.` as one `-`.
     pub fn project(&self) -> String {
-        normal_name(self.name.split('-').next().unwrap_or_default())
+        normalise(self.name.split('-').next().unwrap_or_default())
     }
 
     fn key(&self) -> Digest {
@@ -48,11 +49,6 @@ impl Wheel {
     pub fn is_portable(&self) -> bool {
         self.name.ends_with("-any.whl")
     }
-}
-
-pub(super) fn normal_name(name: &str) -> String {
-    let parts: Vec<&str> = name.split(['-', '_', '.']).filter(|part| !part.is_empty()).collect();
-    parts.join("-").to_ascii_lowercase()
 }
 
 #[derive(Clone, Debug)]

@@ -13,7 +13,9 @@ use zip::unstable::read::ZipIterable;
 use zip::{CompressionMethod, ZipArchive};
 
 use super::record::{self, Line};
-use super::{Member, Method, WheelName, normalise, reader};
+use zipwright_python::normalise;
+
+use super::{Member, Method, WheelName, reader};
 use crate::base::digest::Digest;
 use crate::base::path::{PathProblem, RelPath};
 

@@ -7,7 +7,6 @@
 mod archive;
 mod index;
 mod layout;
-mod name;
 mod reader;
 mod record;
 #[cfg(test)]
@@ -26,7 +25,7 @@ use crate::base::fs::Range;
 use crate::base::{Digest, Sha256, fs, sha256};
 
 pub use layout::{PYTHON_SHEBANG, Placed, layout};
-pub use name::{WheelName, normalise};
+pub use zipwright_python::WheelName;
 
 /// Most bytes of a script that is read as a whole. They have some hundred.
 const SCRIPT_MAX: u64 = 16 << 20;

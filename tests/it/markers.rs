@@ -6,7 +6,7 @@ use std::io::Write as _;
 use std::process::{Command, Stdio};
 
 use serde_json::{Value, json};
-use zipwright::markers::{Environment, Marker, Specifier};
+use zipwright_python::{Environment, Marker, Specifier};
 
 use crate::dice::{Dice, number};
 

@@ -11,7 +11,7 @@ use std::sync::Mutex;
 use anyhow::Result;
 use zipwright::base::{Printable, RelPath};
 use zipwright::buildfile::model::{
-    Arch, Kind, Model, Platform, PythonVersion, Spanned, Target, Wheelhouse,
+    Kind, Model, Platform, PythonVersion, Spanned, Target, Wheelhouse,
 };
 use zipwright::files::{Files, Memory};
 use zipwright::key::Key;
@@ -19,6 +19,7 @@ use zipwright::kinds::{self, Job, Messages, Shared, Surroundings};
 use zipwright::ownership::Owned;
 use zipwright::process::Stream;
 use zipwright::project::Project;
+use zipwright_python::Arch;
 
 /// A project folder with a wheelhouse target, and a cache that may be shared.
 struct House {

@@ -10,7 +10,7 @@ use serde_json::Value as Json;
 use super::super::{Done, Job};
 use super::{Calls, failure, show};
 use crate::base::{fs, words};
-use crate::buildfile::model::{Arch, Kind, Local, Platform, Spanned, Wheelhouse};
+use crate::buildfile::model::{Kind, Local, Platform, Spanned, Wheelhouse};
 use crate::local::{Client, Function, Outcome, Setup, Tree};
 use crate::pip::{Interpreter, Talk};
 use crate::process::Stream;
@@ -129,11 +129,7 @@ fn warn_of_differences(platform: &Platform, interpreter: &Interpreter, job: &Job
             version(found)
         ));
     }
-    let arch = match platform.arch {
-        Arch::X86_64 => "x86_64",
-        Arch::Arm64 => "aarch64",
-    };
-    if arch != std::env::consts::ARCH {
+    if platform.arch.machine() != std::env::consts::ARCH {
         job.messages.warn(
             "the bundle is for another architecture than this machine's: what is compiled in it \
              cannot be imported",

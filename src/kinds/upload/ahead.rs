@@ -6,7 +6,7 @@ use anyhow::{Result, bail};
 use super::super::Job;
 use crate::aws::{Function, Lambda};
 use crate::base::words;
-use crate::buildfile::model::{Arch, Kind, Upload, Wheelhouse};
+use crate::buildfile::model::{Kind, Upload, Wheelhouse};
 use crate::bundle;
 use crate::deploy;
 use crate::pip::Interpreter;
@@ -57,10 +57,7 @@ fn fits(function: &Function, upload: &Upload, job: &Job) -> Result<()> {
     for (target, wheelhouse) in wheelhouses(upload, job) {
         if let Some(platform) = &wheelhouse.platform {
             let python = format!("python{}.{}", platform.python.major, platform.python.minor);
-            let arch = match platform.arch {
-                Arch::X86_64 => "x86_64",
-                Arch::Arm64 => "arm64",
-            };
+            let arch = platform.arch.name();
             let archs = &function.architectures;
             if runtime != python || archs.first().is_some_and(|found| found != arch) {
                 bail!(

@@ -7,7 +7,7 @@ use anyhow::{Context, Result};
 use jiff::Timestamp;
 
 use crate::base::{Digest, fs, sha256};
-use crate::buildfile::model::{self, Arch, Kind, Zip};
+use crate::buildfile::model::{self, Kind, Zip};
 use crate::bundle::{self, Manifest, Origin, Written};
 use crate::kinds::Job;
 use crate::kinds::staging::{Origins, bytecode};
@@ -29,12 +29,8 @@ pub(super) fn wheelhouses(staging: &model::Staging, job: &Job) -> Vec<Wheelhouse
             target: name.to_owned(),
             python: wheelhouse.python.value.clone(),
             platform: wheelhouse.platform.as_ref().map(|platform| {
-                let arch = match platform.arch {
-                    Arch::Arm64 => "arm64",
-                    Arch::X86_64 => "x86_64",
-                };
                 let python = platform.python;
-                format!("python{}.{} on {arch}", python.major, python.minor)
+                format!("python{}.{} on {}", python.major, python.minor, platform.arch)
             }),
         }),
         _ => None,

@@ -1,18 +1,19 @@
 //! The Lambda runtime that wheels are chosen for, in pip's terms: the platform tags that its glibc
 //! supports. Does not know how pip is run.
 
-use crate::markers::Environment;
-use crate::wheel::WheelName;
+use crate::arch::Arch;
+use crate::marker::Environment;
+use crate::wheel_name::WheelName;
 
 /// The patch release that `requires-python` is compared with.
 const LATE_PATCH: u8 = 99;
 
-/// A runtime: its Python, and its machine as in wheel tags (`x86_64`, `aarch64`).
+/// A Lambda runtime: its Python and its architecture.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Runtime {
     pub major: u8,
     pub minor: u8,
-    pub machine: &'static str,
+    pub arch: Arch,
 }
 
 impl Runtime {
@@ -25,9 +26,9 @@ impl Runtime {
     /// Returns the platform tags that load in the runtime, the most specific first: pip prefers the
     /// first.
     pub fn platforms(self) -> Vec<String> {
-        let machine = self.machine;
+        let machine = self.arch.machine();
         // aarch64 came with glibc 2.17, so no wheel for it needs an older one.
-        let oldest = if machine == "aarch64" { 17 } else { 5 };
+        let oldest = if self.arch == Arch::Arm64 { 17 } else { 5 };
         let mut tags = Vec::new();
         for minor in (oldest..=self.glibc()).rev() {
             tags.push(format!("manylinux_2_{minor}_{machine}"));
@@ -45,7 +46,7 @@ impl Runtime {
 
     /// Returns pip's options for choosing wheels for the runtime instead of this host.
     pub fn options(self) -> Vec<String> {
-        let Self { major, minor, machine: _ } = self;
+        let Self { major, minor, arch: _ } = self;
         let mut options = vec![
             format!("--python-version={major}.{minor}.{LATE_PATCH}"),
             "--implementation=cp".into(),
@@ -67,7 +68,7 @@ impl Runtime {
 
     /// Returns the environment that markers are evaluated in.
     pub fn environment(self) -> Environment {
-        Environment::of_runtime((self.major, self.minor), self.machine)
+        Environment::of_runtime((self.major, self.minor), self.arch.machine())
     }
 
     /// Returns all values of the environment in one line, for keys.
@@ -98,8 +99,7 @@ impl Runtime {
 
     /// Returns `python3.13 on arm64`, with Lambda's name of the architecture.
     pub fn describe(self) -> String {
-        let arch = if self.machine == "aarch64" { "arm64" } else { self.machine };
-        format!("python{}.{} on {arch}", self.major, self.minor)
+        format!("python{}.{} on {}", self.major, self.minor, self.arch)
     }
 }
 
@@ -109,7 +109,7 @@ mod tests {
 
     #[test]
     fn tags_go_from_the_runtimes_glibc_down_with_the_old_names() {
-        let tags = Runtime { major: 3, minor: 11, machine: "x86_64" }.platforms();
+        let tags = Runtime { major: 3, minor: 11, arch: Arch::X86_64 }.platforms();
         assert_eq!(tags.first().map(String::as_str), Some("manylinux_2_26_x86_64"));
         assert_eq!(tags.last().map(String::as_str), Some("linux_x86_64"));
         assert_eq!(tags.len(), 22 + 3 + 1);
@@ -120,7 +120,7 @@ mod tests {
 
     #[test]
     fn wheels_without_compiled_code_fit_by_their_python() {
-        let runtime = Runtime { major: 3, minor: 11, machine: "aarch64" };
+        let runtime = Runtime { major: 3, minor: 11, arch: Arch::Arm64 };
         for tags in ["py3-none-any", "py2.py3-none-any", "py310-none-any", "cp311-none-any"] {
             assert!(runtime.takes_portable(&format!("a-1-{tags}.whl")), "{tags}");
         }
@@ -131,7 +131,7 @@ mod tests {
 
     #[test]
     fn arm_starts_at_glibc_2_17() {
-        let tags = Runtime { major: 3, minor: 13, machine: "aarch64" }.platforms();
+        let tags = Runtime { major: 3, minor: 13, arch: Arch::Arm64 }.platforms();
         assert_eq!(tags[0], "manylinux_2_34_aarch64");
         assert_eq!(
             tags[tags.len() - 3..],

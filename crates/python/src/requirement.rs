@@ -2,8 +2,8 @@
 
 use anyhow::{Result, bail};
 
-use super::version::{OPERATORS, Specifier};
-use super::{Environment, Marker};
+use crate::marker::{Environment, Marker};
+use crate::version::{OPERATORS, Specifier};
 
 /// Deepest nesting of parentheses.
 const DEPTH_MAX: usize = 200;

@@ -1,21 +1,14 @@
-//! Environment markers and requirements of Python packages: PEP 508 with the additions of PEP 685
-//! and PEP 751, and the versions of PEP 440 in them.
+//! Environment markers: PEP 508 with the additions of PEP 685 and PEP 751.
 //!
 //! Markers are evaluated for a Lambda runtime and never for the host.
-
-mod parse;
-mod version;
 
 use std::collections::BTreeSet;
 
 use anyhow::{Result, bail};
 
-use crate::wheel::normalise;
-
-pub use parse::Requirement;
-pub use version::{Specifier, Version};
-
-use parse::{Comparison, Expression, Operand};
+use crate::name::normalise;
+use crate::requirement::{self, Comparison, Expression, Operand};
+use crate::version::Specifier;
 
 /// The values of the variables that markers compare.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -91,7 +84,7 @@ const VERSIONS: [&str; 4] =
 impl Marker {
     /// Parses a marker, without the `;` before it.
     pub fn parse(text: &str) -> Result<Self> {
-        parse::marker(text).map(Self)
+        requirement::marker(text).map(Self)
     }
 
     /// Returns whether the marker is true for a package that is required with these extras. As in

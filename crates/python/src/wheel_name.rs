@@ -1,6 +1,8 @@
-//! Names of wheel files (PEP 427) and of projects (PEP 503).
+//! Names of wheel files (PEP 427).
 
 use anyhow::{Result, bail};
+
+use crate::name::normalise;
 
 /// `{project}-{version}[-{build}]-{python}-{abi}-{platform}.whl`, each part as written.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -46,19 +48,6 @@ impl WheelName {
     }
 }
 
-/// Returns a project's name by PEP 503: lower case, each run of `-`, `_` and `.` as one `-`.
-pub fn normalise(name: &str) -> String {
-    let mut normalised = String::with_capacity(name.len());
-    for c in name.chars() {
-        match c {
-            '-' | '_' | '.' if normalised.ends_with('-') => {}
-            '-' | '_' | '.' => normalised.push('-'),
-            c => normalised.extend(c.to_lowercase()),
-        }
-    }
-    normalised
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -79,11 +68,5 @@ mod tests {
         for name in ["a.zip", "a-1.whl", "a-1-x-py3-none-any.whl", "a--py3-none-any.whl"] {
             assert!(WheelName::parse(name).is_err(), "{name}");
         }
-    }
-
-    #[test]
-    fn project_names_are_normalised() {
-        assert_eq!(normalise("Zope._.Interface"), "zope-interface");
-        assert_eq!(normalise("ruamel_yaml"), "ruamel-yaml");
     }
 }

@@ -1,0 +1,21 @@
+//! The vocabulary of Python packaging, each word in one place: names of projects, versions, markers,
+//! requirements, architectures, Lambda runtimes, names of wheel files.
+//!
+//! Everything here is computed from text. This crate reads no file, starts no process, and knows
+//! nothing of pip, targets or Buildfiles.
+
+mod arch;
+mod marker;
+mod name;
+mod requirement;
+mod runtime;
+mod version;
+mod wheel_name;
+
+pub use arch::Arch;
+pub use marker::{Environment, Marker};
+pub use name::{is_name, normalise};
+pub use requirement::Requirement;
+pub use runtime::Runtime;
+pub use version::{Specifier, Version};
+pub use wheel_name::WheelName;
