@@ -23,6 +23,7 @@ pub mod reproduce;
 pub mod aws;
 pub mod deploy;
 pub mod buildfile;
+pub mod init;
 pub mod graph;
 pub mod plan;
 pub mod files;

@@ -9,6 +9,7 @@ mod digest;
 mod discreet;
 mod explain;
 mod graph;
+mod init;
 mod invoking;
 mod list;
 mod papers;
@@ -61,6 +62,7 @@ const COMMANDS: &[&str] = &[
     "sbom",
     "provenance",
     "reproduce",
+    "init",
 ];
 
 /// The reason why a command ended early.
@@ -134,6 +136,7 @@ fn run(cli: &Cli) -> Result<u8, Failure> {
         Some(Command::Sbom(paper)) => papers::run(common, paper, record::sbom),
         Some(Command::Provenance(paper)) => papers::run(common, paper, record::provenance),
         Some(Command::Reproduce(words)) => reproduce::run(common, words),
+        Some(Command::Init(init)) => init::run(common, init),
     }
 }
 

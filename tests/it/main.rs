@@ -21,6 +21,7 @@ mod check;
 mod commands;
 mod deploy;
 mod fuzz;
+mod init;
 mod inspect;
 mod differential;
 mod damage;

@@ -6,6 +6,7 @@
 mod depth;
 mod imports;
 mod names;
+mod outline;
 mod scopes;
 mod tabs;
 mod text;
@@ -19,6 +20,7 @@ use ruff_text_size::{Ranged, TextSize};
 
 pub(super) use imports::{Import, Step};
 pub(super) use names::{Defined, Names};
+pub use outline::{Handler, Imported, Outline, outline};
 
 use super::runtime::Python;
 

@@ -1,0 +1,183 @@
+//! Where the wheels of a function come from: requirement files, a Python project with its build back
+//! end, a lockfile.
+
+use toml::{Table, Value};
+
+use super::described::{join, parent};
+use super::survey::{Survey, is_below};
+
+/// Folders of requirement files, and files in them, by preference.
+const REQUIREMENTS: [&str; 13] = [
+    "requirements.txt",
+    "requirements/lambda.txt",
+    "requirements/prod.txt",
+    "requirements/production.txt",
+    "requirements/main.txt",
+    "requirements/base.txt",
+    "requirements/requirements.txt",
+    "requirements-lambda.txt",
+    "requirements-prod.txt",
+    "requirements-production.txt",
+    "requirements_lambda.txt",
+    "requirements_prod.txt",
+    "requirements.in",
+];
+
+/// Locks that no wheelhouse reads, and the command that makes a requirements file of each.
+const LOCKS: [(&str, &str); 3] = [
+    ("poetry.lock", "poetry export -o requirements.txt"),
+    ("pdm.lock", "pdm export -o requirements.txt"),
+    ("Pipfile.lock", "pipenv requirements > requirements.txt"),
+];
+
+/// The input of one wheelhouse. Paths are relative to the project.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Wheels {
+    pub(super) requirements: Vec<String>,
+    pub(super) constraints: Vec<String>,
+    pub(super) projects: Vec<String>,
+    /// How a requirements file is made, if none is in the project.
+    pub(super) export: Option<Export>,
+    /// A lock that pins more than the wheelhouse reads, and the command that exports it.
+    pub(super) unread_lock: Option<(String, &'static str)>,
+}
+
+/// A requirements file that a command makes of a file of the project.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Export {
+    /// The folder of a `uv.lock`.
+    Uv(String),
+    /// The folder of a `pyproject.toml` whose dependencies count, and which is not built itself.
+    Dependencies(String),
+}
+
+/// A Python project that pip can build.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Package {
+    pub(super) folder: String,
+    /// Normalized as package indexes do.
+    name: Option<String>,
+    /// Whether the back end is setuptools, which has rules of its own for what is packaged.
+    is_setuptools: bool,
+}
+
+/// Whether a file is in the wheel of a project.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Holds {
+    Surely,
+    Perhaps,
+    No,
+}
+
+/// Returns the input for a function whose code is in `folder`: of the nearest folder, from there
+/// up, that has a requirements file or a project.
+pub(super) fn wheels(survey: &Survey, folder: &str) -> (Wheels, Option<Package>) {
+    let mut folder = folder;
+    loop {
+        let (wheels, package) = of_folder(survey, folder);
+        if folder.is_empty() || wheels != Wheels::default() {
+            return (wheels, package);
+        }
+        folder = parent(folder);
+    }
+}
+
+fn of_folder(survey: &Survey, folder: &str) -> (Wheels, Option<Package>) {
+    let within = |name: &str| join(folder, name);
+    let existing = |name: &&str| survey.has(&within(name));
+    let mut wheels = Wheels::default();
+    let requirements = REQUIREMENTS.iter().find(|name| existing(name));
+    wheels.requirements.extend(requirements.map(|name| within(name)));
+    if requirements.is_some() && survey.has(&within("constraints.txt")) {
+        wheels.constraints.push(within("constraints.txt"));
+    }
+    let manifest = survey.text(&within("pyproject.toml")).and_then(|text| text.parse().ok());
+    let manifest: Option<Table> = manifest;
+    let package = package(survey, folder, manifest.as_ref());
+    if package.is_some() && !wheels.requirements.iter().any(|path| names_itself(survey, path)) {
+        wheels.projects.push(if folder.is_empty() { ".".into() } else { folder.to_owned() });
+    }
+    let lock = LOCKS.iter().find(|(name, _)| existing(name));
+    if requirements.is_none() {
+        wheels.unread_lock = lock.map(|(name, export)| (within(name), *export));
+    }
+    let has_dependencies = manifest.as_ref().is_some_and(|manifest| {
+        let dependencies = at(manifest, &["project", "dependencies"]).and_then(Value::as_array);
+        dependencies.is_some_and(|list| !list.is_empty())
+    });
+    if requirements.is_none() && manifest.is_some() {
+        if survey.has(&within("uv.lock")) {
+            wheels.export = Some(Export::Uv(folder.to_owned()));
+        } else if package.is_none() && has_dependencies {
+            wheels.export = Some(Export::Dependencies(folder.to_owned()));
+        }
+    }
+    (wheels, package)
+}
+
+fn package(survey: &Survey, folder: &str, manifest: Option<&Table>) -> Option<Package> {
+    let flag = |keys: &[&str]| at(manifest?, keys)?.as_bool();
+    if flag(&["tool", "poetry", "package-mode"]) == Some(false)
+        || flag(&["tool", "uv", "package"]) == Some(false)
+    {
+        return None;
+    }
+    let has_setup = survey.has(&join(folder, "setup.py"));
+    let system = manifest.and_then(|manifest| at(manifest, &["build-system"]));
+    if system.is_none() && !has_setup {
+        return None;
+    }
+    let text = |keys: &[&str]| Some(at(manifest?, keys)?.as_str()?.to_owned());
+    let name = text(&["project", "name"]).or_else(|| text(&["tool", "poetry", "name"]));
+    let backend = text(&["build-system", "build-backend"]);
+    Some(Package {
+        folder: folder.to_owned(),
+        name: name.map(|name| normalized(&name)),
+        is_setuptools: backend.is_none_or(|backend| backend.starts_with("setuptools")),
+    })
+}
+
+impl Package {
+    /// Returns whether a file of the project is in its wheel, by the usual rules of back ends.
+    pub(super) fn holds(&self, file: &str) -> Holds {
+        if !is_below(file, &self.folder) {
+            return Holds::No;
+        }
+        let below = if self.folder.is_empty() { file } else { &file[self.folder.len() + 1..] };
+        let (below, in_src) = match below.strip_prefix("src/") {
+            Some(rest) => (rest, true),
+            None => (below, false),
+        };
+        let Some((top, _)) = below.split_once('/') else {
+            return if self.is_setuptools && in_src { Holds::Perhaps } else { Holds::No };
+        };
+        if self.name.as_deref() == Some(normalized(top).as_str()) {
+            return Holds::Surely;
+        }
+        match (self.is_setuptools, in_src) {
+            (true, true) => Holds::Surely,
+            (true, false) => Holds::Perhaps,
+            (false, _) => Holds::No,
+        }
+    }
+}
+
+/// Whether a requirements file has a line for the project itself.
+fn names_itself(survey: &Survey, path: &str) -> bool {
+    let text = survey.text(path).unwrap_or_default();
+    text.lines().map(str::trim).any(|line| {
+        let line = line.strip_prefix("-e").or_else(|| line.strip_prefix("--editable"));
+        let line = line.map_or("", |rest| rest.trim_start_matches([' ', '=']));
+        [".", "./"].contains(&line)
+    }) || text.lines().map(str::trim).any(|line| [".", "./"].contains(&line))
+}
+
+fn at<'a>(table: &'a Table, keys: &[&str]) -> Option<&'a Value> {
+    let (first, rest) = keys.split_first()?;
+    rest.iter().try_fold(table.get(*first)?, |value, key| value.as_table()?.get(*key))
+}
+
+/// A project's or a module's name in the form in which they are compared.
+fn normalized(name: &str) -> String {
+    name.to_lowercase().replace(['_', '.'], "-")
+}
