@@ -1,5 +1,5 @@
-//! One mistake in a Buildfile: what is wrong, where it stands, what else belongs to it, and what
-//! to do about it; and how it is shown. What can be wrong is said in `mistakes`.
+//! One mistake in a Buildfile: its text, its place, related places and a hint; and how it is shown.
+//! `mistakes` has the texts of all mistakes.
 
 use annotate_snippets::{
     AnnotationKind, Group, Level, Renderer, Snippet, normalize_untrusted_str as plain,
@@ -37,7 +37,7 @@ struct Place {
 }
 
 impl Diagnostic {
-    /// A mistake that stands at `span`. `message` is a fragment: lower case, no final period.
+    /// Creates a mistake at `span`. `message` is a fragment: lower case, no final period.
     pub(crate) fn at(span: &Span, message: impl Into<String>) -> Self {
         let place = Place { span: span.clone(), label: String::new() };
         Self { place: Some(place), ..Self::nowhere(message) }
@@ -94,7 +94,7 @@ impl Diagnostic {
         self
     }
 
-    /// Whether this is a mistake for sure although the text is no TOML at `errors`.
+    /// Returns whether this is certainly a mistake although the text is not valid TOML at `errors`.
     pub(crate) fn is_sure(&self, errors: &[Span]) -> bool {
         let Some(place) = &self.place else { return false };
         let before = errors.iter().all(|error| place.span.end <= error.start);
@@ -127,7 +127,7 @@ impl Diagnostic {
         Printable::already_styled(&renderer.render(&[group])).to_string()
     }
 
-    /// Shows the lines from the first to the last place: the renderer looks at all it is given,
+    /// Returns the lines from the first to the last place: the renderer processes its whole input,
     /// and a generated Buildfile can be long.
     fn snippet<'a>(
         &'a self,

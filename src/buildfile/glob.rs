@@ -1,4 +1,4 @@
-//! Globs as text: normalised, checked, compiled. What they match on disk is not known here.
+//! Globs as text: normalised, checked, compiled. Does not read the disk.
 
 use globset::{GlobBuilder, GlobSet};
 
@@ -13,11 +13,11 @@ const LONGEST: usize = 4096;
 /// Most braces in braces. The compiler of patterns calls itself for each.
 const DEEPEST: usize = 16;
 
-/// Why a text is no [`Glob`].
+/// Why a text is not a [`Glob`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum GlobProblem {
     Path(PathProblem),
-    /// A `..` after a wildcard: where it leads depends on what the wildcard matched.
+    /// A `..` after a wildcard: its folder would depend on the match of the wildcard.
     ClimbsAfterWildcard,
     /// Words of the pattern compiler.
     Syntax(String),
@@ -87,7 +87,8 @@ fn too_much(pattern: &str) -> Option<String> {
     None
 }
 
-/// The one choice of what wildcards mean: `*` and `?` stay within a part, `**` crosses parts.
+/// Returns a builder with the rules of wildcards: `*` and `?` stay within a part, `**` crosses
+/// parts.
 fn builder(pattern: &str) -> GlobBuilder<'_> {
     let mut builder = GlobBuilder::new(pattern);
     builder.literal_separator(true).backslash_escape(true);

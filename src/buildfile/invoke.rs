@@ -1,5 +1,5 @@
-//! The keys of an `invoke`: where the function runs, what it is called with, and what counts for a
-//! call on AWS or on this machine only.
+//! The keys of an `invoke`: where the function runs, its payloads, and the keys for a call on AWS
+//! or on this machine only.
 
 use toml::de::DeValue;
 

@@ -26,7 +26,7 @@ pub(super) const NAMES: [&str; 10] = [
     "group",
 ];
 
-/// Reads the keys of a target of the kind `name`. `stem` is what its default paths are called.
+/// Reads the keys of a target of the kind `name`. `stem` is the stem of its default paths.
 pub(super) fn read(name: &str, stem: &str, table: &mut Table, reader: &mut Reader) -> Option<Kind> {
     match name {
         "wheelhouse" => wheelhouse(stem, table, reader).map(Box::new).map(Kind::Wheelhouse),

@@ -6,7 +6,7 @@ use super::{mistakes, value};
 
 /// Longest name of a layer.
 const NAME_MAX: usize = 140;
-/// How long the name of a bucket is.
+/// Allowed lengths of a bucket's name.
 const BUCKET: std::ops::RangeInclusive<usize> = 3..=63;
 
 pub(super) fn read(table: &mut Table, reader: &mut Reader) -> Option<Layer> {
@@ -39,7 +39,7 @@ pub(super) fn s3(item: Item, reader: &mut Reader) -> Option<S3> {
 fn name(item: Item, reader: &mut Reader) -> Option<Spanned<String>> {
     let known = reader.mistakes.len();
     let text = string(item, reader)?;
-    // What a variable that is not there leaves behind is no second mistake.
+    // The rest of a missing variable is not a second mistake.
     if reader.mistakes.len() == known && !is_layer(&text.value) {
         reader.report(mistakes::bad_layer_name(&text.span, &text.value));
         return None;
@@ -62,7 +62,7 @@ fn is_layer(name: &str) -> bool {
     (1..=NAME_MAX).contains(&name.len()) && name.chars().all(known)
 }
 
-/// Whether `name` can be a bucket's, as far as can be seen.
+/// Returns whether `name` has the form of a bucket's name.
 pub fn is_bucket(name: &str) -> bool {
     let known = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || matches!(c, '-' | '.');
     let edge = |c: char| matches!(c, '-' | '.');

@@ -8,7 +8,7 @@ use super::vars::is_name;
 use crate::base::path::PathProblem;
 use crate::base::words::{count, list, nearest};
 
-/// How many names a hint lists before it only counts them.
+/// Largest number of names that a hint lists; of more, only the count is shown.
 const LISTED: usize = 12;
 
 // The text itself.
@@ -17,7 +17,7 @@ pub(crate) fn syntax(span: &Span, message: &str) -> Diagnostic {
     Diagnostic::at(span, format!("not TOML: {message}"))
 }
 
-/// `what` begins at `span`, and nothing closes it.
+/// The construct `what` begins at `span` and is not closed.
 pub(crate) fn unclosed(span: &Span, what: &str, closing: &str) -> Diagnostic {
     Diagnostic::at(span, format!("not TOML: this {what} has no end, expected `{closing}`"))
         .label(format!("all that follows counts as part of this {what}"))
@@ -392,7 +392,7 @@ pub(crate) fn output_inside(inner: (&str, &str, &Span), outer: (&str, &str, &Spa
         .hint("give one of them another path")
 }
 
-/// A step of a cycle: where it is written, and what it says.
+/// A step of a cycle: its place, and its text.
 pub(crate) struct Step<'a> {
     pub(crate) span: &'a Span,
     pub(crate) text: String,
@@ -424,7 +424,7 @@ pub(crate) fn cycle(members: &[&str], steps: &[Step], others: &[&str]) -> Diagno
     mistake.hint("take out one of these edges")
 }
 
-/// Proposes the nearest name; without one, lists what is valid.
+/// Returns a hint with the nearest name; without one, with all valid names.
 fn meant(name: &str, valid: &[&str], listed: &str) -> String {
     match nearest(name, valid.iter().copied()) {
         Some(nearest) => format!("did you mean `{nearest}`?"),

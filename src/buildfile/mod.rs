@@ -1,6 +1,6 @@
-//! Buildfiles: text in, a [`model::Model`] and every mistake at once out.
-//! Knows nothing of the disk: the caller hands the text in. What the keys mean to a person is in
-//! `docs/BUILDFILE.md`; what the targets are to each other is the graph's to check.
+//! Reads Buildfiles: returns a [`model::Model`] and every mistake at once. Knows nothing of the
+//! disk: the caller passes the text. `docs/BUILDFILE.md` describes the keys; the graph checks the
+//! relations of targets.
 
 pub(crate) mod mistakes;
 
@@ -34,8 +34,7 @@ use table::Entries;
 pub use typed::Typed;
 pub use upload::{is_alias, is_function, is_kms_key};
 
-/// A Buildfile as far as it could be understood, and what is wrong with it. Only a model without
-/// mistakes may be built.
+/// The readable part of a Buildfile, and its mistakes. Only a model without mistakes may be built.
 #[derive(Clone, Debug)]
 pub struct Loaded {
     pub model: model::Model,

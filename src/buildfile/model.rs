@@ -1,5 +1,5 @@
-//! What a Buildfile says, as plain values: names resolved to nothing yet, variables filled in,
-//! paths normalised. Every value a later message may point at keeps its span.
+//! The content of a Buildfile as plain values: names not yet resolved, variables filled in, paths
+//! normalised. Every value that a later message may point at has its span.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fmt;
@@ -16,7 +16,7 @@ use crate::deploy::Publish;
 /// Byte range in the Buildfile's text.
 pub type Span = Range<usize>;
 
-/// A value and where it stands. Equality is of the value alone: reformatting changes nothing.
+/// A value and its place. Equality compares only the value, so reformatting changes nothing.
 #[derive(Clone, Debug)]
 pub struct Spanned<T> {
     pub value: T,
@@ -29,7 +29,7 @@ impl<T: PartialEq> PartialEq for Spanned<T> {
     }
 }
 
-/// A whole Buildfile. Targets stand in the order of the file.
+/// A whole Buildfile. Targets are in the order of the file.
 #[derive(Clone, Debug, Default)]
 pub struct Model {
     pub default: Vec<Spanned<String>>,
@@ -40,10 +40,10 @@ pub struct Model {
     /// Targets that are in the file but have mistakes too grave to be in `targets`: naming one is
     /// no mistake of its own.
     pub broken: BTreeSet<String>,
-    /// Where the text is no TOML. If there is such a place, whatever is not here may be in the file
-    /// all the same.
+    /// Places where the text is not valid TOML. If there are any, a target or variable that is
+    /// missing here may still be in the file.
     pub not_understood: Vec<Span>,
-    /// Of the targets, by name; made when somebody asks for one, and then there are no more to come.
+    /// Positions of the targets by name; computed at the first lookup, when all targets are read.
     pub places: OnceLock<HashMap<Box<str>, usize>>,
 }
 
@@ -55,7 +55,7 @@ pub struct Target {
     pub needs: Box<[Spanned<String>]>,
     /// Targets that only must be done first.
     pub after: Box<[Spanned<String>]>,
-    /// Where the stamp is; `None` for a target that has none.
+    /// Path of the stamp; `None` for a target without one.
     pub stamp: Option<Spanned<RelPath>>,
     pub kind: Kind,
 }
@@ -82,7 +82,7 @@ pub struct Wheelhouse {
     pub constraints: Vec<Spanned<RelPath>>,
     /// Folders of local projects, each with a `pyproject.toml` or `setup.py`.
     pub projects: Vec<Spanned<RelPath>>,
-    /// A program looked up on PATH, or a path (relative to the project, or absolute).
+    /// A program on PATH, or a path (relative to the project, or absolute).
     pub python: Spanned<String>,
     pub platform: Option<Platform>,
     /// Further arguments for pip, e.g. `--pre`.
@@ -117,7 +117,7 @@ pub struct Staging {
     pub conflicts: Vec<Conflict>,
     /// `None`: times are not touched.
     pub clamp: Option<Spanned<Instant>>,
-    /// Whether the tree is always written as a folder, also when only a zip reads it.
+    /// Whether the tree is always written as a folder, even if only a zip reads it.
     pub write: bool,
     /// Whether Python sources get bytecode beside them.
     pub bytecode: bool,
@@ -133,7 +133,7 @@ pub struct Source {
     pub to: Option<Spanned<Destination>>,
 }
 
-/// Where in the tree a source goes.
+/// The place of a source in the tree.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Destination {
     /// Written with a final `/`, or `.`: below this folder, less the part of the path that
@@ -146,9 +146,9 @@ pub enum Destination {
 /// A normalised pattern: `*` and `?` stay within a path part, `**` crosses parts, `[ab]`, `{a,b}`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Glob {
-    /// The leading parts without wildcards; the whole path when there is no wildcard.
+    /// The leading parts without wildcards; the whole path if there is no wildcard.
     pub base: RelPath,
-    /// All of it; `None` when there is no wildcard. Most inputs are plain paths, and there may be
+    /// The whole pattern; `None` without a wildcard. Most inputs are plain paths, and there may be
     /// a hundred thousand of them.
     pub wild: Option<Box<str>>,
 }
@@ -169,7 +169,7 @@ impl From<RelPath> for Glob {
     }
 }
 
-/// Who wins where two wheels or files claim one path with different bytes.
+/// The winner if two wheels or files have the same path with different bytes.
 #[derive(Clone, Debug)]
 pub struct Conflict {
     pub path: Spanned<Glob>,
@@ -205,7 +205,7 @@ pub struct Clamp {
 pub struct Zip {
     /// Name of a staging target.
     pub staging: Spanned<String>,
-    /// The folder of the bundle that the tree lies in; `None`: at the root.
+    /// The folder of the bundle that contains the tree; `None` for the root.
     pub below: Option<Spanned<RelPath>>,
     pub output: Spanned<RelPath>,
     pub compression: Compression,
@@ -225,7 +225,7 @@ pub enum Compression {
     Store,
 }
 
-/// Whether a bundle will run in a Lambda runtime.
+/// Checks whether a bundle will run in a Lambda runtime.
 #[derive(Clone, Debug)]
 pub struct Check {
     /// Name of a zip target.
@@ -236,7 +236,7 @@ pub struct Check {
     pub arch: Arch,
     /// `module.function`
     pub handler: Option<String>,
-    /// Rules that say nothing.
+    /// Rules that report nothing.
     pub silence: Vec<String>,
 }
 
@@ -247,23 +247,23 @@ pub struct Layer {
     pub zip: Spanned<String>,
     /// What Lambda calls the layer.
     pub name: Spanned<String>,
-    /// What it is for; empty: not said.
+    /// The declared runtimes; empty if not declared.
     pub runtimes: Vec<Python>,
     pub archs: Vec<Arch>,
     pub s3: Option<S3>,
     /// Whether the bundle is checked against the runtimes and architectures before it is sent.
     pub check: bool,
-    /// Rules of the check that say nothing.
+    /// Rules of the check that report nothing.
     pub silence: Vec<String>,
 }
 
-/// Where bundles go that a request to Lambda cannot hold.
+/// The bucket for bundles that exceed Lambda's request limit.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct S3 {
     pub bucket: String,
     /// What the keys of objects begin with: a folder, without `/` at its ends; empty for none.
     pub prefix: String,
-    /// Every bundle goes there, and Lambda refers to it instead of copying it.
+    /// Whether every bundle is sent there, and Lambda refers to it instead of copying it.
     pub reference: bool,
 }
 
@@ -278,7 +278,7 @@ pub struct Upload {
     pub s3: Option<S3>,
     /// Whether the bundle is checked against the function before it is sent.
     pub check: bool,
-    /// Rules of the check that say nothing.
+    /// Rules of the check that report nothing.
     pub silence: Vec<String>,
     /// What is published of the code.
     pub publish: Option<Publish>,
@@ -295,13 +295,13 @@ pub struct Invoke {
     pub place: Place,
     /// What the function is called with, in this order; never empty.
     pub payloads: Vec<Payload>,
-    /// How many times it is called with all of them.
+    /// Number of calls with each payload.
     pub repeat: usize,
     pub remote: Remote,
     pub local: Local,
 }
 
-/// Where an invoke runs the function.
+/// The place where an invoke runs the function.
 #[derive(Clone, Debug)]
 pub enum Place {
     /// On AWS, once this upload target is done.
@@ -316,7 +316,7 @@ pub struct Remote {
     pub call: Call,
     /// Which of the functions of the upload; `None`: the only one.
     pub function: Option<Spanned<String>>,
-    /// A version or an alias; `None`: what the upload brought up to date.
+    /// A version or an alias; `None` for the target of the upload.
     pub qualifier: Option<String>,
 }
 
@@ -326,7 +326,7 @@ pub enum Call {
     Request,
     /// Lambda takes the event, and runs the function later.
     Event,
-    /// Lambda says whether it would run the function.
+    /// Lambda checks only whether it would run the function.
     DryRun,
 }
 
@@ -340,7 +340,7 @@ pub struct Local {
     pub env: BTreeMap<String, String>,
     /// `None`: the Python that the bundle's wheels are for.
     pub python: Option<Spanned<String>>,
-    /// Whether the handler can import boto3 without having it in the bundle, as on Lambda.
+    /// Whether the handler can import boto3 without a copy in the bundle, as on Lambda.
     pub boto3: bool,
 }
 
@@ -431,7 +431,7 @@ impl Output {
 }
 
 impl Zip {
-    /// Where the record of the build is: beside the bundle.
+    /// Returns the path of the build record, beside the bundle.
     pub fn record(&self) -> RelPath {
         let path = format!("{}.record.json", self.output.value);
         RelPath::parse(&path).expect("BUG: a longer name is a name")
@@ -461,7 +461,7 @@ impl Target {
         outputs
     }
 
-    /// Whether this target runs whenever it is asked for, as `.PHONY` does in make.
+    /// Returns whether this target always runs as a goal or a need, as `.PHONY` does in make.
     pub fn is_phony(&self) -> bool {
         match &self.kind {
             Kind::Invoke(_) => true,

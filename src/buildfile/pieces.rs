@@ -1,10 +1,10 @@
-//! A large Buildfile, parsed one piece at a time: the parser's form of a text takes many times the
-//! memory of the text, so only as many pieces are in that form at once as there are threads.
+//! A large Buildfile, parsed one piece at a time: the parsed form takes many times the memory of
+//! the text, so only as many pieces are in that form at once as there are threads.
 //!
-//! A piece starts at the header of a target. Only a parser can tell such a header for sure, because a
-//! line in a multi-line string may look like one. But if a text is cut within a value, the part before
-//! the cut does not parse; and if each piece parses, each cut was between statements. Every unusual
-//! text is read as a whole instead.
+//! A piece starts at the header of a target. Only a parser can recognise such a header with
+//! certainty, because a line in a multi-line string may have the same form. But if a text is cut
+//! within a value, the part before the cut does not parse; and if each piece parses, each cut was
+//! between statements. Every unusual text is read as a whole instead.
 
 use std::collections::{BTreeMap, HashSet};
 use std::iter;
@@ -22,7 +22,7 @@ use crate::base::parallel;
 /// Beginning of every target's header, behind its bracket.
 const TARGET: &str = "target.";
 
-/// How many pieces are read in parallel.
+/// Number of pieces that are read in parallel.
 const AT_ONCE: usize = 16;
 
 /// Reads a Buildfile in pieces of about `size` bytes, the errors in no particular order. Returns
@@ -68,8 +68,8 @@ fn parse(text: &str) -> Option<DeTable<'_>> {
     DeTable::parse(text).ok().map(toml::Spanned::into_inner)
 }
 
-/// Returns where pieces of about `size` bytes start. `None` if there are less than two, or if a line
-/// behind the first start looks like the header of a table that is not a target's.
+/// Returns the starts of pieces of about `size` bytes. `None` if there are less than two, or if a
+/// line after the first start has the form of a table header other than a target's.
 fn cuts(text: &str, size: usize) -> Option<Vec<usize>> {
     let mut cuts: Vec<usize> = Vec::new();
     let mut start = 0;
@@ -143,7 +143,7 @@ mod tests {
         check(&format!("{TARGETS}[target.a.local]\n"), false);
         check(&format!("{TARGETS}[target.s]\nkind = 'group'\n"), false);
         check(&format!("{TARGETS}[target.'s']\nkind = 'group'\n"), false);
-        // A text that looks like a header, before and behind real ones.
+        // A text with the form of a header, before and after real ones.
         let text = "[target.t]\nkind = 'command'\nshell = '''\n[target.u]\n'''\n";
         check(&format!("{text}{TARGETS}"), false);
         check(&format!("{TARGETS}{text}"), false);

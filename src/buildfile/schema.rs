@@ -76,7 +76,7 @@ impl<'a> Reading<'a> {
         self.reader.mistakes.extend(part.mistakes);
     }
 
-    /// What the document says; the mistakes come in no particular order.
+    /// Returns the model and the mistakes, in no particular order.
     pub(super) fn finish(mut self) -> (Model, Vec<Diagnostic>) {
         self.model.default = goals(self.given, &self.model, &mut self.reader);
         (self.model, self.reader.mistakes)
@@ -214,7 +214,7 @@ fn kind_name(item: Item, reader: &mut Reader) -> Option<&'static str> {
     known
 }
 
-/// Why a target has no stamp; `None` for one that has.
+/// Returns the reason why a target has no stamp; `None` if it has one.
 fn no_stamp(kind: &Kind) -> Option<&'static str> {
     match kind {
         Kind::Wheelhouse(_)
@@ -236,7 +236,7 @@ fn no_stamp(kind: &Kind) -> Option<&'static str> {
     }
 }
 
-/// Where a target's output or stamp goes when the Buildfile does not say.
+/// Returns the default path of a target's output or stamp.
 pub(super) fn default_path(stem: &str, suffix: &str, span: &Span) -> Spanned<RelPath> {
     let path = RelPath::parse(&format!("build/{stem}{suffix}"));
     let value = path.expect("BUG: a target's name can be part of a path");

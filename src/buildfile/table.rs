@@ -40,13 +40,13 @@ pub(super) struct Item<'a> {
     origin: usize,
 }
 
-/// A table being read. It collects the keys that are looked up: those are the valid ones.
+/// A table being read. It collects the keys that are read: those are the valid ones.
 pub(super) struct Table<'a> {
     entries: Entries<'a>,
     asked: Vec<&'static str>,
     /// Its name in messages.
     owner: String,
-    /// Where a message about a missing key points.
+    /// Place of messages about a missing key.
     span: Span,
 }
 
@@ -156,7 +156,7 @@ impl<'a> Table<'a> {
         &self.owner
     }
 
-    /// Sets the name in messages, once more is known about the table.
+    /// Sets the name in messages, after more of the table was read.
     pub(super) fn call(&mut self, owner: String) {
         self.owner = owner;
     }
@@ -212,7 +212,7 @@ impl<'a> Table<'a> {
         self.optional(key, reader, |item, reader| members(item, reader, read)).unwrap_or_default()
     }
 
-    /// Reports every key that was not looked up.
+    /// Reports every key that was not read.
     pub(super) fn finish(
         self,
         reader: &mut Reader,

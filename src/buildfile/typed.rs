@@ -1,9 +1,9 @@
-//! Values that were typed on the command line: of variables, payloads, variables of local handlers.
-//! They may be passwords. In keys, records and messages a name stands in their place.
+//! Values of the command line: of variables, payloads, variables of local handlers. They may be
+//! passwords. In keys, records and messages they are replaced by a name.
 
 use crate::base::Digest;
 
-/// Shorter values are only looked for as whole words: they are part of half the words there are.
+/// Shorter values are searched for only as whole words, because they are part of many words.
 const SHORTEST: usize = 4;
 
 #[derive(Clone, Debug, Default)]
@@ -67,7 +67,7 @@ fn replace(text: &str, form: &str, name: &str) -> String {
     clean + rest
 }
 
-/// Where `form` is in `text`.
+/// Returns the position of `form` in `text`.
 fn first(text: &str, form: &str) -> Option<usize> {
     let is_whole = |at: usize| {
         let inside = |c: Option<char>| c.is_some_and(char::is_alphanumeric);

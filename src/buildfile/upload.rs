@@ -1,4 +1,4 @@
-//! The keys of an `upload`: what is uploaded, to which functions, and what callers get of it.
+//! The keys of an `upload`: the bundle, the functions, and the code that callers get.
 
 use super::model::{Spanned, Upload};
 use super::table::{Item, Reader, Table, boolean, members, string};
@@ -43,7 +43,7 @@ pub(super) fn read(table: &mut Table, reader: &mut Reader) -> Option<Upload> {
     })
 }
 
-/// The names less those that are there already, which is reported.
+/// Returns the names without duplicates, which are reported.
 fn once(names: Vec<Spanned<String>>, reader: &mut Reader) -> Vec<Spanned<String>> {
     let mut found: Vec<Spanned<String>> = Vec::new();
     for name in names {
@@ -87,7 +87,7 @@ fn functions(table: &mut Table, reader: &mut Reader) -> Option<Vec<Spanned<Strin
 pub(super) fn function(item: Item, reader: &mut Reader) -> Option<Spanned<String>> {
     let known = reader.mistakes.len();
     let name = value::filled(item, reader, "the name or ARN of a Lambda function")?;
-    // What a variable that is not there leaves behind is no second mistake.
+    // The rest of a missing variable is not a second mistake.
     if reader.mistakes.len() == known
         && let Some(hint) = problem(&name.value)
     {
@@ -115,7 +115,7 @@ fn problem(name: &str) -> Option<&'static str> {
     None
 }
 
-/// `true`, `false`, or the word for what has no number.
+/// Reads `true`, `false`, or the word for a publication without a number.
 fn publish(item: Item, reader: &mut Reader) -> Option<Option<Publish>> {
     match item.value {
         DeValue::Boolean(yes) => Some(yes.then_some(Publish::Version)),
@@ -140,7 +140,8 @@ fn kms_key(item: Item, reader: &mut Reader) -> Option<String> {
     Some(key.value)
 }
 
-/// Whether `arn` can be that of a KMS key: Lambda takes neither the id of a key nor an alias alone.
+/// Returns whether `arn` has the form of a KMS key's ARN: Lambda accepts neither the id of a key
+/// nor an alias alone.
 pub fn is_kms_key(arn: &str) -> bool {
     let parts: Vec<&str> = arn.splitn(6, ':').collect();
     matches!(parts.as_slice(), ["arn", partition, "kms", region, account, key]
@@ -167,7 +168,7 @@ pub fn is_alias(name: &str) -> bool {
         && !name.chars().all(|c| c.is_ascii_digit())
 }
 
-/// Whether `name` can be a function's.
+/// Returns whether `name` has the form of a function's name or ARN.
 pub fn is_function(name: &str) -> bool {
     problem(name).is_none()
 }

@@ -1,5 +1,5 @@
-//! Single values of a Buildfile: paths, outputs, globs, instants, versions, and words out of a
-//! small set. Each reader reports what is wrong and gives `None` then.
+//! Single values of a Buildfile: paths, outputs, globs, instants, versions, and words of a small
+//! set. Each reader reports a mistake and then returns `None`.
 
 use jiff::Timestamp;
 use toml::de::DeValue;
@@ -12,7 +12,7 @@ use crate::base::RelPath;
 use crate::check::{self, Python};
 use crate::project::STATE_FOLDER;
 
-/// What a zip's own form of time can say.
+/// First and last time in a zip's own format.
 const ZIP_TIMES: [&str; 2] = ["1980-01-01T00:00:00Z", "2107-12-31T23:59:59Z"];
 
 pub(super) fn path(item: Item, reader: &mut Reader) -> Option<Spanned<RelPath>> {
@@ -54,7 +54,7 @@ pub(super) fn glob(item: Item, reader: &mut Reader) -> Option<Spanned<Glob>> {
     }
 }
 
-/// A string that is not empty; `hint` says what it should be.
+/// Reads a string that is not empty; `hint` describes the expected value.
 pub(super) fn filled(item: Item, reader: &mut Reader, hint: &str) -> Option<Spanned<String>> {
     let text = string(item, reader)?;
     if text.value.is_empty() {
@@ -64,7 +64,7 @@ pub(super) fn filled(item: Item, reader: &mut Reader, hint: &str) -> Option<Span
     Some(text)
 }
 
-/// A word out of `words`, as what stands beside it there.
+/// Reads one of `words`, and returns the value beside it.
 pub(super) fn word<T: Copy>(
     item: Item,
     reader: &mut Reader,
