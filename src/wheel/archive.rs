@@ -1,5 +1,5 @@
-//! The check of a wheel: that its zip says one thing only, that every path stays in the tree,
-//! and that every member is what its CRC and RECORD say.
+//! The check of a wheel: its zip must be unambiguous, every path must stay in the tree, and every
+//! member must match its CRC and RECORD.
 
 use std::collections::{BTreeMap, HashSet};
 use std::fs::File;
@@ -27,7 +27,7 @@ const SIZE_LIMIT: u64 = 8 << 30;
 /// Most bytes of a RECORD. It has about 100 for each file.
 const RECORD_LIMIT: u64 = 64 << 20;
 
-/// A member as the zip's directory lists it, before its content has been looked at.
+/// A member as the zip's directory lists it, before its content was read.
 struct Listed {
     name: String,
     executable: bool,
@@ -61,7 +61,7 @@ fn is_listed(listed: &[Listed], path: &str) -> bool {
     listed.binary_search_by(|member| member.name.as_str().cmp(path)).is_ok()
 }
 
-/// All files sorted by name, and the names of the folders that have entries of their own.
+/// Returns all files sorted by name, and the names of the folders that have entries of their own.
 fn list(file: &File) -> Result<(Vec<Listed>, Vec<String>)> {
     let damaged = "it is no whole zip file";
     let mut archive = ZipArchive::new(BufReader::new(file)).context(damaged)?;
@@ -158,8 +158,8 @@ fn refuse_clashes(listed: &[Listed], folders: &[String]) -> Result<()> {
     }
 }
 
-/// Adds a folder and all that it lies in. Whoever adds one adds the others, so the first that is
-/// known ends the climb.
+/// Adds a folder and its parents. A folder is never added without its parents, so the first
+/// existing one ends the loop.
 fn add_folders<'a>(all: &mut HashSet<&'a str>, mut folder: Option<&'a str>) {
     while let Some(name) = folder {
         folder = if all.insert(name) { parent(name) } else { None };
@@ -198,7 +198,7 @@ fn read_record(file: &File, listed: &[Listed], name: &str) -> Result<BTreeMap<St
     record::parse(&text, |path| is_listed(listed, path))
 }
 
-/// What RECORD says of a member; `None` for RECORD itself and the signatures made from it.
+/// Returns RECORD's line for a member; `None` for RECORD itself and the signatures made from it.
 fn line_of<'a>(
     record: &'a BTreeMap<String, Line>,
     record_name: &str,
@@ -217,7 +217,7 @@ fn line_of<'a>(
     }
 }
 
-/// Reads the member to its end, once, and compares it with all that is said of it.
+/// Reads the member to its end, once, and compares it with its headers and its line in RECORD.
 fn check_member(file: &File, member: &Listed, line: Option<&Line>) -> Result<Member> {
     let hash = line.and_then(|line| line.hash.as_ref());
     let mut hasher = hash.map(record::Hash::hasher).transpose()?;

@@ -1,5 +1,5 @@
-//! What the check of a wheel found, kept by the wheel's digest. A file that does not open, for
-//! whatever reason, only means that the wheel is checked again.
+//! The result of a wheel's check, cached by the wheel's digest. If a file cannot be opened for any
+//! reason, the wheel is checked again.
 
 use std::path::{Path, PathBuf};
 

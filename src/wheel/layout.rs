@@ -1,4 +1,4 @@
-//! Where each member of a wheel is installed in a tree that Python imports from, by the rules for
+//! The place of each member of a wheel in a tree that Python imports from, by the rules for
 //! installing wheels (PEP 427), with one folder as purelib, platlib and data.
 
 use anyhow::{Result, bail};
@@ -14,7 +14,7 @@ pub struct Placed<'a> {
     pub member: &'a Member,
     pub path: String,
     pub executable: bool,
-    /// Whether the first line is to be replaced by [`PYTHON_SHEBANG`].
+    /// Whether the first line is replaced by [`PYTHON_SHEBANG`].
     pub new_shebang: bool,
 }
 

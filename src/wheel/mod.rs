@@ -1,8 +1,8 @@
-//! Wheels: their names, what they hold, and where each member belongs in a tree.
+//! Wheels: their names, their members, and the place of each member in a tree.
 //!
 //! A wheel is a zip that is read in place, never unpacked as a whole. Opening one checks it once
-//! per user: every member against its CRC and its line in RECORD, every path, both copies of
-//! every header. Knows nothing of pip, targets or bundles.
+//! per user: every member against its CRC and its line in RECORD, every path, both copies of every
+//! header. Knows nothing of pip, targets or bundles.
 
 mod archive;
 mod index;
@@ -30,7 +30,7 @@ pub use zipwright_python::WheelName;
 /// Most bytes of a script that is read as a whole. They have some hundred.
 const SCRIPT_MAX: u64 = 16 << 20;
 
-/// How a member's bytes lie in the wheel.
+/// How a member's bytes are stored in the wheel.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Method {
     Stored,
@@ -45,7 +45,7 @@ pub struct Member {
     /// Whether its owner may execute it.
     pub executable: bool,
     pub method: Method,
-    /// Where its bytes begin in the wheel.
+    /// Offset of its bytes in the wheel.
     pub offset: u64,
     pub compressed: u64,
     pub size: u64,
@@ -104,7 +104,7 @@ impl Wheel {
         Some(&self.members[at])
     }
 
-    /// The member's bytes as they lie in the wheel.
+    /// Returns the member's bytes as stored in the wheel.
     pub fn raw<'a>(&'a self, member: &Member) -> impl Read + Send + use<'a> {
         Range::new(&self.file, member.offset, member.compressed)
     }

@@ -7,7 +7,7 @@ use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use ring::digest::{Context, Digest, SHA256, SHA384, SHA512};
 
-/// What RECORD says of one file.
+/// The entry of one file in RECORD.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Line {
     /// `None`: no hash is given.
@@ -38,8 +38,8 @@ impl Hash {
     }
 }
 
-/// Returns the lines of a RECORD by path, except those of folders. `is_member` is asked for each
-/// path, and a line of anything else is an error: so no more is kept than the wheel has members.
+/// Returns the lines of a RECORD by path, except those of folders. A path for which `is_member`
+/// returns `false` is an error, so at most as many lines are kept as the wheel has members.
 pub(super) fn parse(
     text: &str,
     is_member: impl Fn(&str) -> bool,
@@ -93,14 +93,14 @@ fn parse_size(path: &str, text: &str) -> Result<Option<u64>> {
     }
 }
 
-/// Most fields of a row that are told apart. No row of a RECORD has as many.
+/// Largest number of fields in a row that are distinguished. No row of a RECORD has as many.
 const FIELDS: usize = 8;
 
-/// The rows of a CSV text as Python's `csv` writes it: fields with a comma, a quote or a line
-/// break stand in double quotes, a quote inside is doubled.
+/// The rows of a CSV text as Python's `csv` writes it: fields with a comma, a quote or a line break
+/// are in double quotes, a quote inside is doubled.
 struct Rows<'a> {
     text: &'a str,
-    /// Of the last row.
+    /// Number of the last row.
     number: usize,
 }
 

@@ -137,7 +137,8 @@ fn paths_that_leave_the_tree_are_refused() {
         ("demo//evil.py", "plain relative"),
         ("demo/e\0vil.py", "control"),
     ] {
-        // The zip crate's writer tidies names, so that an honest one of equal length goes in.
+        // The zip crate's writer cleans up names, so a harmless one of equal length is written
+        // first.
         let honest = "n".repeat(name.len());
         let bytes = Fixture::new(&[(&honest, "")]).bytes();
         assert_refused(&patch(bytes, honest.as_bytes(), name.as_bytes()), &["member", reason]);
