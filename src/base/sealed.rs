@@ -1,5 +1,5 @@
-//! Small binary files that know whether they are whole: a form, fields, and a checksum over both.
-//! What does not open is no error: whoever keeps such a file can make it again.
+//! Small binary files with a checksum: a form, fields, and a checksum over both. A file that cannot
+//! be opened is not an error: its owner can make it again.
 
 use super::Digest;
 
@@ -9,7 +9,7 @@ const CHECKSUM: usize = 32;
 pub struct Encoder(Vec<u8>);
 
 impl Encoder {
-    /// `form` names what the file holds and the version of its fields.
+    /// Creates an encoder. `form` names the content of the file and the version of its fields.
     pub fn new(form: &str) -> Self {
         let mut encoder = Self(Vec::new());
         encoder.text(form);
@@ -90,7 +90,7 @@ impl<'a> Decoder<'a> {
         (decoder.text()? == form).then_some(decoder)
     }
 
-    /// Of what [`Encoder::part`] gave; `None` when these are not the bytes.
+    /// Reads the result of [`Encoder::part`]; `None` if the bytes differ from it.
     pub fn part(bytes: &'a [u8], digest: &Digest) -> Option<Self> {
         (Digest::of(bytes) == *digest).then_some(Self(bytes))
     }
@@ -137,7 +137,7 @@ impl<'a> Decoder<'a> {
         Some(Digest::from_bytes(self.take(32)?.try_into().ok()?))
     }
 
-    /// Whether every field has been read.
+    /// Returns whether every field has been read.
     pub fn is_at_end(&self) -> bool {
         self.0.is_empty()
     }

@@ -1,5 +1,5 @@
-//! File operations whose errors name the path and what was being done, and writing that is
-//! all or nothing: beside the place, then renamed into it.
+//! File operations whose errors name the path and the operation, and atomic writing: to a file
+//! beside the place, then renamed into it.
 
 use std::ffi::OsStr;
 use std::fs::{self, File, OpenOptions, Permissions};
@@ -15,7 +15,7 @@ use tempfile::{NamedTempFile, TempDir};
 
 use super::private;
 
-/// Mode of the files and folders that zipwright writes, whatever the umask.
+/// Mode of the files and folders that zipwright writes, independent of the umask.
 pub const FILE_MODE: u32 = 0o644;
 pub const EXECUTABLE_MODE: u32 = 0o755;
 
@@ -26,10 +26,10 @@ pub const TEMP_PREFIX: &str = ".zipwright-tmp-";
 /// Prefix of the name that a user's file has while a command runs that has its place for an output.
 pub const ASIDE_PREFIX: &str = ".zipwright-tmp-aside-";
 
-/// How many random letters and digits [`tempfile`] puts behind the prefix.
+/// Number of random letters and digits that [`tempfile`] adds to the prefix.
 const TEMP_SUFFIX: usize = 6;
 
-/// Whether this is the name of a temporary file or folder of zipwright's.
+/// Returns whether this is the name of a temporary file or folder of zipwright.
 pub fn is_temp_name(name: &OsStr) -> bool {
     name.to_str().and_then(|name| name.strip_prefix(TEMP_PREFIX)).is_some_and(|rest| {
         rest.len() == TEMP_SUFFIX && rest.bytes().all(|byte| byte.is_ascii_alphanumeric())
@@ -68,8 +68,8 @@ pub fn open_itself(path: &Path) -> io::Result<File> {
     OpenOptions::new().read(true).custom_flags(NO_LINK).open(path)
 }
 
-/// Opens a file of zipwright's own for reading and writing in place, and makes it if there is none.
-/// Fails if it is a symbolic link, or has a second name by which it is somebody's file.
+/// Opens one of zipwright's own files for reading and writing in place, and creates it if it does
+/// not exist. Fails if it is a symbolic link, or has a second name: it may then be a user's file.
 pub fn open_own(path: &Path, append: bool) -> io::Result<File> {
     let mut options = OpenOptions::new();
     options.create(true).read(true).write(true).append(append).truncate(false);
@@ -159,9 +159,9 @@ pub fn persist(file: NamedTempFile, place: &Path, mode: u32) -> Result<()> {
     Ok(())
 }
 
-/// Exchanges a file with the one at `place`, at once like a rename; `false` when there is none, or
-/// the file system has no such operation. A rename onto a file makes ext4 hand all of the new one
-/// to the disk first, which takes as long as half of writing it.
+/// Exchanges a file with the one at `place`, atomically like a rename. Returns `false` if there is
+/// none, or the file system has no such operation. A rename onto a file makes ext4 write all of the
+/// new one to the disk first, which takes as long as half of writing it.
 fn trade_places(file: &Path, place: &Path) -> bool {
     place.symlink_metadata().is_ok_and(|meta| !meta.is_dir())
         && renameat_with(CWD, file, CWD, place, RenameFlags::EXCHANGE).is_ok()
@@ -193,8 +193,8 @@ pub fn write(place: &Path, bytes: &[u8], mode: u32) -> Result<()> {
     persist(file, place, mode)
 }
 
-/// Writes `bytes` over what is at `place`, without a new file: to free the blocks of an old one may
-/// take longer than to make all that is in it. Only for what tells by itself that it is not whole.
+/// Overwrites the file at `place` with `bytes`, without a new file: freeing the blocks of an old
+/// one may take longer than writing all its content. Only for files with a checksum of their own.
 pub fn write_over(place: &Path, bytes: &[u8]) -> Result<()> {
     if let Some(folder) = place.parent() {
         create_dir_all(folder)?;
@@ -228,13 +228,13 @@ fn mode_of(path: &Path) -> Result<u32> {
     Ok(meta.permissions().mode() & 0o7777)
 }
 
-/// Whether an error says that the thing is not there.
+/// Returns whether an error means that the file does not exist.
 pub fn is_missing(error: &io::Error) -> bool {
     matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory)
 }
 
-/// Bytes of a file, read by position, so that many threads can share it. An error when the file is
-/// shorter than it was said to be.
+/// Bytes of a file, read by position, so that many threads can share it. Fails if the file is
+/// shorter than expected.
 pub struct Range<'a> {
     file: &'a File,
     offset: u64,
@@ -247,7 +247,7 @@ impl<'a> Range<'a> {
         Self { file, offset, left: length }
     }
 
-    /// How many have not been read yet.
+    /// Returns the number of unread bytes.
     pub fn left(&self) -> u64 {
         self.left
     }

@@ -7,7 +7,7 @@ use std::thread;
 
 static LIMIT: AtomicUsize = AtomicUsize::new(usize::MAX);
 
-/// Returns how many cores this process may use.
+/// Returns the number of cores that this process may use.
 pub fn cores() -> usize {
     thread::available_parallelism().map_or(1, NonZero::get)
 }
@@ -19,7 +19,7 @@ pub fn limit(threads: usize) {
 }
 
 /// Starts the threads unless they run already. Call it before the first parallel work; otherwise
-/// there are as many threads as cores, whatever the limit.
+/// there are as many threads as cores, without regard to the limit.
 pub fn start() {
     let threads = LIMIT.load(Ordering::Relaxed).min(cores());
     // Only the first call in a process has an effect, as intended.

@@ -87,8 +87,8 @@ macro_rules! printable {
 }
 pub use printable;
 
-/// Whether a character cannot be seen where it stands: control characters but for line breaks and
-/// tabs, those that set the direction of text, and those without a width.
+/// Returns whether a character is invisible: control characters except line breaks and tabs, those
+/// that set the direction of text, and those without a width.
 pub fn is_hidden(c: char) -> bool {
     match c {
         '\n' | '\t' => false,

@@ -13,7 +13,7 @@ use std::path::Path;
 use anyhow::{Context, Result, bail};
 use rustix::fs::{FileType, OFlags, Stat, fstat, lstat, stat};
 
-/// Modes of files and folders that nobody else reads.
+/// Modes of files and folders that only their owner reads.
 pub const FILE_MODE: u32 = 0o600;
 pub const FOLDER_MODE: u32 = 0o700;
 
@@ -24,7 +24,7 @@ const NOT_THE_OWNER: u32 = 0o077;
 const OTHERS_WRITE: u32 = 0o002;
 const GROUP_WRITES: u32 = 0o020;
 
-/// Creates a folder and what is missing above it, all with [`FOLDER_MODE`].
+/// Creates a folder and its missing parents, all with [`FOLDER_MODE`].
 pub fn create_dir_all(folder: &Path) -> Result<()> {
     if folder.is_dir() {
         return Ok(());
@@ -34,9 +34,8 @@ pub fn create_dir_all(folder: &Path) -> Result<()> {
     made.or_else(|_| super::fs::create_dir_all(folder))
 }
 
-/// Makes `folder` one that only this user can use: creates it, or takes the permissions of others
-/// away. Fails if it belongs to another user, or if others can write it: what is in it may then be
-/// theirs.
+/// Makes `folder` accessible only to this user: creates it, or removes the permissions of others.
+/// Fails if it belongs to another user, or if others can write it: its content may then be theirs.
 pub fn claim(folder: &Path) -> Result<()> {
     create_dir_all(folder)?;
     claim_for(folder, own_id(), 0)
@@ -55,7 +54,7 @@ fn claim_for(folder: &Path, owner: u32, allowed: u32) -> Result<()> {
     let open = File::open(folder).with_context(|| could_not_read(folder))?;
     let meta = fstat(&open).with_context(|| could_not_read(folder))?;
     let user = own_id();
-    // A link leads where its owner wants, today and tomorrow.
+    // The owner of a link can change its target at any time.
     let is_link = FileType::from_raw_mode(link.st_mode) == FileType::Symlink;
     let may_own_link = if is_link { ROOT } else { owner };
     let foreign = [(link.st_uid, may_own_link), (meta.st_uid, owner)]
@@ -81,8 +80,8 @@ fn writers(meta: &Stat) -> u32 {
     meta.st_mode & (OTHERS_WRITE | group)
 }
 
-/// Reads a file that this user wrote, and nobody else can. Any other is an error of the kind
-/// [`ErrorKind::PermissionDenied`].
+/// Reads a file that belongs to this user and that others cannot write. Any other is an error of
+/// the kind [`ErrorKind::PermissionDenied`].
 pub fn read(place: &Path) -> io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
     open(place)?.read_to_end(&mut bytes)?;
@@ -149,7 +148,7 @@ mod tests {
             let error = claim(&folder).unwrap_err().to_string();
             assert!(error.contains("other users can write"), "{error}");
             assert_eq!(mode(&folder), bits, "it is left as it was");
-            // Below a root that others can write just so it takes nothing from anybody.
+            // Below a root that others can write, the mode is not changed either.
             assert!(claim_below(above.path(), &folder).is_err());
             assert!(claim_below(&folder.clone(), &folder).is_ok());
         }
