@@ -1,6 +1,6 @@
-//! What a killed build leaves behind: files and folders being written beside the place of an
-//! output. They do no harm, globs pass over them, but they take space and are nobody's. Knows
-//! where outputs are; call it only under the project's lock, and before anything is written.
+//! Leftovers of a killed build: files and folders being written beside an output. They are
+//! harmless, and globs ignore them, but they take space. Knows the places of outputs; call it only
+//! under the project's lock, and before anything is written.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -10,8 +10,8 @@ use crate::base::fs::{aside, is_temp_name, remove, rename_to_free};
 use crate::buildfile::model::{Model, Output, Target};
 use crate::project::{Project, STATE_FOLDER};
 
-/// Removes them, as far as they can be removed. What lies inside of a staging tree goes when the
-/// tree is written again, as it will be: its target was running.
+/// Removes leftovers, as far as possible. Those inside of a staging tree are removed when the tree
+/// is written again, because its target was running.
 pub fn sweep(project: &Project, model: &Model) {
     let in_state = |name: &str| format!("{STATE_FOLDER}/{name}");
     let own = [".", "manifests", "left"].map(|name| RelPath::parse(&in_state(name)));
@@ -31,7 +31,7 @@ pub fn sweep(project: &Project, model: &Model) {
         let Ok(entries) = fs::read_dir(place) else { continue };
         for entry in entries.flatten() {
             if is_temp_name(&entry.file_name()) {
-                // One that stays is in nobody's way.
+                // A leftover that stays is harmless.
                 let _ = remove(&entry.path());
             }
         }

@@ -1,7 +1,7 @@
 //! zipwright builds AWS Lambda bundles for Python from a Buildfile.
 //!
-//! Modules in the order of their layers: each may import only what stands above it. The map is
-//! in `docs/ARCHITECTURE.md`, and `tests/it/tidy.rs` holds the code to it.
+//! Modules in the order of their layers: each may import only the modules above it. The map is in
+//! `docs/ARCHITECTURE.md`, and `tests/it/tidy.rs` checks the order.
 
 pub mod base;
 pub mod key;

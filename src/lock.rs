@@ -1,8 +1,8 @@
-//! One build at a time in a project. The lock is the kernel's, on a file below the state folder:
-//! it dies with its holder, however that ends, and no child inherits it.
+//! One build at a time in a project. The lock is the kernel's, on a file below the state folder: it
+//! ends with its holder, in whichever way that ends, and no child inherits it.
 //!
-//! The file's text says who holds it and which programs it started. A holder that ends in order
-//! leaves the file empty, so a text that nobody holds the lock to is of one that was killed.
+//! The file's text identifies the holder and the programs that it started. A holder that ends in
+//! order empties the file, so a text in an unlocked file is that of a killed one.
 
 use std::fs::{self, File, TryLockError};
 use std::io::{self, ErrorKind, Read, Seek, Write};
@@ -28,7 +28,7 @@ pub enum Patience {
 /// Held for as long as it lives.
 pub struct Lock {
     file: File,
-    /// Whether an earlier holder may have left something half-made: it was killed, or the lock file
+    /// Whether an earlier holder may have left half-written files: it was killed, or the lock file
     /// was deleted.
     pub after_a_kill: bool,
 }
@@ -104,7 +104,7 @@ fn is_at(file: &File, path: &Path) -> io::Result<bool> {
 impl Drop for Lock {
     fn drop(&mut self) {
         process::keep_journal(None);
-        // At worst the next holder looks for leftovers that are not there.
+        // At worst, the next holder searches for leftovers in vain.
         let _ = self.file.set_len(0);
     }
 }

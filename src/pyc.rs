@@ -27,8 +27,8 @@ impl Kind {
     }
 }
 
-/// Returns the path at which this Python looks for the bytecode of `source`. `None` if `source` is
-/// not a module.
+/// Returns the path at which this Python searches for the bytecode of `source`. `None` if `source`
+/// is not a module.
 pub fn place_of(source: &str, (major, minor): (u8, u8)) -> Option<String> {
     let (folder, name) =
         source.rsplit_once('/').map_or(("", source), |(folder, name)| (folder, name));

@@ -21,8 +21,8 @@ const FORM_SMALLEST: &str = "zipform=4,files only;deflate=libdeflate-1.26.1-8,10
 
 const LEVEL: u32 = 9;
 
-/// Input is handed to the compressor in full pieces of this size, whatever the reader gives, so
-/// that the output cannot depend on how the input arrived.
+/// Input is passed to the compressor in full pieces of this size, for any size of reads, so that
+/// the output cannot depend on how the input arrived.
 const PIECE: usize = 64 * 1024;
 
 /// Above this, packed content moves from memory to disk.

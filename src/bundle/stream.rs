@@ -13,13 +13,13 @@ use crate::base::{Digest, Sha256};
 /// Bytes that are handed to the hashing thread at a time.
 const BLOCK: usize = 1 << 18;
 
-/// How many blocks may wait for the hashing thread: a bound on memory.
+/// Number of blocks that may wait for the hashing thread: a bound on memory.
 const WAITING: usize = 3;
 
 /// Writes to `sink` through blocks.
 pub(super) struct Stream<W> {
     sink: W,
-    /// The block that is being filled; nobody else holds it.
+    /// The block that is being filled; it has no other owner.
     block: Arc<Block>,
     /// Blocks that the hashing thread may still hold, oldest first.
     lent: VecDeque<Arc<Block>>,
@@ -114,7 +114,7 @@ impl<W: Write> Stream<W> {
         Arc::get_mut(&mut self.block).expect("BUG: a block is lent only when it is full")
     }
 
-    /// Hashes and writes the full block, and goes on with another one.
+    /// Hashes and writes the full block, and starts another one.
     fn flush(&mut self) -> io::Result<()> {
         if matches!(self.sha256, Hashing::Here) {
             self.sha256 = Hashing::begin();

@@ -1,4 +1,4 @@
-//! The bytes of a bundle, compared with the zip crate's own writer and with known digests.
+//! The bytes of a bundle, compared with the zip crate's own writer and with constant digests.
 
 use std::io::{Cursor, Read, Write};
 

@@ -1,9 +1,9 @@
-//! Writes the canonical zip: one form for one content, whatever wrote the content before.
+//! Writes the canonical zip: one form for one content, independent of its source.
 //!
-//! Entries are sorted by the bytes of their names; the writer adds one entry for each folder, before
-//! the first file in it; modes are 644, 755 for executables and folders; there are no extra fields,
-//! comments or data descriptors, and no zip64. The zip crate's writer cannot produce this form: it
-//! copies a member together with its metadata.
+//! Entries are sorted by the bytes of their names; the writer adds one entry for each folder,
+//! before the first file in it; modes are 644, 755 for executables and folders; there are no extra
+//! fields, comments or data descriptors, and no zip64. The zip crate's writer cannot produce this
+//! form: it copies a member together with its metadata.
 
 use std::io::{self, Read, Write};
 
@@ -38,8 +38,8 @@ pub struct Time {
 }
 
 impl Time {
-    /// 1980-02-01 00:00:00. Not the first moment that the format knows: in a zone east of UTC
-    /// some readers would turn that into 1979.
+    /// 1980-02-01 00:00:00. Not the first time of the format, which some readers would show as 1979
+    /// in a zone east of UTC.
     pub const CONSTANT: Self = Self { date: (2 << 5) | 1, time: 0 };
 
     /// Seconds since 1970-01-01T00:00:00Z, brought into the years 1980 to 2107.

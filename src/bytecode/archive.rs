@@ -17,7 +17,8 @@ use crate::project::Project;
 use crate::pyc::place_of;
 use crate::wheel::{Member, Placed, Wheel, layout};
 
-/// How many bytes of source one process compiles, so that large wheels are divided among processes.
+/// Number of bytes of source that one process compiles, so that large wheels are divided among
+/// processes.
 const PORTION: u64 = 2 << 20;
 
 /// Returns the sources of a wheel that get bytecode, in portions. Scripts are run, not imported.

@@ -34,7 +34,7 @@ pub struct Source {
     pub content: Vec<u8>,
 }
 
-/// The bytecode, or why there is none.
+/// The bytecode, or the compilation error.
 pub type Compiled = Result<Vec<u8>, String>;
 
 /// Compiles with one interpreter, and caches the results.

@@ -13,7 +13,7 @@ const SCRIPT: &str = include_str!("compile.py");
 
 /// Compiles in `folder`, which is empty. Returns the results in the order of the sources.
 pub(super) fn compile(program: &Path, folder: &Path, sources: &[Source]) -> Result<Vec<Compiled>> {
-    // A folder of its own: Python looks for modules beside its script.
+    // A folder of its own: Python searches for modules beside its script.
     let script = folder.join("script/compile.py");
     fs::write_if_changed(&script, SCRIPT.as_bytes(), 0o600)?;
     let work = folder.join("work");

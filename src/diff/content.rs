@@ -14,7 +14,7 @@ use crate::elf::{self, Section};
 const TEXT_MAX: usize = 4 << 20;
 const LINES_MAX: usize = 40;
 const LINE_MAX: usize = 200;
-/// How many bytes are shown around the first difference.
+/// Number of bytes shown around the first difference.
 const SHOWN: usize = 24;
 /// Shorter runs of text in binary files are chance.
 const WORD_MIN: usize = 6;

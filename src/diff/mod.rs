@@ -1,5 +1,5 @@
-//! Explains the differences of two bundles, wheels or folders, member by member. Reads any zip,
-//! whatever program wrote it. Knows nothing of targets, or of how either was made.
+//! Explains the differences of two bundles, wheels or folders, member by member. Reads any zip of
+//! any program. Knows nothing of targets, or of how either was made.
 
 mod archive;
 mod content;

@@ -93,7 +93,7 @@ fn what_a_zip_says_besides_is_metadata() {
     assert_eq!(comparison.verdict, Verdict::SameFiles);
     assert_eq!(words(&comparison), [("", "metadata")]);
     assert_eq!(comparison.to_json()["changes"][0]["field"], "comment of the archive");
-    // By another system: where the central directory says who made the entry.
+    // By another system, as in the central directory.
     let mut other = plain.clone();
     let entry = other.windows(4).position(|bytes| bytes == b"PK\x01\x02").unwrap();
     other[entry + 4] ^= 1;

@@ -23,7 +23,7 @@ pub struct Elf {
     /// Empty for objects of machines other than Lambda's.
     pub needed: Vec<String>,
     pub soname: Option<String>,
-    /// Where the dynamic linker looks for what is needed: RUNPATH, or else RPATH.
+    /// The search path of the dynamic linker for needed libraries: RUNPATH, or else RPATH.
     pub run_path: Vec<String>,
     pub versions: Vec<Need>,
 }
@@ -143,7 +143,7 @@ pub fn needed(bytes: &[u8]) -> Vec<String> {
     Elf::parse(bytes).map(|elf| elf.needed).unwrap_or_default()
 }
 
-/// A section's name and content, which is empty if it takes no room in the file.
+/// A section's name and content, which is empty if it takes no space in the file.
 pub type Section<'a> = (String, &'a [u8]);
 
 /// Returns the sections of an object. `None` if it is not an object or is damaged.

@@ -1,7 +1,7 @@
 //! `MAKEFLAGS`: reads those of an outer make, and writes those for children.
 //!
-//! Reading never fails: an unknown word was meant for another program or another version. Flags that
-//! are known but have no meaning here are kept and handed on. Knows nothing of zipwright's own command
+//! Reading never fails: an unknown word is meant for another program or another version. Supported
+//! flags that have no meaning here are kept and passed on. Knows nothing of zipwright's own command
 //! line, whose options take precedence by name.
 
 use std::fmt;
@@ -36,7 +36,7 @@ pub struct Flags {
     words: Vec<String>,
 }
 
-/// How many jobs `-j` asks for.
+/// The number of jobs that `-j` requests.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Jobs {
     /// `-j` without a number.
@@ -44,7 +44,7 @@ pub enum Jobs {
     Limit(usize),
 }
 
-/// Where the job slots are shared. Displayed as make's option.
+/// The pipe of the job slots. Displayed as make's option.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Auth {
     /// Numbers of inherited descriptors; negative if this process must not use the slots.
@@ -398,7 +398,7 @@ mod tests {
         assert_eq!(Flags::parse("z -? --later=1 --later -k"), Flags::parse("k"));
     }
 
-    /// Any text can be read, and all known flags survive writing and reading.
+    /// Any text can be read, and all supported flags survive writing and reading.
     #[test]
     fn no_text_is_too_strange() {
         const PIECES: [&str; 24] = [

@@ -2,12 +2,12 @@
 //! programs that it starts.
 //!
 //! Every process has one slot of its own; each further job takes a byte out of the shared pipe and
-//! puts the same byte back when it is done. A [`Pool`] counts jobs and moves bytes; it does not know
-//! what a job does.
+//! puts the same byte back at its end. A [`Pool`] counts jobs and moves bytes, whatever a job does.
 //!
-//! Slots are given back when a [`Token`] is dropped, which covers errors and panics, and by
+//! Slots are returned when a [`Token`] is dropped, which covers errors and panics, and by
 //! [`Pool::close`], for a process that is about to die by a signal. After `kill -9` the slots are
-//! lost: the outer build goes on with fewer, as with any client, and GNU make reports it at its end.
+//! lost: the outer build continues with fewer, as with any client, and GNU make reports it at its
+//! end.
 
 use std::collections::VecDeque;
 use std::fmt;
@@ -82,13 +82,14 @@ impl Pool {
         Self::new(Source::Wire(Wire::pipe(jobs.saturating_sub(1))?))
     }
 
-    /// The same by a named pipe that is created at `path`, where nothing may be yet: for
-    /// children that close what they inherit, as Python's do, or know no other form, like ninja.
+    /// Like [`Pool::server`], by a named pipe that is created at `path`, which must not exist: for
+    /// children that close inherited descriptors, as Python does, or support no other form, as
+    /// ninja.
     pub fn fifo_server(path: &Path, jobs: usize) -> Result<Self> {
         Self::new(Source::Wire(Wire::fifo(path, jobs.saturating_sub(1))?))
     }
 
-    /// Returns slots for `jobs` jobs of this process only; `usize::MAX` is no limit.
+    /// Returns slots for `jobs` jobs of this process only; `usize::MAX` means no limit.
     pub fn private(jobs: usize) -> Result<Self> {
         Self::new(Source::Limit(jobs))
     }

@@ -1,9 +1,9 @@
-//! The pipe, or named pipe, that holds job slots as bytes: opens it, takes a byte, gives one back,
+//! The pipe, or named pipe, that holds job slots as bytes: opens it, takes a byte, returns one,
 //! waits for one.
 //!
-//! Reads and writes use descriptions of their own, reopened through `/proc/self/fd`. They never block,
-//! without setting `O_NONBLOCK` on the description that every process of the build shares, where it
-//! would break processes that expect a read to wait.
+//! Reads and writes use descriptions of their own, reopened through `/proc/self/fd`. They never
+//! block, without setting `O_NONBLOCK` on the description that every process of the build shares,
+//! where it would break processes that expect a read to wait.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, PipeReader, PipeWriter};
@@ -137,8 +137,8 @@ pub(super) fn wait(ends: &[BorrowedFd<'_>]) {
     let _ = poll(&mut polled, None);
 }
 
-/// Returns the paths of the inherited descriptors. Fails unless they are what the outer make meant:
-/// the two ends of one pipe, not files that this process opened under the same numbers.
+/// Returns the paths of the inherited descriptors. Fails unless they are the two ends of one pipe,
+/// and not files that this process opened under the same numbers.
 fn inherited(read: i32, write: i32) -> Result<(PathBuf, PathBuf)> {
     let closed = "the outer make does not share its job slots with this command: \
                   put `+` in front of its recipe line";

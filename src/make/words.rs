@@ -1,10 +1,10 @@
 //! The words of `MAKEFLAGS`: how make encodes blanks, backslashes and dollars in one line of text,
 //! and decodes them. Knows nothing of the meaning of the words.
 
-/// A variable set on a command line and handed down to every make below.
+/// A variable set on a command line and passed down to every make below.
 ///
-/// Holds the text of its definition, not its value: `$$` in it is a dollar sign, and `$(NAME)`
-/// is for a make to expand, so that what comes from above goes down unchanged.
+/// Has the text of its definition, not its value: `$$` in it is a dollar sign, and `$(NAME)` is
+/// expanded by a make, so that the text is passed down unchanged.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Variable {
     pub name: String,

@@ -1,4 +1,5 @@
-//! One build after the other, each from nothing in a copy of the project that is removed again.
+//! Runs one build after the other, each from nothing in a copy of the project that is removed
+//! again.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -21,7 +22,7 @@ use crate::record;
 /// Two seconds are the grain of times in zips.
 const APART: Duration = Duration::from_millis(2_100);
 
-/// How many lines of a failed build's output are repeated.
+/// Number of lines of a failed build's output that are repeated.
 const LINES_SHOWN: usize = 30;
 
 pub(super) struct Builds<'a> {

@@ -1,5 +1,5 @@
-//! Whether two builds had the same inputs. An index may offer other files a second later; then a
-//! difference is no evidence about how a wheel is built.
+//! Compares the inputs of two builds. A package index may offer other files a second later; then a
+//! difference does not show how a wheel is built.
 
 use std::collections::{BTreeMap, BTreeSet};
 

@@ -5,7 +5,7 @@ use crate::base::words;
 use crate::diff::{Change, What};
 use crate::record::Origin;
 
-/// How many differing values are shown for one file.
+/// Number of differing values that are shown for one file.
 const VALUES_MAX: usize = 2;
 
 pub fn lines(report: &Report) -> Vec<String> {
