@@ -38,13 +38,13 @@ fn last_commit(project: &Project) -> Result<i64> {
     let captured = Invocation::new(git, &project.root).args(log).capture()?;
     if !captured.status.success() {
         bail!(
-            "`clamp = \"git\"` needs a commit, and git says (with {}): {}; commit once, or {WAY_OUT}",
+            "`clamp = \"git\"` needs a commit, but git failed ({}): {}; commit once, or {WAY_OUT}",
             process::describe(captured.status),
             captured.stderr.trim(),
         );
     }
     let text = captured.stdout.trim();
-    text.parse().with_context(|| format!("git gave `{text}` as the time of the last commit"))
+    text.parse().with_context(|| format!("git printed `{text}` as the time of the last commit"))
 }
 
 #[cfg(test)]

@@ -48,7 +48,7 @@ impl Lock {
                 Err(TryLockError::WouldBlock) => {
                     let holder = holder(&mut file);
                     if patience == Patience::None {
-                        bail!("another build runs in this project: {holder}");
+                        bail!("another build is running in this project: {holder}");
                     }
                     waiting(&holder);
                     file.lock().with_context(failed)?;

@@ -158,7 +158,10 @@ impl Invocation {
         connect: impl FnOnce(&mut std::process::Command) -> &mut std::process::Command,
     ) -> Result<Child> {
         if programs().ending.is_some() {
-            bail!("`{}` was not started: zipwright was told to end", self.program.display());
+            bail!(
+                "`{}` was not started: zipwright received a signal to end",
+                self.program.display()
+            );
         }
         let mut command = std::process::Command::new(&self.program);
         connect(command.args(&self.args).current_dir(&self.directory));
@@ -174,7 +177,7 @@ impl Invocation {
             match self.directory.is_dir() {
                 true => format!("could not start `{program}`"),
                 false => format!(
-                    "could not start `{program}` in `{}`, which is no folder",
+                    "could not start `{program}` in `{}`, which is not a folder",
                     self.directory.display()
                 ),
             }

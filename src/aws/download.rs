@@ -35,7 +35,7 @@ impl Lambda<'_> {
             let Some(url) = found.code.and_then(|code| code.location) else {
                 return Err(Error::new(
                     Problem::Other,
-                    format!("Lambda does not say where the code of function `{name}` lies"),
+                    format!("Lambda returned no address for the code of function `{name}`"),
                 ));
             };
             let error = match self.block_on(self.fetch(&url, limit)) {
@@ -58,7 +58,7 @@ impl Lambda<'_> {
     async fn fetch(&self, url: &str, limit: u64) -> Result<Vec<u8>, (String, Option<Passing>)> {
         let broken = |reason: String| (reason, Some(Passing::Connection));
         let request = HttpRequest::get(url)
-            .map_err(|_| ("Lambda's address of it is no URL".to_owned(), None))?;
+            .map_err(|_| ("the address that Lambda returned is not a URL".to_owned(), None))?;
         let settings = HttpConnectorSettings::builder()
             .connect_timeout(CONNECT_TIMEOUT)
             .read_timeout(PATIENCE)

@@ -61,7 +61,7 @@ impl Error {
     /// Adds the number of attempts to the message, if there was more than one.
     pub(super) fn after(mut self, attempts: u32) -> Self {
         if attempts > 1 {
-            self.text.push_str(&format!("; gave up after {attempts} attempts"));
+            self.text.push_str(&format!("; failed after {attempts} attempts"));
         }
         self
     }
@@ -171,33 +171,32 @@ fn service_reason(meta: &ErrorMetadata, status: u16) -> String {
         | "InvalidSignatureException"
         | "SignatureDoesNotMatch"
         | "IncompleteSignatureException" => {
-            "the credentials are not valid here: look at AWS_PROFILE and the AWS_ACCESS_KEY_ID group"
+            "the credentials are not valid here: check AWS_PROFILE and the AWS_ACCESS_KEY_ID group"
         }
         "AccessDeniedException" | "AccessDenied" => {
             "zipwright needs lambda:GetFunctionConfiguration, lambda:UpdateFunctionCode and \
-             lambda:InvokeFunction; docs/AWS.md lists what else needs what"
+             lambda:InvokeFunction; docs/AWS.md lists the other permissions"
         }
-        "NoSuchBucket" => "`bucket` is the name of one that exists, in the function's own region",
+        "NoSuchBucket" => "`bucket` must name an existing bucket in the function's region",
         "TooManyRequestsException" | "ThrottlingException" => "try again in a moment",
         "CodeStorageExceededException" => "delete old versions or functions in this region",
         "CodeVerificationFailedException" | "InvalidCodeSignatureException" => {
             "the function takes only zips that a trusted profile of AWS Signer has signed: sign \
-             this one, then give it to the function with `zipwright promote`; docs/AWS.md, \
-             \"Code signing\", says how"
+             this one, then deploy it with `zipwright promote` (docs/AWS.md, \"Code signing\")"
         }
         "CodeSigningConfigNotFoundException" => {
-            "the function refers to a code signing configuration that was deleted: give it \
-             another, or take it away with `aws lambda delete-function-code-signing-config`"
+            "the function refers to a code signing configuration that was deleted: set another, \
+             or remove it with `aws lambda delete-function-code-signing-config`"
         }
         "KMSAccessDeniedException"
         | "KMSDisabledException"
         | "KMSInvalidStateException"
         | "KMSNotFoundException" => {
-            "look at the KMS key of the function or of its code: it must be enabled, in this \
+            "check the KMS key of the function or of its code: it must be enabled, in this \
              region, and the function's role must be allowed to decrypt with it"
         }
         "ModeNotSupportedException" => {
-            "the function takes only another type of call: `type = \"event\"` for one that runs \
+            "the function requires another type of call: `type = \"event\"` for one that runs \
              for more than 30 minutes"
         }
         "NoPublishedVersionException" => {
@@ -205,10 +204,10 @@ fn service_reason(meta: &ErrorMetadata, status: u16) -> String {
         }
         "CodeArtifactUserPendingException" => "try again in a moment",
         "CodeArtifactUserDeletedException" | "CodeArtifactUserFailedException" => {
-            "Lambda cannot get at the function's code: upload it again, with -B"
+            "Lambda cannot read the function's code: upload it again, with -B"
         }
         "RequestTooLargeException" | "RequestEntityTooLargeException" => {
-            "the request is larger than Lambda takes"
+            "the request exceeds Lambda's limit"
         }
         _ => return reason,
     };
@@ -233,7 +232,7 @@ fn local_reason(error: &(dyn StdError + 'static)) -> String {
     }
     if causes.iter().any(|cause| cause.contains("certificate")) {
         return format!(
-            "{deepest}; where a proxy has its own certificates, set AWS_CA_BUNDLE to a file with \
+            "{deepest}; if a proxy has its own certificates, set AWS_CA_BUNDLE to a file with \
              them"
         );
     }

@@ -133,7 +133,7 @@ impl fmt::Display for NotLoopback {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
             f,
-            "`{}` is no http address on loopback, and ZIPWRIGHT_REQUIRE_LOOPBACK is set: \
+            "`{}` is not an http address on loopback, and ZIPWRIGHT_REQUIRE_LOOPBACK is set: \
              nothing was sent",
             self.origin
         )

@@ -211,7 +211,7 @@ impl Lambda<'_> {
             Ok(ended) => {
                 let checksum = ended.checksum_sha256().unwrap_or_default();
                 let text = format!(
-                    "S3 received something else than was sent for {}: its checksum is {checksum} \
+                    "S3 received other data than was sent for {}: its checksum is {checksum} \
                      instead of {}-{}; run again",
                     object.name(),
                     object.composite,
@@ -234,7 +234,7 @@ impl Lambda<'_> {
             request.upload_id(id).send()
         });
         let what_is_left = match taken.map_err(|refusal| refusal.status) {
-            Ok(_) => "what was sent of it was discarded",
+            Ok(_) => "the parts sent so far were discarded",
             // The upload does not exist any more.
             Err(Some(404)) => "nothing is left of it",
             Err(_) => {

@@ -30,7 +30,7 @@ pub(super) async fn load(
     if let Some(path) = project.var("SSL_CERT_FILE").filter(|path| !Path::new(path).is_file()) {
         return Err(Error::new(
             Problem::Other,
-            format!("SSL_CERT_FILE names `{path}`, which is no file: correct it, or unset it"),
+            format!("SSL_CERT_FILE names `{path}`, which is not a file: correct it, or unset it"),
         ));
     }
     check_endpoints(project, &ENDPOINTS)?;
@@ -72,7 +72,8 @@ pub(super) fn check_endpoints(project: &Project, names: &[&str]) -> Result<(), E
             false => {
                 let shown = without_userinfo(url);
                 format!(
-                    "{name} is `{shown}`, which is no URL: it must start with http:// or https://"
+                    "{name} is `{shown}`, which is not a URL: it must start with http:// or \
+                     https://"
                 )
             }
         };

@@ -186,7 +186,7 @@ pub(crate) fn bad_glob(span: &Span, glob: &str, problem: &GlobProblem) -> Diagno
                 .hint("put `..` in front of the first wildcard, or leave it out")
         }
         GlobProblem::Syntax(problem) => {
-            Diagnostic::at(span, format!("`{glob}` is no glob: {problem}"))
+            Diagnostic::at(span, format!("`{glob}` is not a glob: {problem}"))
                 .hint("a `\\` before a character of `*?[]{}` makes it mean itself")
         }
     }
@@ -199,7 +199,7 @@ pub(crate) fn wildcards_to_one_path(to: &Span, from: &Span, path: &str) -> Diagn
 }
 
 pub(crate) fn bad_instant(span: &Span, text: &str) -> Diagnostic {
-    Diagnostic::at(span, format!("`{text}` is no instant")).hint(
+    Diagnostic::at(span, format!("`{text}` is not an instant")).hint(
         "`git`, `source-date-epoch`, or a date and time with offset like `1980-02-01T00:00:00Z`",
     )
 }
@@ -210,7 +210,7 @@ pub(crate) fn instant_not_in_zip(span: &Span) -> Diagnostic {
 }
 
 pub(crate) fn bad_version(span: &Span, text: &str) -> Diagnostic {
-    Diagnostic::at(span, format!("`{text}` is no version of Python"))
+    Diagnostic::at(span, format!("`{text}` is not a version of Python"))
         .hint("write major and minor number, as in `3.13`")
 }
 
@@ -229,7 +229,7 @@ pub(crate) fn unknown_word(span: &Span, word: &str, what: &str, words: &[&str]) 
 }
 
 pub(crate) fn bad_project_name(span: &Span, name: &str) -> Diagnostic {
-    Diagnostic::at(span, format!("`{name}` is no name of a project"))
+    Diagnostic::at(span, format!("`{name}` is not the name of a project"))
         .hint("`sources`, or the name of a wheel's project, such as `boto3`")
 }
 
@@ -254,13 +254,13 @@ pub(crate) fn not_json(span: &Span, found: &str) -> Diagnostic {
 
 pub(crate) fn only_on_aws(span: &Span, key: &str, owner: &str) -> Diagnostic {
     Diagnostic::at(span, format!("{owner} is local and has a `{key}`"))
-        .hint("leave it out: it says how a function on AWS is called")
+        .hint("leave it out: it is for calls of a function on AWS")
 }
 
 pub(crate) fn upload_for_local(span: &Span, owner: &str) -> Diagnostic {
     Diagnostic::at(span, format!("{owner} is local and names an `upload`"))
         .hint("name the bundle that it runs: `zip = \"…\"`")
-        .hint("for a local run of what is otherwise called on AWS there is the option `--local`")
+        .hint("to run the function of an upload locally, use the option `--local`")
 }
 
 pub(crate) fn zip_for_aws(span: &Span, owner: &str) -> Diagnostic {
@@ -270,17 +270,17 @@ pub(crate) fn zip_for_aws(span: &Span, owner: &str) -> Diagnostic {
 
 pub(crate) fn layers_for_aws(span: &Span, owner: &str) -> Diagnostic {
     Diagnostic::at(span, format!("{owner} has `layers` and is not local"))
-        .hint("leave it out: its `upload` says which layers the function has")
+        .hint("leave it out: its `upload` names the layers of the function")
 }
 
 pub(crate) fn bad_handler(span: &Span, text: &str) -> Diagnostic {
-    Diagnostic::at(span, format!("`{text}` is no handler"))
+    Diagnostic::at(span, format!("`{text}` is not a handler"))
         .hint("write module and function, as in `app.handler`")
 }
 
 pub(crate) fn bad_timeout(span: &Span) -> Diagnostic {
     Diagnostic::at(span, "a function has from 1 to 5400 seconds")
-        .hint("more than 1800 only where nobody waits: asynchronous calls on Managed Instances")
+        .hint("more than 1800 only for asynchronous calls on Managed Instances")
 }
 
 pub(crate) fn bad_function(span: &Span, name: &str, hint: &str) -> Diagnostic {
@@ -299,7 +299,7 @@ pub(crate) fn bad_kms_key(span: &Span, name: &str) -> Diagnostic {
 
 pub(crate) fn alias_of_nothing(alias: &Span, publish: &Span, owner: &str) -> Diagnostic {
     Diagnostic::at(alias, format!("{owner} has an `alias` and publishes no version"))
-        .also(publish, "an alias leads to a version that is published")
+        .also(publish, "an alias points to a published version")
         .hint("leave out `publish`, or the alias")
 }
 
@@ -313,7 +313,7 @@ pub(crate) fn twice(second: &Span, first: &Span, name: &str) -> Diagnostic {
 
 pub(crate) fn which_function(span: &Span, upload: &str, functions: &[&str]) -> Diagnostic {
     Diagnostic::at(span, format!("`{upload}` uploads to {}", count(functions.len(), "function")))
-        .hint(format!("say which one is called: `function = \"…\"`, one of {}", list(functions)))
+        .hint(format!("name the one to call: `function = \"…\"`, one of {}", list(functions)))
 }
 
 pub(crate) fn no_such_function(
@@ -384,7 +384,7 @@ pub(crate) fn output_inside(inner: (&str, &str, &Span), outer: (&str, &str, &Spa
     let (inner_path, inner_target, inner_span) = inner;
     let (outer_path, outer_target, outer_span) = outer;
     let message = format!(
-        "`{inner_path}` of `{inner_target}` lies inside `{outer_path}`, an output of \
+        "`{inner_path}` of `{inner_target}` is inside `{outer_path}`, an output of \
          `{outer_target}`"
     );
     Diagnostic::at(inner_span, message)

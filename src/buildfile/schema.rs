@@ -223,14 +223,14 @@ fn no_stamp(kind: &Kind) -> Option<&'static str> {
         | Kind::Check(_)
         | Kind::Layer(_)
         | Kind::Upload(_) => None,
-        Kind::Zip(_) => Some("its bundle is the one file it makes: depend on that"),
-        Kind::Invoke(_) => Some("it always runs when it is asked for"),
-        Kind::Group(_) => Some("it makes nothing itself: depend on its targets' outputs"),
+        Kind::Zip(_) => Some("depend on its bundle instead"),
+        Kind::Invoke(_) => Some("it always runs as a goal or a need"),
+        Kind::Group(_) => Some("it has no outputs: depend on its targets' outputs"),
         Kind::Command(command) if command.phony => {
-            Some("with `phony = true` it always runs when it is asked for")
+            Some("with `phony = true` it always runs as a goal or a need")
         }
         Kind::Command(command) if command.outputs.len() == 1 => {
-            Some("its one output does the same service: depend on that")
+            Some("depend on its one output instead")
         }
         Kind::Command(_) => None,
     }

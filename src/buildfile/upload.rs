@@ -104,7 +104,7 @@ fn problem(name: &str) -> Option<&'static str> {
         [name] => name,
         [_, "function", name] | ["arn", _, "lambda", _, _, "function", name] => name,
         [_, _] | [_, "function", _, _] | ["arn", _, "lambda", _, _, "function", _, _] => {
-            return Some("leave out the version or alias: code goes to the function itself");
+            return Some("leave out the version or alias: code is uploaded to the function itself");
         }
         _ => return Some("write a name such as `MyFunction`, or an ARN of Lambda's"),
     };

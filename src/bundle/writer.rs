@@ -237,7 +237,7 @@ impl<W: Write> BundleWriter<W> {
 
 fn fits(number: u64, what: &str) -> Result<u32> {
     if number >= SIZE_LIMIT {
-        bail!("the bundle passes 4 GiB at `{what}`, which is more than Lambda could unzip");
+        bail!("the bundle exceeds 4 GiB at `{what}`, more than Lambda can unzip");
     }
     Ok(u32::try_from(number).expect("BUG: it was compared"))
 }

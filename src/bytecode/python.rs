@@ -38,7 +38,7 @@ pub(super) fn compile(program: &Path, folder: &Path, sources: &[Source]) -> Resu
         .env("PYTHONHASHSEED", "0")
         .capture()?;
     if !run.status.success() {
-        let said = run.stderr.trim().lines().last().unwrap_or("it said nothing").to_owned();
+        let said = run.stderr.trim().lines().last().unwrap_or("no output").to_owned();
         bail!("`{}` did not compile ({}): {said}", program.display(), describe(run.status));
     }
     Ok((0..sources.len())

@@ -93,7 +93,7 @@ impl Member {
 
 impl<R: Read + Seek> Archive<R> {
     pub(super) fn open(mut zip: R) -> Result<Self> {
-        let damaged = "it is no whole zip file";
+        let damaged = "it is not a complete zip file";
         let zipped = zip.seek(SeekFrom::End(0)).context(damaged)?;
         zip.rewind().context(damaged)?;
         let mut zip = ZipArchive::new(BufReader::new(zip)).context(damaged)?;

@@ -34,7 +34,7 @@ pub(super) fn check<R: Read + Seek>(
     {
         let made_by = made_by(magic(&header));
         if cached || source.is_some() {
-            let text = format!("bytecode of {made_by}, which {python} passes over");
+            let text = format!("bytecode of {made_by}, which {python} ignores");
             let hint = "leave it out: `exclude = [\"**/__pycache__/**\"]`";
             report("pyc-unused", Severity::Warning, text, hint);
         } else {
@@ -45,8 +45,8 @@ pub(super) fn check<R: Read + Seek>(
             report("pyc-python", Severity::Error, text, hint);
         }
     } else if let Some(source) = source.filter(|source| is_stale(&header, source)) {
-        let text = "bytecode with the time or size of another source: Python passes over it, \
-                    and compiles again at every cold start";
+        let text = "bytecode with the time or size of another source: Python ignores it, and \
+                    compiles again at every cold start";
         let hint = match source.size {
             0 => "leave it out",
             _ => "leave it out, or compile it with `bytecode = true` on the staging target",

@@ -106,7 +106,7 @@ impl Finding {
         text: impl Into<String>,
         hint: impl Into<String>,
     ) -> Self {
-        assert!(is_rule(rule), "BUG: `{rule}` is no rule");
+        assert!(is_rule(rule), "BUG: unknown rule `{rule}`");
         let (text, hint) = (text.into(), hint.into());
         Self { rule, severity, members: Vec::new(), origin: None, text, hint }
     }

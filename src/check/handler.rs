@@ -67,7 +67,7 @@ fn missing(
 ) -> Finding {
     if subject.has_layers {
         let text = format!("the bundle has no module `{module}` of the handler `{handler}`");
-        let hint = "that is right when a layer has it";
+        let hint = "that is right if a layer has it";
         return Finding::new("handler-unsure", Severity::Warning, text, hint);
     }
     let nobody_has = match has_known_layers {
@@ -109,14 +109,14 @@ fn report(
             "handler-unsure",
             Severity::Warning,
             format!(
-                "whether there is a `{function}`, for the handler `{handler}`, shows only when it runs"
+                "whether `{function}` of the handler `{handler}` exists shows only when it runs"
             ),
             "a definition that can be read, such as `from package import name`, would be certain",
         ),
         None => Finding::new(
             "handler-function",
             Severity::Error,
-            format!("there is no `{function}` at the top level, and the handler is `{handler}`"),
+            format!("`{function}` of the handler `{handler}` is not defined at the top level"),
             "define it there, or correct the function's handler",
         ),
     };

@@ -108,7 +108,8 @@ pub(super) fn check(of: &Of, elf: &Elf, python: Python, bundled: &Libraries) -> 
                 "library-path",
                 Severity::Warning,
                 format!("needs `{name}`; `{}` is not where the loader looks", place.path),
-                "put it into `lib/` of the bundle, beside what needs it, or set an rpath \
+                "put it into `lib/` of the bundle, beside the library that needs it, or set an \
+                 rpath \
                  (`patchelf --set-rpath '$ORIGIN'`)",
             ),
             None => match missing(of, &name, python) {

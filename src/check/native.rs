@@ -161,7 +161,7 @@ impl Object {
             Form::Mac => return Some(other_system("macOS", severity, subject)),
             Form::Windows => return Some(other_system("Windows", severity, subject)),
             Form::Unknown => {
-                let text = "called like a shared library, and none";
+                let text = "named like a shared library, but is not one";
                 let hint = "it may be cut off, a pointer of Git LFS, or a script of the linker";
                 return Some(Finding::new("object", Severity::Warning, text, hint));
             }

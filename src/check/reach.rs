@@ -316,7 +316,7 @@ pub(super) fn misfit(defined: &Defined) -> Option<String> {
             "is `async`: Lambda does not wait for it, and fails on the coroutine it returns".into(),
         )
     } else if function.is_generator {
-        Some("is a generator: its body does not run, and Lambda fails on what it returns".into())
+        Some("is a generator: its body does not run, and Lambda cannot convert its result".into())
     } else if let Some(name) = &function.keyword {
         Some(format!("must be given `{name}` by keyword, and Lambda passes an event and a context"))
     } else if function.least > 2 {

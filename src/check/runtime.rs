@@ -140,10 +140,10 @@ pub(super) fn check(subject: &Subject, findings: &mut Findings) {
     };
     let rules = words::list(&NEED_FACTS);
     let text = format!(
-        "{python} {age}: its system, bytecode and modules are not known here, so these rules were \
+        "{python} {age}: its system, bytecode and modules are unknown here, so these rules were \
          skipped: {rules}"
     );
-    let hint = "try the bundle on Lambda; a newer zipwright may know the runtime";
+    let hint = "try the bundle on Lambda; a newer zipwright may support the runtime";
     findings.add(Finding::new("new-runtime", Severity::Warning, text, hint));
 }
 

@@ -36,7 +36,7 @@ pub(super) fn check<R: Read + Seek>(
     }
     if has_access_key(text) {
         let what = "the id of an AWS access key";
-        let hint = "take it out: the function has its role's credentials";
+        let hint = "remove it: the function has its role's credentials";
         findings
             .add(Finding::new("access-key", Severity::Warning, what, hint).of(&member.name, None));
     }

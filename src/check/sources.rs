@@ -71,13 +71,13 @@ fn findings_of(
                 "syntax",
                 severity,
                 format!("{python} does not compile it: {line}{text}"),
-                "correct it, leave the file out, or take a runtime whose Python knows this syntax",
+                "correct it, leave the file out, or use a runtime whose Python has this syntax",
             )
         }
         None if source.unread && is_reached => Finding::new(
             "syntax",
             Severity::Warning,
-            "was not read: it is too long or too deeply nested, or its encoding is not known here",
+            "was not read: it is too long or too deeply nested, or its encoding is not supported",
             "`python -m py_compile FILE` shows whether Python compiles it",
         ),
         None => return,
@@ -100,8 +100,8 @@ fn shadows(view: &[Member], wheels: &Wheels, python: Python, findings: &mut Find
             continue;
         }
         let text = format!(
-            "has the name of the module `{module}` of the standard library: it is imported in \
-             that one's place, by packages too, or never"
+            "has the name of the module `{module}` of the standard library: it is imported \
+             instead, by packages too, or never"
         );
         let hint = match wheels.origins.contains_key(&member.name) {
             true => format!("leave the package out: {python} has its own `{module}`"),

@@ -274,13 +274,13 @@ fn every_rule_is_described() {
     }
     let rows =
         page.lines().filter(|line| line.starts_with("| `") && !line.contains("python3")).count();
-    assert_eq!(rows, RULES.len(), "docs/CHECK.md has a rule that is none");
+    assert_eq!(rows, RULES.len(), "docs/CHECK.md has an unknown rule");
 }
 
 #[test]
 fn what_is_no_zip_cannot_be_checked() {
     let error = check(Cursor::new(b"PK".to_vec()), Vec::new(), &subject(13)).unwrap_err();
-    assert_eq!(error.to_string(), "it is no whole zip file");
+    assert_eq!(error.to_string(), "it is not a complete zip file");
 }
 
 fn handled(minor: u8) -> Subject {

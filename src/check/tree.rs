@@ -31,8 +31,8 @@ fn double() -> Finding {
     Finding::new(
         "double",
         Severity::Error,
-        "the zip has a name twice, and which of them Lambda takes is not known",
-        "make the zip anew, not on top of the old one",
+        "the zip has two members of this name, and either may be used in Lambda",
+        "make a new zip, not on top of the old one",
     )
 }
 
@@ -53,7 +53,7 @@ pub(super) fn names(faults: &[Fault], findings: &mut Findings) {
             FaultKind::Double => double(),
             FaultKind::FileAndFolder => error(
                 "the name is that of a file and of a folder, and only one of them can be unpacked",
-                "rename one of the two, and make the zip anew",
+                "rename one of the two, and make a new zip",
             ),
             FaultKind::Dangling(target) => Finding::new(
                 "link",
@@ -120,12 +120,12 @@ fn zipped(
             "zipped-size",
             Severity::Warning,
             format!(
-                "the zip has {}, which is more than one request to Lambda holds (a little less \
+                "the zip has {}, which is more than one request to Lambda holds (slightly less \
                  than 50 MiB); unzipped, the largest parts are {}",
                 words::size(zipped),
                 sizes.largest(),
             ),
-            "a larger zip reaches Lambda by way of S3 only",
+            "a larger zip must be uploaded through S3",
         ));
     }
 }

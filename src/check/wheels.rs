@@ -110,7 +110,7 @@ pub(super) fn check(wheels: &Wheels, subject: &Subject, findings: &mut Findings)
                     "its wheel is for a newer glibc ({}) than the {glibc} of {python}",
                     wheel.tags.join(", "),
                 ),
-                "whether it runs depends on what it really uses, which rule `glibc` looks at",
+                "whether it runs depends on the symbols that it uses, which rule `glibc` checks",
             ),
             (Some(Fit::No), _) => Finding::new(
                 "wheel-tags",

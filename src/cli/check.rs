@@ -32,7 +32,7 @@ pub(super) fn run(common: &Common, asked: &Check, name: &str) -> Result<u8, Fail
     subject.silence.extend(asked.silence.iter().cloned());
     if subject.python.is_none() || subject.arch.is_none() {
         return Err(anyhow!(
-            "say where `{path}` is to run: --runtime python3.13 --arch arm64, for example"
+            "give the runtime of `{path}`: --runtime python3.13 --arch arm64, for example"
         )
         .into());
     }
@@ -72,7 +72,7 @@ fn subject(common: &Common, name: &str) -> Result<(String, Vec<String>, Subject)
         };
         let path = &zip.output.value;
         if !session.project.place(path).is_file() {
-            return Err(anyhow!("`{path}` is not there yet; run `zipwright {path}` first"));
+            return Err(anyhow!("`{path}` does not exist yet; run `zipwright {path}` first"));
         }
         Ok(path.to_string())
     };
@@ -89,7 +89,7 @@ fn unknown_runtime(name: &str) -> String {
 fn near<'a>(name: &str, known: impl IntoIterator<Item = &'a str>) -> String {
     match words::nearest(name, known) {
         Some(near) => format!("; did you mean `{near}`?"),
-        None => "; docs/CHECK.md lists what there is".into(),
+        None => "; docs/CHECK.md lists the rules".into(),
     }
 }
 

@@ -36,7 +36,7 @@ pub(super) fn zip_of(common: &Common, name: &str) -> Result<String, Failure> {
     };
     let path = &zip.output.value;
     if !session.project.place(path).is_file() {
-        return Err(anyhow!("`{path}` is not there yet; run `zipwright {name}` first").into());
+        return Err(anyhow!("`{path}` does not exist yet; run `zipwright {name}` first").into());
     }
     Ok(path.to_string())
 }

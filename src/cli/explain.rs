@@ -67,7 +67,7 @@ fn describe(finished: &Finished, components: usize) -> String {
         }
         Outcome::Failed | Outcome::Skipped => {
             let error = finished.error.as_deref().unwrap_or_default();
-            format!("`{name}` cannot be judged: {error}")
+            format!("`{name}` cannot be checked: {error}")
         }
         Outcome::Ran | Outcome::WouldRun => {
             let mut text = format!("`{name}` is out of date:");

@@ -94,7 +94,7 @@ impl Change<'_> {
         {
             if invoke.local.handler.is_none() {
                 bail!(
-                    "--local needs to know what to run: add `handler = \"module.function\"` to \
+                    "--local needs a handler: add `handler = \"module.function\"` to \
                      invoke `{name}`"
                 );
             }
@@ -136,7 +136,7 @@ fn read_payload(text: &str, project: &Project) -> Result<Payload> {
     if text == "-" {
         let mut read = String::new();
         std::io::stdin().read_to_string(&mut read).context("could not read standard input")?;
-        json(&read).context("standard input is not JSON, and a function takes nothing else")?;
+        json(&read).context("standard input is not JSON, which a function requires")?;
         return Ok(Payload::Inline(read));
     }
     match json(text) {

@@ -202,7 +202,7 @@ struct ReaderGone;
 
 impl fmt::Display for ReaderGone {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("the reader of standard output has gone away")
+        f.write_str("the reader of standard output is gone")
     }
 }
 

@@ -36,6 +36,6 @@ fn only_zip(common: &Common) -> Result<PathBuf, Failure> {
     match names.as_slice() {
         [name] => Ok(super::digest::zip_of(common, name)?.into()),
         [] => Err(anyhow!("the Buildfile has no zip target").into()),
-        several => Err(anyhow!("say which zip: {}", several.join(", ")).into()),
+        several => Err(anyhow!("name one of the zips: {}", several.join(", ")).into()),
     }
 }

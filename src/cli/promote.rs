@@ -27,8 +27,8 @@ pub(super) fn run(common: &Common, promote: &Promote) -> Result<u8, Failure> {
     let bucket = promote.s3.as_deref().map(|text| bucket(text, reference)).transpose()?;
     if !bundle::fits_in_a_request(zip.len() as u64) && bucket.is_none() {
         return Err(anyhow!(
-            "`{path}` is too large to upload directly: it has {}, and a request to Lambda holds a \
-             little less than 50 MiB; nothing was sent; add `--s3 BUCKET`, with a bucket of the \
+            "`{path}` is too large to upload directly: it has {}, and a request to Lambda holds \
+             slightly less than 50 MiB; nothing was sent; add `--s3 BUCKET`, with a bucket of the \
              functions' region",
             words::size(zip.len() as u64)
         )
@@ -65,7 +65,7 @@ fn refuse_names(promote: &Promote) -> Result<()> {
         bail!("`{arn}` is not the ARN of a KMS key");
     }
     if let Some(rule) = promote.silence.iter().find(|rule| !check::is_rule(rule)) {
-        bail!("unknown rule `{rule}`; docs/CHECK.md lists what there is");
+        bail!("unknown rule `{rule}`; docs/CHECK.md lists the rules");
     }
     Ok(())
 }
@@ -80,7 +80,7 @@ fn deploy(promote: &Promote, sending: &Sending) -> Result<Vec<Deployed>> {
     let silence: Vec<String> = promote.silence.iter().cloned().chain(too_large).collect();
     let fits = |function: &Function| {
         deploy::check(function, &sending.bytes, &[], &silence, BTreeMap::new(), &say)
-            .context("nothing was sent; `--silence RULE` passes over a rule")
+            .context("nothing was sent; `--silence RULE` ignores a rule")
     };
     let mut functions: Vec<&str> = promote.function.iter().map(String::as_str).collect();
     functions.sort_unstable();

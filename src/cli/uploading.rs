@@ -34,7 +34,7 @@ pub(super) fn apply(given: &Uploading, session: &mut Session) -> Result<()> {
 pub(super) fn parse(text: &str) -> Result<String> {
     bundle::parse_digest(text).with_context(|| {
         format!(
-            "`{text}` is no digest: give a CodeSha256, as `zipwright digest` prints it, or a \
+            "`{text}` is not a digest: give a CodeSha256, as `zipwright digest` prints it, or a \
              SHA-256 of 64 hexadecimal digits"
         )
     })

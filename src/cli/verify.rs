@@ -97,7 +97,8 @@ fn uploads(session: &Session) -> Result<Vec<(&str, &Upload, TargetId)>> {
             _ if session.goals.is_empty() => {}
             _ => {
                 bail!(
-                    "`{name}` is of kind `{kind}`; only of an upload can be said whether it is deployed"
+                    "`{name}` is of kind `{kind}`; only uploads can be compared with the deployed \
+                     code"
                 )
             }
         }
@@ -184,8 +185,8 @@ fn download(lambda: &Lambda, found: &Found) -> Result<Vec<u8>> {
     let fetched = bundle::code_sha256(&Sha256::of(&zip));
     if fetched != *code_sha256 {
         bail!(
-            "what was fetched for function `{}` has CodeSha256 {fetched}, and Lambda says \
-             {code_sha256}: it was deployed in this moment; run again",
+            "the code fetched for function `{}` has CodeSha256 {fetched} instead of \
+             {code_sha256}: it was just being deployed; run again",
             found.function
         );
     }

@@ -15,8 +15,7 @@ pub(super) fn read(lambda: &Lambda, function: &str, name: &str) -> Result<Option
     {
         bail!(
             "alias `{name}` of function `{function}` {} sends a part of its calls to version {} \
-             and the rest to {}: somebody deploys step by step; wait for the end of it, or end it, \
-             then run again",
+             and the rest to {}, a gradual deployment: wait for its end, or end it, then run again",
             lambda.place(),
             words::list(&alias.shared_with),
             alias.version,
@@ -28,8 +27,8 @@ pub(super) fn read(lambda: &Lambda, function: &str, name: &str) -> Result<Option
 /// Returns the current target of an alias, as a part of a message.
 pub(super) fn leads(name: &str, alias: Option<&Alias>) -> String {
     match alias {
-        Some(alias) => format!("alias `{name}` leads to version {}, as before", alias.version),
-        None => format!("there is no alias `{name}` yet"),
+        Some(alias) => format!("alias `{name}` points to version {}, as before", alias.version),
+        None => format!("alias `{name}` does not exist yet"),
     }
 }
 
@@ -52,8 +51,8 @@ pub(super) fn lead(
     match moved {
         Ok(()) if before.is_none() => {
             (deployment.note)(&format!(
-                "function `{function}` had no alias `{name}`: it was made, and leads to version \
-                 {version}"
+                "function `{function}` had no alias `{name}`: it was created, and points to \
+                 version {version}"
             ));
             Ok(())
         }
@@ -65,8 +64,8 @@ pub(super) fn lead(
                 Some(now) if now.version == version => Ok(()),
                 Some(now) if before.is_none_or(|before| before.version != now.version) => bail!(
                     "alias `{name}` of function `{function}` {} was moved to version {} by \
-                     somebody else in the middle of this upload, and was left there; look at what \
-                     changed, then run again",
+                     another client during this upload, and was not changed: check that change, \
+                     then run again",
                     lambda.place(),
                     now.version,
                 ),

@@ -34,7 +34,7 @@ pub fn publish_layer<'a>(
         match lambda.publish_layer(wanted, code) {
             Ok(version) if version.code_sha256 == wanted.code_sha256 => return Ok((version, true)),
             Ok(version) => bail!(
-                "Lambda received something else than was sent for layer `{name}` {}: the \
+                "Lambda received other data than was sent for layer `{name}` {}: the \
                  CodeSha256 of version {} is {} instead of {}; no function has it; run again",
                 lambda.place(),
                 version.version,
@@ -72,7 +72,7 @@ pub(super) fn attach(lambda: &Lambda, deployment: &Deployment) -> Result<bool> {
         status(&format!("attaching {} to `{name}`", words::count(layers.len(), "layer")));
         match lambda.set_layers(&function, &wanted) {
             Ok(()) => {
-                let what = format!("waiting for Lambda to take over the layers of `{name}`");
+                let what = format!("waiting for Lambda to apply the layers of `{name}`");
                 let after = waiting(status, what);
                 refuse_other_layers(&lambda.wait(name, &after)?, &wanted, lambda)?;
                 return Ok(true);
@@ -81,7 +81,7 @@ pub(super) fn attach(lambda: &Lambda, deployment: &Deployment) -> Result<bool> {
             Err(error)
                 if matches!(error.problem, Problem::Busy | Problem::Changed)
                     && attempts < MOST_ATTEMPTS => {}
-            Err(error) => bail!("{error}; the function is what it was"),
+            Err(error) => bail!("{error}; the function is unchanged"),
         }
     }
 }
@@ -104,7 +104,7 @@ fn refuse_two_of_one(layers: &[String]) -> Result<()> {
     let mut names: Vec<&str> = layers.iter().map(|arn| layer_of(arn)).collect();
     names.sort_unstable();
     if let Some(two) = names.windows(2).find(|two| two[0] == two[1]) {
-        bail!("two of the targets in `layers` have one `name`, and so are one layer: `{}`", two[0]);
+        bail!("two of the targets in `layers` publish the same layer: `{}`", two[0]);
     }
     Ok(())
 }
@@ -112,7 +112,8 @@ fn refuse_two_of_one(layers: &[String]) -> Result<()> {
 fn refuse_too_many(function: &Function, wanted: &[String]) -> Result<()> {
     if wanted.len() > MOST_LAYERS {
         bail!(
-            "function `{}` would have {} layers, and Lambda takes {MOST_LAYERS}: {}; nothing was \
+            "function `{}` would have {} layers, and Lambda's limit is {MOST_LAYERS}: {}; nothing \
+             was \
              sent; detach one, or put two into one",
             function.name,
             wanted.len(),
@@ -127,14 +128,14 @@ fn refuse_other_layers(function: &Function, wanted: &[String], lambda: &Lambda) 
     let place = lambda.place();
     if let Update::Failed { reason } = &function.update {
         bail!(
-            "Lambda took the layers for function `{name}` {place} but could not use them: \
+            "Lambda accepted the layers for function `{name}` {place} but could not use them: \
              {reason}; its code was not sent"
         );
     }
     if function.layers != wanted {
         bail!(
-            "function `{name}` {place} has other layers than were attached: another deployment \
-             came after this one; its code was not sent; run again"
+            "function `{name}` {place} has other layers than were attached: another client \
+             deployed after this upload; its code was not sent; run again"
         );
     }
     Ok(())

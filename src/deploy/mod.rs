@@ -125,7 +125,7 @@ const LOCK: &str = "BUG: a deployment that panics ends the command";
 /// Runs the remaining steps of one deployment.
 pub fn deploy(lambda: &Lambda, deployment: &Deployment) -> Result<Deployed> {
     let Deployment { function: name, publish, alias, status, .. } = *deployment;
-    status(&format!("looking at function `{name}`"));
+    status(&format!("checking function `{name}`"));
     // Read the alias first, so that any later change of it is noticed.
     let before = alias.map(|alias| alias::read(lambda, name, alias)).transpose()?.flatten();
     let leads = alias.map(|alias| alias::leads(alias, before.as_ref()));
@@ -143,8 +143,9 @@ pub fn deploy(lambda: &Lambda, deployment: &Deployment) -> Result<Deployed> {
     let durable = updated.function.is_durable;
     let mut deployed = Deployed { sent: updated.sent, attached, version: None, durable };
     if publish.is_some() {
-        let version = version::publish(lambda, deployment, updated.function)
-            .map_err(|error| undone(&error, Some("no version with this code was made"), &leads))?;
+        let version = version::publish(lambda, deployment, updated.function).map_err(|error| {
+            undone(&error, Some("no version with this code was published"), &leads)
+        })?;
         if let Some(alias) = alias {
             alias::lead(lambda, deployment, (alias, before.as_ref()), &version).map_err(
                 |error| {
@@ -175,7 +176,7 @@ fn undone(error: &anyhow::Error, live: Option<&str>, leads: &Option<String>) -> 
     let parts: Vec<String> = parts.into_iter().flatten().collect();
     match parts.len() {
         1 => anyhow!("{}", parts[0]),
-        _ => anyhow!("{}; running again goes on from there", parts.join("; ")),
+        _ => anyhow!("{}; another run continues from there", parts.join("; ")),
     }
 }
 
@@ -183,7 +184,7 @@ fn undone(error: &anyhow::Error, live: Option<&str>, leads: &Option<String>) -> 
 fn refuse(function: &Function, lambda: &Lambda) -> Result<()> {
     let (name, place) = (&function.name, lambda.place());
     if function.is_image {
-        bail!("function `{name}` {place} is made of a container image and takes no zip");
+        bail!("function `{name}` {place} is made of a container image and does not accept a zip");
     }
     if function.is_being_deleted {
         bail!("function `{name}` {place} is being deleted");

@@ -42,7 +42,7 @@ impl<'a> Sending<'a> {
         let Bucket { name, reference, .. } = *bucket;
         if reference && version.is_none() {
             bail!(
-                "bucket `{name}` keeps no versions, and Lambda refers only to a version of an \
+                "bucket `{name}` has no versioning, and Lambda refers only to a version of an \
                  object: enable versioning of the bucket, or leave out `storage`; the code was not \
                  sent to Lambda"
             );

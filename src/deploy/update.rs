@@ -42,21 +42,21 @@ pub(super) fn bring_up_to_date(lambda: &Lambda, deployment: &Deployment) -> Resu
         match lambda.update_code(&function, &code, storage.kms_key) {
             Ok(received) if received == code_sha256 => break,
             Ok(received) => bail!(
-                "Lambda received something else than was sent for function `{name}` {}: its \
+                "Lambda received other data than was sent for function `{name}` {}: its \
                  CodeSha256 is {} instead of {code_sha256}; run again",
                 lambda.place(),
                 or_none(&received),
             ),
             // Another client's update, or our own with a lost response: the digest shows which.
             Err(error) if error.problem == Problem::Busy && attempts < MOST_ATTEMPTS => {
-                lambda.say(&format!("{error}; waiting for it, then looking again"));
+                lambda.say(&format!("{error}; waiting for it, then checking again"));
             }
             Err(error) if error.problem == Problem::Changed => {
                 let function = lambda.wait(name, &before)?;
                 if function.code_sha256 != code_sha256 {
                     bail!(
-                        "function `{name}` was changed by somebody else in the middle of this \
-                         upload, and nothing was sent; look at what changed, then run again"
+                        "function `{name}` was changed by another client during this upload, and \
+                         nothing was sent: check that change, then run again"
                     );
                 }
                 refuse_other_code(&function, deployment, lambda)?;
@@ -65,7 +65,7 @@ pub(super) fn bring_up_to_date(lambda: &Lambda, deployment: &Deployment) -> Resu
             Err(error) => return Err(with_what_is_live(error, &function)),
         }
     }
-    let after = waiting(status, format!("waiting for Lambda to take over the code of `{name}`"));
+    let after = waiting(status, format!("waiting for Lambda to apply the code of `{name}`"));
     let function = lambda.wait(name, &after)?;
     refuse_other_code(&function, deployment, lambda)?;
     Ok(Updated { sent: true, function })
@@ -85,9 +85,8 @@ fn warn_of_unpublished(function: &Function, deployment: &Deployment, lambda: &La
         ));
     } else if function.is_durable {
         lambda.say(&format!(
-            "function `{name}` is durable: executions that are in progress under `$LATEST` go on \
-             with the new code; with `publish = true` or an `alias` each keeps the version that it \
-             began with"
+            "function `{name}` is durable: executions that are in progress under `$LATEST` \
+             continue with the new code; with `publish = true` or an `alias` each keeps its version"
         ));
     }
 }
@@ -97,7 +96,7 @@ fn refuse_other_code(function: &Function, deployment: &Deployment, lambda: &Lamb
     let Deployment { function: name, code_sha256, .. } = deployment;
     if let Update::Failed { reason } = &function.update {
         bail!(
-            "Lambda took the code for function `{name}` {} but could not use it: {reason}; the \
+            "Lambda accepted the code for function `{name}` {} but could not use it: {reason}; the \
              code from before is still live",
             lambda.place()
         );
@@ -105,7 +104,7 @@ fn refuse_other_code(function: &Function, deployment: &Deployment, lambda: &Lamb
     if function.code_sha256 != *code_sha256 {
         bail!(
             "function `{name}` {} has CodeSha256 {} after {code_sha256} was uploaded: another \
-             deployment came after this one; run again to upload over it",
+             client deployed after this upload; run again to overwrite it",
             lambda.place(),
             or_none(&function.code_sha256),
         );
@@ -130,7 +129,7 @@ fn with_what_is_live(error: aws::Error, before: &Function) -> anyhow::Error {
     }
     if error.leaves_open() {
         return anyhow::anyhow!(
-            "{error}; whether the code arrived is not known: run again, which looks first"
+            "{error}; the code may have arrived: run again, which checks first"
         );
     }
     let digest = or_none(code_sha256);

@@ -34,7 +34,7 @@ pub(super) fn publish(
             Ok(version) if version.code_sha256 == code_sha256 => break version.number,
             Ok(version) => bail!(
                 "version {} of function `{name}` {} has CodeSha256 {} instead of {code_sha256}: \
-                 another deployment came in between; run again to upload over it",
+                 another client deployed in between; run again to overwrite it",
                 version.number,
                 lambda.place(),
                 version.code_sha256,
@@ -47,8 +47,8 @@ pub(super) fn publish(
                 function = lambda.wait(name, &waiting(status, what))?;
                 if function.code_sha256 != code_sha256 {
                     bail!(
-                        "function `{name}` {} got other code from somebody else before a version \
-                         of ours was published; look at what changed, then run again",
+                        "function `{name}` {} got other code from another client before the \
+                         version was published: check that change, then run again",
                         lambda.place(),
                     );
                 }

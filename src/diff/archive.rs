@@ -43,7 +43,7 @@ pub(super) fn read(bytes: &[u8]) -> Result<Directory> {
     let count = u16_at(bytes, end + 10)?;
     let mut at = u32_at(bytes, end + 16)? as usize;
     if count == 0xFFFF || at == 0xFFFF_FFFF {
-        bail!("it is a zip64 archive, which Lambda does not take");
+        bail!("it is a zip64 archive, which Lambda does not accept");
     }
     let mut entries = Vec::new();
     for _ in 0..count {
@@ -82,7 +82,7 @@ fn read_entry(bytes: &[u8], at: usize) -> Result<(Listed, usize)> {
     let size = u32_at(bytes, at + 24)?;
     let header = u32_at(bytes, at + 42)? as usize;
     if [compressed, size].contains(&0xFFFF_FFFF) {
-        bail!("`{name}` is written in zip64, which Lambda does not take");
+        bail!("`{name}` is written in zip64, which Lambda does not accept");
     }
     let (start, local) =
         read_local(bytes, header).with_context(|| format!("`{name}` is damaged"))?;

@@ -16,7 +16,7 @@ use crate::deploy;
 use crate::key::{Key, Value};
 
 const NOTHING_WAS_SENT: &str =
-    "nothing was sent; `silence = [\"RULE\"]` passes over a rule, `check = false` over all";
+    "nothing was sent; `silence = [\"RULE\"]` ignores a rule, `check = false` all rules";
 
 pub(super) fn key(check: &Check, job: &Job) -> Result<Key> {
     let Check { zip, layers, runtime, arch, handler, silence } = check;

@@ -34,7 +34,7 @@ pub(super) fn key(clamp: &Clamp, job: &Job) -> Result<Key> {
 pub(super) fn run(clamp: &Clamp, job: &Job) -> Result<Done> {
     let directory = job.project.folder_to_write(&clamp.directory.value)?;
     if !directory.is_dir() {
-        bail!("there is no folder `{}` to clamp", clamp.directory.value);
+        bail!("folder `{}` to clamp does not exist", clamp.directory.value);
     }
     let instant = instant::resolve(&clamp.instant.value, job.project)?;
     let count = lower(&directory, instant)?;

@@ -47,8 +47,8 @@ pub(super) fn key(command: &Command, job: &Job) -> Result<Key> {
             }
             if job.files.fact(&path)?.content == Content::Missing {
                 bail!(
-                    "input `{path}` does not exist and no target makes it; make it, or take it \
-                     out of `inputs`"
+                    "input `{path}` does not exist and no target makes it: create it, or remove \
+                     it from `inputs`"
                 );
             }
             job.add_file(&mut key, &path)?;

@@ -117,11 +117,11 @@ fn read(payload: &Payload, limit: usize, job: &Job) -> Result<Vec<u8>> {
         }
     };
     serde_json::from_slice::<serde::de::IgnoredAny>(&bytes)
-        .with_context(|| format!("`{place}` is not JSON, and a function takes nothing else"))?;
+        .with_context(|| format!("`{place}` is not JSON, which a function requires"))?;
     if bytes.len() > limit {
         bail!(
-            "`{place}` is too large: it has {} bytes, and Lambda takes {limit} from such a call; \
-             put the data in S3, and send where it is",
+            "`{place}` is too large: it has {} bytes, and Lambda's limit for such a call is \
+             {limit}; put the data in S3, and send its key",
             bytes.len(),
         );
     }

@@ -72,7 +72,7 @@ pub(super) fn run(layer: &Layer, job: &Job) -> Result<Done> {
 pub(super) fn version_of(target: &str, job: &Job) -> Result<String> {
     let facts = job.facts.get(target).into_iter().flatten();
     let arn = facts.filter(|(name, _)| name == ARN).find_map(|(_, value)| value.as_str());
-    let unknown = || format!("the version of layer `{target}` is not known: run it with -B");
+    let unknown = || format!("the version of layer `{target}` is unknown: run it with -B");
     arn.map(str::to_owned).with_context(unknown)
 }
 
@@ -80,7 +80,7 @@ pub(super) fn version_of(target: &str, job: &Job) -> Result<String> {
 pub(super) fn named<'a>(name: &str, job: &'a Job) -> Result<&'a Layer> {
     match &job.named(name)?.kind {
         Kind::Layer(layer) => Ok(layer),
-        other => bail!("`{name}` is a {}, and no layer", other.name()),
+        other => bail!("`{name}` is a {}, not a layer", other.name()),
     }
 }
 

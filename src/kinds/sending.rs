@@ -17,7 +17,7 @@ pub(super) fn take_up<'a>(zip: &Zip, s3: Option<&'a S3>, job: &Job) -> Result<Se
     if !bundle::fits_in_a_request(size) && s3.is_none() {
         bail!(
             "`{path}` is too large to upload directly: it has {}, and a request to Lambda \
-             holds a little less than 50 MiB; nothing was sent; add `s3 = {{ bucket = \"…\" }}` \
+             holds slightly less than 50 MiB; nothing was sent; add `s3 = {{ bucket = \"…\" }}` \
              to {} `{}`, with a bucket of the function's region, or leave something out of \
              the bundle with `exclude`",
             words::size(size),

@@ -296,13 +296,13 @@ fn claim_of_source(pick: sources::Pick, output: &RelPath) -> Result<Claim> {
             bail!("source `{from}` is a link to `{link}`, which is not there")
         }
         (Content::Missing, None) => {
-            bail!("source `{from}` is not there; make it, or take it out of `sources`")
+            bail!("source `{from}` does not exist: create it, or remove it from `sources`")
         }
         (Content::Folder, Some(link)) => bail!(
             "source `{from}` is a link to the folder `{link}`: leave it out with `exclude`, \
              and name that folder as a source of its own"
         ),
-        (Content::Folder | Content::Other, _) => bail!("source `{from}` is no file"),
+        (Content::Folder | Content::Other, _) => bail!("source `{from}` is not a file"),
     };
     Ok(Entry { path: to, executable, digest, size, origin: Origin::Source(from) })
 }

@@ -127,7 +127,7 @@ fn check_folder(folder: &RelPath, wheels: &[Wheel], job: &Job) -> Result<()> {
 }
 
 fn member(folder: &RelPath, name: &str) -> Result<RelPath> {
-    folder.member(name).with_context(|| format!("`{name}` is no name of a file"))
+    folder.member(name).with_context(|| format!("`{name}` is not a file name"))
 }
 
 /// Adds the files that pip reads, and the files in folders that it searches.

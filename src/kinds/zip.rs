@@ -211,7 +211,7 @@ fn staging_of<'a>(zip: &Zip, job: &'a Job) -> Result<&'a model::Staging> {
     let name = &zip.staging.value;
     match &job.named(name)?.kind {
         Kind::Staging(staging) => Ok(staging),
-        _ => bail!("`{name}` is no staging target"),
+        _ => bail!("`{name}` is not a staging target"),
     }
 }
 

@@ -33,7 +33,7 @@ impl Client {
         let (major, minor) = interpreter.identity.minor;
         if (major, minor) < OLDEST {
             bail!(
-                "handlers run locally in Python 3.10 or later, and this is {major}.{minor}: set \
+                "handlers run locally in Python 3.10 or later, but this is {major}.{minor}: set \
                  `python`"
             );
         }

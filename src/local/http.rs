@@ -27,7 +27,7 @@ pub(super) fn read(
     let Some(first) = line(&mut head)? else { return Ok(None) };
     let mut words = first.split(' ');
     let (Some(method), Some(path)) = (words.next(), words.next()) else {
-        return Err(nonsense("a request line"));
+        return Err(invalid("request line", &first));
     };
     let request = |body| Request { method: method.into(), path: path.into(), body };
     let (mut length, mut chunked, mut asks_first) = (0, false, false);
@@ -36,10 +36,10 @@ pub(super) fn read(
         if header.is_empty() {
             break;
         }
-        let (name, value) = header.split_once(':').ok_or_else(|| nonsense("a header"))?;
+        let (name, value) = header.split_once(':').ok_or_else(|| invalid("header", &header))?;
         match (name.to_ascii_lowercase().as_str(), value.trim()) {
             ("content-length", value) => {
-                length = value.parse().map_err(|_| nonsense("a length"))?;
+                length = value.parse().map_err(|_| invalid("Content-Length", value))?;
             }
             ("transfer-encoding", value) => chunked = value.eq_ignore_ascii_case("chunked"),
             ("expect", _) => asks_first = true,
@@ -84,7 +84,7 @@ fn line(reader: &mut impl BufRead) -> io::Result<Option<String>> {
 
 fn exactly(reader: &mut impl Read, length: usize) -> io::Result<Vec<u8>> {
     if length > BODY_MAX {
-        return Err(nonsense("a length"));
+        return Err(invalid("Content-Length", &length.to_string()));
     }
     let mut body = vec![0; length];
     reader.read_exact(&mut body)?;
@@ -96,13 +96,13 @@ fn chunks(reader: &mut impl BufRead) -> io::Result<Vec<u8>> {
     loop {
         let size = line(reader)?.ok_or(ErrorKind::UnexpectedEof)?;
         let digits = size.split(';').next().unwrap_or_default().trim();
-        let size = usize::from_str_radix(digits, 16).map_err(|_| nonsense("a chunk"))?;
+        let size = usize::from_str_radix(digits, 16).map_err(|_| invalid("chunk size", digits))?;
         if size == 0 {
             break;
         }
         body.extend(exactly(reader, size)?);
         if body.len() > BODY_MAX {
-            return Err(nonsense("a length"));
+            return Err(invalid("body length", &body.len().to_string()));
         }
         line(reader)?;
     }
@@ -111,8 +111,8 @@ fn chunks(reader: &mut impl BufRead) -> io::Result<Vec<u8>> {
     Ok(body)
 }
 
-fn nonsense(what: &str) -> Error {
-    Error::new(ErrorKind::InvalidData, format!("{what} that is none"))
+fn invalid(what: &str, text: &str) -> Error {
+    Error::new(ErrorKind::InvalidData, format!("invalid {what} `{}`", text.escape_debug()))
 }
 
 #[cfg(test)]

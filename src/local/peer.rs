@@ -34,7 +34,7 @@ pub(super) fn is_own_user(peer: SocketAddr, own: SocketAddr) -> io::Result<bool>
 #[cfg(target_os = "linux")]
 pub(super) fn check() -> Result<()> {
     let open = fs::File::open(CONNECTIONS).map(drop);
-    open.with_context(|| format!("a local call needs `{CONNECTIONS}`, to know who connects to it"))
+    open.with_context(|| format!("a local call needs `{CONNECTIONS}`, to identify its clients"))
 }
 
 #[cfg(not(target_os = "linux"))]

@@ -47,7 +47,8 @@ impl Tree {
         let archives: Vec<Archive> = zips
             .iter()
             .map(|zip| {
-                ZipArchive::new(Cursor::new(zip.as_slice())).context("it is no whole zip file")
+                ZipArchive::new(Cursor::new(zip.as_slice()))
+                    .context("it is not a complete zip file")
             })
             .collect::<Result<_>>()?;
         let files = entries(&archives)?;
@@ -162,7 +163,7 @@ fn entries(archives: &[Archive]) -> Result<Vec<Entry>> {
     for (zip, archive) in archives.iter().enumerate() {
         let mut archive = archive.clone();
         for index in 0..archive.len() {
-            let member = archive.by_index_raw(index).context("it is no whole zip file")?;
+            let member = archive.by_index_raw(index).context("it is not a complete zip file")?;
             if member.is_dir() {
                 continue;
             }

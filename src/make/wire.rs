@@ -51,7 +51,7 @@ impl Wire {
             Auth::Pipe { read, write } => inherited(*read, *write)?,
             Auth::Fifo(path) => (PathBuf::from(path), PathBuf::from(path)),
             Auth::Unknown(text) => {
-                bail!("the jobserver `{text}` of the outer make is of no known form")
+                bail!("the jobserver `{text}` of the outer make has an unknown form")
             }
         };
         let (slots, returns) = open(&read, &write)

@@ -82,7 +82,7 @@ impl Source {
         let place = project.place(folder);
         if !["pyproject.toml", "setup.py"].iter().any(|name| place.join(name).is_file()) {
             bail!(
-                "`{folder}` is no Python project: it has neither `pyproject.toml` nor `setup.py`"
+                "`{folder}` is not a Python project: it has neither `pyproject.toml` nor `setup.py`"
             );
         }
         let tree = Tree::look(project, files, folder, left_out)?;

@@ -193,7 +193,7 @@ impl Fetch<'_> {
                 let archive =
                     if is_local(pick) { local_file(&pick.url) } else { fetched(pick, &out) };
                 let archive = archive.with_context(|| {
-                    format!("pip left no source of {}, which it had chosen", pick.describe())
+                    format!("pip fetched no source of {}, which it had chosen", pick.describe())
                 })?;
                 if let Origin::Archive { sha256: Some(sha256) } = &pick.origin {
                     let found = sha256_of(&archive)?;
@@ -274,7 +274,7 @@ impl Fetch<'_> {
             matches!(&pick.origin, Origin::Wheel { name: own, .. } if name == own)
         });
         let found = found.with_context(|| {
-            format!("pip left no wheel of {}, which it had chosen", pick.describe())
+            format!("pip fetched no wheel of {}, which it had chosen", pick.describe())
         })?;
         self.checked(pick, found)
     }

@@ -310,7 +310,7 @@ impl Inputs {
     fn warn_of_settings(&self, talk: Talk) {
         for name in &self.not_followed {
             (talk.warn)(&format!(
-                "pip's setting `{name}` is not handed on: builds from source have an environment \
+                "pip's setting `{name}` is not passed on: builds from source have an environment \
                  of their own, and settings for their back end go into `--config-settings`"
             ));
         }
@@ -457,7 +457,7 @@ fn check_arguments(project: &Project, arguments: &[String]) -> Result<Arguments>
             Name::Constraint => "constraints",
             Name::Editable => "projects",
             Name::SetupOption => bail!(
-                "`pip-args` has `{}`, which is not handed on to builds: use `--config-settings`",
+                "`pip-args` has `{}`, which is not passed to builds: use `--config-settings`",
                 words.join(" ")
             ),
             Name::ConfigSettings => {

@@ -48,7 +48,7 @@ pub fn install(
     let secrets = Config::read(project, &interpreter.identity.prefix).secrets;
     let names = [(file.display().to_string(), "the pinned requirements".to_string())];
     let pip = Pip { project, interpreter, secrets: &secrets, talk };
-    pip.run(args, &names)?.map_err(|failure| failure.error("install what is pinned"))?;
+    pip.run(args, &names)?.map_err(|failure| failure.error("install the pinned wheels"))?;
     let files = list(&out)?;
     write_if_changed(&out.join(LIST), &files, private::FILE_MODE)?;
     if is_whole(folder) {
@@ -72,7 +72,7 @@ fn is_whole(folder: &Path) -> bool {
 fn list(folder: &Path) -> Result<Vec<u8>> {
     let mut places = Vec::new();
     for entry in walkdir::WalkDir::new(folder).sort_by_file_name() {
-        let entry = entry.context("could not list what was installed")?;
+        let entry = entry.context("could not list the installed files")?;
         if !entry.file_type().is_dir() && entry.path() != folder.join(LIST) {
             places.push(entry.into_path());
         }

@@ -102,7 +102,9 @@ pub(super) fn read(words: Vec<String>) -> Result<Vec<Opt>, String> {
                 words.next().ok_or_else(|| format!("the option `{word}` lacks its value"))?
             }
             (false, None) => String::new(),
-            (false, Some(_)) => return Err(format!("the option `{}` takes no value", known.long)),
+            (false, Some(_)) => {
+                return Err(format!("the option `{}` does not take a value", known.long));
+            }
         };
         found.push(Opt { name: known.name, value });
     }
@@ -118,7 +120,7 @@ fn long(name: &str) -> Result<&'static Known, String> {
     match (possible.next(), possible.next()) {
         (Some(known), None) => Ok(known),
         (None, _) => Err(format!("there is no option `{name}`")),
-        (Some(_), Some(_)) => Err(format!("`{name}` stands for several options")),
+        (Some(_), Some(_)) => Err(format!("`{name}` is ambiguous")),
     }
 }
 

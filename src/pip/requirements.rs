@@ -198,7 +198,7 @@ impl Requirements {
                     let way = (*constraint, by_url);
                     self.read_file(project, &local, way, applies).map_err(|error| match error {
                         ReadError::Missing => {
-                            anyhow::anyhow!("it includes `{local}`, which is not there")
+                            anyhow::anyhow!("it includes `{local}`, which does not exist")
                         }
                         ReadError::Other(error) => error,
                     })?;
@@ -246,7 +246,7 @@ impl Requirements {
         self.hashed |= found.hashed;
         if found.has_setup_options {
             bail!(
-                "`--global-option` and `--install-option` are not handed on to builds: write \
+                "`--global-option` and `--install-option` are not passed to builds: write \
                  `--config-settings=\"--global-option=…\"` instead"
             );
         }
@@ -444,7 +444,7 @@ fn copy_place(folder: &Path, index: usize) -> PathBuf {
 }
 
 fn leaves(path: &str, way_out: &str) -> String {
-    format!("`{}` lies outside the project: {way_out}", redact(path))
+    format!("`{}` is outside the project: {way_out}", redact(path))
 }
 
 pub(super) fn has_scheme(text: &str) -> bool {

@@ -104,7 +104,7 @@ pub(super) fn resolve(
     reading: &Reading,
     (folder, names): (&Path, &[(String, String)]),
 ) -> Result<Vec<Pick>> {
-    (pip.talk.status)("asking pip what the requirements mean");
+    (pip.talk.status)("resolving the requirements");
     let report = folder.join("report.json");
     let attempt = |choice: &str, is_tentative: bool| {
         let reading = Reading { is_tentative, ..reading.clone() };
@@ -127,7 +127,7 @@ pub(super) fn resolve(
         let Some(runtime) = reading.runtime.filter(|_| has_no_solution(&first)) else {
             return Err(first.error("resolve the requirements"));
         };
-        (pip.talk.status)("asking pip again, with source distributions");
+        (pip.talk.status)("running pip again, with source distributions");
         if let Err(second) = attempt("--prefer-binary", false)? {
             return Err(match unfit(&second) {
                 Some(requirement) => no_wheel(runtime, requirement, &second),

@@ -69,7 +69,7 @@ impl Store {
     pub(super) fn put(&self, file: &Path) -> Result<Wheel> {
         let name = file.file_name().and_then(|name| name.to_str()).unwrap_or_default().to_string();
         if !name.ends_with(".whl") {
-            bail!("`{}` is no wheel", file.display());
+            bail!("`{}` is not a wheel", file.display());
         }
         private::create_dir_all(&self.root.join("wheels"))?;
         let mut temp = temp_beside(&self.root.join("wheels/new"))?;

@@ -62,17 +62,19 @@ enum Encoding {
 pub(super) fn decode(bytes: &[u8]) -> Result<String> {
     if let Some((mark, encoding)) = MARKS.iter().find(|(mark, _)| bytes.starts_with(mark)) {
         return decode_as(&bytes[mark.len()..], *encoding).context(format!(
-            "the file has the byte order mark of {}, and its bytes are not that: save it as UTF-8",
+            "the file has the byte order mark of {}, but its bytes are not in that encoding: save \
+             it as UTF-8",
             encoding.name()
         ));
     }
     if let Some(name) = coding_line(bytes) {
         let Some((encoding, sign)) = by_name(&name) else {
-            bail!("the file says `coding: {name}`, which is not supported: save it as UTF-8");
+            bail!("the file declares `coding: {name}`, which is not supported: save it as UTF-8");
         };
         let bytes = if sign { bytes.strip_prefix(MARKS[0].0).unwrap_or(bytes) } else { bytes };
         return decode_as(bytes, encoding).context(format!(
-            "the file says `coding: {name}`, and its bytes are not that: save it as UTF-8"
+            "the file declares `coding: {name}`, but its bytes are not in that encoding: save it \
+             as UTF-8"
         ));
     }
     decode_as(bytes, Encoding::Utf8).context(

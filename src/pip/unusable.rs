@@ -95,7 +95,7 @@ fn again(program: &Path) -> String {
     let venv = program.parent().and_then(Path::parent);
     match venv.filter(|venv| venv.join("pyvenv.cfg").exists()) {
         Some(venv) => format!(
-            ": make the virtual environment anew (`python3 -m venv --clear {}`), or {WAY_OUT}",
+            ": recreate the virtual environment (`python3 -m venv --clear {}`), or {WAY_OUT}",
             venv.display()
         ),
         None => format!(": {WAY_OUT}"),
@@ -293,7 +293,7 @@ mod tests {
         symlink("python3", root.join(".venv/bin/python")).unwrap();
         let gone = error(&root, ".venv/bin/python");
         assert!(gone.contains("is a link to `/gone/python3.9`, which does not exist"), "{gone}");
-        assert!(gone.contains("make the virtual environment anew"), "{gone}");
+        assert!(gone.contains("recreate the virtual environment"), "{gone}");
         script(&root.join("env/bin/python"), "", 0o644);
         let folder = error(&root, "./env");
         assert!(folder.contains("is a folder: set `python` to `./env/bin/python`"), "{folder}");

@@ -57,14 +57,14 @@ impl Cause {
             Self::Varied(Variation::TimeZone) => "use UTC",
             Self::Varied(Variation::Locale) => "set LC_ALL=C for the step that makes it",
             Self::Varied(Variation::HashSeed) => {
-                "sort what comes from sets and dicts, or set PYTHONHASHSEED=0 for the step"
+                "sort the values of sets and dicts, or set PYTHONHASHSEED=0 for the step"
             }
             Self::Varied(Variation::Hostname) => "leave the host's name out, or pin it",
             Self::Varied(Variation::Cpus) => "give the step a fixed number of jobs",
             Self::Varied(Variation::FileOrder) => "sort the names of files before using them",
             Self::Clock => "leave the time out, or take it from SOURCE_DATE_EPOCH",
             Self::Order => "sort the lines, or let one thread write them",
-            Self::Random => "seed what is random, or derive it from the content",
+            Self::Random => "seed random values, or derive them from the content",
             Self::Follows => return None,
             Self::Unknown => "compare the two zips that were kept with diffoscope",
         })

@@ -71,7 +71,7 @@ fn of_finding(target: &str, finding: &Finding) -> Vec<String> {
         lines.extend(changes.iter().flat_map(values).map(|line| format!("  {line}")));
     }
     lines.push(format!("  cause: {}", cause.describe()));
-    lines.extend(cause.advice().map(|advice| format!("  what you can do: {advice}")));
+    lines.extend(cause.advice().map(|advice| format!("  advice: {advice}")));
     lines
 }
 

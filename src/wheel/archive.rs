@@ -63,7 +63,7 @@ fn is_listed(listed: &[Listed], path: &str) -> bool {
 
 /// Returns all files sorted by name, and the names of the folders that have entries of their own.
 fn list(file: &File) -> Result<(Vec<Listed>, Vec<String>)> {
-    let damaged = "it is no whole zip file";
+    let damaged = "it is not a complete zip file";
     let mut archive = ZipArchive::new(BufReader::new(file)).context(damaged)?;
     if archive.has_duplicate_names() {
         bail!("it has {} twice", duplicate_name(file).context(damaged)?);
@@ -232,7 +232,7 @@ fn check_member(file: &File, member: &Listed, line: Option<&Line>) -> Result<Mem
         }
         let bytes = &buffer[..count];
         size += count as u64;
-        ensure!(size <= member.size, "it is longer than its header says");
+        ensure!(size <= member.size, "it is longer than in its header");
         crc.update(bytes);
         digest.update(bytes);
         if let Some(hasher) = &mut hasher {
@@ -242,10 +242,10 @@ fn check_member(file: &File, member: &Listed, line: Option<&Line>) -> Result<Mem
             start.extend_from_slice(&bytes[..count.min(SHEBANG.len() - start.len())]);
         }
     }
-    ensure!(size == member.size, "it has {size} bytes and its header says {}", member.size);
+    ensure!(size == member.size, "it has {size} bytes, and {} in its header", member.size);
     ensure!(crc.sum() == member.crc, "its CRC is wrong");
     if let Some(said) = line.and_then(|line| line.size) {
-        ensure!(said == size, "it has {size} bytes and RECORD says {said}");
+        ensure!(said == size, "it has {size} bytes, and {said} in RECORD");
     }
     if let (Some(hash), Some(hasher)) = (hash, hasher) {
         ensure!(hash.is(&hasher.finish()), "its hash is not the one in RECORD");

@@ -51,7 +51,7 @@ fn place(member: &Member) -> Result<Option<Placed<'_>>> {
         })),
         "headers" => Ok(None),
         other => {
-            bail!("nobody knows where `{}` belongs: there is no scheme `{other}`", member.name)
+            bail!("`{}` uses the unknown install scheme `{other}`", member.name)
         }
     }
 }

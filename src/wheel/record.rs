@@ -88,7 +88,7 @@ fn parse_size(path: &str, text: &str) -> Result<Option<u64>> {
         "" => Ok(None),
         text => match text.parse() {
             Ok(size) => Ok(Some(size)),
-            Err(_) => bail!("RECORD's size of `{path}` is no number"),
+            Err(_) => bail!("RECORD's size of `{path}` is not a number"),
         },
     }
 }
@@ -163,7 +163,7 @@ mod tests {
             ("a.py", "1 fields"),
             ("a.py,sha256,0", "cannot be read"),
             ("a.py,sha256=!,0", "cannot be read"),
-            ("a.py,,many", "no number"),
+            ("a.py,,many", "not a number"),
             ("\"a.py", "inside a quoted field"),
             ("a.py,,1\na.py,,2", "twice"),
         ] {

@@ -195,7 +195,7 @@ fn nothing_but_loopback_is_asked_when_so_required() {
             project.set(name, value);
         }
         let error = upload_error(&project);
-        assert!(error.contains("no http address on loopback"), "{case:?}: {error}");
+        assert!(error.contains("not an http address on loopback"), "{case:?}: {error}");
         assert!(error.contains("nothing was sent"), "{error}");
     }
 }
@@ -317,13 +317,13 @@ fn another_digest_than_ours_is_an_error() {
     let theirs = || answer(&json!({"CodeSha256": "theirs"}));
     let (_, project) = scripted(|_| vec![old(), theirs()]);
     let error = upload_error(&project);
-    assert!(error.contains("Lambda received something else than was sent"), "{error}");
+    assert!(error.contains("Lambda received other data than was sent"), "{error}");
     assert!(error.contains("its CodeSha256 is theirs instead of "), "{error}");
 
     let (_, project) =
         scripted(|digest| vec![old(), answer(&json!({"CodeSha256": digest})), theirs()]);
     let error = upload_error(&project);
-    assert!(error.contains("another deployment came after this one"), "{error}");
+    assert!(error.contains("another client deployed after this upload"), "{error}");
 }
 
 #[test]
@@ -332,7 +332,7 @@ fn a_change_in_the_middle_of_an_upload_stops_it_unless_it_was_ours() {
     let is = |digest: &str| answer(&json!({"CodeSha256": digest, "RevisionId": "r"}));
     let (_, project) = scripted(|_| vec![is("old"), changed(), is("theirs")]);
     let error = upload_error(&project);
-    assert!(error.contains("changed by somebody else"), "{error}");
+    assert!(error.contains("changed by another client"), "{error}");
 
     let (_, project) = scripted(|digest| vec![is("old"), changed(), is(digest)]);
     assert_eq!(upload(&project, &[])["sent"], true);

@@ -75,7 +75,7 @@ fn a_wheel_for_another_machine_is_found() {
 
     // The command needs no Buildfile, and accepts other names of the machine.
     let run = sandbox.run(["-f", "none", "check", "build/lambda.zip", "--runtime", "python3.13"]);
-    let _ = run.failure().stderr_has("say where `build/lambda.zip` is to run");
+    let _ = run.failure().stderr_has("give the runtime of `build/lambda.zip`");
     let right = ["check", "build/lambda.zip", "--runtime", "python3.13", "--arch", "arm64"];
     let run = sandbox.run(right).success();
     assert_eq!(run.stdout, "`build/lambda.zip`: 0 errors, 0 warnings\n");
@@ -221,7 +221,7 @@ fn what_fits_is_checked_once() {
     assert_eq!(sandbox.ran(["fits"]), [""; 0]);
     sandbox.write("app.py", "def main(): pass\n");
     let run = sandbox.run(["fits"]).failure();
-    let _ = run.stderr_has("[handler-function] there is no `handler` at the top level");
+    let _ = run.stderr_has("[handler-function] `handler` of the handler");
 }
 
 #[test]
@@ -321,7 +321,7 @@ fn modes_that_lambda_cannot_read_are_found() {
     assert!(run.stdout.contains("the mode 640"), "{run}");
     sandbox.write("a.zip", "no zip");
     let run = sandbox.run(["check", "a.zip", "--runtime", "python3.13", "--arch", "arm64"]);
-    let _ = run.failure().stderr_has("could not check `a.zip`: it is no whole zip file");
+    let _ = run.failure().stderr_has("could not check `a.zip`: it is not a complete zip file");
 }
 
 #[test]
@@ -346,7 +346,7 @@ fn an_upload_is_checked_against_the_function_itself() {
     let run = upload("").failure();
     let error = text(&run.target("up"), "error");
     assert!(error.contains("nothing was sent"), "{error}");
-    assert!(error.contains("the handler is `app.handler`"), "{error}");
+    assert!(error.contains("of the handler `app.handler`"), "{error}");
     assert_eq!((live(), sandbox.exists("build/up.stamp")), (old.clone(), false));
 
     let run = upload("silence = [\"handler-function\"]").success();

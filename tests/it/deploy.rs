@@ -54,7 +54,7 @@ fn a_version_is_published_and_the_alias_leads_there_once() {
     let run = project.run(["--json", "upload"]).success();
     let first = run.target("upload");
     assert_eq!((&first["version"], &first["alias"]), (&json!("1"), &json!("live")), "{run}");
-    assert!(run.stdout.contains("had no alias `live`: it was made"), "{run}");
+    assert!(run.stdout.contains("had no alias `live`: it was created"), "{run}");
     assert_eq!((aws.alias("hello", "live"), aws.versions("hello")), ("1".into(), vec!["1".into()]));
 
     // The same code never gives a second version, and the alias is not touched.
@@ -99,7 +99,7 @@ fn an_invoke_calls_what_was_published_and_notices_another() {
     let theirs = aws.publish("hello", "theirs");
     aws.move_alias("hello", "live", &json!({"FunctionVersion": theirs}));
     let run = led.run(["invoke"]).failure();
-    let run = run.stderr_has("version 2 of function `hello` ran, and 1 should have: ");
+    let run = run.stderr_has("version 2 of function `hello` ran instead of 1: ");
     assert_eq!(run.stdout, "", "the answer of other code is no answer");
     // A user can call that version explicitly.
     assert_eq!(led.run(["invoke", "--qualifier", "theirs"]).success().stdout, "\"old\"\n");

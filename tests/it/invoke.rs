@@ -166,7 +166,7 @@ fn payloads_that_lambda_would_refuse_are_not_sent() {
         let run = project.run(["--json", goal, "--payload", file]).failure();
         let error = text(&run.target(goal), "error");
         assert!(error.starts_with(&format!("`{file}` is too large")), "{error}");
-        assert!(error.contains(&format!("Lambda takes {limit} from such a call")), "{error}");
+        assert!(error.contains(&format!("Lambda's limit for such a call is {limit}")), "{error}");
     }
     assert_eq!(calls(&server), []);
 }

@@ -159,7 +159,7 @@ fn code_that_no_caller_of_instances_gets_is_warned_of() {
     });
     let run = project.run(["invoke"]).failure();
     let run = run.stderr_has("function `hello` runs on Managed Instances, where only published");
-    let _ = run.stderr_has("its published code was called, not what was uploaded: set `publish = ");
+    let _ = run.stderr_has("its published code was called, not the uploaded code: set `publish = ");
 }
 
 #[test]
@@ -194,7 +194,7 @@ fn lambda_refers_to_a_version_of_an_object() {
     let (server, project) = scripted(keys, sent(ended));
     let run = project.run(["--json", "upload"]).failure();
     let error = text(&run.target("upload"), "error");
-    assert!(error.contains("bucket `bundles` keeps no versions"), "{error}");
+    assert!(error.contains("bucket `bundles` has no versioning"), "{error}");
     assert!(!server.requests().iter().any(|request| request.starts_with("PUT /2015")));
 }
 

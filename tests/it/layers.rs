@@ -294,7 +294,7 @@ fn too_many_layers_and_layers_for_others_are_refused_before_anything_is_sent() {
         .collect();
     aws.set_layers("hello", &others.iter().map(String::as_str).collect::<Vec<_>>());
     let found = error("");
-    assert!(found.contains("would have 6 layers, and Lambda takes 5"), "{found}");
+    assert!(found.contains("would have 6 layers, and Lambda's limit is 5"), "{found}");
     assert_eq!(aws.layers_of("hello"), others);
 }
 
@@ -414,13 +414,13 @@ fn a_lost_answer_publishes_no_second_version() {
 fn another_digest_than_ours_is_no_layer() {
     let (_, project) = scripted(|_| vec![listed(1), version(1, "old"), version(2, "theirs")]);
     let run = project.run(["layer"]).failure();
-    let run = run.stderr_has("Lambda received something else than was sent for layer `shared`");
+    let run = run.stderr_has("Lambda received other data than was sent for layer `shared`");
     let _ = run.stderr_has("the CodeSha256 of version 2 is theirs instead of");
     assert!(!project.exists("build/layer.stamp"));
     let (_, project) =
         scripted(|_| vec![failure(403, "AccessDeniedException", "not authorized to perform")]);
     let run = project.run(["layer"]).failure();
-    let _ = run.stderr_has("docs/AWS.md lists what else needs what");
+    let _ = run.stderr_has("docs/AWS.md lists the other permissions");
 }
 
 #[test]

@@ -56,7 +56,7 @@ fn no_wait_is_an_error_when_somebody_builds_and_none_when_nobody_does() {
     let mut first = start(&sandbox);
     pid_in(&sandbox.path("pid"));
     let run = sandbox.run(["--no-wait"]).failure();
-    run.stderr_has("another build runs in this project").stderr_has(&first.id().to_string());
+    run.stderr_has("another build is running in this project").stderr_has(&first.id().to_string());
     sandbox.write("go", "");
     assert!(end_of(&mut first).success());
     sandbox.run(["--no-wait"]).success();
@@ -88,7 +88,7 @@ fn the_lock_dies_with_a_killed_holder_and_so_do_its_programs() {
     });
     send(&first, Signal::KILL);
     end_of(&mut first);
-    assert!(runs(program), "nobody was there to end it");
+    assert!(runs(program), "no build has ended it");
     sandbox.remove("pid").write("in", "two");
     let mut second = start(&sandbox);
     pid_in(&sandbox.path("pid"));

@@ -50,7 +50,7 @@ fn a_virtual_environment_among_sources_is_one_error_with_the_way_out() {
     sandbox.write("Buildfile", BUNDLE.replace("sources = [\"app.py\"]", own));
     sandbox.run([]).success();
     sandbox.write("Buildfile", BUNDLE.replace("sources = [\"app.py\"]", "sources = [\".venv\"]"));
-    sandbox.run([]).failure().stderr_has("virtual environment `.venv`: take it out of `sources`");
+    sandbox.run([]).failure().stderr_has("virtual environment `.venv`: remove it from `sources`");
 }
 
 #[test]
@@ -101,7 +101,7 @@ fn what_lies_where_an_output_goes_is_named_and_stays() {
 
     let sandbox = bundle();
     sandbox.write("build", "kept");
-    sandbox.run([]).failure().stderr_has("build` is no folder: move it away");
+    sandbox.run([]).failure().stderr_has("build` is not a folder: move it away");
     assert_eq!(sandbox.read("build"), "kept");
 }
 
@@ -118,7 +118,7 @@ fn a_command_without_its_folder_or_program_is_told_apart() {
         run = ["no-such-program"]
         "#,
     );
-    sandbox.run(["folder"]).failure().stderr_has("nowhere`, which is no folder");
+    sandbox.run(["folder"]).failure().stderr_has("nowhere`, which is not a folder");
     sandbox.run(["program"]).failure().stderr_has("there is no program `no-such-program`");
 }
 
@@ -162,7 +162,7 @@ fn endpoints_that_are_no_urls_are_named_and_end_the_upload() {
     let upload = "[target.upload]\nkind = \"upload\"\nzip = \"package\"\nfunction = \"hello\"\n";
     for (url, expected) in [
         ("", "AWS_ENDPOINT_URL is set, but empty: unset it"),
-        ("127.0.0.1:9", "AWS_ENDPOINT_URL is `127.0.0.1:9`, which is no URL"),
+        ("127.0.0.1:9", "AWS_ENDPOINT_URL is `127.0.0.1:9`, which is not a URL"),
     ] {
         let mut sandbox = bundle();
         sandbox.write("Buildfile", format!("{BUNDLE}{upload}"));

@@ -163,7 +163,7 @@ fn a_function_that_is_busy_is_waited_for_and_that_is_said() {
     let mut scene = Scene::new();
     let (run, proxy) =
         scene.upload(vec![(SEND, Fault::Refuse(409, "ResourceConflictException", ""))]);
-    let _ = run.success().stderr_has("waiting for it, then looking again");
+    let _ = run.success().stderr_has("waiting for it, then checking again");
     assert_eq!(proxy.count(SEND), 2);
     assert_eq!(scene.live(), (scene.new.clone(), 2, "2".into()));
 }
@@ -175,14 +175,11 @@ fn what_does_not_pass_ends_the_upload_and_nothing_is_recorded() {
     let old = scene.old.clone();
     let rules = (0..5).map(|_| (SEND, Fault::Refuse(503, "ServiceException", ""))).collect();
     let error = scene.fails(rules, (&old, 1, "1"));
-    assert!(
-        error.contains("; gave up after 5 attempts; whether the code arrived is not"),
-        "{error}"
-    );
-    assert!(error.contains("alias `live` leads to version 1, as before"), "{error}");
+    assert!(error.contains("; failed after 5 attempts; the code may have arrived"), "{error}");
+    assert!(error.contains("alias `live` points to version 1, as before"), "{error}");
     let rules = (0..3).map(|_| (SEND, Fault::ResetMidRequest)).collect();
     let error = scene.fails(rules, (&old, 1, "1"));
-    assert!(error.contains("; gave up after 3 attempts"), "{error}");
+    assert!(error.contains("; failed after 3 attempts"), "{error}");
     assert!(scene.another_run_finishes(2));
 }
 
@@ -218,7 +215,13 @@ fn an_update_that_takes_its_time_is_waited_for_and_one_that_fails_is_named() {
     // The emulator itself has accepted the code: only the proxy reports a failure.
     let error = scene.fails(rules, (&new, 1, "1"));
     assert!(error.contains("could not use it: the disk is full; the code from before"), "{error}");
-    assert!(error.contains("no version was published; alias `live` leads to version 1"), "{error}");
+    assert!(
+        error.contains(
+            "no version was published; alias `live` points to version \
+                            1"
+        ),
+        "{error}"
+    );
     assert!(!scene.another_run_finishes(2));
 }
 
@@ -229,22 +232,25 @@ fn another_deployment_is_never_overwritten_unseen() {
     let theirs = code_sha256(&bundle("app.py", THEIRS));
     let between = vec![(SEND, scene.theirs())];
     let error = scene.fails(between, (&theirs, 1, "1"));
-    assert!(error.contains("changed by somebody else in the middle of this upload"), "{error}");
+    assert!(error.contains("changed by another client during this upload"), "{error}");
 
     let after = vec![(LOOK, well()), (LOOK, scene.theirs())];
     let error = scene.fails(after, (&theirs, 1, "1"));
-    assert!(error.contains("another deployment came after this one"), "{error}");
+    assert!(error.contains("another client deployed after this upload"), "{error}");
 
     let changed = Fault::Refuse(412, "PreconditionFailedException", "");
     let before_the_version = vec![(VERSIONS, scene.theirs()), (VERSION, changed)];
     let error = scene.fails(before_the_version, (&theirs, 1, "1"));
-    assert!(error.contains("got other code from somebody else before a version"), "{error}");
-    assert!(error.contains("; no version with this code was made; alias `live` leads"), "{error}");
+    assert!(error.contains("got other code from another client before the version"), "{error}");
+    assert!(
+        error.contains("; no version with this code was published; alias `live` points"),
+        "{error}"
+    );
 
     // MiniStack ignores the guards of a version, so one of their code is published.
     let unguarded = vec![(VERSION, scene.theirs())];
     let error = scene.fails(unguarded, (&theirs, 2, "1"));
-    assert!(error.contains("another deployment came in between"), "{error}");
+    assert!(error.contains("another client deployed in between"), "{error}");
     assert!(scene.another_run_finishes(3));
 }
 
@@ -277,7 +283,7 @@ fn another_digest_than_ours_is_no_success() {
         })
     };
     let error = scene.fails(vec![(SEND, other())], (&new, 1, "1"));
-    assert!(error.contains("received something else than was sent"), "{error}");
+    assert!(error.contains("received other data than was sent"), "{error}");
     let error = scene.fails(vec![(VERSION, other())], (&new, 2, "1"));
     assert!(error.contains("version 2 of function `hello` in eu-west-1"), "{error}");
     assert!(error.contains("has CodeSha256 other instead of"), "{error}");
@@ -297,8 +303,8 @@ fn a_step_that_is_refused_says_what_is_live_and_is_all_that_is_left_to_do() {
     );
     let error = scene.fails(vec![(VERSION, refused())], (&new, 1, "1"));
     assert!(error.contains("has the code as $LATEST; no version with this code was"), "{error}");
-    assert!(error.contains("alias `live` leads to version 1, as before"), "{error}");
-    assert!(error.ends_with("running again goes on from there"), "{error}");
+    assert!(error.contains("alias `live` points to version 1, as before"), "{error}");
+    assert!(error.ends_with("another run continues from there"), "{error}");
     let error = scene.fails(vec![(ALIAS, refused())], (&new, 2, "1"));
     assert!(error.contains("function `hello` has the code as version 2"), "{error}");
     assert!(!scene.another_run_finishes(2));

@@ -296,7 +296,7 @@ fn a_report_says_what_differs_why_and_what_to_do() {
         "package: `gen/path.txt`",
         "build 2: /",
         "cause: it changes with the folder of the build",
-        "what you can do: write paths relative to the project",
+        "advice: write paths relative to the project",
         "varied, in 4 builds:",
         "time: at least two seconds later",
         "diffoscope '.zipwright/reproduce/package.1.zip'",

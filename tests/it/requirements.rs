@@ -138,7 +138,7 @@ fn settings_reach_the_build_that_they_are_for() {
     build(&sandbox).success();
     assert_eq!(found(&sandbox).0, serde_json::json!({ "three": "3", "one": "1" }));
     sandbox.write("requirements.txt", "./lib --global-option=x\n");
-    build(&sandbox).failure().stderr_has("are not handed on to builds");
+    build(&sandbox).failure().stderr_has("are not passed to builds");
 }
 
 #[test]
@@ -158,7 +158,7 @@ fn variables_of_the_buildfile_reach_builds_and_count() {
         assert!(variables.get("A_FURTHER_ONE").is_none());
     }
     sandbox.set("PIP_NO_BUILD_ISOLATION", "1");
-    build(&sandbox).success().stderr_has("pip's setting `no-build-isolation` is not handed on");
+    build(&sandbox).success().stderr_has("pip's setting `no-build-isolation` is not passed on");
 }
 
 #[test]

@@ -192,7 +192,7 @@ fn a_bucket_that_is_not_there_is_named() {
     let expected = "could not begin the upload of s3://bundles/lambda/hello/";
     assert!(error.contains(expected), "{error}");
     assert!(error.contains("NoSuchBucket"), "{error}");
-    assert!(error.contains("`bucket` is the name of one that exists"), "{error}");
+    assert!(error.contains("`bucket` must name an existing bucket"), "{error}");
 }
 
 #[test]
@@ -203,10 +203,10 @@ fn nothing_but_loopback_is_asked_when_so_required() {
     let mut project = project(&aws.endpoint());
     project.set("AWS_ENDPOINT_URL_S3", "https://s3.eu-west-1.amazonaws.com");
     let error = upload_error(&project);
-    assert!(error.contains("no http address on loopback"), "{error}");
+    assert!(error.contains("not an http address on loopback"), "{error}");
     project.set("AWS_ENDPOINT_URL_S3", "localhost:1");
     let error = upload_error(&project);
-    assert!(error.contains("AWS_ENDPOINT_URL_S3 is `localhost:1`, which is no URL"), "{error}");
+    assert!(error.contains("AWS_ENDPOINT_URL_S3 is `localhost:1`, which is not a URL"), "{error}");
     // The bucket is in the path, not part of a host name that does not exist.
     project.set("AWS_ENDPOINT_URL_S3", aws.endpoint().replace("127.0.0.1", "localhost"));
     aws.create_bucket("bundles");
@@ -327,7 +327,7 @@ fn what_a_signal_interrupts_is_taken_back() {
     let output = child.wait_with_output().unwrap();
     assert_eq!(output.status.signal(), Some(2));
     let said = String::from_utf8_lossy(&output.stderr).into_owned();
-    assert!(said.contains("was interrupted; what was sent of it was discarded"), "{said}");
+    assert!(said.contains("was interrupted; the parts sent so far were discarded"), "{said}");
     assert!(!begun_in(&aws));
     assert!(!project.exists("build/upload.stamp"));
     // Once more, without faults.

@@ -192,7 +192,7 @@ fn a_process_left_behind_with_the_output_open_holds_nothing_up() {
         assert!(run.stdout.contains(word), "{run}");
     }
     let pid = pid_in(&sandbox.path("pid"));
-    assert!(runs(pid), "a build that went well ends nobody");
+    assert!(runs(pid), "a successful build ends no process");
     rustix::process::kill_process(pid, Signal::KILL).unwrap();
     assert_eq!(sandbox.ran([]), [""; 0]);
 }

@@ -286,7 +286,7 @@ fn a_clamp_by_git_says_what_it_needs() {
 fn a_source_that_is_not_there_is_named() {
     let sandbox = bundle();
     sandbox.remove("handler.py");
-    sandbox.run([]).failure().stderr_has("`handler.py` is not there");
+    sandbox.run([]).failure().stderr_has("`handler.py` does not exist");
 }
 
 #[test]

@@ -159,8 +159,8 @@ fn what_is_fetched_is_bounded_checked_and_never_leaves_this_machine() {
     for (run, says) in [
         (lies(plain(403, "<Error/>")), "could not fetch the code of function `hello`: HTTP 403"),
         (lies(plain(200, "longer than it should be")), "it has more than 6 bytes"),
-        (lies(plain(200, "others")), "Lambda says "),
-        (elsewhere, "`http://192.0.2.1` is no http address on loopback"),
+        (lies(plain(200, "others")), "the code fetched for function `hello` has CodeSha256 "),
+        (elsewhere, "`http://192.0.2.1` is not an http address on loopback"),
     ] {
         let run = run.failure().stderr_has(says);
         assert!(!run.to_string().contains(SIGNATURE), "{run}");
@@ -243,7 +243,7 @@ fn the_same_zip_goes_to_others_by_its_digest_and_no_other_does() {
     let other = code_sha256(b"another");
     let run = promote("build/lambda.zip", &other, &[]).failure();
     let _ = run.stderr_has(&format!("its CodeSha256 is {digest}, not {other}; nothing was sent"));
-    let _ = promote("build/lambda.zip", "12", &[]).failure().stderr_has("`12` is no digest");
+    let _ = promote("build/lambda.zip", "12", &[]).failure().stderr_has("`12` is not a digest");
     // If one function is missing, none is changed.
     let run = promote("build/lambda.zip", &digest, &["--function", "gone"]).failure();
     let _ = run.stderr_has("nothing was sent, because of function `gone`");

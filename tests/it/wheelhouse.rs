@@ -163,7 +163,7 @@ impl House {
 
 const GREETING: &str = "greeting-1.0-py3-none-any.whl";
 const BUILDING: &str = "building local project `.`";
-const ASKING: &str = "asking pip what the requirements mean";
+const ASKING: &str = "resolving the requirements";
 
 #[test]
 fn an_edit_of_a_file_that_no_build_reads_changes_nothing() {

@@ -71,7 +71,7 @@ fn explain(root: &Path, path: &RelPath, error: Errno) -> Result<()> {
                 );
             }
             Ok(meta) if !meta.is_dir() => {
-                bail!("`{}` is no folder: move it away", place.display())
+                bail!("`{}` is not a folder: move it away", place.display())
             }
             _ => {}
         }
@@ -108,7 +108,7 @@ mod tests {
         }
         for bad in ["out", "out/x", "in", "in/b", "a/dangling", "a/dangling/x", "file", "file/x"] {
             let error = check_folder(&root, &path(bad)).unwrap_err().to_string();
-            assert!(error.contains("is a link to") || error.contains("is no folder"), "{error}");
+            assert!(error.contains("is a link to") || error.contains("is not a folder"), "{error}");
             check_parents(&root, &path(&format!("{bad}/x"))).unwrap_err();
             let folder = openat(CWD, &root, OFlags::DIRECTORY, Mode::empty()).unwrap();
             descend(folder, &path(bad)).unwrap_err();

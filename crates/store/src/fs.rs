@@ -52,7 +52,7 @@ pub fn create_dir_all(path: &Path) -> Result<()> {
         let failed = format!("could not create folder `{}`", path.display());
         match path.ancestors().find(|above| above.symlink_metadata().is_ok()) {
             Some(file) if !file.is_dir() => {
-                format!("{failed}; `{}` is no folder: move it away", file.display())
+                format!("{failed}; `{}` is not a folder: move it away", file.display())
             }
             _ => failed,
         }

@@ -64,7 +64,7 @@ fn claim_for(folder: &Path, owner: u32, allowed: u32) -> Result<()> {
         bail!("`{shown}` belongs to the user with the number {found}, and not to you");
     }
     if writers(&meta) & !allowed != 0 {
-        bail!("other users can write in `{shown}`: what is in it may be theirs");
+        bail!("other users can write in `{shown}`: its content may be theirs");
     }
     if meta.st_uid == user && meta.st_mode & NOT_THE_OWNER != 0 {
         // A file system that has no permissions of its own refuses this.

@@ -67,7 +67,7 @@ impl<'a> Outputs<'a> {
             return Ok(());
         }
         bail!(
-            "the command succeeded but did not make {}; make it there, or take it out of `outputs`",
+            "the command succeeded but did not make {}; make it there, or remove it from `outputs`",
             words::list(&missing)
         );
     }

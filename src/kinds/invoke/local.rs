@@ -71,8 +71,8 @@ pub(super) fn run(
     let foreign = trees.into_iter().flatten().map(Tree::foreign).collect::<Result<Vec<_>>>()?;
     if let Some(path) = foreign.into_iter().flatten().next() {
         job.messages.warn(&format!(
-            "the handler wrote `{}` beside its code, where nothing can be written on Lambda; only \
-             /tmp can",
+            "the handler wrote `{}` beside its code, which is read-only on Lambda; only /tmp is \
+             writable",
             path.display()
         ));
     }
@@ -124,14 +124,14 @@ fn warn_of_differences(platform: &Platform, interpreter: &Interpreter, job: &Job
     let found = interpreter.identity.minor;
     if wanted != found {
         job.messages.warn(&format!(
-            "the bundle is for Python {} and runs in {}: what is compiled in it cannot be imported",
+            "the bundle is for Python {} and runs in {}: compiled modules in it cannot be imported",
             version(wanted),
             version(found)
         ));
     }
     if platform.arch.machine() != std::env::consts::ARCH {
         job.messages.warn(
-            "the bundle is for another architecture than this machine's: what is compiled in it \
+            "the bundle is for another architecture than this machine's: compiled modules in it \
              cannot be imported",
         );
     }
@@ -162,8 +162,7 @@ fn way_out(report: &[u8], local: &Local) -> String {
     let top = missing.split('.').next().unwrap_or(missing);
     match top {
         "boto3" | "botocore" | "s3transfer" | "jmespath" if !local.boto3 => format!(
-            "\nthe bundle has no `{top}`; for the one that Lambda's runtime has, set \
-             `with-boto3 = true`"
+            "\nthe bundle has no `{top}`; to use the runtime's own, set `with-boto3 = true`"
         ),
         _ => format!("\nthe bundle has no `{missing}`; it would be missing on Lambda too"),
     }

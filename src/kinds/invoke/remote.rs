@@ -103,14 +103,13 @@ impl<'a> Target<'a> {
             if executed == LATEST_PUBLISHED {
                 bail!(
                     "function `{function}` runs on Managed Instances, and its published code was \
-                     called, not what was uploaded: set `publish = \"latest-published\"` on the \
+                     called, not the uploaded code: set `publish = \"latest-published\"` on the \
                      upload"
                 );
             }
             bail!(
-                "version {executed} of function `{function}` ran, and {wanted} should have: \
-                 somebody else has deployed since; run the upload again, with -B if it says it is \
-                 up to date"
+                "version {executed} of function `{function}` ran instead of {wanted}: another \
+                 client has deployed since; run the upload again, with -B if it is up to date"
             );
         }
         Ok(())

@@ -140,7 +140,8 @@ fn describe(collisions: &[Collision], paths: usize) -> String {
         text += &format!("\n  and {} more", collisions.len() - LISTED);
     }
     text + &format!(
-        "\nsay who wins, as in `conflicts = [{{ path = \"{}\", keep = \"…\" }}]` with \"sources\" \
+        "\nname the winner, as in `conflicts = [{{ path = \"{}\", keep = \"…\" }}]` with \
+         \"sources\" \
          or a project's name, or leave one out",
         first.path
     )

@@ -35,7 +35,7 @@ impl<'a> Origins<'a> {
                 paths.par_iter().map(|path| job.files.fact(path)).collect();
             for (path, fact) in paths.into_iter().zip(facts) {
                 let Content::File { digest, .. } = fact?.content else {
-                    bail!("`{path}` is no file");
+                    bail!("`{path}` is not a file");
                 };
                 found.entry(digest).or_insert(path);
             }

@@ -90,8 +90,8 @@ fn is_left_out(file: &Path, source: &Source, exclude: &Rules) -> bool {
 fn refuse_outside(path: &RelPath, root: &Path, job: &Job) -> Result<()> {
     match fs::canonicalize(job.project.place(path)) {
         Ok(place) if !place.starts_with(root) => bail!(
-            "source `{path}` leads out of the project through a link, to `{}`: copy what it leads \
-             to into the project, or leave it out with `exclude`",
+            "source `{path}` leads out of the project through a link, to `{}`: copy its target \
+             into the project, or leave it out with `exclude`",
             place.display()
         ),
         // A missing file is reported elsewhere.
@@ -139,12 +139,12 @@ fn refuse_environment(source: &Source, files: &[RelPath], project: &Project) -> 
             let place = project.place(&folder);
             if place.join("pyvenv.cfg").is_file() || place.join("conda-meta").is_dir() {
                 let way_out = match folder == *base {
-                    true => "take it out of `sources`".to_string(),
+                    true => "remove it from `sources`".to_string(),
                     false => format!("add `exclude = [\"{}\"]`", destination(source, &folder)),
                 };
                 bail!(
-                    "source `{}` has the virtual environment `{folder}`: {way_out}; the packages \
-                     that are installed in it come into the tree by `wheels`",
+                    "source `{}` has the virtual environment `{folder}`: {way_out}; to add the \
+                     packages installed in it, use `wheels`",
                     source.from.value.pattern()
                 );
             }
@@ -166,7 +166,7 @@ fn refuse_several(source: &Source, files: &[RelPath]) -> Result<()> {
     let is_folder = !glob.has_wildcard() && files != [glob.base.clone()];
     if is_folder || files.len() > 1 {
         bail!(
-            "source `{}` stands for {} files, and `to = \"{to}\"` for one: write \"{to}/\" to put \
+            "source `{}` matches {} files, and `to = \"{to}\"` for one: write \"{to}/\" to put \
              them below that folder",
             glob.pattern(),
             files.len()

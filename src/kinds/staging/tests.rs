@@ -75,7 +75,7 @@ fn wheels_and_sources_make_one_tree() {
         "pkg/m.py",
     ];
     assert_eq!(staged(&world), expected);
-    assert!(!world.root.join("build/tree").exists(), "nobody asked for the folder");
+    assert!(!world.root.join("build/tree").exists(), "the folder is not needed");
     world.exclude("**/deep/**").exclude("copies").exclude("*.dist-info");
     let expected = ["bin/run", "demo/__init__.py", "etc/a.json", "handler.py", "main.py"];
     assert_eq!(staged(&world)[..5], expected);
@@ -146,7 +146,7 @@ fn sources_that_are_not_there_are_told_apart() {
         "`sources` has `data/*.json`, which matches no file"
     );
     world.source("gone.py", None);
-    assert!(failure(&world).contains("`gone.py` is not there"));
+    assert!(failure(&world).contains("`gone.py` does not exist"));
     world.staging.sources.pop();
     symlink("nowhere", world.root.join("link.py")).unwrap();
     world.source("link.py", None);
@@ -155,7 +155,7 @@ fn sources_that_are_not_there_are_told_apart() {
     symlink("here.py", world.root.join("link.py")).unwrap();
     assert_eq!(staged(&world), ["here.py", "link.py"]);
     world.source("*.py", Some(Destination::Exactly(path("one.py"))));
-    assert!(failure(&world).contains("stands for 2 files"), "{}", failure(&world));
+    assert!(failure(&world).contains("matches 2 files"), "{}", failure(&world));
 }
 
 #[test]

@@ -27,7 +27,7 @@ pub(in crate::kinds) fn look_ahead(upload: &Upload, job: &Job) -> Result<()> {
     }
     let lambda = Lambda::connect(job.project, None, &say)?;
     let look = |name: &str| {
-        job.messages.status(&format!("looking at function `{name}`"));
+        job.messages.status(&format!("checking function `{name}`"));
         let function = deploy::look(&lambda, name, upload.alias.as_deref())?;
         fits(&function, upload, job)
     };
@@ -63,7 +63,7 @@ fn fits(function: &Function, upload: &Upload, job: &Job) -> Result<()> {
                 bail!(
                     "function `{name}` has {runtime} on {}, and the `platform` of `{target}` is \
                      {python} on {arch}: correct one of them; nothing was built (`check = false` \
-                     passes over this)",
+                     ignores this)",
                     archs.first().map_or("x86_64", String::as_str),
                 );
             }

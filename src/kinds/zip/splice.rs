@@ -67,7 +67,7 @@ impl<'a> Previous<'a> {
         let read = self.stat.written();
         let now = self.file.metadata().map(|meta| stat_of(&meta));
         if job.files.written(self.path)? != Some(read) || now.ok() != Some(self.stat) {
-            bail!("`{}` was written to while it was read: run zipwright again", self.path);
+            bail!("`{}` changed while it was read: run zipwright again", self.path);
         }
         Ok(())
     }

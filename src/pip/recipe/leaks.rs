@@ -76,14 +76,14 @@ impl Sort {
         match self {
             Self::FixedRoot => {
                 "a path of the build: every build in namespaces has it, but a build without them \
-                 has another, and where the wheel runs there is none"
+                 has another, and it does not exist where the wheel runs"
             }
-            Self::Root => "a path of the build: another user builds in another",
-            Self::Machine => "a path of this machine: on another the wheel may be another",
-            Self::Host => "the name of this host: on another the wheel is another",
-            Self::User => "the name of this user: for another the wheel is another",
+            Self::Root => "a path of the build: another user has another",
+            Self::Machine => "a path of this machine: on another machine the wheel may differ",
+            Self::Host => "the name of this host: on another host the wheel differs",
+            Self::User => "the name of this user: for another user the wheel differs",
             Self::Random => "a random name: the next build has another",
-            Self::Date => "the date of the build: tomorrow the wheel is another",
+            Self::Date => "the date of the build: tomorrow the wheel differs",
             Self::Clock => "the time of the build: the next build has another",
         }
     }
@@ -169,7 +169,7 @@ impl Known {
         if leaks.len() > NAMED {
             let more = words::count(leaks.len() - NAMED, "string");
             leaks.truncate(NAMED);
-            leaks.push(format!("and {more} more that only this build knew"));
+            leaks.push(format!("and {more} more that only this build contains"));
         }
         leaks
     }

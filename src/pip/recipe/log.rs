@@ -64,7 +64,7 @@ const VERSIONS: [Versions; 7] = [
     },
     Versions {
         message: "not a git repository",
-        way_out: "hand the version on in a variable that the build reads",
+        way_out: "pass the version in a variable that the build reads",
     },
 ];
 
@@ -112,8 +112,8 @@ impl Log {
             );
             &version
         } else if self.network {
-            "The build seems to want something from the network. Take a ready wheel of it \
-             (`--only-binary` in a requirements file), or bring what it downloads yourself"
+            "The build seems to need the network. Use a ready wheel of it \
+             (`--only-binary` in a requirements file), or provide its downloads yourself"
         } else {
             "A ready wheel needs no build: `--only-binary` in a requirements file asks for one. \
              Variables that the build needs go into `build-env` of the wheelhouse"

@@ -65,7 +65,7 @@ impl BackEnd {
         } else if folder.join("setup.py").is_file() {
             BuildSystem::default()
         } else {
-            bail!("it is no Python project: it has neither `pyproject.toml` nor `setup.py`");
+            bail!("it is not a Python project: it has neither `pyproject.toml` nor `setup.py`");
         };
         Ok(Self {
             requires: system.requires.unwrap_or_else(|| vec!["setuptools".into()]),
@@ -123,7 +123,7 @@ impl<'a> Locks<'a> {
         {
             return Ok(known);
         }
-        (self.pip.talk.status)(&format!("asking pip what {what} needs to be built"));
+        (self.pip.talk.status)(&format!("resolving the build requirements of {what}"));
         let workshop = self.store.workshop()?;
         let folder = workshop.path();
         let file = folder.join("requires.txt");
@@ -131,7 +131,7 @@ impl<'a> Locks<'a> {
         let mut files = self.fetch(folder, &file)?;
         if files.is_empty() {
             (self.pip.talk.warn)(&format!(
-                "not all that {what} needs to be built has ready wheels: pip builds the rest in \
+                "not all build requirements of {what} have ready wheels: pip builds the rest in \
                  its own way, so another machine may get other bytes"
             ));
             files = self.make(folder, &file, what)?;
@@ -159,7 +159,7 @@ impl<'a> Locks<'a> {
         let command = self.command(folder, ["wheel", "--wheel-dir"], &out, file)?;
         match self.pip.run(command, &names(file))? {
             Ok(()) => Ok(wheels_in(&out)),
-            Err(failure) => Err(failure.error(&format!("get what {what} needs to be built"))),
+            Err(failure) => Err(failure.error(&format!("get the build requirements of {what}"))),
         }
     }
 

@@ -39,7 +39,7 @@ pub(in crate::pip) fn unpack(archive: &Path, to: &Path) -> Result<(PathBuf, i64)
         untar(archive, to).with_context(failed)?
     } else {
         bail!(
-            "`{name}` is packed in a way that source distributions are not: only .tar.gz, .tgz, \
+            "`{name}` has an unsupported format: only .tar.gz, .tgz, \
              .tar and .zip can be built from"
         );
     };
@@ -67,7 +67,7 @@ fn untar(archive: &Path, to: &Path) -> Result<BTreeMap<PathBuf, Item>> {
         } else if kind.is_hard_link() {
             let target = safe(&member.link_name()?.unwrap_or_default())?;
             let Some(Item { kind: Kind::File { executable }, .. }) = items.get(&target) else {
-                bail!("`{}` is a link to nothing", path.display());
+                bail!("`{}` is a broken link", path.display());
             };
             let kind = Kind::File { executable: *executable };
             create_dir_all(to.join(&path).parent().unwrap_or(to))?;

@@ -53,7 +53,7 @@ fn included_files_are_found_beside_the_including_one() {
 fn a_missing_include_names_file_and_line() {
     let folder = folder(&[("requirements.txt", "idna\n\n-r gone.txt\n")]);
     let error = message(&read(&folder).unwrap_err());
-    assert_eq!(error, "`requirements.txt` line 3: it includes `gone.txt`, which is not there");
+    assert_eq!(error, "`requirements.txt` line 3: it includes `gone.txt`, which does not exist");
 }
 
 #[test]
@@ -82,7 +82,7 @@ fn a_path_that_leaves_the_project_is_refused_with_a_way_out() {
         let folder = folder(&[("requirements.txt", line)]);
         let error = message(&read(&folder).unwrap_err());
         assert!(error.contains("`requirements.txt` line 1"), "{error}");
-        assert!(error.contains("lies outside the project: copy it into"), "{error}");
+        assert!(error.contains("is outside the project: copy it into"), "{error}");
     }
 }
 
@@ -266,5 +266,5 @@ fn other_tools_files_are_refused_with_the_way_out() {
     let error = of(line, "x", "");
     assert!(error.contains("pip list --format=freeze"), "{error}");
     let error = of("./x --global-option=y", "x/setup.py", "");
-    assert!(error.contains("are not handed on to builds"), "{error}");
+    assert!(error.contains("are not passed to builds"), "{error}");
 }

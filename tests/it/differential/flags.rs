@@ -74,7 +74,7 @@ pub(super) fn what_if() -> Vec<Scenario> {
         built("--new-file").run("-j1 --new-file=in first", ran("first")),
         built("-W twice").run("-n -W in -W extra all", ran("first middle last send")),
         built("-W of the last made").run("-j1 -W last send", ran("send")),
-        built("-W of a file that nobody knows").run("-j1 -W unknown all", ran("")),
+        built("-W of an unknown file").run("-j1 -W unknown all", ran("")),
         built("-W through a chain").differs(
             "-j1 -W in all",
             CUTOFF,

@@ -111,7 +111,7 @@ pub(super) fn outputs() -> Vec<Scenario> {
             ran(""),
             ran("last"),
         ),
-        scenario("files that somebody else made", &chain()).sources("in middle last").differs(
+        scenario("files made without the tool", &chain()).sources("in middle last").differs(
             "-j1",
             "a file that zipwright did not make is its user's, and no output",
             ran("").leaves("last", "last\n"),
@@ -197,7 +197,7 @@ pub(super) fn mistakes() -> Vec<Scenario> {
     vec![
         scenario("a circle", &circle).sources("in").differs(
             "-j1 a",
-            "a circle is a mistake, and the order in which make cuts it is nobody's choice",
+            "a circle is a mistake, and make cuts it at an arbitrary place",
             ran("b a"),
             ends(2).ran(""),
         ),
@@ -209,13 +209,13 @@ pub(super) fn mistakes() -> Vec<Scenario> {
         ),
         scenario("a target made of itself", &oneself).sources("in").differs(
             "-j1",
-            "a circle is a mistake, and the order in which make cuts it is nobody's choice",
+            "a circle is a mistake, and make cuts it at an arbitrary place",
             ran("a"),
             ends(2).ran(""),
         ),
         scenario("an output of two targets", &twice).sources("in").differs(
             "-j1 out",
-            "which of the two would win is nobody's choice",
+            "which of the two wins would be arbitrary",
             ran("two"),
             ends(2).ran(""),
         ),
