@@ -11,7 +11,7 @@ use crate::buildfile::model::{self, Kind, Zip};
 use crate::bundle::{self, Manifest, Origin, Written};
 use crate::kinds::Job;
 use crate::kinds::staging::{Origins, bytecode};
-use crate::pip::{self, Circumstances, Interpreter, Obtained};
+use crate::pip::{self, BuildInputs, Interpreter, Provenance};
 use crate::record::{
     self, Body, Build, Content, Git, Informative, Licence, Member, Requirement, Text, Wheel,
     Wheelhouse,
@@ -159,21 +159,21 @@ fn informative(
     let epoch = job.project.var("SOURCE_DATE_EPOCH").and_then(|text| text.parse().ok());
     let time = epoch.and_then(|seconds| Timestamp::from_second(seconds).ok());
     let hashes: Vec<&str> = wheels.iter().map(|wheel| wheel.sha256.as_str()).collect();
-    let obtained = pip::obtained(job.project.cache_path(), &hashes);
-    let word = |how: &Obtained| match how {
-        Obtained::Built(_) => "built",
-        Obtained::Downloaded => "downloaded",
-        Obtained::Unknown => "unknown",
+    let provenance = pip::provenance(job.project.cache_path(), &hashes);
+    let word = |how: &Provenance| match how {
+        Provenance::Built(_) => "built",
+        Provenance::Downloaded => "downloaded",
+        Provenance::Unknown => "unknown",
     };
     let identity = |wheelhouse: &Wheelhouse| {
         let found = Interpreter::find(job.project, &wheelhouse.python).ok()?;
         Some((wheelhouse.target.clone(), found.identity))
     };
     let interpreters: Vec<_> = wheelhouses.iter().filter_map(identity).collect();
-    let ways = wheels.iter().zip(&obtained);
+    let ways = wheels.iter().zip(&provenance);
     let builds = ways.clone().filter_map(|(wheel, how)| match how {
-        Obtained::Built(circumstances) => Some(build(wheel, circumstances)),
-        Obtained::Downloaded | Obtained::Unknown => None,
+        Provenance::Built(build_inputs) => Some(build(wheel, build_inputs)),
+        Provenance::Downloaded | Provenance::Unknown => None,
     });
     Informative {
         time: time.unwrap_or_else(Timestamp::now).to_string(),
@@ -185,13 +185,13 @@ fn informative(
     }
 }
 
-fn build(wheel: &Wheel, circumstances: &Circumstances) -> Build {
+fn build(wheel: &Wheel, build_inputs: &BuildInputs) -> Build {
     let requirement =
         |wheel: &pip::Wheel| Requirement { file: wheel.name.clone(), sha256: wheel.sha256.clone() };
     Build {
         wheel: wheel.file.clone(),
-        path: circumstances.path.clone(),
-        requires: circumstances.requires.iter().map(requirement).collect(),
-        tools: circumstances.tools.clone(),
+        path: build_inputs.path.clone(),
+        requires: build_inputs.requires.iter().map(requirement).collect(),
+        tools: build_inputs.tools.clone(),
     }
 }

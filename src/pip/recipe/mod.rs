@@ -32,7 +32,7 @@ use self::log::Log;
 use self::machine::Machine;
 use self::needs::{BackEnd, Locks};
 use super::build::{Build, wheels_in};
-use super::obtained::Circumstances;
+use super::provenance::BuildInputs;
 use super::run::Pip;
 use super::settings::{Pairs, to_json};
 use super::store::{Store, Wheel, sha256_of};
@@ -69,8 +69,8 @@ pub(super) struct Basis {
 }
 
 impl Basis {
-    pub(super) fn circumstances(&self) -> Circumstances {
-        Circumstances {
+    pub(super) fn build_inputs(&self) -> BuildInputs {
+        BuildInputs {
             requires: self.lock.clone(),
             tools: self.versions.clone(),
             path: self.path.display().to_string(),

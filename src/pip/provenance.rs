@@ -13,8 +13,8 @@ use super::store::{Store, Wheel};
 const BUILDS: [&str; 2] = ["built", "projects"];
 
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Obtained {
-    Built(Circumstances),
+pub enum Provenance {
+    Built(BuildInputs),
     Downloaded,
     /// The cache has no wheel with this hash.
     Unknown,
@@ -22,7 +22,7 @@ pub enum Obtained {
 
 /// The inputs of a build from source besides the source and the settings.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Circumstances {
+pub struct BuildInputs {
     /// The wheels of its build environment.
     pub requires: Vec<Wheel>,
     /// Compilers and similar tools: name, and the version that each reported.
@@ -46,7 +46,7 @@ enum Traces {
 }
 
 /// Returns the provenance for each SHA-256 in hex, in order.
-pub fn obtained(cache: &Path, hashes: &[&str]) -> Vec<Obtained> {
+pub fn provenance(cache: &Path, hashes: &[&str]) -> Vec<Provenance> {
     let asked: HashSet<&str> = hashes.iter().copied().collect();
     let store = Store::new(cache);
     let traces: Vec<Trace> = BUILDS
@@ -62,9 +62,9 @@ pub fn obtained(cache: &Path, hashes: &[&str]) -> Vec<Obtained> {
         })
         .collect();
     let way = |hash: &&str| match traces.iter().find(|trace| trace.wheel.sha256 == **hash) {
-        Some(trace) => Obtained::Built(trace.basis.circumstances()),
-        None if cache.join("wheels").join(hash).is_dir() => Obtained::Downloaded,
-        None => Obtained::Unknown,
+        Some(trace) => Provenance::Built(trace.basis.build_inputs()),
+        None if cache.join("wheels").join(hash).is_dir() => Provenance::Downloaded,
+        None => Provenance::Unknown,
     };
     hashes.iter().map(way).collect()
 }
@@ -102,9 +102,9 @@ mod tests {
             std::fs::create_dir_all(cache.path().join("wheels").join(wheel)).unwrap();
         }
         let built = || {
-            Obtained::Built(Circumstances { requires: vec![wheel("bbbb")], ..Default::default() })
+            Provenance::Built(BuildInputs { requires: vec![wheel("bbbb")], ..Default::default() })
         };
-        let expected = [built(), Obtained::Downloaded, Obtained::Unknown, built()];
-        assert_eq!(obtained(cache.path(), &["aaaa", "bbbb", "cccc", "dddd"]), expected);
+        let expected = [built(), Provenance::Downloaded, Provenance::Unknown, built()];
+        assert_eq!(provenance(cache.path(), &["aaaa", "bbbb", "cccc", "dddd"]), expected);
     }
 }
