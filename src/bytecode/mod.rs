@@ -18,7 +18,7 @@ use crate::base::digest::FieldHasher;
 use crate::base::sealed::{Decoder, Encoder};
 use crate::base::{Digest, fs, private, words};
 use crate::make::Pool;
-use crate::pip::{Interpreter, side_by_side};
+use crate::pip::{Interpreter, parallel_map};
 use crate::project::Project;
 use crate::wheel::Wheel;
 
@@ -89,7 +89,7 @@ impl<'a> Compiler<'a> {
         for at in &missing {
             portions.extend(archive::portions(&wheels[*at])?.into_iter().map(|part| (*at, part)));
         }
-        let results = side_by_side(self.pool, &portions, |(at, members)| {
+        let results = parallel_map(self.pool, &portions, |(at, members)| {
             let sources: Vec<Source> = members
                 .iter()
                 .map(|placed| archive::source(&wheels[*at], placed))

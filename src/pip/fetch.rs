@@ -16,7 +16,7 @@ use super::resolve::{Origin, Pick};
 use super::run::Pip;
 use super::secrets::{fingerprint, percent_decode};
 use super::settings::{Pairs, to_json};
-use super::side_by_side::side_by_side;
+use super::parallel_map::parallel_map;
 use super::store::{Store, Wheel, sha256_of};
 use crate::base::digest::FieldHasher;
 use crate::base::words::count;
@@ -71,7 +71,7 @@ impl Fetch<'_> {
             // Start the longest build first; the size of the archive is the best estimate.
             let size = |archive: &Path| std::fs::metadata(archive).map_or(0, |meta| meta.len());
             archives.sort_by_key(|(_, archive)| std::cmp::Reverse(size(archive)));
-            let built = side_by_side(self.pool, &archives, |(pick, archive)| {
+            let built = parallel_map(self.pool, &archives, |(pick, archive)| {
                 self.build_source(pick, archive)
             })?;
             gotten.extend(archives.iter().map(|(pick, _)| *pick).zip(built));

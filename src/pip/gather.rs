@@ -25,7 +25,7 @@ use super::resolve::{file_url, resolve};
 use super::run::{Pip, Talk};
 use super::secrets::{Redactor, fingerprint};
 use super::settings::Settings;
-use super::side_by_side::side_by_side;
+use super::parallel_map::parallel_map;
 use super::store::{Store, Wheel};
 use crate::base::digest::FieldHasher;
 use crate::base::fs::write_if_changed;
@@ -169,7 +169,7 @@ impl Inputs {
             offer: self.offer,
         };
         let recipe = Recipe::new(&pip, &store, &build, self.context);
-        let own = side_by_side(request.pool, &self.sources, |source| {
+        let own = parallel_map(request.pool, &self.sources, |source| {
             source.wheel(&recipe, &store, (&pip, &build))
         })?;
         let folders = self.sources.iter().map(|source| source.folder.clone());

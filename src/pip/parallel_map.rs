@@ -12,7 +12,7 @@ use crate::make::Pool;
 /// Returns the results of `work`, in the order of `items`. The first thread uses the caller's slot;
 /// each further thread takes a slot of its own and returns it when no item is left. After a
 /// failure, no further item is started.
-pub fn side_by_side<T: Sync, R: Send>(
+pub fn parallel_map<T: Sync, R: Send>(
     pool: Option<&Pool>,
     items: &[T],
     work: impl Fn(&T) -> Result<R> + Sync,
@@ -54,7 +54,7 @@ mod tests {
         let pool = Pool::private(3).unwrap();
         let own = pool.try_acquire().unwrap();
         let items: Vec<usize> = (0..20).collect();
-        let twice = side_by_side(Some(&pool), &items, |item| Ok(item * 2)).unwrap();
+        let twice = parallel_map(Some(&pool), &items, |item| Ok(item * 2)).unwrap();
         assert_eq!(twice, items.iter().map(|item| item * 2).collect::<Vec<_>>());
         let free: Vec<_> = std::iter::from_fn(|| pool.try_acquire()).collect();
         assert_eq!(free.len(), 2);
@@ -64,7 +64,7 @@ mod tests {
     #[test]
     fn a_failure_begins_nothing_new() {
         let begun = AtomicUsize::new(0);
-        let failed = side_by_side(None, &[1, 2, 3], |_| -> Result<()> {
+        let failed = parallel_map(None, &[1, 2, 3], |_| -> Result<()> {
             begun.fetch_add(1, Ordering::Relaxed);
             anyhow::bail!("no")
         });
