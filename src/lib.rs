@@ -16,7 +16,7 @@ pub mod check;
 pub mod diff;
 pub mod record;
 pub mod event;
-pub mod drawing;
+pub mod graph_export;
 pub mod timings;
 pub mod project;
 pub mod reproduce;

@@ -3,7 +3,7 @@
 use super::args::{Common, Graph, GraphFormat};
 use super::session::{Session, Words};
 use super::{Failure, SUCCESS, print};
-use crate::drawing::{self, Edge, Node};
+use crate::graph_export::{self, Edge, Node};
 use crate::graph::TargetId;
 
 pub(super) fn run(common: &Common, graph: &Graph) -> Result<u8, Failure> {
@@ -15,13 +15,13 @@ pub(super) fn run(common: &Common, graph: &Graph) -> Result<u8, Failure> {
     };
     let nodes: Vec<Node> = shown.iter().map(|id| node(&session, *id)).collect();
     let edges: Vec<Edge> = shown.iter().flat_map(|id| edges(&session, *id)).collect();
-    let drawing = match graph.format {
-        _ if common.json => drawing::json(&nodes, &edges),
-        GraphFormat::Json => drawing::json(&nodes, &edges),
-        GraphFormat::Dot => drawing::dot(&nodes, &edges),
-        GraphFormat::Mermaid => drawing::mermaid(&nodes, &edges),
+    let text = match graph.format {
+        _ if common.json => graph_export::json(&nodes, &edges),
+        GraphFormat::Json => graph_export::json(&nodes, &edges),
+        GraphFormat::Dot => graph_export::dot(&nodes, &edges),
+        GraphFormat::Mermaid => graph_export::mermaid(&nodes, &edges),
     };
-    print(drawing.trim_end())?;
+    print(text.trim_end())?;
     Ok(SUCCESS)
 }
 
