@@ -3,8 +3,8 @@
 use super::args::{Common, Graph, GraphFormat};
 use super::session::{Session, Words};
 use super::{Failure, SUCCESS, print};
-use crate::graph_export::{self, Edge, Node};
 use crate::graph::TargetId;
+use crate::graph_export::{self, Edge, Node};
 
 pub(super) fn run(common: &Common, graph: &Graph) -> Result<u8, Failure> {
     let session = Session::open(common, Words::new(&graph.words))?;

@@ -18,8 +18,8 @@ use anyhow::{Result, bail};
 use serde::{Deserialize, Serialize};
 use zipwright_python::Runtime;
 
-use super::recipe::{Basis, Made, Recipe};
 use super::run::Pip;
+use super::sdist::{Basis, Made, SdistBuilder};
 use super::settings::{Pairs, Settings, to_json};
 use super::store::{Store, Wheel};
 use super::tree::{self, Tree};
@@ -121,16 +121,18 @@ impl Source {
     /// Returns the project's wheel, from the cache or built now.
     pub(super) fn wheel(
         &self,
-        recipe: &Recipe,
+        builder: &SdistBuilder,
         store: &Store,
         (pip, build): (&Pip, &Build),
     ) -> Result<Wheel> {
         let wheel = match &self.known {
-            Some(known) if store.has(&known.wheel)? && recipe.holds(&known.basis, &self.name()) => {
-                recipe.warn(&known.basis);
+            Some(known)
+                if store.has(&known.wheel)? && builder.holds(&known.basis, &self.name()) =>
+            {
+                builder.warn(&known.basis);
                 known.wheel.clone()
             }
-            _ => self.build(recipe, store, pip)?,
+            _ => self.build(builder, store, pip)?,
         };
         if let Some(runtime) = build.runtime.filter(|_| !wheel.is_portable()) {
             bail!(
@@ -144,14 +146,14 @@ impl Source {
         Ok(wheel)
     }
 
-    fn build(&self, recipe: &Recipe, store: &Store, pip: &Pip) -> Result<Wheel> {
+    fn build(&self, builder: &SdistBuilder, store: &Store, pip: &Pip) -> Result<Wheel> {
         (pip.talk.status)(&format!("building local project `{}`", self.folder));
-        let building = recipe.begin(self.name())?;
+        let building = builder.begin(self.name())?;
         let copied = self.tree.copy(pip.project, &building.source())?;
         let watch = copied.watch(&building.source());
         let Made { wheel: file, basis } =
-            recipe.make(&building, Path::new(""), (tree::EPOCH, &self.settings))?;
-        recipe.warn(&basis);
+            builder.make(&building, Path::new(""), (tree::EPOCH, &self.settings))?;
+        builder.warn(&basis);
         let wheel = store.put(&file)?;
         let read = watch.and_then(|watch| watch.opened(&building.source()));
         let read = read.map(|paths| paths.iter().map(ToString::to_string).collect());

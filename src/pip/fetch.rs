@@ -10,13 +10,13 @@ use serde::{Deserialize, Serialize};
 use zipwright_python::normalise;
 
 use super::build::{Build, wheels_in};
-use super::recipe::{Basis, Made, Recipe, unpack};
+use super::parallel_map::parallel_map;
 use super::requirements::inside;
 use super::resolve::{Origin, Pick};
 use super::run::Pip;
+use super::sdist::{Basis, Made, SdistBuilder, unpack};
 use super::secrets::{fingerprint, percent_decode};
 use super::settings::{Pairs, to_json};
-use super::parallel_map::parallel_map;
 use super::store::{Store, Wheel, sha256_of};
 use crate::base::digest::FieldHasher;
 use crate::base::words::count;
@@ -31,7 +31,7 @@ pub(super) struct Fetch<'a> {
     pub pip: &'a Pip<'a>,
     pub store: &'a Store,
     pub build: &'a Build<'a>,
-    pub recipe: &'a Recipe<'a>,
+    pub builder: &'a SdistBuilder<'a>,
     /// Digest of everything that a build depends on besides its source.
     pub context: Digest,
     pub pool: Option<&'a Pool>,
@@ -119,10 +119,10 @@ impl Fetch<'_> {
                 return match built {
                     Some(Built { wheel, basis })
                         if self.store.has(&wheel)?
-                            && self.recipe.holds(&basis, &pick.describe()) =>
+                            && self.builder.holds(&basis, &pick.describe()) =>
                     {
                         self.check_platform(pick, &wheel)?;
-                        self.recipe.warn(&basis);
+                        self.builder.warn(&basis);
                         Ok(Some(wheel))
                     }
                     _ => Ok(None),
@@ -214,12 +214,12 @@ impl Fetch<'_> {
     fn build_source(&self, pick: &Pick, archive: &Path) -> Result<Wheel> {
         let what = pick.describe();
         (self.pip.talk.status)(&format!("building {what} from source"));
-        let building = self.recipe.begin(what)?;
+        let building = self.builder.begin(what)?;
         let (top, epoch) = unpack(archive, &building.source())?;
         let folder = top.join(pick.subdirectory.as_deref().unwrap_or_default());
         let Made { wheel: file, basis } =
-            self.recipe.make(&building, &folder, (epoch, &self.settings(pick)))?;
-        self.recipe.warn(&basis);
+            self.builder.make(&building, &folder, (epoch, &self.settings(pick)))?;
+        self.builder.warn(&basis);
         let wheel = self.store.put(&file)?;
         if let Some(key) = self.source_key(pick)? {
             self.store.remember(BUILT, &key, &Built { wheel: wheel.clone(), basis })?;

@@ -19,13 +19,13 @@ use super::interpreter::{Identity, Interpreter};
 use super::launch::Reading;
 use super::lines;
 use super::options::{self, Argument, Name, Opt};
-use super::recipe::Recipe;
+use super::parallel_map::parallel_map;
 use super::requirements::{Replacement, Requirements, find_links_inside, index_inside};
 use super::resolve::{file_url, resolve};
 use super::run::{Pip, Talk};
+use super::sdist::SdistBuilder;
 use super::secrets::{Redactor, fingerprint};
 use super::settings::Settings;
-use super::parallel_map::parallel_map;
 use super::store::{Store, Wheel};
 use crate::base::digest::FieldHasher;
 use crate::base::fs::write_if_changed;
@@ -168,17 +168,17 @@ impl Inputs {
             runtime: request.runtime,
             offer: self.offer,
         };
-        let recipe = Recipe::new(&pip, &store, &build, self.context);
+        let builder = SdistBuilder::new(&pip, &store, &build, self.context);
         let own = parallel_map(request.pool, &self.sources, |source| {
-            source.wheel(&recipe, &store, (&pip, &build))
+            source.wheel(&builder, &store, (&pip, &build))
         })?;
         let folders = self.sources.iter().map(|source| source.folder.clone());
         let mut built: BTreeMap<RelPath, Wheel> = folders.zip(own).collect();
         let (pool, context) = (request.pool, self.context);
         let fetch =
-            Fetch { pip: &pip, store: &store, build: &build, recipe: &recipe, context, pool };
+            Fetch { pip: &pip, store: &store, build: &build, builder: &builder, context, pool };
         let gathered = |wheels: Vec<Wheel>| {
-            let (built, isolation) = recipe.report();
+            let (built, isolation) = builder.report();
             if built > 0 {
                 self.warn_of_settings(talk);
             }
@@ -206,7 +206,7 @@ impl Inputs {
             names.insert(0, (kept.display().to_string(), String::new()));
         }
         let given = self.given(request, &store, &built, workshop.path())?;
-        let reading = reading(request, &store, &recipe, &built);
+        let reading = reading(request, &store, &builder, &built);
         let picks = resolve(&pip, &given, &reading, (workshop.path(), &names))?;
         let mut wheels = fetch.all(&picks)?;
         wheels.sort();
@@ -372,7 +372,7 @@ fn digest(files: &Files, paths: &BTreeSet<RelPath>) -> Result<Digest> {
 fn reading(
     request: &Request,
     store: &Store,
-    recipe: &Recipe,
+    builder: &SdistBuilder,
     built: &BTreeMap<RelPath, Wheel>,
 ) -> Reading {
     let mut reading = Reading { runtime: request.runtime, ..Reading::default() };
@@ -384,7 +384,7 @@ fn reading(
         reading.origins.insert(kept.display().to_string(), place);
     }
     if !built.is_empty() {
-        reading.sandbox = recipe.source_path();
+        reading.sandbox = builder.source_path();
     }
     reading
 }

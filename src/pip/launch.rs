@@ -9,7 +9,7 @@ use serde_json::json;
 use tempfile::TempDir;
 use zipwright_python::Runtime;
 
-use super::recipe;
+use super::sdist;
 use super::store::Store;
 use super::tree::EPOCH;
 use crate::base::fs::{create_dir_all, write_if_changed};
@@ -55,7 +55,7 @@ impl Launch {
     ) -> Invocation {
         let folder = self.0.path();
         let variables = |rust: bool| -> BTreeMap<String, String> {
-            let all = recipe::environment(project, folder, (EPOCH, rust)).into_iter();
+            let all = sdist::environment(project, folder, (EPOCH, rust)).into_iter();
             // pip puts the programs of its build environment before the user's.
             all.filter(|(name, _)| name != "PATH").collect()
         };

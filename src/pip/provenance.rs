@@ -6,7 +6,7 @@ use std::path::Path;
 
 use serde::Deserialize;
 
-use super::recipe::Basis;
+use super::sdist::Basis;
 use super::store::{Store, Wheel};
 
 /// Buckets with the records of builds.

@@ -12,7 +12,7 @@ use jiff::tz::TimeZone;
 use memchr::memmem;
 use walkdir::WalkDir;
 
-use super::canon::Content;
+use super::normalize::Content;
 use crate::base::words;
 use crate::project::Project;
 

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use super::super::handed_on;
-use super::bench::SYSTEM_PATH;
+use super::sandbox::SYSTEM_PATH;
 use crate::base::Digest;
 use crate::base::digest::FieldHasher;
 use crate::process::Invocation;

@@ -5,13 +5,13 @@
 //! options against paths in their output. The result is rewritten in canonical form.
 //! `docs/REPRODUCIBILITY.md` has the reasons and the measurements.
 
-mod bench;
-mod canon;
+mod sandbox;
+mod normalize;
 mod environment;
-mod inner;
+mod nested_zip;
 mod leaks;
 mod log;
-mod needs;
+mod build_requires;
 mod machine;
 mod tools;
 mod unpack;
@@ -25,12 +25,12 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use anyhow::{Context, Result, bail};
 use serde::{Deserialize, Serialize};
 
-use self::bench::{Bench, Isolation};
+use self::build_requires::{BackEnd, Locks};
 use self::environment::Environments;
 use self::leaks::Known;
 use self::log::Log;
 use self::machine::Machine;
-use self::needs::{BackEnd, Locks};
+use self::sandbox::{Isolation, Sandbox};
 use super::build::{Build, wheels_in};
 use super::provenance::BuildInputs;
 use super::run::Pip;
@@ -45,7 +45,7 @@ pub(super) use unpack::unpack;
 
 const DRIVER: &str = include_str!("driver.py");
 
-pub(super) struct Recipe<'a> {
+pub(super) struct SdistBuilder<'a> {
     pip: &'a Pip<'a>,
     store: &'a Store,
     locks: Locks<'a>,
@@ -82,13 +82,13 @@ impl Basis {
 pub(super) struct Building {
     /// Its name in messages, e.g. `` `idna 3.7` ``.
     what: String,
-    bench: Bench,
+    sandbox: Sandbox,
 }
 
 impl Building {
     /// Returns the empty folder that the source is to be put into.
     pub(super) fn source(&self) -> PathBuf {
-        self.bench.place.join("src")
+        self.sandbox.place.join("src")
     }
 }
 
@@ -98,7 +98,7 @@ pub(super) struct Made {
     pub(super) basis: Basis,
 }
 
-impl<'a> Recipe<'a> {
+impl<'a> SdistBuilder<'a> {
     /// Creates the builder. `context` is the digest of the settings of every build.
     pub(super) fn new(
         pip: &'a Pip<'a>,
@@ -147,11 +147,11 @@ impl<'a> Recipe<'a> {
 
     /// Returns an empty sandbox. Without namespaces, waits until no other build uses it.
     pub(super) fn begin(&self, what: String) -> Result<Building> {
-        let bench = self.machine.find().0.bench(self.store.workshop()?)?;
+        let sandbox = self.machine.find().0.sandbox(self.store.workshop()?)?;
         for folder in ["src", "home", "tmp", "out", "recipe"] {
-            create_dir_all(&bench.place.join(folder))?;
+            create_dir_all(&sandbox.place.join(folder))?;
         }
-        Ok(Building { what, bench })
+        Ok(Building { what, sandbox })
     }
 
     /// Builds the project in `folder` below [`Building::source`].
@@ -161,7 +161,7 @@ impl<'a> Recipe<'a> {
         folder: &Path,
         (epoch, settings): (i64, &Pairs),
     ) -> Result<Made> {
-        let Building { what, bench } = building;
+        let Building { what, sandbox } = building;
         let (isolation, tools) = self.machine.find();
         let source = building.source().join(folder);
         let back_end = BackEnd::read(&source).with_context(|| format!("{what} cannot be built"))?;
@@ -170,9 +170,9 @@ impl<'a> Recipe<'a> {
         let mut log = Log::create(self.pip, what, back_end.name.as_deref())?;
         let namespaces = matches!(isolation, Isolation::Namespaces(_));
         let known =
-            Known::at_start(self.pip.project, (&isolation.path(), namespaces), &bench.place);
+            Known::at_start(self.pip.project, (&isolation.path(), namespaces), &sandbox.place);
         let step = Step {
-            recipe: self,
+            builder: self,
             building,
             back_end: &back_end,
             settings,
@@ -188,20 +188,20 @@ impl<'a> Recipe<'a> {
             lock = self.locks.wheels(&requires, what)?;
             step.run((&lock, None), &mut log)?;
         }
-        let raw = match wheels_in(&bench.place.join("out")).as_slice() {
+        let raw = match wheels_in(&sandbox.place.join("out")).as_slice() {
             [wheel] => wheel.clone(),
             found => bail!("the build of {what} left {} wheels, and not one", found.len()),
         };
         let name = raw.file_name().unwrap_or_default();
-        let wheel = bench.place.join("canonical").join(name);
+        let wheel = sandbox.place.join("canonical").join(name);
         log.add(&format!(
             "{}: sha256:{} as the back end wrote it",
             name.display(),
             sha256_of(&raw)?
         ));
-        let mut warnings = native(what, &bench.place.join("notes"));
-        let members = canon::canonical(&raw, &wheel, step.epoch())?;
-        for (library, member) in canon::host_libraries(&members) {
+        let mut warnings = native(what, &sandbox.place.join("notes"));
+        let members = normalize::normalize(&raw, &wheel, step.epoch())?;
+        for (library, member) in normalize::host_libraries(&members) {
             warnings.push(format!(
                 "{what}: `{member}` needs `{library}` of this host, which is not in the wheel and \
                  may not be where it runs; another host may build it differently"
@@ -219,7 +219,7 @@ impl<'a> Recipe<'a> {
 
 /// Runs the hooks of one build.
 struct Step<'s, 'a> {
-    recipe: &'s Recipe<'a>,
+    builder: &'s SdistBuilder<'a>,
     building: &'s Building,
     back_end: &'s BackEnd,
     /// `--config-settings`.
@@ -243,10 +243,10 @@ impl Step<'_, '_> {
         (lock, requires): (&[Wheel], Option<&[String]>),
         log: &mut Log,
     ) -> Result<Option<Vec<String>>> {
-        let place = &self.building.bench.place;
+        let place = &self.building.sandbox.place;
         self.request(lock, requires)?;
-        let environments = &self.recipe.environments;
-        environments.bring(lock, (place, self.recipe.store), || self.drive("prepare", log))?;
+        let environments = &self.builder.environments;
+        environments.bring(lock, (place, self.builder.store), || self.drive("prepare", log))?;
         let asked = place.join("requires.json");
         remove(&asked)?;
         self.drive("hook", log)?;
@@ -260,9 +260,9 @@ impl Step<'_, '_> {
     }
 
     fn request(&self, lock: &[Wheel], requires: Option<&[String]>) -> Result<()> {
-        let (isolation, tools) = self.recipe.machine.find();
-        let recipe = self.building.bench.place.join("recipe");
-        let wheels: Vec<_> = lock.iter().map(|wheel| self.recipe.store.place(wheel)).collect();
+        let (isolation, tools) = self.builder.machine.find();
+        let folder = self.building.sandbox.place.join("recipe");
+        let wheels: Vec<_> = lock.iter().map(|wheel| self.builder.store.place(wheel)).collect();
         let request = serde_json::json!({
             "root": isolation.path(),
             "namespaces": matches!(isolation, Isolation::Namespaces(_)),
@@ -271,20 +271,20 @@ impl Step<'_, '_> {
             "backend_path": self.back_end.path,
             "config": to_json(self.settings),
             "wheels": wheels,
-            "path": bench::SYSTEM_PATH,
+            "path": sandbox::SYSTEM_PATH,
             "compilers": tools.compilers,
             "rust": tools.rust,
             "ask": requires.is_some(),
             "requires": requires.unwrap_or_default(),
         });
-        write_if_changed(&recipe.join("driver.py"), DRIVER.as_bytes(), 0o644)?;
-        write_if_changed(&recipe.join("request.json"), request.to_string().as_bytes(), 0o644)?;
+        write_if_changed(&folder.join("driver.py"), DRIVER.as_bytes(), 0o644)?;
+        write_if_changed(&folder.join("request.json"), request.to_string().as_bytes(), 0o644)?;
         Ok(())
     }
 
     fn drive(&self, part: &str, log: &mut Log) -> Result<()> {
-        let Recipe { pip, .. } = self.recipe;
-        let (isolation, _) = self.recipe.machine.find();
+        let SdistBuilder { pip, .. } = self.builder;
+        let (isolation, _) = self.builder.machine.find();
         let root = isolation.path();
         let (program, option) = match part {
             "prepare" => (pip.interpreter.identity.program.clone(), "-I"),
@@ -292,7 +292,7 @@ impl Step<'_, '_> {
         };
         let driver = root.join("recipe/driver.py");
         let words = [program.into(), option.into(), driver.into(), part.into()];
-        let mut invocation = isolation.invocation(&self.building.bench, &words);
+        let mut invocation = isolation.invocation(&self.building.sandbox, &words);
         for (name, value) in &self.variables {
             invocation = invocation.env(name, value);
         }

@@ -13,7 +13,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use serde::{Deserialize, Serialize};
 
 use super::super::store::Store;
-use super::bench::{Isolation, SYSTEM_PATH, is_without_namespaces};
+use super::sandbox::{Isolation, SYSTEM_PATH, is_without_namespaces};
 use super::tools::{self, Tools};
 use crate::base::digest::FieldHasher;
 use crate::base::{Digest, clock};

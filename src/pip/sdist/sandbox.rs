@@ -51,9 +51,10 @@ impl Isolation {
         }
         let Some(unshare) = project.find_program("unshare") else { return folder };
         let namespaces = Self::Namespaces(unshare);
-        let tried = workshop.and_then(|workshop| namespaces.bench(workshop)).and_then(|bench| {
-            namespaces.invocation(&bench, &["true".into()]).env("PATH", SYSTEM_PATH).capture()
-        });
+        let tried =
+            workshop.and_then(|workshop| namespaces.sandbox(workshop)).and_then(|sandbox| {
+                namespaces.invocation(&sandbox, &["true".into()]).env("PATH", SYSTEM_PATH).capture()
+            });
         if tried.is_ok_and(|tried| tried.status.success()) { namespaces } else { folder }
     }
 
@@ -72,33 +73,33 @@ impl Isolation {
         }
     }
 
-    pub(super) fn bench(&self, workshop: TempDir) -> Result<Bench> {
+    pub(super) fn sandbox(&self, workshop: TempDir) -> Result<Sandbox> {
         match self {
             Self::Namespaces(_) => {
-                let mut bench = Bench::in_namespaces(workshop.path())?;
-                bench.workshop = Some(workshop);
-                Ok(bench)
+                let mut sandbox = Sandbox::in_namespaces(workshop.path())?;
+                sandbox.workshop = Some(workshop);
+                Ok(sandbox)
             }
-            Self::Folder(folder) => Bench::in_folder(folder),
+            Self::Folder(folder) => Sandbox::in_folder(folder),
         }
     }
 
     /// Returns the command that runs a program in the sandbox, with an empty environment.
-    pub(super) fn invocation(&self, bench: &Bench, words: &[OsString]) -> Invocation {
+    pub(super) fn invocation(&self, sandbox: &Sandbox, words: &[OsString]) -> Invocation {
         let start = match self {
             Self::Namespaces(unshare) => {
                 let options = ["--user", "--map-root-user", "--mount", "--uts", "/bin/sh", "-c"];
                 let invocation = Invocation::new(unshare, "/").args(options).arg(ENTER).arg("sh");
-                invocation.arg(&bench.root)
+                invocation.arg(&sandbox.root)
             }
             Self::Folder(_) => Invocation::new("/bin/sh", "/").args(["-c", ENTER_PLAIN, "sh"]),
         };
-        start.arg(&bench.place).args(words).empty_environment()
+        start.arg(&sandbox.place).args(words).empty_environment()
     }
 }
 
 /// An empty folder to build in.
-pub(super) struct Bench {
+pub(super) struct Sandbox {
     /// Its real path.
     pub(super) place: PathBuf,
     /// Folder where the new root of the namespaces is assembled.
@@ -107,7 +108,7 @@ pub(super) struct Bench {
     lock: Option<File>,
 }
 
-impl Bench {
+impl Sandbox {
     fn in_namespaces(workshop: &Path) -> Result<Self> {
         let (place, root) = (workshop.join("b"), workshop.join("root"));
         create_dir_all(&place)?;
@@ -143,7 +144,7 @@ impl Bench {
     }
 }
 
-impl Drop for Bench {
+impl Drop for Sandbox {
     fn drop(&mut self) {
         // A leftover is removed before the next build, or with the cache.
         if self.lock.is_some() {

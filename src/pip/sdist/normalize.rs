@@ -12,7 +12,7 @@ use anyhow::{Context, Result, bail};
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 
-use super::inner;
+use super::nested_zip;
 use crate::base::Sha256;
 use crate::base::fs::{FILE_MODE, open, persist, temp_beside};
 use crate::bundle::{BundleWriter, Item, Packing, Time, pack};
@@ -42,11 +42,11 @@ pub(super) struct Content {
 }
 
 /// Writes the canonical form of `from` to `to`, and returns its members by name.
-pub(super) fn canonical(from: &Path, to: &Path, epoch: i64) -> Result<BTreeMap<String, Content>> {
+pub(super) fn normalize(from: &Path, to: &Path, epoch: i64) -> Result<BTreeMap<String, Content>> {
     let damaged = || format!("the wheel `{}` that was built is damaged", from.display());
     let mut members = read(open(from)?).with_context(damaged)?;
     for (name, content) in &mut members {
-        calm(name, &mut content.bytes, epoch);
+        strip_timestamps(name, &mut content.bytes, epoch);
     }
     let info = members.keys().find_map(|name| {
         let folder = name.split('/').next()?;
@@ -97,19 +97,19 @@ fn read(file: File) -> Result<BTreeMap<String, Content>> {
 }
 
 /// Replaces build times in container formats that have them.
-fn calm(name: &str, bytes: &mut [u8], epoch: i64) {
+fn strip_timestamps(name: &str, bytes: &mut [u8], epoch: i64) {
     if name.ends_with(".gz") && bytes.starts_with(&[0x1f, 0x8b]) && bytes.len() > 8 {
         bytes[4..8].fill(0);
     } else if name.ends_with(".a") && bytes.starts_with(b"!<arch>\n") {
-        calm_library(bytes);
-    } else if inner::is_zip(name, bytes) {
-        inner::clamp(bytes, epoch);
+        strip_library_timestamps(bytes);
+    } else if nested_zip::is_zip(name, bytes) {
+        nested_zip::clamp(bytes, epoch);
     }
 }
 
 /// Replaces the times in a static library. Each member has a header of 60 characters: name, time,
 /// owner, group, mode, size.
-fn calm_library(bytes: &mut [u8]) {
+fn strip_library_timestamps(bytes: &mut [u8]) {
     const HEADER: usize = 60;
     let mut at = 8;
     while at + HEADER <= bytes.len() && bytes[at + 58..at + HEADER] == *b"`\n" {
@@ -206,7 +206,7 @@ mod tests {
         let reversed: Vec<&str> = names.into_iter().rev().collect();
         wheel(&place("two.whl"), &reversed, 0o664);
         for name in ["one", "two"] {
-            canonical(&place(&format!("{name}.whl")), &place(&format!("{name}.out")), 0).unwrap();
+            normalize(&place(&format!("{name}.whl")), &place(&format!("{name}.out")), 0).unwrap();
         }
         let bytes = std::fs::read(place("one.out")).unwrap();
         assert_eq!(bytes, std::fs::read(place("two.out")).unwrap());
@@ -224,15 +224,15 @@ mod tests {
     #[test]
     fn times_inside_containers_are_taken_out() {
         let mut gzip = vec![0x1f, 0x8b, 8, 0, 1, 2, 3, 4, 0, 3];
-        calm("x.gz", &mut gzip, 0);
+        strip_timestamps("x.gz", &mut gzip, 0);
         assert_eq!(gzip, [0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 3]);
         let header = |time: &str, owner: &str, mode: &str| {
             format!("{:16}{time:12}{owner:6}{owner:6}{mode:8}{:<10}`\nab\n", "o.o/", 3)
         };
         let mut one = format!("!<arch>\n{}\n", header("1700000000", "1000", "100664")).into_bytes();
         let mut two = format!("!<arch>\n{}\n", header("1700000009", "0", "100644")).into_bytes();
-        calm("x.a", &mut one, 0);
-        calm("x.a", &mut two, 0);
+        strip_timestamps("x.a", &mut one, 0);
+        strip_timestamps("x.a", &mut two, 0);
         assert_eq!(one, two);
         assert!(String::from_utf8(one).unwrap().ends_with("3         `\nab\n\n"));
     }
