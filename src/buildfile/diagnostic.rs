@@ -112,6 +112,22 @@ impl Diagnostic {
         self.place.as_ref().map(|place| place.span.start)
     }
 
+    pub fn message(&self) -> &str {
+        &self.message
+    }
+
+    pub fn hints(&self) -> &[String] {
+        &self.hints
+    }
+
+    /// Returns the line and the column of the mistake in the Buildfile `text`, both from 1, the column
+    /// in characters. `None` for a mistake of the command line.
+    pub fn line_and_column(&self, text: &str) -> Option<(usize, usize)> {
+        let before = &text[..self.place.as_ref()?.span.start];
+        let start = before.rfind('\n').map_or(0, |newline| newline + 1);
+        Some((before.matches('\n').count() + 1, before[start..].chars().count() + 1))
+    }
+
     /// The mistake as text: message, `file:line:column`, the source line with carets, hints.
     /// `text` is the Buildfile that it was found in.
     pub fn render(&self, file: &str, text: &str, color: bool) -> String {

@@ -13,7 +13,7 @@ use super::{invoke, layer, mistakes, upload, value};
 use crate::base::RelPath;
 use toml::de::DeValue;
 
-pub(super) const NAMES: [&str; 10] = [
+pub const NAMES: [&str; 10] = [
     "wheelhouse",
     "staging",
     "clamp",

@@ -28,6 +28,7 @@ use std::collections::BTreeMap;
 
 pub use diagnostic::Diagnostic;
 pub use glob::GlobProblem;
+pub use kinds::NAMES as KINDS;
 pub use layer::is_bucket;
 use schema::Reading;
 use table::Entries;

@@ -2,13 +2,17 @@
 
 mod setup;
 mod spelling;
+mod words;
 
 use std::path::PathBuf;
 
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum};
 
-pub(super) use setup::Init;
+use words::EXAMPLES;
+
+pub(super) use setup::{Completions, Help, Init, Lint, Man};
 pub(super) use spelling::as_make_reads;
+pub(super) use words::OVERVIEW;
 
 #[derive(Parser, Debug)]
 #[command(
@@ -18,7 +22,7 @@ pub(super) use spelling::as_make_reads;
     args_override_self = true,
     about = "Builds AWS Lambda bundles for Python: the same lambda.zip, bit for bit, everywhere",
     override_usage = "zipwright [OPTIONS] [GOAL | NAME=VALUE]...\n       zipwright [OPTIONS] <COMMAND>",
-    after_help = EXAMPLES,
+    override_help = OVERVIEW,
     disable_help_subcommand = true,
     max_term_width = 100
 )]
@@ -36,21 +40,6 @@ pub(super) struct Cli {
     #[command(subcommand)]
     pub(super) command: Option<Command>,
 }
-
-const EXAMPLES: &str = "\
-Examples:
-  zipwright                        bring the default goals up to date
-  zipwright upload                 build what changed, then deploy it
-  zipwright invoke function=Other  with the variable `function` set to `Other`
-  zipwright invoke --local         run the handler on this machine, from the bundle
-  zipwright -j4 -k package tests   four targets at a time, continue after a failure
-  zipwright -n --trace upload      what would run, and why
-  zipwright build/lambda.zip       a goal may be the output of a target
-  zipwright explain staging        why `staging` is out of date, if it is
-  zipwright digest package         the CodeSha256 that Lambda will report
-
-Exit status: 0 if everything is up to date; 1 with -q if something is not; 2 after any error.
-The Buildfile's keys are described in docs/BUILDFILE.md.";
 
 /// Options that every command takes.
 #[derive(Args, Debug)]
@@ -319,8 +308,23 @@ pub(super) enum Command {
     Provenance(Paper),
     /// Build zips twice from nothing under different conditions, and explain differences
     Reproduce(Words),
+    /// Report every mistake of Buildfiles, without building
+    Lint(Lint),
     /// Write a Buildfile for this project
     Init(Init),
+    /// Print completions for a shell
+    Completions(Completions),
+    /// Print a manual page
+    Man(Man),
+    /// Print the help of a command, or the page of a kind of target
+    Help(Help),
+}
+
+/// The parser, with examples for each command.
+pub(super) fn command() -> clap::Command {
+    EXAMPLES.into_iter().fold(Cli::command(), |command, (name, examples)| {
+        command.mut_subcommand(name, |command| command.after_help(format!("Examples:\n{examples}")))
+    })
 }
 
 #[derive(Args, Debug)]
@@ -496,7 +500,6 @@ mod tests {
 
     #[test]
     fn the_parser_has_no_contradictions() {
-        use clap::CommandFactory;
-        Cli::command().debug_assert();
+        command().debug_assert();
     }
 }

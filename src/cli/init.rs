@@ -93,6 +93,18 @@ fn exists(file: &Path) -> anyhow::Error {
     )
 }
 
+/// The error of a command that needs a Buildfile: names the commands that write one.
+pub(super) fn missing(root: &Path, file: &Path) -> anyhow::Error {
+    let absent = format!("there is no `{}` in `{}`", file.display(), root.display());
+    if file != Path::new(BUILDFILE) {
+        return anyhow!("{absent}; name the file to read with -f, and its folder with -C");
+    }
+    anyhow!(
+        "{absent}\n\
+         `zipwright init` writes one from the files of a project; -C names another folder, -f another file"
+    )
+}
+
 /// Writes a file whole, or not at all if there is one of this name by now.
 fn write_new(place: &Path, file: &Path, text: &str) -> Result<()> {
     let failed = || format!("could not write `{}`", file.display());

@@ -4,13 +4,16 @@ mod args;
 mod build;
 mod check;
 mod clean;
+mod complete;
 mod diff;
 mod digest;
 mod discreet;
 mod explain;
 mod graph;
+mod help;
 mod init;
 mod invoking;
+mod lint;
 mod list;
 mod papers;
 mod promote;
@@ -26,7 +29,7 @@ use std::io::{self, ErrorKind, IsTerminal, Write};
 use std::process::ExitCode;
 
 use anyhow::Context;
-use clap::Parser;
+use clap::FromArgMatches;
 use clap::error::ErrorKind as ClapError;
 use serde_json::Value;
 use signal_hook::consts::SIGPIPE;
@@ -62,7 +65,11 @@ const COMMANDS: &[&str] = &[
     "sbom",
     "provenance",
     "reproduce",
+    "lint",
     "init",
+    "completions",
+    "man",
+    "help",
 ];
 
 /// The reason why a command ended early.
@@ -81,7 +88,13 @@ impl From<anyhow::Error> for Failure {
 
 /// Runs the command of this process.
 pub fn main() -> ExitCode {
-    let cli = match Cli::try_parse_from(args::as_make_reads(std::env::args_os())) {
+    if let Some(code) = complete::serve() {
+        return ExitCode::from(code);
+    }
+    let mut command = args::command();
+    let parsed = command.try_get_matches_from_mut(args::as_make_reads(std::env::args_os()));
+    let parsed = parsed.and_then(|matches| Cli::from_arg_matches(&matches));
+    let cli = match parsed.map_err(|error| error.format(&mut command)) {
         Ok(cli) => cli,
         Err(error) => return usage(&error),
     };
@@ -136,7 +149,11 @@ fn run(cli: &Cli) -> Result<u8, Failure> {
         Some(Command::Sbom(paper)) => papers::run(common, paper, record::sbom),
         Some(Command::Provenance(paper)) => papers::run(common, paper, record::provenance),
         Some(Command::Reproduce(words)) => reproduce::run(common, words),
+        Some(Command::Lint(lint)) => lint::run(common, lint),
         Some(Command::Init(init)) => init::run(common, init),
+        Some(Command::Completions(completions)) => complete::run(completions),
+        Some(Command::Man(man)) => help::man(man),
+        Some(Command::Help(help)) => help::run(help),
     }
 }
 

@@ -196,14 +196,10 @@ pub(super) fn lock(project: &Project, patience: Patience) -> Result<Lock> {
     Ok(lock)
 }
 
-fn read_buildfile(project: &Project, file: &Path) -> Result<String> {
+pub(super) fn read_buildfile(project: &Project, file: &Path) -> Result<String> {
     let place = project.root.join(file);
     if !place.exists() {
-        bail!(
-            "there is no `{}` in `{}`; write one (docs/BUILDFILE.md), or name another with -f or -C",
-            file.display(),
-            project.root.display()
-        );
+        return Err(super::init::missing(&project.root, file));
     }
     if place.is_dir() {
         bail!("`{}` is a folder; name the file to read with -f", file.display());

@@ -50,6 +50,7 @@ mod recipe;
 mod repeat;
 mod requirements;
 mod s3;
+mod shell;
 mod staging;
 mod streams;
 mod tidy;

@@ -119,20 +119,24 @@ fn links_between_the_documents_lead_somewhere() {
 
 #[test]
 fn every_option_and_command_is_described() {
-    let help = std::process::Command::new(env!("CARGO_BIN_EXE_zipwright")).arg("--help").output();
-    let help = String::from_utf8(help.unwrap().stdout).unwrap();
+    let help = |arguments: &[&str]| {
+        let help =
+            std::process::Command::new(env!("CARGO_BIN_EXE_zipwright")).args(arguments).output();
+        String::from_utf8(help.unwrap().stdout).unwrap()
+    };
     let page = fs::read_to_string(root().join("docs/COMMANDS.md")).unwrap();
-    let options = help.lines().filter(|line| line.trim_start().starts_with('-'));
+    let options = help(&["build", "--help"]);
+    let options = options.lines().filter(|line| line.trim_start().starts_with('-'));
     let mut names: Vec<&str> = options
         .flat_map(|line| line.split([' ', ',', '[', '=']))
         .filter(|word| word.starts_with("--"))
         .collect();
-    let commands = help.split("Commands:\n").nth(1).unwrap().split("\n\n").next().unwrap();
-    // A long description continues in the next line, further to the right.
-    let commands = commands.lines().filter_map(|line| line.strip_prefix("  "));
-    let commands = commands.filter(|line| !line.starts_with(' '));
+    let overview = help(&["--help"]);
+    let commands = overview.split("\nOptions").next().unwrap().lines();
+    let commands = commands.filter_map(|line| line.strip_prefix("  "));
+    let commands = commands.filter(|line| !line.starts_with("zipwright"));
     names.extend(commands.filter_map(|line| line.split_whitespace().next()));
-    assert!(names.len() > 25, "{names:?}");
+    assert!(names.len() > 50, "{names:?}");
     names.retain(|name| !page.contains(&format!("`{name}")));
     assert!(names.is_empty(), "not in docs/COMMANDS.md: {names:?}");
 }
@@ -140,7 +144,7 @@ fn every_option_and_command_is_described() {
 /// The lock file is the dependency tree; it grows only on purpose.
 #[test]
 fn the_dependency_tree_stays_small() {
-    const PACKAGES_MAX: usize = 338;
+    const PACKAGES_MAX: usize = 342;
     let lock = fs::read_to_string(root().join("Cargo.lock")).unwrap();
     // The crates of this workspace come from no registry.
     let packages = lock.matches("\nsource = ").count();

@@ -1,6 +1,9 @@
 //! Options of the commands that set a project up.
 
+use std::path::PathBuf;
+
 use clap::Args;
+use clap_complete::Shell;
 
 #[derive(Args, Debug)]
 pub(in crate::cli) struct Init {
@@ -23,4 +26,32 @@ pub(in crate::cli) struct Init {
     /// arm64 or x86_64
     #[arg(long, value_name = "NAME")]
     pub(in crate::cli) arch: Option<String>,
+}
+
+#[derive(Args, Debug)]
+pub(in crate::cli) struct Lint {
+    /// Buildfiles [default: the one of this folder]
+    #[arg(value_name = "FILE")]
+    pub(in crate::cli) files: Vec<PathBuf>,
+}
+
+#[derive(Args, Debug)]
+pub(in crate::cli) struct Completions {
+    /// The shell
+    #[arg(value_name = "SHELL")]
+    pub(in crate::cli) shell: Shell,
+}
+
+#[derive(Args, Debug)]
+pub(in crate::cli) struct Man {
+    /// A command [default: the page of zipwright itself]
+    #[arg(value_name = "COMMAND")]
+    pub(in crate::cli) command: Option<String>,
+}
+
+#[derive(Args, Debug)]
+pub(in crate::cli) struct Help {
+    /// A command, or a kind of target
+    #[arg(value_name = "COMMAND | KIND")]
+    pub(in crate::cli) topic: Option<String>,
 }

@@ -1,0 +1,97 @@
+//! The overview of `zipwright --help`, and the examples of each command.
+
+/// Fits a screen. All options of a build are in `zipwright help build`.
+pub(in crate::cli) const OVERVIEW: &str = "\
+Builds AWS Lambda bundles for Python: the same lambda.zip on every machine
+
+Usage: zipwright [OPTIONS] [GOAL | NAME=VALUE]...
+       zipwright [OPTIONS] COMMAND ...
+
+  zipwright                  bring the default goals up to date
+  zipwright upload           build what changed, then deploy it
+  zipwright invoke --local   run the handler here, straight from the bundle
+  zipwright -n --trace       what would run, and why
+
+Set up:
+  init         write a Buildfile for this project
+  completions  print completions for a shell
+  man          print a manual page
+  help         help on a command or a kind of target, with examples
+Build:
+  build        bring goals up to date, whatever they are called
+  list         list the targets
+  explain      print the reasons why a target is out of date
+  graph        draw the graph of targets
+  clean        remove what targets made
+  lint         report the mistakes of a Buildfile
+Look:
+  digest       print the CodeSha256 of a zip
+  check        check whether a bundle will run in Lambda
+  diff         explain why two bundles, wheels or folders differ
+Deploy:
+  verify       compare the deployed code with this project's build
+  promote      deploy an existing zip, identified by digest
+Prove:
+  reproduce    build zips twice, and explain differences
+  sbom         print the bill of materials of a zip
+  provenance   print where the parts of a zip come from
+
+Options, more with `zipwright help build`:
+  -f FILE  -C DIR    read FILE; change to DIR first
+  -j N  -k  -B       N targets at once; go on after a failure; run every target
+  -n  -q             only print what would run; only the exit status
+  -s  --trace        print less; print why targets run
+  --json             one JSON object a line on standard output
+  -v  --version      print the version
+
+Exit status: 0 if all is up to date; 1 with -q if not; 2 after an error.
+";
+
+/// Examples of each command.
+pub(super) const EXAMPLES: [(&str, &str); 18] = [
+    (
+        "build",
+        "  zipwright build                        bring the default goals up to date
+  zipwright build upload                 build what changed, then deploy it
+  zipwright build invoke function=Other  with the variable `function` set to `Other`
+  zipwright build -j4 -k package tests   four targets at a time, go on after a failure
+  zipwright build build/lambda.zip       a goal may be a path that a target makes",
+    ),
+    ("list", "  zipwright list\n  zipwright list --json | jq -r .target"),
+    ("explain", "  zipwright explain staging"),
+    (
+        "graph",
+        "  zipwright graph package | dot -Tsvg > graph.svg\n  zipwright graph --format mermaid",
+    ),
+    ("clean", "  zipwright clean          all that targets made\n  zipwright clean package"),
+    ("lint", "  zipwright lint\n  zipwright lint services/*/Buildfile"),
+    ("digest", "  zipwright digest package\n  zipwright digest build/lambda.zip"),
+    (
+        "check",
+        "  zipwright check build/lambda.zip --runtime python3.13 --arch arm64\n  \
+         zipwright check bundle-check   a check target, which has the rest itself",
+    ),
+    ("diff", "  zipwright diff old.zip build/lambda.zip\n  zipwright diff a.whl b.whl"),
+    ("verify", "  zipwright verify\n  zipwright verify upload --diff"),
+    (
+        "promote",
+        "  zipwright promote build/lambda.zip --digest \"$(zipwright digest package)\" \\\n    \
+         --function orders --profile production --alias live",
+    ),
+    ("sbom", "  zipwright sbom package > sbom.json"),
+    ("provenance", "  zipwright provenance build/lambda.zip"),
+    ("reproduce", "  zipwright reproduce package"),
+    (
+        "init",
+        "  zipwright init\n  zipwright init --print\n  \
+         zipwright init --handler app.handler --runtime python3.13 --arch arm64",
+    ),
+    (
+        "completions",
+        "  zipwright completions bash > ~/.local/share/bash-completion/completions/zipwright\n  \
+         zipwright completions zsh > \"${fpath[1]}/_zipwright\"\n  \
+         zipwright completions fish > ~/.config/fish/completions/zipwright.fish",
+    ),
+    ("man", "  zipwright man | man -l -\n  zipwright man build > zipwright-build.1"),
+    ("help", "  zipwright help upload\n  zipwright help wheelhouse"),
+];
