@@ -8,7 +8,7 @@
 //!
 //! With `ZIPWRIGHT_REQUIRE_LOOPBACK=1` in the environment, no request leaves this machine: a
 //! request to any address but an `http` one on loopback is an error before a connection is opened,
-//! from whatever configuration it comes, for Lambda and for credentials. The tests always set it.
+//! from any configuration, for Lambda and for credentials. The tests always set it.
 
 mod client;
 mod download;

@@ -36,7 +36,7 @@ pub(super) async fn load(
     check_endpoints(project, &ENDPOINTS)?;
     let loopback_only = project.var(REQUIRE_LOOPBACK).is_some();
     let http = HttpClient::new(loopback_only);
-    // A dated version, so that a newer SDK does not change what a build does.
+    // A dated version, so that a newer SDK does not change a build.
     let mut loader = aws_config::defaults(BehaviorVersion::v2026_01_12()).http_client(http.clone());
     if let Some(profile) = profile {
         let provider = ProviderConfig::default().with_http_client(http.clone());

@@ -3,7 +3,7 @@
 //! source, sizes, modes, secrets. Reports all findings at once, and runs no code of the bundle.
 //!
 //! Knows zips and runtimes. Knows nothing of targets, AWS or its callers. `docs/CHECK.md` lists the
-//! rules and what each reads.
+//! rules and their inputs.
 
 mod archive;
 mod bytecode;

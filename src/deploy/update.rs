@@ -112,7 +112,7 @@ fn refuse_other_code(function: &Function, deployment: &Deployment, lambda: &Lamb
     Ok(())
 }
 
-/// Returns a callback that shows what is waited for, and since how many seconds.
+/// Returns a callback that shows the reason of a wait, and its seconds so far.
 pub(super) fn waiting(status: &(dyn Fn(&str) + Sync), what: String) -> impl Fn(u32) {
     move |seconds| status(&format!("{what} ({seconds} s)"))
 }

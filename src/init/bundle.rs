@@ -177,7 +177,7 @@ fn override_facts(function: &mut Resolved, given: &Given, is_only: bool) {
     }
 }
 
-/// Gives functions of the same name the names of their modules, and then numbers.
+/// Adds module names to functions of the same name, and then numbers.
 fn tell_apart(functions: &mut [Resolved]) {
     for rename in [true, false] {
         let names: Vec<String> = functions.iter().map(|function| function.name.clone()).collect();

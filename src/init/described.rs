@@ -64,7 +64,7 @@ pub(super) fn join(folder: &str, path: &str) -> String {
     if folder.is_empty() { path.to_owned() } else { format!("{folder}/{path}") }
 }
 
-/// A timeout of 3 seconds is what Lambda, and a local run, have without one.
+/// Returns the timeout; `None` for 3 seconds, the default of Lambda and of a local run.
 pub(super) fn timeout(text: &str) -> Option<u64> {
     text.parse().ok().filter(|seconds| *seconds != 3 && (1..=900).contains(seconds))
 }

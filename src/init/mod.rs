@@ -25,7 +25,7 @@ use survey::Survey;
 
 use crate::base::words;
 
-/// Facts from the command line, which win over all that files say.
+/// Facts from the command line, which win over those of files.
 #[derive(Clone, Debug, Default)]
 pub struct Given {
     pub handler: Option<String>,
@@ -42,7 +42,7 @@ pub struct Proposal {
     pub taken: Vec<Taken>,
     /// Remarks on parts of the project that were not taken over.
     pub notes: Vec<String>,
-    /// Goals and options of the commands that come next, in their order, and what each does.
+    /// Goals and options of the next commands, in order, each with its effect.
     pub next: Vec<(String, String)>,
 }
 

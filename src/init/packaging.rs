@@ -57,7 +57,7 @@ pub(super) struct Package {
     pub(super) folder: String,
     /// Normalized as package indexes do.
     name: Option<String>,
-    /// Whether the back end is setuptools, which has rules of its own for what is packaged.
+    /// Whether the back end is setuptools, which packages by rules of its own.
     is_setuptools: bool,
 }
 

@@ -1,5 +1,5 @@
-//! The files of a project that `init` looks at: those that a build could take, without what tools,
-//! virtual environments and tests leave. Nothing outside of the folder is read, and no link followed.
+//! The files of a project that `init` reads: those that a build could take, without tests, virtual
+//! environments and folders of tools. Nothing outside of the folder is read, and no link followed.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -9,7 +9,7 @@ use walkdir::{DirEntry, WalkDir};
 
 use crate::check::{self, Outline};
 
-/// Files that are looked at; a folder with more is not one project.
+/// Largest number of files that are read; a folder with more is not one project.
 const MOST: usize = 50_000;
 
 /// Longer texts are not read.

@@ -45,7 +45,7 @@ impl<'a> File<'a> {
     }
 }
 
-/// All files of a folder: what one of them declares, the others may use.
+/// All files of a folder, which may use each other's declarations.
 struct Module<'a> {
     folder: &'a str,
     files: &'a [File<'a>],

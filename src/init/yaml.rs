@@ -1,4 +1,4 @@
-//! YAML (and so JSON) as a tree with lines and tags. Knows nothing of what the documents mean.
+//! YAML (and so JSON) as a tree with lines and tags. Knows nothing of the meaning of documents.
 
 use saphyr_parser::{Event, Parser, Span};
 

@@ -2,7 +2,7 @@
 //! programs that it starts.
 //!
 //! Every process has one slot of its own; each further job takes a byte out of the shared pipe and
-//! puts the same byte back at its end. A [`Pool`] counts jobs and moves bytes, whatever a job does.
+//! puts the same byte back at its end. A [`Pool`] counts jobs and moves bytes.
 //!
 //! Slots are returned when a [`Token`] is dropped, which covers errors and panics, and by
 //! [`Pool::close`], for a process that is about to die by a signal. After `kill -9` the slots are

@@ -1,6 +1,6 @@
 //! A build as plain lines, for pipes and logs, and for terminals without moving lines.
 //!
-//! Owns the two writers; the narrator decides what is written and when.
+//! Owns the two writers; the narrator chooses the lines and their time.
 
 use super::narrator::{Announce, Narrator};
 use super::{Style, Writers};

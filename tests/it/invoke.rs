@@ -189,7 +189,7 @@ fn a_function_that_gives_no_log_is_called_without_one_if_it_did_not_run() {
 
     for refusal in [
         refused(400, kind, "the payload is wrong"),
-        // It may have run, so it is not called again, whatever the message.
+        // It may have run, so it is not called again, with any message.
         refused(500, kind, about_logs),
         refused(502, "ServiceException", about_logs),
     ] {

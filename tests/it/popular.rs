@@ -33,7 +33,7 @@ setuptools:setuptools pyzmq:zmq
 /// Rules with true findings about some of these: they are large.
 const EXPECTED: [&str; 2] = ["zipped-size", "unzipped-size"];
 
-/// Builds a bundle of one package for a runtime, and returns what the check finds.
+/// Builds a bundle of one package for a runtime, and returns the findings of the check.
 fn findings(requirement: &str, module: &str, minor: u8, arch: &str) -> Vec<Value> {
     let sandbox = Sandbox::with(&format!(
         r#"

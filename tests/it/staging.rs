@@ -219,7 +219,7 @@ write = true
 "#,
     );
     sandbox.write("src/own", "before");
-    // From the second on, the build begins with what a receipt knows.
+    // From the second on, the build begins with the cached state.
     for word in ["one", "two", "three"] {
         sandbox.write("word", word).run([]).success();
         assert_eq!(sandbox.read("build/tree/src/own"), word);

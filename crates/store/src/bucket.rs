@@ -16,15 +16,15 @@ pub enum Bucket {
     Provenance,
     /// The members of a wheel and their digests, by the digest of the wheel.
     WheelIndexes,
-    /// The wheels that pinned requirements mean.
+    /// The wheels that pinned requirements resolve to.
     Resolutions,
-    /// The wheels that build requirements of source distributions mean.
+    /// The wheels that build requirements of source distributions resolve to.
     BuildRequirements,
     /// The wheel that a source distribution was built to.
     SdistBuilds,
     /// The wheels that the last few states of a local project were built to.
     ProjectBuilds,
-    /// What an interpreter is, by its path: version, prefix, pip.
+    /// The identity of an interpreter, by its path: version, prefix, pip.
     Interpreters,
     /// The compilers of this machine, and how builds are isolated on it.
     Toolchains,

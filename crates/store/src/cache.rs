@@ -1,8 +1,8 @@
-//! The per-user cache: everything that is remembered beyond one project, in buckets of entries.
+//! The per-user cache: results that outlive one project, in buckets of entries.
 //!
 //! Safe to use from several processes at once, and to delete while no build runs. An entry that is
-//! damaged, or that another user may have written, counts as absent. Whoever uses the cache holds a
-//! shared lock on it, so that pruning waits for builds, and builds for pruning.
+//! damaged, or that another user may have written, counts as absent. Every user of the cache holds
+//! a shared lock on it, so that pruning waits for builds, and builds for pruning.
 
 use std::fs::{File, TryLockError};
 use std::io::{self, ErrorKind};
@@ -23,7 +23,8 @@ pub(crate) const LOCK: &str = "lock";
 /// Folder for the work of builds. After all builds ended, everything in it is left over.
 pub(crate) const TEMPORARY: &str = "tmp";
 
-/// How often the mtime of an entry in use is renewed: it tells pruning when the entry was last used.
+/// Interval at which the mtime of an entry in use is renewed; pruning reads it as the time of the
+/// last use.
 const RENEWED: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// The cache of one user. Clones share the lock.
@@ -60,7 +61,7 @@ impl Cache {
         Some(value)
     }
 
-    /// Writes a value under this key, in place of whatever is there.
+    /// Writes a value under this key, and replaces an existing one.
     pub fn put<T: Serialize>(&self, bucket: Bucket, key: &Digest, value: &T) -> Result<()> {
         let place = self.place(bucket, &key.to_string());
         if place.is_dir() {

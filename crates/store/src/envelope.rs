@@ -1,7 +1,7 @@
 //! The one form of bytes that zipwright keeps for itself: magic, version, length, checksum, then the
 //! value as `postcard` writes it.
 //!
-//! Bytes that are torn, damaged, or of another format or version count as absent: what is kept can be
+//! Bytes that are torn, damaged, or of another format or version count as absent: they can always be
 //! made again. Envelopes can follow one another in a file, as in a log.
 
 use anyhow::{Context, Result};

@@ -1,5 +1,5 @@
-//! Remembered results, and what they rest on: a result is used again while everything outside that it
-//! depended on looks as it did.
+//! Cached results with their observations: a result is used again while every observation is
+//! unchanged.
 
 use std::fs;
 use std::os::unix::fs::MetadataExt;
@@ -20,7 +20,7 @@ pub struct Stat {
     mode: u32,
 }
 
-/// Something outside that a result depended on, and how it looked.
+/// An observation that a result depended on.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Observation {
     /// A file or folder, links followed; `None` if there was none.
@@ -50,7 +50,7 @@ impl Observation {
         Self::Content(path, digest)
     }
 
-    /// Whether it looks the same now.
+    /// Returns whether it is unchanged.
     pub fn holds(&self) -> bool {
         match self {
             Self::File(path, _) => Self::file(path) == *self,
@@ -58,7 +58,7 @@ impl Observation {
         }
     }
 
-    /// Whether another write before `instant` would show.
+    /// Returns whether another write before `instant` would show.
     fn is_settled(&self, instant: i64) -> bool {
         match self {
             Self::File(_, Some(stat)) => stat.mtime < instant && stat.ctime < instant,
@@ -67,7 +67,7 @@ impl Observation {
     }
 }
 
-/// A remembered result; valid while every observation holds.
+/// A cached result; valid while every observation is unchanged.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Memo<T> {
     observations: Vec<Observation>,

@@ -98,7 +98,7 @@ pub fn sizes(root: &Path) -> Vec<(Part, Amount)> {
     sizes.filter(|(_, amount)| amount.entries > 0).collect()
 }
 
-/// The cache, used by nobody else.
+/// The cache under an exclusive lock.
 #[derive(Debug)]
 pub struct Maintenance {
     root: PathBuf,

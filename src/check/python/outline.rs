@@ -1,5 +1,5 @@
-//! The parts of a Python file that matter to somebody who wants to bundle it: functions that Lambda
-//! could call, and the modules that are imported anywhere in the file.
+//! The parts of a Python file that matter for a bundle: functions that Lambda could call, and the
+//! modules that are imported anywhere in the file.
 
 use ruff_python_ast::visitor::{self, Visitor};
 use ruff_python_ast::{self as ast, Expr, PythonVersion, Stmt};

@@ -44,7 +44,7 @@ pub(super) struct Invocation {
 }
 
 pub(super) enum Expected {
-    /// The same as make, whatever make does.
+    /// The same as make, with any result.
     Same,
     /// The same as make, with this result.
     Both(Seen),
