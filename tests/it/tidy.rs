@@ -8,6 +8,33 @@ const FILE_LINES_MAX: usize = 600;
 /// Largest number of lines in a function: it fits a screen.
 const FUNCTION_LINES_MAX: usize = 70;
 
+/// Words that leave a sentence without its subject, and their largest number in 1,000 words.
+const WORDS_MAX: [(&[&str], f64); 4] = [
+    (&["what"], 3.0),
+    (&["somebody", "nobody", "whoever", "whatever", "anybody", "everybody"], 0.2),
+    (&["told", "said", "asked", "known"], 1.0),
+    (&["lie", "lies", "lay"], 0.0),
+];
+/// Words for results and conditions, and their least number in 1,000 words of comment.
+const WORDS_MIN: [(&[&str], f64); 2] = [(&["return", "returns"], 2.0), (&["if"], 5.0)];
+/// Prefixes of files that are still to be rewritten. New ones are not added.
+const NOT_REWRITTEN: [&str; 14] = [
+    "docs/ARCHITECTURE.md",
+    "docs/PERFORMANCE.md",
+    "src/cli/build.rs",
+    "src/cli/session.rs",
+    "src/cli/shortcut.rs",
+    "src/engine",
+    "src/files",
+    "src/graph",
+    "src/key.rs",
+    "src/kinds/mod.rs",
+    "src/plan.rs",
+    "src/receipt.rs",
+    "src/state",
+    "tests/it/receipt.rs",
+];
+
 fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
 }
@@ -149,4 +176,85 @@ fn the_dependency_tree_stays_small() {
     // The crates of this workspace come from no registry.
     let packages = lock.matches("\nsource = ").count();
     assert!(packages <= PACKAGES_MAX, "{packages} packages; say why in docs/ARCHITECTURE.md");
+}
+
+/// A file's path, and its words outside of code, in lower case.
+type Words = (PathBuf, Vec<String>);
+
+fn words(path: PathBuf, text: &str) -> Words {
+    // Every second part is between backticks: inline code, or a block of it.
+    let prose =
+        text.split('`').step_by(2).flat_map(|part| part.split(|c: char| !c.is_alphabetic()));
+    let words = prose.filter(|word| !word.is_empty()).map(str::to_lowercase).collect();
+    (path, words)
+}
+
+fn is_rewritten(path: &Path) -> bool {
+    !NOT_REWRITTEN.iter().any(|prefix| path.to_str().unwrap().starts_with(prefix))
+}
+
+/// Returns the words of all comments, by file.
+fn comments() -> Vec<Words> {
+    let files = ["src", "tests", "crates"].into_iter().flat_map(sources);
+    files
+        .filter(|(path, _)| is_rewritten(path))
+        .map(|(path, text)| {
+            let lines = text.lines().map(str::trim_start).filter(|line| line.starts_with("//"));
+            let text: Vec<&str> = lines.collect();
+            words(path, &text.join("\n"))
+        })
+        .collect()
+}
+
+/// Returns the words of all documents.
+fn documents() -> Vec<Words> {
+    let docs = walkdir::WalkDir::new(root().join("docs")).sort_by_file_name().into_iter();
+    let top = ["README.md", "CHANGELOG.md", "CONTRIBUTING.md"].map(|name| root().join(name));
+    docs.map(|entry| entry.unwrap().into_path())
+        .chain(top)
+        .filter(|path| path.extension().is_some_and(|extension| extension == "md"))
+        .map(|path| (path.strip_prefix(root()).unwrap().to_path_buf(), path))
+        .filter(|(path, _)| is_rewritten(path))
+        .map(|(path, place)| words(path, &fs::read_to_string(place).unwrap()))
+        .collect()
+}
+
+/// Returns how often words occur in 1,000 words of all files, and the files with most of them.
+fn rate(files: &[Words], counted: &[&str]) -> (f64, String) {
+    let count = |words: &[String]| words.iter().filter(|it| counted.contains(&it.as_str())).count();
+    let mut hits: Vec<(usize, &Path)> =
+        files.iter().map(|(path, words)| (count(words), path.as_path())).collect();
+    hits.sort_by(|a, b| b.cmp(a));
+    let all: usize = files.iter().map(|(_, words)| words.len()).sum();
+    let found: usize = hits.iter().map(|(count, _)| count).sum();
+    let worst: Vec<String> = hits
+        .iter()
+        .take_while(|(count, _)| *count > 0)
+        .take(10)
+        .map(|(count, path)| format!("  {count} in {}", path.display()))
+        .collect();
+    (1000.0 * found as f64 / all.max(1) as f64, worst.join("\n"))
+}
+
+/// The rules behind the numbers are in CONTRIBUTING.md.
+#[test]
+fn comments_and_documents_have_plain_words() {
+    let (comments, documents) = (comments(), documents());
+    assert!(comments.len() > 200 && documents.len() > 10);
+    let mut wrong = Vec::new();
+    for (what, files) in [("comments", &comments), ("documents", &documents)] {
+        for (counted, most) in WORDS_MAX {
+            let (rate, worst) = rate(files, counted);
+            if rate > most {
+                wrong.push(format!("{what}: {rate:.2} of {counted:?}, at most {most}:\n{worst}"));
+            }
+        }
+    }
+    for (counted, least) in WORDS_MIN {
+        let (rate, _) = rate(&comments, counted);
+        if rate < least {
+            wrong.push(format!("comments: {rate:.2} of {counted:?}, at least {least}"));
+        }
+    }
+    assert!(wrong.is_empty(), "in 1,000 words:\n{}", wrong.join("\n"));
 }
