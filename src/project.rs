@@ -4,9 +4,10 @@
 use std::collections::BTreeMap;
 use std::env;
 use std::path::{Path, PathBuf};
-use std::sync::OnceLock;
+use std::sync::{Arc, OnceLock};
 
 use anyhow::{Context, Result, anyhow};
+use zipwright_store::Cache;
 
 use crate::base::{RelPath, beneath, clock, private};
 
@@ -17,7 +18,9 @@ pub const STATE_FOLDER: &str = ".zipwright";
 pub struct Project {
     /// Absolute path. Every [`RelPath`] is relative to it.
     pub root: PathBuf,
-    cache: Cache,
+    cache_path: PathBuf,
+    /// Opened by the first use, for all clones of this value.
+    cache: Arc<OnceLock<Cache>>,
     env: BTreeMap<String, String>,
     /// Variables only for builds from source; [`Project::var`] returns them as well.
     build_vars: BTreeMap<String, String>,
@@ -39,8 +42,8 @@ impl Project {
     }
 
     pub fn new(root: PathBuf, env: BTreeMap<String, String>) -> Self {
-        let cache = Cache { path: cache_path(&env), is_claimed: OnceLock::new() };
-        Self { root, cache, env, build_vars: BTreeMap::new() }
+        let cache_path = cache_path(&env);
+        Self { root, cache_path, cache: Arc::default(), env, build_vars: BTreeMap::new() }
     }
 
     /// Returns the project with further variables for builds from source.
@@ -58,23 +61,22 @@ impl Project {
 
     /// Returns the per-user cache, a folder that only this user can use. Fails if it cannot be
     /// created, or if another user may have written in it.
-    pub fn cache(&self) -> Result<&Path> {
-        let Cache { path, is_claimed } = &self.cache;
-        if is_claimed.get().is_none() {
-            private::claim(path).map_err(|error| {
-                anyhow!(
-                    "the cache cannot be used: {error:#}\n\
-                     set XDG_CACHE_HOME to a folder of yours, or move this one away"
-                )
-            })?;
-            let _ = is_claimed.set(());
+    pub fn cache(&self) -> Result<&Cache> {
+        if let Some(cache) = self.cache.get() {
+            return Ok(cache);
         }
-        Ok(path)
+        let cache = Cache::open(&self.cache_path).map_err(|error| {
+            anyhow!(
+                "the cache cannot be used: {error:#}\n\
+                     set XDG_CACHE_HOME to a folder of yours, or move this one away"
+            )
+        })?;
+        Ok(self.cache.get_or_init(|| cache))
     }
 
     /// Returns the path of the cache, usable or not.
     pub fn cache_path(&self) -> &Path {
-        &self.cache.path
+        &self.cache_path
     }
 
     /// Creates the state folder, or checks that it belongs to this user, or to the owner of the
@@ -136,12 +138,6 @@ impl Project {
             .map(|folder| self.root.join(folder).join(program))
             .find(|path| is_executable(path))
     }
-}
-
-#[derive(Clone, Debug)]
-struct Cache {
-    path: PathBuf,
-    is_claimed: OnceLock<()>,
 }
 
 /// Returns `$XDG_CACHE_HOME/zipwright`, else `~/.cache/zipwright`. A user without a home, as in

@@ -309,7 +309,7 @@ def added(bench, workload):
         b.ours.write("requirements.txt", before)
         b.build(b.ours)
         cache = os.path.join(b.tools.env["XDG_CACHE_HOME"], "zipwright")
-        shutil.rmtree(os.path.join(cache, "wheels", stored), ignore_errors=True)
+        shutil.rmtree(os.path.join(cache, "wheels-v1", stored), ignore_errors=True)
         b.ours.write("requirements.txt", after)
 
     def theirs_without():

@@ -2,15 +2,16 @@
 //! one, and its members go into a bundle as they are.
 
 use std::io::Read;
+use std::path::PathBuf;
 
 use anyhow::{Context, Result, ensure};
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use rayon::prelude::*;
+use zipwright_store::{Bucket, Cache};
 
-use super::{Compiler, RECORDS, Source, place_of_archive, store};
+use super::{Compiler, Source};
 use crate::base::digest::FieldHasher;
-use crate::base::sealed::{Decoder, Encoder};
 use crate::base::{Digest, Sha256, fs, private};
 use crate::bundle::{BundleWriter, Item, Packed, Packing, Time, Written, pack};
 use crate::project::Project;
@@ -64,19 +65,26 @@ pub(super) fn source(wheel: &Wheel, placed: &Placed) -> Result<Source> {
 
 /// Returns the archive with this content if it is in this user's cache and intact.
 pub fn reopen(project: &Project, digest: &Digest, file_name: &str) -> Option<Wheel> {
-    let place = place_of_archive(&store(project).ok()?, digest, file_name);
+    let cache = project.cache().ok()?;
+    let place = place_in(cache, digest, file_name);
     // A damaged one is made again.
     if Digest::of_file(&place).ok()? != *digest {
         let _ = fs::remove(&place);
         return None;
     }
-    Wheel::open(&place, *digest, &project.cache().ok()?.join("index")).ok()
+    cache.mark_used(place.parent()?);
+    Wheel::open(&place, *digest, cache).ok()
+}
+
+/// Returns the path of an archive with this content.
+fn place_in(cache: &Cache, digest: &Digest, file_name: &str) -> PathBuf {
+    cache.place(Bucket::BytecodeArchives, &digest.to_string()).join(file_name)
 }
 
 impl Compiler<'_> {
     pub(super) fn recall(&self, wheel: &Wheel) -> Option<Wheel> {
-        let bytes = private::read(&self.record_of(wheel).ok()?).ok()?;
-        let digest = Decoder::open(&bytes, RECORDS)?.digest()?;
+        let cache = self.project.cache().ok()?;
+        let digest = cache.get(Bucket::WheelBytecode, &self.wheel_key(wheel))?;
         reopen(self.project, &digest, &wheel.file_name)
     }
 
@@ -91,13 +99,13 @@ impl Compiler<'_> {
         let record = record(&members, &record_name);
         members.push((record_name, record.as_bytes()));
         members.sort();
-        let folder = self.store()?.join("archives");
-        private::create_dir_all(&folder)?;
-        let temp = fs::temp_beside(&folder.join("new"))?;
+        let cache = self.project.cache()?;
+        let temp = cache.temporary_file(Bucket::BytecodeArchives)?;
+        let work = cache.temporary_folder()?;
         let packed: Vec<Packed> = members
             .par_iter()
             .map(|(name, bytes)| {
-                pack(|| Ok(*bytes), Packing::Deflate, &folder)
+                pack(|| Ok(*bytes), Packing::Deflate, work.path())
                     .with_context(|| format!("could not pack `{name}`"))
             })
             .collect::<Result<_>>()?;
@@ -109,21 +117,19 @@ impl Compiler<'_> {
             writer.add(&item, &mut packed.data)?;
         }
         let Written { sink: temp, digest, .. } = writer.finish()?;
-        let place = place_of_archive(&self.store()?, &digest, &wheel.file_name);
-        private::create_dir_all(place.parent().unwrap_or(&folder))?;
+        let place = place_in(cache, &digest, &wheel.file_name);
+        private::create_dir_all(place.parent().unwrap_or(&place))?;
         fs::persist(temp, &place, private::FILE_MODE)?;
-        let mut record = Encoder::new(RECORDS);
-        record.digest(&digest);
-        fs::write_if_changed(&self.record_of(wheel)?, &record.seal(), private::FILE_MODE)?;
-        Wheel::open(&place, digest, &self.project.cache()?.join("index"))
+        cache.put(Bucket::WheelBytecode, &self.wheel_key(wheel), &digest)?;
+        Wheel::open(&place, digest, cache)
     }
 
-    fn record_of(&self, wheel: &Wheel) -> Result<std::path::PathBuf> {
+    fn wheel_key(&self, wheel: &Wheel) -> Digest {
         let mut hasher = FieldHasher::new();
         hasher
             .field(self.key(&wheel.file_name, &wheel.digest).as_bytes())
             .field(Packing::Deflate.form());
-        Ok(self.store()?.join("wheels").join(hasher.finish().to_string()))
+        hasher.finish()
     }
 }
 

@@ -9,14 +9,13 @@ mod archive;
 mod python;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Result, bail};
 use rayon::prelude::*;
+use zipwright_store::Bucket;
 
 use crate::base::digest::FieldHasher;
-use crate::base::sealed::{Decoder, Encoder};
-use crate::base::{Digest, fs, private, words};
+use crate::base::{Digest, words};
 use crate::make::Pool;
 use crate::pip::{Interpreter, parallel_map};
 use crate::project::Project;
@@ -113,15 +112,14 @@ impl<'a> Compiler<'a> {
             .iter()
             .map(|source| self.key(&source.path, &Digest::of(&source.content)))
             .collect();
-        let own = self.store()?.join("own");
-        let place = |key: &Digest| own.join(key.to_string());
+        let cache = self.project.cache()?;
         let mut known: Vec<Option<Compiled>> =
-            keys.iter().map(|key| decode(&private::read(&place(key)).ok()?)).collect();
+            keys.iter().map(|key| cache.get(Bucket::SourceBytecode, key)).collect();
         let (missing, unknown): (Vec<usize>, Vec<Source>) =
             sources.into_iter().enumerate().filter(|(at, _)| known[*at].is_none()).unzip();
         if !unknown.is_empty() {
             for (at, compiled) in missing.into_iter().zip(self.run(&unknown)?) {
-                fs::write_if_changed(&place(&keys[at]), &encode(&compiled), private::FILE_MODE)?;
+                cache.put(Bucket::SourceBytecode, &keys[at], &compiled)?;
                 known[at] = Some(compiled);
             }
         }
@@ -135,45 +133,8 @@ impl<'a> Compiler<'a> {
         hasher.finish()
     }
 
-    fn store(&self) -> Result<PathBuf> {
-        store(self.project)
-    }
-
     fn run(&self, sources: &[Source]) -> Result<Vec<Compiled>> {
-        let work = self.project.cache()?.join("work");
-        private::create_dir_all(&work)?;
-        let folder = fs::temp_dir_beside(&work.join("new"))
-            .context("could not make a folder to compile in")?;
+        let folder = self.project.cache()?.temporary_folder()?;
         python::compile(&self.interpreter.identity.program, folder.path(), sources)
     }
-}
-
-fn store(project: &Project) -> Result<PathBuf> {
-    Ok(project.cache()?.join("bytecode"))
-}
-
-/// Returns the path of an archive with this content.
-fn place_of_archive(store: &Path, digest: &Digest, file_name: &str) -> PathBuf {
-    store.join("archives").join(digest.to_string()).join(file_name)
-}
-
-/// Form of the records of compilations.
-const RECORDS: &str = "zipwright compiled 1";
-
-fn encode(compiled: &Compiled) -> Vec<u8> {
-    let mut encoder = Encoder::new(RECORDS);
-    encoder.flag(compiled.is_ok());
-    match compiled {
-        Ok(bytes) => encoder.bytes(bytes),
-        Err(why) => encoder.text(why),
-    }
-    encoder.seal()
-}
-
-fn decode(bytes: &[u8]) -> Option<Compiled> {
-    let mut decoder = Decoder::open(bytes, RECORDS)?;
-    Some(match decoder.flag()? {
-        true => Ok(decoder.bytes()?.to_vec()),
-        false => Err(decoder.text()?.to_owned()),
-    })
 }

@@ -8,6 +8,7 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::thread::{self, JoinHandle};
 
 use anyhow::Result;
+use zipwright_store::Cache;
 
 use super::checkout::Checkout;
 use super::staging::Judged;
@@ -30,13 +31,13 @@ type Asking = JoinHandle<Option<Checkout>>;
 
 impl Shared {
     /// Like [`Wheel::open`], but opens each wheel once.
-    pub(super) fn wheel(&self, place: &Path, digest: Digest, indexes: &Path) -> Result<Wheel> {
+    pub(super) fn wheel(&self, place: &Path, digest: Digest, cache: &Cache) -> Result<Wheel> {
         let key = (place.to_path_buf(), digest);
         if let Some(wheel) = lock(&self.wheels).get(&key) {
             return Ok(wheel.clone());
         }
         // Opened outside of the lock: the first time, a wheel is read to its end.
-        let wheel = Wheel::open(place, digest, indexes)?;
+        let wheel = Wheel::open(place, digest, cache)?;
         lock(&self.wheels).insert(key, wheel.clone());
         Ok(wheel)
     }
@@ -100,17 +101,18 @@ mod tests {
     fn a_wheel_is_opened_once_for_each_content() {
         let folder = tempfile::tempdir().unwrap();
         let place = folder.path().join("demo-1.0-py3-none-any.whl");
-        let indexes = folder.path().join("index");
+        let cache = Cache::open(&folder.path().join("cache")).unwrap();
         let shared = Shared::default();
         let open = |source: &str| {
             let bytes = Fixture::new(&[("demo/a.py", source)]).bytes();
             std::fs::write(&place, &bytes).unwrap();
-            shared.wheel(&place, Digest::of(&bytes), &indexes).unwrap()
+            shared.wheel(&place, Digest::of(&bytes), &cache).unwrap()
         };
         let first = open("a");
-        std::fs::remove_dir_all(&indexes).unwrap();
+        let bucket = cache.place(zipwright_store::Bucket::WheelIndexes, "");
+        std::fs::remove_dir_all(&bucket).unwrap();
         assert_eq!(open("a").members, first.members);
-        assert!(!indexes.exists(), "it was opened again");
+        assert!(!bucket.exists(), "it was opened again");
         assert_ne!(open("b").members, first.members);
     }
 

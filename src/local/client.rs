@@ -2,6 +2,7 @@
 //! once per user and Python. The same for boto3, if a bundle uses it.
 
 use anyhow::{Result, bail};
+use zipwright_store::Bucket;
 
 use crate::base::digest::FieldHasher;
 use crate::pip::{self, Interpreter, Talk};
@@ -43,11 +44,13 @@ impl Client {
             let mut hasher = FieldHasher::new();
             hasher.field(requirements).field(&interpreter.identity.python);
             let key = hasher.finish();
-            let folder = project.cache()?.join("local").join(format!("{name}-{key:.32}"));
+            let cache = project.cache()?;
+            let folder = cache.place(Bucket::Tools, &format!("{name}-{key:.32}"));
             let say = || {
                 (talk.status)(&format!("installing {name} for Python {major}.{minor}, once"));
             };
             pip::install(project, &interpreter, (requirements, &folder), (talk, &say))?;
+            cache.mark_used(&folder);
             let Some(folder) = folder.to_str().filter(|folder| !folder.contains(':')) else {
                 bail!("`{}` cannot be in PYTHONPATH: set XDG_CACHE_HOME", folder.display());
             };

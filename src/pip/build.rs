@@ -17,12 +17,13 @@ use std::path::{Path, PathBuf};
 use anyhow::{Result, bail};
 use serde::{Deserialize, Serialize};
 use zipwright_python::Runtime;
+use zipwright_store::{Bucket, Cache};
 
 use super::run::Pip;
 use super::sdist::{Basis, Made, SdistBuilder};
 use super::settings::{Pairs, Settings, to_json};
-use super::store::{Store, Wheel};
 use super::tree::{self, Tree};
+use super::wheels::Wheel;
 use crate::base::digest::FieldHasher;
 use crate::base::{Digest, RelPath};
 use crate::files::Files;
@@ -30,8 +31,6 @@ use crate::project::Project;
 
 /// Number of states of one project whose builds are cached.
 const REMEMBERED: usize = 16;
-
-const RECORDS: &str = "projects";
 
 /// A local project in its current state.
 #[derive(Clone, Debug)]
@@ -92,7 +91,7 @@ impl Source {
         let record = hasher.finish();
         let now = texts(&tree);
         let remembered: Vec<Known> =
-            Store::new(project.cache()?).recall(RECORDS, &record).unwrap_or_default();
+            project.cache()?.get(Bucket::ProjectBuilds, &record).unwrap_or_default();
         let known = remembered.into_iter().find(|known| known.holds(&now));
         Ok(Self { folder: folder.clone(), tree, settings, record, known })
     }
@@ -122,17 +121,17 @@ impl Source {
     pub(super) fn wheel(
         &self,
         builder: &SdistBuilder,
-        store: &Store,
+        cache: &Cache,
         (pip, build): (&Pip, &Build),
     ) -> Result<Wheel> {
         let wheel = match &self.known {
             Some(known)
-                if store.has(&known.wheel)? && builder.holds(&known.basis, &self.name()) =>
+                if known.wheel.is_cached(cache)? && builder.holds(&known.basis, &self.name()) =>
             {
                 builder.warn(&known.basis);
                 known.wheel.clone()
             }
-            _ => self.build(builder, store, pip)?,
+            _ => self.build(builder, cache, pip)?,
         };
         if let Some(runtime) = build.runtime.filter(|_| !wheel.is_portable()) {
             bail!(
@@ -146,7 +145,7 @@ impl Source {
         Ok(wheel)
     }
 
-    fn build(&self, builder: &SdistBuilder, store: &Store, pip: &Pip) -> Result<Wheel> {
+    fn build(&self, builder: &SdistBuilder, cache: &Cache, pip: &Pip) -> Result<Wheel> {
         (pip.talk.status)(&format!("building local project `{}`", self.folder));
         let building = builder.begin(self.name())?;
         let copied = self.tree.copy(pip.project, &building.source())?;
@@ -154,11 +153,12 @@ impl Source {
         let Made { wheel: file, basis } =
             builder.make(&building, Path::new(""), (tree::EPOCH, &self.settings))?;
         builder.warn(&basis);
-        let wheel = store.put(&file)?;
+        let wheel = Wheel::put(cache, &file)?;
+        cache.put(Bucket::Provenance, &wheel.key(), &basis.build_inputs())?;
         let read = watch.and_then(|watch| watch.opened(&building.source()));
         let read = read.map(|paths| paths.iter().map(ToString::to_string).collect());
         let built = Known { files: texts(&copied), read, wheel: wheel.clone(), basis };
-        self.remember(store, built)?;
+        self.remember(cache, built)?;
         Ok(wheel)
     }
 
@@ -167,17 +167,18 @@ impl Source {
         format!("the local project `{}`", self.folder)
     }
 
-    fn remember(&self, store: &Store, mut built: Known) -> Result<()> {
+    fn remember(&self, cache: &Cache, mut built: Known) -> Result<()> {
         // Keep the list that is in the key now, so that the key does not change.
         let words = self.words();
         if built.holds(&words) {
             built.files = words;
         }
-        let mut all: Vec<Known> = store.recall(RECORDS, &self.record).unwrap_or_default();
+        let mut all: Vec<Known> =
+            cache.get(Bucket::ProjectBuilds, &self.record).unwrap_or_default();
         all.retain(|known| !known.holds(&built.files));
         all.insert(0, built);
         all.truncate(REMEMBERED);
-        store.remember(RECORDS, &self.record, &all)
+        cache.put(Bucket::ProjectBuilds, &self.record, &all)
     }
 }
 

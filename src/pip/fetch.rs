@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, bail};
 use serde::{Deserialize, Serialize};
 use zipwright_python::normalise;
+use zipwright_store::{Bucket, Cache};
 
 use super::build::{Build, wheels_in};
 use super::parallel_map::parallel_map;
@@ -17,19 +18,16 @@ use super::run::Pip;
 use super::sdist::{Basis, Made, SdistBuilder, unpack};
 use super::secrets::{fingerprint, percent_decode};
 use super::settings::{Pairs, to_json};
-use super::store::{Store, Wheel, sha256_of};
+use super::wheels::{Wheel, sha256_of};
 use crate::base::digest::FieldHasher;
 use crate::base::words::count;
 use crate::base::{Digest, RelPath};
 use crate::make::Pool;
 use crate::project::Project;
 
-/// Bucket of the wheels built from a source distribution.
-const BUILT: &str = "built";
-
 pub(super) struct Fetch<'a> {
     pub pip: &'a Pip<'a>,
-    pub store: &'a Store,
+    pub cache: &'a Cache,
     pub build: &'a Build<'a>,
     pub builder: &'a SdistBuilder<'a>,
     /// Digest of everything that a build depends on besides its source.
@@ -59,14 +57,14 @@ impl Fetch<'_> {
             missing.into_iter().partition(|pick| matches!(pick.origin, Origin::Wheel { .. }));
         let mut gotten: Vec<(&Pick, Wheel)> = Vec::new();
         if !ready.is_empty() {
-            let workshop = self.store.workshop()?;
+            let workshop = self.cache.temporary_folder()?;
             let got = self.run(&ready, workshop.path())?;
             for pick in ready {
                 gotten.push((pick, self.take(pick, &got)?));
             }
         }
         if !sources.is_empty() {
-            let workshop = self.store.workshop()?;
+            let workshop = self.cache.temporary_folder()?;
             let mut archives = self.archives(&sources, workshop.path())?;
             // Start the longest build first; the size of the archive is the best estimate.
             let size = |archive: &Path| std::fs::metadata(archive).map_or(0, |meta| meta.len());
@@ -108,17 +106,17 @@ impl Fetch<'_> {
         match &pick.origin {
             Origin::Wheel { name, sha256: Some(sha256) } => {
                 let wheel = Wheel { name: name.clone(), sha256: sha256.clone() };
-                if self.store.has(&wheel)? {
+                if wheel.is_cached(self.cache)? {
                     return Ok(Some(wheel));
                 }
             }
             Origin::Wheel { .. } => {}
             Origin::Archive { .. } | Origin::Repository { .. } => {
                 let Some(key) = self.source_key(pick)? else { return Ok(None) };
-                let built: Option<Built> = self.store.recall(BUILT, &key);
+                let built: Option<Built> = self.cache.get(Bucket::SdistBuilds, &key);
                 return match built {
                     Some(Built { wheel, basis })
-                        if self.store.has(&wheel)?
+                        if wheel.is_cached(self.cache)?
                             && self.builder.holds(&basis, &pick.describe()) =>
                     {
                         self.check_platform(pick, &wheel)?;
@@ -220,9 +218,10 @@ impl Fetch<'_> {
         let Made { wheel: file, basis } =
             self.builder.make(&building, &folder, (epoch, &self.settings(pick)))?;
         self.builder.warn(&basis);
-        let wheel = self.store.put(&file)?;
+        let wheel = Wheel::put(self.cache, &file)?;
+        self.cache.put(Bucket::Provenance, &wheel.key(), &basis.build_inputs())?;
         if let Some(key) = self.source_key(pick)? {
-            self.store.remember(BUILT, &key, &Built { wheel: wheel.clone(), basis })?;
+            self.cache.put(Bucket::SdistBuilds, &key, &Built { wheel: wheel.clone(), basis })?;
         }
         self.check_platform(pick, &wheel)?;
         Ok(wheel)
@@ -281,7 +280,7 @@ impl Fetch<'_> {
 
     /// Stores a wheel in the cache if its name, version and hash match pip's report.
     fn checked(&self, pick: &Pick, place: &Path) -> Result<Wheel> {
-        let wheel = self.store.put(place)?;
+        let wheel = Wheel::put(self.cache, place)?;
         if let Origin::Wheel { sha256: Some(sha256), .. } = &pick.origin
             && *sha256 != wheel.sha256
         {

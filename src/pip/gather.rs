@@ -11,6 +11,7 @@ use std::path::Path;
 use anyhow::{Context, Result, bail};
 use rayon::prelude::*;
 use zipwright_python::{Environment, Marker, Runtime};
+use zipwright_store::{Bucket, Cache};
 
 use super::build::{Build, Source};
 use super::config::Config;
@@ -26,7 +27,7 @@ use super::run::{Pip, Talk};
 use super::sdist::SdistBuilder;
 use super::secrets::{Redactor, fingerprint};
 use super::settings::Settings;
-use super::store::{Store, Wheel};
+use super::wheels::Wheel;
 use crate::base::digest::FieldHasher;
 use crate::base::fs::write_if_changed;
 use crate::base::{Digest, RelPath};
@@ -36,9 +37,6 @@ use crate::project::Project;
 
 /// Version of the sdist build. A change makes old cache entries unused.
 const RECIPE: &str = "5";
-
-/// Bucket of the resolutions of pinned requirements.
-const RESOLVED: &str = "resolved";
 
 /// The requirements and settings of a wheelhouse.
 pub struct Request<'a> {
@@ -154,7 +152,7 @@ impl Inputs {
 
     /// Returns all wheels, fetched or built if they are not in the cache.
     pub fn gather(&self, request: &Request, talk: Talk) -> Result<Gathered> {
-        let store = Store::new(request.project.cache()?);
+        let cache = request.project.cache()?;
         let pip = Pip {
             project: &self.project,
             interpreter: &self.interpreter,
@@ -168,15 +166,14 @@ impl Inputs {
             runtime: request.runtime,
             offer: self.offer,
         };
-        let builder = SdistBuilder::new(&pip, &store, &build, self.context);
+        let builder = SdistBuilder::new(&pip, cache, &build, self.context);
         let own = parallel_map(request.pool, &self.sources, |source| {
-            source.wheel(&builder, &store, (&pip, &build))
+            source.wheel(&builder, cache, (&pip, &build))
         })?;
         let folders = self.sources.iter().map(|source| source.folder.clone());
         let mut built: BTreeMap<RelPath, Wheel> = folders.zip(own).collect();
         let (pool, context) = (request.pool, self.context);
-        let fetch =
-            Fetch { pip: &pip, store: &store, build: &build, builder: &builder, context, pool };
+        let fetch = Fetch { pip: &pip, cache, build: &build, builder: &builder, context, pool };
         let gathered = |wheels: Vec<Wheel>| {
             let (built, isolation) = builder.report();
             if built > 0 {
@@ -185,10 +182,11 @@ impl Inputs {
             Gathered { wheels, built, isolation }
         };
         let pinned = self.requirements.hashed.then(|| self.meaning_key(request, &built));
-        if let Some(wheels) = pinned.and_then(|key| store.recall::<Vec<Wheel>>(RESOLVED, &key))
+        if let Some(wheels) =
+            pinned.and_then(|key| cache.get::<Vec<Wheel>>(Bucket::Resolutions, &key))
             && wheels
                 .par_iter()
-                .map(|wheel| store.has(wheel))
+                .map(|wheel| wheel.is_cached(cache))
                 .collect::<Result<Vec<_>>>()?
                 .into_iter()
                 .all(|has| has)
@@ -199,34 +197,34 @@ impl Inputs {
             // pip would build each of them, in its own way, only to read its requirements.
             built.extend(fetch.local_sources(request.project, self.requirements.plain_sources())?);
         }
-        let workshop = store.workshop()?;
+        let workshop = cache.temporary_folder()?;
         let mut names = self.names(request, workshop.path());
         for wheel in built.values() {
-            let kept = store.place(wheel).with_file_name("");
+            let kept = wheel.place_in(cache).with_file_name("");
             names.insert(0, (kept.display().to_string(), String::new()));
         }
-        let given = self.given(request, &store, &built, workshop.path())?;
-        let reading = reading(request, &store, &builder, &built);
+        let given = self.given(request, cache, &built, workshop.path())?;
+        let reading = reading(request, cache, &builder, &built);
         let picks = resolve(&pip, &given, &reading, (workshop.path(), &names))?;
         let mut wheels = fetch.all(&picks)?;
         wheels.sort();
         if let Some(key) = pinned {
-            store.remember(RESOLVED, &key, &wheels)?;
+            cache.put(Bucket::Resolutions, &key, &wheels)?;
         }
         Ok(gathered(wheels))
     }
 
     /// Returns the digest of a gathered wheel.
     pub fn digest(&self, request: &Request, wheel: &Wheel) -> Result<Digest> {
-        let place = Store::new(request.project.cache()?).place(wheel);
+        let place = wheel.place_in(request.project.cache()?);
         Digest::of_file(&place).with_context(|| format!("could not read `{}`", place.display()))
     }
 
     /// Makes `folder` hold exactly these wheels. A wheel that is already there is not touched.
     pub fn leave(&self, request: &Request, wheels: &[Wheel], folder: &Path) -> Result<()> {
-        let store = Store::new(request.project.cache()?);
+        let cache = request.project.cache()?;
         crate::base::fs::create_dir_all(folder)?;
-        wheels.par_iter().try_for_each(|wheel| match store.copy_into(wheel, folder)? {
+        wheels.par_iter().try_for_each(|wheel| match wheel.copy_into(cache, folder)? {
             true => Ok(()),
             false => {
                 bail!("`{}` vanished from the cache while it was used: build again", wheel.name)
@@ -273,7 +271,7 @@ impl Inputs {
     fn given(
         &self,
         request: &Request,
-        store: &Store,
+        cache: &Cache,
         built: &BTreeMap<RelPath, Wheel>,
         folder: &Path,
     ) -> Result<Vec<OsString>> {
@@ -282,7 +280,11 @@ impl Inputs {
             let wheel = built.get(local)?;
             let hash =
                 if hashed { format!(" --hash=sha256:{}", wheel.sha256) } else { String::new() };
-            Some(Replacement { project: wheel.project(), url: file_url(&store.place(wheel)), hash })
+            Some(Replacement {
+                project: wheel.project(),
+                url: file_url(&wheel.place_in(cache)),
+                hash,
+            })
         };
         self.requirements.write(request.project, folder, &wheel_of)?;
         let mut given: Vec<OsString> = Vec::new();
@@ -371,7 +373,7 @@ fn digest(files: &Files, paths: &BTreeSet<RelPath>) -> Result<Digest> {
 /// of their wheels, also where another project depends on one by its path.
 fn reading(
     request: &Request,
-    store: &Store,
+    cache: &Cache,
     builder: &SdistBuilder,
     built: &BTreeMap<RelPath, Wheel>,
 ) -> Reading {
@@ -379,7 +381,7 @@ fn reading(
     for (local, wheel) in built {
         let place = request.project.place(local);
         let place = std::fs::canonicalize(&place).unwrap_or(place).display().to_string();
-        let kept = store.place(wheel);
+        let kept = wheel.place_in(cache);
         reading.links.insert(place.clone(), file_url(&kept));
         reading.origins.insert(kept.display().to_string(), place);
     }

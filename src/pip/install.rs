@@ -1,16 +1,16 @@
 //! zipwright's own tools: wheels pinned by hash, unpacked into a folder by pip.
 
 use std::ffi::OsString;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 use rayon::prelude::*;
+use zipwright_store::Format;
 
 use super::config::Config;
 use super::interpreter::Interpreter;
 use super::run::{Pip, Talk};
 use crate::base::fs::{temp_dir_beside, write_if_changed};
-use crate::base::sealed::Encoder;
 use crate::base::{Digest, private};
 use crate::project::Project;
 
@@ -18,8 +18,7 @@ use crate::project::Project;
 /// name.
 const LIST: &str = ".zipwright-files";
 
-/// Version of the format of that file.
-const FORM: &str = "zipwright tool 1";
+const FORMAT: Format = Format::new("installed files", 1);
 
 /// Installs the wheels that `requirements` pins into `folder`, as `pip install --target` does. An
 /// existing folder is used if its files match its list; its name must identify the content. Safe
@@ -82,13 +81,11 @@ fn list(folder: &Path) -> Result<Vec<u8>> {
         Digest::of_file(place).with_context(failed)
     });
     let digests: Vec<Digest> = digests.collect::<Result<_>>()?;
-    let mut encoder = Encoder::new(FORM);
-    for (place, digest) in places.iter().zip(&digests) {
-        let below = place.strip_prefix(folder).unwrap_or(place);
-        encoder.bytes(below.as_os_str().as_encoded_bytes());
-        encoder.digest(digest);
-    }
-    Ok(encoder.seal())
+    let below = |place: &'_ PathBuf| {
+        place.strip_prefix(folder).unwrap_or(place).as_os_str().as_encoded_bytes().to_vec()
+    };
+    let files: Vec<(Vec<u8>, Digest)> = places.iter().map(below).zip(digests).collect();
+    FORMAT.seal(&files)
 }
 
 #[cfg(test)]

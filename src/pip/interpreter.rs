@@ -1,30 +1,24 @@
 //! The Python that runs pip, and the properties of it that can change a result.
 //!
-//! Querying an interpreter costs a process, so its identity is cached together with its
-//! *witnesses*: stat data of the program, its library, its standard library, its `pyvenv.cfg` and
-//! every place where it would find pip. A cached identity is used only if all witnesses are
-//! unchanged, and only for a binary or a shim of [`super::pyenv`]. Any other script may start
-//! another Python each time, so it is queried each time.
+//! Querying an interpreter costs a process, so its identity is cached with observations of its
+//! *witnesses*: the program, its library, its standard library, its `pyvenv.cfg` and every place where
+//! it would find pip. This is done only for a binary or a shim of [`super::pyenv`]. Any other script
+//! may start another Python each time, so it is queried each time.
 
 use std::fs::{self, File};
 use std::io::Read;
-use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
-use std::time::{SystemTime, UNIX_EPOCH};
 
 use anyhow::Result;
 use serde::{Deserialize, Serialize};
+use zipwright_store::{Bucket, Cache, Memo, Observation};
 
 use super::pyenv::{self, Shim};
-use super::store::Store;
 use super::unusable;
 use crate::base::Digest;
 use crate::base::digest::FieldHasher;
 use crate::process::Invocation;
 use crate::project::Project;
-
-/// Bucket of the identities of interpreters.
-const INTERPRETERS: &str = "interpreters";
 
 /// Variables that decide where an interpreter finds its modules.
 const SEARCH_VARIABLES: [&str; 6] =
@@ -91,18 +85,6 @@ struct Answer {
     witnesses: Vec<PathBuf>,
 }
 
-#[derive(Serialize, Deserialize)]
-struct Remembered {
-    identity: Identity,
-    witnesses: Vec<(PathBuf, Witness)>,
-}
-
-/// Stat data of a file; `None` if it does not exist.
-type Witness = Option<(u64, i64, i64, i64, i64, u64)>;
-
-/// Seconds by which the clock of a file system may differ from the system's, or tick more slowly.
-const CLOCK_MARGIN: i64 = 3;
-
 impl Interpreter {
     /// Finds `python`, a name on PATH or a path. Fails if it does not have a usable pip.
     pub fn find(project: &Project, python: &str) -> Result<Self> {
@@ -118,33 +100,35 @@ impl Interpreter {
         let Some(program) = project.find_program(python) else {
             return Err(unusable::missing(project, python));
         };
-        let store = Store::new(project.cache()?);
-        let record = record_key(project, &program);
+        let cache = project.cache()?;
+        let key = key(project, &program);
         let binary = fs::canonicalize(&program).ok().filter(|real| is_binary(real));
         let shim = if binary.is_none() { Shim::of(project, &program) } else { None };
         if (binary.is_some() || shim.is_some())
-            && let Some(identity) = recall(&store, &record)
+            && let Some(identity) = cached(cache, &key)
         {
             return Ok(Self { program, identity });
         }
         // Read the witnesses before the query, so that a change in between is noticed.
         let deciding = match (&binary, &shim) {
-            (Some(real), _) => looks([program.clone(), real.clone()]),
-            (None, Some(shim)) => looks(shim.witnesses.iter().cloned()),
+            (Some(real), _) => observe([program.clone(), real.clone()]),
+            (None, Some(shim)) => observe(shim.witnesses.iter().cloned()),
             (None, None) => Vec::new(),
         };
         let (identity, named) = ask(project, python, &program)?;
         if binary.is_some() || shim.is_some_and(|shim| shim.owns(&identity.program)) {
             let named = named.into_iter().chain([identity.program.clone()]);
-            let witnesses = deciding.into_iter().chain(looks(named)).collect();
-            // If the cache cannot be written, the next build starts one more process.
-            let _ = keep((&store, &record), &identity, witnesses);
+            let witnesses = deciding.into_iter().chain(observe(named)).collect();
+            if let Some(memo) = Memo::new(witnesses, &identity) {
+                // If the cache cannot be written, the next build starts one more process.
+                let _ = cache.put(Bucket::Interpreters, &key, &memo);
+            }
         }
         Ok(Self { program, identity })
     }
 }
 
-fn record_key(project: &Project, program: &Path) -> Digest {
+fn key(project: &Project, program: &Path) -> Digest {
     let mut hasher = FieldHasher::new();
     hasher.field(program.as_os_str().as_encoded_bytes()).field(QUESTIONS);
     // Python also looks for modules in its working directory.
@@ -155,48 +139,12 @@ fn record_key(project: &Project, program: &Path) -> Digest {
     hasher.finish()
 }
 
-fn recall(store: &Store, record: &Digest) -> Option<Identity> {
-    let remembered: Remembered = store.recall(INTERPRETERS, record)?;
-    let valid = remembered.witnesses.iter().all(|(path, witness)| look(path) == *witness);
-    valid.then_some(remembered.identity)
+fn cached(cache: &Cache, key: &Digest) -> Option<Identity> {
+    cache.get::<Memo<Identity>>(Bucket::Interpreters, key)?.valid()
 }
 
-/// Caches an identity, unless a witness is so new that another write might not change its stat
-/// data.
-fn keep(
-    (store, record): (&Store, &Digest),
-    identity: &Identity,
-    witnesses: Vec<(PathBuf, Witness)>,
-) -> Result<()> {
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    let settled = i64::try_from(now.as_secs()).unwrap_or(i64::MAX) - CLOCK_MARGIN;
-    if witnesses
-        .iter()
-        .flat_map(|(_, look)| look)
-        .any(|look| look.1 >= settled || look.3 >= settled)
-    {
-        return Ok(());
-    }
-    let remembered = Remembered { identity: identity.clone(), witnesses };
-    store.remember(INTERPRETERS, record, &remembered)
-}
-
-fn looks(paths: impl IntoIterator<Item = PathBuf>) -> Vec<(PathBuf, Witness)> {
-    paths.into_iter().map(|path| (path.clone(), look(&path))).collect()
-}
-
-/// Returns the stat data of a file, with links followed: a link to another file gives another
-/// inode.
-fn look(path: &Path) -> Witness {
-    let meta = fs::metadata(path).ok()?;
-    Some((
-        meta.size(),
-        meta.mtime(),
-        meta.mtime_nsec(),
-        meta.ctime(),
-        meta.ctime_nsec(),
-        meta.ino(),
-    ))
+fn observe(paths: impl IntoIterator<Item = PathBuf>) -> Vec<Observation> {
+    paths.into_iter().map(Observation::file).collect()
 }
 
 /// Returns whether a file is a binary (ELF, Mach-O) and not a script.
@@ -308,7 +256,7 @@ mod tests {
         // A file just written can be written again within the same clock tick.
         while {
             find();
-            !root.join("cache/zipwright/interpreters").exists()
+            !root.join("cache/zipwright/interpreters-v1").exists()
         } {}
         let before = asked();
         assert_eq!(find().program, root.join("bin/python3"));
@@ -316,23 +264,5 @@ mod tests {
         fs::write(root.join(".python-version"), "3.12\n").unwrap();
         find();
         assert_eq!(asked(), before + 1);
-    }
-
-    #[test]
-    fn a_remembered_answer_holds_while_its_witnesses_do() {
-        let folder = tempfile::tempdir().unwrap();
-        let (store, record) = (Store::new(&folder.path().join("cache")), Digest::of(b"record"));
-        let witness = folder.path().join("pip.py");
-        let identity = Identity {
-            python: "CPython".into(),
-            minor: (3, 13),
-            pip: "24.2".into(),
-            prefix: "/p".into(),
-            program: "/p/bin/python".into(),
-        };
-        keep((&store, &record), &identity, looks([witness.clone()])).unwrap();
-        assert_eq!(recall(&store, &record), Some(identity));
-        fs::write(&witness, "").unwrap();
-        assert_eq!(recall(&store, &record), None);
     }
 }

@@ -10,7 +10,6 @@ use tempfile::TempDir;
 use zipwright_python::Runtime;
 
 use super::sdist;
-use super::store::Store;
 use super::tree::EPOCH;
 use crate::base::fs::{create_dir_all, write_if_changed};
 use crate::process::Invocation;
@@ -38,7 +37,7 @@ pub(super) struct Launch(TempDir);
 
 impl Launch {
     pub(super) fn new(project: &Project) -> Result<Self> {
-        let folder = Store::new(project.cache()?).workshop()?;
+        let folder = project.cache()?.temporary_folder()?;
         write_if_changed(&folder.path().join("sitecustomize.py"), SCRIPT.as_bytes(), 0o600)?;
         for name in ["home", "tmp"] {
             create_dir_all(&folder.path().join(name))?;

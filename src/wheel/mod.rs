@@ -5,7 +5,6 @@
 //! header. Knows nothing of pip, targets or bundles.
 
 mod archive;
-mod index;
 mod layout;
 mod reader;
 mod record;
@@ -20,6 +19,8 @@ use std::path::Path;
 use std::sync::Arc;
 
 use anyhow::{Context, Result};
+use serde::{Deserialize, Serialize};
+use zipwright_store::{Bucket, Cache};
 
 use crate::base::fs::Range;
 use crate::base::{Digest, Sha256, fs, sha256};
@@ -31,14 +32,14 @@ pub use zipwright_python::WheelName;
 const SCRIPT_MAX: u64 = 16 << 20;
 
 /// How a member's bytes are stored in the wheel.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Method {
     Stored,
     Deflated,
 }
 
 /// A file in a wheel, as the check found it.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Member {
     /// A normalised relative path.
     pub name: String,
@@ -72,25 +73,26 @@ pub struct Wheel {
 }
 
 /// What the check finds out about a wheel.
+#[derive(Serialize, Deserialize)]
 struct Checked {
     sha256: String,
     members: Vec<Member>,
 }
 
 impl Wheel {
-    /// Opens the wheel at `place`, whose content has the given digest. What the check finds is
-    /// kept in the folder `indexes`, by digest, so that it runs once per user.
-    pub fn open(place: &Path, digest: Digest, indexes: &Path) -> Result<Self> {
+    /// Opens the wheel at `place`, whose content has the given digest. The members that the check
+    /// finds are cached by digest, so that it runs once per user.
+    pub fn open(place: &Path, digest: Digest, cache: &Cache) -> Result<Self> {
         let file_name = place.file_name().unwrap_or_default().to_string_lossy().into_owned();
         let refused = || format!("wheel `{file_name}` cannot be used");
         let name = WheelName::parse(&file_name).with_context(refused)?;
         let file = fs::open(place)?;
-        let checked = match index::load(indexes, &digest) {
+        let checked = match cache.get::<Checked>(Bucket::WheelIndexes, &digest) {
             Some(checked) => checked,
             None => {
                 let members = archive::check(&file, &name).with_context(refused)?;
                 let checked = Checked { sha256: sha256(&file).with_context(refused)?, members };
-                index::save(indexes, &digest, &checked)?;
+                cache.put(Bucket::WheelIndexes, &digest, &checked)?;
                 checked
             }
         };

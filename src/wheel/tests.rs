@@ -13,24 +13,33 @@ const FILE_NAME: &str = "demo-1-py3-none-any.whl";
 struct Opened {
     wheel: Result<Wheel>,
     folder: tempfile::TempDir,
+    cache: Cache,
+}
+
+impl Opened {
+    /// Path of the cached index of a wheel.
+    fn index(&self, bytes: &[u8]) -> std::path::PathBuf {
+        self.cache.place(Bucket::WheelIndexes, &Digest::of(bytes).to_string())
+    }
 }
 
 fn open(bytes: &[u8]) -> Opened {
     let folder = tempfile::tempdir().unwrap();
     let place = folder.path().join(FILE_NAME);
     fs::write(&place, bytes).unwrap();
-    let wheel = Wheel::open(&place, Digest::of(bytes), &folder.path().join("index"));
-    Opened { wheel, folder }
+    let cache = Cache::open(&folder.path().join("cache")).unwrap();
+    let wheel = Wheel::open(&place, Digest::of(bytes), &cache);
+    Opened { wheel, folder, cache }
 }
 
 fn assert_refused(bytes: &[u8], reasons: &[&str]) {
     let opened = open(bytes);
+    assert!(!opened.index(bytes).exists(), "nothing is kept of a bad wheel");
     let error = format!("{:#}", opened.wheel.expect_err("the wheel is bad"));
     assert!(error.contains(FILE_NAME), "{error}");
     for reason in reasons {
         assert!(error.contains(reason), "{reason:?} is not in: {error}");
     }
-    assert!(!opened.folder.path().join("index").exists(), "nothing is kept of a bad wheel");
 }
 
 #[test]
@@ -60,18 +69,18 @@ fn members_are_listed_and_read_in_place() {
 fn the_check_is_remembered_and_a_damaged_memory_made_again() {
     let bytes = Fixture::new(&[("demo/a.py", "x = 1")]).bytes();
     let opened = open(&bytes);
-    let members = opened.wheel.unwrap().members;
-    let place = opened.folder.path().join(FILE_NAME);
-    let indexes = opened.folder.path().join("index");
-    let index = indexes.join(Digest::of(&bytes).to_string());
+    let index = opened.index(&bytes);
+    let Opened { wheel, folder, cache } = opened;
+    let members = wheel.unwrap().members;
+    let place = folder.path().join(FILE_NAME);
     let kept = fs::read(&index).unwrap();
     // From here on the index alone answers: the wheel's content is not read again.
     fs::write(&place, b"").unwrap();
-    assert_eq!(Wheel::open(&place, Digest::of(&bytes), &indexes).unwrap().members, members);
+    assert_eq!(Wheel::open(&place, Digest::of(&bytes), &cache).unwrap().members, members);
     fs::write(&place, &bytes).unwrap();
     for torn in [&kept[..kept.len() / 2], b"", b"rubbish"] {
         fs::write(&index, torn).unwrap();
-        assert_eq!(Wheel::open(&place, Digest::of(&bytes), &indexes).unwrap().members, members);
+        assert_eq!(Wheel::open(&place, Digest::of(&bytes), &cache).unwrap().members, members);
         assert_eq!(fs::read(&index).unwrap(), kept);
     }
 }

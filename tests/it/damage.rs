@@ -206,8 +206,19 @@ staging = "tree"
 "#;
 
 /// Folders of the cache that such a build fills.
-const BUCKETS: [&str; 8] =
-    ["blake3", "bytecode", "index", "interpreters", "machines", "projects", "resolved", "wheels"];
+const BUCKETS: [&str; 11] = [
+    "bytecode-archives-v1",
+    "interpreters-v1",
+    "project-builds-v1",
+    "provenance-v1",
+    "resolutions-v1",
+    "source-bytecode-v1",
+    "toolchains-v1",
+    "wheel-bytecode-v1",
+    "wheel-digests-v1",
+    "wheel-indexes-v1",
+    "wheels-v1",
+];
 
 /// Returns all files below a folder, sorted.
 fn files(folder: &Path) -> Vec<PathBuf> {

@@ -185,12 +185,12 @@ fn state_files() {
 #[test]
 fn wheels_and_manifests() {
     let folder = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
-    let indexes = folder.path().join("indexes");
+    let cache = zipwright_store::Cache::open(&folder.path().join("cache")).unwrap();
     let place = folder.path().join("demo-1-py3-none-any.whl");
     fuzz(&[wheel()], 3, |input| {
         fs::write(&place, input).unwrap();
         let digest = Digest::of(input);
-        let Ok(wheel) = Wheel::open(&place, digest, &indexes) else { return };
+        let Ok(wheel) = Wheel::open(&place, digest, &cache) else { return };
         for member in wheel.members.iter() {
             let mut content = Vec::new();
             std::io::copy(&mut wheel.content(member), &mut content).unwrap();

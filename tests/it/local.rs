@@ -421,8 +421,8 @@ fn a_client_that_lost_or_changed_a_file_is_installed_again() {
     let mut project = project("def handler(event, context):\n    return 'here'\n");
     project.run(["invoke"]).success();
     // A cache of its own, because other tests use the shared one.
-    let shared = Path::new(env!("CARGO_TARGET_TMPDIR")).join("local-cache/zipwright/local");
-    let own = project.beside("cache/zipwright/local");
+    let shared = Path::new(env!("CARGO_TARGET_TMPDIR")).join("local-cache/zipwright/tools-v1");
+    let own = project.beside("cache/zipwright/tools-v1");
     copy_tree(&shared, &own);
     project.set("XDG_CACHE_HOME", project.beside("cache").display());
     assert_eq!(project.run(["invoke"]).success().stdout, "\"here\"\n");

@@ -104,7 +104,7 @@ fn a_link_of_another_user_leads_to_no_cache() {
 fn what_another_user_wrote_into_the_cache_is_not_read() {
     let sandbox = project();
     sandbox.run([]).success();
-    let records = sandbox.beside("cache/zipwright/interpreters");
+    let records = sandbox.beside("cache/zipwright/interpreters-v1");
     for entry in fs::read_dir(&records).unwrap() {
         let place = entry.unwrap().path();
         fs::write(&place, "not JSON").unwrap();

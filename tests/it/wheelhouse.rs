@@ -338,10 +338,10 @@ fn wheels_that_are_no_longer_wanted_leave_the_folder() {
 }
 
 #[test]
-fn a_damaged_wheel_in_the_store_is_made_anew() {
+fn a_damaged_wheel_in_the_cache_is_made_anew() {
     let house = House::new().with_project(".");
     house.run();
-    let kept = walkdir::WalkDir::new(house.cache.join("zipwright/wheels"));
+    let kept = walkdir::WalkDir::new(house.cache.join("zipwright/wheels-v1"));
     for file in kept.into_iter().flatten().filter(|entry| entry.file_type().is_file()) {
         fs::write(file.path(), "damaged").unwrap();
     }

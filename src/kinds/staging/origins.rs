@@ -40,10 +40,10 @@ impl<'a> Origins<'a> {
                 found.entry(digest).or_insert(path);
             }
         }
-        let indexes = job.project.cache()?.join("index");
+        let cache = job.project.cache()?;
         let opened: Vec<Result<Wheel>> = found
             .into_par_iter()
-            .map(|(digest, path)| job.shared.wheel(&job.project.place(&path), digest, &indexes))
+            .map(|(digest, path)| job.shared.wheel(&job.project.place(&path), digest, cache))
             .collect();
         let mut wheels = opened.into_iter().collect::<Result<Vec<_>>>()?;
         wheels.sort_by(|a, b| (&a.file_name, a.digest).cmp(&(&b.file_name, b.digest)));

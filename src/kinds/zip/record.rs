@@ -158,9 +158,13 @@ fn informative(
 ) -> Informative {
     let epoch = job.project.var("SOURCE_DATE_EPOCH").and_then(|text| text.parse().ok());
     let time = epoch.and_then(|seconds| Timestamp::from_second(seconds).ok());
-    let hashes: Vec<&str> = wheels.iter().map(|wheel| wheel.sha256.as_str()).collect();
-    let provenance = pip::provenance(job.project.cache_path(), &hashes);
-    let word = |how: &Provenance| match how {
+    // A cache that cannot be used has no wheels.
+    let cache = job.project.cache().ok();
+    let provenance = |wheel: &Wheel| {
+        cache.map_or(Provenance::Unknown, |cache| pip::provenance(cache, &wheel.sha256))
+    };
+    let provenances: Vec<Provenance> = wheels.iter().map(provenance).collect();
+    let word = |provenance: &Provenance| match provenance {
         Provenance::Built(_) => "built",
         Provenance::Downloaded => "downloaded",
         Provenance::Unknown => "unknown",
@@ -170,7 +174,7 @@ fn informative(
         Some((wheelhouse.target.clone(), found.identity))
     };
     let interpreters: Vec<_> = wheelhouses.iter().filter_map(identity).collect();
-    let ways = wheels.iter().zip(&provenance);
+    let ways = wheels.iter().zip(&provenances);
     let builds = ways.clone().filter_map(|(wheel, how)| match how {
         Provenance::Built(build_inputs) => Some(build(wheel, build_inputs)),
         Provenance::Downloaded | Provenance::Unknown => None,

@@ -75,7 +75,7 @@ fn a_bundle_holds_the_tree_without_a_tree() {
 fn the_same_content_gives_the_same_bytes_anywhere() {
     let (one, other) = (world(), world());
     let bytes = bundle(&one);
-    fs::remove_dir_all(other.project.cache().unwrap()).unwrap_or_default();
+    fs::remove_dir_all(other.project.cache().unwrap().root()).unwrap_or_default();
     assert_eq!(bytes, bundle(&other));
     let mut few = rayon::ThreadPoolBuilder::new().num_threads(1).build().map(|pool| {
         fs::remove_file(one.root.join("build/lambda.zip")).unwrap();

@@ -9,16 +9,14 @@ use std::sync::{Arc, Mutex};
 
 use anyhow::{Context, Result, bail};
 use serde::Deserialize;
+use zipwright_store::{Bucket, Cache};
 
 use super::super::build::{Build, wheels_in};
 use super::super::run::Pip;
-use super::super::store::{Store, Wheel};
+use super::super::wheels::Wheel;
 use crate::base::Digest;
 use crate::base::digest::FieldHasher;
 use crate::base::fs::{create_dir_all, read_to_string, write_if_changed};
-
-/// Bucket of the resolved wheels of build requirements.
-const LOCKS: &str = "build-locks";
 
 /// The build system of a project.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -80,7 +78,7 @@ impl BackEnd {
 /// of find-links in the project.
 pub(super) struct Locks<'a> {
     pip: &'a Pip<'a>,
-    store: &'a Store,
+    cache: &'a Cache,
     build: &'a Build<'a>,
     context: Digest,
     /// Held while pip resolves, so that the same requirements of several packages are resolved
@@ -91,11 +89,11 @@ pub(super) struct Locks<'a> {
 impl<'a> Locks<'a> {
     pub(super) fn new(
         pip: &'a Pip<'a>,
-        store: &'a Store,
+        cache: &'a Cache,
         build: &'a Build<'a>,
         context: Digest,
     ) -> Self {
-        Self { pip, store, build, context, asking: Mutex::default() }
+        Self { pip, cache, build, context, asking: Mutex::default() }
     }
 
     /// Returns the cached resolution.
@@ -103,7 +101,7 @@ impl<'a> Locks<'a> {
         if requires.is_empty() {
             return Some(Vec::new());
         }
-        self.store.recall(LOCKS, &self.key(requires))
+        self.cache.get(Bucket::BuildRequirements, &self.key(requires))
     }
 
     /// Returns the wheels, all of them in the cache, sorted by name.
@@ -116,7 +114,7 @@ impl<'a> Locks<'a> {
         if let Some(known) = self.known(requires)
             && known
                 .iter()
-                .map(|wheel| self.store.has(wheel))
+                .map(|wheel| wheel.is_cached(self.cache))
                 .collect::<Result<Vec<_>>>()?
                 .into_iter()
                 .all(|has| has)
@@ -124,7 +122,7 @@ impl<'a> Locks<'a> {
             return Ok(known);
         }
         (self.pip.talk.status)(&format!("resolving the build requirements of {what}"));
-        let workshop = self.store.workshop()?;
+        let workshop = self.cache.temporary_folder()?;
         let folder = workshop.path();
         let file = folder.join("requires.txt");
         write_if_changed(&file, (requires.join("\n") + "\n").as_bytes(), 0o600)?;
@@ -137,9 +135,9 @@ impl<'a> Locks<'a> {
             files = self.make(folder, &file, what)?;
         }
         let mut wheels: Vec<Wheel> =
-            files.iter().map(|file| self.store.put(file)).collect::<Result<_>>()?;
+            files.iter().map(|file| Wheel::put(self.cache, file)).collect::<Result<_>>()?;
         wheels.sort();
-        self.store.remember(LOCKS, &self.key(requires), &wheels)?;
+        self.cache.put(Bucket::BuildRequirements, &self.key(requires), &wheels)?;
         Ok(wheels)
     }
 

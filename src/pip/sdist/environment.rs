@@ -9,8 +9,9 @@ use std::sync::{Arc, Mutex};
 
 use anyhow::{Context, Result, bail};
 use tempfile::TempDir;
+use zipwright_store::Cache;
 
-use super::super::store::{Store, Wheel};
+use super::super::wheels::Wheel;
 use crate::process::{Invocation, describe};
 
 /// The parts of a sandbox that a preparation fills and a build only reads.
@@ -28,7 +29,7 @@ impl Environments {
     pub(super) fn bring(
         &self,
         lock: &[Wheel],
-        (place, store): (&Path, &Store),
+        (place, cache): (&Path, &Cache),
         prepare: impl FnOnce() -> Result<()>,
     ) -> Result<()> {
         let cell = {
@@ -40,7 +41,7 @@ impl Environments {
             return copy(made.path(), place);
         }
         prepare()?;
-        let kept = store.workshop()?;
+        let kept = cache.temporary_folder()?;
         copy(place, kept.path())?;
         *made = Some(kept);
         Ok(())

@@ -8,23 +8,15 @@ use std::fs;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
-use std::time::{SystemTime, UNIX_EPOCH};
 
 use serde::{Deserialize, Serialize};
+use zipwright_store::{Bucket, Cache, Memo, Observation};
 
-use super::super::store::Store;
 use super::sandbox::{Isolation, SYSTEM_PATH, is_without_namespaces};
 use super::tools::{self, Tools};
+use crate::base::Digest;
 use crate::base::digest::FieldHasher;
-use crate::base::{Digest, clock};
-use crate::files::stat_of;
 use crate::project::Project;
-
-/// Bucket of the cached properties.
-const KEPT: &str = "machines";
-
-/// Version of the evidence. Change it when other evidence is collected.
-const FORM: &str = "machine 1";
 
 /// Files with the settings of the kernel and the container that decide whether namespaces can be
 /// made.
@@ -45,7 +37,7 @@ const BEHIND: [&str; 4] = ["gcc", "g++", "clang", "clang++"];
 
 pub(super) struct Machine<'a> {
     project: &'a Project,
-    store: &'a Store,
+    cache: &'a Cache,
     found: OnceLock<(Isolation, Tools)>,
     identity: OnceLock<Identity>,
 }
@@ -60,19 +52,23 @@ pub(super) struct Identity {
 }
 
 impl<'a> Machine<'a> {
-    pub(super) fn new(project: &'a Project, store: &'a Store) -> Self {
-        Self { project, store, found: OnceLock::new(), identity: OnceLock::new() }
+    pub(super) fn new(project: &'a Project, cache: &'a Cache) -> Self {
+        Self { project, cache, found: OnceLock::new(), identity: OnceLock::new() }
     }
 
     /// Returns the current properties, determined at most once.
     pub(super) fn find(&self) -> &(Isolation, Tools) {
         self.found.get_or_init(|| {
-            let evidence = evidence(self.project);
-            let found =
-                (Isolation::find(self.project, self.store.workshop()), Tools::find(self.project));
-            // The evidence may miss a cause, such as another kernel module: correct the entry.
-            if let Some(evidence) = evidence {
-                let _ = self.store.remember(KEPT, &evidence, &Identity::of(&found));
+            // Observed before the search, so that a change in between is noticed.
+            let observations = observations(self.project);
+            let found = (
+                Isolation::find(self.project, self.cache.temporary_folder()),
+                Tools::find(self.project),
+            );
+            let memo = observations.and_then(|all| Memo::new(all, Identity::of(&found)));
+            if let Some(memo) = memo {
+                // Replaces an entry that the observations did not show to be outdated.
+                let _ = self.cache.put(Bucket::Toolchains, &key(self.project), &memo);
             }
             found
         })
@@ -81,7 +77,11 @@ impl<'a> Machine<'a> {
     /// Returns the identity, determined or cached.
     pub(super) fn identity(&self) -> &Identity {
         self.identity.get_or_init(|| {
-            let kept = || self.store.recall(KEPT, &evidence(self.project)?);
+            let kept = || {
+                let memo: Memo<Identity> =
+                    self.cache.get(Bucket::Toolchains, &key(self.project))?;
+                memo.valid()
+            };
             match self.found.get() {
                 None => kept().unwrap_or_else(|| Identity::of(self.find())),
                 Some(found) => Identity::of(found),
@@ -102,64 +102,68 @@ impl Identity {
 }
 
 /// Returns the digest of everything that could change the properties; `None` if that cannot be
-/// determined.
-fn evidence(project: &Project) -> Option<Digest> {
+/// Returns the key of the cached identity: the settings that select the compilers, and the
+/// confinement of this process.
+fn key(project: &Project) -> Digest {
     let mut hasher = FieldHasher::new();
-    hasher.field(FORM).field([u8::from(is_without_namespaces(project))]);
-    for file in SETTINGS {
-        hasher.field(fs::read(file).unwrap_or_default());
-    }
+    hasher.field([u8::from(is_without_namespaces(project))]);
     let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
     let confinement = |line: &&str| CONFINEMENT.iter().any(|name| line.starts_with(name));
     status.lines().filter(confinement).for_each(|line| {
         hasher.field(line);
     });
+    for compiler in compilers(project).into_iter().chain(helpers(project)) {
+        hasher.field(compiler.as_os_str().as_encoded_bytes());
+    }
+    hasher.field(rustup_home(project).as_os_str().as_encoded_bytes());
+    hasher.field(project.var("RUSTUP_TOOLCHAIN").unwrap_or_default());
+    hasher.finish()
+}
+
+/// Returns everything that shows whether the result would differ; `None` if a compiler is a script,
+/// which may run any other.
+fn observations(project: &Project) -> Option<Vec<Observation>> {
+    let programs: Vec<PathBuf> = compilers(project).into_iter().chain(helpers(project)).collect();
+    if programs.iter().any(|program| is_script(program)) {
+        return None;
+    }
+    let files = programs.into_iter().chain(toolchains(project)).map(Observation::file);
+    Some(SETTINGS.into_iter().map(Observation::content).chain(files).collect())
+}
+
+/// Returns the places where a build would find compilers.
+fn compilers(project: &Project) -> Vec<PathBuf> {
     let mut names = tools::asked(project);
     names.extend(BEHIND);
     let folders = SYSTEM_PATH.split(':').map(Path::new);
-    // `join` returns an absolute name unchanged.
-    let compilers = folders.flat_map(|folder| names.iter().map(move |name| folder.join(name)));
-    for compiler in compilers {
-        hasher.field(program(&compiler)?);
-    }
-    let unshare = project.find_program("unshare").unwrap_or_default();
-    hasher.field(stat(&unshare)?);
-    let rustc = project.find_program("rustc").unwrap_or_default();
-    hasher.field(program(&rustc)?);
-    for file in toolchains(project) {
-        hasher.field(stat(&file)?);
-    }
-    hasher.field(project.var("RUSTUP_TOOLCHAIN").unwrap_or_default());
-    Some(hasher.finish())
+    // An absolute name stays as it is.
+    folders.flat_map(|folder| names.iter().map(move |name| folder.join(name))).collect()
 }
 
-/// Returns the compilers that rustup's `rustc` may start.
+/// Returns the programs on PATH that decide.
+fn helpers(project: &Project) -> impl Iterator<Item = PathBuf> {
+    ["unshare", "rustc"].into_iter().filter_map(|name| project.find_program(name))
+}
+
+/// Returns the files by which the `rustc` of rustup selects a compiler.
 fn toolchains(project: &Project) -> Vec<PathBuf> {
-    let home = project.var("RUSTUP_HOME").map(PathBuf::from);
-    let home =
-        home.unwrap_or_else(|| Path::new(project.var("HOME").unwrap_or("/")).join(".rustup"));
-    let toolchains = fs::read_dir(home.join("toolchains")).into_iter().flatten().flatten();
+    let home = rustup_home(project);
+    let folder = home.join("toolchains");
+    let toolchains = fs::read_dir(&folder).into_iter().flatten().flatten();
     let mut files: Vec<_> = toolchains.map(|entry| entry.path().join("bin/rustc")).collect();
-    files.push(home.join("settings.toml"));
+    // A new toolchain changes the folder.
+    files.extend([folder, home.join("settings.toml")]);
     files.sort();
     files
 }
 
-/// Returns stat data of a program, if it exists; `None` for a script, which may run any program.
-fn program(path: &Path) -> Option<String> {
-    let mut start = [0; 2];
-    let script = fs::File::open(path).and_then(|mut file| file.read_exact(&mut start)).is_ok()
-        && start == *b"#!";
-    if script { None } else { stat(path) }
+fn rustup_home(project: &Project) -> PathBuf {
+    let home = project.var("RUSTUP_HOME").map(PathBuf::from);
+    home.unwrap_or_else(|| Path::new(project.var("HOME").unwrap_or("/")).join(".rustup"))
 }
 
-/// Returns real path and stat data of a file, if it exists; `None` if the file is too new.
-fn stat(path: &Path) -> Option<String> {
-    let (Ok(real), Ok(meta)) = (fs::canonicalize(path), fs::metadata(path)) else {
-        return Some(String::new());
-    };
-    let stat = stat_of(&meta);
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).ok()?.as_nanos();
-    let settled = i64::try_from(now).ok()?.saturating_sub(clock::margin());
-    (stat.mtime < settled && stat.ctime < settled).then(|| format!("{} {stat:?}", real.display()))
+fn is_script(path: &Path) -> bool {
+    let mut start = [0; 2];
+    let read = fs::File::open(path).and_then(|mut file| file.read_exact(&mut start));
+    read.is_ok() && start == *b"#!"
 }

@@ -24,6 +24,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use anyhow::{Context, Result, bail};
 use serde::{Deserialize, Serialize};
+use zipwright_store::Cache;
 
 use self::build_requires::{BackEnd, Locks};
 use self::environment::Environments;
@@ -35,7 +36,7 @@ use super::build::{Build, wheels_in};
 use super::provenance::BuildInputs;
 use super::run::Pip;
 use super::settings::{Pairs, to_json};
-use super::store::{Store, Wheel, sha256_of};
+use super::wheels::{Wheel, sha256_of};
 use crate::base::Digest;
 use crate::base::fs::{create_dir_all, read, remove, write_if_changed};
 use crate::process::describe;
@@ -47,7 +48,7 @@ const DRIVER: &str = include_str!("driver.py");
 
 pub(super) struct SdistBuilder<'a> {
     pip: &'a Pip<'a>,
-    store: &'a Store,
+    cache: &'a Cache,
     locks: Locks<'a>,
     environments: Environments,
     machine: Machine<'a>,
@@ -61,7 +62,6 @@ pub(super) struct Basis {
     lock: Vec<Wheel>,
     tools: String,
     /// The versions that the tools reported, for display.
-    #[serde(default)]
     versions: Vec<(String, String)>,
     path: PathBuf,
     /// Warnings to print whenever the wheel is used.
@@ -102,16 +102,16 @@ impl<'a> SdistBuilder<'a> {
     /// Creates the builder. `context` is the digest of the settings of every build.
     pub(super) fn new(
         pip: &'a Pip<'a>,
-        store: &'a Store,
+        cache: &'a Cache,
         build: &'a Build<'a>,
         context: Digest,
     ) -> Self {
         Self {
             pip,
-            store,
-            locks: Locks::new(pip, store, build, context),
+            cache,
+            locks: Locks::new(pip, cache, build, context),
             environments: Environments::default(),
-            machine: Machine::new(pip.project, store),
+            machine: Machine::new(pip.project, cache),
             built: AtomicUsize::new(0),
         }
     }
@@ -147,7 +147,7 @@ impl<'a> SdistBuilder<'a> {
 
     /// Returns an empty sandbox. Without namespaces, waits until no other build uses it.
     pub(super) fn begin(&self, what: String) -> Result<Building> {
-        let sandbox = self.machine.find().0.sandbox(self.store.workshop()?)?;
+        let sandbox = self.machine.find().0.sandbox(self.cache.temporary_folder()?)?;
         for folder in ["src", "home", "tmp", "out", "recipe"] {
             create_dir_all(&sandbox.place.join(folder))?;
         }
@@ -246,7 +246,7 @@ impl Step<'_, '_> {
         let place = &self.building.sandbox.place;
         self.request(lock, requires)?;
         let environments = &self.builder.environments;
-        environments.bring(lock, (place, self.builder.store), || self.drive("prepare", log))?;
+        environments.bring(lock, (place, self.builder.cache), || self.drive("prepare", log))?;
         let asked = place.join("requires.json");
         remove(&asked)?;
         self.drive("hook", log)?;
@@ -262,7 +262,7 @@ impl Step<'_, '_> {
     fn request(&self, lock: &[Wheel], requires: Option<&[String]>) -> Result<()> {
         let (isolation, tools) = self.builder.machine.find();
         let folder = self.building.sandbox.place.join("recipe");
-        let wheels: Vec<_> = lock.iter().map(|wheel| self.builder.store.place(wheel)).collect();
+        let wheels: Vec<_> = lock.iter().map(|wheel| wheel.place_in(self.builder.cache)).collect();
         let request = serde_json::json!({
             "root": isolation.path(),
             "namespaces": matches!(isolation, Isolation::Namespaces(_)),
