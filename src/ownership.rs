@@ -12,16 +12,17 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, anyhow};
+use zipwright_store::Format;
 
 use crate::base::digest::FieldHasher;
 use crate::base::fs as base_fs;
-use crate::base::sealed::{Decoder, Encoder};
 use crate::base::{Digest, RelPath, private};
 use crate::project::Project;
 use crate::state::{Left, RecordedOutput};
 
 const FOLDER: &str = "left";
-const FORM: &str = "zipwright left 1";
+/// Format of the envelopes in a journal.
+const FORMAT: Format = Format::new("left files", 1);
 
 /// Largest number of paths that one error names.
 const SHOWN: usize = 4;
@@ -98,7 +99,7 @@ impl Owned {
         files: impl IntoIterator<Item = (&'a RelPath, &'a Digest)>,
     ) -> Result<()> {
         let files = files.into_iter().filter(|(path, digest)| !self.is_ours(path, digest));
-        let frame = frame(files);
+        let frame = frame(files)?;
         let (Some(journal), Some(frame)) = (&self.journal, frame) else { return Ok(()) };
         let written = base_fs::open_own(journal, true).and_then(|mut file| file.write_all(&frame));
         written.with_context(|| format!("could not write `{}`", journal.display()))
@@ -115,7 +116,7 @@ impl Owned {
         files: impl IntoIterator<Item = (&'a RelPath, &'a Digest)>,
     ) -> Result<()> {
         let Some(journal) = &self.journal else { return Ok(()) };
-        match frame(files) {
+        match frame(files)? {
             Some(frame) => base_fs::write(journal, &frame, private::FILE_MODE),
             None => base_fs::remove(journal).map(drop),
         }
@@ -157,17 +158,15 @@ fn file_name(target: &str) -> String {
     format!("{:.32}", Digest::of(target.as_bytes()))
 }
 
-/// Encodes one piece of a journal, with its length before it; `None` if there are no files.
-fn frame<'a>(files: impl IntoIterator<Item = (&'a RelPath, &'a Digest)>) -> Option<Vec<u8>> {
-    let mut files = files.into_iter().peekable();
-    files.peek()?;
-    let mut encoder = Encoder::new(FORM);
-    for (path, digest) in files {
-        encoder.short_text(path.as_str());
-        encoder.digest(digest);
+/// Encodes one piece of a journal; `None` if there are no files.
+fn frame<'a>(
+    files: impl IntoIterator<Item = (&'a RelPath, &'a Digest)>,
+) -> Result<Option<Vec<u8>>> {
+    let files: Vec<_> = files.into_iter().collect();
+    match files.is_empty() {
+        true => Ok(None),
+        false => FORMAT.seal(&files).map(Some),
     }
-    let sealed = encoder.seal();
-    Some([&(sealed.len() as u64).to_le_bytes(), sealed.as_slice()].concat())
 }
 
 /// Reads all pieces of a journal up to the first that is damaged.
@@ -176,21 +175,13 @@ fn read(journal: &Path) -> BTreeMap<RelPath, Vec<Digest>> {
     let is_file = journal.symlink_metadata().is_ok_and(|meta| meta.is_file());
     let bytes = if is_file { fs::read(journal).unwrap_or_default() } else { Vec::new() };
     let mut rest = bytes.as_slice();
-    while let Some((piece, behind)) = next_piece(rest) {
-        let Some(mut decoder) = Decoder::open(piece, FORM) else { break };
-        while let Some(path) = decoder.short_text().and_then(|path| RelPath::parse(path).ok())
-            && let Some(digest) = decoder.digest()
-        {
+    while let Some((files, behind)) = FORMAT.open_first::<Vec<(RelPath, Digest)>>(rest) {
+        for (path, digest) in files {
             members.entry(path).or_default().push(digest);
         }
         rest = behind;
     }
     members
-}
-
-fn next_piece(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
-    let (length, rest) = bytes.split_first_chunk()?;
-    rest.split_at_checked(usize::try_from(u64::from_le_bytes(*length)).ok()?)
 }
 
 #[cfg(test)]

@@ -9,6 +9,7 @@ use std::io::{self, Read, Write};
 
 use anyhow::{Context, Result, bail, ensure};
 use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
 
 use super::stream::{Sent, Stream};
 use crate::base::Digest;
@@ -24,7 +25,7 @@ const FOLDER_BIT: u32 = 0x10;
 
 const FAILED: &str = "could not write the bundle";
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Method {
     Stored,
     Deflated,

@@ -12,13 +12,13 @@ use std::time::{Duration, SystemTime};
 use anyhow::{Context, Result, bail};
 use rayon::prelude::*;
 use zip::ZipArchive;
+use zipwright_store::Format;
 
 use crate::base::digest::FieldHasher;
-use crate::base::sealed::{Decoder, Encoder};
 use crate::base::{Digest, fs as base_fs, private};
 
 /// Format of the file beside the folder: the digest of the zips, then of each unpacked file.
-const FORM: &str = "zipwright unpacked 1";
+const FORMAT: Format = Format::new("unpacked files", 1);
 
 /// The time of every unpacked file.
 const TIME: Duration = Duration::from_secs(315_619_200);
@@ -65,10 +65,8 @@ impl Tree {
         base_fs::remove(&mark)?;
         base_fs::remove(&tree.folder)?;
         private::create_dir_all(&tree.folder)?;
-        let mut encoder = Encoder::new(FORM);
-        encoder.digest(&zips);
-        tree.fill(&archives)?.iter().for_each(|digest| encoder.digest(digest));
-        base_fs::write_if_changed(&mark, &encoder.seal(), private::FILE_MODE)?;
+        let bytes = FORMAT.seal(&(zips, tree.fill(&archives)?))?;
+        base_fs::write_if_changed(&mark, &bytes, private::FILE_MODE)?;
         Ok(tree)
     }
 
@@ -76,11 +74,12 @@ impl Tree {
     /// have been edited with its time restored.
     fn is_whole(&self, mark: &Path, zips: &Digest) -> bool {
         let Ok(mark) = fs::read(mark) else { return false };
-        let Some(mut decoder) = Decoder::open(&mark, FORM) else { return false };
-        if decoder.digest().as_ref() != Some(zips) || !matches!(self.foreign(), Ok(None)) {
+        let Some((unpacked, digests)) = FORMAT.open::<(Digest, Vec<Digest>)>(&mark) else {
+            return false;
+        };
+        if unpacked != *zips || !matches!(self.foreign(), Ok(None)) {
             return false;
         }
-        let digests: Vec<Digest> = std::iter::from_fn(|| decoder.digest()).collect();
         let is_same = |(entry, digest): (&Entry, &Digest)| {
             Digest::of_file(&self.folder.join(&entry.path)).is_ok_and(|now| now == *digest)
         };

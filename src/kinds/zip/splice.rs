@@ -9,20 +9,20 @@ use std::collections::BTreeMap;
 use std::fs::File;
 
 use anyhow::{Result, bail};
+use serde::{Deserialize, Serialize};
+use zipwright_store::Format;
 
 use crate::base::fs::{self, Range};
-use crate::base::sealed::{Decoder, Encoder};
 use crate::base::{Digest, RelPath};
 use crate::bundle::{Method, Packing};
 use crate::files::{Content, stat_of};
 use crate::kinds::Job;
 use crate::project::STATE_FOLDER;
 
-/// Version of the format. Change it with the fields.
-const FORM: &str = "zipwright packed 1";
+const FORMAT: Format = Format::new("packed members", 1);
 
 /// Packed bytes of a content, and their offset in a bundle.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 pub(super) struct Place {
     pub(super) method: Method,
     pub(super) crc: u32,
@@ -75,18 +75,8 @@ impl<'a> Previous<'a> {
 
 /// Writes the index of the bundle with this digest, which is now in its place.
 pub(super) fn remember(index: &Index, packing: Packing, bundle: &Digest, job: &Job) -> Result<()> {
-    let mut encoder = Encoder::new(FORM);
-    encoder.text(&compressor(packing));
-    encoder.digest(bundle);
-    encoder.number(index.len() as u64);
-    for (content, Place { method, crc, size, compressed, offset }) in index {
-        encoder.digest(content);
-        encoder.flag(*method == Method::Deflated);
-        for number in [u64::from(*crc), *size, *compressed, *offset] {
-            encoder.number(number);
-        }
-    }
-    fs::write_over(&job.project.place_to_write(&index_path(job))?, &encoder.seal())
+    let bytes = FORMAT.seal(&(compressor(packing), bundle, index))?;
+    fs::write_over(&job.project.place_to_write(&index_path(job))?, &bytes)
 }
 
 /// Returns the settings that decide the packed bytes of a content.
@@ -95,20 +85,8 @@ fn compressor(packing: Packing) -> String {
 }
 
 fn decode(bytes: &[u8], packing: Packing) -> Option<(Digest, Index)> {
-    let mut decoder = Decoder::open(bytes, FORM)?;
-    if decoder.text()? != compressor(packing) {
-        return None;
-    }
-    let bundle = decoder.digest()?;
-    let index = (0..decoder.number()?).map(|_| {
-        let content = decoder.digest()?;
-        let method = if decoder.flag()? { Method::Deflated } else { Method::Stored };
-        let crc = u32::try_from(decoder.number()?).ok()?;
-        let (size, compressed) = (decoder.number()?, decoder.number()?);
-        let offset = decoder.number()?;
-        Some((content, Place { method, crc, size, compressed, offset }))
-    });
-    Some((bundle, index.collect::<Option<_>>()?))
+    let (by, bundle, index): (String, Digest, Index) = FORMAT.open(bytes)?;
+    (by == compressor(packing)).then_some((bundle, index))
 }
 
 fn index_path(job: &Job) -> RelPath {
