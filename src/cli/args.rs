@@ -1,5 +1,6 @@
 //! Command-line arguments. Only this file and [`super::main`] name the argument parser.
 
+mod cache;
 mod setup;
 mod spelling;
 mod words;
@@ -10,6 +11,7 @@ use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum};
 
 use words::EXAMPLES;
 
+pub(super) use cache::{Cache, CacheAction};
 pub(super) use setup::{Completions, Help, Init, Lint, Man};
 pub(super) use spelling::as_make_reads;
 pub(super) use words::OVERVIEW;
@@ -308,6 +310,8 @@ pub(super) enum Command {
     Provenance(Paper),
     /// Build zips twice from nothing under different conditions, and explain differences
     Reproduce(Words),
+    /// Show the per-user cache: its folder and size; remove entries from it
+    Cache(Cache),
     /// Report every mistake of Buildfiles, without building
     Lint(Lint),
     /// Write a Buildfile for this project

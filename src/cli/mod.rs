@@ -2,6 +2,7 @@
 
 mod args;
 mod build;
+mod cache;
 mod check;
 mod clean;
 mod complete;
@@ -70,6 +71,7 @@ const COMMANDS: &[&str] = &[
     "completions",
     "man",
     "help",
+    "cache",
 ];
 
 /// The reason why a command ended early.
@@ -154,6 +156,7 @@ fn run(cli: &Cli) -> Result<u8, Failure> {
         Some(Command::Completions(completions)) => complete::run(completions),
         Some(Command::Man(man)) => help::man(man),
         Some(Command::Help(help)) => help::run(help),
+        Some(Command::Cache(cache)) => cache::run(common, cache),
     }
 }
 

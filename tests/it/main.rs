@@ -16,6 +16,7 @@ mod aws;
 mod bench;
 mod building;
 mod bytecode;
+mod cache;
 mod certificates;
 mod check;
 mod commands;

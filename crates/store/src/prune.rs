@@ -92,8 +92,11 @@ fn is_prunable(root: &Path, bucket: Bucket, entry: &Path, now: SystemTime) -> bo
     }
 }
 
+/// Parts of the cache that have entries, each with their amount.
+pub type Amounts = Vec<(Part, Amount)>;
+
 /// Returns the size of each part that has entries.
-pub fn sizes(root: &Path) -> Vec<(Part, Amount)> {
+pub fn sizes(root: &Path) -> Amounts {
     let sizes = Part::all().map(|part| (part, Amount::of(&part.entries(root))));
     sizes.filter(|(_, amount)| amount.entries > 0).collect()
 }
@@ -133,7 +136,7 @@ impl Maintenance {
 
     /// Removes the entries that the rules of their buckets do not keep, files that killed builds left
     /// behind, and folders of earlier versions. Returns the amount removed from each part.
-    pub fn prune(&self) -> Result<Vec<(Part, Amount)>> {
+    pub fn prune(&self) -> Result<Amounts> {
         let now = SystemTime::now();
         // Wheels come first, and the entries that stay as long as they do after them.
         self.remove(|part| part.prunable(&self.root, now))
@@ -141,7 +144,7 @@ impl Maintenance {
 
     /// Removes all entries. Files that are not zipwright's stay. Returns the amount removed from each
     /// part.
-    pub fn clean(&self) -> Result<Vec<(Part, Amount)>> {
+    pub fn clean(&self) -> Result<Amounts> {
         let removed = self.remove(|part| part.entries(&self.root))?;
         let folders = Bucket::ALL.into_iter().map(Bucket::folder).chain([TEMPORARY.to_owned()]);
         for folder in folders {
@@ -151,7 +154,7 @@ impl Maintenance {
         Ok(removed)
     }
 
-    fn remove(&self, entries: impl Fn(Part) -> Vec<PathBuf>) -> Result<Vec<(Part, Amount)>> {
+    fn remove(&self, entries: impl Fn(Part) -> Vec<PathBuf>) -> Result<Amounts> {
         let mut removed = Vec::new();
         for part in Part::all() {
             let entries = entries(part);

@@ -24,6 +24,7 @@ Build:
   graph        draw the graph of targets
   clean        remove what targets made
   lint         report the mistakes of a Buildfile
+  cache        show the per-user cache, and remove entries from it
 Look:
   digest       print the CodeSha256 of a zip
   check        check whether a bundle will run in Lambda
@@ -48,7 +49,7 @@ Exit status: 0 if all is up to date; 1 with -q if not; 2 after an error.
 ";
 
 /// Examples of each command.
-pub(super) const EXAMPLES: [(&str, &str); 18] = [
+pub(super) const EXAMPLES: [(&str, &str); 19] = [
     (
         "build",
         "  zipwright build                        bring the default goals up to date
@@ -64,6 +65,7 @@ pub(super) const EXAMPLES: [(&str, &str); 18] = [
         "  zipwright graph package | dot -Tsvg > graph.svg\n  zipwright graph --format mermaid",
     ),
     ("clean", "  zipwright clean          all that targets made\n  zipwright clean package"),
+    ("cache", "  zipwright cache size\n  zipwright cache prune"),
     ("lint", "  zipwright lint\n  zipwright lint services/*/Buildfile"),
     ("digest", "  zipwright digest package\n  zipwright digest build/lambda.zip"),
     (
