@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""What bytecode in a bundle brings: imports of real packages in fresh processes, with and without.
+"""The effect of bytecode in a bundle: imports of real packages in fresh processes, with and without.
 
     cargo build --release
     bench/bytecode.py [--zipwright PROGRAM] [--python PYTHON] [--rounds N] [MODULE...]
@@ -7,7 +7,7 @@
 Builds one bundle twice by zipwright, `bytecode = false` and `true`, from wheels of boto3, requests and
 pydantic; unpacks each with the times of the zip, into a folder that is then made read-only, as it is
 in Lambda; and imports the modules in a fresh process of `python -S -s`, in pairs. Prints a Markdown table of
-medians. The page cache is warm, so that what is measured is Python's work and not the disk's.
+medians. The page cache is warm, so that Python's work is measured and not the disk's.
 """
 
 import argparse
@@ -103,7 +103,7 @@ def build(folder, bytecode, options, python, cache):
 
 
 def seconds(tree, module, python):
-    # -B stands for the file system that cannot be written: root could.
+    # -B replaces a read-only file system, which root could write.
     command = [python, "-S", "-s", "-B", "-c", IMPORT, tree, module]
     return float(subprocess.check_output(command, env={"PATH": os.environ["PATH"]}))
 

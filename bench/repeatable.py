@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Builds packages from source twice, the second time under hostile circumstances, and counts.
+"""Builds packages from source twice, the second time under hostile conditions, and counts.
 
     cargo build --release
     bench/repeatable.py [--zipwright PROGRAM] [--python PROGRAM] [--sdists FOLDER] [--way WAY]... [PACKAGE...]
@@ -14,9 +14,9 @@ is, and another host name where `unshare --uts` may give it. The ways:
     other-user   the same, and the second build is by a user of another number
     plain        by `pip wheel`, for comparison
 
-All but the last is what is measured without `--way`. Prints a Markdown table; in each cell, before
+Without `--way`, all but the last are measured. Prints a Markdown table; in each cell, before
 the stroke, whether the wheel was the same as the back end wrote it (raw; its digest is in the log of
-the build), and after it, whether it was in canonical form, which is the one that is kept.
+the build), and after it, whether it was in canonical form, which is the cached one.
 """
 
 import argparse
@@ -50,7 +50,7 @@ PACKAGES = [
     "rpds-py==2026.9.1",
 ]
 WAYS = ["namespaces", "folder", "other-user"]
-# What zipwright says of isolation then.
+# The isolation that zipwright reports then.
 EXPECTED = {"namespaces": "namespaces", "folder": "fixed folder", "other-user": "fixed folder", "plain": "plain pip"}
 OTHER_USER = "4711"
 
@@ -72,7 +72,7 @@ class Failed(Exception):
 
 
 class Built:
-    """A wheel, the digest of what the back end wrote, and what zipwright said of isolation."""
+    """A wheel, the digest of the back end's own file, and the isolation that zipwright reported."""
 
     def __init__(self, wheel, raw, isolation):
         self.wheel, self.raw, self.isolation = wheel, raw, isolation
@@ -135,7 +135,7 @@ def build(folder, sdist, way, hostile, options):
         )
     env = dict(os.environ, HOME=os.path.join(folder, "home"), TMPDIR=os.path.join(folder, "tmp"))
     env["XDG_CACHE_HOME"] = os.path.join(folder, "cache")
-    # What was downloaded need not be downloaded again.
+    # Keep the downloads of pip.
     env["PIP_CACHE_DIR"] = os.path.join(options.sdists, "pip-cache")
     for name, own in (("CARGO_HOME", ".cargo"), ("RUSTUP_HOME", ".rustup")):
         env.setdefault(name, os.path.join(os.path.expanduser("~"), own))
@@ -167,7 +167,7 @@ def build(folder, sdist, way, hostile, options):
 
 
 def cause(one, two, options):
-    """What differs between the two wheels, shortly; RECORD follows from the rest."""
+    """Returns a short list of differences between the two wheels, without RECORD."""
     command = [options.zipwright, "--json", "diff", one.wheel, two.wheel]
     told = json.loads(subprocess.run(command, stdout=subprocess.PIPE, text=True).stdout)
     found = []
@@ -182,7 +182,7 @@ def cause(one, two, options):
 
 
 def measure(folder, package, options, counts):
-    """Both builds in every way; a cell for each, and what differs."""
+    """Runs both builds in every way; returns a cell for each, and the differences."""
     sdist = fetch(package, options)
     first, cells, details = {}, [], []
     for way in options.way:

@@ -7,7 +7,7 @@
 The sdists are fetched once by pip, and both sides get the same files. Each side of a pair starts with an empty
 cache of its own wheels, so everything is built; pip's own cache of downloads (build requirements) is warm for both
 and shared. Prints a Markdown table: wall and CPU seconds of each pair, medians, and the medians of the ratios.
-On a busy machine the ratio of CPU seconds says more than that of wall seconds.
+On a busy machine the ratio of CPU seconds is more reliable than that of wall seconds.
 """
 
 import argparse
@@ -31,7 +31,7 @@ PACKAGES = [
 
 
 def timed(command, folder, env):
-    """Wall and CPU seconds of a command and all that it starts."""
+    """Returns wall and CPU seconds of a command with its child processes."""
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
     started = time.monotonic()
     done = subprocess.run(
@@ -87,9 +87,9 @@ def main():
         for pair in range(1, options.pairs + 1):
             sides = [("pip", by_pip), ("zipwright", by_zipwright)]
             results = {}
-            # Who is first changes, so that neither side has the quieter half.
+            # The order alternates, so that neither side has the quieter half.
             for name, side in sides if pair % 2 else reversed(sides):
-                # At a path of its own: pip keeps what it built under the path of the source.
+                # At a path of its own, because pip caches its builds under the path of the source.
                 folder = tempfile.mkdtemp(dir=top)
                 for sdist in os.listdir(sdists):
                     shutil.copy(os.path.join(sdists, sdist), folder)

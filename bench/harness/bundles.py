@@ -10,12 +10,12 @@ from .measure import Failed, Side, call, ratio
 from .table import Target, line, size, times
 from .workloads import ADDED, BUILDFILE, HANDLER, SMALLEST, Project, contents, digest_of, version_of
 
-# Its order is that of whoever builds the wheel.
+# Its order depends on the builder of the wheel.
 OWN = re.compile(r"^own-1\.0\.dist-info/RECORD$")
 
 
 class Bundles:
-    """Projects of one workload, made when a row first asks for them."""
+    """Projects of one workload, made at their first use by a row."""
 
     def __init__(self, bench, workload):
         self.bench, self.tools, self.workload = bench, bench.tools, workload
@@ -43,7 +43,7 @@ class Bundles:
 
 
 def with_pip_at_most(most, bundles, side):
-    """The same side, which fails when pip ran more often; pip writes that down itself."""
+    """The same side; fails if pip ran more often, according to pip's own log."""
     prepare, check, log = side.prepare, side.check, os.path.join(bundles.tools.folder, "pip.log")
 
     def without_log():
@@ -65,7 +65,7 @@ def with_pip_at_most(most, bundles, side):
 
 
 def settled(*steps):
-    """Makes ready, then waits until it is on the disk: else who runs next pays for it."""
+    """Prepares, then waits until it is on the disk; otherwise the next run would be slower."""
 
     def prepare():
         for step in steps:
@@ -76,7 +76,7 @@ def settled(*steps):
 
 
 def has_revision(project):
-    """The zip has the handler as it is now, so the work was done."""
+    """Fails unless the zip has the current handler."""
 
     def check():
         with zipfile.ZipFile(project.zip) as archive:
@@ -88,7 +88,7 @@ def has_revision(project):
 
 
 def unchanged(path):
-    """Nothing was done: the zip is the same file as before."""
+    """Fails unless the zip is the same file as before."""
     before = os.stat(path)
 
     def check():
@@ -100,11 +100,11 @@ def unchanged(path):
 
 
 def same_contents(bundles):
-    """Both bundles have the same files with the same content; how many were compared."""
+    """Fails unless both bundles have the same files and contents; returns the number of files."""
     theirs = {}
     for name, content in contents(bundles.theirs.zip).items():
         place = laid_out(name)
-        # A script's first line names an interpreter once it is installed, so it is not the same.
+        # The first line of an installed script names an interpreter, so it differs.
         theirs[place] = None if place != name and place.startswith("bin/") else content
     theirs.pop(None, None)
     ours = contents(bundles.ours.zip)
@@ -145,7 +145,7 @@ def edit(bench, workload):
 
 
 def noop(bench, workload):
-    """Nothing changed, as the build before it found as well."""
+    """A second build without changes."""
     b = bench.bundles(workload)
     for _ in range(2):
         b.build(b.ours)
@@ -177,7 +177,7 @@ def noop(bench, workload):
 
 
 def terraform(b):
-    """What `terraform plan` runs to find out whether there is anything to build, the zip being there."""
+    """The program that `terraform plan` runs to check for changes, with an existing zip."""
     project = Project(b.tools, b.workload, "terraform")
     script, folder = b.tools.found["package.py"], project.folder
     sources = [{"path": "lambda_handler.py"}, {"path": "src", "pip_requirements": "requirements.txt"}]
@@ -274,7 +274,7 @@ def uv(b):
 
 
 def cold(bench, workload):
-    """Everything from nothing, but for wheels in the caches of the user."""
+    """Everything from nothing, except wheels in the caches of the user."""
     b = bench.bundles(workload)
     for project in (b.ours, b.theirs):
         project.edit(0)
@@ -354,7 +354,7 @@ def pinned(bench, workload):
 
     new = settled(lambda: clone(checkout, origin.folder))
     ours = Side("zipwright", [b.tools.zipwright], checkout, b.tools.env, new, complete)
-    # Once before, so that what was asked of pip is known, as it is to whoever made the pins.
+    # Once before, so that the resolution is cached, as it is for the author of the pins.
     ours.prepare()
     call(ours.argv, checkout, ours.env)
     ours = with_pip_at_most(0, b, ours)
@@ -367,7 +367,7 @@ def pinned(bench, workload):
 
 
 def pins(folder):
-    """A line with a hash for each wheel that is not the project's own."""
+    """Returns a line with a hash for each wheel that is not the project's own."""
     lines = []
     for name in sorted(os.listdir(folder)):
         if not name.endswith(".whl") or name.startswith("own-"):
@@ -426,7 +426,7 @@ def compare_sizes(work, against, most, theirs, ours):
 
 
 def memory(bench, workload):
-    """The most that one run of ours has in memory, starting no other program."""
+    """Peak memory of one run of zipwright without other programs."""
     b = bench.bundles(workload)
     b.ours.remove("build", ".zipwright")
     b.build(b.ours, "wheels")

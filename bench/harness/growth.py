@@ -15,7 +15,7 @@ CURVES = ["one changed", "nothing changed, no receipt", "nothing changed", "lsta
 
 
 def files(tools, count):
-    """The sides of `CURVES` for this many files."""
+    """Returns the sides of `CURVES` for this number of files."""
     made = graphs.Files(tools, count, peers=False)
     argv, arrived = [tools.zipwright], made.changed("build/tree/files/")
     return [
@@ -38,7 +38,7 @@ def targets(tools, count):
 
 
 def grow(tools, what, sides_of, counts, runs):
-    """For each count the sides, run."""
+    """Returns the measured sides for each count."""
     found = {}
     for count in counts:
         found[count] = sides_of(tools, count)
@@ -52,7 +52,7 @@ def lines_of(what, found):
 
 
 def curves_of(found, of):
-    """For each curve its points: count and milliseconds."""
+    """Returns the points of each curve: count and milliseconds."""
     return [
         (name, [(count, sides[at].median(of) * 1000) for count, sides in found.items()])
         for at, name in enumerate(CURVES)

@@ -14,14 +14,14 @@ from .measure import Failed, call, say
 from .table import markdown
 from .tools import Tools
 
-# What has nothing to do is short, and the order of hash maps is a percent of it.
+# A no-op is short, and the order of hash maps is one percent of it.
 STILL = 5
 
 
 def counted(tools, program, folder):
     """Instructions of one run, by callgrind."""
     report = os.path.join(tools.folder, "callgrind.out")
-    # One thread more or less that looks for work is no difference between two programs.
+    # An idle thread more or less is not a difference between two programs.
     env = dict(tools.env, RAYON_NUM_THREADS="1")
     argv = ["valgrind", "--tool=callgrind", "--callgrind-out-file=" + report, program]
     done = subprocess.run(argv, cwd=folder, env=env, stdin=subprocess.DEVNULL, capture_output=True, text=True)
@@ -32,7 +32,7 @@ def counted(tools, program, folder):
 
 
 def measurements(tools, options, program):
-    """What is counted, by name."""
+    """Returns the counted runs by name."""
     project = workloads.Project(tools, options.project, "instructions")
     tools.zipwright = program
     project.remove(".zipwright", "build")
@@ -44,7 +44,7 @@ def measurements(tools, options, program):
         counts[name] = statistics.median_low(counted(tools, program, folder) for _ in range(runs))
 
     def nothing(name, folder):
-        # The first run after work may still have something to write down.
+        # The first run after work may still write its results.
         call([program], folder, tools.env)
         count(name, folder, STILL)
 

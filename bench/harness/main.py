@@ -49,7 +49,7 @@ QUICK = {
 
 
 class Bench:
-    """What a row works with."""
+    """The context of a row."""
 
     def __init__(self, tools, options):
         self.tools, self.options = tools, options
@@ -62,7 +62,7 @@ class Bench:
         return self.projects[workload]
 
     def count(self, usual):
-        """How many rounds."""
+        """Returns the number of rounds."""
         if self.options.quick:
             return 1
         return self.options.runs or usual
@@ -80,7 +80,7 @@ class Bench:
         return "%s×" % table.digits(1 / measure.ratio(theirs, ours, "wall"))
 
     def line(self, work, against, target, theirs, ours):
-        """`target` is None where nothing is asked for."""
+        """`target` is None for a row without a goal."""
         ratios = {what: measure.ratio(theirs, ours, what) for what in ("wall", "cpu")}
         judged = target and not self.options.quick
         return table.line(
@@ -102,7 +102,7 @@ def arguments(text):
     add_common(parser)
     parser.add_argument("--quick", action="store_true", help="small projects, one run each, nothing judged")
     parser.add_argument("--only", nargs="+", metavar="ROW", help="these rows: " + ", ".join(ROWS))
-    parser.add_argument("--runs", type=int, help="so many runs of each side, whatever the row")
+    parser.add_argument("--runs", type=int, help="number of runs of each side, for every row")
     parser.add_argument("--peers", help="also install these: sam")
     parser.add_argument(
         "--package-py", type=os.path.abspath, metavar="FILE", help="terraform-aws-lambda's `package.py`"

@@ -7,21 +7,21 @@ import subprocess
 import sys
 import time
 
-# Of a run that failed, this much of what it said is shown.
+# Number of characters shown of the output of a failed run.
 SHOWN = 3000
 
 
 class Failed(Exception):
-    """A program did not do what it should; the text says which, and what it said."""
+    """A failed program; the text has its name and its output."""
 
 
 def say(text):
-    """Progress, for whoever waits."""
+    """Prints progress."""
     print(text, file=sys.stderr, flush=True)
 
 
 def call(argv, cwd, env, **options):
-    """Runs a program that is not measured; what it printed on standard output."""
+    """Runs a program without measuring it; returns its standard output."""
     done = subprocess.run(
         argv, cwd=cwd, env=env, stdin=subprocess.DEVNULL, capture_output=True, text=True, **options
     )
@@ -43,7 +43,7 @@ class Sample:
 
 
 class Side:
-    """One way of doing the work of a row: a program, and what is made ready before each run."""
+    """One way to do the work of a row: a program, and the preparation of each run."""
 
     def __init__(self, name, argv, cwd, env, prepare=None, check=None):
         self.name, self.argv, self.cwd, self.env = name, argv, cwd, env
@@ -51,7 +51,7 @@ class Side:
         self.samples = []
 
     def run(self, tools):
-        """Makes ready, runs, and looks at the result. Only the run itself is measured."""
+        """Prepares, runs, and checks the result. Only the run itself is measured."""
         if self.prepare:
             self.prepare()
         sample = tools.measure(self.argv, self.cwd, self.env)
@@ -68,7 +68,7 @@ class Side:
 
 
 def rounds(row, sides, count, tools):
-    """A B C, A B C, ... so that what else the machine does meets all of them alike."""
+    """A B C, A B C, ... so that other load of the machine affects all of them equally."""
     started = time.monotonic()
     for number in range(count):
         for side in sides:
@@ -88,7 +88,7 @@ def ratio(theirs, ours, what):
 
 
 class Measurer:
-    """Starts programs by a small launcher whose own memory and time are next to nothing."""
+    """Starts programs by a small launcher whose own memory and time are negligible."""
 
     def __init__(self, launcher, folder):
         self.launcher, self.report = launcher, os.path.join(folder, "report")

@@ -5,7 +5,7 @@ from xml.sax.saxutils import escape
 
 PANEL, GAP, LEFT, TOP, HEIGHT, BOTTOM = 380, 90, 70, 60, 320, 90
 
-# Told apart by dashes as well as by colour; colours that most colour-blind people can tell apart.
+# Distinguished by dashes as well as by colour; the colours suit most colour-blind people.
 STYLES = ["c0", "c1", "c2", "c3"]
 STYLE = """
   text { font: 13px sans-serif; fill: #24292f; }

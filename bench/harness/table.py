@@ -8,7 +8,7 @@ import subprocess
 
 
 class Target:
-    """What a line must reach: `ours` at least so many times faster, or at most so many times theirs."""
+    """The goal of a line: at least so many times faster, or at most so many times theirs."""
 
     def __init__(self, faster=None, cost=None, of=("wall",)):
         self.faster, self.cost, self.of = faster, cost, of
@@ -53,7 +53,7 @@ def times(side):
 
 
 def line(work, against, target, theirs, ours, ratio, reached, runs):
-    """`reached` is None where nothing is asked for."""
+    """`reached` is None for a line without a goal."""
     verdict = {True: "yes", False: "no", None: "–"}[reached]
     return [work, against, target, theirs, ours, ratio, verdict, str(runs)]
 
@@ -67,7 +67,7 @@ def markdown(head, lines):
 
 
 class Kept:
-    """What rows found, kept from run to run as long as it is the same zipwright that is measured."""
+    """Results of rows, kept between runs while the measured zipwright is the same."""
 
     def __init__(self, folder, digest):
         self.path, self.digest, self.rows = os.path.join(folder, "results.json"), digest, {}
@@ -83,7 +83,7 @@ class Kept:
             json.dump({"digest": self.digest, "rows": self.rows}, file)
 
     def text(self, order, machine):
-        """The table of the rows in `order` that are there, and what of them could not be run."""
+        """Returns the table of the existing rows in `order`, and the cases that could not be run."""
         rows = [self.rows[name] for name in order if name in self.rows]
         text = markdown(HEAD, [cells for row in rows for cells in row["lines"]])
         text += "\n" + machine
@@ -98,7 +98,7 @@ class Kept:
 
 
 def machine(folder):
-    """What kind of machine this is, in one line."""
+    """Returns a description of the machine in one line."""
     model = platform.processor() or platform.machine()
     with open("/proc/cpuinfo") as file:
         found = re.search(r"^model name\s*: (.*)$", file.read(), re.MULTILINE)
@@ -115,7 +115,7 @@ def machine(folder):
 
 
 def write_between(path, name, text):
-    """Replaces what stands between the two comments of this name in a document."""
+    """Replaces the text between the two comments of this name in a document."""
     begin, end = "<!-- %s: begin -->" % name, "<!-- %s: end -->" % name
     with open(path) as file:
         whole = file.read()

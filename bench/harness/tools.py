@@ -1,5 +1,5 @@
-"""The programs that take part: what the harness builds, installs or finds, and in which environment
-they run. What is missing is said with its reason, and never a reason to stop."""
+"""The measured programs: built, installed or found by the harness, and their environment. A missing
+program is reported with the reason, and does not stop the run."""
 
 import os
 import shutil
@@ -14,7 +14,7 @@ NATIVE = os.path.join(ROOT, "bench", "native")
 # Peers from the package index; the others come from PATH.
 PEERS = {"ninja": "ninja==1.13.2", "uv": "uv==0.13.9", "sam": "aws-sam-cli==1.170.0"}
 PIP = "pip==26.3"
-# Only what asks for it pays for it: its installation takes minutes.
+# Installed only if requested: it takes minutes.
 ON_DEMAND = {"sam"}
 
 
@@ -62,7 +62,7 @@ class Tools:
             open(stamp, "w").close()
 
     def _environment(self):
-        """From nothing but PATH, so that no setting of whoever runs this takes part."""
+        """Returns an environment with only PATH, so that settings of the user have no effect."""
         cache = os.path.join(self.folder, "cache")
         return {
             "PATH": os.path.join(self.venv, "bin") + os.pathsep + os.environ["PATH"],
@@ -99,7 +99,7 @@ class Tools:
         if os.path.exists(stamp):
             return program
         if name in ON_DEMAND and not wanted:
-            self.missing[name] = "not asked for: `--peers %s` installs it" % name
+            self.missing[name] = "not requested: `--peers %s` installs it" % name
             return None
         say("installing %s" % PEERS[name])
         try:
@@ -113,7 +113,7 @@ class Tools:
         return program
 
     def versions(self):
-        """What took part, for whoever reads the numbers."""
+        """Returns the versions of the measured programs."""
         asked = {
             "make": ["make", "--version"],
             "zip": ["zip", "-v"],

@@ -1,5 +1,5 @@
 """The projects S, M and L: requirements from the package index, own files made up here, and a git
-repository with one commit of a fixed time. Each lies in two folders, one for make, one for us."""
+repository with one commit of a fixed time. Each is in two folders, one for make, one for zipwright."""
 
 import hashlib
 import os
@@ -25,11 +25,11 @@ WORKLOADS = {
     ),
     "L": (["numpy==2.4.6", "pandas==3.1.1", "scipy==1.17.1", "boto3==1.44.8"], 300),
 }
-# What the project itself is built with, and what one row adds.
+# The build requirement of the project itself, and the addition of one row.
 BUILD = ["setuptools==84.2.1", "wheel==0.48.0"]
 ADDED = "tomlkit==0.15.2"
 
-# What the article says, in one file: wheels into a cache, from there into a wheelhouse of exactly
+# The steps of the article in one file: wheels into a cache, from there into a wheelhouse of exactly
 # this set, unzipped, the handler beside them, late times clamped to the last commit, zipped.
 MAKEFILE = """\
 # Stands for the Makefile of "How to build python code bundles for AWS Lambda quickly and easily":
@@ -136,7 +136,7 @@ WORDS = (
 
 
 def fetch(tools, names):
-    """All wheels, once from the index, into one folder; afterwards nothing asks for the index."""
+    """Fetches all wheels into one folder, once; afterwards the package index is not used."""
     wanted = sorted({line for name in names for line in WORKLOADS[name][0]} | {ADDED} | set(BUILD))
     stamp = os.path.join(tools.offline, "fetched-" + digest("\n".join(wanted))[:12])
     if os.path.exists(stamp):
