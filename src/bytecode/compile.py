@@ -1,8 +1,8 @@
-"""Compiles the files of a folder, `0`, `1`, …, to bytecode that its source is never asked about.
+"""Compiles the files of a folder, `0`, `1`, …, to bytecode that is never compared with its source.
 
-The file `paths` has one line for each: where it lies in the bundle. Each is compiled in a process
-of its own that knows nothing of the others: what marshal writes depends on which strings are alive.
-Leaves `0.pyc`, or `0.why` with the reason why there is none.
+The file `paths` has one line for each: its path in the bundle. Each is compiled in a process of its
+own, because the output of marshal depends on the strings in memory. Writes `0.pyc`, or `0.why` with
+the reason why there is none.
 """
 
 import importlib.util
@@ -10,7 +10,7 @@ import marshal
 import os
 import sys
 
-# Hash-based, and not to be checked (PEP 552): the times of a bundle's files mean nothing.
+# Hash-based and unchecked (PEP 552), because the times of a bundle's files have no meaning.
 FLAGS = 1
 
 
@@ -40,7 +40,7 @@ def main():
     running = 0
     for number, path in enumerate(paths):
         name = str(number)
-        # The next is begun while one is compiled: else each would wait for a change of turns.
+        # Start the next while one is compiled; otherwise each would wait for a context switch.
         if running == 2:
             os.wait()
             running -= 1

@@ -1,11 +1,11 @@
 """Prepares pip before it starts. The Python that runs pip imports this file as `sitecustomize`.
 
-Code of packages that pip runs, such as the hooks of build back ends, gets an environment made from
+Code of packages that pip runs, such as the hooks of build back ends, gets an environment built from
 nothing, as in a build. With a marker environment, pip evaluates markers for a Lambda runtime
-instead of for the Python that runs it, and the folders of local projects that metadata names stand
-for the wheels that were built from them.
+instead of for the Python that runs it, and replaces the folders of local projects in metadata by
+the wheels that were built from them.
 
-Works with Python 3.7 and later and pip 22.2 and later. Needs nothing but the standard library.
+Works with Python 3.7 and later and pip 22.2 and later. Needs only the standard library.
 """
 
 import functools
@@ -18,7 +18,7 @@ import urllib.request
 SETTINGS = "ZIPWRIGHT_PIP"
 FOLDER = os.path.dirname(os.path.abspath(__file__))
 
-# Variables of pip's that its children keep: where its build environment is.
+# Variables of pip that its children keep: the paths of its build environment.
 KEPT = ("PATH", "PYTHONPATH", "PYTHONNOUSERSITE")
 
 
@@ -36,14 +36,14 @@ def main():
         if settings["links"] or settings["origins"]:
             use_links(settings)
     except Exception as error:
-        # An exception would be reported and pip would run without any of this.
+        # On an exception, Python would print it and run pip without any of this.
         print("ERROR: this version of pip is not supported: %r" % error, file=sys.stderr)
         sys.stderr.flush()
         os._exit(2)
 
 
 def give_way():
-    """Leaves no trace of this file, and imports the interpreter's own `sitecustomize` if there is one."""
+    """Removes this file from the import system, and imports the interpreter's own `sitecustomize`, if any."""
     rest = [path for path in os.environ.get("PYTHONPATH", "").split(os.pathsep) if path != FOLDER]
     os.environ.pop("PYTHONPATH", None)
     if any(rest):
@@ -82,14 +82,14 @@ def guard_programs(settings):
 
 
 def nested(settings):
-    """The variables for a further pip, which installs build requirements for the host."""
+    """Returns the variables for a further pip, which installs build requirements for the host."""
     only = dict(settings, environment=None, links={}, origins={})
     path = [FOLDER] + [os.environ[name] for name in ["PYTHONPATH"] if name in os.environ]
     return {SETTINGS: json.dumps(only), "PYTHONPATH": os.pathsep.join(path)}
 
 
 def variables(settings, folder):
-    """The variables of a build; those of cargo only if the package has anything for it."""
+    """Returns the variables of a build; those of cargo only if the package has a crate."""
     for place, folders, files in os.walk(folder or "."):
         if "Cargo.toml" in files:
             return dict(settings["variables"], **settings["cargo"])
@@ -108,7 +108,7 @@ def use_environment(values, python):
     markers.default_environment = lambda: dict(values)
 
     def on_host(method):
-        """Build requirements are for the host."""
+        """Chooses build requirements for the host."""
 
         @functools.wraps(method)
         def call(*args, **kwargs):
@@ -130,7 +130,7 @@ def use_environment(values, python):
 
     @functools.wraps(judge)
     def init(self, py_version_info):
-        """`pip install` compares `requires-python` of metadata with its own Python."""
+        """Replaces the check of `requires-python`, which `pip install` makes against its own Python."""
         on_host = markers.default_environment is host
         judge(self, py_version_info if on_host else python)
 
@@ -140,7 +140,7 @@ def use_environment(values, python):
 
     @functools.wraps(check)
     def check_dist_restriction(options, *args, **kwargs):
-        """Source distributions may be chosen for another platform: they are built and checked later."""
+        """Allows source distributions for another platform: they are built and checked later."""
         before, options.ignore_dependencies = options.ignore_dependencies, True
         try:
             return check(options, *args, **kwargs)
@@ -181,7 +181,7 @@ def use_links(settings):
 
 
 def place_of(url, origin, sandbox):
-    """The real path that a URL means in the metadata of a project in the folder `origin`.
+    """Returns the real path of a URL in the metadata of a project in the folder `origin`.
 
     A back end that makes a relative path absolute saw the project in the sandbox of its build.
     """

@@ -1,9 +1,8 @@
 """Runs inside a build: prepares its environment, or calls the hooks of the build back end.
 
-`prepare` is for the interpreter that was asked for: it makes the virtual environment, puts the
-locked wheels into it and writes the compiler wrappers. What it leaves in `env` and `cc` may be
-copied to where another build looks for it. `hook` is for the environment's own interpreter. Needs
-nothing but the standard library.
+`prepare` runs in the configured interpreter: it makes the virtual environment, installs the locked
+wheels into it and writes the compiler wrappers. Its results in `env` and `cc` may be copied into
+another build. `hook` runs in the environment's own interpreter. Needs only the standard library.
 """
 
 import configparser
@@ -16,7 +15,7 @@ import sys
 import sysconfig
 import zipfile
 
-# Names that are handed out in order: what a build calls its temporary files is no chance.
+# Temporary files get names in a fixed order, because a build may write them into its output.
 NAMES = '''\
 import itertools
 import tempfile
@@ -36,7 +35,7 @@ class _Names:
 tempfile._name_sequence = _Names()
 '''
 
-# Arguments of the caller come first, so that a package's own maps and its `-g` lose.
+# Arguments of the caller come first, so that ours win over a package's own maps and its `-g`.
 WRAPPER = '''\
 #!/bin/sh
 for argument; do
@@ -81,7 +80,7 @@ def prepare(request):
 
 
 def install(wheel, paths, scripts):
-    """Lays a wheel out in the environment, without bytecode and without records of the install."""
+    """Unpacks a wheel into the environment, without bytecode and without records of the install."""
     python = os.path.join(scripts, "python")
     with zipfile.ZipFile(wheel) as archive:
         for member in sorted(archive.infolist(), key=lambda info: info.filename):
@@ -167,7 +166,7 @@ def write(place, data, mode=0o644):
 
 
 def linker():
-    """The interpreter's own linker command without its flags: they may hold its builder's paths."""
+    """Returns the interpreter's own linker command without its flags, which may have its builder's paths."""
     for variable, compiler in (("LDSHARED", "CC"), ("LDCXXSHARED", "CXX")):
         words = (sysconfig.get_config_var(compiler) or "").split()
         if words and sys.platform.startswith("linux"):
@@ -190,7 +189,7 @@ def hook(request):
         backend = getattr(backend, name)
     config = {}
     if module.split(".")[0] == "mesonpy" or module == "scikit_build_core.build":
-        # Both would make up a name, and some packages write it into their files.
+        # Both would generate a name, and some packages write it into their files.
         config["build-dir"] = os.path.join(request["root"], "build")
     config.update(request["config"])
     if request["ask"] and wants_more(request, backend, config):
@@ -199,9 +198,9 @@ def hook(request):
 
 
 def wants_more(request, backend, config):
-    """Whether the back end needs more than there is; that goes into `requires.json`.
+    """Returns whether the back end has further requirements, and writes them to `requires.json`.
 
-    It is asked in a process of its own, as a hook may count on; but one that has the back end
+    The hook runs in a process of its own, as it may expect; but in one that has the back end
     imported already, which is most of the work.
     """
     ask = getattr(backend, "get_requires_for_build_wheel", None)
@@ -227,7 +226,7 @@ def wants_more(request, backend, config):
             sys.stderr.flush()
             os._exit(status)
     if os.waitpid(child, 0)[1]:
-        raise SystemExit("the build back end could not say what it needs")
+        raise SystemExit("the build back end could not report its requirements")
     with open(place, encoding="utf-8") as file:
         return not set(json.load(file)) <= set(request["requires"])
 

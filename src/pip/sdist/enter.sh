@@ -1,5 +1,5 @@
 # Runs inside fresh user, mount and host name namespaces: the same file system, seen from a new
-# root that has one folder more, `/zipwright`, which is the build's own. Nothing outside changes.
+# root with one additional folder, `/zipwright`, which is the build's own. Nothing outside changes.
 set -e
 root=$1 work=$2
 shift 2
@@ -19,7 +19,7 @@ done
 mkdir "$root/zipwright"
 mount --rbind "$work" "$root/zipwright"
 umask 022
-# The order of what a program sorts by address is no chance without address randomisation.
+# Without address randomisation, sorting by address gives the same order in each run.
 still=
 if setarch -R true 2> /dev/null; then still='setarch -R'; fi
 exec $still chroot "$root" /bin/sh -c 'cd /zipwright && exec "$@"' sh "$@"
