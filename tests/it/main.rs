@@ -9,7 +9,7 @@ mod sandbox;
 mod scripted;
 mod wait;
 
-mod ahead;
+mod preflight;
 mod anchors;
 mod article;
 mod aws;
