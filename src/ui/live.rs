@@ -54,7 +54,7 @@ impl Report for Live {
             Event::Line { .. } | Event::Warning { .. } => {}
         }
         let Self { narrator, writers, moving } = self;
-        narrator.hear(event, &mut |chunks| {
+        narrator.narrate(event, &mut |chunks| {
             moving.bars.suspend(|| {
                 for chunk in chunks {
                     writers.write(chunk.stream, &chunk.text);

@@ -69,7 +69,7 @@ impl Narrator {
     }
 
     /// Writes all lines that result from `event`.
-    pub(super) fn hear(&mut self, event: &Event, write: Write) {
+    pub(super) fn narrate(&mut self, event: &Event, write: Write) {
         match event {
             Event::Planned { .. } | Event::Status { .. } => {}
             Event::Started { target, reasons, .. } => self.started(target, reasons),

@@ -21,7 +21,7 @@ impl Plain {
 impl Report for Plain {
     fn event(&mut self, event: &Event) {
         let Self { narrator, writers } = self;
-        narrator.hear(event, &mut |chunks| {
+        narrator.narrate(event, &mut |chunks| {
             for chunk in chunks {
                 writers.write(chunk.stream, &chunk.text);
             }
