@@ -23,7 +23,7 @@ const LOCK: &str = "BUG: no holder of this lock panics";
 #[derive(Debug)]
 pub(super) enum Event {
     /// The client is ready for a call.
-    Asked,
+    Ready,
     Response {
         id: String,
         body: Vec<u8>,
@@ -143,7 +143,7 @@ fn serve(mut stream: &TcpStream, shared: &Shared) -> io::Result<()> {
         let parts: Vec<&str> = path.strip_prefix(ROOT).unwrap_or_default().split('/').collect();
         let heard = match (method.as_str(), parts.as_slice()) {
             ("GET", ["invocation", "next"]) => {
-                if !tell(Event::Asked) {
+                if !tell(Event::Ready) {
                     return Ok(());
                 }
                 let Ok(call) = shared.calls.lock().expect(LOCK).recv() else { return Ok(()) };

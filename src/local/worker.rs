@@ -91,7 +91,7 @@ impl Worker {
         let mut failed = None;
         while !self.ready {
             match self.next(setup, limit) {
-                Some(Event::Asked) => self.ready = true,
+                Some(Event::Ready) => self.ready = true,
                 // The client reports the reason, then it ends.
                 Some(Event::InitFailed(body)) => failed = Some(body),
                 Some(Event::Ended) => {
@@ -125,7 +125,7 @@ impl Worker {
                 }
                 Some(Event::Failed { id, body }) if id == our_id => return Ok(End::Failed(body)),
                 Some(Event::Ended) => return Ok(End::Exited(self.program.kill()?)),
-                Some(Event::Asked) => self.ready = true,
+                Some(Event::Ready) => self.ready = true,
                 Some(_) => {}
                 None => {
                     self.program.kill()?;
@@ -160,7 +160,7 @@ impl Worker {
         loop {
             match self.next(setup, never) {
                 Some(Event::Drained) | None => return Ok(()),
-                Some(Event::Asked) => self.ready = true,
+                Some(Event::Ready) => self.ready = true,
                 Some(_) => {}
             }
         }
