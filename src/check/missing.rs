@@ -9,7 +9,7 @@ use super::modules;
 use super::python::Import;
 use super::reach::{Level, Reach};
 use super::runtime::Python;
-use super::stdlib::{self, Known};
+use super::stdlib::{self, Availability};
 
 /// A module or name that an import does not find.
 #[derive(Clone, Debug)]
@@ -132,17 +132,19 @@ fn module<R: Read + Seek>(
 
 fn reason(name: &str, first: &str, python: Python) -> String {
     match stdlib::look_up(first, python) {
-        Known::Until(last) => {
+        Availability::Until(last) => {
             format!("which is in the standard library up to Python 3.{last}, and not in the bundle")
         }
-        Known::Since(since) => {
+        Availability::Since(since) => {
             format!(
                 "which is in the standard library since Python 3.{since}, and not in the bundle"
             )
         }
-        Known::OnlyOnWindows => "which Python has on Windows only".into(),
-        Known::There | Known::No if name != first => "which is not in the bundle".into(),
-        Known::There | Known::No => format!(
+        Availability::OnlyOnWindows => "which Python has on Windows only".into(),
+        Availability::There | Availability::No if name != first => {
+            "which is not in the bundle".into()
+        }
+        Availability::There | Availability::No => format!(
             "which is neither in the bundle nor in the standard library or the runtime of {python}"
         ),
     }

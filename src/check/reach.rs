@@ -16,7 +16,7 @@ use super::missing::{self, Missing};
 use super::modules::{File, Root};
 use super::python::{self, Defined, Import, Source, Step};
 use super::runtime::Python;
-use super::stdlib::{self, Known};
+use super::stdlib::{self, Availability};
 use super::wheels::Wheels;
 
 /// Whether a statement runs always, and whether its failure has an effect.
@@ -123,7 +123,7 @@ impl<'a, 's, R: Read + Seek> Reach<'a, 's, R> {
             let path = name[..end].join("/");
             let (file, folders) = self.look(&roots, &path);
             let Some((root, file)) = file else {
-                if end == 1 && stdlib::look_up(first, self.sources.python) == Known::There {
+                if end == 1 && stdlib::look_up(first, self.sources.python) == Availability::There {
                     return Ok(Ok((Target::Foreign, fails)));
                 }
                 if folders.is_empty() {

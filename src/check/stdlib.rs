@@ -44,7 +44,7 @@ const OF_RUNTIME: [&str; 10] = [
 
 /// Whether a module exists without the bundle, and from where.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Known {
+pub(super) enum Availability {
     There,
     /// In the standard library of older Pythons, up to this minor version.
     Until(u8),
@@ -55,18 +55,18 @@ pub(super) enum Known {
 }
 
 /// Returns whether a top-level module exists in a runtime.
-pub(super) fn look_up(module: &str, python: Python) -> Known {
+pub(super) fn look_up(module: &str, python: Python) -> Availability {
     if ONLY_ON_WINDOWS.contains(&module) {
-        return Known::OnlyOnWindows;
+        return Availability::OnlyOnWindows;
     }
     if BUILT_IN.contains(&module) || is_of_runtime(module, python) {
-        return Known::There;
+        return Availability::There;
     }
     match versions(module) {
-        Some((first, _)) if python.minor < first => Known::Since(first),
-        Some((_, Some(last))) if python.minor > last => Known::Until(last),
-        Some(_) => Known::There,
-        None => Known::No,
+        Some((first, _)) if python.minor < first => Availability::Since(first),
+        Some((_, Some(last))) if python.minor > last => Availability::Until(last),
+        Some(_) => Availability::There,
+        None => Availability::No,
     }
 }
 
@@ -118,19 +118,19 @@ mod tests {
     #[test]
     fn modules_come_and_go() {
         let look = |module, minor| look_up(module, Python { minor });
-        assert_eq!(look("json", 8), Known::There);
-        assert_eq!(look("sys", 14), Known::There);
-        assert_eq!(look("distutils", 11), Known::There);
-        assert_eq!(look("distutils", 12), Known::Until(11));
-        assert_eq!(look("tomllib", 10), Known::Since(11));
-        assert_eq!(look("tomllib", 11), Known::There);
-        assert_eq!(look("annotationlib", 14), Known::There);
-        assert_eq!(look("winreg", 13), Known::OnlyOnWindows);
-        assert_eq!(look("boto3", 13), Known::There);
-        assert_eq!(look("pkg_resources", 11), Known::There);
-        assert_eq!(look("pkg_resources", 12), Known::No);
-        assert_eq!(look("requests", 13), Known::No);
-        assert_eq!(look("8", 13), Known::No);
+        assert_eq!(look("json", 8), Availability::There);
+        assert_eq!(look("sys", 14), Availability::There);
+        assert_eq!(look("distutils", 11), Availability::There);
+        assert_eq!(look("distutils", 12), Availability::Until(11));
+        assert_eq!(look("tomllib", 10), Availability::Since(11));
+        assert_eq!(look("tomllib", 11), Availability::There);
+        assert_eq!(look("annotationlib", 14), Availability::There);
+        assert_eq!(look("winreg", 13), Availability::OnlyOnWindows);
+        assert_eq!(look("boto3", 13), Availability::There);
+        assert_eq!(look("pkg_resources", 11), Availability::There);
+        assert_eq!(look("pkg_resources", 12), Availability::No);
+        assert_eq!(look("requests", 13), Availability::No);
+        assert_eq!(look("8", 13), Availability::No);
     }
 
     #[test]

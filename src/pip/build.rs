@@ -42,12 +42,12 @@ pub struct Source {
     /// Key of the cache entry with the project's builds.
     record: Digest,
     /// The cached build whose wheel is valid for this state.
-    known: Option<Known>,
+    known: Option<BuiltProject>,
 }
 
 /// A built wheel, with the files that it was built from.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-struct Known {
+struct BuiltProject {
     /// All files of the project at the time of the build: path, digest.
     files: BTreeMap<String, String>,
     /// The files that the build opened; `None` if they could not be watched, so that all files
@@ -58,7 +58,7 @@ struct Known {
     basis: Basis,
 }
 
-impl Known {
+impl BuiltProject {
     /// Returns whether a project with these files, with unchanged names and modes, gives the same
     /// wheel.
     fn holds(&self, files: &BTreeMap<String, String>) -> bool {
@@ -90,7 +90,7 @@ impl Source {
         hasher.field(to_json(&settings).to_string());
         let record = hasher.finish();
         let now = texts(&tree);
-        let remembered: Vec<Known> =
+        let remembered: Vec<BuiltProject> =
             project.cache()?.get(Bucket::ProjectBuilds, &record).unwrap_or_default();
         let known = remembered.into_iter().find(|known| known.holds(&now));
         Ok(Self { folder: folder.clone(), tree, settings, record, known })
@@ -110,7 +110,7 @@ impl Source {
 
     fn words(&self) -> BTreeMap<String, String> {
         let mut words = texts(&self.tree);
-        if let Some(Known { files, read: Some(read), .. }) = &self.known {
+        if let Some(BuiltProject { files, read: Some(read), .. }) = &self.known {
             let unread = files.iter().filter(|(path, _)| !read.contains(*path));
             words.extend(unread.map(|(path, word)| (path.clone(), word.clone())));
         }
@@ -157,7 +157,7 @@ impl Source {
         cache.put(Bucket::Provenance, &wheel.key(), &basis.build_inputs())?;
         let read = watch.and_then(|watch| watch.opened(&building.source()));
         let read = read.map(|paths| paths.iter().map(ToString::to_string).collect());
-        let built = Known { files: texts(&copied), read, wheel: wheel.clone(), basis };
+        let built = BuiltProject { files: texts(&copied), read, wheel: wheel.clone(), basis };
         self.remember(cache, built)?;
         Ok(wheel)
     }
@@ -167,13 +167,13 @@ impl Source {
         format!("the local project `{}`", self.folder)
     }
 
-    fn remember(&self, cache: &Cache, mut built: Known) -> Result<()> {
+    fn remember(&self, cache: &Cache, mut built: BuiltProject) -> Result<()> {
         // Keep the list that is in the key now, so that the key does not change.
         let words = self.words();
         if built.holds(&words) {
             built.files = words;
         }
-        let mut all: Vec<Known> =
+        let mut all: Vec<BuiltProject> =
             cache.get(Bucket::ProjectBuilds, &self.record).unwrap_or_default();
         all.retain(|known| !known.holds(&built.files));
         all.insert(0, built);
@@ -254,10 +254,10 @@ mod tests {
         let basis = Basis::default();
         let built = files(&[("handler.py", "1"), ("src/p.py", "1")]);
         let read = Some(["src/p.py".to_string()].into());
-        let known = Known { files: built.clone(), read, wheel, basis };
+        let known = BuiltProject { files: built.clone(), read, wheel, basis };
         assert!(known.holds(&files(&[("handler.py", "2"), ("src/p.py", "1")])));
         assert!(!known.holds(&files(&[("handler.py", "1"), ("src/p.py", "2")])));
-        let all = Known { read: None, ..known };
+        let all = BuiltProject { read: None, ..known };
         assert!(all.holds(&built));
         assert!(!all.holds(&files(&[("handler.py", "2"), ("src/p.py", "1")])));
     }

@@ -19,39 +19,49 @@ pub(super) enum Name {
     Other(&'static str),
 }
 
-struct Known {
+struct OptionSpec {
     name: Name,
     short: Option<char>,
     long: &'static str,
     has_value: bool,
 }
 
-const fn known(name: Name, short: Option<char>, long: &'static str) -> Known {
-    Known { name, short, long, has_value: true }
+const fn known(name: Name, short: Option<char>, long: &'static str) -> OptionSpec {
+    OptionSpec { name, short, long, has_value: true }
 }
 
-const fn flag(long: &'static str) -> Known {
-    Known { name: Name::Other(long), short: None, long, has_value: false }
+const fn flag(long: &'static str) -> OptionSpec {
+    OptionSpec { name: Name::Other(long), short: None, long, has_value: false }
 }
 
-const fn other(short: Option<char>, long: &'static str) -> Known {
+const fn other(short: Option<char>, long: &'static str) -> OptionSpec {
     known(Name::Other(long), short, long)
 }
 
 /// All options of pip 22.2 to 26 in requirements files.
-const KNOWN: [Known; 22] = [
+const KNOWN: [OptionSpec; 22] = [
     known(Name::Requirement, Some('r'), "--requirement"),
     known(Name::Constraint, Some('c'), "--constraint"),
     known(Name::Editable, Some('e'), "--editable"),
     known(Name::FindLinks, Some('f'), "--find-links"),
-    Known { name: Name::RequireHashes, short: None, long: "--require-hashes", has_value: false },
+    OptionSpec {
+        name: Name::RequireHashes,
+        short: None,
+        long: "--require-hashes",
+        has_value: false,
+    },
     known(Name::Hash, None, "--hash"),
     known(Name::ConfigSettings, Some('C'), "--config-settings"),
     known(Name::SetupOption, None, "--global-option"),
     known(Name::SetupOption, None, "--install-option"),
     flag("--no-index"),
     other(Some('i'), "--index-url"),
-    Known { name: Name::Other("--index-url"), short: None, long: "--pypi-url", has_value: true },
+    OptionSpec {
+        name: Name::Other("--index-url"),
+        short: None,
+        long: "--pypi-url",
+        has_value: true,
+    },
     other(None, "--extra-index-url"),
     other(None, "--no-binary"),
     other(None, "--only-binary"),
@@ -112,7 +122,7 @@ pub(super) fn read(words: Vec<String>) -> Result<Vec<Opt>, String> {
 }
 
 /// Returns the option with this name, or the only one with this prefix.
-fn long(name: &str) -> Result<&'static Known, String> {
+fn long(name: &str) -> Result<&'static OptionSpec, String> {
     if let Some(exact) = KNOWN.iter().find(|known| known.long == name) {
         return Ok(exact);
     }

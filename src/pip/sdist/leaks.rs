@@ -96,13 +96,13 @@ struct Needle {
 }
 
 /// The strings of this build that its source does not contain.
-pub(super) struct Known {
+pub(super) struct Needles {
     needles: Vec<Needle>,
     /// In seconds since 1970.
     started: i64,
 }
 
-impl Known {
+impl Needles {
     /// Collects the strings before the build. `root` is the path that the build sees, `place` the
     /// real one.
     pub(super) fn at_start(
@@ -342,13 +342,13 @@ mod tests {
 
     const START: i64 = 1_795_000_000;
 
-    fn known(needles: &[(&str, Sort)]) -> Known {
+    fn known(needles: &[(&str, Sort)]) -> Needles {
         let needles =
             needles.iter().map(|(text, sort)| Needle { text: (*text).into(), sort: *sort });
-        Known { needles: needles.collect(), started: START }
+        Needles { needles: needles.collect(), started: START }
     }
 
-    fn found(known: &Known, bytes: &[u8]) -> Vec<Sort> {
+    fn found(known: &Needles, bytes: &[u8]) -> Vec<Sort> {
         let own = Source { folder: Path::new("/nowhere"), epoch: 0 };
         let mut found = known.in_bytes(bytes, START + 5, &own);
         found.sort();

@@ -28,7 +28,7 @@ use zipwright_store::Cache;
 
 use self::build_requires::{BackEnd, Locks};
 use self::environment::Environments;
-use self::leaks::Known;
+use self::leaks::Needles;
 use self::log::Log;
 use self::machine::Machine;
 use self::sandbox::{Isolation, Sandbox};
@@ -170,7 +170,7 @@ impl<'a> SdistBuilder<'a> {
         let mut log = Log::create(self.pip, what, back_end.name.as_deref())?;
         let namespaces = matches!(isolation, Isolation::Namespaces(_));
         let known =
-            Known::at_start(self.pip.project, (&isolation.path(), namespaces), &sandbox.place);
+            Needles::at_start(self.pip.project, (&isolation.path(), namespaces), &sandbox.place);
         let step = Step {
             builder: self,
             building,
