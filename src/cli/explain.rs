@@ -63,7 +63,7 @@ fn describe(finished: &Finished, components: usize) -> String {
     match finished.outcome {
         Outcome::UpToDate => {
             let components = words::count(components, "component");
-            format!("`{name}` is up to date: none of the {components} of its key differs")
+            format!("`{name}` is up to date: none of its {components} differs")
         }
         Outcome::Failed | Outcome::Skipped => {
             let error = finished.error.as_deref().unwrap_or_default();

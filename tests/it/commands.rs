@@ -327,7 +327,7 @@ fn deleting_the_state_costs_time_only() {
 fn explain_names_the_component_that_differs_or_says_that_none_does() {
     let sandbox = copy();
     let run = sandbox.run(["explain", "copy"]).success();
-    assert!(run.stdout.starts_with("`copy` is up to date: none of the "), "{run}");
+    assert!(run.stdout.starts_with("`copy` is up to date: none of its "), "{run}");
     sandbox.write("in", "two");
     let run = sandbox.run(["explain", "copy"]).success();
     assert!(run.stdout.contains("file in: "), "{run}");
