@@ -48,7 +48,7 @@ fn ended_in_order(run: &Run, what: &str) {
         assert!(!run.stderr.contains(word), "{what}\n{run}");
     }
     let errors = run.stderr.lines().filter(|line| line.contains("error: ")).count();
-    assert!(errors > 0 || run.code == Some(0), "{what}: no error is told\n{run}");
+    assert!(errors > 0 || run.code == Some(0), "{what}: no error is reported\n{run}");
 }
 
 /// Asserts that the next build is right, and that the one after it runs nothing.

@@ -213,7 +213,7 @@ fn a_layer_is_published_when_it_changed_and_functions_follow() {
     let run = project.run(["--json", "upload"]).success();
     let (layer, upload) = (run.target("layer"), run.target("upload"));
     assert_eq!((&layer["version"], &upload["attached"]), (&json!(4), &json!(true)));
-    assert_eq!(upload["sent"], false, "its own code is what it was");
+    assert_eq!(upload["sent"], false, "its own code is unchanged");
     assert_eq!(aws.layers_of("hello"), [text(&layer, "arn")]);
 
     // The runtimes are part of a version.

@@ -212,7 +212,7 @@ def handler(event, context):
         let pid = line.filter_map(|line| line.strip_prefix("started ")).next();
         let pid = pid.and_then(|pid| rustix::process::Pid::from_raw(pid.parse().ok()?));
         let pid = pid.unwrap_or_else(|| panic!("{run}"));
-        until("the end of what the handler started", || (!runs(pid)).then_some(()));
+        until("the end of the handler's child process", || (!runs(pid)).then_some(()));
     }
 }
 

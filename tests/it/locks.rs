@@ -227,7 +227,7 @@ fn a_process_that_stays_behind_keeps_nobody_out() {
     sandbox.run(["daemon"]).success();
     let daemon = pid_in(&sandbox.path("pid"));
     sandbox.run(["--no-wait", "-B", "daemon"]).success();
-    assert!(runs(daemon), "what a build that ended in order left running is left alone");
+    assert!(runs(daemon), "a process of a build that ended in order is left alone");
     let _ = rustix::process::kill_process(daemon, Signal::KILL);
     let again = pid_in(&sandbox.path("pid"));
     let _ = rustix::process::kill_process(again, Signal::KILL);

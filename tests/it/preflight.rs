@@ -88,7 +88,7 @@ fn credentials_that_expired_cost_no_build() {
     let run = project.run(["--json", "upload"]).failure();
     let error = early(&run, &project, "upload");
     assert!(error.contains("sign in again, e.g. with `aws sso login`"), "{error}");
-    assert_eq!(server.requests().len(), 1, "what is refused for good is not tried again");
+    assert_eq!(server.requests().len(), 1, "a permanent refusal is not retried");
 }
 
 #[test]

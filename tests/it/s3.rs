@@ -85,7 +85,7 @@ fn goes_by_way_of_s3(aws: &Emulator) {
     assert_eq!(upload["code_sha256"], code_sha256(&bytes));
     assert_eq!(aws.function("hello")["CodeSha256"], code_sha256(&bytes));
     let (status, stored) = aws.s3(&name);
-    assert_eq!((status, stored == bytes), (200, true), "what lies there is what was built");
+    assert_eq!((status, stored == bytes), (200, true), "the object is the built zip");
     let (_, uploads) = aws.s3("/bundles?uploads");
     let uploads = String::from_utf8_lossy(&uploads).into_owned();
     assert!(!uploads.contains("<Upload>"), "nothing is left begun: {uploads}");

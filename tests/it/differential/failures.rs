@@ -70,8 +70,8 @@ pub(super) fn keep_going() -> Vec<Scenario> {
         start("-k and goals one by one")
             .run("-k -j1 worse late", ends(2).ran("bad late").lacks("worse")),
         start("goals in a row stop at a failure").run("-j1 worse late", ends(2).ran("bad")),
-        start("a failure does not undo what is done").run("-j1", ends(2)).run("-q good", ran("")),
-        start("asked about what failed").run("-j1", ends(2)).run("-q", ends(1).ran("")),
+        start("a failure does not undo other targets").run("-j1", ends(2)).run("-q good", ran("")),
+        start("-q after a failure").run("-j1", ends(2)).run("-q", ends(1).ran("")),
         broken("two failures").run("-k -j1", ends(2).ran("a b")),
         broken("two failures, one mended")
             .run("-k -j1", ends(2).ran("a b"))
@@ -106,7 +106,7 @@ pub(super) fn missing_inputs() -> Vec<Scenario> {
             .run("-j1", ends(0))
             .remove("missing")
             .run("-j1", ends(2).ran("").leaves("middle", "middle\nin\nmissing\n")),
-        start("an input that goes, and what does not need it")
+        start("a removed input, and targets that do not need it")
             .sources("missing")
             .run("-j1", ends(0))
             .remove("missing")

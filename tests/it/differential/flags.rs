@@ -4,7 +4,7 @@ use super::rules::{Rules, command, file, group, phony, rules};
 use super::scenario::{Scenario, ends, ran, scenario};
 
 /// The reason why a change to the same bytes goes no further.
-const CUTOFF: &str = "the same bytes as before are no reason to make what comes after them again";
+const CUTOFF: &str = "unchanged bytes do not run the targets that depend on them";
 
 fn chain() -> Rules {
     rules([
@@ -51,9 +51,9 @@ pub(super) fn touch() -> Vec<Scenario> {
             .run("-t all", ran(""))
             .write("extra", "new")
             .run("-j1 all", ran("middle last send")),
-        built("-t of what is up to date").run("-t all", ran("")).run("-q all", ran("")),
+        built("-t of an up-to-date target").run("-t all", ran("")).run("-q all", ran("")),
         built("--touch").write("in", "new").run("--touch all", ran("")).run("-q all", ran("")),
-        fresh("-t of what is not there")
+        fresh("-t of a missing output")
             .run("-t first", ran("").leaves("first", ""))
             .run("-q first", ran("")),
         fresh("-t of a missing input").remove("in").run("-t first", ends(2).ran("").lacks("first")),
@@ -66,7 +66,7 @@ pub(super) fn what_if() -> Vec<Scenario> {
         built("-W of a source, dry").run("-n -W in all", ran("first middle last send")),
         built("-W of a source, asked").run("-q -W in all", ends(1)).run("-q all", ran("")),
         built("-W of a source that one target reads").run("-n -W extra middle", ran("middle")),
-        built("-W of what no goal needs").run("-j1 -W extra first", ran("")),
+        built("-W of a file that no goal needs").run("-j1 -W extra first", ran("")),
         built("-W, run").run("-j1 -W in first", ran("first")).run("-j1 first", ran("")),
         built("-W without a blank").run("-j1 -Win first", ran("first")),
         built("--what-if").run("-j1 --what-if=in first", ran("first")),
@@ -119,9 +119,9 @@ pub(super) fn ignore_errors() -> Vec<Scenario> {
         start("--ignore-errors").run("--ignore-errors -j1", ran("check lint out")),
         start("-i with several at once").run("-i -j4", ran("check lint out")),
         start("-i, and then without").run("-i -j1", ran("check lint out")).run("-j1", ends(2)),
-        start("-i makes no rule for what is missing").remove("in").differs(
+        start("-i makes no rule for a missing input").remove("in").differs(
             "-i -j1 out",
-            "what a target comes after runs before its inputs are missed, for it may make them",
+            "`after` targets run before inputs are missed, because they may make them",
             ends(2).ran("").lacks("out"),
             ends(2).ran("check").lacks("out"),
         ),
@@ -185,7 +185,7 @@ pub(super) fn silence() -> Vec<Scenario> {
     let start = |name: &str| scenario(name, &rules).sources("in");
     vec![
         start("-s of a quiet command").run("-s -j1 out", ran("out").says("")),
-        start("-s of what is up to date").same("-j1 out").run("-s out", ran("").says("")),
+        start("-s of an up-to-date target").same("-j1 out").run("-s out", ran("").says("")),
         start("-s lets commands speak").run("-s -j1 loud", ran("loud").says("out\nerr\n")),
         start("-s of both").run("-s -j1 all", ran("loud out").says("out\nerr\n")),
         start("--silent").run("--silent -j1 loud", ran("loud").says("out\nerr\n")),

@@ -136,7 +136,7 @@ pub(super) fn unknown() -> Vec<Scenario> {
         ),
         start("a source as a goal").differs(
             "-j1 main.c",
-            "a goal is a target or what one makes; there is nothing to bring up to date in a source",
+            "a goal is a target or its output; a source is always up to date",
             ends(0).ran(""),
             ends(2).ran(""),
         ),
@@ -164,7 +164,7 @@ pub(super) fn variables() -> Vec<Scenario> {
             .run("shout word=typed", ran("shout").leaves("shouted", "typed\n")),
         start("a variable of another value than before").run("-j1", said("file same")).differs(
             "-j1 word=typed",
-            "a variable's value is part of what its target is made of",
+            "a variable's value is an input of its target",
             ran("").leaves("said", "file same\n"),
             said("typed same"),
         ),
@@ -173,7 +173,7 @@ pub(super) fn variables() -> Vec<Scenario> {
             .rewrite(&super::rules::rules([say]).var("word", "new").var("other", "same"))
             .differs(
                 "-j1",
-                "a variable's value is part of what its target is made of",
+                "a variable's value is an input of its target",
                 ran("").leaves("said", "file same\n"),
                 said("new same"),
             ),

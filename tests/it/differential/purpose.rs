@@ -3,9 +3,9 @@
 use super::rules::{Rules, command, file, group, phony, rules};
 use super::scenario::{Scenario, ends, ran, scenario};
 
-const CONTENT: &str = "what a file holds decides, not when it was written";
-const CUTOFF: &str = "the same bytes as before are no reason to make what comes after them again";
-const MEANING: &str = "what a target does is part of what it is made of";
+const CONTENT: &str = "the content of a file decides, not its time";
+const CUTOFF: &str = "unchanged bytes do not run the targets that depend on them";
+const MEANING: &str = "the command of a target is part of its fingerprint";
 
 fn chain() -> Rules {
     rules([file("last", "middle"), file("middle", "in")])
@@ -107,7 +107,7 @@ pub(super) fn outputs() -> Vec<Scenario> {
         ),
         built("an output made executable").chmod("last", 0o755).differs(
             "-j1",
-            "an output is what its command left there, or it is made again",
+            "an output that its command did not leave is made again",
             ran(""),
             ran("last"),
         ),
@@ -203,7 +203,7 @@ pub(super) fn mistakes() -> Vec<Scenario> {
         ),
         scenario("a circle elsewhere", &circle).sources("in").differs(
             "-j1 c",
-            "a mistake in the rules is told at once, whatever was asked for",
+            "a mistake in the rules is reported at once, for every goal",
             ran("c"),
             ends(2).ran(""),
         ),
@@ -220,12 +220,14 @@ pub(super) fn mistakes() -> Vec<Scenario> {
             ends(2).ran(""),
         ),
         scenario("a need that is not there", &needless).sources("in").run("-j1", ends(2).ran("")),
-        scenario("a missing input behind what can be made", &late).sources("in").differs(
-            "-j1",
-            "what cannot be made is told before time is spent on the rest",
-            ends(2).ran("good"),
-            ends(2).ran("").lacks("good"),
-        ),
+        scenario("a missing input of a target that needs another one", &late)
+            .sources("in")
+            .differs(
+                "-j1",
+                "a target that cannot be made is reported before time is spent on the rest",
+                ends(2).ran("good"),
+                ends(2).ran("").lacks("good"),
+            ),
         scenario("the default is not there", &chain().default_goals("nobody"))
             .sources("in")
             .run("-j1", ends(2).ran("")),
@@ -249,7 +251,7 @@ pub(super) fn siblings() -> Vec<Scenario> {
             .write("in", "new")
             .differs(
                 "-n",
-                "what is made of an output that would be made again may change, so it is named too",
+                "a target of an output that would be made again may change, so it is listed too",
                 ran("pair"),
                 ran("pair use-x use-y"),
             )
@@ -278,19 +280,19 @@ pub(super) fn names() -> Vec<Scenario> {
     vec![
         scenario("a target called like a subcommand", &clean).sources("in").differs(
             "clean",
-            "`clean` is a subcommand and removes what was made; the target is `build clean`",
+            "`clean` is a subcommand that removes outputs; the target is `build clean`",
             ran("clean").leaves("cleaned", "\n"),
             ran("").lacks("cleaned"),
         ),
         scenario("a missing input of a target that needs another", &needy).differs(
             "-j1",
-            "what a target needs runs before its inputs are missed, for it may make them",
+            "needs run before inputs are missed, because they may make them",
             ends(2).ran(""),
             ends(2).ran("always"),
         ),
         scenario("an input that a needed target makes without saying so", &maker).differs(
             "-j1",
-            "what a target needs runs before its inputs are missed, for it may make them",
+            "needs run before inputs are missed, because they may make them",
             ends(2).ran(""),
             ran("always out").leaves("out", "out\nmade\n"),
         ),
@@ -320,7 +322,7 @@ pub(super) fn order_only() -> Vec<Scenario> {
         start("what comes first, asked").run("-q", ends(1)).run("-j1", ends(0)).run("-q", ran("")),
         start("what comes first fails, with -k").write("prepare.broken", "").differs(
             "-k -j1",
-            "`after` is order alone: what it names makes nothing that the target is made of",
+            "`after` affects the order alone: its targets make no inputs",
             ends(2).ran("prepare send").lacks("out"),
             ends(2).ran("prepare send out").leaves("out", "out\nin\n"),
         ),
