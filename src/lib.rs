@@ -24,6 +24,7 @@ pub mod aws;
 pub mod deploy;
 pub mod buildfile;
 pub mod init;
+pub mod import;
 pub mod graph;
 pub mod plan;
 pub mod files;

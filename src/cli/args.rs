@@ -12,7 +12,7 @@ use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum};
 use words::EXAMPLES;
 
 pub(super) use cache::{Cache, CacheAction};
-pub(super) use setup::{Completions, Help, Init, Lint, Man};
+pub(super) use setup::{Completions, Help, Import, Init, Lint, Man};
 pub(super) use spelling::as_make_reads;
 pub(super) use words::OVERVIEW;
 
@@ -316,6 +316,8 @@ pub(super) enum Command {
     Lint(Lint),
     /// Write a Buildfile for this project
     Init(Init),
+    /// Write a Buildfile from a Makefile
+    Import(Import),
     /// Print completions for a shell
     Completions(Completions),
     /// Print a manual page

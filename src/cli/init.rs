@@ -13,10 +13,11 @@ use super::{Failure, SUCCESS, note, print, print_json, tell};
 use crate::base::{fs as base_fs, words};
 use crate::buildfile;
 use crate::check::{Arch, Python};
+use crate::import;
 use crate::init::{self, Given, Proposal, Taken};
 use crate::project::Project;
 
-const BUILDFILE: &str = "Buildfile";
+pub(super) const BUILDFILE: &str = "Buildfile";
 
 /// Lines for `.gitignore`, and other spellings of each.
 const IGNORED: [&str; 2] = ["build/", ".zipwright/"];
@@ -26,7 +27,7 @@ pub(super) fn run(common: &Common, options: &Init) -> Result<u8, Failure> {
     let file = common.file.clone().unwrap_or_else(|| PathBuf::from(BUILDFILE));
     let place = root.join(&file);
     if !options.print && place.symlink_metadata().is_ok() {
-        return Err(exists(&file).into());
+        return Err(exists(&file, "init").into());
     }
     let mut proposal = init::propose(&root, &given(options)?)?;
     let loaded = buildfile::load(&proposal.buildfile, &std::collections::BTreeMap::new());
@@ -37,7 +38,7 @@ pub(super) fn run(common: &Common, options: &Init) -> Result<u8, Failure> {
         print(proposal.buildfile.trim_end())?;
         return Ok(SUCCESS);
     }
-    write_new(&place, &file, &proposal.buildfile)?;
+    write_new(&place, &file, &proposal.buildfile, "init")?;
     let ignored = ignore(&root)?;
     if !ignored.is_empty() {
         let value = ignored.join(", ");
@@ -85,10 +86,10 @@ fn given(options: &Init) -> Result<Given> {
     })
 }
 
-fn exists(file: &Path) -> anyhow::Error {
+pub(super) fn exists(file: &Path, command: &str) -> anyhow::Error {
     anyhow!(
-        "there is a `{}` already, and init overwrites nothing; `zipwright init --print` shows what it \
-         would write",
+        "there is a `{}` already, and {command} overwrites nothing; `zipwright {command} --print` shows \
+         what it would write",
         file.display()
     )
 }
@@ -99,27 +100,32 @@ pub(super) fn missing(root: &Path, file: &Path) -> anyhow::Error {
     if file != Path::new(BUILDFILE) {
         return anyhow!("{absent}; name the file to read with -f, and its folder with -C");
     }
+    let import = match import::NAMES.iter().find(|name| root.join(name).is_file()) {
+        Some(name) => format!(", `zipwright import` one from `{name}`"),
+        None => String::new(),
+    };
     anyhow!(
         "{absent}\n\
-         `zipwright init` writes one from the files of a project; -C names another folder, -f another file"
+         `zipwright init` writes one from the files of a project{import}; -C names another folder, -f \
+         another file"
     )
 }
 
 /// Writes a file whole, or not at all if there is one of this name by now.
-fn write_new(place: &Path, file: &Path, text: &str) -> Result<()> {
+pub(super) fn write_new(place: &Path, file: &Path, text: &str, command: &str) -> Result<()> {
     let failed = || format!("could not write `{}`", file.display());
     let mut temporary = base_fs::temp_beside(place)?;
     temporary.write_all(text.as_bytes()).with_context(failed)?;
     temporary.as_file().set_permissions(Permissions::from_mode(0o644)).with_context(failed)?;
     match temporary.persist_noclobber(place) {
         Ok(_) => Ok(()),
-        Err(error) if error.error.kind() == ErrorKind::AlreadyExists => Err(exists(file)),
+        Err(error) if error.error.kind() == ErrorKind::AlreadyExists => Err(exists(file, command)),
         Err(error) => Err(error.error).with_context(failed),
     }
 }
 
 /// Adds the folders that builds make to `.gitignore`, if there is one, and returns the new lines.
-fn ignore(root: &Path) -> Result<Vec<&'static str>> {
+pub(super) fn ignore(root: &Path) -> Result<Vec<&'static str>> {
     let place = root.join(".gitignore");
     let Ok(text) = fs::read(&place) else { return Ok(Vec::new()) };
     let text = String::from_utf8_lossy(&text).into_owned();
@@ -154,7 +160,7 @@ fn show_reasons(proposal: &Proposal) -> Vec<String> {
 }
 
 /// A command of zipwright in the folder in which this one was started.
-fn command(common: &Common, arguments: &str) -> String {
+pub(super) fn command(common: &Common, arguments: &str) -> String {
     let mut command = String::from("zipwright");
     for folder in &common.directory {
         command += &format!(" -C {}", folder.display());

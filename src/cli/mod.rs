@@ -12,6 +12,7 @@ mod discreet;
 mod explain;
 mod graph;
 mod help;
+mod import;
 mod init;
 mod invoking;
 mod lint;
@@ -46,7 +47,7 @@ const SUCCESS: u8 = 0;
 const OUT_OF_DATE: u8 = 1;
 /// `check`: the bundle will not run.
 const FAULTY: u8 = 1;
-/// `diff`, `reproduce`, `verify`: not identical.
+/// `diff`, `import --compare`, `reproduce`, `verify`: not identical.
 const DIFFERENT: u8 = 1;
 /// Any error.
 const FAILURE: u8 = 2;
@@ -68,6 +69,7 @@ const COMMANDS: &[&str] = &[
     "reproduce",
     "lint",
     "init",
+    "import",
     "completions",
     "man",
     "help",
@@ -153,6 +155,7 @@ fn run(cli: &Cli) -> Result<u8, Failure> {
         Some(Command::Reproduce(words)) => reproduce::run(common, words),
         Some(Command::Lint(lint)) => lint::run(common, lint),
         Some(Command::Init(init)) => init::run(common, init),
+        Some(Command::Import(import)) => import::run(common, import),
         Some(Command::Completions(completions)) => complete::run(completions),
         Some(Command::Man(man)) => help::man(man),
         Some(Command::Help(help)) => help::run(help),

@@ -22,6 +22,7 @@ mod check;
 mod commands;
 mod deploy;
 mod fuzz;
+mod import;
 mod init;
 mod inspect;
 mod differential;

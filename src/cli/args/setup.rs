@@ -29,6 +29,22 @@ pub(in crate::cli) struct Init {
 }
 
 #[derive(Args, Debug)]
+pub(in crate::cli) struct Import {
+    /// The Makefile [default: the one that make reads]
+    #[arg(value_name = "MAKEFILE")]
+    pub(in crate::cli) makefile: Option<PathBuf>,
+
+    /// Print the Buildfile on standard output, and write nothing
+    #[arg(long, conflicts_with = "compare")]
+    pub(in crate::cli) print: bool,
+
+    /// Build each zip in two copies of the project, by make and by zipwright, and print differences;
+    /// exit 1 if there are any
+    #[arg(long)]
+    pub(in crate::cli) compare: bool,
+}
+
+#[derive(Args, Debug)]
 pub(in crate::cli) struct Lint {
     /// Buildfiles [default: the one of this folder]
     #[arg(value_name = "FILE")]

@@ -14,6 +14,7 @@ Usage: zipwright [OPTIONS] [GOAL | NAME=VALUE]...
 
 Set up:
   init         write a Buildfile for this project
+  import       write a Buildfile from a Makefile
   completions  print completions for a shell
   man          print a manual page
   help         help on a command or a kind of target, with examples
@@ -49,7 +50,7 @@ Exit status: 0 if all is up to date; 1 with -q if not; 2 after an error.
 ";
 
 /// Examples of each command.
-pub(super) const EXAMPLES: [(&str, &str); 19] = [
+pub(super) const EXAMPLES: [(&str, &str); 20] = [
     (
         "build",
         "  zipwright build                        bring the default goals up to date
@@ -87,6 +88,10 @@ pub(super) const EXAMPLES: [(&str, &str); 19] = [
         "init",
         "  zipwright init\n  zipwright init --print\n  \
          zipwright init --handler app.handler --runtime python3.13 --arch arm64",
+    ),
+    (
+        "import",
+        "  zipwright import\n  zipwright import lambda.mk --print\n  zipwright import --compare",
     ),
     (
         "completions",

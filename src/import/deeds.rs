@@ -1,0 +1,304 @@
+//! The commands that Makefiles for bundles are made of, by their meaning. A command that is not among
+//! them, or has an option that is not, has no deed.
+
+use super::pip::{self, Pip};
+use super::shell::{Joint, Simple, Word};
+use crate::base::RelPath;
+
+/// The meaning of a command. Paths are relative to the project; `""` is the project itself.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Deed {
+    /// Messages, folders, times of files: a Buildfile has no use for it, for this reason.
+    Nothing(&'static str),
+    /// Paths or patterns.
+    Remove(Vec<String>),
+    /// Files of this name anywhere below a folder.
+    RemoveNamed {
+        folder: String,
+        name: String,
+    },
+    Touch(Vec<String>),
+    Wheels {
+        pip: Pip,
+        folder: String,
+    },
+    Install {
+        pip: Pip,
+        folder: String,
+    },
+    Unzip {
+        wheels: String,
+        folder: String,
+    },
+    Copy {
+        from: Vec<String>,
+        to: String,
+        is_folder: bool,
+    },
+    Zip {
+        output: String,
+        members: Members,
+        exclude: Vec<String>,
+        adds: bool,
+    },
+    Update {
+        function: String,
+        code: Code,
+        publish: bool,
+    },
+    Send {
+        file: String,
+        bucket: String,
+        key: String,
+    },
+    Invoke {
+        function: String,
+        payload: Option<String>,
+        is_event: bool,
+    },
+    Publish {
+        function: String,
+    },
+    Alias {
+        function: String,
+        name: String,
+    },
+}
+
+/// What goes into a zip.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Members {
+    /// All of a folder, which becomes the root.
+    Folder(String),
+    /// Files and folders of a folder, under their own paths.
+    Paths { folder: String, paths: Vec<String> },
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Code {
+    Zip(String),
+    Bucket { bucket: String, key: String },
+}
+
+/// Where commands run, and the root that absolute paths may begin with.
+#[derive(Clone, Debug)]
+pub(super) struct Place {
+    pub(super) root: String,
+    /// Relative to the project.
+    pub(super) folder: String,
+}
+
+impl Place {
+    /// A path of a command, relative to the project. `None` if it is outside.
+    pub(super) fn path(&self, text: &str) -> Option<String> {
+        let inside = match text.strip_prefix(&self.root) {
+            Some(rest) if rest.is_empty() || rest.starts_with('/') => {
+                rest.trim_start_matches('/').to_owned()
+            }
+            _ if text.starts_with('/') || text.starts_with('~') => return None,
+            _ if self.folder.is_empty() => text.to_owned(),
+            _ => format!("{}/{text}", self.folder),
+        };
+        if inside.is_empty() {
+            return Some(String::new());
+        }
+        let path = RelPath::parse(&inside).ok()?;
+        Some(if path.is_root() { String::new() } else { path.as_str().to_owned() })
+    }
+}
+
+/// Returns the deeds of a line, with the folder that each runs in changed by `cd`. `None` if a command
+/// has no deed.
+pub(super) fn of_line(simples: &[Simple], place: &Place) -> Option<Vec<Deed>> {
+    let mut place = place.clone();
+    let mut deeds = Vec::new();
+    let mut at = 0;
+    while let Some(simple) = simples.get(at) {
+        let pipe = simples[at + 1..].iter().take_while(|next| next.joint == Joint::Pipe).count();
+        // `|| true` changes nothing about what a command does.
+        let is_excuse = simple.joint == Joint::Or
+            && simple.words.len() == 1
+            && ["true", ":"].contains(&simple.words[0].text.as_str());
+        if pipe > 0 {
+            deeds.push(pipeline(&simples[at..=at + pipe], &place)?);
+        } else if simple.joint == Joint::Or && !is_excuse {
+            return None;
+        } else if simple.words[0].text == "cd" {
+            let [_, folder] = simple.words.as_slice() else { return None };
+            place.folder = place.path(&folder.text)?;
+        } else if !is_excuse {
+            deeds.push(of_command(simple, &place)?);
+        }
+        at += 1 + pipe;
+    }
+    Some(deeds)
+}
+
+/// `find TREE … -print0 | xargs -0r touch …`
+fn pipeline(simples: &[Simple], place: &Place) -> Option<Deed> {
+    let [find, xargs] = simples else { return None };
+    let text =
+        |simple: &Simple| simple.words.iter().map(|word| word.text.clone()).collect::<Vec<_>>();
+    let (find, xargs) = (text(find), text(xargs));
+    if find[0] != "find" || xargs[0] != "xargs" {
+        return None;
+    }
+    place.path(find.get(1)?)?;
+    let mut rest = xargs[1..].iter().skip_while(|word| word.starts_with('-'));
+    (rest.next()? == "touch").then_some(Deed::Nothing(TIMES))
+}
+
+const TIMES: &str = "times in the zip are a constant";
+const FOLDERS: &str = "folders are made by themselves";
+
+fn of_command(simple: &Simple, place: &Place) -> Option<Deed> {
+    let words: Vec<&str> = simple.words.iter().map(|word| word.text.as_str()).collect();
+    let (program, arguments) = words.split_first()?;
+    let paths =
+        |words: &[&str]| words.iter().map(|word| place.path(word)).collect::<Option<Vec<String>>>();
+    match *program {
+        "echo" | "printf" if !simple.is_redirected => Some(Deed::Nothing("a message")),
+        "true" | ":" => Some(Deed::Nothing("it does nothing")),
+        "mkdir" => Some(Deed::Nothing(FOLDERS)),
+        "chmod" | "date" if !simple.is_redirected => {
+            Some(Deed::Nothing("modes in the zip are 644, or 755 for programs"))
+                .filter(|_| *program == "chmod")
+        }
+        "rm" | "rmdir" => {
+            let (options, files): (Vec<&str>, Vec<&str>) =
+                arguments.iter().partition(|word| word.starts_with('-'));
+            let is_known =
+                options.iter().all(|option| option[1..].chars().all(|c| "rfRv-".contains(c)));
+            is_known.then(|| paths(&files).map(Deed::Remove))?
+        }
+        "touch" => match arguments {
+            files if files.iter().all(|file| !file.starts_with('-')) => {
+                paths(files).map(Deed::Touch)
+            }
+            _ => Some(Deed::Nothing(TIMES)),
+        },
+        "find" => find(arguments, place),
+        "pip" | "pip3" => pip::deed(arguments, place),
+        "uv" if arguments.first() == Some(&"pip") => pip::deed(&arguments[1..], place),
+        "unzip" => unzip(arguments, place),
+        "cp" | "install" if *program == "cp" => copy(&simple.words[1..], place),
+        "zip" => zip(&simple.words[1..], place),
+        "aws" => super::aws::deed(arguments, place),
+        python if python.starts_with("python") && arguments.starts_with(&["-m", "pip"]) => {
+            pip::deed(&arguments[2..], place)
+        }
+        _ => None,
+    }
+}
+
+/// `find FOLDER -name NAME -delete`, or with `-exec rm -rf {} +`; and `-exec touch`.
+fn find(arguments: &[&str], place: &Place) -> Option<Deed> {
+    let folder = place.path(arguments.first()?)?;
+    if arguments.contains(&"-exec") && arguments.contains(&"touch") {
+        return Some(Deed::Nothing(TIMES));
+    }
+    let tests = &arguments[1..];
+    let (name, mut rest) = match tests {
+        ["-type", "d" | "f", "-name" | "-iname", name, rest @ ..] => (name, rest),
+        ["-name" | "-iname", name, "-type", "d" | "f", rest @ ..] => (name, rest),
+        ["-name" | "-iname", name, rest @ ..] => (name, rest),
+        _ => return None,
+    };
+    if let ["-prune" | "-depth", more @ ..] = rest {
+        rest = more;
+    }
+    let removes =
+        matches!(rest, ["-delete"] | ["-exec", "rm", "-rf" | "-r" | "-f" | "-fr", "{}", "+" | ";"]);
+    (removes && !name.contains('/')).then(|| Deed::RemoveNamed { folder, name: (*name).to_owned() })
+}
+
+/// `unzip -q 'wheels/*.whl' -d folder`
+fn unzip(arguments: &[&str], place: &Place) -> Option<Deed> {
+    let mut folder = place.folder.clone();
+    let mut wheels = None;
+    let mut arguments = arguments.iter();
+    while let Some(argument) = arguments.next() {
+        match *argument {
+            "-d" => folder = place.path(arguments.next()?)?,
+            option if option.starts_with("-d") => folder = place.path(&option[2..])?,
+            option if option.starts_with('-') => {
+                option[1..].chars().all(|c| "qon".contains(c)).then_some(())?;
+            }
+            file => wheels = Some(place.path(file.strip_suffix("/*.whl")?)?),
+        }
+    }
+    Some(Deed::Unzip { wheels: wheels?, folder })
+}
+
+fn copy(words: &[Word], place: &Place) -> Option<Deed> {
+    let (options, files): (Vec<&Word>, Vec<&Word>) =
+        words.iter().partition(|word| word.text.starts_with('-'));
+    let is_known =
+        options.iter().all(|option| option.text[1..].chars().all(|c| "rRpafvuLP".contains(c)));
+    let (to, from) = files.split_last().filter(|_| is_known)?;
+    let is_folder =
+        to.text.ends_with('/') || from.len() > 1 || from.iter().any(|word| word.is_pattern);
+    let mut sources = Vec::new();
+    for word in from {
+        // `src/.` and `src/*` are the content of `src`.
+        let text = word.text.as_str();
+        let content = text.strip_suffix("/.").or_else(|| match word.is_pattern {
+            true => text.strip_suffix("/*"),
+            false => None,
+        });
+        match content {
+            Some(folder) => sources.push(format!("{}/", place.path(folder)?)),
+            None => sources.push(place.path(text)?),
+        }
+    }
+    Some(Deed::Copy { from: sources, to: place.path(&to.text)?, is_folder })
+}
+
+fn zip(words: &[Word], place: &Place) -> Option<Deed> {
+    let mut files: Vec<&Word> = Vec::new();
+    let (mut exclude, mut adds) = (Vec::new(), false);
+    let mut words = words.iter().peekable();
+    while let Some(word) = words.next() {
+        let text = word.text.as_str();
+        match text {
+            "-x" | "--exclude" => {
+                while let Some(pattern) = words.next_if(|word| !word.text.starts_with('-')) {
+                    exclude.push(excluded(&pattern.text)?);
+                }
+            }
+            "--quiet" | "--recurse-paths" | "--no-extra" | "--no-dir-entries" | "--symlinks" => {}
+            option if option.starts_with("--") => return None,
+            option if option.starts_with('-') && option.len() > 1 => {
+                let is_known = option[1..].chars().all(|c| "qrXgDyuoFS0123456789".contains(c));
+                is_known.then_some(())?;
+                adds |= option.contains('g') || option.contains('u');
+            }
+            _ => files.push(word),
+        }
+    }
+    let (output, members) = files.split_first()?;
+    let mut output = place.path(&output.text)?;
+    if !output.rsplit('/').next()?.contains('.') {
+        output.push_str(".zip");
+    }
+    let is_all = matches!(members, [word] if [".", "*", "./*", "./"].contains(&word.text.as_str()));
+    let members = match is_all {
+        true => Members::Folder(place.folder.clone()),
+        false => Members::Paths {
+            folder: place.folder.clone(),
+            paths: members.iter().map(|word| place.path(&word.text)).collect::<Option<_>>()?,
+        },
+    };
+    Some(Deed::Zip { output, members, exclude, adds })
+}
+
+/// A pattern of `zip -x`, whose `*` matches `/` too, as a pattern of `exclude`.
+fn excluded(pattern: &str) -> Option<String> {
+    let inner = pattern.trim_start_matches("*/").trim_end_matches("/*");
+    let core = inner.strip_prefix('*').unwrap_or(inner);
+    if core.contains(['*', '?', '[', '\\']) || core.is_empty() {
+        return None;
+    }
+    let is_anywhere = pattern.starts_with('*');
+    Some(format!("{}{inner}", if is_anywhere { "**/" } else { "" }))
+}

@@ -1,0 +1,91 @@
+//! What each line of a Makefile became, in words.
+
+use super::Row;
+use super::deeds::Deed;
+use super::facts;
+use super::plan::Plan;
+use crate::base::words;
+
+impl Plan<'_> {
+    pub(super) fn report(&mut self) {
+        for (at, rule) in self.makefile.rules.iter().enumerate() {
+            let (file, line) = rule.place.clone().unwrap_or_default();
+            let name = self.facts.path(&rule.name).unwrap_or_else(|| rule.name.clone());
+            let names = self.of_rule.get(&at).cloned().unwrap_or_default();
+            if rule.written.is_empty() {
+                let became = if names.is_empty() { "edges".to_owned() } else { names.join(", ") };
+                self.rows.push(Row { file, line, rule: name, text: String::new(), became });
+                continue;
+            }
+            for step in &self.facts.steps[at] {
+                let became = match &step.deeds {
+                    _ if self.facts.foreign.contains(&at) => {
+                        format!("command `{}`", names.join(", "))
+                    }
+                    Some(deeds) => self.became(at, deeds),
+                    None => String::new(),
+                };
+                let text = self.relative(&step.text);
+                self.rows.push(Row { file: file.clone(), line, rule: name.clone(), text, became });
+            }
+        }
+        let settings = ["--region", "--profile"].into_iter().filter(|option| {
+            self.rows.iter().any(|row| row.text.starts_with("aws ") && row.text.contains(option))
+        });
+        let settings: Vec<&str> = settings.collect();
+        if !settings.is_empty() {
+            self.notes.push(format!(
+                "{} of the AWS CLI are not taken over: set AWS_REGION and AWS_PROFILE",
+                words::list(&settings)
+            ));
+        }
+        self.rows.sort_by(|a, b| (&a.file, a.line).cmp(&(&b.file, b.line)));
+    }
+
+    /// Whether a path is below a folder that is zipped.
+    fn is_in_tree(&self, path: &str) -> bool {
+        let mut folders = self.facts.zips.values().filter_map(|zip| zip.folder.as_deref());
+        folders.any(|folder| path != folder && facts::within(path, folder))
+    }
+
+    fn became(&self, at: usize, deeds: &[Deed]) -> String {
+        let own = self.of_rule.get(&at).map(|names| names.join(", ")).unwrap_or_default();
+        let mut words: Vec<String> = deeds
+            .iter()
+            .map(|deed| match deed {
+                Deed::Nothing(why) => format!("not needed: {why}"),
+                Deed::Remove(_) if own.is_empty() => "`zipwright clean`".into(),
+                Deed::Remove(paths) if paths.iter().any(|path| self.is_in_tree(path)) => {
+                    "`exclude` of the staging".into()
+                }
+                Deed::Remove(_) => "not needed: targets replace what they made".into(),
+                Deed::RemoveNamed { .. } => "`exclude` of the staging".into(),
+                Deed::Touch(_) => "a stamp of zipwright's own".into(),
+                Deed::Wheels { pip, .. } => {
+                    match self.wheelhouses.iter().find(|(other, _)| other == pip) {
+                        Some((_, name)) => {
+                            format!("wheelhouse `{name}`; wheels are cached once per user")
+                        }
+                        None => "not needed: wheels are cached once per user".into(),
+                    }
+                }
+                Deed::Install { pip, .. } => {
+                    let name = self.wheelhouses.iter().find(|(other, _)| other == pip);
+                    format!("wheelhouse `{}`", name.map_or("", |(_, name)| name))
+                }
+                Deed::Unzip { .. } => "`wheels` of the staging".into(),
+                Deed::Copy { .. } => "`sources` of the staging".into(),
+                Deed::Zip { output, .. } => {
+                    format!("zip `{}`", self.of_zip.get(output).map_or("", String::as_str))
+                }
+                Deed::Send { .. } => "`s3` of the upload: only for a zip that is too large".into(),
+                Deed::Update { .. } | Deed::Publish { .. } | Deed::Alias { .. } => {
+                    format!("upload `{own}`")
+                }
+                Deed::Invoke { .. } => format!("invoke `{own}`"),
+            })
+            .collect();
+        words.dedup();
+        words.join("; ")
+    }
+}

@@ -1,0 +1,203 @@
+//! Lines of recipes as lists of simple commands. A line with more of the shell's language than words,
+//! quotes, `&&`, `;`, `|` and redirections is not split.
+
+/// A simple command, and how it is joined to the one before it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Simple {
+    pub(super) words: Vec<Word>,
+    pub(super) joint: Joint,
+    /// Whether its output goes elsewhere than to the terminal.
+    pub(super) is_redirected: bool,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) enum Joint {
+    #[default]
+    Start,
+    And,
+    Then,
+    Or,
+    Pipe,
+}
+
+/// A word without its quotes.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Word {
+    pub(super) text: String,
+    /// Whether the shell would expand it: a `*`, `?` or `[` outside of quotes.
+    pub(super) is_pattern: bool,
+}
+
+/// Words at the start of a command that make it something else than a simple one.
+const KEYWORDS: [&str; 12] =
+    ["if", "for", "while", "until", "case", "function", "!", "{", "[[", "select", "time", "exec"];
+
+/// Returns the lines of a recipe, continued ones joined: make starts a shell for each.
+pub(super) fn lines(recipe: &str) -> Vec<String> {
+    let mut lines: Vec<String> = Vec::new();
+    let mut is_open = false;
+    for line in recipe.lines() {
+        match lines.last_mut().filter(|_| is_open) {
+            Some(last) => {
+                last.pop();
+                last.push_str(line.strip_prefix('\t').unwrap_or(line));
+            }
+            None => lines.push(line.to_owned()),
+        }
+        let backslashes = line.len() - line.trim_end_matches('\\').len();
+        is_open = backslashes % 2 == 1;
+    }
+    lines.retain(|line| !line.trim().is_empty());
+    lines
+}
+
+/// Splits a line. Returns `None` if it has anything else than simple commands in it, or a variable.
+pub(super) fn split(line: &str) -> Option<Vec<Simple>> {
+    let mut reader = Reader { done: Vec::new(), simple: Simple::default(), word: None };
+    let mut chars = line.chars().peekable();
+    while let Some(c) = chars.next() {
+        match c {
+            '\\' => reader.push(chars.next()?),
+            '\'' => {
+                reader.word.get_or_insert_default();
+                loop {
+                    match chars.next()? {
+                        '\'' => break,
+                        c => reader.push(c),
+                    }
+                }
+            }
+            '"' => {
+                reader.word.get_or_insert_default();
+                loop {
+                    match chars.next()? {
+                        '"' => break,
+                        '$' | '`' => return None,
+                        '\\' => match chars.next()? {
+                            c @ ('"' | '\\' | '$' | '`') => reader.push(c),
+                            c => {
+                                reader.push('\\');
+                                reader.push(c);
+                            }
+                        },
+                        c => reader.push(c),
+                    }
+                }
+            }
+            '$' | '`' | '(' | ')' | '<' => return None,
+            '#' if reader.word.is_none() => break,
+            ' ' | '\t' => reader.end_word(),
+            ';' => reader.end_simple(Joint::Then)?,
+            '&' => match chars.next()? {
+                '&' => reader.end_simple(Joint::And)?,
+                _ => return None,
+            },
+            '|' => match chars.next_if_eq(&'|') {
+                Some(_) => reader.end_simple(Joint::Or)?,
+                None => reader.end_simple(Joint::Pipe)?,
+            },
+            '>' => {
+                // The number in front is that of a stream.
+                if reader.word.as_ref().is_some_and(|word| ["1", "2"].contains(&word.text.as_str()))
+                {
+                    reader.word = None;
+                }
+                reader.end_word();
+                let _ = chars.next_if_eq(&'>');
+                let _ = chars.next_if_eq(&'&');
+                while chars.next_if_eq(&' ').is_some() {}
+                while chars.next_if(|c| !" ;&|".contains(*c)).is_some() {}
+                reader.simple.is_redirected = true;
+            }
+            '*' | '?' | '[' => {
+                reader.push(c);
+                if let Some(word) = &mut reader.word {
+                    word.is_pattern = true;
+                }
+            }
+            c => reader.push(c),
+        }
+    }
+    reader.finish()
+}
+
+struct Reader {
+    done: Vec<Simple>,
+    simple: Simple,
+    word: Option<Word>,
+}
+
+impl Reader {
+    fn push(&mut self, c: char) {
+        self.word.get_or_insert_default().text.push(c);
+    }
+
+    fn end_word(&mut self) {
+        self.simple.words.extend(self.word.take());
+    }
+
+    fn end_simple(&mut self, joint: Joint) -> Option<()> {
+        self.end_word();
+        let simple = std::mem::replace(&mut self.simple, Simple { joint, ..Simple::default() });
+        let first = simple.words.first()?;
+        let is_assignment = first.text.split_once('=').is_some_and(|(name, _)| {
+            !name.is_empty() && name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_')
+        });
+        if KEYWORDS.contains(&first.text.as_str()) || is_assignment {
+            return None;
+        }
+        self.done.push(simple);
+        Some(())
+    }
+
+    fn finish(mut self) -> Option<Vec<Simple>> {
+        self.end_word();
+        if self.simple.words.is_empty() {
+            // `a;` is fine, `a &&` is not.
+            return (self.simple.joint == Joint::Then || self.done.is_empty()).then_some(self.done);
+        }
+        self.end_simple(Joint::Start)?;
+        Some(self.done)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn words(line: &str) -> Option<Vec<Vec<String>>> {
+        let words = |simple: Simple| simple.words.into_iter().map(|word| word.text).collect();
+        split(line).map(|simples| simples.into_iter().map(words).collect())
+    }
+
+    #[test]
+    fn lines_are_joined_and_split_as_the_shell_does() {
+        assert_eq!(lines("a \\\n   b\n\nc\n"), ["a    b", "c"]);
+        let found =
+            words("cd x && zip -r '../a b.zip' * ; echo \"x;\\\"y\" 2>/dev/null # end").unwrap();
+        assert_eq!(
+            found,
+            [vec!["cd", "x"], vec!["zip", "-r", "../a b.zip", "*"], vec!["echo", "x;\"y"]]
+        );
+        let found = split("a *.py '*.py' | b").unwrap();
+        assert!(found[0].words[1].is_pattern && !found[0].words[2].is_pattern);
+        assert_eq!(found[1].joint, Joint::Pipe);
+    }
+
+    #[test]
+    fn what_is_more_than_words_is_not_split() {
+        for line in [
+            "echo $HOME",
+            "if a; then b; fi",
+            "(cd x; y)",
+            "a `b`",
+            "A=1 b",
+            "a &",
+            "cat < x",
+            "a &&",
+            "'a",
+        ] {
+            assert_eq!(words(line), None, "{line}");
+        }
+    }
+}

@@ -1,0 +1,161 @@
+//! `zipwright import`: translations, compared whole, and what make and zipwright build of a project.
+
+use std::fs;
+use std::path::Path;
+
+use crate::sandbox::Sandbox;
+
+fn sample(name: &str) -> String {
+    let place = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/makefiles").join(name);
+    fs::read_to_string(&place).unwrap_or_else(|error| panic!("{}: {error}", place.display()))
+}
+
+/// A project with all files that the samples name.
+fn project(makefile: &str) -> Sandbox {
+    let mut sandbox = Sandbox::new();
+    // The repository of this test is not that of the project.
+    sandbox.set("GIT_CEILING_DIRECTORIES", sandbox.beside("").display());
+    sandbox.write("Makefile", sample(makefile));
+    for file in ["app.py", "handler.py", "lib/x.py", "src/app.py", "version.in", "conf/prod.json"] {
+        sandbox.write(file, "");
+    }
+    sandbox
+}
+
+/// The table and the Buildfile are those of `NAME.out`. With `ZIPWRIGHT_BLESS`, they are written there.
+#[track_caller]
+fn assert_translated(name: &str) {
+    let sandbox = project(&format!("{name}.mk"));
+    let run = sandbox.run(["import"]).success();
+    let found = format!("{}{}---\n{}", run.stdout, run.stderr, sandbox.read("Buildfile"));
+    if std::env::var_os("ZIPWRIGHT_BLESS").is_some() {
+        let place = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/makefiles");
+        fs::write(place.join(format!("{name}.out")), &found).unwrap();
+    }
+    assert_eq!(found, sample(&format!("{name}.out")));
+    sandbox.run(["lint"]).success();
+}
+
+#[test]
+fn the_usual_makefile_is_translated() {
+    assert_translated("article");
+}
+
+#[test]
+fn one_rule_for_everything_is_translated() {
+    assert_translated("one-rule");
+}
+
+#[test]
+fn added_members_buckets_and_aliases_are_translated() {
+    assert_translated("added");
+}
+
+#[test]
+fn steps_of_other_kinds_become_commands_as_they_are() {
+    assert_translated("own-steps");
+}
+
+#[test]
+fn nothing_is_overwritten_and_print_writes_nothing() {
+    let sandbox = project("article.mk");
+    let run = sandbox.run(["import", "--print"]).success();
+    assert!(run.stdout.contains("[target.package]\nkind = \"zip\"\n"), "{run}");
+    assert!(!sandbox.exists("Buildfile") && !sandbox.exists("build"));
+    sandbox.write("Buildfile", "mine");
+    sandbox.run(["import"]).failure().stderr_has("and import overwrites nothing");
+    assert_eq!(sandbox.read("Buildfile"), "mine");
+    sandbox.remove("Buildfile");
+    sandbox.run([]).failure().stderr_has("`zipwright import` one from `Makefile`");
+    let run = sandbox.run(["import", "--json"]).success();
+    let [report] = run.events().try_into().unwrap();
+    assert_eq!(report["rows"].as_array().unwrap().len(), 21, "{report}");
+}
+
+#[test]
+fn a_makefile_of_another_kind_is_an_error_that_names_its_commands() {
+    let sandbox = Sandbox::new();
+    sandbox.run(["import"]).failure().stderr_has("there is no Makefile in `");
+    sandbox.run(["import", "x.mk"]).failure().stderr_has("there is no file `x.mk`");
+    sandbox.write("Makefile", "x.zip: a\n\tcp a b\n\tbsdtar -a -cf x.zip b | zipnote\n");
+    let run = sandbox.run(["import"]).failure();
+    let run = run.stderr_has("has no rule that makes a zip by commands that are understood here");
+    run.stderr_has("\nMakefile, rule in line 2, not understood: bsdtar -a -cf x.zip b | zipnote\n");
+    sandbox.write("Makefile", "x.zip: a\n\tif\n  b c\n");
+    sandbox
+        .run(["import"])
+        .failure()
+        .stderr_has("make could not read it: Makefile:3: *** missing separator");
+    assert!(!sandbox.exists("Buildfile"));
+}
+
+/// A recipe runs neither in a dry run nor when make would run a part of it in one.
+#[test]
+fn no_recipe_runs() {
+    let sandbox = Sandbox::new();
+    let makefile = "x.zip: a dir\n\tcd src && zip -qr ../x.zip . \n\ndir:\n\ttouch ran\n\n\
+                    plus:\n\t+touch ran\n\nbelow: plus\n\t@touch ran; $(MAKE) -v > ran\n";
+    sandbox.write("Makefile", makefile).write("src/app.py", "");
+    sandbox.run(["import"]).success();
+    assert!(!sandbox.exists("ran") && !sandbox.exists("x.zip"));
+    sandbox.run([]).success();
+    assert!(sandbox.exists("x.zip"));
+    sandbox.run(["below"]).success();
+    assert!(sandbox.exists("ran"));
+}
+
+#[test]
+fn both_builds_are_compared() {
+    let sandbox = Sandbox::new();
+    let makefile = "\
+build/lambda.zip: requirements.txt app.py conf/prod.json build/words.txt
+	rm -rf build/tree
+	python3 -m pip install -q -r requirements.txt -t build/tree --no-compile
+	rm -rf build/tree/bin build/tree/*.dist-info
+	cp app.py build/words.txt build/tree/
+	cp conf/prod.json build/tree/config.json
+	cp -r lib build/tree/
+	cd build/tree && zip -qr ../lambda.zip .
+
+build/words.txt: words.in
+	mkdir -p build
+	tr a-z A-Z < words.in > $@
+";
+    sandbox
+        .write("Makefile", makefile)
+        .write("requirements.txt", "idna==3.10\n")
+        .write("app.py", "import idna\n")
+        .write("conf/prod.json", "{}")
+        .write("lib/a.py", "")
+        .write("words.in", "words\n");
+    let run = sandbox.run(["import", "--compare"]).success();
+    let expected =
+        "`build/lambda.zip` of make and of zipwright: the same files with the same content\n";
+    assert_eq!(run.stdout, expected);
+    assert!(!sandbox.exists("build") && !sandbox.exists("Buildfile"));
+    // A difference has its reason.
+    sandbox.write(
+        "Makefile",
+        makefile.replace("cd build/tree &&", "cd build/tree && chmod 600 app.py &&"),
+    );
+    let run = sandbox.run(["import", "--compare"]).status(1);
+    assert!(run.stdout.contains("app.py"), "{run}");
+}
+
+#[test]
+#[cfg_attr(not(feature = "online"), ignore = "online tier")]
+fn the_usual_makefile_and_its_translation_make_the_same_bundle() {
+    let sandbox = Sandbox::new();
+    sandbox.fixture("article").write("Makefile", sample("article.mk"));
+    let git = "git init -q . && git -c user.name=t -c user.email=t@example.com";
+    sandbox.sh(&format!("{git} commit -q --allow-empty -m first")).success();
+    let run = sandbox.run(["import", "--compare"]);
+    assert!(run.code.is_some_and(|code| code < 2), "{run}");
+    // pip sorts the lines of a wheel's RECORD in another way, and gives it another mode.
+    let other = run.stdout.lines().filter(|line| line.starts_with("  `"));
+    let other: Vec<&str> = other.filter(|line| !line.contains(".dist-info/RECORD`")).collect();
+    assert!(other.is_empty(), "{run}");
+    sandbox.run(["import"]).success();
+    sandbox.run([]).success();
+    assert_eq!(sandbox.ran([]), [""; 0]);
+}
