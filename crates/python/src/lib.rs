@@ -1,14 +1,17 @@
 //! The vocabulary of Python packaging, each word in one place: names of projects, versions, markers,
-//! requirements, architectures, Lambda runtimes, names of wheel files.
+//! requirements, architectures, Lambda runtimes, names and tags of wheels, lockfiles.
 //!
 //! Everything here is computed from text. This crate reads no file, starts no process, and knows
 //! nothing of pip, targets or Buildfiles.
 
 mod arch;
+pub mod lock;
 mod marker;
 mod name;
 mod requirement;
 mod runtime;
+mod tags;
+mod target;
 mod version;
 mod wheel_name;
 
@@ -17,5 +20,7 @@ pub use marker::{Environment, Marker};
 pub use name::{is_name, normalise};
 pub use requirement::Requirement;
 pub use runtime::Runtime;
+pub use tags::{Tags, linux_platforms};
+pub use target::Target;
 pub use version::{Specifier, Version};
 pub use wheel_name::WheelName;

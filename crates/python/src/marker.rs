@@ -72,7 +72,8 @@ pub struct Marker(Expression);
 
 /// The names that `extra`, `extras` and `dependency_groups` are compared with, normalised.
 struct Selected<'a> {
-    extra: &'a str,
+    /// `None`: `extra == "NAME"` is true if `extras` has the name.
+    extra: Option<&'a str>,
     extras: &'a BTreeSet<String>,
     groups: &'a BTreeSet<String>,
 }
@@ -108,12 +109,23 @@ impl Marker {
         let each: Vec<&String> =
             if extras.is_empty() { none.iter().collect() } else { extras.iter().collect() };
         for extra in each {
-            let selected = Selected { extra, extras: &extras, groups: &groups };
+            let selected = Selected { extra: Some(extra), extras: &extras, groups: &groups };
             if evaluate(&self.0, environment, &selected)? {
                 return Ok(true);
             }
         }
         Ok(false)
+    }
+
+    /// Like [`Marker::eval`], for markers of `uv.lock`: `extra == "NAME"` is true if `extras` has the
+    /// name, and `extra != "NAME"` if it does not.
+    pub fn eval_with_set(
+        &self,
+        environment: &Environment,
+        extras: &BTreeSet<String>,
+    ) -> Result<bool> {
+        let selected = Selected { extra: None, extras, groups: &BTreeSet::new() };
+        evaluate(&self.0, environment, &selected)
     }
 }
 
@@ -153,10 +165,20 @@ fn compare(
             _ => bail!("`{variable}` can only be used as in `\"NAME\" in {variable}`"),
         };
     }
+    if variable == "extra"
+        && selected.extra.is_none()
+        && let (Operand::Text(name), _) | (_, Operand::Text(name)) = (left, right)
+    {
+        return match operator.as_str() {
+            "==" => Ok(selected.extras.contains(&normalise(name))),
+            "!=" => Ok(!selected.extras.contains(&normalise(name))),
+            operator => bail!("`extra` cannot be compared by `{operator}`"),
+        };
+    }
     let value = |operand: &Operand| match operand {
         Operand::Text(text) if variable == "extra" => normalise(text),
         Operand::Text(text) => text.clone(),
-        Operand::Variable(name) if name == "extra" => selected.extra.into(),
+        Operand::Variable(name) if name == "extra" => selected.extra.unwrap_or_default().into(),
         Operand::Variable(name) => environment.get(name).into(),
     };
     let (left, right) = (value(left), value(right));
@@ -224,6 +246,17 @@ mod tests {
         let marker = Marker::parse("'dev' in dependency_groups or 'all' in extras").unwrap();
         assert!(marker.eval_locked(&environment, &[], &["Dev"]).unwrap());
         assert!(!marker.eval_locked(&environment, &["dev"], &[]).unwrap());
+    }
+
+    #[test]
+    fn all_extras_of_a_set_are_compared_at_once() {
+        let environment = Environment::of_runtime((3, 13), "x86_64");
+        let both = ["a".to_string(), "b".to_string()].into();
+        let eval = |text: &str| Marker::parse(text).unwrap().eval_with_set(&environment, &both);
+        assert!(eval("extra == 'a' and extra == 'b'").unwrap());
+        assert!(!eval("extra != 'a'").unwrap());
+        assert!(eval("extra != 'c'").unwrap());
+        assert!(eval("extra > 'c'").is_err());
     }
 
     #[test]

@@ -3,6 +3,7 @@
 
 use crate::arch::Arch;
 use crate::marker::Environment;
+use crate::tags::linux_platforms;
 use crate::wheel_name::WheelName;
 
 /// The patch release that `requires-python` is compared with.
@@ -26,22 +27,7 @@ impl Runtime {
     /// Returns the platform tags that load in the runtime, the most specific first: pip prefers the
     /// first.
     pub fn platforms(self) -> Vec<String> {
-        let machine = self.arch.machine();
-        // aarch64 came with glibc 2.17, so no wheel for it needs an older one.
-        let oldest = if self.arch == Arch::Arm64 { 17 } else { 5 };
-        let mut tags = Vec::new();
-        for minor in (oldest..=self.glibc()).rev() {
-            tags.push(format!("manylinux_2_{minor}_{machine}"));
-            let old_name = match minor {
-                17 => "manylinux2014",
-                12 => "manylinux2010",
-                5 => "manylinux1",
-                _ => continue,
-            };
-            tags.push(format!("{old_name}_{machine}"));
-        }
-        tags.push(format!("linux_{machine}"));
-        tags
+        linux_platforms(self.glibc(), self.arch.machine())
     }
 
     /// Returns pip's options for choosing wheels for the runtime instead of this host.

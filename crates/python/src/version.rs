@@ -87,6 +87,40 @@ impl Version {
     }
 }
 
+impl fmt::Display for Version {
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        if self.epoch > 0 {
+            write!(f, "{}!", self.epoch)?;
+        }
+        let release: Vec<String> = self.release.iter().map(u64::to_string).collect();
+        // The release 0 without zeros at its end has no part.
+        f.write_str(if release.is_empty() { "0" } else { "" })?;
+        f.write_str(&release.join("."))?;
+        if let Some((phase, number)) = self.pre {
+            let name = match phase {
+                Phase::Alpha => "a",
+                Phase::Beta => "b",
+                Phase::Candidate => "rc",
+            };
+            write!(f, "{name}{number}")?;
+        }
+        if let Some(number) = self.post {
+            write!(f, ".post{number}")?;
+        }
+        if let Some(number) = self.dev {
+            write!(f, ".dev{number}")?;
+        }
+        for (at, label) in self.local.iter().enumerate() {
+            f.write_str(if at == 0 { "+" } else { "." })?;
+            match label {
+                Label::Word(word) => f.write_str(word)?,
+                Label::Number(number) => write!(f, "{number}")?,
+            }
+        }
+        Ok(())
+    }
+}
+
 impl Ord for Version {
     fn cmp(&self, other: &Self) -> Ordering {
         let order = self.epoch.cmp(&other.epoch);
@@ -313,6 +347,18 @@ impl Specifier {
         }
     }
 
+    /// Returns the text that all specifiers with this meaning have: `==1` for `== v1.0`.
+    pub(crate) fn canonical(&self) -> String {
+        let Some(version) = &self.version else { return self.to_string() };
+        let name = OPERATORS.iter().find(|(_, operator)| *operator == self.operator);
+        let name = name.map_or("", |(name, _)| name);
+        // A compatible release counts the parts of the version: `~=1.0` is not `~=1`.
+        let counts = self.operator == Operator::Compatible || self.is_prefix;
+        let release = if counts { version.release.clone() } else { version.trimmed().to_vec() };
+        let star = if self.is_prefix { ".*" } else { "" };
+        format!("{name}{}{star}", Version { release, ..version.clone() })
+    }
+
     fn equals(&self, version: &Version, wanted: &Version) -> bool {
         match (self.is_prefix, wanted.local.is_empty()) {
             (true, _) => version.starts_with(wanted),
@@ -405,5 +451,20 @@ mod tests {
             assert!(Specifier::parse(wrong).is_err(), "{wrong}");
         }
         assert_eq!(Specifier::parse(">= 1.0").unwrap().to_string(), ">=1.0");
+    }
+
+    #[test]
+    fn specifiers_with_one_meaning_have_one_canonical_text() {
+        for (text, canonical) in [
+            ("== v1.0", "==1"),
+            (">=0.0", ">=0"),
+            ("==1.0.*", "==1.0.*"),
+            ("~=1.0", "~=1.0"),
+            ("<2.0.0-RC1.dev3", "<2rc1.dev3"),
+            ("!=1!2.post1+A_1", "!=1!2.post1+a.1"),
+            ("===Foo", "===Foo"),
+        ] {
+            assert_eq!(Specifier::parse(text).unwrap().canonical(), canonical, "{text}");
+        }
     }
 }

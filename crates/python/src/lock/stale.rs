@@ -1,0 +1,187 @@
+//! Whether a `uv.lock` was made from the `pyproject.toml` as it is now.
+//!
+//! The lockfile has the requirements of each member as uv read them. Compared are names, extras and
+//! versions; markers are not, as uv writes them in another form.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use anyhow::{Result, bail};
+use serde::Deserialize;
+
+use super::uv::Package;
+use crate::name::normalise;
+use crate::requirement::Requirement;
+use crate::version::Specifier;
+
+/// The requirements of a member, as the lockfile has them.
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(super) struct Metadata {
+    #[serde(default)]
+    requires_dist: Vec<Required>,
+    #[serde(default)]
+    pub(super) provides_extras: Vec<String>,
+    #[serde(default)]
+    pub(super) requires_dev: BTreeMap<String, Vec<Required>>,
+}
+
+#[derive(Debug, Deserialize)]
+pub(super) struct Required {
+    name: String,
+    #[serde(default)]
+    extras: Vec<String>,
+    specifier: Option<String>,
+    /// The other keys; those of [`DIRECT`] replace the versions that the project requires.
+    #[serde(flatten)]
+    rest: BTreeMap<String, toml::Value>,
+}
+
+/// Keys of a requirement with a source of its own, from `tool.uv.sources` or a URL.
+const DIRECT: [&str; 6] = ["directory", "editable", "git", "path", "url", "virtual"];
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+struct Pyproject {
+    project: Option<Project>,
+    #[serde(default)]
+    dependency_groups: BTreeMap<String, Vec<Entry>>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+struct Project {
+    #[serde(default)]
+    dependencies: Vec<String>,
+    #[serde(default)]
+    optional_dependencies: BTreeMap<String, Vec<String>>,
+    #[serde(default)]
+    dynamic: Vec<String>,
+}
+
+/// An entry of a dependency group (PEP 735).
+#[derive(Debug, Deserialize)]
+#[serde(untagged)]
+enum Entry {
+    Requirement(String),
+    Include {
+        #[serde(rename = "include-group")]
+        group: String,
+    },
+}
+
+/// Name, extras and versions of a requirement.
+type Wish = (String, BTreeSet<String>, BTreeSet<String>);
+
+pub(super) fn check(package: &Package, text: &str) -> Result<()> {
+    let pyproject: Pyproject = match toml::from_str(text) {
+        Ok(pyproject) => pyproject,
+        Err(error) => bail!("the `pyproject.toml` of `{}` is not readable: {error}", package.name),
+    };
+    let none = Metadata::default();
+    let locked = package.metadata.as_ref().unwrap_or(&none);
+    let project = pyproject.project.unwrap_or_default();
+    if !project.dynamic.iter().any(|field| field.ends_with("dependencies")) {
+        let optional = project.optional_dependencies.values().flatten();
+        let now = wishes(project.dependencies.iter().chain(optional))?;
+        compare(&package.name, now, &locked.requires_dist)?;
+    }
+    for (name, locked) in &locked.requires_dev {
+        let Some(now) = group(&pyproject.dependency_groups, name, 0)? else {
+            // `tool.uv.dev-dependencies`, the older form of the group `dev`.
+            if normalise(name) == "dev" {
+                continue;
+            }
+            bail!("{} no longer has the dependency group `{name}`", owner(&package.name));
+        };
+        compare(&package.name, now, locked)?;
+    }
+    let is_locked =
+        |name: &str| locked.requires_dev.keys().any(|own| normalise(own) == normalise(name));
+    for (name, entries) in &pyproject.dependency_groups {
+        if !entries.is_empty() && !is_locked(name) {
+            bail!("{} has the new dependency group `{name}`", owner(&package.name));
+        }
+    }
+    Ok(())
+}
+
+fn owner(package: &str) -> String {
+    format!("it is behind the `pyproject.toml` of `{package}`, which")
+}
+
+fn compare(package: &str, now: BTreeSet<Wish>, locked: &[Required]) -> Result<()> {
+    let is_direct = |name: &str| {
+        let has_source = |required: &&Required| {
+            required.name == name && DIRECT.iter().any(|key| required.rest.contains_key(*key))
+        };
+        locked.iter().any(|required| has_source(&required))
+    };
+    let without_versions = |(name, extras, versions): Wish| match is_direct(&name) {
+        true => (name, extras, BTreeSet::new()),
+        false => (name, extras, versions),
+    };
+    let now: BTreeSet<Wish> = now.into_iter().map(without_versions).collect();
+    let locked: BTreeSet<Wish> = locked_wishes(locked)?.into_iter().map(without_versions).collect();
+    let owner = owner(package);
+    if let Some(new) = now.difference(&locked).next() {
+        bail!("{owner} requires `{}`", written(new));
+    }
+    if let Some(old) = locked.difference(&now).next() {
+        bail!("{owner} no longer requires `{}`", written(old));
+    }
+    Ok(())
+}
+
+fn written((name, extras, versions): &Wish) -> String {
+    let list = |texts: &BTreeSet<String>| texts.iter().cloned().collect::<Vec<_>>().join(",");
+    let extras = if extras.is_empty() { String::new() } else { format!("[{}]", list(extras)) };
+    format!("{name}{extras}{}", list(versions))
+}
+
+fn wishes<'a>(texts: impl Iterator<Item = &'a String>) -> Result<BTreeSet<Wish>> {
+    let mut wishes = BTreeSet::new();
+    for text in texts {
+        let requirement = Requirement::parse(text)?;
+        let specifiers = requirement.specifiers.iter().map(Specifier::canonical);
+        let extras = requirement.extras.iter().map(|extra| normalise(extra));
+        wishes.insert((normalise(&requirement.name), extras.collect(), specifiers.collect()));
+    }
+    Ok(wishes)
+}
+
+fn locked_wishes(locked: &[Required]) -> Result<BTreeSet<Wish>> {
+    let mut wishes = BTreeSet::new();
+    for Required { name, extras, specifier, rest: _ } in locked {
+        let texts = specifier.iter().flat_map(|text| text.split(','));
+        let specifiers = texts.map(|text| Ok(Specifier::parse(text)?.canonical()));
+        let extras = extras.iter().map(|extra| normalise(extra)).collect();
+        wishes.insert((normalise(name), extras, specifiers.collect::<Result<_>>()?));
+    }
+    Ok(wishes)
+}
+
+/// How deep groups may include each other.
+const DEPTH_MAX: usize = 50;
+
+/// Returns the requirements of a dependency group; `None` if there is no such group.
+fn group(
+    groups: &BTreeMap<String, Vec<Entry>>,
+    name: &str,
+    depth: usize,
+) -> Result<Option<BTreeSet<Wish>>> {
+    let found = groups.iter().find(|(own, _)| normalise(own) == normalise(name));
+    let Some((_, entries)) = found else { return Ok(None) };
+    if depth > DEPTH_MAX {
+        bail!("the dependency group `{name}` includes itself");
+    }
+    let mut all = BTreeSet::new();
+    for entry in entries {
+        match entry {
+            Entry::Requirement(text) => all.extend(wishes([text].into_iter())?),
+            Entry::Include { group: included } => {
+                all.extend(group(groups, included, depth + 1)?.unwrap_or_default());
+            }
+        }
+    }
+    Ok(Some(all))
+}
