@@ -1,0 +1,217 @@
+//! Connections: TCP, through a proxy if one is set, with TLS; kept open between downloads.
+
+use std::cell::RefCell;
+use std::io;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use base64::Engine;
+use base64::prelude::BASE64_STANDARD;
+use bytes::Bytes;
+use http::header::{CONNECTION, HOST, PROXY_AUTHORIZATION};
+use http::{Method, Request, StatusCode};
+use http_body_util::Empty;
+use hyper::client::conn::http1::{self, SendRequest};
+use hyper_util::rt::TokioIo;
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, ServerName};
+use rustls::{ClientConfig, RootCertStore};
+use tokio::net::TcpStream;
+use tokio_rustls::TlsConnector;
+
+use crate::url::Url;
+use crate::{Failure, Settings};
+
+pub(crate) type Connection = SendRequest<Empty<Bytes>>;
+
+/// Why there is no connection.
+pub(crate) enum ConnectError {
+    /// May be another at the next attempt.
+    Passing(String),
+    Final(Failure),
+}
+
+pub(crate) struct Connector {
+    tls: TlsConnector,
+    timeout: Duration,
+    /// Connections without a request, each with its origin.
+    idle: RefCell<Vec<(Url, Connection)>>,
+}
+
+impl Connector {
+    pub(crate) fn new(settings: &Settings) -> Result<Self, Failure> {
+        let roots = match &settings.certificates {
+            Some(path) => certificates(path).map_err(Failure::Other)?,
+            None => {
+                let mut roots = RootCertStore::empty();
+                roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
+                roots
+            }
+        };
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let config = ClientConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()
+            .expect("BUG: ring has the default versions of TLS")
+            .with_root_certificates(roots)
+            .with_no_client_auth();
+        let tls = TlsConnector::from(Arc::new(config));
+        Ok(Self { tls, timeout: settings.timing.timeout, idle: RefCell::default() })
+    }
+
+    /// Returns an open connection, and whether it was used before.
+    pub(crate) async fn get(
+        &self,
+        url: &Url,
+        proxy: Option<&Url>,
+    ) -> Result<(Connection, bool), ConnectError> {
+        while let Some(connection) = self.take(url) {
+            if !connection.is_closed() && connection.is_ready() {
+                return Ok((connection, true));
+            }
+        }
+        match tokio::time::timeout(self.timeout, self.open(url, proxy)).await {
+            Ok(opened) => opened.map(|connection| (connection, false)),
+            Err(_) => Err(ConnectError::Passing(format!(
+                "{} does not answer within {} s",
+                proxy.unwrap_or(url).host_header(),
+                self.timeout.as_secs()
+            ))),
+        }
+    }
+
+    fn take(&self, url: &Url) -> Option<Connection> {
+        let mut idle = self.idle.borrow_mut();
+        let at = idle.iter().position(|(own, _)| own.is_same_origin(url))?;
+        Some(idle.swap_remove(at).1)
+    }
+
+    /// Keeps a connection for the next request to this origin.
+    pub(crate) fn put_back(&self, url: &Url, connection: Connection) {
+        self.idle.borrow_mut().push((url.clone(), connection));
+    }
+
+    async fn open(&self, url: &Url, proxy: Option<&Url>) -> Result<Connection, ConnectError> {
+        let peer = proxy.unwrap_or(url);
+        let address = peer.host_header();
+        let failed = |error: io::Error| {
+            ConnectError::Passing(format!("could not connect to {address}: {error}"))
+        };
+        let tcp = TcpStream::connect((peer.host.as_str(), peer.port)).await.map_err(failed)?;
+        let _ = tcp.set_nodelay(true);
+        if !url.is_https {
+            return handshake(tcp, &address).await;
+        }
+        let name = ServerName::try_from(url.host.clone()).map_err(|_| {
+            let text = format!("`{}` is not the name of a host", url.host);
+            ConnectError::Final(Failure::Other(text))
+        })?;
+        let failed = |error: io::Error| tls_error(url, &error);
+        match proxy {
+            None => {
+                let stream = self.tls.connect(name, tcp).await.map_err(failed)?;
+                handshake(stream, &address).await
+            }
+            Some(proxy) => {
+                let tunnel = TokioIo::new(tunnel(tcp, url, proxy).await?);
+                let stream = self.tls.connect(name, tunnel).await.map_err(failed)?;
+                handshake(stream, &address).await
+            }
+        }
+    }
+}
+
+/// Whether an error of TLS is about the server's certificate, which another attempt does not change.
+fn tls_error(url: &Url, error: &io::Error) -> ConnectError {
+    let inner = error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>());
+    let address = url.host_header();
+    match inner {
+        Some(rustls::Error::InvalidCertificate(reason)) => {
+            let text = format!(
+                "the certificate of {address} is not trusted ({reason:?}): name the file with the \
+                 certificates that sign it in `SSL_CERT_FILE` or `PIP_CERT`"
+            );
+            ConnectError::Final(Failure::Other(text))
+        }
+        _ => ConnectError::Passing(format!("could not speak TLS with {address}: {error}")),
+    }
+}
+
+async fn handshake<T>(stream: T, address: &str) -> Result<Connection, ConnectError>
+where
+    T: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin + Send + 'static,
+{
+    let failed =
+        |error| ConnectError::Passing(format!("could not speak HTTP with {address}: {error}"));
+    let (sender, connection) = http1::handshake(TokioIo::new(stream)).await.map_err(failed)?;
+    // Its errors are those of the requests.
+    tokio::spawn(connection);
+    Ok(sender)
+}
+
+/// Has the proxy open a connection to the server of the URL.
+async fn tunnel(
+    tcp: TcpStream,
+    url: &Url,
+    proxy: &Url,
+) -> Result<hyper::upgrade::Upgraded, ConnectError> {
+    let address = proxy.host_header();
+    let failed = |error| ConnectError::Passing(format!("the proxy {address} broke off: {error}"));
+    let (mut sender, connection) = http1::handshake(TokioIo::new(tcp)).await.map_err(failed)?;
+    tokio::spawn(connection.with_upgrades());
+    let target = match url.host.contains(':') {
+        true => format!("[{}]:{}", url.host, url.port),
+        false => format!("{}:{}", url.host, url.port),
+    };
+    let mut request = Request::builder()
+        .method(Method::CONNECT)
+        .uri(&target)
+        .header(HOST, &target)
+        .header(CONNECTION, "keep-alive");
+    if let Some(value) = proxy_authorization(proxy) {
+        request = request.header(PROXY_AUTHORIZATION, value);
+    }
+    let request = request.body(Empty::<Bytes>::new()).map_err(|error| {
+        ConnectError::Final(Failure::Other(format!("`{target}` cannot be asked for: {error}")))
+    })?;
+    let response = sender.send_request(request).await.map_err(failed)?;
+    match response.status() {
+        status if status.is_success() => hyper::upgrade::on(response).await.map_err(failed),
+        StatusCode::PROXY_AUTHENTICATION_REQUIRED => {
+            let text = format!("the proxy {address} wants other credentials");
+            Err(ConnectError::Final(Failure::Unauthorized(text)))
+        }
+        status if status.is_server_error() => Err(ConnectError::Passing(format!(
+            "the proxy {address} does not connect to {target} ({status})"
+        ))),
+        status => Err(ConnectError::Final(Failure::Other(format!(
+            "the proxy {address} does not connect to {target} ({status})"
+        )))),
+    }
+}
+
+/// Returns the value of the header for the credentials in the URL of a proxy.
+pub(crate) fn proxy_authorization(proxy: &Url) -> Option<String> {
+    let (user, password) = proxy.credentials.as_ref()?;
+    Some(basic(user, password))
+}
+
+/// Returns the value of a header for basic authentication.
+pub(crate) fn basic(user: &str, password: &str) -> String {
+    format!("Basic {}", BASE64_STANDARD.encode(format!("{user}:{password}")))
+}
+
+fn certificates(path: &Path) -> Result<RootCertStore, String> {
+    let shown = path.display();
+    let text = std::fs::read(path)
+        .map_err(|error| format!("could not read the certificates in `{shown}`: {error}"))?;
+    let parsed: Vec<CertificateDer> = CertificateDer::pem_slice_iter(&text)
+        .collect::<Result<_, _>>()
+        .map_err(|_| format!("`{shown}` is not a file of certificates in PEM"))?;
+    let mut roots = RootCertStore::empty();
+    let (usable, _) = roots.add_parsable_certificates(parsed);
+    if usable == 0 {
+        return Err(format!("`{shown}` has no certificate that can be used"));
+    }
+    Ok(roots)
+}
