@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 
 use super::model::{
-    Action, Check, Clamp, Command, Compression, Conflict, Destination, Group, Kind, Platform,
+    Action, Check, Clamp, Command, Compression, Conflict, Destination, Group, Kind, Lock, Platform,
     Source, Spanned, Staging, Wheelhouse, Zip,
 };
 use super::schema::default_path;
@@ -44,7 +44,9 @@ pub(super) fn read(name: &str, stem: &str, table: &mut Table, reader: &mut Reade
 }
 
 fn wheelhouse(stem: &str, table: &mut Table, reader: &mut Reader) -> Option<Wheelhouse> {
-    let given = table.has("requirements") || table.has("projects");
+    let keys = ["requirements", "lock", "projects"];
+    let given = keys.iter().any(|key| table.has(key));
+    let lock = lock(table, reader);
     let requirements = table.many("requirements", reader, value::path);
     let constraints = table.many("constraints", reader, value::path);
     let projects = table.many("projects", reader, value::path);
@@ -56,13 +58,13 @@ fn wheelhouse(stem: &str, table: &mut Table, reader: &mut Reader) -> Option<Whee
     let build_env = table.optional("build-env", reader, build_env).unwrap_or_default();
     let output = table.optional("output", reader, value::output);
     if !given {
-        let keys = ["requirements", "projects"];
-        reader.report(mistakes::missing_either(table.span(), keys, table.owner()));
+        reader.report(mistakes::missing_all(table.span(), &keys, table.owner()));
         return None;
     }
     let span = table.span();
     Some(Wheelhouse {
         requirements,
+        lock,
         constraints,
         projects,
         python: python.unwrap_or_else(|| Spanned { value: "python3".into(), span: span.clone() }),
@@ -71,6 +73,35 @@ fn wheelhouse(stem: &str, table: &mut Table, reader: &mut Reader) -> Option<Whee
         build_env,
         output: output.unwrap_or_else(|| default_path(stem, "", span)),
     })
+}
+
+/// Reads the lockfile of a wheelhouse, and reports keys that do not go with one, or without one.
+fn lock(table: &mut Table, reader: &mut Reader) -> Option<Lock> {
+    let given = table.take("lock");
+    for key in ["requirements", "constraints"] {
+        if let (Some(lock), Some(other)) = (given, table.take(key)) {
+            let (first, second) =
+                if lock.start < other.start { (lock, other) } else { (other, lock) };
+            let (first, second) = (first.span(), second.span());
+            reader.report(mistakes::only_one_of(&second, &first, ["lock", key], table.owner()));
+        }
+    }
+    for key in ["package", "extras", "groups"] {
+        if let (None, Some(item)) = (given, table.take(key)) {
+            reader.report(mistakes::only_with(&item.span(), key, "lock"));
+        }
+    }
+    let package = table.optional("package", reader, |item, reader| {
+        value::filled(item, reader, "a member of the workspace")
+    });
+    let extras = table.many("extras", reader, text);
+    let groups = table.optional("groups", reader, |item, reader| members(item, reader, text));
+    let path = value::path(given?, reader)?;
+    if let Some(mistake) = mistakes::not_a_lockfile(&path.span, path.value.file_name()) {
+        reader.report(mistake);
+        return None;
+    }
+    Some(Lock { path, package: package.map(|package| package.value), extras, groups })
 }
 
 /// Variables that builds from source have from zipwright alone, and beginnings of such.

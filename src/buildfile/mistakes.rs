@@ -81,6 +81,18 @@ pub(crate) fn missing_either(span: &Span, keys: [&str; 2], owner: &str) -> Diagn
         .absence()
 }
 
+pub(crate) fn missing_all(span: &Span, keys: &[&str], owner: &str) -> Diagnostic {
+    Diagnostic::at(span, format!("{owner} has none of {}", list(keys)))
+        .hint(format!("add one of {}", list(keys)))
+        .absence()
+}
+
+/// `key` has a meaning only beside `other`.
+pub(crate) fn only_with(span: &Span, key: &str, other: &str) -> Diagnostic {
+    Diagnostic::at(span, format!("`{key}` goes with `{other}`, which is not given"))
+        .hint(format!("add `{other}`, or remove `{key}`"))
+}
+
 pub(crate) fn only_one_of(second: &Span, first: &Span, keys: [&str; 2], owner: &str) -> Diagnostic {
     let [a, b] = keys;
     Diagnostic::at(second, format!("{owner} has both `{a}` and `{b}`"))
@@ -166,6 +178,27 @@ pub(crate) fn bad_path(span: &Span, path: &str, problem: PathProblem) -> Diagnos
             at(format!("`{path}` contains a control character"), "name the file differently")
         }
     }
+}
+
+/// Returns the mistake if no lockfile that can be read has this name.
+pub(crate) fn not_a_lockfile(span: &Span, name: &str) -> Option<Diagnostic> {
+    if name == "uv.lock" || zipwright_python::lock::is_pylock(name) {
+        return None;
+    }
+    let export = match name {
+        "poetry.lock" => Some("poetry export -f pylock.toml -o pylock.toml"),
+        "pdm.lock" => Some("pdm export -f pylock -o pylock.toml"),
+        "Pipfile.lock" => Some("pipenv pylock --generate"),
+        _ => None,
+    };
+    let mistake = Diagnostic::at(span, format!("`{name}` is not a lockfile that can be read"));
+    Some(match export {
+        Some(command) => mistake.hint(format!("export it: `{command}`, and name `pylock.toml`")),
+        None if name.ends_with(".txt") || name.ends_with(".in") => {
+            mistake.hint("a file of requirements goes into `requirements`")
+        }
+        None => mistake.hint("name a `pylock.toml`, a `pylock.NAME.toml` or a `uv.lock`"),
+    })
 }
 
 pub(crate) fn root_as_output(span: &Span) -> Diagnostic {

@@ -79,6 +79,8 @@ pub enum Kind {
 #[derive(Clone, Debug)]
 pub struct Wheelhouse {
     pub requirements: Vec<Spanned<RelPath>>,
+    /// A lockfile in place of requirements.
+    pub lock: Option<Lock>,
     pub constraints: Vec<Spanned<RelPath>>,
     /// Folders of local projects, each with a `pyproject.toml` or `setup.py`.
     pub projects: Vec<Spanned<RelPath>>,
@@ -90,6 +92,17 @@ pub struct Wheelhouse {
     /// Variables for builds from source.
     pub build_env: BTreeMap<String, String>,
     pub output: Spanned<RelPath>,
+}
+
+/// A lockfile, and the parts of it that are wanted.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Lock {
+    pub path: Spanned<RelPath>,
+    /// A member of the workspace.
+    pub package: Option<String>,
+    pub extras: Vec<String>,
+    /// `None`: the default groups of the lockfile.
+    pub groups: Option<Vec<String>>,
 }
 
 /// The Lambda runtime that wheels are chosen for.

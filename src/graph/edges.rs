@@ -44,7 +44,8 @@ impl<'m> Input<'m> {
 fn inputs(target: &Target) -> Vec<Input<'_>> {
     match &target.kind {
         Kind::Wheelhouse(wheelhouse) => {
-            let files = wheelhouse.requirements.iter().chain(&wheelhouse.constraints);
+            let lock = wheelhouse.lock.iter().map(|lock| &lock.path);
+            let files = wheelhouse.requirements.iter().chain(&wheelhouse.constraints).chain(lock);
             let paths = files.chain(&wheelhouse.projects).map(Input::Path);
             paths.chain([Input::Program(&wheelhouse.python)]).collect()
         }

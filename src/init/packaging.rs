@@ -36,6 +36,8 @@ pub(super) struct Wheels {
     pub(super) requirements: Vec<String>,
     pub(super) constraints: Vec<String>,
     pub(super) projects: Vec<String>,
+    /// A lockfile, if no requirements file is in the project.
+    pub(super) lock: Option<String>,
     /// How a requirements file is made, if none is in the project.
     pub(super) export: Option<Export>,
     /// A lock that pins more than the wheelhouse reads, and the command that exports it.
@@ -45,8 +47,6 @@ pub(super) struct Wheels {
 /// A requirements file that a command makes of a file of the project.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Export {
-    /// The folder of a `uv.lock`.
-    Uv(String),
     /// The folder of a `pyproject.toml` whose dependencies count, and which is not built itself.
     Dependencies(String),
 }
@@ -98,19 +98,19 @@ fn of_folder(survey: &Survey, folder: &str) -> (Wheels, Option<Package>) {
         wheels.projects.push(if folder.is_empty() { ".".into() } else { folder.to_owned() });
     }
     let lock = LOCKS.iter().find(|(name, _)| existing(name));
-    if requirements.is_none() {
+    if requirements.is_none() && !existing(&"uv.lock") && !existing(&"pylock.toml") {
         wheels.unread_lock = lock.map(|(name, export)| (within(name), *export));
     }
     let has_dependencies = manifest.as_ref().is_some_and(|manifest| {
         let dependencies = at(manifest, &["project", "dependencies"]).and_then(Value::as_array);
         dependencies.is_some_and(|list| !list.is_empty())
     });
-    if requirements.is_none() && manifest.is_some() {
-        if survey.has(&within("uv.lock")) {
-            wheels.export = Some(Export::Uv(folder.to_owned()));
-        } else if package.is_none() && has_dependencies {
-            wheels.export = Some(Export::Dependencies(folder.to_owned()));
-        }
+    if requirements.is_none() {
+        wheels.lock =
+            ["uv.lock", "pylock.toml"].iter().find(|it| existing(it)).map(|it| within(it));
+    }
+    if requirements.is_none() && wheels.lock.is_none() && package.is_none() && has_dependencies {
+        wheels.export = Some(Export::Dependencies(folder.to_owned()));
     }
     (wheels, package)
 }

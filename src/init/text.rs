@@ -3,7 +3,7 @@
 use std::fmt::Write;
 
 use super::bundle::{Bundle, Resolved, fact};
-use super::packaging::{Export, Wheels};
+use super::packaging::Export;
 use super::{Proposal, Taken};
 
 /// Longer arrays have a line for each value.
@@ -107,7 +107,7 @@ fn wheels_target<'a>(
 ) -> Option<String> {
     let wheels = &bundle.wheels;
     let is_empty = wheels.requirements.is_empty() && wheels.projects.is_empty();
-    if is_empty && wheels.export.is_none() {
+    if is_empty && wheels.lock.is_none() && wheels.export.is_none() {
         return None;
     }
     let key = |it: &Bundle| (it.wheels.clone(), it.python.clone(), it.arch.clone());
@@ -125,7 +125,7 @@ fn wheels_target<'a>(
         taken.extend(files.iter().map(|file| fact(what, file, "a file of this name")));
     }
     if let Some(export) = &wheels.export {
-        requirements.push(export_target(bundle, export, wheels, text, taken));
+        requirements.push(export_target(bundle, export, text, taken));
     }
     let _ = write!(text, "\n[target.{name}]\nkind = \"wheelhouse\"\n");
     if let Some((lock, export)) = &wheels.unread_lock {
@@ -133,6 +133,10 @@ fn wheels_target<'a>(
             text,
             "# `{lock}` is not read. `{export}` makes a file of it; name that in `requirements`."
         );
+    }
+    if let Some(lock) = &wheels.lock {
+        taken.push(fact("lockfile", lock, "a file of this name"));
+        let _ = writeln!(text, "lock = {}", quote(lock));
     }
     for (key, files) in [
         ("requirements", &requirements),
@@ -163,49 +167,25 @@ fn wheels_target<'a>(
 /// Writes the command that makes a requirements file, and returns its path.
 fn export_target(
     bundle: &Bundle,
-    export: &Export,
-    wheels: &Wheels,
+    Export::Dependencies(folder): &Export,
     text: &mut String,
     taken: &mut Vec<Taken>,
 ) -> String {
     let name = bundle.target("requirements");
     let output = format!("build/{name}.txt");
-    let (folder, comment, inputs, run) = match export {
-        Export::Uv(folder) => {
-            let mut run: Vec<String> =
-                ["uv", "export", "--frozen", "--no-dev", "--no-emit-project"]
-                    .map(str::to_owned)
-                    .to_vec();
-            if !folder.is_empty() {
-                run.extend(["--project".into(), folder.clone()]);
-            }
-            if !wheels.projects.is_empty() {
-                // pip takes no hashes beside a project.
-                run.push("--no-hashes".into());
-            }
-            run.extend(["--quiet".into(), "--output-file".into(), output.clone()]);
-            (folder, "The versions of uv.lock.", ["uv.lock", "pyproject.toml"].as_slice(), run)
-        }
-        Export::Dependencies(folder) => {
-            let manifest = super::described::join(folder, "pyproject.toml");
-            let script = format!(
-                "import tomllib; project = tomllib.load(open('{manifest}', 'rb'))['project']; \
-                 open('{output}', 'w').write('\\n'.join(project['dependencies']))"
-            );
-            let run = vec!["python3".to_owned(), "-c".to_owned(), script];
-            let comment = "The dependencies of pyproject.toml, which is not built itself.";
-            (folder, comment, ["pyproject.toml"].as_slice(), run)
-        }
-    };
-    let inputs: Vec<String> =
-        inputs.iter().map(|name| super::described::join(folder, name)).collect();
-    taken.push(fact("requirements", &inputs[0], "a file of this name"));
+    let manifest = super::described::join(folder, "pyproject.toml");
+    let script = format!(
+        "import tomllib; project = tomllib.load(open('{manifest}', 'rb'))['project']; \
+         open('{output}', 'w').write('\\n'.join(project['dependencies']))"
+    );
+    taken.push(fact("requirements", &manifest, "a file of this name"));
     let _ = write!(
         text,
-        "\n# {comment}\n[target.{name}]\nkind = \"command\"\ninputs = {}\noutputs = {}\nrun = {}\n",
-        array(&inputs),
+        "\n# The dependencies of pyproject.toml, which is not built itself.\n[target.{name}]\n\
+         kind = \"command\"\ninputs = {}\noutputs = {}\nrun = {}\n",
+        array(&[&manifest]),
         array(&[&output]),
-        array(&run)
+        array(&["python3", "-c", &script])
     );
     output
 }

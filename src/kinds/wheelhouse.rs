@@ -9,6 +9,7 @@ use std::fs;
 
 use anyhow::{Context, Result};
 use zipwright_python::Runtime;
+use zipwright_python::lock::Wanted;
 
 use super::{Done, Job};
 use crate::base::fs as base_fs;
@@ -17,11 +18,12 @@ use crate::buildfile::model::{Output, Platform, PythonVersion, Spanned, Wheelhou
 use crate::files::Content;
 use crate::key::{Key, Value};
 use crate::ownership;
-use crate::pip::{Gathered, Inputs, Request, Talk, Wheel};
+use crate::pip::{Gathered, Inputs, LockRequest, Request, Talk, Wheel};
 
 pub(super) fn key(wheelhouse: &Wheelhouse, job: &Job) -> Result<Key> {
     let Wheelhouse {
         requirements,
+        lock,
         constraints,
         projects,
         python,
@@ -41,11 +43,20 @@ pub(super) fn key(wheelhouse: &Wheelhouse, job: &Job) -> Result<Key> {
         "platform",
         platform.as_ref().map_or("this host".into(), |platform| runtime(platform).describe()),
     );
-    if let Some(platform) = platform {
+    key.text("output", &output.value);
+    if let (Some(lock), Some(locked)) = (lock, &inputs.locked) {
+        key.text("lock", &lock.path.value);
+        for (name, version) in locked.versions() {
+            key.text(format!("package {name}"), version);
+        }
+        key.push("files of the lock", Value::Digest(locked.files()));
+        if !locked.has_sources() && inputs.sources.is_empty() {
+            return Ok(key);
+        }
+    } else if let Some(platform) = platform {
         key.text("markers of the platform", runtime(platform).markers());
     }
     key.text("pip-args", inputs.pip_args.join(" "));
-    key.text("output", &output.value);
     key.text(format!("python {}", python.value), &inputs.interpreter.identity.python);
     key.text("pip", &inputs.interpreter.identity.pip);
     for (name, value) in &inputs.config.settings {
@@ -179,6 +190,14 @@ impl Paths {
             project: job.project,
             files: job.files,
             requirements: &self.requirements,
+            lock: wheelhouse.lock.as_ref().map(|lock| LockRequest {
+                path: &lock.path.value,
+                wanted: Wanted {
+                    package: lock.package.as_deref(),
+                    extras: &lock.extras,
+                    groups: lock.groups.as_deref(),
+                },
+            }),
             constraints: &self.constraints,
             projects: &self.projects,
             python: &wheelhouse.python.value,

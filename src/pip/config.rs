@@ -9,6 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use super::handed_on;
+use super::network::Network;
 use super::requirements::{contents_of, find_links_inside, has_scheme, index_inside};
 use super::secrets::{Redactor, fingerprint};
 use crate::base::digest::FieldHasher;
@@ -84,6 +85,8 @@ pub struct Config {
     pub hashed: bool,
     /// Settings that builds from source do not follow.
     pub not_followed: Vec<String>,
+    /// What decides how files are downloaded.
+    pub(super) network: Network,
     pub secrets: Redactor,
 }
 
@@ -143,6 +146,7 @@ impl Config {
     fn add(&mut self, project: &Project, name: &str, value: &str) {
         self.secrets.learn(value);
         let option = name.rsplit('.').next().unwrap_or(name);
+        self.network.add(name, value);
         if HARMLESS.contains(&option) {
             return;
         }

@@ -11,6 +11,8 @@ use zipwright_python::normalise;
 use zipwright_store::{Bucket, Cache};
 
 use super::build::{Build, wheels_in};
+use super::download::{Downloads, Outcome};
+use super::network::Network;
 use super::parallel_map::parallel_map;
 use super::requirements::inside;
 use super::resolve::{Origin, Pick};
@@ -18,6 +20,7 @@ use super::run::Pip;
 use super::sdist::{Basis, Made, SdistBuilder, unpack};
 use super::secrets::{fingerprint, percent_decode};
 use super::settings::{Pairs, to_json};
+use super::unusable;
 use super::wheels::{Wheel, sha256_of};
 use crate::base::digest::FieldHasher;
 use crate::base::words::count;
@@ -33,6 +36,18 @@ pub(super) struct Fetch<'a> {
     /// Digest of everything that a build depends on besides its source.
     pub context: Digest,
     pub pool: Option<&'a Pool>,
+    pub network: &'a Network,
+    /// Whether the picks are of a lockfile.
+    pub is_locked: bool,
+}
+
+/// Picks, by how they were got.
+#[derive(Default)]
+struct Downloaded<'p> {
+    wheels: Vec<(&'p Pick, Wheel)>,
+    archives: Vec<(&'p Pick, PathBuf)>,
+    /// Those that only pip can get.
+    rest: Vec<&'p Pick>,
 }
 
 /// A wheel built from a source distribution.
@@ -53,9 +68,11 @@ impl Fetch<'_> {
             .filter(|(_, wheel)| wheel.is_none())
             .map(|(pick, _)| pick)
             .collect();
+        let (downloads, fetched) = (self.cache.temporary_folder()?, self.cache.temporary_folder()?);
+        let Downloaded { wheels: mut gotten, mut archives, rest } =
+            self.download(missing, downloads.path())?;
         let (ready, sources): (Vec<&Pick>, Vec<&Pick>) =
-            missing.into_iter().partition(|pick| matches!(pick.origin, Origin::Wheel { .. }));
-        let mut gotten: Vec<(&Pick, Wheel)> = Vec::new();
+            rest.into_iter().partition(|pick| matches!(pick.origin, Origin::Wheel { .. }));
         if !ready.is_empty() {
             let workshop = self.cache.temporary_folder()?;
             let got = self.run(&ready, workshop.path())?;
@@ -64,16 +81,14 @@ impl Fetch<'_> {
             }
         }
         if !sources.is_empty() {
-            let workshop = self.cache.temporary_folder()?;
-            let mut archives = self.archives(&sources, workshop.path())?;
-            // Start the longest build first; the size of the archive is the best estimate.
-            let size = |archive: &Path| std::fs::metadata(archive).map_or(0, |meta| meta.len());
-            archives.sort_by_key(|(_, archive)| std::cmp::Reverse(size(archive)));
-            let built = parallel_map(self.pool, &archives, |(pick, archive)| {
-                self.build_source(pick, archive)
-            })?;
-            gotten.extend(archives.iter().map(|(pick, _)| *pick).zip(built));
+            archives.extend(self.archives(&sources, fetched.path())?);
         }
+        // Start the longest build first; the size of the archive is the best estimate.
+        let size = |archive: &Path| std::fs::metadata(archive).map_or(0, |meta| meta.len());
+        archives.sort_by_key(|(_, archive)| std::cmp::Reverse(size(archive)));
+        let built =
+            parallel_map(self.pool, &archives, |(pick, archive)| self.build_source(pick, archive))?;
+        gotten.extend(archives.iter().map(|(pick, _)| *pick).zip(built));
         for (pick, wheel) in picks.iter().zip(&mut wheels) {
             if wheel.is_none() {
                 let found = gotten.iter().find(|(gotten, _)| *gotten == pick);
@@ -81,6 +96,40 @@ impl Fetch<'_> {
             }
         }
         Ok(wheels.into_iter().map(|wheel| wheel.expect("BUG: every pick was fetched")).collect())
+    }
+
+    /// Downloads the picks that need no pip; source archives go below `folder`.
+    fn download<'p>(&self, picks: Vec<&'p Pick>, folder: &Path) -> Result<Downloaded<'p>> {
+        let is_own =
+            |pick: &&Pick| Downloads::can(pick) && self.network.only_pip(&pick.url).is_none();
+        let (own, rest): (Vec<&Pick>, Vec<&Pick>) = picks.into_iter().partition(is_own);
+        let mut downloaded = Downloaded { rest, ..Downloaded::default() };
+        if own.is_empty() {
+            return Ok(downloaded);
+        }
+        let settings = self.network.settings(self.pip.project);
+        let downloads = Downloads {
+            cache: self.cache,
+            settings: &settings,
+            talk: self.pip.talk,
+            is_locked: self.is_locked,
+        };
+        let (mut left, mut reason) = (0, String::new());
+        for (pick, outcome) in own.iter().copied().zip(downloads.get(&own, folder)?) {
+            match outcome {
+                Outcome::Wheel(wheel) => downloaded.wheels.push((pick, wheel)),
+                Outcome::Archive(place) => downloaded.archives.push((pick, place)),
+                Outcome::ForPip(why) => {
+                    downloaded.rest.push(pick);
+                    (left, reason) = (left + 1, why);
+                }
+            }
+        }
+        if left > 0 {
+            let files = count(left, "file");
+            (self.pip.talk.warn)(&format!("pip fetches {files}: {reason}"));
+        }
+        Ok(downloaded)
     }
 
     /// Returns the wheels of source archives inside this project. They are built before pip
@@ -236,6 +285,12 @@ impl Fetch<'_> {
         workshop: &Path,
         (download, foreign): (bool, bool),
     ) -> Result<()> {
+        let interpreter = self.pip.interpreter;
+        let program = interpreter.program.display().to_string();
+        // A lockfile alone needs no pip.
+        if let Some(error) = unusable::unfit(&program, &interpreter.identity) {
+            return Err(error.context(format!("only pip can {doing}")));
+        }
         (self.pip.talk.status)(&format!("asking pip to {doing}"));
         let out = workshop.join("out");
         let file = workshop.join("picks.txt");
@@ -360,6 +415,7 @@ mod tests {
             url: "https://h/a-1.tar.gz".into(),
             origin: Origin::Archive { sha256: Some("00".into()) },
             subdirectory: Some("s".into()),
+            size: None,
         };
         assert_eq!(line(&pick), "https://h/a-1.tar.gz#sha256=00&subdirectory=s");
         pick.origin = Origin::Repository { vcs: "git".into(), commit: "c0".into() };

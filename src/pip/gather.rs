@@ -19,6 +19,7 @@ use super::fetch::Fetch;
 use super::interpreter::{Identity, Interpreter};
 use super::launch::Reading;
 use super::lines;
+use super::lockfile::{LockRequest, LockedInputs};
 use super::options::{self, Argument, Name, Opt};
 use super::parallel_map::parallel_map;
 use super::requirements::{Replacement, Requirements, find_links_inside, index_inside};
@@ -27,6 +28,7 @@ use super::run::{Pip, Talk};
 use super::sdist::SdistBuilder;
 use super::secrets::{Redactor, fingerprint};
 use super::settings::Settings;
+use super::unusable;
 use super::wheels::Wheel;
 use crate::base::digest::FieldHasher;
 use crate::base::fs::write_if_changed;
@@ -43,6 +45,8 @@ pub struct Request<'a> {
     pub project: &'a Project,
     pub files: &'a Files,
     pub requirements: &'a [RelPath],
+    /// A lockfile in place of requirements.
+    pub lock: Option<LockRequest<'a>>,
     pub constraints: &'a [RelPath],
     pub projects: &'a [RelPath],
     pub python: &'a str,
@@ -71,6 +75,8 @@ pub struct Inputs {
     pub interpreter: Interpreter,
     pub config: Config,
     pub requirements: Requirements,
+    /// The packages of the lockfile, if there is one.
+    pub locked: Option<LockedInputs>,
     pub sources: Vec<Source>,
     /// Files of the project that pip may choose: archives that requirements name, and all files in
     /// folders of find-links, from every place where these are declared.
@@ -95,7 +101,16 @@ impl Inputs {
     pub fn read(request: &Request) -> Result<Self> {
         let Request { files, requirements, constraints, projects, .. } = *request;
         let project = &request.project.with_build_vars(request.build_env);
-        let interpreter = Interpreter::find(project, request.python)?;
+        let interpreter = Interpreter::find_any(project, request.python)?;
+        let locked = request
+            .lock
+            .map(|lock| LockedInputs::read(request.project, lock, (&interpreter, request.runtime)));
+        let locked = locked.transpose()?;
+        let needs_pip =
+            !projects.is_empty() || locked.as_ref().is_none_or(LockedInputs::has_sources);
+        if needs_pip && let Some(error) = unusable::unfit(request.python, &interpreter.identity) {
+            return Err(error);
+        }
         let applies = |marker: &str| applies(marker, &interpreter, request.runtime);
         let mut requirements =
             Requirements::read(request.project, requirements, constraints, &applies)?;
@@ -127,6 +142,7 @@ impl Inputs {
         let context = context(project, &plain_args, &interpreter, &config, &requirements);
         let mut folders: BTreeSet<&RelPath> = projects.iter().collect();
         folders.extend(&requirements.folders);
+        folders.extend(locked.iter().flat_map(|locked| &locked.projects));
         let look = |folder: &&RelPath| {
             let settings = settings.of(None, Some(folder));
             Source::look(project, files, folder, (request.left_out, context, settings))
@@ -137,6 +153,7 @@ impl Inputs {
             interpreter,
             config,
             requirements,
+            locked,
             sources,
             offered,
             pip_args,
@@ -171,16 +188,44 @@ impl Inputs {
             source.wheel(&builder, cache, (&pip, &build))
         })?;
         let folders = self.sources.iter().map(|source| source.folder.clone());
-        let mut built: BTreeMap<RelPath, Wheel> = folders.zip(own).collect();
+        let built: BTreeMap<RelPath, Wheel> = folders.zip(own).collect();
         let (pool, context) = (request.pool, self.context);
-        let fetch = Fetch { pip: &pip, cache, build: &build, builder: &builder, context, pool };
-        let gathered = |wheels: Vec<Wheel>| {
-            let (built, isolation) = builder.report();
-            if built > 0 {
-                self.warn_of_settings(talk);
-            }
-            Gathered { wheels, built, isolation }
+        let (network, is_locked) = (&self.config.network, self.locked.is_some());
+        let fetch = Fetch {
+            pip: &pip,
+            cache,
+            build: &build,
+            builder: &builder,
+            context,
+            pool,
+            network,
+            is_locked,
         };
+        let wheels = match &self.locked {
+            Some(locked) => {
+                check_apart(locked, &built)?;
+                let mut wheels = fetch.all(&locked.picks(request.project))?;
+                wheels.extend(built.into_values());
+                wheels.sort();
+                wheels
+            }
+            None => self.resolved(request, &fetch, built)?,
+        };
+        let (built, isolation) = builder.report();
+        if built > 0 {
+            self.warn_of_settings(talk);
+        }
+        Ok(Gathered { wheels, built, isolation })
+    }
+
+    /// Returns the wheels of the requirements, resolved by pip unless that is cached.
+    fn resolved(
+        &self,
+        request: &Request,
+        fetch: &Fetch,
+        mut built: BTreeMap<RelPath, Wheel>,
+    ) -> Result<Vec<Wheel>> {
+        let cache = fetch.cache;
         let pinned = self.requirements.hashed.then(|| self.meaning_key(request, &built));
         if let Some(wheels) =
             pinned.and_then(|key| cache.get::<Vec<Wheel>>(Bucket::Resolutions, &key))
@@ -191,7 +236,7 @@ impl Inputs {
                 .into_iter()
                 .all(|has| has)
         {
-            return Ok(gathered(wheels));
+            return Ok(wheels);
         }
         if !self.requirements.hashed && request.runtime.is_none() {
             // pip would build each of them, in its own way, only to read its requirements.
@@ -204,14 +249,14 @@ impl Inputs {
             names.insert(0, (kept.display().to_string(), String::new()));
         }
         let given = self.given(request, cache, &built, workshop.path())?;
-        let reading = reading(request, cache, &builder, &built);
-        let picks = resolve(&pip, &given, &reading, (workshop.path(), &names))?;
+        let reading = reading(request, cache, fetch.builder, &built);
+        let picks = resolve(fetch.pip, &given, &reading, (workshop.path(), &names))?;
         let mut wheels = fetch.all(&picks)?;
         wheels.sort();
         if let Some(key) = pinned {
             cache.put(Bucket::Resolutions, &key, &wheels)?;
         }
-        Ok(gathered(wheels))
+        Ok(wheels)
     }
 
     /// Returns the digest of a gathered wheel.
@@ -329,6 +374,17 @@ impl Inputs {
         let root = [(format!("{}/", request.project.root.display()), String::new())];
         copies.chain(own).chain(root).collect()
     }
+}
+
+/// Fails if a local project is also a package of the lockfile.
+fn check_apart(locked: &LockedInputs, built: &BTreeMap<RelPath, Wheel>) -> Result<()> {
+    for (folder, wheel) in built {
+        let project = wheel.project();
+        if locked.has(&project) {
+            bail!("`{project}` is both the local project `{folder}` and a package of the lockfile");
+        }
+    }
+    Ok(())
 }
 
 /// Returns the files of the project that pip may take wheels and sources from.

@@ -6,6 +6,7 @@
 
 mod build;
 mod config;
+mod download;
 mod fetch;
 mod foreign;
 mod gather;
@@ -14,6 +15,8 @@ mod install;
 mod interpreter;
 mod launch;
 mod lines;
+mod lockfile;
+mod network;
 mod options;
 mod provenance;
 mod pyenv;
@@ -35,6 +38,7 @@ pub use config::Config;
 pub use gather::{Gathered, Inputs, Request};
 pub use install::install;
 pub use interpreter::{Identity, Interpreter};
+pub use lockfile::{LockRequest, LockedInputs};
 pub use parallel_map::parallel_map;
 pub use provenance::{BuildInputs, Provenance, provenance};
 pub use requirements::{ReadFile, Requirements};

@@ -22,6 +22,8 @@ pub(super) struct Pick {
     pub url: String,
     pub origin: Origin,
     pub subdirectory: Option<String>,
+    /// In bytes; pip does not report it.
+    pub size: Option<u64>,
 }
 
 impl Pick {
@@ -37,12 +39,21 @@ impl Pick {
             url: file_url(place),
             origin: Origin::Archive { sha256: None },
             subdirectory: None,
+            size: None,
         })
     }
 
     /// Returns `` `idna 3.7` ``.
     pub(super) fn describe(&self) -> String {
-        format!("`{} {}`", self.project, self.version)
+        format!("`{}`", format!("{} {}", self.project, self.version).trim_end())
+    }
+
+    /// Returns the name of its file.
+    pub(super) fn file_name(&self) -> String {
+        match &self.origin {
+            Origin::Wheel { name, .. } => name.clone(),
+            Origin::Archive { .. } | Origin::Repository { .. } => file_name(&self.url),
+        }
     }
 }
 
@@ -178,7 +189,7 @@ fn pick(item: Item) -> Result<Pick> {
              in a requirements file or in `projects`, so that its files are inputs"
         ),
     };
-    Ok(Pick { project, version, url, origin, subdirectory })
+    Ok(Pick { project, version, url, origin, subdirectory, size: None })
 }
 
 pub(super) fn file_url(path: &Path) -> String {

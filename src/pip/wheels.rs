@@ -11,6 +11,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
 use serde::{Deserialize, Serialize};
+use tempfile::NamedTempFile;
 use zipwright_python::normalise;
 use zipwright_store::{Bucket, Cache};
 
@@ -61,11 +62,16 @@ impl Wheel {
         let mut temp = cache.temporary_file(Bucket::Wheels)?;
         let (sha256, blake3) = pour_with_sha256(file, temp.as_file_mut())?;
         let wheel = Self { name, sha256 };
-        cache.put(Bucket::WheelDigests, &wheel.key(), &blake3)?;
-        let place = wheel.place_in(cache);
-        private::create_dir_all(place.parent().unwrap_or(&place))?;
-        persist(temp, &place, private::FILE_MODE)?;
+        wheel.adopt(cache, temp, &blake3)?;
         Ok(wheel)
+    }
+
+    /// Moves a temporary file of the cache, whose digests were computed, to this wheel's place.
+    pub(super) fn adopt(&self, cache: &Cache, file: NamedTempFile, blake3: &Digest) -> Result<()> {
+        cache.put(Bucket::WheelDigests, &self.key(), blake3)?;
+        let place = self.place_in(cache);
+        private::create_dir_all(place.parent().unwrap_or(&place))?;
+        persist(file, &place, private::FILE_MODE)
     }
 
     /// Returns the path of this wheel in the cache, where it may be absent.

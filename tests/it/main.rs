@@ -34,6 +34,8 @@ mod lambda;
 mod invoke;
 mod layers;
 mod local;
+mod lock_oracle;
+mod lockfiles;
 mod locks;
 mod makeflags;
 mod markers;

@@ -180,5 +180,5 @@ fn files_of_other_tools_are_refused_with_the_way_out() {
     build(&sandbox)
         .failure()
         .stderr_has("`uv.lock` is not a requirements file: it is a lockfile of uv")
-        .stderr_has("uv export");
+        .stderr_has("Name it by the key `lock`: `lock = \"uv.lock\"`");
 }

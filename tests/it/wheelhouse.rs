@@ -59,6 +59,7 @@ impl House {
         let cache = temp.path().join("cache");
         let wheelhouse = Wheelhouse {
             requirements: Vec::new(),
+            lock: None,
             constraints: Vec::new(),
             projects: Vec::new(),
             // Another interpreter, to run the whole file with another pip.
@@ -153,7 +154,12 @@ impl House {
 
     fn statuses(&self) -> Vec<String> {
         let said = self.said.0.lock().unwrap();
-        said.iter().filter_map(|line| line.strip_prefix("status: ")).map(Into::into).collect()
+        let lines = said.iter().filter_map(|line| line.strip_prefix("status: "));
+        // The progress of a download follows a colon.
+        let mut texts: Vec<String> =
+            lines.map(|line| line.split(": ").next().unwrap().into()).collect();
+        texts.dedup();
+        texts
     }
 
     fn error(&self) -> String {
@@ -516,10 +522,10 @@ fn a_hidden_value_of_a_query_counts_and_is_not_shown() {
 fn one_more_requirement_fetches_only_that() {
     let house = House::new().with_requirements("idna==3.7\n");
     assert_eq!(house.run(), ["idna-3.7-py3-none-any.whl"]);
-    assert_eq!(house.statuses(), [ASKING, "asking pip to fetch 1 wheel"]);
+    assert_eq!(house.statuses(), [ASKING, "fetching 1 file"]);
     house.write("requirements.txt", "idna==3.7\ntomlkit==0.13.2\n");
     assert_eq!(house.run(), ["idna-3.7-py3-none-any.whl", "tomlkit-0.13.2-py3-none-any.whl"]);
-    assert_eq!(house.statuses(), [ASKING, "asking pip to fetch 1 wheel"]);
+    assert_eq!(house.statuses(), [ASKING, "fetching 1 file"]);
     house.write("requirements.txt", "tomlkit==0.13.2\n");
     assert_eq!(house.run(), ["tomlkit-0.13.2-py3-none-any.whl"]);
     assert_eq!(house.statuses(), [ASKING]);

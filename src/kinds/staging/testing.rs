@@ -176,6 +176,7 @@ impl World {
         };
         let wheelhouse = Wheelhouse {
             requirements: Vec::new(),
+            lock: None,
             constraints: Vec::new(),
             projects: Vec::new(),
             python: spanned("python3".into()),

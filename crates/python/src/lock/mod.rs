@@ -189,6 +189,17 @@ fn sha256(text: &str, package: &str) -> Result<String> {
     Ok(lower)
 }
 
+/// Fails if a file's name is not one, or if a wheel's name is of another project.
+fn check_file_name(name: &str, project: &str, package: &str) -> Result<()> {
+    if name.is_empty() || name.starts_with('.') || name.contains(['/', '\\', '\0']) {
+        bail!("`{name}` of {package} is not the name of a file");
+    }
+    if name.ends_with(".whl") && WheelName::parse(name)?.normalised() != project {
+        bail!("`{name}` is listed for {package}, and is a wheel of another project");
+    }
+    Ok(())
+}
+
 /// Decodes `%41`; other text stays as it is.
 fn percent_decode(text: &str) -> String {
     let bytes = text.as_bytes();

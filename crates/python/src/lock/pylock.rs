@@ -6,8 +6,8 @@ use anyhow::{Context, Result, bail};
 use serde::Deserialize;
 
 use super::{
-    File, Locked, LockedSet, Place, Source, Wanted, best_wheel, check_python, describe,
-    known_names, no_file, sha256,
+    File, Locked, LockedSet, Place, Source, Wanted, best_wheel, check_file_name, check_python,
+    describe, known_names, no_file, sha256,
 };
 use crate::marker::Marker;
 use crate::name::normalise;
@@ -175,8 +175,8 @@ impl Package {
     }
 
     fn locked(&self, target: &Target) -> Result<Locked> {
-        let locked =
-            |source| Locked { name: normalise(&self.name), version: self.version.clone(), source };
+        let name = normalise(&self.name);
+        let locked = |source| Locked { name: name.clone(), version: self.version.clone(), source };
         let described = self.describe();
         if let Some(vcs) = &self.vcs {
             return Ok(locked(vcs.source(&described)?));
@@ -186,15 +186,15 @@ impl Package {
             return Ok(locked(Source::Folder(folder)));
         }
         if let Some(archive) = &self.archive {
-            let file = archive.file(&described)?;
+            let file = archive.file(&name, &described)?;
             let is_wheel = file.name.ends_with(".whl");
             return Ok(locked(if is_wheel { Source::Wheel(file) } else { Source::Sdist(file) }));
         }
         if let Some(wheel) = best_wheel(&self.wheels, target, Item::file_name)? {
-            return Ok(locked(Source::Wheel(wheel.file(&described)?)));
+            return Ok(locked(Source::Wheel(wheel.file(&name, &described)?)));
         }
         if let Some(sdist) = &self.sdist {
-            return Ok(locked(Source::Sdist(sdist.file(&described)?)));
+            return Ok(locked(Source::Sdist(sdist.file(&name, &described)?)));
         }
         let names: Vec<String> = self.wheels.iter().map(Item::file_name).collect::<Result<_>>()?;
         Err(no_file(&described, target, &names))
@@ -232,12 +232,14 @@ impl Item {
         self.name.clone().map_or_else(|| Ok(self.place()?.file_name()), Ok)
     }
 
-    fn file(&self, package: &str) -> Result<File> {
+    fn file(&self, project: &str, package: &str) -> Result<File> {
         let Some(digest) = self.hashes.get("sha256") else {
             bail!("a file of {package} has no `sha256` among its `hashes`");
         };
+        let name = self.file_name()?;
+        check_file_name(&name, project, package)?;
         Ok(File {
-            name: self.file_name()?,
+            name,
             place: self.place().with_context(|| format!("{package} cannot be fetched"))?,
             sha256: sha256(digest, package)?,
             size: self.size,

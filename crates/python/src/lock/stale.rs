@@ -5,7 +5,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use anyhow::{Result, bail};
+use anyhow::{Context, Result, bail};
 use serde::Deserialize;
 
 use super::uv::Package;
@@ -72,44 +72,44 @@ enum Entry {
 /// Name, extras and versions of a requirement.
 type Wish = (String, BTreeSet<String>, BTreeSet<String>);
 
-pub(super) fn check(package: &Package, text: &str) -> Result<()> {
-    let pyproject: Pyproject = match toml::from_str(text) {
-        Ok(pyproject) => pyproject,
-        Err(error) => bail!("the `pyproject.toml` of `{}` is not readable: {error}", package.name),
-    };
+/// Returns the first difference: `requires `idna>=3``; `None` if there is none.
+pub(super) fn difference(package: &Package, text: &str) -> Result<Option<String>> {
+    let unreadable = || format!("the `pyproject.toml` of `{}` is not readable", package.name);
+    let pyproject: Pyproject = toml::from_str(text).with_context(unreadable)?;
     let none = Metadata::default();
     let locked = package.metadata.as_ref().unwrap_or(&none);
     let project = pyproject.project.unwrap_or_default();
     if !project.dynamic.iter().any(|field| field.ends_with("dependencies")) {
         let optional = project.optional_dependencies.values().flatten();
-        let now = wishes(project.dependencies.iter().chain(optional))?;
-        compare(&package.name, now, &locked.requires_dist)?;
+        let now = wishes(project.dependencies.iter().chain(optional)).with_context(unreadable)?;
+        if let Some(difference) = compare(now, &locked.requires_dist)? {
+            return Ok(Some(difference));
+        }
     }
     for (name, locked) in &locked.requires_dev {
-        let Some(now) = group(&pyproject.dependency_groups, name, 0)? else {
+        let now = group(&pyproject.dependency_groups, name, 0).with_context(unreadable)?;
+        let Some(now) = now else {
             // `tool.uv.dev-dependencies`, the older form of the group `dev`.
             if normalise(name) == "dev" {
                 continue;
             }
-            bail!("{} no longer has the dependency group `{name}`", owner(&package.name));
+            return Ok(Some(format!("no longer has the dependency group `{name}`")));
         };
-        compare(&package.name, now, locked)?;
+        if let Some(difference) = compare(now, locked)? {
+            return Ok(Some(difference));
+        }
     }
     let is_locked =
         |name: &str| locked.requires_dev.keys().any(|own| normalise(own) == normalise(name));
     for (name, entries) in &pyproject.dependency_groups {
         if !entries.is_empty() && !is_locked(name) {
-            bail!("{} has the new dependency group `{name}`", owner(&package.name));
+            return Ok(Some(format!("has the new dependency group `{name}`")));
         }
     }
-    Ok(())
+    Ok(None)
 }
 
-fn owner(package: &str) -> String {
-    format!("it is behind the `pyproject.toml` of `{package}`, which")
-}
-
-fn compare(package: &str, now: BTreeSet<Wish>, locked: &[Required]) -> Result<()> {
+fn compare(now: BTreeSet<Wish>, locked: &[Required]) -> Result<Option<String>> {
     let is_direct = |name: &str| {
         let has_source = |required: &&Required| {
             required.name == name && DIRECT.iter().any(|key| required.rest.contains_key(*key))
@@ -122,14 +122,11 @@ fn compare(package: &str, now: BTreeSet<Wish>, locked: &[Required]) -> Result<()
     };
     let now: BTreeSet<Wish> = now.into_iter().map(without_versions).collect();
     let locked: BTreeSet<Wish> = locked_wishes(locked)?.into_iter().map(without_versions).collect();
-    let owner = owner(package);
     if let Some(new) = now.difference(&locked).next() {
-        bail!("{owner} requires `{}`", written(new));
+        return Ok(Some(format!("requires `{}`", written(new))));
     }
-    if let Some(old) = locked.difference(&now).next() {
-        bail!("{owner} no longer requires `{}`", written(old));
-    }
-    Ok(())
+    let old = locked.difference(&now).next();
+    Ok(old.map(|old| format!("no longer requires `{}`", written(old))))
 }
 
 fn written((name, extras, versions): &Wish) -> String {
@@ -184,4 +181,68 @@ fn group(
         }
     }
     Ok(Some(all))
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::lock::UvLock;
+
+    const LOCK: &str = r#"
+version = 1
+[[package]]
+name = "app"
+version = "1"
+source = { virtual = "." }
+[package.metadata]
+requires-dist = [
+    { name = "idna", specifier = ">=3.0,!=3.5" },
+    { name = "httpx", extras = ["http2", "socks"] },
+    { name = "lib-x", editable = "libs/x" },
+    { name = "pytest", marker = "extra == 'test'", specifier = "==8" },
+]
+provides-extras = ["test"]
+[package.metadata.requires-dev]
+dev = [{ name = "ruff" }, { name = "six" }]
+"#;
+
+    const PROJECT: &str = r#"
+[project]
+name = "app"
+dependencies = ["idna != 3.5, >= 3", "HTTPX[socks,http2]", "lib.x>=7; python_version > '3'"]
+[project.optional-dependencies]
+test = ["pytest==8.0"]
+[dependency-groups]
+dev = ["ruff", { include-group = "more" }]
+more = ["six"]
+"#;
+
+    fn difference(change: (&str, &str)) -> Option<String> {
+        assert!(PROJECT.contains(change.0));
+        // Groups that are only included are not in the lockfile of this test.
+        let lock = LOCK.replace("dev = [{", "more = [{ name = \"six\" }]\ndev = [{");
+        let lock = UvLock::parse(&lock).unwrap();
+        lock.difference(".", &PROJECT.replace(change.0, change.1)).unwrap()
+    }
+
+    #[test]
+    fn other_spellings_are_no_difference() {
+        assert_eq!(difference(("", "")), None);
+        assert_eq!(difference(("lib.x>=7", "lib_x")), None);
+        let dynamic = ("name = \"app\"", "name = \"app\"\ndynamic = [\"dependencies\"]");
+        assert_eq!(difference(dynamic), None);
+    }
+
+    #[test]
+    fn each_difference_is_named() {
+        for (change, expected) in [
+            ((">= 3\"", ">= 3.1\""), "requires `idna!=3.5,>=3.1`"),
+            (("\"HTTPX[socks,http2]\",", ""), "no longer requires `httpx[http2,socks]`"),
+            (("HTTPX[socks,http2]", "httpx[socks]"), "requires `httpx[socks]`"),
+            (("==8.0", "==8.1"), "requires `pytest==8.1`"),
+            (("\"ruff\"", "\"ruff>=1\""), "requires `ruff>=1`"),
+            (("more = ", "new = [\"x\"]\nmore = "), "has the new dependency group `new`"),
+        ] {
+            assert_eq!(difference(change).as_deref(), Some(expected), "{change:?}");
+        }
+    }
 }

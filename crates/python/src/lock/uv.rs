@@ -6,8 +6,8 @@ use anyhow::{Context, Result, bail};
 use serde::Deserialize;
 
 use super::{
-    File, Locked, LockedSet, Place, Source, Wanted, best_wheel, check_python, describe, join,
-    known_names, no_file, sha256, stale,
+    File, Locked, LockedSet, Place, Source, Wanted, best_wheel, check_file_name, check_python,
+    describe, join, known_names, no_file, sha256, stale,
 };
 use crate::marker::Marker;
 use crate::name::normalise;
@@ -125,14 +125,11 @@ impl UvLock {
         Ok(folders.map(str::to_owned).collect())
     }
 
-    /// Fails if the `pyproject.toml` of the member in `folder` requires other than the lockfile has
-    /// of it.
-    pub fn check_current(&self, folder: &str, pyproject: &str) -> Result<()> {
+    /// Returns a difference between the `pyproject.toml` of the member in `folder` and the lockfile,
+    /// such as "requires `idna>=3`"; `None` if there is none.
+    pub fn difference(&self, folder: &str, pyproject: &str) -> Result<Option<String>> {
         let package = self.packages.iter().find(|package| package.member_folder() == Some(folder));
-        match package {
-            Some(package) => stale::check(package, pyproject),
-            None => Ok(()),
-        }
+        package.map_or(Ok(None), |package| stale::difference(package, pyproject))
     }
 
     fn check_environment(&self, target: &Target) -> Result<()> {
@@ -386,6 +383,7 @@ impl Package {
         let described = self.describe();
         let place = self.place(item)?;
         let name = item.file_name(&place);
+        check_file_name(&name, &self.name, &described)?;
         let digest = item.hash.as_deref().with_context(|| {
             format!("`{name}` of {described} has no hash in the lockfile: its index gives none")
         })?;

@@ -1,0 +1,195 @@
+//! Downloads of files whose SHA-256 is known, without pip.
+
+use std::fs::File;
+use std::io::{self, Seek, Write};
+use std::path::{Path, PathBuf};
+use std::sync::Mutex;
+
+use anyhow::{Context, Result, bail};
+use tempfile::NamedTempFile;
+use zipwright_fetch::{Download, Failure, Progress, Settings, Sink, fetch};
+use zipwright_store::{Bucket, Cache};
+
+use super::resolve::{Origin, Pick};
+use super::run::Talk;
+use super::secrets::redact;
+use super::wheels::Wheel;
+use crate::base::fs::persist;
+use crate::base::words::{count, size};
+use crate::base::{Digest, Sha256, private, sha256};
+use crate::signals;
+
+/// Where a downloaded file goes.
+enum Destination<'a> {
+    Cache(&'a Cache),
+    /// A source archive, into this folder.
+    Folder(&'a Path),
+}
+
+/// A file that arrives, and the digests of its bytes so far.
+struct Arrival {
+    file: NamedTempFile,
+    sha256: Sha256,
+    blake3: blake3::Hasher,
+}
+
+impl Sink for Arrival {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
+        self.sha256.update(bytes);
+        self.blake3.update(bytes);
+        self.file.as_file_mut().write_all(bytes)
+    }
+
+    fn restart(&mut self) -> io::Result<()> {
+        (self.sha256, self.blake3) = (Sha256::new(), blake3::Hasher::new());
+        let file: &mut File = self.file.as_file_mut();
+        file.set_len(0)?;
+        file.rewind()
+    }
+}
+
+/// What became of one pick.
+pub(super) enum Outcome {
+    Wheel(Wheel),
+    Archive(PathBuf),
+    /// Only pip may be able to get it, for this reason.
+    ForPip(String),
+}
+
+pub(super) struct Downloads<'a> {
+    pub cache: &'a Cache,
+    pub settings: &'a Settings,
+    pub talk: Talk<'a>,
+    /// Whether the picks are of a lockfile: pip did not see their URLs, so it does not know better.
+    pub is_locked: bool,
+}
+
+impl Downloads<'_> {
+    /// Returns whether a pick can be downloaded without pip: its URL is of HTTP, and its digest known.
+    pub(super) fn can(pick: &Pick) -> bool {
+        let is_http = ["http://", "https://"].iter().any(|scheme| pick.url.starts_with(scheme));
+        is_http && digest_of(pick).is_some()
+    }
+
+    /// Downloads wheels into the cache, and source archives into `folder`. Every pick must be one of
+    /// [`Downloads::can`].
+    pub(super) fn get(&self, picks: &[&Pick], folder: &Path) -> Result<Vec<Outcome>> {
+        let mut files = Vec::new();
+        for pick in picks {
+            let arrival = Arrival {
+                file: self.cache.temporary_file(Bucket::Wheels)?,
+                sha256: Sha256::new(),
+                blake3: blake3::Hasher::new(),
+            };
+            files.push((Download { url: &pick.url, size: pick.size }, arrival));
+        }
+        let shown = wording(&Progress { files: picks.len(), ..Progress::default() }, picks);
+        (self.talk.status)(&shown);
+        let shown = Mutex::new(shown);
+        let results = fetch(&mut files, self.settings, &|progress| {
+            let line = wording(progress, picks);
+            let mut shown = shown.lock().expect("BUG: no holder of this lock panics");
+            if *shown != line {
+                (self.talk.status)(&line);
+                *shown = line;
+            }
+            signals::received().is_none()
+        });
+        let mut outcomes = Vec::new();
+        let arrivals = files.into_iter().map(|(_, arrival)| arrival);
+        for (at, (arrival, result)) in arrivals.zip(results).enumerate() {
+            let pick = picks[at];
+            outcomes.push(match result {
+                Ok(()) => {
+                    let destination = match pick.origin {
+                        Origin::Wheel { .. } => Destination::Cache(self.cache),
+                        // Files of two packages may have one name.
+                        _ => Destination::Folder(&folder.join(at.to_string())),
+                    };
+                    finish(pick, arrival, &destination)?
+                }
+                Err(Failure::Unsupported(text) | Failure::Unauthorized(text)) => {
+                    Outcome::ForPip(text)
+                }
+                Err(failure) if !self.is_locked && signals::received().is_none() => {
+                    Outcome::ForPip(failure.to_string())
+                }
+                Err(failure) => bail!("could not fetch {}: {failure}", pick.describe()),
+            });
+        }
+        Ok(outcomes)
+    }
+}
+
+/// Compares the digest, and puts the file where it belongs.
+fn finish(pick: &Pick, arrival: Arrival, destination: &Destination) -> Result<Outcome> {
+    let Arrival { file, sha256, blake3 } = arrival;
+    let (found, wanted) = (sha256::hex(&sha256.finish()), digest_of(pick).unwrap_or_default());
+    let name = pick.file_name();
+    if found != wanted {
+        bail!(
+            "`{name}` from {} has SHA-256 {found}, and not {wanted} as it should",
+            redact(&pick.url)
+        );
+    }
+    match destination {
+        Destination::Cache(cache) => {
+            let wheel = Wheel { name, sha256: found };
+            wheel.adopt(cache, file, &Digest::from_bytes(*blake3.finalize().as_bytes()))?;
+            Ok(Outcome::Wheel(wheel))
+        }
+        Destination::Folder(folder) => {
+            crate::base::fs::create_dir_all(folder)?;
+            let place = folder.join(&name);
+            persist(file, &place, private::FILE_MODE)
+                .with_context(|| format!("could not keep the source of {}", pick.describe()))?;
+            Ok(Outcome::Archive(place))
+        }
+    }
+}
+
+fn digest_of(pick: &Pick) -> Option<&str> {
+    match &pick.origin {
+        Origin::Wheel { sha256, .. } | Origin::Archive { sha256 } => sha256.as_deref(),
+        Origin::Repository { .. } => None,
+    }
+}
+
+/// `fetching 12 files: 3 done, 4.2 MB of 35.0 MB, waiting for numpy`
+fn wording(progress: &Progress, picks: &[&Pick]) -> String {
+    let Progress { files, done, bytes, size: whole, slowest } = *progress;
+    if bytes == 0 {
+        return format!("fetching {}", count(files, "file"));
+    }
+    let of = whole.map_or_else(String::new, |whole| format!(" of {}", size(whole)));
+    let last = slowest.map(|at| picks[at].project.as_str());
+    let last = last.map_or_else(String::new, |project| format!(", waiting for {project}"));
+    format!("fetching {}: {done} done, {}{of}{last}", count(files, "file"), size(bytes))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_progress_names_the_slowest_file() {
+        let pick = Pick {
+            project: "numpy".into(),
+            version: "2".into(),
+            url: "https://h/numpy-2-py3-none-any.whl".into(),
+            origin: Origin::Wheel { name: "numpy-2-py3-none-any.whl".into(), sha256: None },
+            subdirectory: None,
+            size: None,
+        };
+        assert!(!Downloads::can(&pick));
+        let progress = Progress {
+            files: 2,
+            done: 1,
+            bytes: 1_500_000,
+            size: Some(3_000_000),
+            slowest: Some(0),
+        };
+        let line = wording(&progress, &[&pick]);
+        assert_eq!(line, "fetching 2 files: 1 done, 1.5 MB of 3.0 MB, waiting for numpy");
+    }
+}

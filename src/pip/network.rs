@@ -1,0 +1,132 @@
+//! How files are downloaded: the settings of pip and of the environment that are about the network.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::path::PathBuf;
+
+use zipwright_fetch::{Credentials, Proxies, Settings};
+
+use crate::project::Project;
+
+/// Settings of pip that decide how it downloads. They change nothing in its results.
+const NAMES: [&str; 6] =
+    ["cert", "client-cert", "extra-index-url", "index-url", "proxy", "trusted-host"];
+
+/// Variables with URLs of package indexes, of uv.
+const UV_INDEXES: [&str; 4] =
+    ["UV_DEFAULT_INDEX", "UV_INDEX", "UV_INDEX_URL", "UV_EXTRA_INDEX_URL"];
+
+/// Variables that name a file of certificates, the first that is set.
+const CERTIFICATES: [&str; 3] = ["REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "SSL_CERT_FILE"];
+
+/// Values of pip's settings in [`NAMES`], with their credentials.
+#[derive(Clone, Default)]
+pub(super) struct Network {
+    values: BTreeMap<String, String>,
+}
+
+/// Shows no value: they may be secrets.
+impl fmt::Debug for Network {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_list().entries(self.values.keys()).finish()
+    }
+}
+
+impl Network {
+    /// Adds a setting by its full name: `global.proxy` of a file, `proxy` of a variable, which wins.
+    pub(super) fn add(&mut self, name: &str, value: &str) {
+        let option = name.rsplit('.').next().unwrap_or(name);
+        if !NAMES.contains(&option) {
+            return;
+        }
+        if name == option || !self.values.contains_key(option) {
+            self.values.insert(option.into(), value.into());
+        }
+    }
+
+    fn get(&self, name: &str) -> Option<&str> {
+        self.values.get(name).map(String::as_str).filter(|value| !value.is_empty())
+    }
+
+    /// Returns the reason if only pip can download with these settings.
+    pub(super) fn only_pip(&self, url: &str) -> Option<&'static str> {
+        let host = url.split("://").nth(1)?.split(['/', '?', '#']).next()?;
+        let host = host.rsplit('@').next()?;
+        let name = host.split(':').next()?;
+        let trusted = self.get("trusted-host").unwrap_or_default();
+        if url.starts_with("https:")
+            && trusted.split_whitespace().any(|entry| entry == host || entry == name)
+        {
+            return Some("pip trusts its host without a certificate");
+        }
+        self.get("client-cert").map(|_| "pip has a client certificate")
+    }
+
+    /// Returns the settings of the downloads.
+    pub(super) fn settings(&self, project: &Project) -> Settings {
+        let var = |name: &str| project.var(name).filter(|value| !value.is_empty());
+        let mut proxies = Proxies::from_vars(&|name| var(name).map(String::from));
+        if let Some(proxy) = self.get("proxy") {
+            proxies = Proxies {
+                http: Some(proxy.into()),
+                https: Some(proxy.into()),
+                no_proxy: proxies.no_proxy,
+            };
+        }
+        let mut credentials = Credentials::default();
+        let of_pip = ["index-url", "extra-index-url"].iter().filter_map(|name| self.get(name));
+        let of_uv = UV_INDEXES.iter().filter_map(|name| var(name));
+        for url in of_pip.chain(of_uv).flat_map(str::split_whitespace) {
+            // uv writes `NAME=URL`.
+            let named = url.split_once('=').filter(|(name, _)| !name.contains(':'));
+            credentials.add_index(named.map_or(url, |(_, url)| url));
+        }
+        if let Some(text) = netrc(project) {
+            credentials.add_netrc(&text);
+        }
+        let certificates = self.get("cert").or_else(|| CERTIFICATES.iter().find_map(|it| var(it)));
+        let certificates = certificates.map(|path| project.root.join(path));
+        Settings { proxies, credentials, certificates, ..Settings::default() }
+    }
+}
+
+fn netrc(project: &Project) -> Option<String> {
+    let home = project.var("HOME").map(PathBuf::from);
+    let places = match project.var("NETRC") {
+        Some(path) => vec![project.root.join(path)],
+        None => home.iter().flat_map(|home| [".netrc", "_netrc"].map(|it| home.join(it))).collect(),
+    };
+    places.into_iter().find_map(|place| std::fs::read_to_string(place).ok())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_variable_wins_over_a_file_and_no_value_is_shown() {
+        let mut network = Network::default();
+        for (name, value) in [
+            ("cert", "/env"),
+            ("global.cert", "/file"),
+            ("global.index-url", "https://me:secret@h/simple"),
+            ("global.timeout", "9"),
+        ] {
+            network.add(name, value);
+        }
+        assert_eq!(network.get("cert"), Some("/env"));
+        assert_eq!(format!("{network:?}"), r#"["cert", "index-url"]"#);
+    }
+
+    #[test]
+    fn some_settings_are_for_pip_alone() {
+        let mut network = Network::default();
+        network.add("trusted-host", "one two:8443");
+        assert!(network.only_pip("https://one/a").is_some());
+        assert!(network.only_pip("https://me:pw@two:8443/a").is_some());
+        assert!(network.only_pip("https://two/a").is_none());
+        assert!(network.only_pip("http://one/a").is_none());
+        network.add("client-cert", "/c.pem");
+        assert!(network.only_pip("https://two/a").is_some());
+    }
+}

@@ -1,0 +1,484 @@
+//! A wheelhouse from a lockfile: what is built, what is fetched, and from where.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::io::{BufRead, BufReader, Write};
+use std::net::{Ipv4Addr, TcpListener, TcpStream};
+use std::path::Path;
+use std::sync::{Arc, Mutex};
+use std::thread;
+
+use sha2::{Digest, Sha256};
+
+use crate::kills;
+use crate::sandbox::{Run, Sandbox};
+
+const BUILDFILE: &str = r#"
+[target.wheels]
+kind = "wheelhouse"
+lock = "pylock.toml"
+platform = { python = "3.13", arch = "arm64" }
+"#;
+
+/// A package index on this machine.
+struct Index {
+    port: u16,
+    heads: Arc<Mutex<Vec<String>>>,
+}
+
+/// The bytes of a response, head included.
+type Reply = dyn Fn(&str, usize) -> Vec<u8> + Send + Sync;
+
+impl Index {
+    /// `reply` receives the head of a request and its number, from 1.
+    fn new(reply: impl Fn(&str, usize) -> Vec<u8> + Send + Sync + 'static) -> Self {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let heads = Arc::new(Mutex::new(Vec::new()));
+        let (reply, kept): (Arc<Reply>, _) = (Arc::new(reply), heads.clone());
+        thread::spawn(move || {
+            for stream in listener.incoming() {
+                let (reply, kept) = (reply.clone(), kept.clone());
+                thread::spawn(move || answer(&stream.unwrap(), &*reply, &kept));
+            }
+        });
+        Self { port, heads }
+    }
+
+    /// Serves the files of a folder.
+    fn of(folder: &Path) -> Self {
+        let files = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
+        let files: BTreeMap<String, Vec<u8>> = files
+            .map(|path| {
+                let name = path.file_name().unwrap().to_str().unwrap().to_owned();
+                (name, fs::read(&path).unwrap())
+            })
+            .collect();
+        Self::new(move |head, _| match files.get(file_of(head)) {
+            Some(bytes) => response("200 OK", bytes),
+            None => response("404 Not Found", b""),
+        })
+    }
+
+    fn url(&self, name: &str) -> String {
+        format!("http://127.0.0.1:{}/files/{name}", self.port)
+    }
+
+    /// Returns the names of the files that were requested, sorted.
+    fn requested(&self) -> Vec<String> {
+        let heads = self.heads.lock().unwrap();
+        let mut names: Vec<String> = heads.iter().map(|head| file_of(head).to_owned()).collect();
+        names.sort();
+        names
+    }
+}
+
+fn file_of(head: &str) -> &str {
+    head.split(' ').nth(1).unwrap_or_default().rsplit('/').next().unwrap_or_default()
+}
+
+fn response(status: &str, body: &[u8]) -> Vec<u8> {
+    let head = format!("HTTP/1.1 {status}\r\nContent-Length: {}\r\n\r\n", body.len());
+    [head.as_bytes(), body].concat()
+}
+
+/// Answers the requests of one connection; closes it after a response that is not complete.
+fn answer(mut stream: &TcpStream, reply: &Reply, heads: &Mutex<Vec<String>>) {
+    let mut reader = BufReader::new(stream);
+    loop {
+        let mut head = String::new();
+        while !head.ends_with("\r\n\r\n") {
+            if reader.read_line(&mut head).unwrap_or(0) == 0 {
+                return;
+            }
+        }
+        let number = {
+            let mut heads = heads.lock().unwrap();
+            heads.push(head.clone());
+            heads.len()
+        };
+        let bytes = reply(&head, number);
+        if stream.write_all(&bytes).is_err() || !is_complete(&bytes) {
+            return;
+        }
+    }
+}
+
+fn is_complete(response: &[u8]) -> bool {
+    let at = response.windows(4).position(|window| window == b"\r\n\r\n").unwrap();
+    let head = String::from_utf8_lossy(&response[..at]).into_owned();
+    let length = head.split("Content-Length: ").nth(1).unwrap().split('\r').next().unwrap();
+    response.len() - at - 4 == length.parse::<usize>().unwrap()
+}
+
+/// Returns a sandbox with the wheels `alpha` and `beta` beside the project.
+fn sandbox() -> Sandbox {
+    let sandbox = Sandbox::with(BUILDFILE);
+    fs::create_dir(sandbox.beside("files")).unwrap();
+    for (name, modules) in [("alpha", 2), ("beta", 1)] {
+        kills::wheel(&sandbox.beside("files"), name, modules);
+    }
+    sandbox
+}
+
+fn file(name: &str) -> String {
+    format!("{name}-1.0-py3-none-any.whl")
+}
+
+fn sha256(bytes: &[u8]) -> String {
+    Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// Returns the entry of a wheel in a `pylock.toml`.
+fn entry(sandbox: &Sandbox, name: &str, place: &str) -> String {
+    let bytes = fs::read(sandbox.beside("files").join(file(name))).unwrap();
+    let digest = sha256(&bytes);
+    let size = bytes.len();
+    format!(
+        "[[packages]]\nname = \"{name}\"\nversion = \"1.0\"\nwheels = [{{ {place}, size = {size}, \
+         hashes = {{ sha256 = \"{digest}\" }} }}]\n"
+    )
+}
+
+fn lock(sandbox: &Sandbox, index: &Index) -> String {
+    let entry = |name| entry(sandbox, name, &format!("url = \"{}\"", index.url(&file(name))));
+    format!("lock-version = \"1.0\"\ncreated-by = \"test\"\n{}{}", entry("alpha"), entry("beta"))
+}
+
+fn wheels(sandbox: &Sandbox) -> Vec<String> {
+    let entries = fs::read_dir(sandbox.path("build/wheels")).unwrap();
+    let mut names: Vec<String> =
+        entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+    names.sort();
+    names
+}
+
+fn build(sandbox: &Sandbox) -> Run {
+    sandbox.run(["wheels"])
+}
+
+/// Puts an interpreter without pip first on PATH, so that a run of pip fails.
+fn without_pip(sandbox: &mut Sandbox) {
+    let run = sandbox.sh("python3 -m venv --without-pip venv && rm -rf venv/lib64");
+    run.success();
+    let path = std::env::var("PATH").unwrap();
+    sandbox.set("PATH", format!("{}:{path}", sandbox.path("venv/bin").display()));
+}
+
+#[test]
+fn locked_wheels_are_fetched_once_for_all_projects_and_without_pip() {
+    let mut sandbox = sandbox();
+    let index = Index::of(&sandbox.beside("files"));
+    sandbox.write("pylock.toml", lock(&sandbox, &index));
+    without_pip(&mut sandbox);
+    build(&sandbox).success();
+    let expected = [file("alpha"), file("beta")];
+    assert_eq!(wheels(&sandbox), expected);
+    for name in &expected {
+        let original = fs::read(sandbox.beside("files").join(name)).unwrap();
+        assert_eq!(sandbox.bytes(&format!("build/wheels/{name}")), original);
+    }
+    assert_eq!(index.requested(), expected);
+    // The cache has them for every other target and project.
+    sandbox.remove("build").remove(".zipwright");
+    build(&sandbox).success();
+    assert_eq!(wheels(&sandbox), expected);
+    assert_eq!(index.requested(), expected);
+}
+
+#[test]
+fn only_the_selected_wheels_count() {
+    let sandbox = sandbox();
+    let index = Index::of(&sandbox.beside("files"));
+    let lock = lock(&sandbox, &index);
+    let other = entry(&sandbox, "alpha", "path = \"gone/gamma-1.0-py3-none-any.whl\"")
+        .replace("\"alpha\"\nversion", "\"gamma\"\nmarker = \"sys_platform == 'win32'\"\nversion");
+    sandbox.write("pylock.toml", &lock);
+    build(&sandbox).success();
+    sandbox.write("pylock.toml", format!("{lock}{other}"));
+    assert_eq!(sandbox.outcomes(["wheels"])["wheels"], "up-to-date");
+    // A mirror has the same files.
+    let mirror = Index::of(&sandbox.beside("files"));
+    sandbox.write("pylock.toml", lock.replace(&index.url(""), &mirror.url("")));
+    assert_eq!(sandbox.outcomes(["wheels"])["wheels"], "up-to-date");
+    kills::wheel(&sandbox.beside("files"), "beta", 3);
+    let newer = lock.replace(
+        &entry(&sandbox, "alpha", &format!("url = \"{}\"", index.url(&file("alpha")))),
+        "",
+    );
+    sandbox.write(
+        "pylock.toml",
+        newer.replace("name = \"beta\"\nversion = \"1.0\"", "name = \"beta\"\nversion = \"1.1\""),
+    );
+    let explained = sandbox.run(["explain", "wheels"]).success();
+    for text in ["package beta", "1.0", "1.1", "package alpha"] {
+        assert!(explained.stdout.contains(text), "{explained}");
+    }
+}
+
+#[test]
+fn a_file_with_other_bytes_is_refused_by_name_with_both_digests() {
+    let sandbox = sandbox();
+    let index = Index::of(&sandbox.beside("files"));
+    let lock = lock(&sandbox, &index);
+    let digest = lock.split("sha256 = \"").nth(1).unwrap()[..64].to_owned();
+    let other = "0".repeat(64);
+    sandbox.write("pylock.toml", lock.replace(&digest, &other));
+    build(&sandbox)
+        .failure()
+        .stderr_has(&format!("`{}` from {} has SHA-256", file("alpha"), index.url(&file("alpha"))))
+        .stderr_has(&format!("SHA-256 {digest}, and not {other}"));
+    assert!(!sandbox.exists("build/wheels"));
+}
+
+#[test]
+fn a_broken_download_is_resumed_and_a_busy_server_asked_again() {
+    let sandbox = sandbox();
+    let bytes = fs::read(sandbox.beside("files").join(file("alpha"))).unwrap();
+    let half = bytes.len() / 2;
+    let served = bytes.clone();
+    let index = Index::new(move |head, number| match number {
+        1 => response("503 Service Unavailable", b""),
+        2 => {
+            let mut whole = response("200 OK", &served);
+            whole.truncate(whole.len() - (served.len() - half));
+            whole
+        }
+        _ => {
+            assert!(head.to_ascii_lowercase().contains(&format!("range: bytes={half}-\r\n")));
+            let range = format!("bytes {half}-{}/{}", served.len() - 1, served.len());
+            let status = format!("206 Partial Content\r\nContent-Range: {range}");
+            response(&status, &served[half..])
+        }
+    });
+    let alpha = entry(&sandbox, "alpha", &format!("url = \"{}\"", index.url(&file("alpha"))));
+    sandbox.write("pylock.toml", format!("lock-version = \"1.0\"\ncreated-by = \"t\"\n{alpha}"));
+    build(&sandbox).success();
+    assert_eq!(sandbox.bytes(&format!("build/wheels/{}", file("alpha"))), bytes);
+    assert_eq!(index.requested().len(), 3);
+}
+
+#[test]
+fn credentials_and_proxies_are_used_and_never_shown() {
+    let mut sandbox = sandbox();
+    let files = sandbox.beside("files");
+    // `me:secret`
+    let index = Index::new(move |head, _| match head.contains("Basic bWU6c2VjcmV0") {
+        true => response("200 OK", &fs::read(files.join(file_of(head))).unwrap()),
+        false => response("401 Unauthorized", b""),
+    });
+    let text = lock(&sandbox, &index);
+    sandbox.write("pylock.toml", &text);
+    sandbox.set("PIP_RETRIES", 0);
+    // pip may have a keyring, so it has a try.
+    build(&sandbox)
+        .failure()
+        .stderr_has("warning: wheels: pip fetches 2 files: ")
+        .stderr_has("wants credentials");
+    sandbox.set("PIP_EXTRA_INDEX_URL", format!("http://me:secret@127.0.0.1:{}/simple", index.port));
+    build(&sandbox).success().stderr_lacks("secret");
+    sandbox.unset("PIP_EXTRA_INDEX_URL");
+    sandbox.set("HOME", sandbox.beside("home").display());
+    fs::write(sandbox.beside("home/.netrc"), "machine 127.0.0.1 login me password secret\n")
+        .unwrap();
+    fs::remove_dir_all(sandbox.beside("cache")).unwrap();
+    sandbox.run(["-B", "wheels"]).success().stderr_lacks("secret");
+    // A server that only the proxy can reach.
+    fs::remove_dir_all(sandbox.beside("cache")).unwrap();
+    let proxy = Index::of(&sandbox.beside("files"));
+    let elsewhere = format!("http://files.example:{}/", index.port);
+    sandbox.write(
+        "pylock.toml",
+        text.replace(&format!("http://127.0.0.1:{}/", index.port), &elsewhere),
+    );
+    sandbox.set("http_proxy", format!("http://me:hidden@127.0.0.1:{}", proxy.port));
+    sandbox.unset("no_proxy");
+    sandbox.unset("NO_PROXY");
+    sandbox.run(["-B", "wheels"]).success().stderr_lacks("hidden");
+    assert_eq!(proxy.requested(), [file("alpha"), file("beta")]);
+    let heads = proxy.heads.lock().unwrap();
+    assert!(
+        heads.iter().all(|head| head.starts_with(&format!("GET {elsewhere}files/"))),
+        "{heads:?}"
+    );
+}
+
+#[test]
+fn local_files_and_source_distributions_of_a_lock_are_used() {
+    let sandbox = sandbox();
+    crate::recipe::sdist(&sandbox, "habits", "habits-1.0");
+    let bytes = sandbox.bytes("habits-1.0.tar.gz");
+    let digest = sha256(&bytes);
+    let index = Index::new(move |_, _| response("200 OK", &bytes));
+    let url = index.url("habits-1.0.tar.gz");
+    sandbox.remove("habits-1.0.tar.gz");
+    fs::rename(sandbox.beside("files"), sandbox.path("files")).unwrap();
+    fs::create_dir(sandbox.beside("files")).unwrap();
+    for name in ["alpha", "beta"] {
+        fs::copy(sandbox.path("files").join(file(name)), sandbox.beside("files").join(file(name)))
+            .unwrap();
+    }
+    let alpha = entry(&sandbox, "alpha", &format!("path = \"./files/{}\"", file("alpha")));
+    let beta = sandbox.path("files").join(file("beta"));
+    let beta = entry(&sandbox, "beta", &format!("url = \"file://{}\"", beta.display()));
+    let habits = format!(
+        "[[packages]]\nname = \"habits\"\nversion = \"1.0\"\nsdist = {{ url = \"{url}\", hashes = \
+         {{ sha256 = \"{digest}\" }} }}\n"
+    );
+    let lock = format!("lock-version = \"1.0\"\ncreated-by = \"t\"\n{alpha}{beta}{habits}");
+    sandbox.write("pylock.host.toml", lock);
+    sandbox.write(
+        "Buildfile",
+        "[target.wheels]\nkind = \"wheelhouse\"\nlock = \"pylock.host.toml\"\n",
+    );
+    build(&sandbox).success();
+    let built = wheels(&sandbox);
+    assert_eq!(built[..2], [file("alpha"), file("beta")]);
+    assert!(built.len() == 3 && built[2].starts_with("habits-1.0-"), "{built:?}");
+    assert_eq!(index.requested(), ["habits-1.0.tar.gz"]);
+}
+
+const UV_LOCK: &str = r#"
+version = 1
+requires-python = ">=3.10"
+[manifest]
+members = ["app", "lib"]
+[[package]]
+name = "app"
+version = "1"
+source = { virtual = "." }
+dependencies = [{ name = "greeting" }, { name = "alpha", marker = "python_full_version < '3.12'" }]
+[package.metadata]
+requires-dist = [
+    { name = "greeting", editable = "libs/greeting" },
+    { name = "alpha", marker = "python_full_version < '3.12'", specifier = ">=1" },
+]
+[package.optional-dependencies]
+more = [{ name = "beta" }]
+[[package]]
+name = "greeting"
+version = "1"
+source = { editable = "libs/greeting" }
+"#;
+
+const PYPROJECT: &str = r#"
+[project]
+name = "app"
+version = "1"
+dependencies = ["greeting", "alpha>=1; python_version < '3.12'"]
+"#;
+
+#[test]
+fn members_of_a_workspace_are_built_and_a_lock_behind_its_project_is_an_error() {
+    let sandbox = sandbox();
+    sandbox.fixture("greeting");
+    fs::create_dir(sandbox.path("libs")).unwrap();
+    fs::create_dir(sandbox.path("libs/greeting")).unwrap();
+    sandbox.sh("mv pyproject.toml backend src libs/greeting/").success();
+    sandbox.write("pyproject.toml", PYPROJECT).write("uv.lock", UV_LOCK);
+    sandbox.write("Buildfile", BUILDFILE.replace("pylock.toml", "uv.lock"));
+    build(&sandbox).success();
+    let built = wheels(&sandbox);
+    assert!(built.len() == 1 && built[0].starts_with("greeting-"), "{built:?}");
+    sandbox.write("pyproject.toml", PYPROJECT.replace("alpha>=1", "alpha>=2"));
+    build(&sandbox).failure().stderr_has(
+        "`uv.lock` is behind `pyproject.toml`, which requires `alpha>=2`: run `uv lock`",
+    );
+    sandbox.write("pyproject.toml", PYPROJECT);
+    let add = |line: &str| {
+        sandbox
+            .write("Buildfile", format!("{}{line}\n", BUILDFILE.replace("pylock.toml", "uv.lock")));
+        build(&sandbox).failure()
+    };
+    add("extras = [\"les\"]").stderr_has("`app` has no extra `les`: it has `more`");
+    add("package = \"nobody\"").stderr_has("no member `nobody`: it has `app`");
+    add("groups = [\"dev\"]").stderr_has("`app` has no dependency group `dev`: it has none");
+    add("projects = [\"libs/greeting\"]\nextras = [\"more\"]")
+        .stderr_has("the lockfile names `beta`, and has no such package");
+}
+
+/// The files of `idna 3.7` in the package index.
+const IDNA: &str = r#"
+lock-version = "1.0"
+created-by = "test"
+[[packages]]
+name = "idna"
+version = "3.7"
+sdist = { url = "https://files.pythonhosted.org/packages/21/ed/f86a79a07470cb07819390452f178b3bef1d375f2ec021ecfc709fc7cf07/idna-3.7.tar.gz", hashes = { sha256 = "028ff3aadf0609c1fd278d8ea3089299412a7a8b9bd005dd08b9f8285bcb5cfc" } }
+wheels = [{ url = "https://files.pythonhosted.org/packages/e5/3e/741d8c82801c347547f8a2a06aa57dbb1992be9e948df2ea0eda2c8b79e8/idna-3.7-py3-none-any.whl", size = 66836, hashes = { sha256 = "82fee1fc78add43492d3a1898bfa6d8a904cc97d8427f683ed8e798d07761aa0" } }]
+"#;
+
+#[test]
+fn a_wheel_of_the_package_index_is_fetched() {
+    let sandbox = Sandbox::with(BUILDFILE);
+    sandbox.write("pylock.toml", IDNA);
+    build(&sandbox).success();
+    assert_eq!(wheels(&sandbox), ["idna-3.7-py3-none-any.whl"]);
+}
+
+const UV: &str = "uv==0.13.9";
+
+const APP: &str = r#"
+[project]
+name = "app"
+version = "1"
+requires-python = ">=3.11"
+dependencies = ["numpy", "httpx[http2]", "colorama; sys_platform == 'win32'", "greeting"]
+[project.optional-dependencies]
+cloud = ["boto3"]
+[dependency-groups]
+dev = ["pytest"]
+[tool.uv.workspace]
+members = ["libs/*"]
+[tool.uv.sources]
+greeting = { workspace = true }
+"#;
+
+/// Locks of uv itself give the wheels that uv installs, and so do the pylocks that it exports.
+#[test]
+#[cfg_attr(not(feature = "online"), ignore = "online tier")]
+fn locks_of_uv_give_the_wheels_that_uv_installs() {
+    let sandbox = Sandbox::new();
+    sandbox.fixture("greeting");
+    sandbox.sh("mkdir -p libs/greeting && mv pyproject.toml backend src libs/greeting/").success();
+    sandbox.write("pyproject.toml", APP);
+    let uv = sandbox.beside("uv").display().to_string();
+    sandbox.sh(&format!("python3 -m venv '{uv}' && '{uv}/bin/pip' install -q {UV}")).success();
+    let certificates = std::env::var("SSL_CERT_FILE").unwrap_or_default();
+    let run = |command: &str| {
+        let set = format!(
+            "export SSL_CERT_FILE='{certificates}'; test -n \"$SSL_CERT_FILE\" || unset SSL_CERT_FILE"
+        );
+        sandbox.sh(&format!("{set}\n'{uv}/bin/uv' {command}")).success()
+    };
+    run("lock -q");
+    run("export -q --frozen --no-dev --extra cloud --format pylock.toml -o pylock.toml");
+    run(
+        "export -q --frozen --no-dev --extra cloud --no-emit-workspace --format requirements-txt -o theirs.txt",
+    );
+    for (arch, machine) in [("arm64", "aarch64"), ("x86_64", "x86_64")] {
+        sandbox.write(
+            "Buildfile",
+            format!(
+                "[target.uv]\nkind = \"wheelhouse\"\nlock = \"uv.lock\"\nextras = [\"cloud\"]\n\
+                 platform = {{ python = \"3.13\", arch = \"{arch}\" }}\n\
+                 [target.pylock]\nkind = \"wheelhouse\"\nlock = \"pylock.toml\"\n\
+                 platform = {{ python = \"3.13\", arch = \"{arch}\" }}\n"
+            ),
+        );
+        sandbox.run(["uv", "pylock"]).success();
+        sandbox.sh("diff -r build/uv build/pylock").success();
+        run(&format!(
+            "pip install -q --target theirs-{arch} --python-version 3.13 --only-binary :all: \
+             --python-platform {machine}-manylinux_2_34 -r theirs.txt"
+        ));
+        let ours =
+            sandbox.sh("ls build/uv | grep -v ^greeting- | cut -d- -f1,2 | tr A-Z a-z | sort");
+        let theirs = sandbox.sh(&format!(
+            "ls -d theirs-{arch}/*.dist-info | xargs -n1 basename -s .dist-info | tr A-Z a-z | sort"
+        ));
+        let (ours, theirs) = (ours.success().stdout, theirs.success().stdout);
+        assert_eq!(ours, theirs);
+        assert!(ours.contains("numpy-") && ours.contains("boto3-"), "{ours}");
+    }
+}
