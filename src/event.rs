@@ -89,6 +89,8 @@ pub struct Summary {
     pub would_run: usize,
     pub failed: usize,
     pub skipped: usize,
+    /// Targets whose fingerprint was computed: all others are unchanged by the snapshot.
+    pub checked: usize,
     pub seconds: f64,
 }
 

@@ -6,17 +6,15 @@
 //! file system's own clock tells it; so a rewrite within one clock tick is never missed. Knows
 //! nothing of targets; safe to ask from several threads.
 
-mod known;
 mod look;
-mod recall;
-mod sight;
+mod table;
+mod view;
 mod walk;
 
-use std::borrow::{Borrow, Cow};
-use std::collections::{BTreeMap, HashMap};
-use std::fs::{self, File, Metadata};
+use std::borrow::Borrow;
+use std::collections::HashMap;
+use std::fs::{self, File};
 use std::io;
-use std::ops::Range;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicI64, AtomicU32, AtomicU64, Ordering};
@@ -29,21 +27,21 @@ use rayon::prelude::*;
 
 use crate::base::fs::TEMP_PREFIX;
 use crate::base::{Digest, RelPath, clock};
+use crate::observation::{FileState, Observation, Stat, Written, stat_of};
 use crate::project::{Project, STATE_FOLDER};
 
-pub use known::Known;
-use known::{Entry, Found};
-pub use recall::Pieces;
-pub use sight::{Now, Sight};
+use table::{Index, Seen, Table};
+pub use table::{Pieces, Scanned};
+pub use view::{Looked, Observed, View};
 use walk::Listing;
 pub use walk::Selection;
 
-/// What is at a path.
+/// The entry at a path, as targets use it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Fact {
-    /// The text of a symbolic link, when the path is one.
+    /// The text of a symbolic link, if the path is one.
     pub link: Option<String>,
-    /// What is there, links followed.
+    /// The entry, links followed.
     pub content: Content,
 }
 
@@ -56,122 +54,42 @@ pub enum Content {
         size: u64,
     },
     Folder,
-    /// A socket, a device: nothing that can be an input.
+    /// A socket or a device, which cannot be an input.
     Other,
 }
 
-/// Stat data of a file, as far as a rewrite could change it. Times in nanoseconds.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Stat {
-    pub size: u64,
-    pub mtime: i64,
-    pub ctime: i64,
-    pub inode: u64,
-    pub mode: u32,
-}
-
-/// What every write to a file changes: its size, mtime or inode.
-pub type Written = (u64, i64, u64);
-
-impl Stat {
-    pub fn written(&self) -> Written {
-        (self.size, self.mtime, self.inode)
+impl From<&Observation> for Fact {
+    fn from(observation: &Observation) -> Self {
+        let content = match observation {
+            Observation::Missing => Content::Missing,
+            Observation::File(FileState { stat, digest }) => {
+                let executable = stat.mode & 0o100 != 0;
+                Content::File { digest: *digest, executable, size: stat.size }
+            }
+            Observation::Folder | Observation::Listed(..) => Content::Folder,
+            Observation::Link(link) => {
+                let content = Self::from(&link.target).content;
+                return Self { link: Some(link.text.clone()), content };
+            }
+            Observation::Other => Content::Other,
+        };
+        Self { link: None, content }
     }
 }
 
-/// Digests that are kept from one run to the next.
+/// The observations of earlier runs.
 #[derive(Default)]
 pub struct Memory {
-    pub files: Known,
-    /// Programs outside the project, by absolute path.
-    pub tools: Vec<(PathBuf, Remembered)>,
+    pub paths: Pieces,
+    /// Files outside the project, by absolute path, links followed.
+    pub external: Vec<(PathBuf, FileState)>,
 }
 
-/// What a [`Memory`] did not have, or had otherwise.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Learned {
-    pub files: Vec<LearnedFile>,
-    pub tools: Vec<(PathBuf, Remembered)>,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct LearnedFile {
-    pub path: RelPath,
-    pub remembered: Remembered,
-    /// Whether the memory had another digest of it.
-    pub replaces: bool,
-}
-
-/// A digest and the stat data it was taken under.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Remembered {
-    pub stat: Stat,
-    pub digest: Digest,
-}
-
-/// A path that an earlier build looked at.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Recalled {
-    pub path: RelPath,
-    /// What was there then.
-    pub sight: Sight,
-    pub now: Now,
-}
-
-/// What a build looked at.
-pub struct Sights<'a> {
-    paths: Vec<(&'a RelPath, Seeing<'a>)>,
-    /// Programs outside the project, links followed.
-    pub tools: Vec<(PathBuf, Stat)>,
-    /// Words, and where the program of that name is.
-    pub programs: Vec<(String, Option<PathBuf>)>,
-}
-
-/// A sight, and who has it.
-enum Seeing<'a> {
-    /// Of this run. The sight is made when it is asked for: there may be hundreds of thousands.
-    Now(&'a Entry),
-    /// Recalled, or listed.
-    Before(&'a Sight),
-}
-
-impl Sights<'_> {
-    /// How many paths there are.
-    pub fn count(&self) -> usize {
-        self.paths.len()
-    }
-
-    /// Some of the paths, which are sorted. A folder may come twice: looked at, and listed.
-    pub fn paths(&self, range: Range<usize>) -> impl Iterator<Item = (&RelPath, Cow<'_, Sight>)> {
-        self.paths[range].iter().map(|(path, seeing)| match seeing {
-            Seeing::Now(entry) => {
-                let sight = entry.sight().flatten().expect("BUG: only what has one is here");
-                (*path, Cow::Owned(sight))
-            }
-            Seeing::Before(sight) => (*path, Cow::Borrowed(*sight)),
-        })
-    }
-}
-
-/// A program's digest; `checked` when its stat data was looked at in this run.
-struct Tool {
-    remembered: Remembered,
+/// The digest of a file outside the project.
+struct External {
+    state: FileState,
+    /// Whether its stat data was compared in this run.
     checked: bool,
-}
-
-/// What was found at a path in this run.
-#[derive(Clone, Debug)]
-struct Seen {
-    fact: Fact,
-    /// Of a file.
-    stat: Option<Stat>,
-}
-
-impl Seen {
-    fn file(link: Option<String>, digest: Digest, stat: Stat) -> Self {
-        let content = Content::File { digest, executable: stat.mode & 0o100 != 0, size: stat.size };
-        Self { fact: Fact { link, content }, stat: Some(stat) }
-    }
 }
 
 /// How often, and how long each time, a file's own last write is waited for to be in the past.
@@ -183,23 +101,22 @@ const SETTLE_MOST: i64 = 20_000_000;
 
 pub struct Files {
     root: PathBuf,
-    /// Outputs that a wildcard does not reach: see [`Files::matches`].
+    /// Outputs that wildcards skip: see [`Files::matches`].
     hidden: Vec<RelPath>,
-    /// The project's root, where it can be opened: paths are then looked up from there.
+    /// The project's root, if it can be opened: paths are then looked up from there.
     start: Option<File>,
-    known: Known,
-    /// Digests of files that zipwright itself wrote, and what any later write would change.
+    table: Table,
+    /// Digests of files that zipwright itself wrote, and the stat data that any later write changes.
     made: Mutex<HashMap<RelPath, (Written, Digest)>>,
     /// Folders that were listed.
     listed: Mutex<HashMap<RelPath, Listing>>,
-    /// How often everything had to be looked at anew: see [`Files::look_anew`].
-    looks: AtomicU32,
-    /// How often something was said to be no longer as it was seen.
+    /// Number of the look; see [`Files::look_anew`].
+    look: AtomicU32,
+    /// How often an observation was dropped.
     changes: AtomicU64,
-    /// Programs outside the project, by absolute path.
-    tools: Mutex<HashMap<PathBuf, Tool>>,
-    /// Where programs were found, by the word they were looked for by.
-    programs: Mutex<BTreeMap<String, Option<PathBuf>>>,
+    external: Mutex<HashMap<PathBuf, External>>,
+    /// Paths of programs, by the words they were searched by.
+    programs: Mutex<HashMap<String, Option<PathBuf>>>,
     /// Instant of the file system's clock, in nanoseconds; see [`Files::tick`].
     now: AtomicI64,
     /// The file system whose clock that is.
@@ -208,24 +125,24 @@ pub struct Files {
 }
 
 impl Files {
-    /// `memory` comes from the state of earlier runs; `hidden` are the outputs that globs pass
-    /// over. The state folder is where the clock is read.
+    /// `memory` has the observations of earlier runs; `hidden` are the outputs that globs skip. The
+    /// clock is read in the state folder.
     pub fn new(root: &Path, hidden: Vec<RelPath>, memory: Memory) -> Self {
-        let tools = memory
-            .tools
-            .into_iter()
-            .map(|(path, remembered)| (path, Tool { remembered, checked: false }));
+        let Memory { paths, external } = memory;
+        let external = external.into_iter();
+        let external = external.map(|(path, state)| (path, External { state, checked: false }));
+        let (index, listed) = rayon::join(|| Index::of(&paths), || walk::scanned_listings(&paths));
         Self {
             root: root.to_path_buf(),
             hidden,
             start: File::open(root).ok(),
-            known: memory.files,
+            table: Table::new(paths, index),
             made: Mutex::default(),
-            listed: Mutex::default(),
-            looks: AtomicU32::new(0),
+            listed: Mutex::new(listed),
+            look: AtomicU32::new(0),
             changes: AtomicU64::new(0),
+            external: Mutex::new(external.collect()),
             programs: Mutex::default(),
-            tools: Mutex::new(tools.collect()),
             now: AtomicI64::new(i64::MIN),
             device: AtomicU64::new(0),
             clock: root.join(STATE_FOLDER),
@@ -255,52 +172,48 @@ impl Files {
         }
     }
 
-    /// What is at `path`. Found out once a run, until [`Files::forget`] or [`Files::look_anew`].
+    /// Returns the entry at `path`. It is read once a run, until [`Files::forget`] or
+    /// [`Files::look_anew`].
     pub fn fact(&self, path: &RelPath) -> Result<Fact> {
-        Ok(self.see(path)?.fact)
+        Ok(Fact::from(&self.see(path)?.observation))
     }
 
-    /// What a write to the file at `path` would change, though it wrote the same bytes: of the
-    /// moment at which [`Files::fact`] was found out. The ctime is no part of it: a new link to
-    /// a file is no write.
+    /// Returns the stat data that any write to the file at `path` changes, though it wrote the same
+    /// bytes, as of the moment at which [`Files::fact`] read it; `None` if no file is there. The ctime
+    /// is left out: a new hard link is not a write.
     pub fn written(&self, path: impl AsRef<str>) -> Result<Option<Written>> {
         let path = path.as_ref();
-        if let Some(seen) = self.known.find(path).and_then(|found| found.seen) {
-            return Ok(seen.stat.as_ref().map(Stat::written));
+        let written = |seen: &Seen| seen.observation.file().map(|file| file.stat.written());
+        if let Some(seen) = self.table.find(path).seen {
+            return Ok(written(&seen));
         }
         let path =
-            RelPath::parse(path).map_err(|_| anyhow!("`{path}` is no path in the project"))?;
-        Ok(self.see(&path)?.stat.as_ref().map(Stat::written))
+            RelPath::parse(path).map_err(|_| anyhow!("`{path}` is not a path in the project"))?;
+        Ok(written(&self.see(&path)?))
     }
 
-    /// Whether a file with this digest and these permission bits, and no link, was seen at `path`;
-    /// `false` also where nobody has looked.
+    /// Returns whether a file with this digest and these permission bits, and not a link, was seen at
+    /// `path`; `false` also if the path was not read.
     pub fn saw(&self, path: &str, digest: Digest, mode: u32) -> bool {
-        let looks = self.looks.load(Ordering::Relaxed);
-        let found = self.known.find(path).filter(|found| found.of == looks);
-        let is_it = |seen: Seen| {
-            let is_file =
-                matches!(seen.fact.content, Content::File { digest: found, .. } if found == digest);
-            is_file
-                && seen.fact.link.is_none()
-                && seen.stat.is_some_and(|stat| stat.mode & 0o7777 == mode)
-        };
-        found.and_then(|found| found.seen).is_some_and(is_it)
+        let look = self.look.load(Ordering::Relaxed);
+        let seen = self.table.find(path).seen.filter(|seen| seen.look == look);
+        matches!(seen, Some(Seen { observation: Observation::File(file), .. })
+            if file.digest == digest && file.stat.mode & 0o7777 == mode)
     }
 
-    /// The permission bits of the file at `path`, as [`Files::fact`] found it; of what a link leads to.
+    /// Returns the permission bits of the file at `path`, links followed, as [`Files::fact`] read it.
     pub fn mode(&self, path: &RelPath) -> Result<Option<u32>> {
-        Ok(self.see(path)?.stat.map(|stat| stat.mode & 0o7777))
+        Ok(self.see(path)?.observation.file().map(|file| file.stat.mode & 0o7777))
     }
 
-    /// Says that `file`, finished but still under a name that nobody knows, has this digest and
-    /// is about to be renamed to `path`: it need not be read again. Waits until the clock of the
-    /// file system has passed the last write, so that any other shows.
+    /// Notes that `file`, finished and still under a temporary name, has this digest and is about to be
+    /// renamed to `path`: it need not be read again. Waits until the clock of the file system has
+    /// passed the last write, so that any other write shows.
     pub fn made(&self, path: &RelPath, file: &File, digest: Digest) -> Result<()> {
         let failed = || format!("could not read the time of `{path}`");
         let meta = file.metadata().with_context(failed)?;
         let stat = stat_of(&meta);
-        // Where the clock stands still, or is another one, the file is read, like any other.
+        // If the clock stands still, or is another one, the file is read like any other.
         if self.tick_past(stat.mtime).with_context(failed)? && stat.mtime < self.past(meta.dev()) {
             lock(&self.made).insert(path.clone(), (stat.written(), digest));
         }
@@ -325,114 +238,81 @@ impl Files {
     }
 
     fn see(&self, path: &RelPath) -> Result<Seen> {
-        let looks = self.looks.load(Ordering::Relaxed);
-        let before = match self.known.find(path.as_str()) {
-            Some(Found { seen: Some(seen), of, .. }) if of == looks => return Ok(seen),
-            Some(Found { remembered, .. }) => remembered,
-            None => self.left_to_read(path),
-        };
-        let found = self.look(path, before).with_context(|| format!("could not read `{path}`"))?;
-        let seen = found.0.clone();
-        self.known.saw(path, found, looks);
+        let look = self.look.load(Ordering::Relaxed);
+        let found = self.table.find(path.as_str());
+        if let Some(seen) = found.seen.filter(|seen| seen.look == look) {
+            return Ok(seen);
+        }
+        let (observation, settled) = self
+            .look(path, found.remembered)
+            .with_context(|| format!("could not read `{path}`"))?;
+        let seen = Seen { observation, settled, look };
+        self.table.insert(path, seen.clone());
         Ok(seen)
     }
 
-    /// What earlier runs remembered of a path of which nothing is known yet.
-    fn left_to_read(&self, path: &RelPath) -> Option<Remembered> {
-        self.known.read_rest();
-        self.known.find(path.as_str())?.remembered
+    /// Returns the entries at many paths, read in parallel; of several errors, the first.
+    fn see_all<P: Borrow<RelPath> + Sync>(&self, paths: &[P]) -> Result<Vec<Seen>> {
+        let see = |path: &P| self.see(path.borrow());
+        let seen: Vec<Result<Seen>> = paths.par_iter().with_min_len(64).map(see).collect();
+        seen.into_iter().collect()
     }
 
-    /// Takes it that what an earlier build looked at was looked at in this run already, before
-    /// anything ran.
-    pub fn recall(&mut self, recalled: Pieces) {
-        let index = || recall::Index::of(&recalled);
-        let (index, ()) = rayon::join(index, || self.recall_listings(&recalled));
-        self.known.recall(index.with(recalled));
-    }
-
-    /// What is at each of many paths, found out in parallel.
-    pub fn facts<P: Borrow<RelPath> + Sync>(&self, paths: &[P]) -> Result<Vec<Fact>> {
-        let fact = |path: &P| self.fact(path.borrow());
-        let facts: Vec<Result<Fact>> = paths.par_iter().with_min_len(64).map(fact).collect();
-        // Only now: of several errors it is always the first one that is told.
-        facts.into_iter().collect()
-    }
-
-    /// Looks once more at what was written so shortly before it was looked at that a later write
-    /// might not show, now that it would; if it has `least` bytes or more in all, as the clock has to
-    /// be waited for. What is something else by now is left in doubt.
+    /// Reads files once more that were written so shortly before they were read that a later write
+    /// might not show, if they have `least` bytes or more in all: the clock has to be waited for. A
+    /// file that has changed since stays as it was seen.
     pub fn settle(&self, least: u64) -> io::Result<()> {
-        let mut young = Vec::new();
-        let (mut latest, mut bytes) = (i64::MIN, 0);
-        for shard in self.known.shards() {
-            for (path, entry) in lock(shard).iter() {
-                if let Some(stat) = entry.unsettled() {
-                    latest = latest.max(stat.mtime).max(stat.ctime);
-                    bytes += stat.size;
-                    young.push(path.clone());
-                }
-            }
-        }
-        if young.is_empty() || bytes < least || !self.tick_past(latest)? {
+        let young = self.table.unsettled();
+        let bytes: u64 = young.iter().map(|(_, stat)| stat.size).sum();
+        let latest = young.iter().map(|(_, stat)| stat.mtime.max(stat.ctime)).max();
+        let Some(latest) = latest.filter(|_| bytes >= least) else { return Ok(()) };
+        if !self.tick_past(latest)? {
             return Ok(());
         }
-        young.par_iter().with_min_len(64).for_each(|path| {
-            let Ok((seen, digest)) = self.look(path, None) else { return };
-            if let Some(entry) = self.known.shard(path.as_str()).get_mut(path)
-                && entry.seen().is_some_and(|before| before.fact == seen.fact)
+        young.par_iter().with_min_len(64).for_each(|(path, _)| {
+            let Ok((observation, settled)) = self.look(path, None) else { return };
+            if let Some(before) = self.table.find(path.as_str()).seen
+                && Fact::from(&before.observation) == Fact::from(&observation)
             {
-                entry.saw(seen, digest, entry.of);
+                self.table.insert(path, Seen { observation, settled, ..before });
             }
         });
         Ok(())
     }
 
-    /// A program has ended that may have written anywhere: what was seen before is not relied on.
+    /// Drops all observations: a program has run that may have written anywhere.
     pub fn look_anew(&self) {
-        self.looks.fetch_add(1, Ordering::Relaxed);
+        self.look.fetch_add(1, Ordering::Relaxed);
         self.changes.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// While this number is the same, so is everything that was seen.
+    /// Returns whether the observations at the start of the run still count.
+    pub fn is_first_look(&self) -> bool {
+        self.look.load(Ordering::Relaxed) == 0
+    }
+
+    /// Returns a number that stays the same as long as no observation is dropped.
     pub fn changes(&self) -> u64 {
         self.changes.load(Ordering::Relaxed)
     }
 
-    /// Something may have written at `path`: look again when asked.
+    /// Drops the observation of `path`, which may have been written.
     pub fn forget(&self, path: impl AsRef<str>) {
         let path = path.as_ref();
         self.changes.fetch_add(1, Ordering::Relaxed);
-        self.known.forget(path);
+        self.table.forget(path);
     }
 
-    /// Something may have written anywhere below `folder`, or will before anybody looks there again.
+    /// Drops the observations of `folder` and everything below it, which may have been written, or will
+    /// be before the next read.
     pub fn forget_folder(&self, folder: &RelPath) {
         self.changes.fetch_add(1, Ordering::Relaxed);
         lock(&self.listed).retain(|path, _| !path.is_within(folder));
-        self.known.forget_folder(folder);
+        self.table.forget_folder(folder);
     }
 
-    /// The digest of a program outside the project, links followed.
-    pub fn tool(&self, place: &Path) -> Result<Digest> {
-        let failed = || format!("could not read `{}`", place.display());
-        let mut tools = lock(&self.tools);
-        let known = tools.get(place);
-        if let Some(Tool { remembered, checked: true }) = known {
-            return Ok(remembered.digest);
-        }
-        let stat = stat_of(&fs::metadata(place).with_context(failed)?);
-        let digest = match known.filter(|tool| tool.remembered.stat == stat) {
-            Some(tool) => tool.remembered.digest,
-            None => Digest::of_file(place).with_context(failed)?,
-        };
-        let remembered = Remembered { stat, digest };
-        tools.insert(place.to_path_buf(), Tool { remembered, checked: true });
-        Ok(digest)
-    }
-
-    /// As [`Project::find_program`], once for each word.
-    pub fn program(&self, project: &Project, word: &str) -> Option<PathBuf> {
+    /// See [`Project::find_program`]; searched once a run for each word.
+    fn program(&self, project: &Project, word: &str) -> Option<PathBuf> {
         let mut programs = lock(&self.programs);
         if let Some(found) = programs.get(word) {
             return found.clone();
@@ -442,68 +322,44 @@ impl Files {
         found
     }
 
-    /// Shows `to` all that was looked at in this run, when stat data alone can tell whether it is
-    /// still so. Nobody can look at anything else meanwhile.
-    pub fn sights<T>(&self, to: impl FnOnce(&Sights) -> T) -> Option<T> {
-        let shards: Vec<_> = self.known.shards().iter().map(lock).collect();
-        let listed = lock(&self.listed);
-        let mut folders = Vec::with_capacity(listed.len());
-        for (path, listing) in listed.iter() {
-            folders.push((path, Seeing::Before(listing.sight.as_ref()?)));
+    /// Returns the state of a file outside the project, links followed, read once a run.
+    fn external(&self, place: &Path) -> Result<FileState> {
+        let failed = || format!("could not read `{}`", place.display());
+        let mut all = lock(&self.external);
+        let known = all.get(place);
+        if let Some(External { state, checked: true }) = known {
+            return Ok(*state);
         }
-        folders.sort_unstable_by_key(|(path, _)| *path);
-        let paths = self.known.seen(&shards, folders)?;
-        let settled = self.settled();
-        let tools = lock(&self.tools);
-        let used = tools.iter().filter(|(_, tool)| tool.checked);
-        let mut tools: Vec<_> =
-            used.map(|(path, tool)| (path.clone(), tool.remembered.stat)).collect();
-        if tools.iter().any(|(_, stat)| stat.mtime >= settled || stat.ctime >= settled) {
-            return None;
-        }
-        tools.sort_by(|(a, _), (b, _)| a.cmp(b));
-        let programs = lock(&self.programs).clone().into_iter().collect();
-        Some(to(&Sights { paths, tools, programs }))
+        let stat = stat_of(&fs::metadata(place).with_context(failed)?);
+        let state = match known.filter(|known| known.state.stat == stat) {
+            Some(known) => known.state,
+            None => FileState { stat, digest: Digest::of_file(place).with_context(failed)? },
+        };
+        all.insert(place.to_path_buf(), External { state, checked: true });
+        Ok(state)
     }
 
-    /// What is worth remembering, sorted, and was not remembered like this by earlier runs. Programs are
-    /// few: here are all of them.
-    pub fn learned(&self) -> Learned {
-        let files = self.known.learned();
-        let settled = self.settled();
-        let mut tools: Vec<_> = lock(&self.tools)
-            .iter()
-            .map(|(path, tool)| (path.clone(), tool.remembered))
-            .filter(|(_, entry)| entry.stat.mtime < settled && entry.stat.ctime < settled)
-            .collect();
-        tools.sort_by(|(a, _), (b, _)| a.cmp(b));
-        Learned { files, tools }
+    /// Returns the observation of a path whose stat data would not have shown another write when it was
+    /// `before`, if it would by now and the path still has the same content.
+    pub fn settled_observation(&self, path: &RelPath, before: &Observation) -> Option<Observation> {
+        let seen = self.table.find(path.as_str()).seen.filter(|seen| seen.settled)?;
+        (Fact::from(&seen.observation) == Fact::from(before)).then_some(seen.observation)
     }
 
-    /// All digests known, whoever remembers them, sorted by path.
-    pub fn remembered(&self) -> Vec<(RelPath, Remembered)> {
-        self.known.remembered()
+    /// Returns whether the stat data of a file outside the project would show any later write.
+    pub fn is_settled(&self, stat: &Stat) -> bool {
+        stat.mtime < self.settled() && stat.ctime < self.settled()
+    }
+
+    /// Returns the observations of earlier runs, as they were given to [`Files::new`].
+    pub fn scanned(&self) -> &Pieces {
+        self.table.scanned()
     }
 
     /// As [`Files::past`], of a file system with another clock.
     fn settled(&self) -> i64 {
         self.now.load(Ordering::Relaxed).saturating_sub(clock::margin())
     }
-}
-
-/// Stat data as it is kept.
-pub fn stat_of(meta: &Metadata) -> Stat {
-    Stat {
-        size: meta.size(),
-        mtime: nanoseconds(meta.mtime(), meta.mtime_nsec()),
-        ctime: nanoseconds(meta.ctime(), meta.ctime_nsec()),
-        inode: meta.ino(),
-        mode: meta.mode(),
-    }
-}
-
-fn nanoseconds(seconds: i64, nanos: i64) -> i64 {
-    seconds.saturating_mul(1_000_000_000).saturating_add(nanos)
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {

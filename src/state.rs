@@ -1,12 +1,11 @@
-//! The engine's own records, `.zipwright/state`: for each target the key it was last brought up
-//! to date with and what it left; for files the digests remembered with their stat data.
+//! The engine's own records, `.zipwright/state`: for each target the fingerprint that it was last
+//! brought up to date with, and the outputs that it left.
 //!
-//! An append-only file. After a first line that names the format come records, each with its
-//! length and a checksum, each written in one call after the outputs it speaks of are in place.
-//! A torn tail is dropped; a file that is foreign or damaged is set aside. Everything here is a
-//! cache: losing it costs time, so reading never fails a build. What is known of a target is read
-//! again when somebody asks: in memory is only where it stands. Knows nothing of the graph:
-//! targets are names.
+//! An append-only file: after a first line that names the format come records, each with its length
+//! and a checksum, each written in one call after the outputs it is about are in place. A torn tail
+//! is dropped; a file that is foreign or damaged is set aside. All of it is a cache: losing it costs
+//! time, so reading never fails a build. Only the positions of records are in memory: a record is read
+//! when it is needed. Knows nothing of the graph: targets are names.
 
 mod format;
 
@@ -16,39 +15,37 @@ mod tests;
 use std::collections::{BTreeMap, HashMap};
 use std::fs::{self, File};
 use std::io::{self, Read, Write};
-use std::mem;
-use std::ops::Range;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 use rayon::prelude::*;
+use serde::{Deserialize, Serialize};
 
 use crate::base::fs as base_fs;
 use crate::base::{Digest, RelPath, private};
-use crate::files::{Known, Learned, LearnedFile, Memory, Remembered};
 use crate::key::Key;
 
-use format::Item;
+use format::{Item, Kind};
 
 /// First line of the file. The number changes whenever a record's layout does.
-const MAGIC: &[u8] = b"zipwright state 4\n";
+const MAGIC: &[u8] = b"zipwright state 5\n";
 pub const FILE_NAME: &str = "state";
 
-/// The file is written anew when it is longer than this, in bytes, and most of it is of no use.
+/// The file is written anew if it is longer than this, in bytes, and most of it is out of date.
 const COMPACT_MIN: u64 = 1 << 20;
 const COMPACT_FACTOR: u64 = 2;
 
-/// As many records as this are read by one thread: to wake others takes as long.
+/// Up to so many records are read by one thread: to wake others takes as long.
 const ALONE: usize = 1024;
-/// So many bytes are read at a time, or one record if it is longer.
+/// Bytes that are read at a time; more for a record that is longer.
 const PIECE: usize = 512 << 10;
 
 /// How a target was last brought up to date.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Record {
     pub key: Key,
-    /// What stands for everything the target made, in the keys of those that need it.
+    /// Stands for everything the target made, in the fingerprints of the targets that need it.
     pub result: Digest,
     pub outputs: Vec<RecordedOutput>,
     /// How long it took, in seconds.
@@ -58,17 +55,17 @@ pub struct Record {
 }
 
 /// An output as it was left.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct RecordedOutput {
     pub path: RelPath,
-    /// Digest of what was there: a file's content and mode, or a whole folder's.
+    /// Digest of a file's content and mode, or of a whole folder.
     pub digest: Digest,
     /// Permission bits of a file that the target made; `None` for a folder, and for a file that was
     /// only found there.
     pub mode: Option<u32>,
 }
 
-/// The files that a target left, by which it is known whose an output is.
+/// The files that a target left: they are the target's as long as they are unchanged.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Left {
     pub outputs: Vec<RecordedOutput>,
@@ -81,28 +78,22 @@ pub struct Left {
 pub struct State {
     folder: PathBuf,
     targets: HashMap<Box<str>, Place>,
-    /// Digests of files, until somebody takes them.
-    files: Known,
-    tools: HashMap<PathBuf, Remembered>,
-    /// Targets without a record that ran: where it is stored what they left, and whether the run is
-    /// still open.
+    /// Targets without a record that ran: the position of the outputs that they left, and whether the
+    /// run is still open.
     begun: HashMap<Box<str>, (Place, bool)>,
-    /// Bytes of the records that count, of those in the file.
+    /// Bytes of the records that count.
     live: u64,
     /// Length of the file up to its last whole record.
     length: u64,
-    /// The file, if there is one that is of use.
+    /// The file, if there is a sound one.
     file: Option<File>,
     /// Whether records may be put at its end.
     is_log: bool,
-    /// Where the digests of files lie that nobody has read; `None` where all were.
-    left: Option<Vec<Range<u64>>>,
 }
 
-/// Where a target's record is.
+/// Position of a target's record in the file.
 #[derive(Clone, Copy, Debug, PartialEq)]
 struct Place {
-    /// Position in the file.
     at: u64,
     /// Bytes, with the frame.
     size: u64,
@@ -111,28 +102,12 @@ struct Place {
 }
 
 impl State {
-    /// Reads the state below `folder`, and what there is to say about it. Writes nothing.
+    /// Reads the state below `folder`, and returns a notice for the user if part of it was dropped.
+    /// Writes nothing.
     pub fn load(folder: &Path) -> (Self, Option<String>) {
-        Self::load_by(folder, Self::read_records)
-    }
-
-    /// As [`State::load`], of a file that is known to be as it was when it was written: digests of
-    /// files are only read when somebody asks for one that is not known otherwise, and records of
-    /// targets are checked when they are asked for.
-    pub fn skim(folder: &Path) -> (Self, Option<String>) {
-        let (mut state, notice) = Self::load_by(folder, Self::skim_records);
-        let folder = folder.to_path_buf();
-        state.files.leave(move || Self::load(&folder).0.files.remembered());
-        (state, notice)
-    }
-
-    fn load_by(
-        folder: &Path,
-        records: fn(&mut Self, &File) -> io::Result<u64>,
-    ) -> (Self, Option<String>) {
         let mut state = Self::empty(folder);
         let read = match base_fs::open_itself(&state.path()) {
-            Ok(file) => state.read(file, records),
+            Ok(file) => state.read(file),
             Err(error) if base_fs::is_missing(&error) => Ok(None),
             Err(error) => Err(error),
         };
@@ -140,7 +115,7 @@ impl State {
             state = Self::empty(folder);
             let shown = state.path();
             let text = format!("could not read `{}`: {error}", shown.display());
-            Some(format!("{text}; everything is looked at anew"))
+            Some(format!("{text}; everything is checked anew"))
         });
         (state, notice)
     }
@@ -149,34 +124,27 @@ impl State {
         Self {
             folder: folder.to_path_buf(),
             targets: HashMap::new(),
-            files: Known::default(),
-            tools: HashMap::new(),
             begun: HashMap::new(),
             live: 0,
             length: 0,
             file: None,
             is_log: false,
-            left: None,
         }
     }
 
-    /// Takes in what the file holds, its records by `records`; what there is to say about it.
-    fn read(
-        &mut self,
-        file: File,
-        records: fn(&mut Self, &File) -> io::Result<u64>,
-    ) -> io::Result<Option<String>> {
+    /// Reads the file, and returns a notice for the user.
+    fn read(&mut self, file: File) -> io::Result<Option<String>> {
         let shown = self.path();
         let mut magic = Vec::with_capacity(MAGIC.len());
         (&file).take(MAGIC.len() as u64).read_to_end(&mut magic)?;
         if magic != MAGIC {
             return Ok(Some(format!(
-                "`{}` is of another version or damaged; everything is looked at anew",
+                "`{}` is of another version or damaged; everything is checked anew",
                 shown.display()
             )));
         }
         self.length = MAGIC.len() as u64;
-        let left = records(self, &file)?;
+        let left = self.read_records(&file)?;
         self.file = Some(file);
         Ok((left > 0).then(|| {
             format!(
@@ -186,28 +154,23 @@ impl State {
         }))
     }
 
-    /// How a target was last brought up to date; `None` when it was not, or nobody can tell.
+    /// Returns how a target was last brought up to date; `None` if it was not, or its record is
+    /// damaged.
     pub fn target(&self, name: &str) -> Option<Record> {
         format::read_target(self.frame(self.targets.get(name)?).ok()?)
     }
 
-    /// Whether a target was ever brought up to date.
+    /// Returns whether a target was ever brought up to date.
     pub fn has(&self, name: &str) -> bool {
         self.targets.contains_key(name)
     }
 
-    /// How long a target took when it was last brought up to date, in seconds.
+    /// Returns how long a target took when it was last brought up to date, in seconds.
     pub fn seconds(&self, name: &str) -> Option<f64> {
         self.targets.get(name).map(|place| place.seconds)
     }
 
-    /// The digests kept by earlier runs. They are handed out once: there are many.
-    pub fn memory(&mut self) -> Memory {
-        let tools = self.tools.iter().map(|(path, entry)| (path.clone(), *entry));
-        Memory { files: mem::take(&mut self.files), tools: tools.collect() }
-    }
-
-    /// Keeps how a target was brought up to date. Call it after the outputs are in place.
+    /// Records how a target was brought up to date. Call it after the outputs are in place.
     pub fn record(&mut self, name: &str, record: &Record) -> Result<()> {
         let frame = format::target(name, record);
         let at = self.append(&frame)?;
@@ -216,7 +179,7 @@ impl State {
         Ok(())
     }
 
-    /// Forgets a target: it counts as never built, and nothing counts as left by it.
+    /// Forgets a target: it counts as never built, and no file counts as left by it.
     pub fn forget(&mut self, name: &str) -> Result<()> {
         if !self.targets.contains_key(name) && !self.begun.contains_key(name) {
             return Ok(());
@@ -226,7 +189,8 @@ impl State {
         Ok(())
     }
 
-    /// The files that a target left when it last ran. Fails if the state file cannot be read any more.
+    /// Returns the files that a target left when it last ran. Fails if the state file cannot be read
+    /// any more.
     pub fn left(&self, name: &str) -> Result<Left> {
         let failed = || format!("could not read `{}`", self.path().display());
         if let Some(place) = self.targets.get(name) {
@@ -240,13 +204,13 @@ impl State {
         Ok(Left { outputs, has_run: true, interrupted: *interrupted })
     }
 
-    /// Forgets how a target was brought up to date, and keeps what it left. Call it before a run.
+    /// Forgets how a target was brought up to date, but not the files that it left. Call it before a run.
     pub fn begin(&mut self, name: &str, left: &Left) -> Result<()> {
         self.keep_left(name, &left.outputs, true)
     }
 
-    /// Keeps what a run left that is not recorded: `outputs`, if its inputs changed, or nothing new,
-    /// if it failed. What the target left before counts as left where there is nothing new.
+    /// Records the files of a run that is not recorded itself: `outputs` if its inputs changed, `None`
+    /// if it failed. Files that the target left before still count, unless they are in `outputs`.
     pub fn stop(&mut self, name: &str, outputs: Option<&[RecordedOutput]>) -> Result<()> {
         if !self.begun.contains_key(name) {
             return Ok(());
@@ -266,36 +230,10 @@ impl State {
         Ok(())
     }
 
-    /// Keeps the digests learned in this run. Call it last: it is also when the file is made shorter,
-    /// if that is worth it; `all` are then the digests of files that are known.
-    pub fn remember(
-        &mut self,
-        learned: Learned,
-        all: impl FnOnce() -> Vec<(RelPath, Remembered)>,
-    ) -> Result<()> {
-        let mut frames = Vec::new();
-        for LearnedFile { path, remembered, replaces } in learned.files {
-            let frame = format::file(&path, &remembered);
-            self.live += if replaces { 0 } else { frame.len() as u64 };
-            frames.extend(frame);
-        }
-        let files = frames.len() as u64;
-        for (path, entry) in learned.tools {
-            let text = path.to_str().filter(|_| self.tools.get(&path) != Some(&entry));
-            if let Some(text) = text {
-                let frame = format::tool(text, &entry);
-                self.tool(path, entry, frame.len());
-                frames.extend(frame);
-            }
-        }
-        if !frames.is_empty() {
-            let at = self.append(&frames)?;
-            if let Some(left) = &mut self.left {
-                left.push(at..at + files);
-            }
-        }
+    /// Writes the file anew without the records that are out of date, if that is worth it.
+    pub fn tidy(&mut self) -> Result<()> {
         if self.length > COMPACT_MIN && self.length > self.live * COMPACT_FACTOR {
-            self.compact(all)?;
+            self.compact()?;
         }
         Ok(())
     }
@@ -304,8 +242,8 @@ impl State {
         self.folder.join(FILE_NAME)
     }
 
-    /// Takes in the records that follow; how many bytes are left. One that is not whole, or cannot be
-    /// read, is dropped with all that follows: a torn tail, or a foreign version's.
+    /// Reads the records that follow; returns how many bytes are left. One that is not whole, or cannot
+    /// be read, is dropped with all that follow: a torn tail, or a foreign version's.
     fn read_records(&mut self, mut file: &File) -> io::Result<u64> {
         let mut bytes = Vec::with_capacity(2 * PIECE);
         loop {
@@ -321,7 +259,7 @@ impl State {
             let mut taken = 0;
             let is_sound = items.iter().all(Option::is_some);
             for (frame, item) in frames.iter().zip(items.into_iter().map_while(|item| item)) {
-                self.take_in(item, frame.len());
+                self.add(&item, frame.len() as u64);
                 taken += frame.len();
             }
             bytes.drain(..taken);
@@ -332,68 +270,14 @@ impl State {
         }
     }
 
-    /// As [`State::read_records`], of records that are known to be sound, and reading of a long one
-    /// only its beginning.
-    fn skim_records(&mut self, file: &File) -> io::Result<u64> {
-        self.left = Some(Vec::new());
-        let whole = file.metadata()?.len();
-        let mut bytes = vec![0; PIECE];
-        loop {
-            let (before, wanted) = (self.length, (whole - self.length).min(PIECE as u64));
-            let bytes = &mut bytes[..wanted as usize];
-            file.read_exact_at(bytes, before)?;
-            self.skim_piece(bytes, whole);
-            if self.length == before || self.length == whole {
-                return Ok(whole - self.length);
-            }
-        }
-    }
-
-    /// Skims what begins in the piece of the file that comes next, and does not end behind `whole`.
-    fn skim_piece(&mut self, bytes: &[u8], whole: u64) {
-        let mut rest = bytes;
-        while let Some(size) = format::size(rest)
-            && self.length + size as u64 <= whole
-        {
-            let is_cut = rest.len() < size;
-            if is_cut && rest.len() < bytes.len() {
-                // It is looked at from its beginning on.
-                return;
-            }
-            let Some(item) = format::skim(&rest[..size.min(rest.len())]) else { return };
-            self.take_in(item, size);
-            if is_cut {
-                return;
-            }
-            rest = &rest[size..];
-        }
-    }
-
-    /// Takes in the next record of the file, which has `size` bytes there.
-    fn take_in(&mut self, item: Item, size: usize) {
-        let (at, length) = (self.length, size as u64);
-        self.length += length;
-        match item {
-            Item::Target(name, seconds) => self.place(name, Place { at, size: length, seconds }),
-            Item::Left => self.leave(at..self.length),
-            Item::Forgotten(name) => self.remove(&name),
-            Item::File(path, entry) => {
-                self.live += if self.files.remember(path, entry) { 0 } else { length };
-            }
-            Item::Tool(path, entry) => self.tool(path, entry, size),
-            Item::Begun(name, open) => {
-                self.begin_at(name, Place { at, size: length, seconds: 0.0 }, open);
-            }
-        }
-    }
-
-    /// Passes over what lies there.
-    fn leave(&mut self, place: Range<u64>) {
-        self.live += place.end - place.start;
-        let left = self.left.get_or_insert_default();
-        match left.last_mut() {
-            Some(last) if last.end == place.start => last.end = place.end,
-            _ => left.push(place),
+    /// Adds the next record of the file, which has `size` bytes there.
+    fn add(&mut self, item: &Item, size: u64) {
+        let place = Place { at: self.length, size, seconds: item.seconds };
+        self.length += size;
+        match item.kind {
+            Kind::Target => self.place(item.name.into(), place),
+            Kind::Forgotten => self.remove(item.name),
+            Kind::Begun { open } => self.begin_at(item.name.into(), place, open),
         }
     }
 
@@ -414,25 +298,16 @@ impl State {
         self.live -= self.begun.remove(name).map_or(0, |(place, _)| place.size);
     }
 
-    fn tool(&mut self, path: PathBuf, entry: Remembered, size: usize) {
-        self.live += if self.tools.insert(path, entry).is_some() { 0 } else { size as u64 };
-    }
-
-    /// The bytes of a record.
+    /// Returns the bytes of a record.
     fn frame(&self, place: &Place) -> io::Result<Vec<u8>> {
-        self.bytes(place.at..place.at + place.size)
-    }
-
-    fn bytes(&self, place: Range<u64>) -> io::Result<Vec<u8>> {
-        let file = self.file.as_ref().expect("BUG: what has a place is in a file");
-        let length = usize::try_from(place.end - place.start).map_err(io::Error::other)?;
-        let mut bytes = vec![0; length];
-        file.read_exact_at(&mut bytes, place.start)?;
+        let file = self.file.as_ref().expect("BUG: a record with a place is in a file");
+        let mut bytes = vec![0; usize::try_from(place.size).map_err(io::Error::other)?];
+        file.read_exact_at(&mut bytes, place.at)?;
         Ok(bytes)
     }
 
-    /// Where in the file the first of `frames` is now.
-    fn append(&mut self, frames: &[u8]) -> Result<u64> {
+    /// Returns the position of the frame in the file.
+    fn append(&mut self, frame: &[u8]) -> Result<u64> {
         let path = self.path();
         let failed = || format!("could not write `{}`", path.display());
         if !self.is_log {
@@ -441,62 +316,42 @@ impl State {
             self.is_log = true;
         }
         let mut log = self.file.as_ref().expect("BUG: the log was opened");
-        log.write_all(frames).with_context(failed)?;
+        log.write_all(frame).with_context(failed)?;
         let at = self.length;
-        self.length += frames.len() as u64;
+        self.length += frame.len() as u64;
         Ok(at)
     }
 
-    /// Writes the file anew. Digests of files that were not read are taken over as they lie there;
-    /// else they are `all`.
-    fn compact(&mut self, all: impl FnOnce() -> Vec<(RelPath, Remembered)>) -> Result<()> {
+    fn compact(&mut self) -> Result<()> {
         let path = self.path();
-        let failed = || format!("could not read `{}`", path.display());
         let mut bytes = MAGIC.to_vec();
-        let targets: BTreeMap<_, _> = self.targets.iter().collect();
-        let mut places = HashMap::with_capacity(targets.len());
-        for (name, place) in targets {
-            let frame = self.frame(place).with_context(failed)?;
-            places.insert(name.clone(), Place { at: bytes.len() as u64, ..*place });
-            bytes.extend(frame);
-        }
-        let start = bytes.len() as u64;
-        match &self.left {
-            None => all().iter().for_each(|(path, entry)| bytes.extend(format::file(path, entry))),
-            Some(left) => {
-                for place in left {
-                    bytes.extend(self.bytes(place.clone()).with_context(failed)?);
-                }
-            }
-        }
-        let files = start..bytes.len() as u64;
-        let tools: BTreeMap<_, _> = self.tools.iter().collect();
-        for (path, entry) in tools {
-            let text = path.to_str().expect("BUG: only paths that are texts are taken in");
-            bytes.extend(format::tool(text, entry));
-        }
-        let begun: BTreeMap<_, _> = self.begun.iter().collect();
-        let mut begun_places = HashMap::with_capacity(begun.len());
-        for (name, (place, open)) in begun {
-            let frame = self.frame(place).with_context(failed)?;
+        let mut copy = |place: &Place| {
+            let frame = self.frame(place);
+            let frame = frame.with_context(|| format!("could not read `{}`", path.display()))?;
             let place = Place { at: bytes.len() as u64, ..*place };
-            begun_places.insert(name.clone(), (place, *open));
             bytes.extend(frame);
+            anyhow::Ok(place)
+        };
+        let (mut targets, mut begun) = (HashMap::new(), HashMap::new());
+        for (name, place) in self.targets.iter().collect::<BTreeMap<_, _>>() {
+            targets.insert(name.clone(), copy(place)?);
+        }
+        for (name, (place, open)) in self.begun.iter().collect::<BTreeMap<_, _>>() {
+            begun.insert(name.clone(), (copy(place)?, *open));
         }
         base_fs::write_if_changed(&path, &bytes, private::FILE_MODE)?;
         self.file = File::open(&path).ok();
         let is_read = self.file.is_some();
-        self.targets = if is_read { places } else { HashMap::new() };
-        self.begun = if is_read { begun_places } else { HashMap::new() };
+        self.targets = if is_read { targets } else { HashMap::new() };
+        self.begun = if is_read { begun } else { HashMap::new() };
         self.is_log = false;
-        self.left = self.left.is_some().then(|| vec![files]);
         self.length = bytes.len() as u64;
         self.live = (bytes.len() - MAGIC.len()) as u64;
         Ok(())
     }
 }
 
-/// Opens the state file for appending after `good` bytes. A file that has none that are good is
+/// Opens the state file for appending after `good` bytes. If there are none, a file that is there is
 /// foreign or damaged: it is set aside, not written over.
 fn open_log(path: &Path, good: u64) -> io::Result<File> {
     if good == 0 {

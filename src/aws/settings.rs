@@ -82,12 +82,12 @@ pub(super) fn check_endpoints(project: &Project, names: &[&str]) -> Result<(), E
     Ok(())
 }
 
-/// Returns the settings of the environment that decide the destination, for a key: another region,
-/// profile or endpoint is another deployment. Without credentials. Reads only the environment.
-pub fn destination(project: &Project) -> Vec<(&'static str, String)> {
-    let first = |names: &[&str]| names.iter().find_map(|name| project.var(name));
-    let ignored = project
-        .var("AWS_IGNORE_CONFIGURED_ENDPOINT_URLS")
+/// Returns the settings of the environment that decide where requests go, for a fingerprint: another
+/// region, profile or endpoint is another deployment. No credentials. `var` returns a variable of the
+/// environment.
+pub fn destination<'a>(var: impl Fn(&str) -> Option<&'a str>) -> Vec<(&'static str, String)> {
+    let first = |names: &[&str]| names.iter().find_map(|name| var(name));
+    let ignored = var("AWS_IGNORE_CONFIGURED_ENDPOINT_URLS")
         .is_some_and(|value| value.eq_ignore_ascii_case("true"));
     let endpoint = first(&ENDPOINTS);
     let endpoint = endpoint.filter(|_| !ignored).map(without_userinfo);
@@ -118,7 +118,8 @@ mod tests {
 
     fn destination_with(vars: &[(&str, &str)]) -> Vec<(&'static str, String)> {
         let env = vars.iter().map(|(name, value)| ((*name).into(), (*value).into())).collect();
-        destination(&Project::new("/".into(), env))
+        let project = Project::new("/".into(), env);
+        destination(|name| project.var(name))
     }
 
     #[test]

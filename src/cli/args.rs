@@ -235,7 +235,7 @@ pub(super) struct Build {
 }
 
 /// Options for the uploads that goals depend on.
-#[derive(Args, Clone, Debug, Default)]
+#[derive(Args, Clone, Debug, Default, PartialEq)]
 #[command(next_help_heading = "Options for upload targets")]
 pub(super) struct Uploading {
     /// Refuse to upload any zip but the one with this CodeSha256, or SHA-256 in hexadecimal
@@ -244,7 +244,7 @@ pub(super) struct Uploading {
 }
 
 /// Options for goals that are invoke targets.
-#[derive(Args, Clone, Debug, Default)]
+#[derive(Args, Clone, Debug, Default, PartialEq)]
 #[command(next_help_heading = "Options for invoke targets")]
 pub(super) struct Invoking {
     /// Run the handler on this machine from the bundle, and upload nothing

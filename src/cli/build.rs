@@ -8,25 +8,24 @@ use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context, Result};
 
-use super::args::{Build, Common, OutputSync};
+use super::args::{Build, Common, Invoking, OutputSync, Uploading};
 use super::discreet::Discreet;
-use super::session::{Session, Words};
-use super::shortcut::{self, Answered, Begun};
+use super::session::{self, Session, Words};
 use super::under_make::Asked;
 use super::{FAILURE, Failure, OUT_OF_DATE, SUCCESS};
 use super::{invoking, uploading};
 use crate::base::fs as base_fs;
 use crate::base::{parallel, private};
-use crate::engine::{self, Mode, Options, Shuffle, World};
+use crate::engine::{self, Built, Mode, Options, Shuffle, World};
 use crate::event::{Report, Summary};
 use crate::files::Files;
 use crate::graph::TargetId;
 use crate::kinds::{Shared, Surroundings};
-use crate::lock::Patience;
+use crate::lock::{Lock, Patience};
 use crate::make::Pool;
 use crate::project::Project;
-use crate::receipt::Question;
 use crate::signals;
+use crate::snapshot::{self, Basis, Prior, Snapshot, UpToDate};
 use crate::state::State;
 use crate::timings::{self, Recorder, Timings};
 use crate::ui::{self, Style, Verbosity, Writers};
@@ -36,30 +35,22 @@ pub(super) fn run(common: &Common, typed: &Build) -> Result<u8, Failure> {
     let project = Project::here()?;
     let mut asked = Asked::new(typed, &project);
     parallel::limit(asked.threads());
-    let question = shortcut::question(common, &asked, &project);
+    let mut words = Words::new(&asked.build.words);
+    words.overrides.inherited = asked.inherited(&project);
     let entered = says_directory(common, &asked);
-    let mut begun = None;
-    if let Some(question) = &question {
-        let patience = (&project, patience(&asked));
-        let report = || {
-            enter(entered, &project);
-            reporter(common, &asked.build)
-        };
-        match shortcut::answer(question, patience, started, report)? {
-            Answered::Told => {
-                leave(entered, &project);
-                return Ok(SUCCESS);
-            }
-            Answered::Not(so_far) => begun = so_far,
-        }
+    let start = Start::new(&asked, &project, &words)?;
+    if let Some(up_to_date) = start.nothing_to_do(common, &asked, &words) {
+        enter(entered, &project);
+        let mut report = reporter(common, &asked.build);
+        up_to_date.report(started.elapsed().as_secs_f64(), report.as_mut());
+        leave(entered, &project);
+        return Ok(SUCCESS);
     }
-    let words = asked.build.words.clone();
-    let words = Words { given: &words, inherited: asked.inherited(&project) };
     let mut session = Session::open_in(project.clone(), common, words)?;
     invoking::apply(&asked.build.invoking, &mut session)?;
     uploading::apply(&asked.build.uploading, &mut session)?;
     enter(entered, &project);
-    let summary = build_goals((common, &mut asked), &session, question.as_ref(), begun);
+    let summary = build_goals((common, &mut asked), &session, start);
     // As at the end of `build_with`.
     mem::forget(session);
     leave(entered, &project);
@@ -68,6 +59,59 @@ pub(super) fn run(common: &Common, typed: &Build) -> Result<u8, Failure> {
         Summary { would_run: 1.., .. } if asked.build.question => OUT_OF_DATE,
         _ => SUCCESS,
     })
+}
+
+/// The snapshot, compared with the disk before the Buildfile is read.
+#[derive(Default)]
+struct Start {
+    /// Held since the comparison, so that no other build runs meanwhile.
+    lock: Option<Lock>,
+    snapshot: Option<Snapshot>,
+    /// The goals, if the snapshot has all of them.
+    goals: Option<Vec<u32>>,
+}
+
+impl Start {
+    fn new(asked: &Asked, project: &Project, words: &Words) -> Result<Self> {
+        if !snapshot::exists(project) {
+            return Ok(Self::default());
+        }
+        let writes = !asked.build.dry_run && !asked.build.question;
+        let lock = writes.then(|| session::lock(project, patience(asked))).transpose()?;
+        let Some(mut snapshot) = Snapshot::load(project) else {
+            return Ok(Self { lock, ..Self::default() });
+        };
+        let goals = snapshot.goals(&words.goals);
+        if !snapshot.scan(project, goals.as_deref()) {
+            return Ok(Self { lock, ..Self::default() });
+        }
+        // A killed build may have left anything.
+        let goals = goals.filter(|_| lock.as_ref().is_none_or(|lock| !lock.after_a_kill));
+        Ok(Self { lock, snapshot: Some(snapshot), goals })
+    }
+
+    /// Returns the targets of the build if all of them are up to date, and nothing but the summary is
+    /// reported of such targets.
+    fn nothing_to_do(&self, common: &Common, asked: &Asked, words: &Words) -> Option<UpToDate<'_>> {
+        let build = &asked.build;
+        let is_plain = !build.trace && !common.json && build.timings.is_none();
+        let goals = self.goals.as_ref().filter(|_| is_plain && may_skip(build))?;
+        let file = session::buildfile(common);
+        self.snapshot.as_ref()?.nothing_to_do(file.to_str()?, &words.overrides, goals)
+    }
+}
+
+/// Returns whether a build with these options may leave targets unchecked. Options for a single upload
+/// or invoke change the graph.
+fn may_skip(build: &Build) -> bool {
+    !(build.always_make || build.touch)
+        && build.what_if.is_empty()
+        && build.old_file.is_empty()
+        && is_graph_of_buildfile(build)
+}
+
+fn is_graph_of_buildfile(build: &Build) -> bool {
+    build.invoking == Invoking::default() && build.uploading == Uploading::default()
 }
 
 fn enter(says: bool, project: &Project) {
@@ -101,65 +145,80 @@ pub(super) fn for_command(
     let verbosity = if common.json { Verbosity::Silent } else { Verbosity::Normal };
     let writers = Writers::new(Box::new(io::stderr()), Box::new(io::stderr()));
     let report = ui::report(style(common, &asked.build, verbosity), writers);
-    build_with((common, &mut asked), session, options, (None, None), report)
+    let start = Start::new(&asked, &session.project, &session.words)?;
+    build_with((common, &mut asked), session, options, start, report)
 }
 
 fn build_goals(
     (common, asked): (&Common, &mut Asked),
     session: &Session,
-    question: Option<&Question>,
-    begun: Option<Begun>,
+    start: Start,
 ) -> Result<Summary> {
     let goals = session.goal_ids()?;
     let options = Options { goals, ..options(asked, session)? };
     let report = reporter(common, &asked.build);
-    build_with((common, asked), session, options, (question, begun), report)
+    build_with((common, asked), session, options, start, report)
 }
 
 fn build_with(
     (common, asked): (&Common, &mut Asked),
     session: &Session,
     options: Options,
-    (question, begun): (Option<&Question>, Option<Begun>),
+    start: Start,
     mut report: Box<dyn Report>,
 ) -> Result<Summary> {
+    let Start { lock, snapshot, goals } = start;
+    let goals = goals.filter(|_| may_skip(&asked.build));
+    let file = session.buildfile().to_string_lossy();
+    let overrides = &session.words.overrides;
+    let parts = |snapshot: Snapshot| snapshot.into_parts(&file, overrides, goals.as_deref());
     if options.mode != Mode::Build {
-        let pool = Pool::private(1)?;
-        let mut state = session.state(false);
-        let files = session.files(&mut state);
-        return run_engine(session, (&mut state, &files), &options, &pool, report.as_mut());
+        let (memory, prior) = snapshot.map(parts).unzip();
+        let files = session.files(memory.unwrap_or_default());
+        let (mut state, pool) = (session.state(), Pool::private(1)?);
+        let state = (&mut state, prior.as_ref());
+        return Ok(run_engine(session, state, &files, &options, &pool, report.as_mut())?.summary);
     }
-    let (_lock, recalled) = match begun {
-        Some(Begun { lock, recalled }) => {
-            session.sweep(&lock);
-            (lock, recalled)
-        }
-        None => (session.lock(patience(asked))?, Vec::new()),
+    let lock = match lock {
+        Some(lock) => lock,
+        None => session::lock(&session.project, patience(asked))?,
     };
+    session.sweep(&lock);
     signals::install().context("could not listen for signals")?;
     let pool = asked.pool(parallel::cores(), super::warn)?;
     parallel::start();
-    // A receipt is of one state file, and has the digests.
-    let mut state = session.state(!recalled.is_empty());
+    let (memory, prior) = snapshot.map(parts).unzip();
+    let mut state = session.state();
     let serial = asked.is_serial();
     let surroundings =
         Surroundings { env: asked.for_children(&pool), terminal: has_terminal(common) };
     let options = Options { surroundings, serial, ..options };
     let mut recorder = Recorder::new(report, asked.build.timings.is_some());
-    let mut files = session.files(&mut state);
+    let files = session.files(memory.unwrap_or_default());
     files.tick().context("could not write in the state folder")?;
-    files.recall(recalled);
-    let summary = run_engine(session, (&mut state, &files), &options, &pool, &mut recorder);
+    let both = (&mut state, prior.as_ref());
+    let built = run_engine(session, both, &files, &options, &pool, &mut recorder);
     pool.close();
-    if let (Some(question), Ok(summary)) = (question, &summary) {
-        shortcut::keep(question, session, (&state, &files), summary)?;
-    }
+    let summary = built.and_then(|Built { summary, fresh }| {
+        if !fresh.is_empty() {
+            let observed = session.observed_buildfile(&files)?;
+            let basis = Basis {
+                file: &file,
+                overrides,
+                model: &session.model,
+                graph: &session.graph,
+                observed: observed.filter(|_| is_graph_of_buildfile(&asked.build)),
+            };
+            snapshot::update(&session.project, basis, prior.as_ref(), &files, fresh)?;
+        }
+        Ok(summary)
+    });
     if let Some(place) = &asked.build.timings {
         let jobs = asked.slots();
         write_timings(place, &recorder.timings(jobs, &needs_by_name(session)))?;
     }
     // The process ends soon, and gives all memory back at once instead of by millions of pieces.
-    mem::forget((state, files));
+    mem::forget((state, files, prior));
     summary
 }
 
@@ -198,11 +257,12 @@ fn says_directory(common: &Common, asked: &Asked) -> bool {
 
 pub(super) fn run_engine(
     session: &Session,
-    (state, files): (&mut State, &Files),
+    state: (&mut State, Option<&Prior>),
+    files: &Files,
     options: &Options,
     pool: &Pool,
     report: &mut dyn Report,
-) -> Result<Summary> {
+) -> Result<Built> {
     let world = World {
         project: &session.project,
         model: &session.model,

@@ -13,22 +13,22 @@ use super::{Failure, SUCCESS, note};
 use crate::base::{Digest, RelPath, fs as base_fs, words};
 use crate::buildfile::model::{Output, Target};
 use crate::engine;
-use crate::files::Files;
+use crate::files::{Files, View};
 use crate::lock::Patience;
 use crate::ownership::{self, Owned};
 use crate::state::State;
 
 pub(super) fn run(common: &Common, clean: &Clean) -> Result<u8, Failure> {
     let session = Session::open(common, session::Words::new(&clean.words))?;
-    let targets: Vec<&Target> = if session.goals.is_empty() {
+    let targets: Vec<&Target> = if session.words.goals.is_empty() {
         session.model.targets.iter().collect()
     } else {
         let ids = session.goal_ids()?;
         ids.iter().map(|id| &session.model.targets[id.index()]).collect()
     };
     let _lock = session.lock(Patience::Wait)?;
-    let mut state = session.state(false);
-    let files = session.files(&mut state);
+    let mut state = session.state();
+    let files = session.files_anew();
     let mut cleaner = Cleaner { session: &session, files, removed: 0, stays: Vec::new() };
     let mut problems = Vec::new();
     for target in targets {
@@ -105,7 +105,8 @@ impl Cleaner<'_> {
 
     /// Returns whether the output is the same link that the target left.
     fn left_link(&self, output: &Output, owned: &Owned) -> Result<bool> {
-        let digest = engine::output_digest(&self.files, output)?;
+        let digest =
+            engine::output_digest(&View::unlogged(&self.files, &self.session.project), output)?;
         Ok(digest.is_some_and(|digest| owned.left_exactly(output.path(), &digest)))
     }
 

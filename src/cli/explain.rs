@@ -31,10 +31,17 @@ pub(super) fn run(common: &Common, explain: &Explain) -> Result<u8, Failure> {
         mode: Mode::DryRun,
     };
     let mut collected = Collected::default();
-    let mut state = session.state(false);
+    let mut state = session.state();
     let pool = Pool::private(1)?;
-    let files = session.files(&mut state);
-    super::build::run_engine(&session, (&mut state, &files), &options, &pool, &mut collected)?;
+    let files = session.files_anew();
+    super::build::run_engine(
+        &session,
+        (&mut state, None),
+        &files,
+        &options,
+        &pool,
+        &mut collected,
+    )?;
     let mut code = SUCCESS;
     let mut errors = ui::json(Writers::new(Box::new(io::sink()), Box::new(io::stderr())));
     for goal in goals {

@@ -8,7 +8,7 @@ use crate::graph_export::{self, Edge, Node};
 
 pub(super) fn run(common: &Common, graph: &Graph) -> Result<u8, Failure> {
     let session = Session::open(common, Words::new(&graph.words))?;
-    let shown: Vec<TargetId> = if session.goals.is_empty() {
+    let shown: Vec<TargetId> = if session.words.goals.is_empty() {
         session.graph.ids().collect()
     } else {
         session.graph.closure(&session.goal_ids()?)

@@ -9,7 +9,7 @@ use crate::buildfile::model::Target;
 
 pub(super) fn run(common: &Common, words: &Words) -> Result<u8, Failure> {
     let session = Session::open(common, session::Words::new(&words.words))?;
-    let asked = session.goals.iter().map(|goal| session.find(goal));
+    let asked = session.words.goals.iter().map(|goal| session.find(goal));
     let asked = asked.collect::<anyhow::Result<Vec<_>>>()?;
     let shown: Vec<&Target> = session
         .graph

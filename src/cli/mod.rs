@@ -21,7 +21,6 @@ mod papers;
 mod promote;
 mod reproduce;
 mod session;
-mod shortcut;
 mod under_make;
 mod uploading;
 mod verify;

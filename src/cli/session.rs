@@ -12,11 +12,12 @@ use crate::base::printable::printable;
 use crate::base::{Digest, Printable, RelPath, private, words};
 use crate::buildfile::model::Model;
 use crate::buildfile::{self, Diagnostic};
-use crate::files::{Content, Files};
+use crate::files::{Content, Files, Memory, Observed, View};
 use crate::graph::{Graph, TargetId};
 use crate::leftovers;
 use crate::lock::{Lock, Patience};
 use crate::project::Project;
+use crate::snapshot::{Overrides, Snapshot};
 use crate::state::State;
 
 const BUILDFILE: &str = "Buildfile";
@@ -24,16 +25,27 @@ const BUILDFILE: &str = "Buildfile";
 /// More in one file are not read by anybody.
 const MISTAKES_SHOWN: usize = 50;
 
-/// Words of the command line that are no options, and what comes from elsewhere to go with them.
-pub(super) struct Words<'a> {
-    pub(super) given: &'a [String],
-    /// Variables that count where the Buildfile declares them.
-    pub(super) inherited: BTreeMap<String, String>,
+/// Words of the command line that are not options, and the variables of the environment.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Words {
+    pub(super) overrides: Overrides,
+    /// Names and paths.
+    pub(super) goals: Vec<String>,
 }
 
-impl<'a> Words<'a> {
-    pub(super) fn new(given: &'a [String]) -> Self {
-        Self { given, inherited: BTreeMap::new() }
+impl Words {
+    /// `NAME=VALUE` sets a variable, the last one wins; everything else is a goal.
+    pub(super) fn new(given: &[String]) -> Self {
+        let mut words = Self::default();
+        for word in given {
+            match word.split_once('=') {
+                Some((name, value)) => {
+                    words.overrides.given.insert(name.to_owned(), value.to_owned());
+                }
+                None => words.goals.push(word.clone()),
+            }
+        }
+        words
     }
 }
 
@@ -41,9 +53,8 @@ pub(super) struct Session {
     pub(super) project: Project,
     pub(super) model: Model,
     pub(super) graph: Graph,
-    /// Names and paths given on the command line.
-    pub(super) goals: Vec<String>,
-    /// The Buildfile, and the digest of what was read from it.
+    pub(super) words: Words,
+    /// The Buildfile, and the digest of the text that was read.
     buildfile: (PathBuf, Digest),
 }
 
@@ -79,17 +90,14 @@ impl Session {
         common: &Common,
         words: Words,
     ) -> Result<Self, Failure> {
-        let file = common.file.clone().unwrap_or_else(|| PathBuf::from(BUILDFILE));
+        let file = buildfile(common);
         let text = read_buildfile(&project, &file)?;
-        let (mut overrides, goals) = split_words(words.given);
-        if !words.inherited.is_empty() {
+        let overrides = if words.overrides.inherited.is_empty() {
+            words.overrides.given.clone()
+        } else {
             let declared = buildfile::load(&text, &BTreeMap::new()).model.vars;
-            for (name, value) in words.inherited {
-                if declared.contains_key(&name) {
-                    overrides.entry(name).or_insert(value);
-                }
-            }
-        }
+            words.overrides.effective(|name| declared.contains_key(name))
+        };
         let loaded = buildfile::load(&text, &overrides);
         let (graph, problems) = Graph::new(&loaded.model);
         let mut diagnostics = loaded.diagnostics;
@@ -102,12 +110,12 @@ impl Session {
             return Err(broken_buildfile(&file, &text, &diagnostics, super::color(common)));
         }
         let buildfile = (file, Digest::of(text.as_bytes()));
-        Ok(Self { project, model: loaded.model, graph, goals, buildfile })
+        Ok(Self { project, model: loaded.model, graph, words, buildfile })
     }
 
     /// The goals asked for, or the default ones.
     pub(super) fn goal_ids(&self) -> Result<Vec<TargetId>> {
-        if self.goals.is_empty() {
+        if self.words.goals.is_empty() {
             let default = self.model.default.iter().map(|name| name.value.as_str());
             let ids: Vec<TargetId> = default.filter_map(|name| self.graph.id(name)).collect();
             if self.model.targets.is_empty() {
@@ -118,7 +126,7 @@ impl Session {
             }
             return Ok(ids);
         }
-        self.goals.iter().map(|goal| self.find(goal)).collect()
+        self.words.goals.iter().map(|goal| self.find(goal)).collect()
     }
 
     /// The target of this name, or the one that makes this path.
@@ -143,18 +151,33 @@ impl Session {
         RelPath::parse(text.trim_start_matches('/')).unwrap_or_else(|_| RelPath::root())
     }
 
-    /// Files as remembered by `state`.
-    pub(super) fn files(&self, state: &mut State) -> Files {
-        Files::new(&self.project.root, Graph::hidden_outputs(&self.model), state.memory())
+    /// Returns the files of the project, with the digests of the snapshot.
+    pub(super) fn files(&self, memory: Memory) -> Files {
+        Files::new(&self.project.root, Graph::hidden_outputs(&self.model), memory)
     }
 
-    /// Whether the Buildfile still has the words that were read; `false` also for one outside of
-    /// the project, where nobody looks.
-    pub(super) fn buildfile_is_as_read(&self, files: &Files) -> Result<bool> {
+    /// Returns the files for a command that checks every path anew.
+    pub(super) fn files_anew(&self) -> Files {
+        let snapshot = Snapshot::load(&self.project);
+        let parts = |snapshot: Snapshot| snapshot.into_parts("", &Overrides::default(), None).0;
+        self.files(snapshot.map(parts).unwrap_or_default())
+    }
+
+    /// Returns the Buildfile as it was named.
+    pub(super) fn buildfile(&self) -> &Path {
+        &self.buildfile.0
+    }
+
+    /// Returns the observations of the Buildfile if it still has the text that was read; `None` also for
+    /// one outside of the project.
+    pub(super) fn observed_buildfile(&self, files: &Files) -> Result<Option<Observed>> {
         let (file, read) = &self.buildfile;
         let inside = file.strip_prefix(&self.project.root).unwrap_or(file).to_str();
-        let Some(Ok(path)) = inside.map(RelPath::parse) else { return Ok(false) };
-        Ok(matches!(files.fact(&path)?.content, Content::File { digest, .. } if digest == *read))
+        let Some(Ok(path)) = inside.map(RelPath::parse) else { return Ok(None) };
+        let view = View::new(files, &self.project);
+        let content = view.fact(&path)?.content;
+        let is_as_read = matches!(content, Content::File { digest, .. } if digest == *read);
+        Ok(is_as_read.then(|| view.finish()))
     }
 
     /// Takes the project's lock, for a command that writes. What a killed one left is removed.
@@ -171,17 +194,19 @@ impl Session {
         }
     }
 
-    /// Reads the state; under the lock, for a command that writes. One that is known to be as it was
-    /// is only skimmed.
-    pub(super) fn state(&self, is_known: bool) -> State {
-        let folder = self.project.state();
-        let load = if is_known { State::skim } else { State::load };
-        let (state, notice) = load(&folder);
+    /// Reads the state; under the lock, for a command that writes.
+    pub(super) fn state(&self) -> State {
+        let (state, notice) = State::load(&self.project.state());
         if let Some(notice) = notice {
             super::warn(&notice);
         }
         state
     }
+}
+
+/// Returns the Buildfile as it is named on the command line.
+pub(super) fn buildfile(common: &Common) -> PathBuf {
+    common.file.clone().unwrap_or_else(|| PathBuf::from(BUILDFILE))
 }
 
 /// Takes the project's lock.
@@ -209,21 +234,6 @@ pub(super) fn read_buildfile(project: &Project, file: &Path) -> Result<String> {
         let line = sound.iter().filter(|byte| **byte == b'\n').count() + 1;
         anyhow!("`{}` line {line} is not UTF-8; save the file as UTF-8", file.display())
     })
-}
-
-/// `NAME=VALUE` sets a variable, the last one wins; everything else is a goal.
-fn split_words(words: &[String]) -> (BTreeMap<String, String>, Vec<String>) {
-    let mut overrides = BTreeMap::new();
-    let mut goals = Vec::new();
-    for word in words {
-        match word.split_once('=') {
-            Some((name, value)) => {
-                overrides.insert(name.to_owned(), value.to_owned());
-            }
-            None => goals.push(word.clone()),
-        }
-    }
-    (overrides, goals)
 }
 
 fn broken_buildfile(file: &Path, text: &str, diagnostics: &[Diagnostic], color: bool) -> Failure {

@@ -81,9 +81,11 @@ pub(super) fn run(common: &Common, verify: &Verify) -> Result<u8, Failure> {
 
 /// Returns the requested uploads, each with its zip.
 fn uploads(session: &Session) -> Result<Vec<(&str, &Upload, TargetId)>> {
-    let ids: Vec<TargetId> = match session.goals.is_empty() {
+    let ids: Vec<TargetId> = match session.words.goals.is_empty() {
         true => session.graph.ids().collect(),
-        false => session.goals.iter().map(|goal| session.find(goal)).collect::<Result<_>>()?,
+        false => {
+            session.words.goals.iter().map(|goal| session.find(goal)).collect::<Result<_>>()?
+        }
     };
     let mut found = Vec::new();
     for id in ids {
@@ -94,7 +96,7 @@ fn uploads(session: &Session) -> Result<Vec<(&str, &Upload, TargetId)>> {
                 let zip = session.graph.id(&upload.zip.value);
                 found.push((name, &**upload, zip.context("an upload has a zip")?));
             }
-            _ if session.goals.is_empty() => {}
+            _ if session.words.goals.is_empty() => {}
             _ => {
                 bail!(
                     "`{name}` is of kind `{kind}`; only uploads can be compared with the deployed \

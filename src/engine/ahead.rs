@@ -16,6 +16,7 @@ use super::work::unless_it_panics;
 use super::{Engine, Message, Mode, Options, World};
 use crate::buildfile::model::{Invoke, Kind, Payload, Place};
 use crate::event::Event;
+use crate::files::View;
 use crate::graph::TargetId;
 use crate::kinds::{self, Job, Surroundings};
 use crate::ownership;
@@ -174,11 +175,12 @@ impl<'a> Engine<'a, '_> {
 }
 
 fn look_at(world: World, id: TargetId, messages: &Channel) -> Result<()> {
+    let view = View::unlogged(world.files, world.project);
     kinds::look_ahead(&Job {
         model: world.model,
         target: world.target(id),
         project: world.project,
-        files: world.files,
+        files: &view,
         shared: world.shared,
         results: &BTreeMap::new(),
         facts: &BTreeMap::new(),

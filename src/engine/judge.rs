@@ -12,9 +12,9 @@ use crate::base::digest::FieldHasher;
 use crate::base::{Digest, RelPath};
 use crate::buildfile::Typed;
 use crate::buildfile::model::{Output, Target};
-use crate::files::{Content, Fact, Files};
+use crate::files::{Content, Fact, Observed, View};
 use crate::key::{Component, Key, Reason, Value, file_of_component};
-use crate::kinds::{self, Facts, Job};
+use crate::kinds::{self, Facts, Fingerprint, Job};
 use crate::ownership;
 use crate::state::{Record, State};
 
@@ -41,17 +41,24 @@ pub(super) enum Verdict {
         result: Digest,
         /// Facts for reports, as JSON texts.
         facts: Vec<(String, String)>,
+        /// `None` if the target was not checked.
+        observed: Option<Observed>,
     },
-    /// `key` is `None` only where a dry run cannot know it.
-    OutOfDate { key: Option<Key>, reasons: Vec<Reason> },
+    OutOfDate {
+        /// `None` only if a dry run cannot compute it.
+        fingerprint: Option<Fingerprint>,
+        reasons: Vec<Reason>,
+        /// The reads on which the fingerprint rests.
+        observed: Observed,
+    },
 }
 
 pub(super) fn judge(ask: &Ask) -> Result<Verdict> {
     let mut reasons = Vec::new();
-    let job = ask.job();
+    let World { files, project, .. } = ask.world;
     let record = ask.state.target(&ask.target.name.value);
     if ask.options.is_old(ask.target) {
-        return ask.as_it_is(&job, record);
+        return ask.as_it_is(&View::unlogged(files, project), record);
     }
     if ask.options.always {
         reasons.push(Reason::Forced);
@@ -62,21 +69,29 @@ pub(super) fn judge(ask: &Ask) -> Result<Verdict> {
     if let Some(need) = ask.runs_first {
         reasons.push(Reason::MayChange { target: need.to_owned() });
     }
-    let key = match target_key(&job) {
-        Ok(key) => key,
-        // What cannot be read yet may be what the target before it makes.
+    let view = View::new(files, project);
+    let fingerprint = match fingerprint(&ask.job(&view)) {
+        Ok(fingerprint) => fingerprint,
+        // A file that cannot be read yet may be made by the target before it.
         Err(_) if ask.runs_first.is_some() => {
-            return Ok(Verdict::OutOfDate { key: None, reasons });
+            let observed = view.finish();
+            return Ok(Verdict::OutOfDate { fingerprint: None, reasons, observed });
         }
         Err(error) => return Err(error),
     };
+    let mut observed = view.finish();
+    let key = &fingerprint.key;
     match &record {
         None => reasons.push(Reason::NeverBuilt),
         Some(record) => {
-            if record.key != key {
-                reasons.extend(ask.key_differences(&key, record));
+            if record.key != *key {
+                reasons.extend(ask.key_differences(key, record));
             }
-            reasons.extend(output_differences(&job, record)?);
+            let view = View::new(files, project);
+            reasons.extend(output_differences(&ask.job(&view), record)?);
+            if reasons.is_empty() {
+                observed.extend(view.finish());
+            }
         }
     }
     if !ask.options.what_if.is_empty() {
@@ -84,24 +99,28 @@ pub(super) fn judge(ask: &Ask) -> Result<Verdict> {
         reasons.extend(as_if.map(|path| Reason::WhatIf { path: path.to_owned() }));
     }
     match (record, reasons.is_empty()) {
-        (Some(Record { result, facts, .. }), true) => Ok(Verdict::UpToDate { result, facts }),
-        _ => Ok(Verdict::OutOfDate { key: Some(key), reasons }),
+        (Some(Record { result, facts, key: recorded, .. }), true) => {
+            // With `-o` it may be up to date with another fingerprint.
+            let observed = (recorded == *key).then_some(observed);
+            Ok(Verdict::UpToDate { result, facts, observed })
+        }
+        _ => Ok(Verdict::OutOfDate { fingerprint: Some(fingerprint), reasons, observed }),
     }
 }
 
 impl Ask<'_> {
     /// `-o` of something this target makes: it is not judged, and stands as it is.
-    fn as_it_is(&self, job: &Job, record: Option<Record>) -> Result<Verdict> {
+    fn as_it_is(&self, view: &View, record: Option<Record>) -> Result<Verdict> {
         if let Some(Record { result, facts, .. }) = record {
-            return Ok(Verdict::UpToDate { result, facts });
+            return Ok(Verdict::UpToDate { result, facts, observed: None });
         }
         let mut hasher = FieldHasher::new();
         for output in self.target.outputs() {
-            if let Some(digest) = output_digest(job.files, &output)? {
+            if let Some(digest) = output_digest(view, &output)? {
                 hasher.field(output.path().as_str()).field(digest.as_bytes());
             }
         }
-        Ok(Verdict::UpToDate { result: hasher.finish(), facts: Vec::new() })
+        Ok(Verdict::UpToDate { result: hasher.finish(), facts: Vec::new(), observed: None })
     }
 
     /// What changed, but for the files that `-o` names.
@@ -113,12 +132,12 @@ impl Ask<'_> {
         key.differences(&record.key).into_iter().filter(|reason| !is_old(reason)).collect()
     }
 
-    fn job(&self) -> Job<'_> {
+    fn job<'v>(&'v self, view: &'v View<'v>) -> Job<'v> {
         Job {
             model: self.world.model,
             target: self.target,
             project: self.world.project,
-            files: self.world.files,
+            files: view,
             shared: self.world.shared,
             results: &self.results,
             facts: &self.facts,
@@ -135,9 +154,10 @@ fn names(paths: &[RelPath], path: &str) -> bool {
     paths.iter().any(|named| named.as_str() == path)
 }
 
-/// The kind's own components, and the results of the targets named by `needs`.
-pub(super) fn target_key(job: &Job) -> Result<Key> {
-    Ok(with_needs(kinds::key(job)?, job))
+/// Returns the fingerprint: the kind's own components, and the results of the targets named by `needs`.
+pub(super) fn fingerprint(job: &Job) -> Result<Fingerprint> {
+    let Fingerprint { key, findings } = kinds::fingerprint(job)?;
+    Ok(Fingerprint { key: with_needs(key, job), findings })
 }
 
 /// Completes the key that a kind has made.
@@ -211,7 +231,7 @@ fn has_mode(job: &Job, output: &Output, left: Option<u32>) -> Result<bool> {
 }
 
 /// Digest of an output as it is on disk; `None` when it is not there.
-pub fn output_digest(files: &Files, output: &Output) -> Result<Option<Digest>> {
+pub fn output_digest(files: &View, output: &Output) -> Result<Option<Digest>> {
     let mut hasher = FieldHasher::new();
     match output {
         Output::File(path) | Output::Stamp(path) => {
@@ -237,11 +257,11 @@ pub fn output_digest(files: &Files, output: &Output) -> Result<Option<Digest>> {
     Ok(Some(hasher.finish()))
 }
 
-fn digest_of_all(files: &Files, members: &[RelPath]) -> Result<Digest> {
+fn digest_of_all(files: &View, members: &[RelPath]) -> Result<Digest> {
     let mut hasher = FieldHasher::new();
-    for member in members {
+    for (member, fact) in members.iter().zip(files.facts(members)?) {
         hasher.field(member.as_str());
-        add_fact(&mut hasher, &files.fact(member)?);
+        add_fact(&mut hasher, &fact);
     }
     Ok(hasher.finish())
 }

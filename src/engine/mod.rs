@@ -25,14 +25,15 @@ use rayon::prelude::*;
 use crate::base::{Digest, RelPath};
 use crate::buildfile::model::{Kind, Model, Target};
 use crate::event::{Event, Finished, Outcome, Report, Summary};
-use crate::files::Files;
+use crate::files::{Files, Observed};
 use crate::graph::{Graph, TargetId};
-use crate::key::{Key, Reason};
-use crate::kinds::{Facts, Shared, Surroundings};
+use crate::key::Reason;
+use crate::kinds::{Facts, Fingerprint, Shared, Surroundings};
 use crate::make::{Pool, Token};
 use crate::plan::Plan;
 use crate::project::Project;
 use crate::signals;
+use crate::snapshot::{Fresh, Prior};
 use crate::state::{Left, Record, State};
 
 pub use judge::output_digest;
@@ -107,21 +108,30 @@ impl<'a> World<'a> {
     }
 }
 
-/// Brings the goals up to date, or says what that would take. A target that fails is told to
-/// `report` and counted; an error is one of the engine's own, such as a state file that cannot
-/// be written.
+/// A build that ended.
+pub struct Built {
+    pub summary: Summary,
+    /// The targets that were checked or run, for the next snapshot.
+    pub fresh: HashMap<TargetId, Fresh>,
+}
+
+/// Brings the goals up to date, or reports the targets that would run. A target that `prior` has as
+/// up to date is not checked. A target that fails is reported and counted; an error is one of the
+/// engine's own, such as a state file that cannot be written.
 pub fn build<'a>(
     world: World<'a>,
-    state: &mut State,
+    (state, prior): (&mut State, Option<&'a Prior>),
     options: &'a Options,
     pool: &'a Pool,
     report: &mut dyn Report,
-) -> Result<Summary> {
+) -> Result<Built> {
     let seconds = |id| state.seconds(world.name(id));
     let order = Order::new(world.graph, &options.goals, options.serial, options.shuffle, seconds);
     let plan = Plan::new(world.graph, &options.goals, |id| options.is_old(world.target(id)));
     let engine = Engine {
         world,
+        prior,
+        fresh: HashMap::new(),
         options,
         order,
         pool,
@@ -147,6 +157,8 @@ pub fn build<'a>(
 
 struct Engine<'a, 'b> {
     world: World<'a>,
+    prior: Option<&'a Prior>,
+    fresh: HashMap<TargetId, Fresh>,
     options: &'a Options,
     plan: Plan<'a>,
     ahead: Ahead,
@@ -176,10 +188,6 @@ struct Engine<'a, 'b> {
     state: &'b mut State,
     report: &'b mut dyn Report,
 }
-
-/// From this many bytes on, to read what a build has just made takes the next one longer than to
-/// wait for the clock takes this one.
-const WORTH_SETTLING: u64 = 4 << 20;
 
 /// So many targets are judged at a time: what is asked and answered of each takes memory.
 const AT_A_TIME: usize = 4096;
@@ -213,7 +221,7 @@ enum Message {
 }
 
 impl<'a> Engine<'a, '_> {
-    fn run(mut self) -> Result<Summary> {
+    fn run(mut self) -> Result<Built> {
         let started = Instant::now();
         self.report.event(&Event::Planned { targets: self.plan.unfinished().len() });
         let (sender, receiver) = channel();
@@ -223,15 +231,14 @@ impl<'a> Engine<'a, '_> {
             self.turn(scope, &sender, &receiver)
         })?;
         if self.options.mode == Mode::Build {
-            let files = self.world.files;
             if self.summary.ran > 0 {
-                files.settle(WORTH_SETTLING).context("could not write in the state folder")?;
+                self.world.files.settle(0).context("could not write in the state folder")?;
             }
-            self.state.remember(files.learned(), || files.remembered())?;
+            self.state.tidy()?;
         }
         self.summary.seconds = started.elapsed().as_secs_f64();
         self.report.event(&Event::Summary(self.summary));
-        Ok(self.summary)
+        Ok(Built { summary: self.summary, fresh: self.fresh })
     }
 
     /// Judge what is ready, start what is out of date, wait for one to finish; again.
@@ -325,15 +332,30 @@ impl<'a> Engine<'a, '_> {
     }
 
     fn judge_all(&mut self, ready: &[TargetId], sender: &Sender<Message>) {
-        let asks: Vec<Ask> = ready.iter().map(|id| self.ask(*id, sender)).collect();
-        let verdicts: Vec<Result<Verdict>> = asks.par_iter().map(judge).collect();
+        let known: Vec<Option<Verdict>> = ready.iter().map(|id| self.known(*id)).collect();
+        let unknown = ready.iter().zip(&known).filter(|(_, known)| known.is_none());
+        let asks: Vec<Ask> = unknown.map(|(id, _)| self.ask(*id, sender)).collect();
+        let mut judged: Vec<Result<Verdict>> = asks.par_iter().map(judge).collect();
         drop(asks);
-        for (id, verdict) in ready.iter().zip(verdicts) {
+        self.summary.checked += judged.len();
+        let mut judged = judged.drain(..);
+        for (id, known) in ready.iter().zip(known) {
+            let verdict = match known {
+                Some(verdict) => Ok(verdict),
+                None => judged.next().expect("BUG: every other target was judged"),
+            };
             match verdict {
-                Ok(Verdict::UpToDate { result, facts }) => self.up_to_date(*id, result, facts),
-                Ok(Verdict::OutOfDate { key, reasons }) if self.options.mode == Mode::Build => {
-                    let key = key.expect("BUG: only a dry run judges without a key");
-                    self.enqueue(*id, key, reasons);
+                Ok(Verdict::UpToDate { result, facts, observed }) => {
+                    if let Some(observed) = observed {
+                        self.remember(*id, Some(result), facts.clone(), observed);
+                    }
+                    self.up_to_date(*id, result, facts);
+                }
+                Ok(Verdict::OutOfDate { fingerprint, reasons, observed })
+                    if self.options.mode == Mode::Build =>
+                {
+                    let fingerprint = fingerprint.expect("BUG: only a dry run has none");
+                    self.enqueue(*id, fingerprint, observed, reasons);
                 }
                 Ok(Verdict::OutOfDate { reasons, .. }) => self.would_run(*id, reasons),
                 Err(error) => self.failed(*id, Vec::new(), 0.0, &error),
@@ -341,12 +363,59 @@ impl<'a> Engine<'a, '_> {
         }
     }
 
-    fn enqueue(&mut self, id: TargetId, key: Key, reasons: Vec<Reason>) {
+    /// Returns the verdict on a target whose observations are unchanged, as long as no program has run
+    /// that may have changed them, and if the targets that it needs have the results of then.
+    fn known(&self, id: TargetId) -> Option<Verdict> {
+        let prior = self.prior.filter(|_| self.world.files.is_first_look())?;
+        let result = prior.clean(id)?;
+        let is_same = |need: &TargetId| {
+            self.results[need.index()] == prior.result(*need) && !self.would_run[need.index()]
+        };
+        let needs = self.world.graph.needs(id);
+        let facts = || prior.facts_of(id);
+        needs.iter().all(is_same).then(|| Verdict::UpToDate {
+            result,
+            facts: facts(),
+            observed: None,
+        })
+    }
+
+    /// Keeps the state of a target for the next snapshot.
+    fn remember(
+        &mut self,
+        id: TargetId,
+        result: Option<Digest>,
+        facts: Vec<(String, String)>,
+        observed: Observed,
+    ) {
+        let tree = self.trees[id.index()];
+        self.fresh.insert(id, Fresh { result, tree, facts, observed });
+    }
+
+    fn enqueue(
+        &mut self,
+        id: TargetId,
+        fingerprint: Fingerprint,
+        observed: Observed,
+        reasons: Vec<Reason>,
+    ) {
+        let Fingerprint { key, findings } = fingerprint;
         let (results, facts) = (self.results_of(id), self.facts_of(id));
         let kind = &self.world.target(id).kind;
         let written = written_before(kind, &key, self.world.files);
         let (tree, left) = (self.trees[id.index()], Left::default());
-        self.waiting.push(Work { id, key, written, reasons, results, facts, tree, left });
+        self.waiting.push(Work {
+            id,
+            key,
+            findings,
+            observed,
+            written,
+            reasons,
+            results,
+            facts,
+            tree,
+            left,
+        });
     }
 
     fn ask(&self, id: TargetId, sender: &Sender<Message>) -> Ask<'_> {
@@ -417,7 +486,7 @@ impl<'a> Engine<'a, '_> {
             let started = Instant::now();
             let channel = Channel::new(world.name(next.id), sender.clone(), Some(&gate));
             let worked = work::unless_it_panics(|| {
-                work(world, &next, how, (&options.surroundings, pool), &channel)
+                work(world, &mut next, how, (&options.surroundings, pool), &channel)
             });
             let seconds = started.elapsed().as_secs_f64();
             let Work { id, reasons, .. } = next;
@@ -504,13 +573,15 @@ impl<'a> Engine<'a, '_> {
         seconds: f64,
         worked: Worked,
     ) -> Result<()> {
-        let Worked { result, facts, outputs, key } = worked;
+        let Worked { result, facts, outputs, key, observed, .. } = worked;
         let name = self.world.name(id);
+        let texts = facts.iter().map(|(name, fact)| (name.clone(), fact.to_string()));
+        let texts: Vec<(String, String)> = texts.collect();
+        self.remember(id, key.is_some().then_some(result), texts.clone(), observed);
         match key {
             Some(key) => {
-                let facts = facts.iter().map(|(name, fact)| (name.clone(), fact.to_string()));
-                let facts = facts.collect();
-                self.state.record(name, &Record { key, result, outputs, seconds, facts })?;
+                let record = Record { key, result, outputs, seconds, facts: texts };
+                self.state.record(name, &record)?;
             }
             None => self.state.stop(name, Some(&outputs))?,
         }

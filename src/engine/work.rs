@@ -11,16 +11,17 @@ use rayon::prelude::*;
 
 use super::World;
 use super::channel::Channel;
-use super::judge::{all_outputs, output_digest, target_key, with_needs};
+use super::judge::{all_outputs, fingerprint, output_digest, with_needs};
 use super::stamp;
 use crate::base::digest::FieldHasher;
 use crate::base::{Digest, RelPath};
 use crate::buildfile::model::{Kind, Output};
-use crate::files::{Content, Fact, Files, Written};
+use crate::files::{Content, Fact, Files, Observed, View};
 use crate::graph::TargetId;
 use crate::key::{Key, Reason};
-use crate::kinds::{self, Done, Facts, Job, Surroundings};
+use crate::kinds::{self, Done, Facts, Findings, Job, Surroundings};
 use crate::make::Pool;
+use crate::observation::Written;
 use crate::ownership::Owned;
 use crate::state::{Left, RecordedOutput};
 
@@ -35,6 +36,10 @@ pub(super) struct Work<'a> {
     pub(super) id: TargetId,
     /// As it was before the work.
     pub(super) key: Key,
+    /// Results of computing it that the run needs.
+    pub(super) findings: Findings,
+    /// The reads on which the key rests.
+    pub(super) observed: Observed,
     /// What any write to them changes, of the files in `key` and in their order; of none where
     /// that makes no difference.
     pub(super) written: Vec<Option<Written>>,
@@ -64,8 +69,12 @@ pub(super) struct Worked {
     pub(super) result: Digest,
     pub(super) facts: Facts,
     pub(super) outputs: Vec<RecordedOutput>,
-    /// The key to record; `None` when an input changed under way: what was made of it is not known.
+    /// The key to record; `None` if an input changed while it ran.
     pub(super) key: Option<Key>,
+    /// Whether the key is the one of before the run.
+    is_by_digest: bool,
+    /// The reads on which the key and the outputs rest.
+    pub(super) observed: Observed,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -88,18 +97,19 @@ pub(super) fn unless_it_panics<T>(work: impl FnOnce() -> Result<T>) -> Result<T>
 
 pub(super) fn work(
     world: World,
-    work: &Work,
+    work: &mut Work,
     how: How,
     (surroundings, pool): (&Surroundings, &Pool),
     messages: &Channel,
 ) -> Result<Worked> {
     let target = world.target(work.id);
     let owned = Owned::load(world.project, &target.name.value, work.left.clone(), how.force)?;
+    let view = View::unlogged(world.files, world.project);
     let job = Job {
         model: world.model,
         target,
         project: world.project,
-        files: world.files,
+        files: &view,
         shared: world.shared,
         results: &work.results,
         facts: &work.facts,
@@ -115,7 +125,7 @@ pub(super) fn work(
     let missing = if how.touch { missing(&job) } else { Vec::new() };
     outwait(&work.written);
     let done = match how.touch {
-        false => kinds::run(&job),
+        false => kinds::run(&job, work.findings.take()),
         true => kinds::touch(&job),
     };
     if !kinds::takes_in_by_digest(&job.target.kind) {
@@ -126,9 +136,15 @@ pub(super) fn work(
     let made = |path: &RelPath, content: &Digest| {
         !how.touch || owned.is_ours(path, content) || missing.contains(path)
     };
-    let worked = conclude(&job, work, done, &made);
-    if worked.is_err() {
-        // The run itself did not fail: what it made stays, and is the target's.
+    let after = View::new(world.files, world.project);
+    let mut worked = conclude(&Job { files: &after, ..job }, work, done, &made);
+    if let Ok(worked) = &mut worked {
+        worked.observed = after.finish();
+        if worked.is_by_digest {
+            worked.observed.extend(std::mem::take(&mut work.observed));
+        }
+    } else {
+        // The run itself did not fail: the files that it made stay, and are the target's.
         forget(&target.outputs(), world.files);
         let made = made_files(&job, &target.outputs(), &made).unwrap_or_default();
         let _ = owned.promise(made.iter().map(|(path, content)| (path, content)));
@@ -145,6 +161,7 @@ fn conclude(
     made: &dyn Fn(&RelPath, &Digest) -> bool,
 ) -> Result<Worked> {
     let mut expected = all_outputs(job);
+    let is_by_digest = done.key.is_some();
     let key = match done.key.take() {
         Some(key) => Some(with_needs(key, job)),
         None => {
@@ -169,7 +186,7 @@ fn conclude(
     let outputs = record_outputs(job, expected, made)?;
     let Done { result, facts, .. } = done;
     let result = result.unwrap_or_else(|| result_of(job, &outputs, &work.key));
-    Ok(Worked { result, facts, outputs, key })
+    Ok(Worked { result, facts, outputs, key, is_by_digest, observed: Observed::default() })
 }
 
 /// The outputs that do not exist.
@@ -208,7 +225,7 @@ fn look_again(job: &Job, work: &Work) -> Result<Option<Key>> {
     for path in work.key.files() {
         job.files.forget(path);
     }
-    let now = target_key(job)?;
+    let now = fingerprint(job)?.key;
     // A clamp changes the very times it looks at.
     if matches!(job.target.kind, Kind::Clamp(_)) {
         return Ok(Some(now));
@@ -254,7 +271,7 @@ fn record_outputs(
 }
 
 /// The digest of a file that is no link.
-fn plain_file(files: &Files, path: &RelPath) -> Result<Option<Digest>> {
+fn plain_file(files: &View, path: &RelPath) -> Result<Option<Digest>> {
     match files.fact(path)? {
         Fact { link: None, content: Content::File { digest, .. } } => Ok(Some(digest)),
         _ => Ok(None),

@@ -1,4 +1,4 @@
-//! One look at a path: its stat data, and its digest where stat data does not tell it.
+//! Reading one path: its stat data, and its digest where stat data does not give it.
 
 use std::fs;
 use std::io;
@@ -9,13 +9,13 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{AtFlags, CWD, FileType, readlinkat, statat};
 use rustix::io::Errno;
 
-use super::sight::stat_of_system;
-use super::{Content, Fact, Files, Remembered, Seen, Stat, lock, stat_of};
+use super::{Files, lock};
 use crate::base::{Digest, RelPath};
+use crate::observation::{FileState, Link, Observation, Stat, stat_of, stat_of_system};
 
-/// Where a path is looked up.
+/// How the system is given a path.
 enum Place<'a> {
-    /// From the project's root on, which costs the system less than the whole way.
+    /// From the project's root on, which costs the system less than an absolute path.
     Below(BorrowedFd<'a>, &'a str),
     Whole(PathBuf),
 }
@@ -28,7 +28,7 @@ impl Place<'_> {
         }
     }
 
-    /// `None` when there is nothing.
+    /// Returns `None` if nothing is there.
     fn stat(&self, flags: AtFlags) -> io::Result<Option<rustix::fs::Stat>> {
         let (folder, path) = self.parts();
         match statat(folder, path, flags) {
@@ -45,65 +45,56 @@ impl Place<'_> {
 }
 
 impl Files {
-    /// What is at `path` now, and what is to be remembered of it.
+    /// Observes `path`, and returns whether stat data would show any later write. The digest of
+    /// `remembered` is used if the file has that stat data.
     pub(super) fn look(
         &self,
         path: &RelPath,
-        remembered: Option<Remembered>,
-    ) -> io::Result<(Seen, Option<Remembered>)> {
-        let nothing = |link| Seen { fact: Fact { link, content: Content::Missing }, stat: None };
+        remembered: Option<FileState>,
+    ) -> io::Result<(Observation, bool)> {
         let place = match &self.start {
             Some(root) => Place::Below(root.as_fd(), path.as_str()),
             None => Place::Whole(path.under(&self.root)),
         };
         let Some(stat) = place.stat(AtFlags::SYMLINK_NOFOLLOW)? else {
-            return Ok((nothing(None), remembered));
+            return Ok((Observation::Missing, true));
         };
         if FileType::from_raw_mode(stat.st_mode) != FileType::Symlink {
-            return self.content(None, path, &stat, remembered);
+            return self.content(path, &stat, remembered);
         }
-        let link = Some(place.link()?);
-        match place.stat(AtFlags::empty())? {
-            Some(stat) => self.content(link, path, &stat, remembered),
-            None => Ok((nothing(link), remembered)),
-        }
+        let text = place.link()?;
+        let (target, settled) = match place.stat(AtFlags::empty())? {
+            Some(stat) => self.content(path, &stat, remembered)?,
+            None => (Observation::Missing, true),
+        };
+        Ok((Observation::Link(Box::new(Link { text, target })), settled))
     }
 
     fn content(
         &self,
-        link: Option<String>,
         path: &RelPath,
         stat: &rustix::fs::Stat,
-        remembered: Option<Remembered>,
-    ) -> io::Result<(Seen, Option<Remembered>)> {
-        let content = match FileType::from_raw_mode(stat.st_mode) {
-            FileType::RegularFile => {
-                return self.file(link, path, stat_of_system(stat), remembered);
+        remembered: Option<FileState>,
+    ) -> io::Result<(Observation, bool)> {
+        match FileType::from_raw_mode(stat.st_mode) {
+            FileType::RegularFile => {}
+            FileType::Directory => return Ok((Observation::Folder, true)),
+            _ => return Ok((Observation::Other, false)),
+        }
+        let stat = stat_of_system(stat);
+        match remembered.filter(|remembered| remembered.stat == stat) {
+            Some(remembered) => Ok((Observation::File(remembered), true)),
+            None => {
+                let (digest, settled) = self.read(path, stat)?;
+                Ok((Observation::File(FileState { stat, digest }), settled))
             }
-            FileType::Directory => Content::Folder,
-            _ => Content::Other,
-        };
-        Ok((Seen { fact: Fact { link, content }, stat: None }, remembered))
+        }
     }
 
-    fn file(
-        &self,
-        link: Option<String>,
-        path: &RelPath,
-        stat: Stat,
-        remembered: Option<Remembered>,
-    ) -> io::Result<(Seen, Option<Remembered>)> {
-        let (digest, remembered) = match remembered {
-            Some(known) if known.stat == stat => (known.digest, remembered),
-            _ => self.find_out(path, stat)?,
-        };
-        Ok((Seen::file(link, digest, stat), remembered))
-    }
-
-    /// The digest of a file, and whether it may be remembered.
-    fn find_out(&self, path: &RelPath, stat: Stat) -> io::Result<(Digest, Option<Remembered>)> {
+    /// Returns the digest of a file, and whether `stat` would show any later write.
+    fn read(&self, path: &RelPath, stat: Stat) -> io::Result<(Digest, bool)> {
         let place = path.under(&self.root);
-        // The clock is read before the content: a later write carries this instant or a later one.
+        // The clock is read before the content: a later write has this instant or a later one.
         let meta = fs::metadata(&place)?;
         let past = self.past(meta.dev());
         let made = lock(&self.made).get(path).copied();
@@ -112,7 +103,6 @@ impl Files {
             None => Digest::of_file(&place)?,
         };
         let unchanged = stat_of(&fs::metadata(&place)?) == stat && stat_of(&meta) == stat;
-        let settled = unchanged && stat.mtime < past && stat.ctime < past;
-        Ok((digest, settled.then_some(Remembered { stat, digest })))
+        Ok((digest, unchanged && stat.mtime < past && stat.ctime < past))
     }
 }

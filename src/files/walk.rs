@@ -1,4 +1,4 @@
-//! Finding files: folders are listed side by side, and what is listed is kept for the receipt.
+//! Finding files: folders are listed in parallel, once a run.
 //!
 //! A name that is not UTF-8, or has control characters, fits no [`RelPath`]. Such files are found
 //! like all others, and are an error only where they are selected.
@@ -16,14 +16,15 @@ use foldhash::fast::RandomState;
 use rayon::prelude::*;
 use walkdir::WalkDir;
 
-use super::{Content, Files, Now, Pieces, Recalled, Sight, lock, stat_of};
+use super::{Content, Fact, Files, Looked, Pieces, Scanned, lock};
 use crate::base::RelPath;
 use crate::base::fs::{TEMP_PREFIX, is_missing};
 use crate::buildfile::model::Glob;
+use crate::observation::{Now, Observation, stat_of};
 use crate::project::STATE_FOLDER;
 
 /// Members of one folder, each sorted.
-#[derive(Default)]
+#[derive(Default, PartialEq)]
 pub struct Members {
     pub files: Vec<RelPath>,
     pub folders: Vec<RelPath>,
@@ -63,160 +64,180 @@ impl Selection {
 }
 
 /// A folder that was listed.
+#[derive(Clone)]
 pub(super) struct Listing {
-    /// `None` where stat data would not show a change.
-    pub(super) sight: Option<Sight>,
+    /// `None` if stat data would not show a change.
+    observation: Option<Observation>,
     members: Arc<Members>,
-    /// Of [`Files::looks`]: they are listed again once that is another.
-    of: u32,
+    /// Number of the look; see [`Files::look_anew`].
+    look: u32,
 }
 
 impl Files {
     /// Returns all files and links below `folder`; none if there is no such folder.
     pub fn list(&self, folder: &RelPath) -> Result<Selection> {
-        self.walk(folder, |_| true)
+        self.list_into(folder, &mut Vec::new())
     }
 
-    /// Returns the files that a glob selects, sorted by bytes; fails if it selects a name that fits
-    /// no [`RelPath`].
-    pub fn matches(&self, glob: &Glob) -> Result<Vec<RelPath>> {
-        self.select(glob)?.named()
+    /// Like [`Files::list`], and adds the observations to `log`.
+    pub(super) fn list_into(&self, folder: &RelPath, log: &mut Vec<Looked>) -> Result<Selection> {
+        self.walk(folder, |_| true, log)
     }
 
-    /// Returns the files that a glob selects.
+    /// Returns the files that a glob selects, and adds the observations to `log`.
     ///
     /// Without a wildcard: the path itself, existing or not, or all files below it if it is a
-    /// folder. With one: the files that match, hidden ones included, passing over the state
-    /// folder, `.git`, and the outputs given as hidden unless the pattern spells them out.
-    pub fn select(&self, glob: &Glob) -> Result<Selection> {
+    /// folder. With one: the files that match, hidden ones included, without the state folder, `.git`,
+    /// and the outputs given as hidden unless the pattern spells them out.
+    pub(super) fn select_into(&self, glob: &Glob, log: &mut Vec<Looked>) -> Result<Selection> {
         if !glob.has_wildcard() {
-            return match self.fact(&glob.base)?.content {
-                Content::Folder => {
-                    let hidden = self.hidden_from(&glob.base);
-                    self.walk(&glob.base, |path| !is_hidden(path, &hidden))
-                }
-                _ => Ok(Selection { files: vec![glob.base.clone()], unnamed: Vec::new() }),
-            };
+            let seen = self.see(&glob.base)?;
+            let is_folder = Fact::from(&seen.observation).content == Content::Folder;
+            log.push(Looked::new(glob.base.clone(), seen));
+            if !is_folder {
+                return Ok(Selection { files: vec![glob.base.clone()], unnamed: Vec::new() });
+            }
+            let hidden = self.hidden_from(&glob.base);
+            return self.walk(&glob.base, |path| !is_hidden(path, &hidden), log);
         }
         let matcher =
             glob.matcher().with_context(|| format!("`{}` is too large", glob.pattern()))?;
         let hidden = self.hidden_from(&glob.base);
         let Selection { files, mut unnamed } =
-            self.walk(&glob.base, |path| !is_hidden(path, &hidden))?;
+            self.walk(&glob.base, |path| !is_hidden(path, &hidden), log)?;
         let files = files.into_par_iter().with_min_len(1024);
         unnamed.retain(|path| matcher.is_match(path));
         let files = files.filter(|path| matcher.is_match(path.as_str())).collect();
         Ok(Selection { files, unnamed })
     }
 
-    /// The files and links below `folder` that `enter` lets in, by themselves and by the folders that
-    /// they lie in.
-    fn walk(&self, folder: &RelPath, enter: impl Fn(&RelPath) -> bool + Sync) -> Result<Selection> {
+    /// Returns the files and links below `folder` for which, and for whose parent folders, `enter`
+    /// returns `true`.
+    fn walk(
+        &self,
+        folder: &RelPath,
+        enter: impl Fn(&RelPath) -> bool + Sync,
+        log: &mut Vec<Looked>,
+    ) -> Result<Selection> {
         let mut found = Selection::default();
         let mut folders = vec![folder.clone()];
         while !folders.is_empty() {
-            let listed: Vec<Result<Arc<Members>>> =
-                folders.par_iter().map(|folder| self.members(folder)).collect();
-            folders.clear();
-            for members in listed {
-                let members = members?;
+            let listed: Vec<Result<Listing>> =
+                folders.par_iter().map(|folder| self.listing(folder)).collect();
+            let mut below = Vec::new();
+            for (folder, listing) in folders.into_iter().zip(listed) {
+                let Listing { observation, members, .. } = listing?;
                 found.files.extend(members.files.iter().filter(|path| enter(path)).cloned());
                 found.unnamed.extend_from_slice(&members.unnamed);
-                folders.extend(members.folders.iter().filter(|path| enter(path)).cloned());
+                below.extend(members.folders.iter().filter(|path| enter(path)).cloned());
+                log.push(Looked::listing(folder, observation));
             }
+            folders = below;
         }
         found.files.sort();
         found.unnamed.sort();
         Ok(found)
     }
 
-    /// Takes folders for listed that an earlier build listed, if they are as they were then, and all
-    /// their members were looked at as well. `recalled` is sorted by path.
-    pub(super) fn recall_listings(&self, recalled: &Pieces) {
-        let mut members = members_of(recalled.iter().flatten());
-        let of = self.looks.load(Ordering::Relaxed);
-        let mut listed = lock(&self.listed);
-        for Recalled { path, sight, now } in recalled.iter().flatten() {
-            // As many names as it has, all of something that is there, are all that it has.
-            if let (Sight::Listed(_, count), Now::Same) = (sight, now)
-                && let Some(members) = members.remove(path.as_str())
-                && members.count() == *count
-            {
-                let members = Arc::new(members);
-                listed.insert(path.clone(), Listing { sight: Some(sight.clone()), members, of });
-            }
-        }
-    }
-
-    /// The members of a folder, if they are known.
+    /// Returns the members of a folder if it was listed.
     pub fn known_members(&self, folder: &RelPath) -> Option<Arc<Members>> {
-        let of = self.looks.load(Ordering::Relaxed);
-        let listed = lock(&self.listed);
-        listed.get(folder).filter(|known| known.of == of).map(|known| Arc::clone(&known.members))
+        self.known_listing(folder).map(|listing| listing.members)
     }
 
-    /// The members of a folder, listed once until something else may be there.
-    fn members(&self, folder: &RelPath) -> Result<Arc<Members>> {
-        if let Some(known) = self.known_members(folder) {
+    fn known_listing(&self, folder: &RelPath) -> Option<Listing> {
+        let look = self.look.load(Ordering::Relaxed);
+        lock(&self.listed).get(folder).filter(|listing| listing.look == look).cloned()
+    }
+
+    /// Returns the members of a folder, listed once until something else may be there.
+    fn listing(&self, folder: &RelPath) -> Result<Listing> {
+        if let Some(known) = self.known_listing(folder) {
             return Ok(known);
         }
-        let of = self.looks.load(Ordering::Relaxed);
-        let place = folder.under(&self.root);
-        let sight = self.sight_of_folder(fs::symlink_metadata(&place));
-        let (members, is_whole) = list(folder, &place)?;
-        let members = Arc::new(members);
-        // Stat data of this folder does not show what changes in a folder that it lists with it.
-        let sight = sight.filter(|_| is_whole);
-        let sight = sight.map(|sight| match sight {
-            Sight::Listed(stat, _) => Sight::Listed(stat, members.count()),
-            sight => sight,
-        });
-        let mut listed = lock(&self.listed);
-        // Two listings that saw different members are no ground for anything.
-        let sight = match listed.get(folder) {
-            Some(before) if before.sight != sight => None,
-            _ => sight,
-        };
-        listed.insert(folder.clone(), Listing { sight, members: Arc::clone(&members), of });
-        Ok(members)
+        let look = self.look.load(Ordering::Relaxed);
+        let listing = Listing { look, ..self.list_now(folder)? };
+        lock(&self.listed).insert(folder.clone(), listing.clone());
+        Ok(listing)
     }
 
-    /// What is to be kept of a folder that is about to be listed.
-    fn sight_of_folder(&self, meta: io::Result<Metadata>) -> Option<Sight> {
+    fn list_now(&self, folder: &RelPath) -> Result<Listing> {
+        let place = folder.under(&self.root);
+        let observation = self.observe_folder(fs::symlink_metadata(&place));
+        let (members, is_whole) = list(folder, &place)?;
+        let members = Arc::new(members);
+        // Stat data of this folder does not show a change in a folder that it lists with it.
+        let observation = observation.filter(|_| is_whole);
+        let observation = observation.map(|observation| match observation {
+            Observation::Listed(stat, _) => Observation::Listed(stat, members.count()),
+            observation => observation,
+        });
+        Ok(Listing { observation, members, look: 0 })
+    }
+
+    /// Lists a folder again that was written so shortly before it was listed that stat data would not
+    /// show another change. Returns its observation if it has the same members and stat data shows any
+    /// later change.
+    pub fn settled_listing(&self, folder: &RelPath) -> Option<Observation> {
+        let before = lock(&self.listed).get(folder)?.members.clone();
+        let now = self.list_now(folder).ok()?;
+        now.observation.filter(|_| *now.members == *before)
+    }
+
+    /// Returns the observation of a folder that is about to be listed.
+    fn observe_folder(&self, meta: io::Result<Metadata>) -> Option<Observation> {
         match meta {
             Ok(meta) if meta.is_dir() => {
                 let (stat, past) = (stat_of(&meta), self.past(meta.dev()));
-                (stat.mtime < past && stat.ctime < past).then_some(Sight::Listed(stat, 0))
+                (stat.mtime < past && stat.ctime < past).then_some(Observation::Listed(stat, 0))
             }
-            Err(error) if is_missing(&error) => Some(Sight::Nothing),
+            Err(error) if is_missing(&error) => Some(Observation::Missing),
             _ => None,
         }
     }
 
-    /// This build itself put something else at `path`, and will list the folder that it lies in
-    /// before it leaves a receipt.
+    /// Drops the observation of `path`, and the listing of its folder: this build put something else
+    /// there.
     pub fn replaced(&self, path: &RelPath) {
         self.forget(path);
         lock(&self.listed).remove(&path.parent());
     }
 
-    /// What a walk from `base` passes over: nothing that `base` itself lies in.
+    /// Returns the paths that a walk from `base` skips: none that `base` itself is in.
     fn hidden_from(&self, base: &RelPath) -> Vec<RelPath> {
         self.hidden.iter().filter(|path| !base.is_within(path)).cloned().collect()
     }
 }
 
-/// Of each folder, what lies in it of that which was looked at and is still there.
+/// Returns the listings of folders that are unchanged since an earlier run, if all their members were
+/// observed as well. `scanned` is sorted by path.
+pub(super) fn scanned_listings(scanned: &Pieces) -> HashMap<RelPath, Listing> {
+    let mut members = members_of(scanned.iter().flatten());
+    let mut listed = HashMap::new();
+    for Scanned { path, observation, now } in scanned.iter().flatten() {
+        // If there are as many observed members as the folder has, they are all its members.
+        if let (Observation::Listed(_, count), Now::Same) = (observation, now)
+            && let Some(members) = members.remove(path.as_str())
+            && members.count() == *count
+        {
+            let (observation, members) = (Some(observation.clone()), Arc::new(members));
+            listed.insert(path.clone(), Listing { observation, members, look: 0 });
+        }
+    }
+    listed
+}
+
+/// Returns for each folder the observed paths in it that still exist.
 fn members_of<'a>(
-    recalled: impl Iterator<Item = &'a Recalled>,
+    scanned: impl Iterator<Item = &'a Scanned>,
 ) -> HashMap<&'a str, Members, RandomState> {
     let mut all: HashMap<&str, Members, RandomState> = HashMap::default();
     let mut before = None;
-    // Sorted by path, most lie in the same folder as the one before.
+    // Sorted by path, most are in the same folder as the one before.
     let (mut parent, mut members) = (".", Members::default());
-    for Recalled { path, sight, now } in recalled {
-        // A folder is there twice: looked at, and listed.
-        if *now == Now::Another || before.replace(path) == Some(path) || path.is_root() {
+    for Scanned { path, observation, now } in scanned {
+        // A folder comes twice: as a path, and as a listing.
+        let is_gone = matches!(now, Now::Another | Now::Unchecked);
+        if is_gone || before.replace(path) == Some(path) || path.is_root() {
             continue;
         }
         let own = path.as_str().rsplit_once('/').map_or(".", |(parent, _)| parent);
@@ -225,10 +246,10 @@ fn members_of<'a>(
             members = all.remove(own).unwrap_or_default();
             parent = own;
         }
-        match sight {
-            Sight::Nothing => {}
-            Sight::Folder | Sight::Listed(..) => members.folders.push(path.clone()),
-            Sight::File(_) | Sight::Link(..) => members.files.push(path.clone()),
+        match observation {
+            Observation::Missing | Observation::Other => {}
+            Observation::Folder | Observation::Listed(..) => members.folders.push(path.clone()),
+            Observation::File(_) | Observation::Link(_) => members.files.push(path.clone()),
         }
     }
     all.insert(parent, members);
@@ -295,6 +316,7 @@ fn is_hidden(path: &RelPath, hidden: &[RelPath]) -> bool {
 mod tests {
     use super::*;
     use crate::files::Memory;
+    use crate::observation::Link;
 
     #[test]
     fn a_folder_is_taken_for_listed_only_when_all_its_members_are_known() {
@@ -306,17 +328,18 @@ mod tests {
         }
         let stat = stat_of(&fs::metadata(folder.path().join("d")).unwrap());
         let known = |listed: Now, others: &[(&str, Now)]| {
-            let mut files = Files::new(folder.path(), Vec::new(), Memory::default());
-            let recalled = |text: &str, sight, now| Recalled { path: path(text), sight, now };
+            let scanned =
+                |text: &str, observation, now| Scanned { path: path(text), observation, now };
             let mut all = vec![
-                recalled("d", Sight::Folder, Now::Same),
-                recalled("d", Sight::Listed(stat, 2), listed),
+                scanned("d", Observation::Folder, Now::Same),
+                scanned("d", Observation::Listed(stat, 2), listed),
             ];
             for (text, now) in others {
-                let target = Box::new(Sight::Nothing);
-                all.push(recalled(text, Sight::Link(String::new(), target), *now));
+                let link = Link { text: String::new(), target: Observation::Missing };
+                all.push(scanned(text, Observation::Link(Box::new(link)), *now));
             }
-            files.recall(vec![all]);
+            let memory = Memory { paths: vec![all], external: Vec::new() };
+            let files = Files::new(folder.path(), Vec::new(), memory);
             let known = files.known_members(&path("d")).is_some();
             assert_eq!(files.list(&path("d")).unwrap().files, [path("d/a"), path("d/c")]);
             known
@@ -346,7 +369,8 @@ mod tests {
         }
         let files = Files::new(folder.path(), Vec::new(), Memory::default());
         let matches = |glob: &str| {
-            let found = files.matches(&Glob::parse(glob).unwrap());
+            let found = files.select_into(&Glob::parse(glob).unwrap(), &mut Vec::new());
+            let found = found.and_then(Selection::named);
             found.map(|files| files.len()).map_err(|error| error.to_string())
         };
         for glob in ["d/**/*.py", "**/*.py", "*/a.*"] {

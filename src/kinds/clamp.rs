@@ -15,7 +15,9 @@ use crate::key::{Key, Value};
 
 pub(super) fn key(clamp: &Clamp, job: &Job) -> Result<Key> {
     let mut key = Key::new();
-    let instant = instant::resolve(&clamp.instant.value, job.project)?;
+    // The times of all entries below the folder count.
+    job.files.partial();
+    let instant = job.instant(&clamp.instant.value)?;
     key.text("instant", instant);
     key.text("directory", &clamp.directory.value);
     let directory = job.project.place(&clamp.directory.value);

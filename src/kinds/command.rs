@@ -29,7 +29,7 @@ pub(super) fn key(command: &Command, job: &Job) -> Result<Key> {
     if let Ok(program) = program(command, job)
         && !program.starts_with(&job.project.root)
     {
-        key.push("program", Value::Digest(job.files.tool(&program)?));
+        key.push("program", Value::Digest(job.files.external(&program)?));
     }
     for (name, value) in env {
         key.text(format!("env {name}"), value);
@@ -108,7 +108,7 @@ fn program(command: &Command, job: &Job) -> Result<PathBuf> {
         true => job.project.place(&command.directory).join(word).to_string_lossy().into_owned(),
         false => word.to_owned(),
     };
-    job.files.program(job.project, &word).with_context(|| {
+    job.files.program(&word).with_context(|| {
         format!("there is no program `{word}`; is it installed, executable and on PATH?")
     })
 }

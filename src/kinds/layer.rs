@@ -5,7 +5,7 @@ use anyhow::{Context, Result, bail};
 use serde_json::Value as Json;
 
 use super::{Done, Facts, Job, check, sending};
-use crate::aws::{self, Lambda, NewLayer};
+use crate::aws::{Lambda, NewLayer};
 use crate::base::digest::FieldHasher;
 use crate::base::words;
 use crate::buildfile::model::{Kind, Layer, Zip};
@@ -27,7 +27,7 @@ pub(super) fn key(layer: &Layer, job: &Job) -> Result<Key> {
     key.push("zip", Value::Digest(job.result_of(&zip.value)?));
     key.text("runtimes", runtimes(layer).join(" "));
     key.text("architectures", architectures(layer).join(" "));
-    for (name, value) in aws::destination(job.project) {
+    for (name, value) in job.destination() {
         key.text(name, value);
     }
     Ok(key)

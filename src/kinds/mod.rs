@@ -19,16 +19,20 @@ mod upload;
 mod wheelhouse;
 mod zip;
 
+use std::any::Any;
 use std::collections::BTreeMap;
 
 use anyhow::{Context, Result};
 
+use crate::aws;
 use crate::base::fs as base_fs;
 use crate::base::{Digest, Printable, RelPath};
-use crate::buildfile::model::{Instant, Kind, Model, Output, Spanned, Staging, Target, Zip};
-use crate::files::{Content, Fact, Files, stat_of};
+use crate::buildfile::model::{Instant, Kind, Model, Output, Target, Zip};
+use crate::files::{Content, Fact, View};
+use crate::instant;
 use crate::key::{Key, Value};
 use crate::make::Pool;
+use crate::observation::stat_of;
 use crate::ownership::{self, Owned};
 use crate::process::Stream;
 use crate::project::Project;
@@ -40,7 +44,7 @@ pub struct Job<'a> {
     pub model: &'a Model,
     pub target: &'a Target,
     pub project: &'a Project,
-    pub files: &'a Files,
+    pub files: &'a View<'a>,
     pub shared: &'a Shared,
     /// The result of every target that this one needs, by name.
     pub results: &'a BTreeMap<&'a str, Digest>,
@@ -91,11 +95,21 @@ pub struct Done {
 /// What is known of a target once it ran, by name.
 pub type Facts = Vec<(String, serde_json::Value)>;
 
-/// What the target depends on, as it is now. Writes nothing.
-pub fn key(job: &Job) -> Result<Key> {
-    match &job.target.kind {
+/// The components on which a target depends, as they are now.
+pub struct Fingerprint {
+    pub key: Key,
+    pub findings: Findings,
+}
+
+/// Results of computing a fingerprint that the run needs: [`run`] gets them unless a read on which
+/// they rest was dropped.
+pub type Findings = Option<Box<dyn Any + Send>>;
+
+/// Returns the fingerprint of a target. Writes nothing.
+pub fn fingerprint(job: &Job) -> Result<Fingerprint> {
+    let key = match &job.target.kind {
+        Kind::Staging(staging) => return staging::fingerprint(staging, job),
         Kind::Wheelhouse(wheelhouse) => wheelhouse::key(wheelhouse, job),
-        Kind::Staging(staging) => staging::key(staging, job),
         Kind::Clamp(clamp) => clamp::key(clamp, job),
         Kind::Zip(zip) => zip::key(zip, job),
         Kind::Check(check) => check::key(check, job),
@@ -104,57 +118,23 @@ pub fn key(job: &Job) -> Result<Key> {
         Kind::Invoke(invoke) => invoke::key(invoke, job),
         Kind::Command(command) => command::key(command, job),
         Kind::Group(group) => group::key(group, job),
-    }
-}
-
-/// Whether the key comes from [`Files`], the environment and the Buildfile alone, so that it
-/// stays the same while they do.
-pub fn looks_at_files_only(kind: &Kind) -> bool {
-    let clamped_by_git = |clamp: &Option<Spanned<Instant>>| {
-        clamp.as_ref().is_some_and(|clamp| clamp.value == Instant::Git)
     };
-    match kind {
-        Kind::Command(_) | Kind::Group(_) => true,
-        Kind::Staging(staging) => {
-            let Staging {
-                wheels: _,
-                sources: _,
-                exclude: _,
-                conflicts: _,
-                clamp,
-                write: _,
-                bytecode,
-                output: _,
-            } = &**staging;
-            !bytecode && !clamped_by_git(clamp)
-        }
-        Kind::Zip(zip) => {
-            let Zip { staging: _, below: _, output: _, compression: _, clamp, limits: _ } = &**zip;
-            !clamped_by_git(clamp)
-        }
-        // These look at more: an interpreter and its configuration, times, AWS.
-        Kind::Wheelhouse(_)
-        | Kind::Clamp(_)
-        | Kind::Check(_)
-        | Kind::Layer(_)
-        | Kind::Upload(_)
-        | Kind::Invoke(_) => false,
-    }
+    Ok(Fingerprint { key: key?, findings: None })
 }
 
 /// Whether a run takes in nothing but what its key names by digest, and checks it while it reads,
-/// so that it knows the key of what it made whoever writes meanwhile; and itself tells [`Files`]
-/// what it wrote.
+/// so that it knows the key of what it made whoever writes meanwhile; and itself drops the
+/// observations of what it wrote.
 pub fn takes_in_by_digest(kind: &Kind) -> bool {
     matches!(kind, Kind::Staging(staging) if staging.clamp.is_none() && !staging.bytecode)
 }
 
 /// Brings the target up to date: does the work and leaves the outputs in place. An error leaves
 /// no half-made output.
-pub fn run(job: &Job) -> Result<Done> {
+pub fn run(job: &Job, findings: Findings) -> Result<Done> {
     match &job.target.kind {
         Kind::Wheelhouse(wheelhouse) => wheelhouse::run(wheelhouse, job),
-        Kind::Staging(staging) => staging::run(staging, job),
+        Kind::Staging(staging) => staging::run(staging, job, findings),
         Kind::Clamp(clamp) => clamp::run(clamp, job),
         Kind::Zip(zip) => zip::run(zip, job),
         Kind::Check(check) => check::run(check, job),
@@ -217,6 +197,22 @@ impl Job<'_> {
     /// target that was never built.
     fn result_of(&self, name: &str) -> Result<Digest> {
         self.results.get(name).copied().with_context(|| format!("`{name}` was not built before"))
+    }
+
+    /// Returns the instant of a clamp, in seconds since 1970-01-01T00:00:00Z.
+    fn instant(&self, instant: &Instant) -> Result<i64> {
+        match instant {
+            Instant::At(_) => {}
+            Instant::SourceDateEpoch => _ = self.files.var("SOURCE_DATE_EPOCH"),
+            // The commit may change without any file of the project.
+            Instant::Git => self.files.partial(),
+        }
+        instant::resolve(instant, self.project)
+    }
+
+    /// Returns the settings that decide where an upload goes, as components.
+    fn destination(&self) -> Vec<(&'static str, String)> {
+        aws::destination(|name| self.files.var(name))
     }
 
     /// Adds what is at `path` to `key`: content, executable bit, and a link's own text.

@@ -11,10 +11,8 @@ use anyhow::Result;
 use zipwright_store::Cache;
 
 use super::checkout::Checkout;
-use super::staging::Judged;
 use crate::base::Digest;
 use crate::bundle::Manifest;
-use crate::files::Files;
 use crate::project::Project;
 use crate::wheel::Wheel;
 
@@ -22,7 +20,6 @@ use crate::wheel::Wheel;
 pub struct Shared {
     wheels: Mutex<HashMap<(PathBuf, Digest), Wheel>>,
     manifests: Mutex<HashMap<Digest, Arc<Manifest>>>,
-    judged: Mutex<HashMap<String, Judged>>,
     asking: Mutex<Option<Asking>>,
     checkout: OnceLock<Option<Checkout>>,
 }
@@ -40,16 +37,6 @@ impl Shared {
         let wheel = Wheel::open(place, digest, cache)?;
         lock(&self.wheels).insert(key, wheel.clone());
         Ok(wheel)
-    }
-
-    /// Stores the inputs of a staging target's key.
-    pub(super) fn keep_judged(&self, target: &str, judged: Judged) {
-        lock(&self.judged).insert(target.to_owned(), judged);
-    }
-
-    /// Returns the inputs of a staging target's key if nothing has changed since.
-    pub(super) fn take_judged(&self, target: &str, files: &Files) -> Option<Judged> {
-        lock(&self.judged).remove(target).filter(|judged| judged.changes == files.changes())
     }
 
     pub(super) fn keep(&self, digest: Digest, manifest: Manifest) {

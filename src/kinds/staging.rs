@@ -25,7 +25,7 @@ use rayon::prelude::*;
 use self::merge::Claim;
 pub(super) use self::origins::Origins;
 use self::rules::Rules;
-use super::{Done, Job, Messages, add_fact, takes_in_by_digest};
+use super::{Done, Findings, Fingerprint, Job, Messages, add_fact, takes_in_by_digest};
 use crate::base::fs;
 use crate::base::{Digest, RelPath};
 use crate::buildfile::model::{Destination, Instant, Kind, Output, Staging, Target, Winner};
@@ -39,20 +39,18 @@ use crate::wheel::{self, Placed, Wheel};
 /// Version of the tree. Change it if the same inputs give another tree.
 const FORM: &str = "staging 2";
 
-/// The inputs of a computed key, kept so that the run need not compute them again.
-pub(super) struct Judged {
+/// The sources of a fingerprint, for the run.
+struct Judged {
     /// Value of [`crate::files::Files::changes`] before the computation.
-    pub(super) changes: u64,
+    changes: u64,
     picked: sources::Picked,
     key: Key,
 }
 
-pub(super) fn key(staging: &Staging, job: &Job) -> Result<Key> {
+pub(super) fn fingerprint(staging: &Staging, job: &Job) -> Result<Fingerprint> {
     let exclude = Rules::new(staging.exclude.iter().map(|glob| &glob.value))?;
     let judged = judge(staging, job, &exclude)?;
-    let key = judged.key.clone();
-    job.shared.keep_judged(&job.target.name.value, judged);
-    Ok(key)
+    Ok(Fingerprint { key: judged.key.clone(), findings: Some(Box::new(judged)) })
 }
 
 fn judge(staging: &Staging, job: &Job, exclude: &Rules) -> Result<Judged> {
@@ -99,6 +97,7 @@ fn key_of(staging: &Staging, job: &Job, picks: &[sources::Pick]) -> Result<Key> 
     }
     key.text("output", &output.value);
     if *bytecode {
+        job.files.partial();
         key.text("bytecode", bytecode::interpreter(staging, job)?.identity.python);
     }
     key.text("write", if *write { "always" } else { "when read" });
@@ -106,22 +105,22 @@ fn key_of(staging: &Staging, job: &Job, picks: &[sources::Pick]) -> Result<Key> 
         && writes_folder(staging, job)?
     {
         // Only the folder has times; the manifest has none.
-        key.text("clamp", instant::resolve(&clamp.value, job.project)?);
+        key.text("clamp", job.instant(&clamp.value)?);
     }
     Ok(key)
 }
 
-pub(super) fn run(staging: &Staging, job: &Job) -> Result<Done> {
+pub(super) fn run(staging: &Staging, job: &Job, findings: Findings) -> Result<Done> {
     if job.model.targets.iter().any(|target| is_zip_of(target, job.target)) {
         job.shared.ask_git(job.project);
     }
     let exclude = Rules::new(staging.exclude.iter().map(|glob| &glob.value))?;
     let mut origins = Origins::open(staging, job)?;
     let mut claims = claims_of_wheels(&origins, &exclude)?;
-    let judged = job.shared.take_judged(&job.target.name.value, job.files);
+    let judged = findings.and_then(|findings| findings.downcast::<Judged>().ok());
     let Judged { picked, key, .. } = match judged {
-        Some(judged) => judged,
-        None => judge(staging, job, &exclude)?,
+        Some(judged) if judged.changes == job.files.changes() => *judged,
+        _ => judge(staging, job, &exclude)?,
     };
     let key = takes_in_by_digest(&job.target.kind).then_some(key);
     claims.extend(claims_of_sources(staging, job, picked)?);

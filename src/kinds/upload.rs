@@ -7,7 +7,7 @@ use anyhow::Result;
 use serde_json::Value as Json;
 
 use super::{Done, Facts, Job, check, layer, sending};
-use crate::aws::{self, Function, Lambda, Storage};
+use crate::aws::{Function, Lambda, Storage};
 use crate::base::digest::FieldHasher;
 use crate::base::{Digest, RelPath};
 use crate::buildfile::model::{S3, Upload};
@@ -54,7 +54,7 @@ pub(super) fn key(upload: &Upload, job: &Job) -> Result<Key> {
     if let Some(S3 { bucket, prefix, reference: true }) = s3 {
         key.text("refers to", format!("s3://{bucket}/{prefix}"));
     }
-    for (name, value) in aws::destination(job.project) {
+    for (name, value) in job.destination() {
         key.text(name, value);
     }
     Ok(key)
@@ -168,7 +168,7 @@ fn result(upload: &Upload, code_sha256: &str, deployed: &[Deployed], job: &Job) 
         hasher.field(deployed.version.as_deref().unwrap_or_default());
     }
     hasher.field(code_sha256);
-    for (name, value) in aws::destination(job.project) {
+    for (name, value) in job.destination() {
         hasher.field(name).field(value);
     }
     hasher.finish()

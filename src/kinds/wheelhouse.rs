@@ -33,6 +33,8 @@ pub(super) fn key(wheelhouse: &Wheelhouse, job: &Job) -> Result<Key> {
         build_env: _,
         output,
     } = wheelhouse;
+    // pip's configuration and the interpreter are not observed.
+    job.files.partial();
     let paths = Paths::of(wheelhouse, job);
     let inputs = Inputs::read(&paths.request(wheelhouse, job))?;
     let mut key = Key::new();

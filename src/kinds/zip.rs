@@ -23,9 +23,10 @@ use crate::buildfile::model::{self, Compression, Kind, Zip};
 use crate::bundle::{
     self, BundleWriter, Entry, Item, Manifest, Method, Origin, Packed, Packing, Time, Written,
 };
-use crate::files::{Content, stat_of};
+use crate::files::Content;
 use crate::instant;
 use crate::key::{Key, Value};
+use crate::observation::stat_of;
 use crate::wheel::{self, Member, Wheel};
 
 mod record;
@@ -56,7 +57,7 @@ pub(super) fn key(zip: &Zip, job: &Job) -> Result<Key> {
     );
     match clamp {
         None => key.text("time", "the constant"),
-        Some(clamp) => key.text("time", instant::resolve(&clamp.value, job.project)?),
+        Some(clamp) => key.text("time", job.instant(&clamp.value)?),
     }
     key.text("limits", limits);
     key.text("record", crate::record::FORM);

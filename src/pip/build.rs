@@ -26,7 +26,7 @@ use super::tree::{self, Tree};
 use super::wheels::Wheel;
 use crate::base::digest::FieldHasher;
 use crate::base::{Digest, RelPath};
-use crate::files::Files;
+use crate::files::View;
 use crate::project::Project;
 
 /// Number of states of one project whose builds are cached.
@@ -74,7 +74,7 @@ impl Source {
     /// depends on.
     pub(super) fn look(
         project: &Project,
-        files: &Files,
+        files: &View,
         folder: &RelPath,
         (left_out, context, settings): (&[RelPath], Digest, Pairs),
     ) -> Result<Self> {

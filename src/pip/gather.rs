@@ -33,7 +33,7 @@ use super::wheels::Wheel;
 use crate::base::digest::FieldHasher;
 use crate::base::fs::write_if_changed;
 use crate::base::{Digest, RelPath};
-use crate::files::{Content, Files};
+use crate::files::{Content, View};
 use crate::make::Pool;
 use crate::project::Project;
 
@@ -43,7 +43,7 @@ const RECIPE: &str = "5";
 /// The requirements and settings of a wheelhouse.
 pub struct Request<'a> {
     pub project: &'a Project,
-    pub files: &'a Files,
+    pub files: &'a View<'a>,
     pub requirements: &'a [RelPath],
     /// A lockfile in place of requirements.
     pub lock: Option<LockRequest<'a>>,
@@ -390,7 +390,7 @@ fn check_apart(locked: &LockedInputs, built: &BTreeMap<RelPath, Wheel>) -> Resul
 /// Returns the files of the project that pip may take wheels and sources from.
 fn offered(
     project: &Project,
-    files: &Files,
+    files: &View,
     requirements: &Requirements,
     (find_links, left_out): (&BTreeSet<RelPath>, &[RelPath]),
 ) -> Result<BTreeSet<RelPath>> {
@@ -412,7 +412,7 @@ fn offered(
 }
 
 /// Returns the digest of the names and contents of these files.
-fn digest(files: &Files, paths: &BTreeSet<RelPath>) -> Result<Digest> {
+fn digest(files: &View, paths: &BTreeSet<RelPath>) -> Result<Digest> {
     let paths: Vec<&RelPath> = paths.iter().collect();
     let mut hasher = FieldHasher::new();
     for (path, fact) in paths.iter().zip(files.facts(&paths)?) {

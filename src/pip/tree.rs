@@ -17,7 +17,7 @@ use super::watch::Watch;
 use crate::base::digest::FieldHasher;
 use crate::base::fs::{EXECUTABLE_MODE, FILE_MODE, create_dir_all, read};
 use crate::base::{Digest, RelPath};
-use crate::files::{Content, Files};
+use crate::files::{Content, View};
 use crate::project::{Project, STATE_FOLDER};
 
 /// 1980-02-01T00:00:00Z, the time of every file in a copy: the zip format has no time before 1980,
@@ -58,7 +58,7 @@ pub(super) struct Tree {
 impl Tree {
     pub(super) fn look(
         project: &Project,
-        files: &Files,
+        files: &View,
         folder: &RelPath,
         left_out: &[RelPath],
     ) -> Result<Self> {
@@ -209,13 +209,14 @@ fn write_old(place: &Path, bytes: &[u8], mode: u32) -> std::io::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::files::Memory;
+    use crate::files::{Files, Memory};
 
     fn look(root: &Path, left_out: &[&str]) -> Vec<String> {
         let project = Project::new(root.to_path_buf(), BTreeMap::new());
         let files = Files::new(root, Vec::new(), Memory::default());
+        let files = &View::unlogged(&files, &project);
         let left_out: Vec<_> = left_out.iter().map(|path| RelPath::parse(path).unwrap()).collect();
-        let tree = Tree::look(&project, &files, &RelPath::root(), &left_out).unwrap();
+        let tree = Tree::look(&project, files, &RelPath::root(), &left_out).unwrap();
         tree.files.keys().map(ToString::to_string).collect()
     }
 
@@ -255,6 +256,7 @@ mod tests {
         }
         let project = Project::new(root.clone(), BTreeMap::new());
         let files = Files::new(&root, Vec::new(), Memory::default());
+        let files = View::unlogged(&files, &project);
         let tree = Tree::look(&project, &files, &RelPath::root(), &[]).unwrap();
         let copy = temp.path().join("work/copy");
         fs::create_dir_all(&copy).unwrap();
@@ -284,6 +286,7 @@ mod tests {
         let names = || {
             let project = Project::new(temp.path().to_path_buf(), BTreeMap::new());
             let files = Files::new(temp.path(), Vec::new(), Memory::default());
+            let files = View::unlogged(&files, &project);
             Tree::look(&project, &files, &RelPath::root(), &[]).unwrap().names()
         };
         let before = names();

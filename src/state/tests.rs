@@ -1,7 +1,6 @@
 //! The state file: read back, cut, damaged, foreign, grown, and made shorter.
 
 use super::*;
-use crate::files::Stat;
 use crate::key::Value;
 
 /// All that is read back of the state below `folder`.
@@ -10,23 +9,7 @@ fn content(folder: &Path) -> impl PartialEq + std::fmt::Debug {
     assert_eq!(notice, None);
     let names: std::collections::BTreeSet<_> = state.targets.keys().cloned().collect();
     let targets: Vec<_> = names.into_iter().map(|name| (state.target(&name), name)).collect();
-    (
-        targets,
-        state.files.remembered(),
-        state.tools.clone(),
-        state.left("three").unwrap(),
-        state.live,
-    )
-}
-
-fn learned(files: Vec<(RelPath, Remembered)>, tools: Vec<(PathBuf, Remembered)>) -> Learned {
-    let file = |(path, remembered)| LearnedFile { path, remembered, replaces: false };
-    Learned { files: files.into_iter().map(file).collect(), tools }
-}
-
-fn entry() -> Remembered {
-    let stat = Stat { size: 1, mtime: -2, ctime: 3, inode: 4, mode: 0o100_644 };
-    Remembered { stat, digest: Digest::of(b"a") }
+    (targets, state.left("three").unwrap(), state.live)
 }
 
 fn record(text: &str) -> Record {
@@ -53,9 +36,6 @@ fn filled(folder: &Path) -> State {
     state.record("one", &record("first")).unwrap();
     state.record("two", &record("second")).unwrap();
     state.record("one", &record("again")).unwrap();
-    let files = vec![(RelPath::parse("a").unwrap(), entry())];
-    let tools = vec![(PathBuf::from("/bin/sh"), entry())];
-    state.remember(learned(files, tools), Vec::new).unwrap();
     let outputs = record("third").outputs;
     state.begin("three", &Left { outputs, ..Left::default() }).unwrap();
     state
@@ -73,73 +53,9 @@ fn what_was_recorded_is_read_back() {
         assert_eq!((state.seconds("one"), state.seconds("three")), (Some(1.5), None));
         assert_eq!((state.has("two"), state.has("three")), (true, false));
     }
-    assert_eq!(again.files.remembered(), [(RelPath::parse("a").unwrap(), entry())]);
-    assert_eq!(again.tools, HashMap::from([(PathBuf::from("/bin/sh"), entry())]));
     let left = Left { outputs: record("third").outputs, has_run: true, interrupted: true };
     assert_eq!(again.left("three").unwrap(), left);
     assert_eq!((again.live, again.length), (state.live, state.length));
-}
-
-#[test]
-fn skimming_finds_what_loading_does_and_digests_when_they_are_asked_for() {
-    let folder = tempfile::tempdir().unwrap();
-    filled(folder.path()).forget("two").unwrap();
-    let (mut skimmed, notice) = State::skim(folder.path());
-    let (mut loaded, _) = State::load(folder.path());
-    assert_eq!(notice, None);
-    assert_eq!((skimmed.length, skimmed.live), (loaded.length, loaded.live));
-    assert_eq!(
-        (&skimmed.tools, skimmed.left("three").unwrap()),
-        (&loaded.tools, loaded.left("three").unwrap())
-    );
-    assert_eq!(skimmed.targets, loaded.targets);
-    assert_eq!(skimmed.target("one"), Some(record("again")));
-    assert_eq!(skimmed.memory().files.remembered(), loaded.memory().files.remembered());
-}
-
-#[test]
-fn what_is_skimmed_is_made_shorter_without_being_read() {
-    let folder = tempfile::tempdir().unwrap();
-    let path = |text: &str| RelPath::parse(text).unwrap();
-    filled(folder.path());
-    let mut longest = 0;
-    for number in 0..12 {
-        let (mut state, notice) = State::skim(folder.path());
-        assert_eq!(notice, None);
-        let place = path(&format!("src/{number:02}"));
-        // It ends, and another may begin, in a later piece than the one in which it begins.
-        let long = record(&format!("{number} {}", "x".repeat(PIECE * 5 / 2)));
-        state.record("one", &long).unwrap();
-        let tools = vec![(PathBuf::from("/bin/sh"), entry())];
-        let all = || panic!("nobody has read them");
-        state.remember(learned(vec![(place, entry())], tools), all).unwrap();
-        longest = longest.max(state.length);
-        for state in [&state, &State::skim(folder.path()).0] {
-            assert_eq!(state.target("one"), Some(long.clone()));
-            assert_eq!(state.target("two"), Some(record("second")));
-        }
-        let (again, notice) = State::load(folder.path());
-        assert_eq!((notice, again.live, again.length), (None, state.live, state.length));
-        let mut expected = vec![path("a")];
-        expected.extend((0..=number).map(|number| path(&format!("src/{number:02}"))));
-        let found: Vec<_> = again.files.remembered().into_iter().map(|(path, _)| path).collect();
-        assert_eq!(found, expected);
-        assert_eq!((again.tools.len(), again.begun.len()), (1, 1));
-    }
-    assert!(longest < 9 * PIECE as u64, "{longest}");
-}
-
-#[test]
-fn a_skimmed_file_that_is_cut_counts_up_to_there() {
-    let folder = tempfile::tempdir().unwrap();
-    let mut state = filled(folder.path());
-    let before = state.length;
-    state.record("three", &record(&"x".repeat(PIECE * 2))).unwrap();
-    let log = std::fs::OpenOptions::new().write(true).open(state.path()).unwrap();
-    log.set_len(state.length - 1).unwrap();
-    let (skimmed, notice) = State::skim(folder.path());
-    assert!(notice.unwrap().contains("were not written whole"));
-    assert_eq!((skimmed.length, skimmed.has("three"), skimmed.has("two")), (before, false, true));
 }
 
 #[test]
@@ -210,8 +126,7 @@ fn a_file_that_is_mostly_of_no_use_is_written_anew() {
         // Few records, but long ones.
         let long = record(&format!("{number} {}", "x".repeat(400_000)));
         state.record("one", &long).unwrap();
-        let all = || vec![(RelPath::parse("a").unwrap(), entry())];
-        state.remember(Learned::default(), all).unwrap();
+        state.tidy().unwrap();
         longest = longest.max(fs::metadata(state.path()).unwrap().len());
         let (again, notice) = State::load(folder.path());
         assert_eq!(notice, None);
@@ -219,7 +134,6 @@ fn a_file_that_is_mostly_of_no_use_is_written_anew() {
             assert_eq!(state.target("one"), Some(long.clone()));
             assert_eq!(state.target("two"), Some(record("second")));
         }
-        assert_eq!(again.files.remembered(), all());
         assert_eq!((again.live, again.length), (state.live, state.length));
     }
     assert!(longest < 3 * 410_000, "{longest}");
@@ -229,13 +143,12 @@ fn a_file_that_is_mostly_of_no_use_is_written_anew() {
 fn many_records_are_read_by_several_threads_up_to_the_first_that_is_damaged() {
     let folder = tempfile::tempdir().unwrap();
     let mut state = filled(folder.path());
-    let path = |number: usize| RelPath::parse(&format!("src/{number:05}")).unwrap();
-    let last = format::file(&path(0), &entry()).len();
+    let name = |number: usize| format!("target-{number:05}");
+    let last = format::target(&name(0), &record("x")).len();
     let count = PIECE / last + ALONE + 7;
-    let files = (0..count).map(|number| (path(number), entry())).collect();
-    state.remember(learned(files, Vec::new()), Vec::new).unwrap();
+    (0..count).for_each(|number| state.record(&name(number), &record("x")).unwrap());
     let (again, notice) = State::load(folder.path());
-    assert_eq!((notice, again.files.remembered().len()), (None, 1 + count));
+    assert_eq!((notice, again.targets.len()), (None, 2 + count));
     assert_eq!((again.live, again.length), (state.live, state.length));
     let mut bytes = fs::read(state.path()).unwrap();
     let at = bytes.len() - 5 * last - 1;
@@ -243,7 +156,7 @@ fn many_records_are_read_by_several_threads_up_to_the_first_that_is_damaged() {
     fs::write(state.path(), bytes).unwrap();
     let (again, notice) = State::load(folder.path());
     assert!(notice.unwrap().contains("were not written whole"));
-    assert_eq!(again.files.remembered().len(), 1 + count - 6);
+    assert_eq!(again.targets.len(), 2 + count - 6);
 }
 
 #[test]
@@ -255,7 +168,7 @@ fn compaction_keeps_what_is_live() {
     }
     let long = fs::metadata(state.path()).unwrap().len();
     let before = content(folder.path());
-    state.compact(|| vec![(RelPath::parse("a").unwrap(), entry())]).unwrap();
+    state.compact().unwrap();
     assert!(fs::metadata(state.path()).unwrap().len() < long / 4);
     assert_eq!(content(folder.path()), before);
     state.record("three", &record("third")).unwrap();

@@ -59,7 +59,15 @@ pub(super) fn object(event: &Event) -> Option<Value> {
             "text": text,
         }),
         Event::Finished(finished) => Value::Object(finish(finished)),
-        Event::Summary(Summary { ran, up_to_date, would_run, failed, skipped, seconds }) => {
+        Event::Summary(Summary {
+            ran,
+            up_to_date,
+            would_run,
+            failed,
+            skipped,
+            checked,
+            seconds,
+        }) => {
             json!({
                 "event": "summary",
                 "ran": ran,
@@ -67,6 +75,7 @@ pub(super) fn object(event: &Event) -> Option<Value> {
                 "would_run": would_run,
                 "failed": failed,
                 "skipped": skipped,
+                "checked": checked,
                 "seconds": microseconds(*seconds),
             })
         }
@@ -149,7 +158,7 @@ mod tests {
             r#"{"event":"output","target":"package","stream":"stderr","text":"y"}"#,
             r#"{"event":"finished","target":"package","kind":"zip","outcome":"ran","reasons":["file package-1: aaaa -> bbbb"],"seconds":0.25,"outputs":["build/lambda.zip"],"code_sha256":"q83v=","size":1234567,"unzipped_size":3400000}"#,
             r#"{"event":"finished","target":"models","kind":"command","outcome":"up-to-date","reasons":[],"seconds":0.25,"outputs":[]}"#,
-            r#"{"event":"summary","ran":1,"up_to_date":1,"would_run":0,"failed":0,"skipped":0,"seconds":0.42}"#,
+            r#"{"event":"summary","ran":1,"up_to_date":1,"would_run":0,"failed":0,"skipped":0,"checked":0,"seconds":0.42}"#,
         ];
         assert_eq!(transcript.stdout().lines().collect::<Vec<_>>(), expected);
         assert_eq!(transcript.text().matches("err ").count(), 0);

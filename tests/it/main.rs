@@ -48,7 +48,7 @@ mod random;
 mod signals;
 mod mistakes;
 mod proving;
-mod receipt;
+mod snapshot;
 mod reproduce;
 mod recipe;
 mod repeat;

@@ -7,7 +7,9 @@ use std::path::Path;
 use std::process::Stdio;
 
 use zipwright::base::{Digest, RelPath};
-use zipwright::files::{Content, Files, Known, Memory, Remembered};
+use zipwright::files::{Content, Files, Memory, Scanned, View};
+use zipwright::observation::Observation;
+use zipwright::project::Project;
 
 use crate::dice::say;
 use crate::sandbox::Sandbox;
@@ -20,24 +22,38 @@ fn digest(files: &Files, path: &RelPath) -> Digest {
     }
 }
 
-/// Files as a run sees them that remembers `kept`.
-fn files(folder: &Path, kept: &BTreeMap<RelPath, Remembered>) -> Files {
-    let mut known = Known::default();
-    for (path, remembered) in kept {
-        known.remember(path.clone(), *remembered);
-    }
-    Files::new(folder, Vec::new(), Memory { files: known, tools: Vec::new() })
+/// Files as a run sees them that starts with these observations.
+fn files(folder: &Path, kept: &BTreeMap<RelPath, Observation>) -> Files {
+    let scanned = |(path, observation): (&RelPath, &Observation)| Scanned {
+        path: path.clone(),
+        observation: observation.clone(),
+        now: observation.compare(fs::File::open(folder).unwrap(), path.as_str()),
+    };
+    let paths = kept.iter().map(scanned).collect();
+    Files::new(folder, Vec::new(), Memory { paths: vec![paths], external: Vec::new() })
 }
 
-/// Keeps what a run learned; how many digests that were.
-fn keep(kept: &mut BTreeMap<RelPath, Remembered>, files: &Files) -> usize {
-    let learned = files.learned().files;
-    for file in &learned {
-        let before = kept.insert(file.path.clone(), file.remembered);
-        assert_eq!(before.is_some(), file.replaces);
-        assert_ne!(before, Some(file.remembered));
-    }
-    learned.len()
+/// Returns the observations of these paths that the next run may start with.
+fn settled(files: &Files, folder: &Path, paths: &[RelPath]) -> BTreeMap<RelPath, Observation> {
+    let project = Project::new(folder.to_path_buf(), BTreeMap::new());
+    let view = View::new(files, &project);
+    paths.iter().for_each(|path| _ = view.fact(path).unwrap());
+    let looked = view.finish().paths.into_iter().filter(|looked| looked.settled);
+    looked.map(|looked| (looked.path, looked.observation.unwrap())).collect()
+}
+
+/// Keeps the observation of a run, if the next one may start with it.
+fn keep(
+    kept: &mut BTreeMap<RelPath, Observation>,
+    files: &Files,
+    folder: &Path,
+    path: &RelPath,
+) -> usize {
+    let settled = settled(files, folder, std::slice::from_ref(path));
+    let count = settled.len();
+    kept.clear();
+    kept.extend(settled);
+    count
 }
 
 /// Rewrites of the same size in a tight loop, each read by the next run, which has the results of
@@ -65,7 +81,7 @@ fn a_rewrite_of_the_same_size_is_never_missed() {
             files.forget(&path);
             assert_eq!(digest(&files, &path), Digest::of(text.as_bytes()), "round {round}");
         }
-        remembered += keep(&mut kept, &files);
+        remembered += keep(&mut kept, &files, folder.path(), &path);
     }
     // Otherwise this test would show nothing.
     assert!(remembered > 0);
@@ -87,7 +103,7 @@ fn a_rewrite_with_its_old_time_is_never_missed() {
         let files = files(folder.path(), &kept);
         files.tick().unwrap();
         assert_eq!(digest(&files, &path), Digest::of(text.as_bytes()), "round {round}");
-        keep(&mut kept, &files);
+        keep(&mut kept, &files, folder.path(), &path);
     }
 }
 
@@ -104,11 +120,12 @@ fn what_was_written_a_moment_ago_is_remembered_when_it_is_waited_for() {
         let files = Files::new(folder.path(), Vec::new(), Memory::default());
         assert_eq!(digest(&files, &path), Digest::of(text.as_bytes()));
         files.settle(9).unwrap();
-        forgotten += usize::from(files.learned().files.is_empty());
+        let paths = std::slice::from_ref(&path);
+        forgotten += usize::from(settled(&files, folder.path(), paths).is_empty());
         files.settle(8).unwrap();
-        let remembered: Vec<Digest> =
-            files.learned().files.iter().map(|file| file.remembered.digest).collect();
-        assert_eq!(remembered, [Digest::of(text.as_bytes())], "round {round}");
+        let remembered = settled(&files, folder.path(), paths);
+        let remembered = remembered[&path].file().unwrap().digest;
+        assert_eq!(remembered, Digest::of(text.as_bytes()), "round {round}");
     }
     assert_eq!(forgotten, 50, "less than was asked for was waited for");
 }
@@ -131,11 +148,8 @@ fn a_rewrite_on_another_file_system_is_never_missed() {
     let look = || {
         let files = files(folder.path(), &BTreeMap::new());
         files.tick().unwrap();
-        paths.iter().for_each(|path| {
-            files.fact(path).unwrap();
-        });
-        let learned = files.learned().files.into_iter();
-        learned.map(|file| file.path.to_string()).collect::<Vec<_>>()
+        let settled = settled(&files, folder.path(), &paths);
+        settled.into_keys().map(|path| path.to_string()).collect::<Vec<_>>()
     };
     until("the project's clock has ticked", || (!look().is_empty()).then_some(()));
     assert_eq!(look(), ["own"]);

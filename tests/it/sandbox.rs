@@ -185,6 +185,19 @@ impl Sandbox {
             .collect()
     }
 
+    /// Builds, and returns how many targets were checked.
+    pub(crate) fn checked<const N: usize>(&self, args: [&str; N]) -> u64 {
+        let run = Run::of(self.zipwright().arg("--json").args(args)).success();
+        let summary = run.events().pop().unwrap();
+        summary["checked"].as_u64().unwrap()
+    }
+
+    /// Builds until the snapshot has all targets as up to date: a program outside of the project is
+    /// trusted by its stat data only if its times are past.
+    pub(crate) fn settle<const N: usize>(&self, args: [&str; N]) {
+        crate::wait::until("a snapshot", || (self.checked(args) == 0).then_some(()));
+    }
+
     /// Returns the targets that ran, sorted by name.
     pub(crate) fn ran<const N: usize>(&self, args: [&str; N]) -> Vec<String> {
         let outcomes = self.outcomes(args);

@@ -13,7 +13,7 @@ use zipwright::base::{Printable, RelPath};
 use zipwright::buildfile::model::{
     Kind, Model, Platform, PythonVersion, Spanned, Target, Wheelhouse,
 };
-use zipwright::files::{Files, Memory};
+use zipwright::files::{Files, Memory, View};
 use zipwright::key::Key;
 use zipwright::kinds::{self, Job, Messages, Shared, Surroundings};
 use zipwright::ownership::Owned;
@@ -120,7 +120,7 @@ impl House {
             model: &model,
             target: &target,
             project: &project,
-            files: &files,
+            files: &View::unlogged(&files, &project),
             shared: &Shared::default(),
             results: &BTreeMap::new(),
             facts: &BTreeMap::new(),
@@ -133,7 +133,7 @@ impl House {
     }
 
     fn key(&self) -> Key {
-        self.with(kinds::key).unwrap()
+        self.with(kinds::fingerprint).unwrap().key
     }
 
     fn run(&self) -> Vec<String> {
@@ -143,8 +143,8 @@ impl House {
     /// Runs like the engine, key first. Returns the names of the wheels.
     fn try_run(&self) -> Result<Vec<String>> {
         self.said.0.lock().unwrap().clear();
-        self.with(kinds::key)?;
-        self.with(kinds::run)?;
+        self.with(kinds::fingerprint)?;
+        self.with(|job| kinds::run(job, None))?;
         let folder = self.root().join("build/wheels");
         let entries = fs::read_dir(folder)?.map(|entry| entry.unwrap().file_name());
         let mut names: Vec<_> = entries.map(|name| name.into_string().unwrap()).collect();

@@ -13,7 +13,7 @@ use crate::buildfile::model::{
     Clamp, Compression, Conflict, Destination, Glob, Instant, Kind, Model, Source, Spanned,
     Staging, Target, Wheelhouse, Winner, Zip,
 };
-use crate::files::{Files, Memory};
+use crate::files::{Files, Memory, View};
 use crate::key::Key;
 use crate::kinds::{self, Done, Job, Messages, Shared, Surroundings};
 use crate::ownership::Owned;
@@ -134,11 +134,11 @@ impl World {
     }
 
     pub(in crate::kinds) fn key(&self, name: &str) -> Result<Key> {
-        self.with_job(name, kinds::key)
+        self.with_job(name, |job| Ok(kinds::fingerprint(job)?.key))
     }
 
     pub(in crate::kinds) fn run(&self, name: &str) -> Result<Done> {
-        self.with_job(name, kinds::run)
+        self.with_job(name, |job| kinds::run(job, None))
     }
 
     /// Evaluates `ask` on a target as a new run would, with nothing in memory.
@@ -153,7 +153,7 @@ impl World {
             model: &model,
             target: model.target(name).unwrap(),
             project: &self.project,
-            files: &files,
+            files: &View::unlogged(&files, &self.project),
             shared: &Shared::default(),
             results: &results,
             facts: &BTreeMap::new(),

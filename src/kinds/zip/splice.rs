@@ -15,8 +15,9 @@ use zipwright_store::Format;
 use crate::base::fs::{self, Range};
 use crate::base::{Digest, RelPath};
 use crate::bundle::{Method, Packing};
-use crate::files::{Content, stat_of};
+use crate::files::Content;
 use crate::kinds::Job;
+use crate::observation::stat_of;
 use crate::project::STATE_FOLDER;
 
 const FORMAT: Format = Format::new("packed members", 1);
@@ -37,7 +38,7 @@ pub(super) type Index = BTreeMap<Digest, Place>;
 pub(super) struct Previous<'a> {
     path: &'a RelPath,
     file: File,
-    stat: crate::files::Stat,
+    stat: crate::observation::Stat,
     index: Index,
 }
 

@@ -1,9 +1,8 @@
-//! A build leaves a receipt of what it looked at, and the next one need not look any closer.
-//! Whatever changes, changes the answer.
+//! A build leaves a snapshot of everything that its targets observed. The next one checks only the
+//! targets that have observed something that changed.
 
 use std::fs;
 use std::os::unix::fs::{MetadataExt, symlink};
-use std::path::PathBuf;
 
 use crate::sandbox::Sandbox;
 
@@ -27,7 +26,7 @@ kind = "group"
 targets = ["package"]
 "#;
 
-/// Built, and looked at again, so that there is a receipt.
+/// Built, with a snapshot that has all targets as up to date.
 fn settled() -> Sandbox {
     let mut sandbox = Sandbox::with(BUILDFILE);
     sandbox.set_clock_margin();
@@ -41,17 +40,11 @@ fn settled() -> Sandbox {
     let places = [sandbox.beside("early"), sandbox.beside("late")];
     sandbox.set("PATH", format!("{}:{}:{path}", places[0].display(), places[1].display()));
     sandbox.run([]).success();
-    settle(&sandbox);
+    sandbox.settle([]);
     sandbox
 }
 
-/// Builds until there is a receipt: a program is trusted by its stat data only if its times are past.
-fn settle(sandbox: &Sandbox) {
-    crate::wait::until("a receipt", || {
-        sandbox.run([]).success();
-        receipts(sandbox).pop()
-    });
-}
+const SNAPSHOT: &str = ".zipwright/snapshot";
 
 fn program(sandbox: &Sandbox, folder: &str, text: &str) {
     use std::os::unix::fs::PermissionsExt;
@@ -60,29 +53,21 @@ fn program(sandbox: &Sandbox, folder: &str, text: &str) {
     fs::set_permissions(&place, fs::Permissions::from_mode(0o755)).unwrap();
 }
 
-fn receipts(sandbox: &Sandbox) -> Vec<PathBuf> {
-    let folder = fs::read_dir(sandbox.path(".zipwright/receipts"));
-    folder.into_iter().flatten().map(|entry| entry.unwrap().path()).collect()
-}
-
-/// What every receipt is: a rewritten one has another inode.
-fn identities(sandbox: &Sandbox) -> Vec<(PathBuf, u64, i64)> {
-    let identity = |path: PathBuf| {
-        let meta = path.metadata().unwrap();
-        (path, meta.ino(), meta.ctime_nsec())
-    };
-    receipts(sandbox).into_iter().map(identity).collect()
+/// Changes if the snapshot is written.
+fn identity(sandbox: &Sandbox) -> (u64, i64, i64) {
+    let meta = sandbox.path(SNAPSHOT).metadata().unwrap();
+    (meta.ino(), meta.mtime(), meta.mtime_nsec())
 }
 
 #[test]
-fn nothing_to_do_is_said_in_the_same_words() {
+fn nothing_to_do_is_reported_in_the_same_words() {
     let sandbox = settled();
     let words = |text: String| {
         let (counts, rest) = text.split_once(" targets, ").unwrap();
         format!("{counts} {}", rest.split_once("; ").unwrap().1)
     };
     let short = words(sandbox.run([]).success().stderr);
-    sandbox.remove(".zipwright/receipts");
+    sandbox.remove(SNAPSHOT);
     let long = words(sandbox.run([]).success().stderr);
     assert_eq!(short, long);
     assert!(short.contains("CodeSha256"), "{short}");
@@ -90,28 +75,68 @@ fn nothing_to_do_is_said_in_the_same_words() {
 }
 
 #[test]
-fn a_receipt_that_holds_is_left_as_it_is() {
+fn a_snapshot_without_changes_is_left_as_it_is() {
     let sandbox = settled();
-    let before = identities(&sandbox);
+    let before = identity(&sandbox);
     sandbox.run([]).success();
-    assert_eq!(identities(&sandbox), before);
+    sandbox.run(["package"]).success();
+    assert_eq!(identity(&sandbox), before);
 }
 
 #[test]
-fn a_build_whose_targets_ran_leaves_one_as_well() {
+fn a_build_whose_targets_ran_leaves_a_whole_snapshot() {
     let sandbox = settled();
     for text in ["one\n", "two\n"] {
-        let before = identities(&sandbox);
+        let before = identity(&sandbox);
         sandbox.write("in", text).run([]).success().stderr_has("ran (upper");
-        let left = identities(&sandbox);
+        let left = identity(&sandbox);
         assert_ne!(left, before);
-        sandbox.run([]).success().stderr_has("up to date: 4 targets");
-        assert_eq!(identities(&sandbox), left, "it was the answer");
+        assert_eq!(sandbox.checked([]), 0);
+        assert_eq!(identity(&sandbox), left);
     }
 }
 
+/// Neither the command line nor the environment of the build before makes a difference.
 #[test]
-fn what_a_killed_build_left_is_removed_where_a_receipt_lies() {
+fn any_goal_and_any_environment_start_from_the_same_snapshot() {
+    let mut sandbox = settled();
+    for number in 0..3 {
+        sandbox.set("NUMBER", number);
+        assert_eq!(sandbox.checked([]), 0);
+        assert_eq!(sandbox.checked(["package"]), 0);
+        assert_eq!(sandbox.checked(["-k", "-j3", "upper"]), 0);
+        assert_eq!(sandbox.checked(["-n", "build/package.zip"]), 0);
+    }
+    // As a goal, its tree has to be there as a folder.
+    assert_eq!(sandbox.ran(["staging"]), ["staging"]);
+    assert_eq!(sandbox.checked(["staging"]), 0);
+    assert_eq!(sandbox.checked([]), 0);
+}
+
+#[test]
+fn only_targets_that_observed_the_change_are_checked() {
+    let sandbox = settled();
+    sandbox.touch("src/a/b.txt");
+    // Two have observed the file; what follows from it is the same.
+    assert_eq!(sandbox.checked([]), 2);
+    sandbox.settle([]);
+    sandbox.write("build/package.zip.record.json", sandbox.read("build/package.zip.record.json"));
+    assert_eq!(sandbox.checked([]), 1);
+}
+
+/// A target that another goal leaves out is checked later, once what it needs has changed.
+#[test]
+fn a_target_that_was_left_out_is_checked_later() {
+    let sandbox = settled();
+    sandbox.write("in", "other\n");
+    assert_eq!(sandbox.ran(["upper"]), ["upper"]);
+    assert_eq!(sandbox.ran([]), ["all", "package", "staging"]);
+    let out = sandbox.sh("unzip -p build/package.zip out").success().stdout;
+    assert_eq!(out, sandbox.read("out"));
+}
+
+#[test]
+fn what_a_killed_build_left_is_removed() {
     let sandbox = settled();
     // As a build leaves them that is killed: one that ends in order empties the file.
     sandbox.write(".zipwright/lock", "process 1, `zipwright`\nelsewhere\n");
@@ -121,7 +146,7 @@ fn what_a_killed_build_left_is_removed_where_a_receipt_lies() {
 }
 
 #[test]
-fn a_build_whose_inputs_changed_under_way_leaves_none() {
+fn a_target_whose_inputs_changed_under_way_is_checked_again() {
     let sandbox = settled();
     let place = sandbox.beside("late").join("shout");
     fs::write(&place, "#!/bin/sh\ncat in > out\necho more >> in\n").unwrap();
@@ -129,15 +154,14 @@ fn a_build_whose_inputs_changed_under_way_leaves_none() {
         let age = place.metadata().unwrap().modified().unwrap().elapsed().unwrap();
         (age.as_millis() > 3_100).then_some(())
     });
-    sandbox.remove(".zipwright/receipts");
     for _ in 0..2 {
         let run = sandbox.run([]).success();
         assert!(run.stderr.contains("inputs changed while it ran"), "{run}");
-        assert_eq!(receipts(&sandbox), [] as [PathBuf; 0]);
+        assert!(sandbox.checked(["-n"]) > 0);
     }
 }
 
-/// Each of these, after a receipt was left, leads to work, and to the right bytes.
+/// Each of these leads to work, and to the right bytes.
 #[test]
 fn whatever_changes_is_seen() {
     type Deed = fn(&Sandbox);
@@ -181,56 +205,39 @@ fn whatever_changes_is_seen() {
         let out = sandbox.sh("cat in link src/a/*.txt").success().stdout;
         assert_eq!(sandbox.read("out"), out, "{what}");
         sandbox.run(["-q"]).success();
-        sandbox.remove(".zipwright/receipts");
-        settle(&sandbox);
+        sandbox.settle([]);
     }
 }
 
 #[test]
-fn another_question_has_another_answer() {
+fn variables_are_part_of_the_graph() {
     let sandbox = settled();
     sandbox.run(["word=loud"]).success().stderr_has("ran (upper");
-    sandbox.run(["-n", "-W", "in"]).success();
-    let mut sandbox = settled();
-    sandbox.set("ANYTHING", "new");
-    let count = receipts(&sandbox).len();
-    sandbox.run([]).success().stderr_has("up to date: 4 targets");
-    assert_eq!(receipts(&sandbox).len(), count + 1, "the environment is part of the question");
+    sandbox.run([]).success().stderr_has("ran (upper");
+    sandbox.settle([]);
+    sandbox.run(["-n", "-W", "in"]).success().stderr_has("would run");
+    sandbox.run(["-B"]).success().stderr_has("ran (upper");
 }
 
 #[test]
-fn a_damaged_receipt_is_none() {
+fn a_damaged_snapshot_counts_as_absent() {
     let sandbox = settled();
-    let place = receipts(&sandbox).pop().unwrap();
-    // The receipt of a build that ran something differs from those of builds that do not.
-    fs::remove_file(&place).unwrap();
-    settle(&sandbox);
-    let whole = fs::read(&place).unwrap();
+    let whole = sandbox.bytes(SNAPSHOT);
     for at in (0..whole.len()).step_by(1 + whole.len() / 40) {
         for damaged in [whole[..at].to_vec(), {
             let mut bytes = whole.clone();
             bytes[at] ^= 1;
             bytes
         }] {
-            fs::write(&place, damaged).unwrap();
+            sandbox.write(SNAPSHOT, damaged);
             sandbox.run([]).success().stderr_has("up to date: 4 targets");
         }
     }
-    assert_eq!(fs::read(&place).unwrap(), whole, "it was made again");
+    sandbox.settle([]);
 }
 
-#[test]
-fn receipts_do_not_pile_up() {
-    let mut sandbox = settled();
-    for number in 0..12 {
-        sandbox.set("NUMBER", number);
-        sandbox.run([]).success();
-    }
-    assert_eq!(receipts(&sandbox).len(), 8);
-}
-
-/// Each of these is done to sources that a receipt speaks of, alone and together with an edit; what
-/// comes of it is what a build comes to that knows nothing.
+/// Each of these is done to sources, alone and together with an edit. The tree is that of a build
+/// without a snapshot.
 #[test]
 fn whatever_is_done_to_sources_is_staged() {
     type Deed = fn(&Sandbox);
@@ -278,10 +285,7 @@ fn whatever_is_done_to_sources_is_staged() {
             sandbox.write("src/b/three.txt", "three\n").write("src/four.txt", "four\n");
             sandbox.write("some/c/one.txt", "one\n").write("some/c/other", "other\n");
             symlink("four.txt", sandbox.path("src/link")).unwrap();
-            crate::wait::until("a receipt", || {
-                sandbox.run(["tree"]).success();
-                receipts(&sandbox).pop()
-            });
+            sandbox.settle(["tree"]);
             deed(&sandbox);
             if let Some(text) = edit {
                 sandbox.write("src/four.txt", text);
