@@ -389,6 +389,8 @@ impl<'a> Engine<'a, '_> {
         observed: Observed,
     ) {
         let tree = self.trees[id.index()];
+        // A phony target is never up to date.
+        let result = result.filter(|_| !self.world.target(id).is_phony());
         self.fresh.insert(id, Fresh { result, tree, facts, observed });
     }
 
