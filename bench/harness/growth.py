@@ -11,7 +11,7 @@ from .tools import Tools
 PAGE_PART = "bench/growth"
 FILES = [1_000, 3_000, 10_000, 30_000, 100_000]
 TARGETS = [100, 300, 1_000, 3_000, 10_000, 30_000, 100_000]
-CURVES = ["one changed", "nothing changed, no receipt", "nothing changed", "lstat"]
+CURVES = ["one changed", "nothing changed", "lstat"]
 
 
 def files(tools, count):
@@ -20,9 +20,8 @@ def files(tools, count):
     argv, arrived = [tools.zipwright], made.changed("build/tree/files/")
     return [
         Side(CURVES[0], argv, made.folder, tools.env, made.change, arrived),
-        Side(CURVES[1], argv, made.folder, tools.env, made.without_receipt),
-        Side(CURVES[2], argv, made.folder, tools.env),
-        Side(CURVES[3], [tools.native["lstat"], "list"], made.folder, tools.env),
+        Side(CURVES[1], argv, made.folder, tools.env),
+        Side(CURVES[2], [tools.native["lstat"], "list"], made.folder, tools.env),
     ]
 
 
@@ -31,9 +30,8 @@ def targets(tools, count):
     argv = [tools.zipwright]
     return [
         Side(CURVES[0], argv, made.folder, tools.env, made.change, made.changed),
-        Side(CURVES[1], argv, made.folder, tools.env, made.without_receipt),
-        Side(CURVES[2], argv, made.folder, tools.env),
-        Side(CURVES[3], [tools.native["lstat"], "files"], made.folder, tools.env),
+        Side(CURVES[1], argv, made.folder, tools.env),
+        Side(CURVES[2], [tools.native["lstat"], "files"], made.folder, tools.env),
     ]
 
 
