@@ -17,8 +17,9 @@ use std::cmp::Reverse;
 use std::collections::{BinaryHeap, HashMap};
 
 use crate::base::RelPath;
-use crate::buildfile::Diagnostic;
-use crate::buildfile::model::{Kind, Model, Output, Span};
+use crate::diagnostic::Diagnostic;
+use crate::diagnostic::Span;
+use crate::target::{Model, Output, Target};
 use names::Names;
 use outputs::Outputs;
 
@@ -181,18 +182,12 @@ impl Graph {
     /// Returns the outputs that wildcards and folders among inputs skip: all that zipwright itself
     /// makes, in the order of the file.
     pub fn hidden_outputs(model: &Model) -> Vec<RelPath> {
-        let hidden = |output: &Output, kind: &Kind| {
-            matches!(output, Output::Stamp(_)) || !matches!(kind, Kind::Command(_))
+        let hidden = |target: &Target| {
+            let visible = target.kind.runs_program();
+            let outputs = target.outputs().into_iter();
+            outputs.filter(move |output| !visible || matches!(output, Output::Stamp(_)))
         };
-        model
-            .targets
-            .iter()
-            .flat_map(|target| {
-                let outputs = target.outputs().into_iter();
-                outputs.filter(|output| hidden(output, &target.kind))
-            })
-            .map(|output| output.path().clone())
-            .collect()
+        model.targets.iter().flat_map(hidden).map(|output| output.path().clone()).collect()
     }
 }
 

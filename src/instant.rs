@@ -2,9 +2,19 @@
 
 use anyhow::{Context, Result, bail};
 
-use crate::buildfile::model::Instant;
 use crate::process::{self, Invocation};
 use crate::project::Project;
+
+/// The chosen instant of a clamp.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Instant {
+    /// Commit time of `HEAD`.
+    Git,
+    /// The environment variable `SOURCE_DATE_EPOCH`.
+    SourceDateEpoch,
+    /// Seconds since 1970-01-01T00:00:00Z.
+    At(i64),
+}
 
 /// Returns seconds since 1970-01-01T00:00:00Z.
 pub fn resolve(instant: &Instant, project: &Project) -> Result<i64> {

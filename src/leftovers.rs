@@ -7,8 +7,8 @@ use std::fs;
 
 use crate::base::RelPath;
 use crate::base::fs::{aside, is_temp_name, remove, rename_to_free};
-use crate::buildfile::model::{Model, Output, Target};
 use crate::project::{Project, STATE_FOLDER};
+use crate::target::{Model, Output, Target};
 
 /// Removes leftovers, as far as possible. Those inside of a staging tree are removed when the tree
 /// is written again, because its target was running.

@@ -148,7 +148,7 @@ mod tests {
     use std::collections::BTreeMap;
 
     use super::*;
-    use crate::buildfile;
+    use crate::targets;
 
     /// Plays `deeds` over targets written as `name: needs | after`, all of them goals. Each deed has its
     /// expected effect: `ready a b`, `done a`, `fail a skips b c`.
@@ -169,7 +169,7 @@ mod tests {
                 list(after)
             ));
         }
-        let loaded = buildfile::load(&text, &BTreeMap::new());
+        let loaded = targets::load(&text, &BTreeMap::new());
         let (graph, mistakes) = Graph::new(&loaded.model);
         assert!(loaded.diagnostics.is_empty() && mistakes.is_empty(), "{text}");
         let goals: Vec<TargetId> = graph.ids().collect();

@@ -17,12 +17,13 @@ use rayon::prelude::*;
 
 use crate::base::digest::FieldHasher;
 use crate::base::{Digest, parallel};
+use crate::buildfile::KindKeys;
 use crate::event::{Event, Finished, Outcome, Report, Summary};
 use crate::files::{Memory, Scanned};
 use crate::graph::TargetId;
 use crate::observation::{Now, Stat, stat_of};
 use crate::project::Project;
-use file::{Head, Section};
+use file::{Head, Reported, Section};
 pub use update::{Basis, Fresh, update};
 
 /// Flags of a target.
@@ -31,8 +32,9 @@ mod flag {
     pub(super) const MARKED: u8 = 1;
     /// Its staging tree had to be there as a folder.
     pub(super) const TREE: u8 = 2;
-    pub(super) const ZIP: u8 = 4;
-    pub(super) const GROUP: u8 = 8;
+    /// See [`crate::target::Trees`].
+    pub(super) const MANIFESTS: u8 = 4;
+    pub(super) const AS_GOALS: u8 = 8;
 }
 
 /// Returns whether a project has a snapshot, sound or not.
@@ -204,13 +206,13 @@ impl Snapshot {
         let mut trees = vec![false; closure.len()];
         let mut waiting = goals.to_vec();
         while let Some(target) = waiting.pop() {
-            if self.head.flags[target as usize] & flag::GROUP != 0 {
+            if self.head.flags[target as usize] & flag::AS_GOALS != 0 {
                 waiting.extend_from_slice(self.head.needs.of(target));
             }
             trees[target as usize] = true;
         }
         for target in (0..closure.len()).filter(|target| closure[*target]) {
-            if self.head.flags[target] & (flag::ZIP | flag::GROUP) == 0 {
+            if self.head.flags[target] & (flag::MANIFESTS | flag::AS_GOALS) == 0 {
                 for need in self.head.needs.of(target as u32) {
                     trees[*need as usize] = true;
                 }
@@ -254,7 +256,7 @@ impl Snapshot {
         let paths: Option<Vec<Vec<Scanned>>> = sections.par_iter().enumerate().map(piece).collect();
         let memory = Memory { paths: paths.unwrap_or_default(), external: head.external.clone() };
         let facts = head.facts.iter().enumerate();
-        let facts = facts.map(|(at, (target, _))| (*target, at)).collect();
+        let facts = facts.map(|(at, reported)| (reported.target, at)).collect();
         (memory, Prior { head, head_digest, same_graph, clean, facts })
     }
 }
@@ -278,7 +280,7 @@ impl Prior {
 
     fn facts(&self, target: u32) -> Vec<(String, String)> {
         let at = self.facts.get(&target);
-        at.map(|at| self.head.facts[*at].1.clone()).unwrap_or_default()
+        at.map(|at| self.head.facts[*at].facts.clone()).unwrap_or_default()
     }
 }
 
@@ -290,19 +292,25 @@ pub struct UpToDate<'a> {
 }
 
 impl UpToDate<'_> {
-    /// Reports the build. Of the targets, only the zips are reported: their facts are in the summary.
-    pub fn report(&self, seconds: f64, report: &mut dyn Report) -> Summary {
+    /// Reports the build. Of the targets, only those with facts are reported: the summary has the zips'.
+    pub fn report(
+        &self,
+        seconds: f64,
+        kinds: &'static [KindKeys],
+        report: &mut dyn Report,
+    ) -> Summary {
         report.event(&Event::Planned { targets: self.targets });
-        let is_zip = |target: &u32| {
-            self.closure[*target as usize] && self.head.flags[*target as usize] & flag::ZIP != 0
-        };
-        for (target, facts) in self.head.facts.iter().filter(|(target, _)| is_zip(target)) {
+        let reported = self.head.facts.iter();
+        for Reported { target, kind, facts } in
+            reported.filter(|reported| self.closure[reported.target as usize])
+        {
+            let Some(keys) = kinds.iter().find(|keys| keys.name == kind) else { continue };
             let facts = facts
                 .iter()
                 .filter_map(|(name, json)| Some((name.clone(), serde_json::from_str(json).ok()?)));
             report.event(&Event::Finished(Finished {
                 target: self.head.names.get(*target as usize).to_owned(),
-                kind: "zip",
+                kind: keys.name,
                 outcome: Outcome::UpToDate,
                 reasons: Vec::new(),
                 seconds: 0.0,

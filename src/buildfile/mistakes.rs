@@ -1,12 +1,12 @@
 //! Everything that can be wrong with a Buildfile, each as one constructor, so that the words of
 //! all messages stand side by side.
 
-use super::diagnostic::Diagnostic;
-use super::glob::GlobProblem;
-use super::model::Span;
 use super::vars::is_name;
 use crate::base::path::PathProblem;
 use crate::base::words::{count, list, nearest};
+use crate::diagnostic::Diagnostic;
+use crate::diagnostic::Span;
+use crate::glob::GlobProblem;
 
 /// Largest number of names that a hint lists; of more, only the count is shown.
 const LISTED: usize = 12;

@@ -1,44 +1,31 @@
-//! Reads Buildfiles: returns a [`model::Model`] and every mistake at once. Knows nothing of the
-//! disk: the caller passes the text. `docs/BUILDFILE.md` describes the keys; the graph checks the
-//! relations of targets.
+//! Reads Buildfiles: returns a [`Model`] and every mistake at once. Knows nothing of the disk: the
+//! caller passes the text. `docs/BUILDFILE.md` describes the keys; the graph checks the relations of
+//! targets.
 
 pub(crate) mod mistakes;
 
-mod diagnostic;
-mod glob;
-mod invoke;
-mod kinds;
-mod layer;
-pub mod model;
-mod payload;
+pub(crate) mod payload;
 mod pieces;
 mod schema;
 mod syntax;
-mod table;
-mod typed;
+pub mod table;
 mod unclosed;
-mod upload;
-mod value;
+pub mod value;
 mod vars;
 
-#[cfg(test)]
-mod tests;
-
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
-pub use diagnostic::Diagnostic;
-pub use glob::GlobProblem;
-pub use kinds::NAMES as KINDS;
-pub use layer::is_bucket;
+use crate::diagnostic::Diagnostic;
+use crate::target::{Kind, Model};
 use schema::Reading;
-use table::Entries;
-pub use typed::Typed;
-pub use upload::{is_alias, is_function, is_kms_key};
+pub use schema::default_path;
+use table::{Entries, Reader, Table};
 
 /// The readable part of a Buildfile, and its mistakes. Only a model without mistakes may be built.
 #[derive(Clone, Debug)]
 pub struct Loaded {
-    pub model: model::Model,
+    pub model: Model,
     /// In the order of the file.
     pub diagnostics: Vec<Diagnostic>,
 }
@@ -46,19 +33,35 @@ pub struct Loaded {
 /// Bytes; most Buildfiles are smaller, and then there is nothing to cut.
 const PIECE: usize = 64 << 10;
 
-/// Reads a Buildfile. `overrides` are the variables set on the command line.
-pub fn load(text: &str, overrides: &BTreeMap<String, String>) -> Loaded {
-    let (model, mut diagnostics) =
-        pieces::read(text, overrides, PIECE).unwrap_or_else(|| read_whole(text, overrides));
+/// The keys of one kind of target.
+pub struct KindKeys {
+    pub name: &'static str,
+    /// Reads all keys of the kind, so that every error among them is found; `None` if one is missing
+    /// without which there is no target. The text is the name in its default paths.
+    pub read: fn(&str, &mut Table, &mut Reader) -> Option<Arc<dyn Kind>>,
+}
+
+/// Reads a Buildfile with targets of these kinds. `overrides` are the variables set on the command
+/// line.
+pub fn load(
+    text: &str,
+    overrides: &BTreeMap<String, String>,
+    kinds: &'static [KindKeys],
+) -> Loaded {
+    let (model, mut diagnostics) = pieces::read(text, (overrides, kinds), PIECE)
+        .unwrap_or_else(|| read_whole(text, (overrides, kinds)));
     diagnostics.sort_by_key(Diagnostic::position);
     Loaded { model, diagnostics }
 }
 
+/// The variables set on the command line, and the kinds of targets.
+type Given<'a> = (&'a BTreeMap<String, String>, &'static [KindKeys]);
+
 /// Reads a Buildfile, sound or not; the mistakes come in no particular order.
-fn read_whole(text: &str, overrides: &BTreeMap<String, String>) -> (model::Model, Vec<Diagnostic>) {
+fn read_whole(text: &str, given: Given) -> (Model, Vec<Diagnostic>) {
     let (document, errors) = toml::de::DeTable::parse_recoverable(text);
     let entries = Entries { table: document.get_ref(), origin: 0 };
-    let (mut model, mut diagnostics) = Reading::start(entries, text, overrides).finish();
+    let (mut model, mut diagnostics) = Reading::start(entries, text, given).finish();
     if !errors.is_empty() {
         let (mistakes, places) = syntax::mistakes(&errors, text);
         diagnostics.retain(|mistake| mistake.is_sure(&places));

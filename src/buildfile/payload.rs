@@ -8,7 +8,7 @@ use super::table::{Item, Reader, entries, in_order, members, text};
 
 /// Returns the JSON of a value: keys in the order of the file, dates and times as strings. Reports
 /// values that JSON does not have.
-pub(super) fn json(item: Item, reader: &mut Reader) -> Option<Value> {
+pub(crate) fn json(item: Item, reader: &mut Reader) -> Option<Value> {
     match item.value {
         DeValue::String(_) => text(item, reader).map(Value::String),
         DeValue::Boolean(value) => Some(Value::Bool(*value)),

@@ -6,18 +6,19 @@
 //! within a value, the part before the cut does not parse; and if each piece parses, each cut was
 //! between statements. Every unusual text is read as a whole instead.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::HashSet;
 use std::iter;
 use std::ops::Range;
 
 use rayon::prelude::*;
 use toml::de::DeTable;
 
-use super::diagnostic::Diagnostic;
-use super::model::Model;
+use super::Given;
 use super::schema::{Part, Reading};
 use super::table::{Entries, in_order};
 use crate::base::parallel;
+use crate::diagnostic::Diagnostic;
+use crate::target::Model;
 
 /// Beginning of every target's header, behind its bracket.
 const TARGET: &str = "target.";
@@ -27,17 +28,13 @@ const AT_ONCE: usize = 16;
 
 /// Reads a Buildfile in pieces of about `size` bytes, the errors in no particular order. Returns
 /// `None` if it must be read as a whole: if it is small or not valid TOML.
-pub(super) fn read(
-    text: &str,
-    overrides: &BTreeMap<String, String>,
-    size: usize,
-) -> Option<(Model, Vec<Diagnostic>)> {
+pub(super) fn read(text: &str, given: Given, size: usize) -> Option<(Model, Vec<Diagnostic>)> {
     let cuts = cuts(text, size)?;
     let head = parse(&text[..*cuts.first()?])?;
     if head.contains_key("target") {
         return None;
     }
-    let mut reading = Reading::start(Entries { table: &head, origin: 0 }, text, overrides);
+    let mut reading = Reading::start(Entries { table: &head, origin: 0 }, text, given);
     let ends = cuts[1..].iter().copied().chain([text.len()]);
     let pieces: Vec<Range<usize>> =
         iter::zip(cuts.iter().copied(), ends).map(|(start, end)| start..end).collect();
@@ -99,8 +96,11 @@ fn is_header_of_target(line: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
+
     use super::*;
     use crate::buildfile;
+    use crate::targets::KINDS;
 
     /// Reads `text` as a whole and cut at every target, and compares the results.
     #[track_caller]
@@ -109,10 +109,14 @@ mod tests {
             mistakes.sort_by_key(Diagnostic::position);
             format!("{model:#?} {mistakes:#?}")
         };
-        let read = read(text, &BTreeMap::new(), 0).map(sorted);
+        let read = read(text, (&BTreeMap::new(), &KINDS), 0).map(sorted);
         assert_eq!(read.is_some(), in_pieces, "{text}");
         if let Some(read) = read {
-            assert_eq!(read, sorted(buildfile::read_whole(text, &BTreeMap::new())), "{text}");
+            assert_eq!(
+                read,
+                sorted(buildfile::read_whole(text, (&BTreeMap::new(), &KINDS))),
+                "{text}"
+            );
         }
     }
 

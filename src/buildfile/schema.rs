@@ -1,21 +1,20 @@
 //! The frame of a Buildfile: its top level, the variables, and the keys that every target has.
-//! The keys of each kind are in `kinds`.
+//! The keys of each kind are in its module of `crate::targets`.
 
 use std::collections::BTreeMap;
 
 use toml::de::DeValue;
 
-use super::diagnostic::Diagnostic;
-use super::model::{Kind, Model, Span, Spanned, Target};
 use super::table::{
     Entries, Item, Reader, Table, entries, in_order, members, reference, string, text,
 };
-use super::typed::Typed;
-use super::{kinds, mistakes, value, vars};
+use super::{Given, KindKeys, mistakes, value, vars};
 use crate::base::RelPath;
+use crate::diagnostic::{Diagnostic, Span, Spanned};
+use crate::target::{Model, Target, Typed};
 
 /// A document that is being read: first all that is not a target, then targets, then the end.
-pub(super) struct Reading<'a> {
+pub(crate) struct Reading<'a> {
     reader: Reader<'a>,
     model: Model,
     /// The value of `default`.
@@ -24,21 +23,17 @@ pub(super) struct Reading<'a> {
 
 /// Targets, and the mistakes in them.
 #[derive(Default)]
-pub(super) struct Part {
-    pub(super) targets: Vec<Target>,
-    pub(super) broken: Vec<String>,
+pub(crate) struct Part {
+    pub(crate) targets: Vec<Target>,
+    pub(crate) broken: Vec<String>,
     mistakes: Vec<Diagnostic>,
 }
 
 impl<'a> Reading<'a> {
     /// Reads the top level of `document`, the targets there included. `text` is the whole
     /// Buildfile.
-    pub(super) fn start(
-        document: Entries<'a>,
-        text: &'a str,
-        overrides: &BTreeMap<String, String>,
-    ) -> Self {
-        let mut reader = Reader::new(text, BTreeMap::new());
+    pub(crate) fn start(document: Entries<'a>, text: &'a str, (overrides, kinds): Given) -> Self {
+        let mut reader = Reader::new(text, BTreeMap::new(), kinds);
         let mut top = Table::new(document, "the Buildfile".into(), 0..0);
         let declared = top.take("vars").and_then(|item| entries(item, &mut reader));
         let mut typed = Typed::default();
@@ -59,9 +54,9 @@ impl<'a> Reading<'a> {
     }
 
     /// Reads the targets of the table `target`, or of a part of it.
-    pub(super) fn part(&self, table: Item) -> Part {
-        let Reader { text, vars, .. } = &self.reader;
-        let mut reader = Reader::new(text, vars.clone());
+    pub(crate) fn part(&self, table: Item) -> Part {
+        let Reader { text, vars, kinds, .. } = &self.reader;
+        let mut reader = Reader::new(text, vars.clone(), kinds);
         let mut part = Part::default();
         if let Some(entries) = entries(table, &mut reader) {
             targets(entries, &mut part, &mut reader);
@@ -70,14 +65,14 @@ impl<'a> Reading<'a> {
     }
 
     /// Takes in the next of the parts, which come in the order of the file.
-    pub(super) fn add(&mut self, part: Part) {
+    pub(crate) fn add(&mut self, part: Part) {
         self.model.targets.extend(part.targets);
         self.model.broken.extend(part.broken);
         self.reader.mistakes.extend(part.mistakes);
     }
 
     /// Returns the model and the mistakes, in no particular order.
-    pub(super) fn finish(mut self) -> (Model, Vec<Diagnostic>) {
+    pub(crate) fn finish(mut self) -> (Model, Vec<Diagnostic>) {
         self.model.default = goals(self.given, &self.model, &mut self.reader);
         (self.model, self.reader.mistakes)
     }
@@ -161,10 +156,10 @@ fn is_target_name(name: &str) -> bool {
 fn target(name: &Spanned<String>, stem: &str, item: Item, reader: &mut Reader) -> Option<Target> {
     let owner = format!("target `{}`", name.value);
     let mut table = Table::new(entries(item, reader)?, owner, name.span.clone());
-    let kind_name = match table.take("kind") {
-        Some(item) => kind_name(item, reader),
+    let keys = match table.take("kind") {
+        Some(item) => keys_of(item, reader),
         None => {
-            reader.report(mistakes::missing_kind(&name.span, &name.value, &kinds::NAMES));
+            reader.report(mistakes::missing_kind(&name.span, &name.value, &names(reader.kinds)));
             None
         }
     };
@@ -175,10 +170,10 @@ fn target(name: &Spanned<String>, stem: &str, item: Item, reader: &mut Reader) -
     let stamp = stamp_item.and_then(|item| value::output(item, reader));
 
     // Which of the other keys are right depends on the kind.
-    let kind_name = kind_name?;
-    let owner = format!("{kind_name} `{}`", name.value);
+    let keys = keys?;
+    let owner = format!("{} `{}`", keys.name, name.value);
     table.call(owner.clone());
-    let kind = kinds::read(kind_name, stem, &mut table, reader);
+    let kind = (keys.read)(stem, &mut table, reader);
     table.finish(reader, |span, item, owner, valid| match item.value {
         DeValue::Table(_) if item.start < span.start => {
             mistakes::dotted_name(span, &name.value, item.key)
@@ -187,7 +182,7 @@ fn target(name: &Spanned<String>, stem: &str, item: Item, reader: &mut Reader) -
     });
     let kind = kind?;
 
-    let stamp = match (no_stamp(&kind), stamp_item) {
+    let stamp = match (kind.no_stamp(), stamp_item) {
         (None, _) => stamp.or_else(|| Some(default_path(stem, ".stamp", &name.span))),
         (Some(why), Some(item)) => {
             reader.report(mistakes::no_stamp(&item.span(), &owner, why));
@@ -205,39 +200,22 @@ fn target(name: &Spanned<String>, stem: &str, item: Item, reader: &mut Reader) -
     })
 }
 
-fn kind_name(item: Item, reader: &mut Reader) -> Option<&'static str> {
+fn keys_of(item: Item, reader: &mut Reader) -> Option<&'static KindKeys> {
     let given = string(item, reader)?;
-    let known = kinds::NAMES.into_iter().find(|name| *name == given.value);
+    let known = reader.kinds.iter().find(|keys| keys.name == given.value);
     if known.is_none() {
-        reader.report(mistakes::unknown_kind(&given.span, &given.value, &kinds::NAMES));
+        let names = names(reader.kinds);
+        reader.report(mistakes::unknown_kind(&given.span, &given.value, &names));
     }
     known
 }
 
-/// Returns the reason why a target has no stamp; `None` if it has one.
-fn no_stamp(kind: &Kind) -> Option<&'static str> {
-    match kind {
-        Kind::Wheelhouse(_)
-        | Kind::Staging(_)
-        | Kind::Clamp(_)
-        | Kind::Check(_)
-        | Kind::Layer(_)
-        | Kind::Upload(_) => None,
-        Kind::Zip(_) => Some("depend on its bundle instead"),
-        Kind::Invoke(_) => Some("it always runs as a goal or a need"),
-        Kind::Group(_) => Some("it has no outputs: depend on its targets' outputs"),
-        Kind::Command(command) if command.phony => {
-            Some("with `phony = true` it always runs as a goal or a need")
-        }
-        Kind::Command(command) if command.outputs.len() == 1 => {
-            Some("depend on its one output instead")
-        }
-        Kind::Command(_) => None,
-    }
+fn names(kinds: &'static [KindKeys]) -> Vec<&'static str> {
+    kinds.iter().map(|keys| keys.name).collect()
 }
 
 /// Returns the default path of a target's output or stamp.
-pub(super) fn default_path(stem: &str, suffix: &str, span: &Span) -> Spanned<RelPath> {
+pub fn default_path(stem: &str, suffix: &str, span: &Span) -> Spanned<RelPath> {
     let path = RelPath::parse(&format!("build/{stem}{suffix}"));
     let value = path.expect("BUG: a target's name can be part of a path");
     Spanned { value, span: span.clone() }

@@ -2,10 +2,10 @@
 
 use toml::de::Error;
 
-use super::diagnostic::Diagnostic;
 use super::mistakes;
-use super::model::Span;
 use super::unclosed::{self, Unclosed};
+use crate::diagnostic::Diagnostic;
+use crate::diagnostic::Span;
 
 /// Returns the diagnostics, and the spans of text that could not be understood.
 pub(super) fn mistakes(errors: &[Error], text: &str) -> (Vec<Diagnostic>, Vec<Span>) {

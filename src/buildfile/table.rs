@@ -5,43 +5,44 @@ use std::collections::{BTreeMap, HashSet};
 
 use toml::de::{DeArray, DeTable, DeValue};
 
-use super::diagnostic::Diagnostic;
-use super::model::{Span, Spanned};
-use super::{mistakes, vars};
+use super::{KindKeys, mistakes, vars};
 use crate::base::RelPath;
+use crate::diagnostic::Diagnostic;
+use crate::diagnostic::{Span, Spanned};
 
 /// Shared by all reading: the text, the variables, and the errors found so far.
-pub(super) struct Reader<'a> {
-    pub(super) text: &'a str,
-    pub(super) vars: BTreeMap<String, String>,
-    pub(super) mistakes: Vec<Diagnostic>,
+pub struct Reader<'a> {
+    pub text: &'a str,
+    pub vars: BTreeMap<String, String>,
+    pub kinds: &'static [KindKeys],
+    pub mistakes: Vec<Diagnostic>,
     /// Paths that were read, each once, so that all targets share one text for a path.
     paths: HashSet<RelPath>,
 }
 
 /// A parsed table.
 #[derive(Clone, Copy)]
-pub(super) struct Entries<'a> {
-    pub(super) table: &'a DeTable<'a>,
+pub struct Entries<'a> {
+    pub table: &'a DeTable<'a>,
     /// Offset in the Buildfile of the text that it was parsed from.
-    pub(super) origin: usize,
+    pub origin: usize,
 }
 
 /// A value with its span.
 #[derive(Clone, Copy)]
-pub(super) struct Item<'a> {
-    pub(super) value: &'a DeValue<'a>,
-    pub(super) start: usize,
-    pub(super) end: usize,
+pub struct Item<'a> {
+    pub value: &'a DeValue<'a>,
+    pub start: usize,
+    pub end: usize,
     /// Its key; for a member of an array, that of the array.
-    pub(super) key: &'a str,
+    pub key: &'a str,
     is_member: bool,
     /// Like the origin of [`Entries`].
     origin: usize,
 }
 
 /// A table being read. It collects the keys that are read: those are the valid ones.
-pub(super) struct Table<'a> {
+pub struct Table<'a> {
     entries: Entries<'a>,
     asked: Vec<&'static str>,
     /// Its name in messages.
@@ -51,12 +52,12 @@ pub(super) struct Table<'a> {
 }
 
 impl<'a> Reader<'a> {
-    pub(super) fn new(text: &'a str, vars: BTreeMap<String, String>) -> Self {
-        Self { text, vars, mistakes: Vec::new(), paths: HashSet::new() }
+    pub fn new(text: &'a str, vars: BTreeMap<String, String>, kinds: &'static [KindKeys]) -> Self {
+        Self { text, vars, kinds, mistakes: Vec::new(), paths: HashSet::new() }
     }
 
     /// Returns `path`, or an equal path that was read before.
-    pub(super) fn known(&mut self, path: RelPath) -> RelPath {
+    pub fn known(&mut self, path: RelPath) -> RelPath {
         match self.paths.get(&path) {
             Some(known) => known.clone(),
             None => {
@@ -66,7 +67,7 @@ impl<'a> Reader<'a> {
         }
     }
 
-    pub(super) fn report(&mut self, mistake: Diagnostic) {
+    pub fn report(&mut self, mistake: Diagnostic) {
         self.mistakes.push(mistake);
     }
 
@@ -87,7 +88,7 @@ impl<'a> Reader<'a> {
 
 /// Returns the span of the reference `{name}` in the string at `span`; that of the whole string if it
 /// is written with escapes.
-pub(super) fn reference(source: &str, span: &Span, name: &str) -> Span {
+pub fn reference(source: &str, span: &Span, name: &str) -> Span {
     let written = &source[span.clone()];
     let needle = format!("{{{name}}}");
     written
@@ -97,12 +98,12 @@ pub(super) fn reference(source: &str, span: &Span, name: &str) -> Span {
 }
 
 impl<'a> Item<'a> {
-    pub(super) fn span(&self) -> Span {
+    pub fn span(&self) -> Span {
         self.start..self.end
     }
 
     /// Reports that `expected` was expected here.
-    pub(super) fn wrong(&self, expected: &str, reader: &mut Reader) {
+    pub fn wrong(&self, expected: &str, reader: &mut Reader) {
         let what = match self.is_member {
             true => format!("a member of `{}`", self.key),
             false => format!("`{}`", self.key),
@@ -118,7 +119,7 @@ impl<'a> Item<'a> {
         reader.report(mistake);
     }
 
-    pub(super) fn members(&self, array: &'a DeArray<'a>) -> impl Iterator<Item = Item<'a>> {
+    pub fn members(&self, array: &'a DeArray<'a>) -> impl Iterator<Item = Item<'a>> {
         let Self { key, origin, .. } = *self;
         array.iter().map(move |member| Item { is_member: true, ..Item::of(key, member, origin) })
     }
@@ -134,7 +135,7 @@ fn moved(span: Span, by: usize) -> Span {
 }
 
 /// Returns the entries of a table in the order of the file, each with the span of its key.
-pub(super) fn in_order(entries: Entries<'_>) -> Vec<(Span, &str, Item<'_>)> {
+pub fn in_order(entries: Entries<'_>) -> Vec<(Span, &str, Item<'_>)> {
     let Entries { table, origin } = entries;
     let mut ordered: Vec<_> = table
         .iter()
@@ -148,37 +149,37 @@ pub(super) fn in_order(entries: Entries<'_>) -> Vec<(Span, &str, Item<'_>)> {
 }
 
 impl<'a> Table<'a> {
-    pub(super) fn new(entries: Entries<'a>, owner: String, span: Span) -> Self {
+    pub fn new(entries: Entries<'a>, owner: String, span: Span) -> Self {
         Self { entries, asked: Vec::new(), owner, span }
     }
 
-    pub(super) fn owner(&self) -> &str {
+    pub fn owner(&self) -> &str {
         &self.owner
     }
 
     /// Sets the name in messages, after more of the table was read.
-    pub(super) fn call(&mut self, owner: String) {
+    pub fn call(&mut self, owner: String) {
         self.owner = owner;
     }
 
-    pub(super) fn span(&self) -> &Span {
+    pub fn span(&self) -> &Span {
         &self.span
     }
 
     /// Returns the value of a key as it is.
-    pub(super) fn take(&mut self, key: &'static str) -> Option<Item<'a>> {
+    pub fn take(&mut self, key: &'static str) -> Option<Item<'a>> {
         self.asked.push(key);
         let Entries { table, origin } = self.entries;
         table.get(key).map(|value| Item::of(key, value, origin))
     }
 
     /// Returns whether the key is given, right or wrong.
-    pub(super) fn has(&self, key: &str) -> bool {
+    pub fn has(&self, key: &str) -> bool {
         self.entries.table.contains_key(key)
     }
 
     /// Reads an optional value. Returns `None` also if it is wrong, which is reported.
-    pub(super) fn optional<T>(
+    pub fn optional<T>(
         &mut self,
         key: &'static str,
         reader: &mut Reader,
@@ -188,7 +189,7 @@ impl<'a> Table<'a> {
     }
 
     /// Reads a required value. `example` shows how to write it.
-    pub(super) fn required<T>(
+    pub fn required<T>(
         &mut self,
         key: &'static str,
         example: &str,
@@ -203,7 +204,7 @@ impl<'a> Table<'a> {
     }
 
     /// Reads an array; wrong members are reported and left out.
-    pub(super) fn many<T>(
+    pub fn many<T>(
         &mut self,
         key: &'static str,
         reader: &mut Reader,
@@ -213,7 +214,7 @@ impl<'a> Table<'a> {
     }
 
     /// Reports every key that was not read.
-    pub(super) fn finish(
+    pub fn finish(
         self,
         reader: &mut Reader,
         mut unknown: impl FnMut(&Span, Item<'a>, &str, &[&str]) -> Diagnostic,
@@ -226,14 +227,14 @@ impl<'a> Table<'a> {
     }
 
     /// Like [`Table::finish`], for a table in which an unknown key has no further consequence.
-    pub(super) fn done(self, reader: &mut Reader) {
+    pub fn done(self, reader: &mut Reader) {
         self.finish(reader, |span, item, owner, valid| {
             mistakes::unknown_key(span, item.key, owner, valid)
         });
     }
 }
 
-pub(super) fn members<'a, T>(
+pub fn members<'a, T>(
     item: Item<'a>,
     reader: &mut Reader,
     mut read: impl FnMut(Item<'a>, &mut Reader) -> Option<T>,
@@ -249,7 +250,7 @@ pub(super) fn members<'a, T>(
 }
 
 /// Reads a string and fills in its variables.
-pub(super) fn string(item: Item, reader: &mut Reader) -> Option<Spanned<String>> {
+pub fn string(item: Item, reader: &mut Reader) -> Option<Spanned<String>> {
     let DeValue::String(text) = item.value else {
         item.wrong("a string", reader);
         return None;
@@ -258,11 +259,11 @@ pub(super) fn string(item: Item, reader: &mut Reader) -> Option<Spanned<String>>
 }
 
 /// Like [`string`], for values to which no later message points.
-pub(super) fn text(item: Item, reader: &mut Reader) -> Option<String> {
+pub fn text(item: Item, reader: &mut Reader) -> Option<String> {
     string(item, reader).map(|string| string.value)
 }
 
-pub(super) fn boolean(item: Item, reader: &mut Reader) -> Option<bool> {
+pub fn boolean(item: Item, reader: &mut Reader) -> Option<bool> {
     let DeValue::Boolean(value) = item.value else {
         item.wrong("`true` or `false`", reader);
         return None;
@@ -270,7 +271,7 @@ pub(super) fn boolean(item: Item, reader: &mut Reader) -> Option<bool> {
     Some(*value)
 }
 
-pub(super) fn entries<'a>(item: Item<'a>, reader: &mut Reader) -> Option<Entries<'a>> {
+pub fn entries<'a>(item: Item<'a>, reader: &mut Reader) -> Option<Entries<'a>> {
     let DeValue::Table(table) = item.value else {
         item.wrong("a table", reader);
         return None;
@@ -278,7 +279,7 @@ pub(super) fn entries<'a>(item: Item<'a>, reader: &mut Reader) -> Option<Entries
     Some(Entries { table, origin: item.origin })
 }
 
-pub(super) fn type_name(value: &DeValue) -> &'static str {
+pub fn type_name(value: &DeValue) -> &'static str {
     match value {
         DeValue::String(_) => "a string",
         DeValue::Integer(_) => "an integer",

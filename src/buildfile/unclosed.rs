@@ -2,7 +2,7 @@
 //! as part of it, and reports an error in each line; the one real error is where the array begins.
 //! Knows only as much of TOML as is needed to skip headers, strings and comments.
 
-use super::model::Span;
+use crate::diagnostic::Span;
 
 /// An array, inline table or multi-line string that is not closed.
 #[derive(Debug, PartialEq, Eq)]

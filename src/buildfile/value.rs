@@ -3,19 +3,21 @@
 
 use jiff::Timestamp;
 use toml::de::DeValue;
-use zipwright_python::{Arch, is_name, normalise};
+use zipwright_python::Arch;
 
 use super::mistakes;
-use super::model::{Glob, Instant, PythonVersion, Spanned, Winner};
 use super::table::{Item, Reader, string};
 use crate::base::RelPath;
 use crate::check::{self, Python};
+use crate::diagnostic::Spanned;
+use crate::glob::Glob;
+use crate::instant::Instant;
 use crate::project::STATE_FOLDER;
 
 /// First and last time in a zip's own format.
 const ZIP_TIMES: [&str; 2] = ["1980-01-01T00:00:00Z", "2107-12-31T23:59:59Z"];
 
-pub(super) fn path(item: Item, reader: &mut Reader) -> Option<Spanned<RelPath>> {
+pub fn path(item: Item, reader: &mut Reader) -> Option<Spanned<RelPath>> {
     let Spanned { value: text, span } = string(item, reader)?;
     match RelPath::parse(&text) {
         Ok(value) => Some(Spanned { value: reader.known(value), span }),
@@ -27,7 +29,7 @@ pub(super) fn path(item: Item, reader: &mut Reader) -> Option<Spanned<RelPath>> 
 }
 
 /// A path that something may be written to.
-pub(super) fn output(item: Item, reader: &mut Reader) -> Option<Spanned<RelPath>> {
+pub fn output(item: Item, reader: &mut Reader) -> Option<Spanned<RelPath>> {
     let path = path(item, reader)?;
     if path.value.is_root() {
         reader.report(mistakes::root_as_output(&path.span));
@@ -41,7 +43,7 @@ pub(super) fn output(item: Item, reader: &mut Reader) -> Option<Spanned<RelPath>
     Some(path)
 }
 
-pub(super) fn glob(item: Item, reader: &mut Reader) -> Option<Spanned<Glob>> {
+pub fn glob(item: Item, reader: &mut Reader) -> Option<Spanned<Glob>> {
     let Spanned { value: text, span } = string(item, reader)?;
     match Glob::parse(&text) {
         Ok(Glob { base, wild }) => {
@@ -55,7 +57,7 @@ pub(super) fn glob(item: Item, reader: &mut Reader) -> Option<Spanned<Glob>> {
 }
 
 /// Reads a string that is not empty; `hint` describes the expected value.
-pub(super) fn filled(item: Item, reader: &mut Reader, hint: &str) -> Option<Spanned<String>> {
+pub fn filled(item: Item, reader: &mut Reader, hint: &str) -> Option<Spanned<String>> {
     let text = string(item, reader)?;
     if text.value.is_empty() {
         reader.report(mistakes::empty(&text.span, &format!("`{}`", item.key), hint));
@@ -65,7 +67,7 @@ pub(super) fn filled(item: Item, reader: &mut Reader, hint: &str) -> Option<Span
 }
 
 /// Reads one of `words`, and returns the value beside it.
-pub(super) fn word<T: Copy>(
+pub fn word<T: Copy>(
     item: Item,
     reader: &mut Reader,
     what: &str,
@@ -80,13 +82,13 @@ pub(super) fn word<T: Copy>(
     None
 }
 
-pub(super) fn arch(item: Item, reader: &mut Reader) -> Option<Arch> {
+pub fn arch(item: Item, reader: &mut Reader) -> Option<Arch> {
     word(item, reader, "architecture", &Arch::ALL.map(|arch| (arch.name(), arch)))
 }
 
 /// Reads Lambda's name of a Python runtime: `python3.13`. One that is newer than zipwright is taken,
 /// as the check warns of it.
-pub(super) fn runtime(item: Item, reader: &mut Reader) -> Option<Python> {
+pub fn runtime(item: Item, reader: &mut Reader) -> Option<Python> {
     let text = string(item, reader)?;
     let python = Python::parse(&text.value);
     if python.is_none() {
@@ -98,28 +100,12 @@ pub(super) fn runtime(item: Item, reader: &mut Reader) -> Option<Python> {
 }
 
 /// The name of a rule of the check.
-pub(super) fn rule(item: Item, reader: &mut Reader) -> Option<String> {
+pub fn rule(item: Item, reader: &mut Reader) -> Option<String> {
     let words = check::RULES.map(|rule| (rule, rule));
     word(item, reader, "rule", &words).map(str::to_owned)
 }
 
-pub(super) fn version(item: Item, reader: &mut Reader) -> Option<PythonVersion> {
-    let text = string(item, reader)?;
-    let digits = |number: &str| number.bytes().all(|byte| byte.is_ascii_digit());
-    let parsed = text
-        .value
-        .split_once('.')
-        .filter(|(major, minor)| digits(major) && digits(minor))
-        .and_then(|(major, minor)| {
-            Some(PythonVersion { major: major.parse().ok()?, minor: minor.parse().ok()? })
-        });
-    if parsed.is_none() {
-        reader.report(mistakes::bad_version(&text.span, &text.value));
-    }
-    parsed
-}
-
-pub(super) fn instant(item: Item, reader: &mut Reader) -> Option<Spanned<Instant>> {
+pub fn instant(item: Item, reader: &mut Reader) -> Option<Spanned<Instant>> {
     let Spanned { value: text, span } = match item.value {
         DeValue::Datetime(datetime) => Spanned { value: datetime.to_string(), span: item.span() },
         DeValue::String(_) => string(item, reader)?,
@@ -143,7 +129,7 @@ pub(super) fn instant(item: Item, reader: &mut Reader) -> Option<Spanned<Instant
 }
 
 /// An instant that a zip can hold.
-pub(super) fn zip_instant(item: Item, reader: &mut Reader) -> Option<Spanned<Instant>> {
+pub fn zip_instant(item: Item, reader: &mut Reader) -> Option<Spanned<Instant>> {
     let instant = instant(item, reader)?;
     let [first, last] = ZIP_TIMES
         .map(|text| text.parse::<Timestamp>().expect("BUG: the limits are instants").as_second());
@@ -154,17 +140,4 @@ pub(super) fn zip_instant(item: Item, reader: &mut Reader) -> Option<Spanned<Ins
         }
         _ => Some(instant),
     }
-}
-
-pub(super) fn winner(item: Item, reader: &mut Reader) -> Option<Spanned<Winner>> {
-    let Spanned { value: text, span } = string(item, reader)?;
-    let value = match text.as_str() {
-        "sources" => Winner::Sources,
-        name if is_name(name) => Winner::Wheel(normalise(name)),
-        name => {
-            reader.report(mistakes::bad_project_name(&span, name));
-            return None;
-        }
-    };
-    Some(Spanned { value, span })
 }

@@ -20,13 +20,14 @@ use crate::engine::{self, Built, Mode, Options, Shuffle, World};
 use crate::event::{Report, Summary};
 use crate::files::Files;
 use crate::graph::TargetId;
-use crate::kinds::{Shared, Surroundings};
 use crate::lock::{Lock, Patience};
 use crate::make::Pool;
 use crate::project::Project;
 use crate::signals;
 use crate::snapshot::{self, Basis, Prior, Snapshot, UpToDate};
 use crate::state::State;
+use crate::target::{Shared, Surroundings};
+use crate::targets::KINDS;
 use crate::timings::{self, Recorder, Timings};
 use crate::ui::{self, Style, Verbosity, Writers};
 
@@ -42,7 +43,7 @@ pub(super) fn run(common: &Common, typed: &Build) -> Result<u8, Failure> {
     if let Some(up_to_date) = start.nothing_to_do(common, &asked, &words) {
         enter(entered, &project);
         let mut report = reporter(common, &asked.build);
-        up_to_date.report(started.elapsed().as_secs_f64(), report.as_mut());
+        up_to_date.report(started.elapsed().as_secs_f64(), &KINDS, report.as_mut());
         leave(entered, &project);
         return Ok(SUCCESS);
     }

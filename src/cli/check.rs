@@ -10,8 +10,11 @@ use super::args::{Check, Common};
 use super::session::Session;
 use super::{FAULTY, Failure, SUCCESS, print, print_json};
 use crate::base::{fs, words};
-use crate::buildfile::model::{self, Kind, Spanned};
 use crate::check::{self, Arch, Finding, Python, RULES, Severity, Subject};
+use crate::diagnostic::Spanned;
+use crate::target::Target;
+use crate::targets;
+use crate::targets::zip::Zip;
 
 pub(super) fn run(common: &Common, asked: &Check, name: &str) -> Result<u8, Failure> {
     let (path, mut layers, mut subject) = subject(common, name)?;
@@ -54,19 +57,17 @@ fn subject(common: &Common, name: &str) -> Result<(String, Vec<String>, Subject)
     let target = &session.model.targets[id.index()];
     let mut subject = Subject::default();
     let mut layers: &[Spanned<String>] = &[];
-    let zip = match &target.kind {
-        Kind::Check(check) => {
-            subject.python = Some(check.runtime);
-            subject.arch = Some(check.arch);
-            subject.handler = check.handler.clone();
-            subject.silence = check.silence.clone();
-            layers = &check.layers;
-            session.model.target(&check.zip.value)
-        }
-        _ => Some(target),
-    };
-    let built = |target: Option<&model::Target>| {
-        let Some(Kind::Zip(zip)) = target.map(|target| &target.kind) else {
+    let mut zip = Some(target);
+    if let Some(check) = target.kind.get::<targets::check::Check>() {
+        subject.python = Some(check.runtime);
+        subject.arch = Some(check.arch);
+        subject.handler = check.handler.clone();
+        subject.silence = check.silence.clone();
+        layers = &check.layers;
+        zip = session.model.target(&check.zip.value);
+    }
+    let built = |target: Option<&Target>| {
+        let Some(zip) = target.and_then(|target| target.kind.get::<Zip>()) else {
             let kind = target.map_or("missing", |target| target.kind.name());
             return Err(anyhow!("`{name}` is a {kind}; only a zip can be checked"));
         };

@@ -11,12 +11,12 @@ use super::args::{Clean, Common};
 use super::session::{self, Session};
 use super::{Failure, SUCCESS, note};
 use crate::base::{Digest, RelPath, fs as base_fs, words};
-use crate::buildfile::model::{Output, Target};
 use crate::engine;
 use crate::files::{Files, View};
 use crate::lock::Patience;
 use crate::ownership::{self, Owned};
 use crate::state::State;
+use crate::target::{Output, Target};
 
 pub(super) fn run(common: &Common, clean: &Clean) -> Result<u8, Failure> {
     let session = Session::open(common, session::Words::new(&clean.words))?;

@@ -14,8 +14,8 @@ use clap_complete::{ArgValueCompleter, CompleteEnv};
 use super::args::{self, Completions};
 use super::{FAILURE, Failure, SUCCESS, print, tell};
 use crate::base::Printable;
-use crate::buildfile;
-use crate::buildfile::model::{Kind, Model};
+use crate::target::Model;
+use crate::targets::{self, zip::Zip};
 
 /// The shell for whose completions this program is started. The script of `completions` sets it.
 const VARIABLE: &str = "ZIPWRIGHT_COMPLETE";
@@ -95,7 +95,7 @@ fn goals(current: &OsStr) -> Vec<CompletionCandidate> {
 
 fn zips(current: &OsStr) -> Vec<CompletionCandidate> {
     let model = model();
-    let zips = model.targets.iter().filter(|target| matches!(target.kind, Kind::Zip(_)));
+    let zips = model.targets.iter().filter(|target| target.kind.get::<Zip>().is_some());
     let zips = zips.map(|target| CompletionCandidate::new(&target.name.value));
     let mut candidates = starting_with(zips, current);
     candidates.extend(PathCompleter::file().complete(current));
@@ -122,7 +122,7 @@ fn model() -> Model {
     }
     place.push(values(&words, "-f", "--file").pop().unwrap_or_else(|| "Buildfile".into()));
     let text = std::fs::read_to_string(place).unwrap_or_default();
-    buildfile::load(&text, &BTreeMap::new()).model
+    targets::load(&text, &BTreeMap::new()).model
 }
 
 /// The values of an option, in all its spellings.

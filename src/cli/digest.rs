@@ -8,8 +8,8 @@ use serde_json::json;
 use super::args::{Common, Digest};
 use super::session::Session;
 use super::{Failure, SUCCESS, print, print_json};
-use crate::buildfile::model::Kind;
 use crate::bundle;
+use crate::targets::zip::Zip;
 
 pub(super) fn run(common: &Common, digest: &Digest) -> Result<u8, Failure> {
     let subject = &digest.subject;
@@ -30,7 +30,7 @@ pub(super) fn run(common: &Common, digest: &Digest) -> Result<u8, Failure> {
 pub(super) fn zip_of(common: &Common, name: &str) -> Result<String, Failure> {
     let (session, id) = Session::open_for(common, name)?;
     let target = &session.model.targets[id.index()];
-    let Kind::Zip(zip) = &target.kind else {
+    let Some(zip) = target.kind.get::<Zip>() else {
         let kind = target.kind.name();
         return Err(anyhow!("`{name}` is of kind `{kind}`; only a zip has a CodeSha256").into());
     };

@@ -1,8 +1,8 @@
 //! Hides values of the command line in events. The output of commands is not changed: it is theirs.
 
-use crate::buildfile::Typed;
 use crate::event::{Event, Finished, Report};
 use crate::key::Reason;
+use crate::target::Typed;
 
 /// Passes events on to another report, with hidden values.
 pub(super) struct Discreet<'a> {

@@ -8,8 +8,8 @@ use super::{FAILURE, Failure, SUCCESS, print};
 use crate::base::words;
 use crate::engine::{Mode, Options, Shuffle};
 use crate::event::{Event, Finished, Outcome, Report};
-use crate::kinds::Surroundings;
 use crate::make::Pool;
+use crate::target::Surroundings;
 use crate::ui::{self, Writers};
 
 pub(super) fn run(common: &Common, explain: &Explain) -> Result<u8, Failure> {

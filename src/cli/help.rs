@@ -6,7 +6,7 @@ use clap::Command;
 use super::args::{self, Help, Man};
 use super::{Failure, SUCCESS, print};
 use crate::base::{Printable, words};
-use crate::buildfile::KINDS;
+use crate::targets::KINDS;
 
 /// The page that has a section for every kind.
 const PAGE: &str = include_str!("../../docs/BUILDFILE.md");
@@ -53,21 +53,26 @@ fn find(name: &str) -> Option<Command> {
 /// The section of a kind, without its heading.
 fn section(kind: &str) -> Option<&'static str> {
     let heading = format!("\n## {kind}\n");
-    let start = KINDS.contains(&kind).then(|| PAGE.find(&heading))?? + heading.len();
+    let start = kinds().any(|known| known == kind).then(|| PAGE.find(&heading))?? + heading.len();
     let end = PAGE[start..].find("\n## ").map_or(PAGE.len(), |end| start + end);
     Some(PAGE[start..end].trim())
 }
 
 fn unknown(topic: &str) -> anyhow::Error {
-    let known = super::COMMANDS.iter().chain(KINDS.iter()).copied();
+    let known = super::COMMANDS.iter().copied().chain(kinds());
     match words::nearest(topic, known) {
         Some(near) => anyhow!("there is no help on `{topic}`; did you mean `{near}`?"),
         None => anyhow!(
             "there is no help on `{topic}`; it is on commands (`zipwright help`) and kinds of targets \
              ({})",
-            words::list(&KINDS)
+            words::list(&kinds().collect::<Vec<_>>())
         ),
     }
+}
+
+/// Returns the names of all kinds of targets.
+fn kinds() -> impl Iterator<Item = &'static str> {
+    KINDS.iter().map(|keys| keys.name)
 }
 
 #[cfg(test)]
@@ -76,7 +81,7 @@ mod tests {
 
     #[test]
     fn every_kind_has_a_page_with_an_example() {
-        for kind in KINDS {
+        for kind in kinds() {
             let page = section(kind).unwrap_or_else(|| panic!("no section `{kind}`"));
             assert!(page.contains("```toml\n"), "{kind}");
             assert!(!page.starts_with('#'), "{kind}");

@@ -11,11 +11,11 @@ use serde_json::{Value, json};
 use super::args::{Common, Init};
 use super::{Failure, SUCCESS, note, print, print_json, tell};
 use crate::base::{fs as base_fs, words};
-use crate::buildfile;
 use crate::check::{Arch, Python};
 use crate::import;
 use crate::init::{self, Given, Proposal, Taken};
 use crate::project::Project;
+use crate::targets::{self, upload};
 
 pub(super) const BUILDFILE: &str = "Buildfile";
 
@@ -30,7 +30,7 @@ pub(super) fn run(common: &Common, options: &Init) -> Result<u8, Failure> {
         return Err(exists(&file, "init").into());
     }
     let mut proposal = init::propose(&root, &given(options)?)?;
-    let loaded = buildfile::load(&proposal.buildfile, &std::collections::BTreeMap::new());
+    let loaded = targets::load(&proposal.buildfile, &std::collections::BTreeMap::new());
     assert!(loaded.diagnostics.is_empty(), "BUG: init makes a Buildfile with mistakes");
     if options.print {
         show_reasons(&proposal).into_iter().for_each(tell);
@@ -74,7 +74,7 @@ fn given(options: &Init) -> Result<Given> {
         bail!("unknown architecture `{name}`; Lambda has arm64 and x86_64");
     }
     if let Some(name) = function
-        && !buildfile::is_function(name)
+        && !upload::is_function(name)
     {
         bail!("`{name}` is not the name of a function, nor its ARN");
     }

@@ -4,6 +4,7 @@
 
 use std::collections::BTreeSet;
 use std::io::Read;
+use std::sync::Arc;
 
 use anyhow::{Context, Result, bail};
 use serde::de::IgnoredAny;
@@ -11,9 +12,14 @@ use serde::de::IgnoredAny;
 use super::args::Invoking;
 use super::session::Session;
 use crate::base::{RelPath, fs as base_fs};
-use crate::buildfile::model::{Invoke, Kind, Model, Payload, Place, Spanned};
+use crate::diagnostic::Spanned;
 use crate::graph::{Graph, TargetId};
 use crate::project::Project;
+use crate::target::Model;
+use crate::targets::group::Group;
+use crate::targets::invoke::{Invoke, Payload, Place};
+use crate::targets::layer::Layer;
+use crate::targets::upload::Upload;
 
 pub(super) fn apply(given: &Invoking, session: &mut Session) -> Result<()> {
     let Invoking { local, payload, repeat, qualifier, env } = given;
@@ -47,12 +53,12 @@ pub(super) fn apply(given: &Invoking, session: &mut Session) -> Result<()> {
         session.model.typed.add(name, value);
     }
     for index in invokes {
-        let mut kind = session.model.targets[index].kind.clone();
-        let name = session.model.targets[index].name.value.clone();
-        if let Kind::Invoke(invoke) = &mut kind {
-            change.make(&name, invoke, &session.model)?;
+        let target = &session.model.targets[index];
+        if let Some(invoke) = target.kind.get::<Invoke>() {
+            let mut invoke = invoke.clone();
+            change.make(&target.name.value, &mut invoke, &session.model)?;
+            session.model.targets[index].kind = Arc::new(invoke);
         }
-        session.model.targets[index].kind = kind;
     }
     session.graph = Graph::new(&session.model).0;
     Ok(())
@@ -63,17 +69,16 @@ fn invokes(goals: &[usize], model: &Model) -> BTreeSet<usize> {
     let mut found = BTreeSet::new();
     let (mut waiting, mut seen) = (goals.to_vec(), BTreeSet::new());
     while let Some(index) = waiting.pop() {
-        match &model.targets[index].kind {
-            Kind::Invoke(_) => {
-                found.insert(index);
-            }
-            Kind::Group(group) if seen.insert(index) => {
-                let named = |name: &Spanned<String>| {
-                    model.targets.iter().position(|target| target.name.value == name.value)
-                };
-                waiting.extend(group.targets.iter().filter_map(named));
-            }
-            _ => {}
+        let kind = &model.targets[index].kind;
+        if kind.get::<Invoke>().is_some() {
+            found.insert(index);
+        } else if let Some(group) = kind.get::<Group>()
+            && seen.insert(index)
+        {
+            let named = |name: &Spanned<String>| {
+                model.targets.iter().position(|target| target.name.value == name.value)
+            };
+            waiting.extend(group.targets.iter().filter_map(named));
         }
     }
     found
@@ -98,13 +103,10 @@ impl Change<'_> {
                      invoke `{name}`"
                 );
             }
-            let Some(Kind::Upload(upload)) = model.target(&upload.value).map(|found| &found.kind)
-            else {
-                unreachable!("BUG: the graph has checked that `{}` is an upload", upload.value)
-            };
-            let of_layer = |name: &Spanned<String>| match &model.target(&name.value)?.kind {
-                Kind::Layer(layer) => Some(layer.zip.clone()),
-                _ => None,
+            let upload = model.target(&upload.value).and_then(|found| found.kind.get::<Upload>());
+            let upload = upload.expect("BUG: the graph has checked that it is an upload");
+            let of_layer = |name: &Spanned<String>| {
+                Some(model.target(&name.value)?.kind.get::<Layer>()?.zip.clone())
             };
             let layers = upload.layers.iter().filter_map(of_layer).collect();
             invoke.place = Place::Here { zip: upload.zip.clone(), layers };

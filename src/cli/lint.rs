@@ -8,9 +8,10 @@ use serde_json::json;
 use super::args::{Common, Lint};
 use super::{FAILURE, Failure, SUCCESS, color, print_json, session, tell};
 use crate::base::{Printable, words};
-use crate::buildfile::{self, Diagnostic};
+use crate::diagnostic::Diagnostic;
 use crate::graph::Graph;
 use crate::project::Project;
+use crate::targets;
 
 pub(super) fn run(common: &Common, lint: &Lint) -> Result<u8, Failure> {
     let project = Project::here()?;
@@ -37,7 +38,7 @@ pub(super) fn run(common: &Common, lint: &Lint) -> Result<u8, Failure> {
 
 /// The mistakes of a Buildfile and of the graph of its targets, in the order of the file.
 fn diagnostics(text: &str) -> Vec<Diagnostic> {
-    let loaded = buildfile::load(text, &BTreeMap::new());
+    let loaded = targets::load(text, &BTreeMap::new());
     let (_, problems) = Graph::new(&loaded.model);
     let mut diagnostics = loaded.diagnostics;
     diagnostics.extend(problems);

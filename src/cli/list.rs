@@ -5,7 +5,7 @@ use serde_json::json;
 use super::args::{Common, Words};
 use super::session::{self, Session};
 use super::{Failure, SUCCESS, print, print_json};
-use crate::buildfile::model::Target;
+use crate::target::Target;
 
 pub(super) fn run(common: &Common, words: &Words) -> Result<u8, Failure> {
     let session = Session::open(common, session::Words::new(&words.words))?;

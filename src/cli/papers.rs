@@ -9,8 +9,8 @@ use super::args::{Common, Paper};
 use super::session::{Session, Words};
 use super::{Failure, SUCCESS, print};
 use crate::base::Printable;
-use crate::buildfile::model::Kind;
 use crate::record::Record;
+use crate::targets::zip::Zip;
 
 pub(super) fn run(
     common: &Common,
@@ -31,7 +31,7 @@ pub(super) fn run(
 /// Returns the output of the only zip target.
 fn only_zip(common: &Common) -> Result<PathBuf, Failure> {
     let session = Session::open(common, Words::new(&[]))?;
-    let zips = session.model.targets.iter().filter(|target| matches!(target.kind, Kind::Zip(_)));
+    let zips = session.model.targets.iter().filter(|target| target.kind.get::<Zip>().is_some());
     let names: Vec<&str> = zips.map(|target| target.name.value.as_str()).collect();
     match names.as_slice() {
         [name] => Ok(super::digest::zip_of(common, name)?.into()),

@@ -13,7 +13,8 @@ use crate::aws::{Bucket, Function, Lambda, Storage};
 use crate::base::{fs, words};
 use crate::deploy::{self, Deployed, Deployment, Publish, Sending};
 use crate::project::Project;
-use crate::{buildfile, bundle, check};
+use crate::targets::{layer, upload};
+use crate::{bundle, check};
 
 pub(super) fn run(common: &Common, promote: &Promote) -> Result<u8, Failure> {
     let digest = uploading::parse(&promote.digest)?;
@@ -45,7 +46,7 @@ pub(super) fn run(common: &Common, promote: &Promote) -> Result<u8, Failure> {
 fn bucket(text: &str, reference: bool) -> Result<Bucket<'_>> {
     let text = text.strip_prefix("s3://").unwrap_or(text);
     let (name, prefix) = text.split_once('/').unwrap_or((text, ""));
-    if !buildfile::is_bucket(name) {
+    if !layer::is_bucket(name) {
         bail!("`{name}` cannot be the name of a bucket");
     }
     Ok(Bucket { name, prefix: prefix.trim_matches('/'), reference })
@@ -54,14 +55,14 @@ fn bucket(text: &str, reference: bool) -> Result<Bucket<'_>> {
 /// Fails for names that Lambda refuses but emulators accept.
 fn refuse_names(promote: &Promote) -> Result<()> {
     for name in &promote.function {
-        if !buildfile::is_function(name) {
+        if !upload::is_function(name) {
             bail!("`{name}` cannot be the name of a function, nor an ARN of one without a version");
         }
     }
-    if let Some(name) = promote.alias.as_ref().filter(|name| !buildfile::is_alias(name)) {
+    if let Some(name) = promote.alias.as_ref().filter(|name| !upload::is_alias(name)) {
         bail!("`{name}` cannot be the name of an alias");
     }
-    if let Some(arn) = promote.kms_key.as_ref().filter(|arn| !buildfile::is_kms_key(arn)) {
+    if let Some(arn) = promote.kms_key.as_ref().filter(|arn| !upload::is_kms_key(arn)) {
         bail!("`{arn}` is not the ARN of a KMS key");
     }
     if let Some(rule) = promote.silence.iter().find(|rule| !check::is_rule(rule)) {

@@ -5,18 +5,19 @@ use anyhow::{Context, anyhow};
 use super::args::{Common, Words};
 use super::session::{self, Session};
 use super::{DIFFERENT, Failure, SUCCESS, note, print, print_json};
-use crate::buildfile::model::{Kind, Target};
 use crate::reproduce::{self, Request, Verdict};
 use crate::signals;
+use crate::target::Target;
+use crate::targets::zip::Zip;
 
 pub(super) fn run(common: &Common, words: &Words) -> Result<u8, Failure> {
     let session = Session::open(common, session::Words::new(&words.words))?;
     let goals = session.goal_ids()?;
     let targets = session.graph.closure(&goals).into_iter();
     let targets = targets.map(|id| &session.model.targets[id.index()]);
-    let zip = |target: &Target| match &target.kind {
-        Kind::Zip(zip) => Some((target.name.value.clone(), zip.output.value.clone())),
-        _ => None,
+    let zip = |target: &Target| {
+        let zip = target.kind.get::<Zip>()?;
+        Some((target.name.value.clone(), zip.output.value.clone()))
     };
     let zips: Vec<_> = targets.filter_map(zip).collect();
     if zips.is_empty() {

@@ -10,8 +10,7 @@ use super::args::Common;
 use crate::base::fs as base_fs;
 use crate::base::printable::printable;
 use crate::base::{Digest, Printable, RelPath, private, words};
-use crate::buildfile::model::Model;
-use crate::buildfile::{self, Diagnostic};
+use crate::diagnostic::Diagnostic;
 use crate::files::{Content, Files, Memory, Observed, View};
 use crate::graph::{Graph, TargetId};
 use crate::leftovers;
@@ -19,6 +18,8 @@ use crate::lock::{Lock, Patience};
 use crate::project::Project;
 use crate::snapshot::{Overrides, Snapshot};
 use crate::state::State;
+use crate::target::Model;
+use crate::targets;
 
 const BUILDFILE: &str = "Buildfile";
 
@@ -95,10 +96,10 @@ impl Session {
         let overrides = if words.overrides.inherited.is_empty() {
             words.overrides.given.clone()
         } else {
-            let declared = buildfile::load(&text, &BTreeMap::new()).model.vars;
+            let declared = targets::load(&text, &BTreeMap::new()).model.vars;
             words.overrides.effective(|name| declared.contains_key(name))
         };
-        let loaded = buildfile::load(&text, &overrides);
+        let loaded = targets::load(&text, &overrides);
         let (graph, problems) = Graph::new(&loaded.model);
         let mut diagnostics = loaded.diagnostics;
         diagnostics.extend(problems);

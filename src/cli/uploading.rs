@@ -1,23 +1,25 @@
 //! `--digest`: restricts the uploads that the goals depend on to one zip, before planning.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use anyhow::{Context, Result, bail};
 
 use super::args::Uploading;
 use super::session::Session;
 use crate::base::words;
-use crate::buildfile::model::Kind;
 use crate::bundle;
+use crate::targets::upload::Upload;
 
 pub(super) fn apply(given: &Uploading, session: &mut Session) -> Result<()> {
     let Some(digest) = &given.digest else { return Ok(()) };
     let digest = parse(digest)?;
     let mut zips = BTreeSet::new();
     for id in session.graph.closure(&session.goal_ids()?) {
-        if let Kind::Upload(upload) = &mut session.model.targets[id.index()].kind {
+        let kind = &mut session.model.targets[id.index()].kind;
+        if let Some(upload) = kind.get::<Upload>() {
             zips.insert(upload.zip.value.clone());
-            upload.digest = Some(digest.clone());
+            *kind = Arc::new(Upload { digest: Some(digest.clone()), ..upload.clone() });
         }
     }
     match zips.len() {

@@ -8,12 +8,15 @@ use super::session::{Session, Words};
 use super::{DIFFERENT, FAILURE, Failure, SUCCESS, build, note, print, print_json, warn};
 use crate::aws::{LATEST_PUBLISHED, Lambda};
 use crate::base::{Sha256, fs, private};
-use crate::buildfile::model::{Kind, Spanned, Upload, Zip};
 use crate::bundle;
 use crate::deploy::{self, Live};
+use crate::diagnostic::Spanned;
 use crate::diff::{self, Comparison};
 use crate::graph::TargetId;
 use crate::project::{Project, STATE_FOLDER};
+use crate::targets;
+use crate::targets::upload::Upload;
+use crate::targets::zip::Zip;
 
 /// A function of an upload, and the result of its comparison.
 struct Found<'a> {
@@ -57,9 +60,8 @@ pub(super) fn run(common: &Common, verify: &Verify) -> Result<u8, Failure> {
     let lambda = Lambda::connect(&session.project, None, &say).map_err(anyhow::Error::from)?;
     let mut all = Vec::new();
     for (target, upload, zip) in uploads {
-        let Kind::Zip(zip) = &session.model.targets[zip.index()].kind else {
-            unreachable!("BUG: the graph has checked that an upload names a zip")
-        };
+        let zip = session.model.targets[zip.index()].kind.get::<Zip>();
+        let zip = zip.expect("BUG: the graph has checked that an upload names a zip");
         for function in &upload.functions {
             let named = (target, function.value.as_str());
             let mut found = find(&lambda, named, upload, zip, verify.diff, &session.project)?;
@@ -91,18 +93,13 @@ fn uploads(session: &Session) -> Result<Vec<(&str, &Upload, TargetId)>> {
     for id in ids {
         let target = &session.model.targets[id.index()];
         let (name, kind) = (target.name.value.as_str(), target.kind.name());
-        match &target.kind {
-            Kind::Upload(upload) => {
-                let zip = session.graph.id(&upload.zip.value);
-                found.push((name, &**upload, zip.context("an upload has a zip")?));
-            }
-            _ if session.words.goals.is_empty() => {}
-            _ => {
-                bail!(
-                    "`{name}` is of kind `{kind}`; only uploads can be compared with the deployed \
-                     code"
-                )
-            }
+        if let Some(upload) = target.kind.get::<Upload>() {
+            let zip = session.graph.id(&upload.zip.value);
+            found.push((name, upload, zip.context("an upload has a zip")?));
+        } else if !session.words.goals.is_empty() {
+            bail!(
+                "`{name}` is of kind `{kind}`; only uploads can be compared with the deployed code"
+            );
         }
     }
     if found.is_empty() {
@@ -150,9 +147,9 @@ fn layers<'a>(
     upload: &'a Upload,
     session: &'a Session,
 ) -> impl Iterator<Item = (&'a str, &'a str)> {
-    let layer = |name: &Spanned<String>| match &session.model.target(&name.value)?.kind {
-        Kind::Layer(layer) => Some((layer.name.value.as_str(), layer.zip.value.as_str())),
-        _ => None,
+    let layer = |name: &Spanned<String>| {
+        let layer = session.model.target(&name.value)?.kind.get::<targets::layer::Layer>()?;
+        Some((layer.name.value.as_str(), layer.zip.value.as_str()))
     };
     upload.layers.iter().filter_map(layer)
 }
@@ -164,9 +161,8 @@ fn find_layers<'a>(
     session: &'a Session,
 ) -> Result<Vec<Layer<'a>>> {
     let find = |(name, zip): (&'a str, &str)| {
-        let Some(Kind::Zip(zip)) = session.model.target(zip).map(|target| &target.kind) else {
-            unreachable!("BUG: the graph has checked that a layer names a zip")
-        };
+        let zip = session.model.target(zip).and_then(|target| target.kind.get::<Zip>());
+        let zip = zip.expect("BUG: the graph has checked that a layer names a zip");
         let here = bundle::code_sha256_of(&session.project.place(&zip.output.value))?;
         let deployed = deploy::live_layer(lambda, &live.layers, name)?;
         Ok(Layer { name, here, deployed })

@@ -14,13 +14,13 @@ use anyhow::Result;
 use super::channel::Channel;
 use super::work::unless_it_panics;
 use super::{Engine, Message, Mode, Options, World};
-use crate::buildfile::model::{Invoke, Kind, Payload, Place};
+use crate::base::RelPath;
 use crate::event::Event;
 use crate::files::View;
 use crate::graph::TargetId;
-use crate::kinds::{self, Job, Surroundings};
 use crate::ownership;
 use crate::plan::{Plan, Progress};
+use crate::target::{EarlyCheck, Job, Surroundings};
 
 /// One target that is to be looked at.
 struct Look {
@@ -55,10 +55,9 @@ impl Ahead {
         let wanted = plan.unfinished().into_iter();
         let wanted = wanted.filter(|id| !options.is_old(world.target(*id)));
         let look = |id| {
-            let when = match &world.target(id).kind {
-                Kind::Upload(_) => When::BeforeAnyOf(needs_of(id, world)),
-                Kind::Invoke(invoke) => after_payloads(id, invoke, world),
-                _ => return None,
+            let when = match world.target(id).kind.early_check()? {
+                EarlyCheck::BeforeNeeds => When::BeforeAnyOf(needs_of(id, world)),
+                EarlyCheck::Paths { paths, before } => after_paths(id, &paths, before, world),
             };
             Some(Look { id, state: State::Due, when })
         };
@@ -89,21 +88,15 @@ fn needs_of(id: TargetId, world: World) -> BTreeSet<TargetId> {
     found
 }
 
-fn after_payloads(id: TargetId, invoke: &Invoke, world: World) -> When {
-    let maker = |payload: &Payload| match payload {
-        Payload::File(path) => world.graph.by_output(&path.value).filter(|maker| *maker != id),
-        Payload::Inline(_) => None,
+fn after_paths(id: TargetId, paths: &[&RelPath], before: Option<&str>, world: World) -> When {
+    let maker = |path: &&RelPath| world.graph.by_output(path).filter(|maker| *maker != id);
+    let makers: Vec<TargetId> = paths.iter().filter_map(maker).collect();
+    // A path that is made from the result of that target comes after it.
+    let comes_before = |target: &TargetId| {
+        !makers.iter().any(|maker| maker == target || needs_of(*maker, world).contains(target))
     };
-    let makers: Vec<TargetId> = invoke.payloads.iter().filter_map(maker).collect();
-    let upload = match &invoke.place {
-        Place::Aws { upload } => world.graph.id(&upload.value),
-        Place::Here { .. } => None,
-    };
-    // A payload that is made of what the upload did comes after it.
-    let comes_before = |upload: &TargetId| {
-        !makers.iter().any(|maker| maker == upload || needs_of(*maker, world).contains(upload))
-    };
-    When::AfterAllOf { upload: upload.filter(comes_before), makers }
+    let upload = before.and_then(|name| world.graph.id(name)).filter(comes_before);
+    When::AfterAllOf { makers, upload }
 }
 
 impl<'a> Engine<'a, '_> {
@@ -176,9 +169,10 @@ impl<'a> Engine<'a, '_> {
 
 fn look_at(world: World, id: TargetId, messages: &Channel) -> Result<()> {
     let view = View::unlogged(world.files, world.project);
-    kinds::look_ahead(&Job {
+    let target = world.target(id);
+    target.kind.check_early(&Job {
         model: world.model,
-        target: world.target(id),
+        target,
         project: world.project,
         files: &view,
         shared: world.shared,

@@ -7,8 +7,8 @@ use std::sync::{Arc, Condvar, Mutex};
 use super::Message;
 use crate::base::Printable;
 use crate::event::Event;
-use crate::kinds::Messages;
 use crate::process::Stream;
+use crate::target::Messages;
 
 /// Most bytes of lines on their way to the loop.
 const MOST: usize = 4 << 20;

@@ -10,13 +10,11 @@ use super::channel::Channel;
 use super::{Options, World};
 use crate::base::digest::FieldHasher;
 use crate::base::{Digest, RelPath};
-use crate::buildfile::Typed;
-use crate::buildfile::model::{Output, Target};
 use crate::files::{Content, Fact, Observed, View};
 use crate::key::{Component, Key, Reason, Value, file_of_component};
-use crate::kinds::{self, Facts, Fingerprint, Job};
 use crate::ownership;
 use crate::state::{Record, State};
+use crate::target::{Facts, Fingerprint, Job, Output, Target, Typed};
 
 /// So many members of an output folder are digested by one thread at a time. What is recorded
 /// depends on it.
@@ -156,7 +154,7 @@ fn names(paths: &[RelPath], path: &str) -> bool {
 
 /// Returns the fingerprint: the kind's own components, and the results of the targets named by `needs`.
 pub(super) fn fingerprint(job: &Job) -> Result<Fingerprint> {
-    let Fingerprint { key, findings } = kinds::fingerprint(job)?;
+    let Fingerprint { key, findings } = job.target.kind.fingerprint(job)?;
     Ok(Fingerprint { key: with_needs(key, job), findings })
 }
 
@@ -199,7 +197,7 @@ fn conceal(key: &Key, typed: &Typed) -> Key {
 
 /// Everything that must be on disk: the kind's outputs, and the stamp.
 pub(super) fn all_outputs(job: &Job) -> Vec<Output> {
-    let mut outputs = kinds::expected_outputs(job);
+    let mut outputs = job.target.kind.expected_outputs(job);
     let stamp = job.target.stamp.as_ref();
     outputs.extend(stamp.map(|stamp| Output::Stamp(stamp.value.clone())));
     outputs

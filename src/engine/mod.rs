@@ -8,6 +8,7 @@
 mod ahead;
 mod channel;
 mod judge;
+mod options;
 mod order;
 mod stamp;
 mod work;
@@ -22,21 +23,20 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result};
 use rayon::prelude::*;
 
-use crate::base::{Digest, RelPath};
-use crate::buildfile::model::{Kind, Model, Target};
+use crate::base::Digest;
 use crate::event::{Event, Finished, Outcome, Report, Summary};
-use crate::files::{Files, Observed};
-use crate::graph::{Graph, TargetId};
+use crate::files::Observed;
+use crate::graph::TargetId;
 use crate::key::Reason;
-use crate::kinds::{Facts, Fingerprint, Shared, Surroundings};
 use crate::make::{Pool, Token};
 use crate::plan::Plan;
-use crate::project::Project;
 use crate::signals;
 use crate::snapshot::{Fresh, Prior};
 use crate::state::{Left, Record, State};
+use crate::target::{Facts, Fingerprint, Trees};
 
 pub use judge::output_digest;
+pub use options::{Mode, Options, World};
 pub use order::Shuffle;
 
 use ahead::Ahead;
@@ -44,69 +44,6 @@ use channel::{Channel, Gate};
 use judge::{Ask, Verdict, judge};
 use order::Order;
 use work::{How, Work, Worked, work, written_before};
-
-/// What is asked of a build.
-#[derive(Clone, Debug)]
-pub struct Options {
-    pub goals: Vec<TargetId>,
-    pub surroundings: Surroundings,
-    /// No two targets run at once, so make's own order is kept.
-    pub serial: bool,
-    /// After a failure, build what does not need the failed target.
-    pub keep_going: bool,
-    /// Run every target, up to date or not.
-    pub always: bool,
-    /// Count targets as up to date as they are, and run nothing.
-    pub touch: bool,
-    /// Files of others that are in the way of outputs are removed.
-    pub force: bool,
-    /// Go on as if a target that failed had succeeded; nothing is recorded for it.
-    pub ignore_errors: bool,
-    /// Files that count as just changed, whatever is in them.
-    pub what_if: Vec<RelPath>,
-    /// Files that are not made, and whose changes are no reason to run anything.
-    pub old_files: Vec<RelPath>,
-    /// Nothing is started beside what runs while the load average is this or more.
-    pub load_max: f64,
-    pub shuffle: Shuffle,
-    pub mode: Mode,
-}
-
-impl Options {
-    /// Whether `target` makes a file of `-o`. Then it is not looked at, nor what only it needs.
-    fn is_old(&self, target: &Target) -> bool {
-        target.outputs().iter().any(|output| self.old_files.contains(output.path()))
-    }
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Mode {
-    Build,
-    /// Say what would run; write nothing.
-    DryRun,
-    /// Like `DryRun`, and stop at the first target that would run.
-    Question,
-}
-
-/// What a build reads and never changes.
-#[derive(Clone, Copy)]
-pub struct World<'a> {
-    pub project: &'a Project,
-    pub model: &'a Model,
-    pub graph: &'a Graph,
-    pub files: &'a Files,
-    pub shared: &'a Shared,
-}
-
-impl<'a> World<'a> {
-    fn target(self, id: TargetId) -> &'a Target {
-        &self.model.targets[id.index()]
-    }
-
-    fn name(self, id: TargetId) -> &'a str {
-        &self.target(id).name.value
-    }
-}
 
 /// A build that ended.
 pub struct Built {
@@ -307,7 +244,7 @@ impl<'a> Engine<'a, '_> {
     }
 
     fn wants_terminal(&self, id: TargetId) -> bool {
-        matches!(&self.world.target(id).kind, Kind::Command(command) if command.terminal)
+        self.world.target(id).kind.takes_terminal()
     }
 
     /// Whether the machine is too busy to start something beside what runs.
@@ -403,7 +340,7 @@ impl<'a> Engine<'a, '_> {
     ) {
         let Fingerprint { key, findings } = fingerprint;
         let (results, facts) = (self.results_of(id), self.facts_of(id));
-        let kind = &self.world.target(id).kind;
+        let kind = &*self.world.target(id).kind;
         let written = written_before(kind, &key, self.world.files);
         let (tree, left) = (self.trees[id.index()], Left::default());
         self.waiting.push(Work {
@@ -635,13 +572,13 @@ fn written_trees(world: World, goals: &[TargetId]) -> Vec<bool> {
     let mut written = vec![false; world.graph.len()];
     let mut asked = goals.to_vec();
     while let Some(id) = asked.pop() {
-        if matches!(world.target(id).kind, Kind::Group(_)) {
+        if world.target(id).kind.trees() == Trees::AsGoals {
             asked.extend(world.graph.needs(id));
         }
         written[id.index()] = true;
     }
     for id in world.graph.closure(goals) {
-        if !matches!(world.target(id).kind, Kind::Zip(_) | Kind::Group(_)) {
+        if world.target(id).kind.trees() == Trees::Folders {
             for need in world.graph.needs(id) {
                 written[need.index()] = true;
             }

@@ -106,7 +106,7 @@ mod tests {
     use std::collections::BTreeMap;
 
     use super::*;
-    use crate::buildfile;
+    use crate::targets;
 
     /// `short` and `long` stand first; `end` needs both, `long` by way of `middle`.
     const TARGETS: &str = "
@@ -118,7 +118,7 @@ mod tests {
 
     fn first(serial: bool, shuffle: Shuffle, short_seconds: f64) -> &'static str {
         let text = TARGETS.replace("''", "'true'");
-        let loaded = buildfile::load(&text, &BTreeMap::new());
+        let loaded = targets::load(&text, &BTreeMap::new());
         let (graph, mistakes) = Graph::new(&loaded.model);
         assert!(loaded.diagnostics.is_empty() && mistakes.is_empty());
         let id = |name: &str| graph.id(name).unwrap();

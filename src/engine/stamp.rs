@@ -7,8 +7,8 @@ use filetime::FileTime;
 
 use crate::base::RelPath;
 use crate::base::fs as base_fs;
-use crate::kinds::Job;
 use crate::ownership;
+use crate::target::Job;
 
 /// How an empty file is called that may be taken for a stamp without a record of it.
 const EXTENSION: &str = ".stamp";

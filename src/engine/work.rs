@@ -14,16 +14,15 @@ use super::channel::Channel;
 use super::judge::{all_outputs, fingerprint, output_digest, with_needs};
 use super::stamp;
 use crate::base::digest::FieldHasher;
-use crate::base::{Digest, RelPath};
-use crate::buildfile::model::{Kind, Output};
+use crate::base::{Digest, RelPath, fs as base_fs};
 use crate::files::{Content, Fact, Files, Observed, View};
 use crate::graph::TargetId;
 use crate::key::{Key, Reason};
-use crate::kinds::{self, Done, Facts, Findings, Job, Surroundings};
 use crate::make::Pool;
 use crate::observation::Written;
 use crate::ownership::Owned;
 use crate::state::{Left, RecordedOutput};
+use crate::target::{Done, Facts, Findings, Job, Kind, Output, Surroundings};
 
 /// In nanoseconds.
 const SECOND: i64 = 1_000_000_000;
@@ -53,8 +52,8 @@ pub(super) struct Work<'a> {
 }
 
 /// What is to be compared after a run of `kind` with what it is now.
-pub(super) fn written_before(kind: &Kind, key: &Key, files: &Files) -> Vec<Option<Written>> {
-    if kinds::takes_in_by_digest(kind) { Vec::new() } else { written(key, files) }
+pub(super) fn written_before(kind: &dyn Kind, key: &Key, files: &Files) -> Vec<Option<Written>> {
+    if kind.reads_by_digest() { Vec::new() } else { written(key, files) }
 }
 
 fn written(key: &Key, files: &Files) -> Vec<Option<Written>> {
@@ -125,10 +124,10 @@ pub(super) fn work(
     let missing = if how.touch { missing(&job) } else { Vec::new() };
     outwait(&work.written);
     let done = match how.touch {
-        false => kinds::run(&job, work.findings.take()),
-        true => kinds::touch(&job),
+        false => target.kind.run(&job, work.findings.take()),
+        true => touch(&job),
     };
-    if !kinds::takes_in_by_digest(&job.target.kind) {
+    if !target.kind.reads_by_digest() {
         world.files.look_anew();
     }
     let done = done?;
@@ -150,6 +149,24 @@ pub(super) fn work(
         let _ = owned.promise(made.iter().map(|(path, content)| (path, content)));
     }
     worked
+}
+
+/// Counts the outputs that are there as made, as `make -t` does: sets their mtimes to now. A missing
+/// output of a command is created empty, as by make; those of other kinds cannot be faked.
+fn touch(job: &Job) -> Result<Done> {
+    for output in job.target.kind.expected_outputs(job) {
+        let place = job.project.place(output.path());
+        let path = output.path();
+        let is_command = job.target.kind.runs_program();
+        if !is_command && place.symlink_metadata().is_err() {
+            bail!("`{path}` is not there, so -t cannot count it as up to date; build it");
+        }
+        if let Output::File(path) = &output {
+            base_fs::touch(&job.project.place_to_write(path)?)?;
+            job.files.forget(path);
+        }
+    }
+    job.target.kind.touched(job)
 }
 
 /// Touches the stamp after a run, looks at its inputs again, and digests its outputs. `made` says
@@ -177,7 +194,7 @@ fn conclude(
         stamp::touch(job, &stamp.value)?;
     }
     job.files.tick().context("could not write in the state folder")?;
-    if !matches!(job.target.kind, Kind::Command(_)) {
+    if !job.target.kind.runs_program() {
         let members = made_files(job, &expected, made)?;
         job.owned.settle(members.iter().map(|(path, content)| (path, content)))?;
     } else if job.owned.has_journal() {
@@ -227,7 +244,7 @@ fn look_again(job: &Job, work: &Work) -> Result<Option<Key>> {
     }
     let now = fingerprint(job)?.key;
     // A clamp changes the very times it looks at.
-    if matches!(job.target.kind, Kind::Clamp(_)) {
+    if job.target.kind.changes_inputs() {
         return Ok(Some(now));
     }
     let changed: Vec<String> = if now == work.key {

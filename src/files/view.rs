@@ -10,7 +10,7 @@ use anyhow::Result;
 
 use super::{Fact, Files, Seen, Selection, lock};
 use crate::base::{Digest, RelPath};
-use crate::buildfile::model::Glob;
+use crate::glob::Glob;
 use crate::observation::{FileState, Observation};
 use crate::project::Project;
 

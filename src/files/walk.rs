@@ -19,7 +19,7 @@ use walkdir::WalkDir;
 use super::{Content, Fact, Files, Looked, Pieces, Scanned, lock};
 use crate::base::RelPath;
 use crate::base::fs::{TEMP_PREFIX, is_missing};
-use crate::buildfile::model::Glob;
+use crate::glob::Glob;
 use crate::observation::{Now, Observation, stat_of};
 use crate::project::STATE_FOLDER;
 

@@ -4,8 +4,10 @@ use std::collections::{BTreeMap, HashMap};
 
 use super::{Edge, TargetId, Via};
 use crate::base::words::nearest;
-use crate::buildfile::model::{Kind, Model, Place, Spanned, Target};
-use crate::buildfile::{Diagnostic, mistakes};
+use crate::buildfile::mistakes;
+use crate::diagnostic::Diagnostic;
+use crate::diagnostic::Spanned;
+use crate::target::{Model, Reference, Target};
 
 /// Returns the edges that names make. Adds an error for every name that is wrong.
 pub(super) fn named_edges<'m>(
@@ -20,64 +22,21 @@ pub(super) fn named_edges<'m>(
     let mut edges = Vec::new();
     for (index, target) in model.targets.iter().enumerate() {
         let from = TargetId::new(index);
-        for (name, kind, via) in references(target) {
+        for (Reference { name, kind }, via) in references(target) {
             if let Some(to) = names.resolve(name, kind, mistakes) {
                 edges.push(Edge { from, to, via, span: &name.span });
             }
         }
     }
-    for target in &model.targets {
-        invoked_function(target, model, mistakes);
-    }
+    mistakes.extend(model.targets.iter().flat_map(|target| target.kind.check(model)));
     edges
 }
 
-/// Checks that the function of an invoke is one of its upload's functions, and exactly one.
-fn invoked_function(target: &Target, model: &Model, mistakes: &mut Vec<Diagnostic>) {
-    let Kind::Invoke(invoke) = &target.kind else { return };
-    let Place::Aws { upload: named } = &invoke.place else { return };
-    let Some(Kind::Upload(upload)) = model.target(&named.value).map(|target| &target.kind) else {
-        return;
-    };
-    let functions: Vec<&str> = upload.functions.iter().map(|name| name.value.as_str()).collect();
-    match &invoke.remote.function {
-        Some(name) if !functions.contains(&name.value.as_str()) => {
-            let (name, span) = (&name.value, &name.span);
-            mistakes.push(mistakes::no_such_function(span, name, &named.value, &functions));
-        }
-        None if functions.len() > 1 => {
-            mistakes.push(mistakes::which_function(&named.span, &named.value, &functions));
-        }
-        _ => {}
-    }
-}
-
-/// A target without layers.
-const NONE: (&str, &[Spanned<String>]) = ("", &[]);
-
 /// Returns the names in a target, each with the kind that it must be of.
-fn references(
-    target: &Target,
-) -> impl Iterator<Item = (&Spanned<String>, Option<&'static str>, Via<'_>)> {
-    let one = std::slice::from_ref::<Spanned<String>>;
-    let (kind, names, layers): (_, &[_], (_, &[_])) = match &target.kind {
-        Kind::Staging(staging) => (Some("wheelhouse"), &staging.wheels, NONE),
-        Kind::Zip(zip) => (Some("staging"), one(&zip.staging), NONE),
-        Kind::Check(check) => (Some("zip"), one(&check.zip), ("zip", &check.layers)),
-        Kind::Layer(layer) => (Some("zip"), one(&layer.zip), NONE),
-        Kind::Upload(upload) => (Some("zip"), one(&upload.zip), ("layer", &upload.layers)),
-        Kind::Invoke(invoke) => match &invoke.place {
-            Place::Aws { upload } => (Some("upload"), one(upload), NONE),
-            Place::Here { zip, layers } => (Some("zip"), one(zip), ("zip", layers)),
-        },
-        Kind::Group(group) => (None, &group.targets, NONE),
-        Kind::Wheelhouse(_) | Kind::Clamp(_) | Kind::Command(_) => (None, &[], NONE),
-    };
-    let of_kind = names.iter().map(move |name| (name, kind, Via::Name));
-    let (kind, layers) = layers;
-    let of_kind = of_kind.chain(layers.iter().map(move |name| (name, Some(kind), Via::Name)));
-    let needs = target.needs.iter().map(|name| (name, None, Via::Name));
-    let after = target.after.iter().map(|name| (name, None, Via::After));
+fn references(target: &Target) -> impl Iterator<Item = (Reference<'_>, Via<'_>)> {
+    let of_kind = target.kind.references().into_iter().map(|reference| (reference, Via::Name));
+    let needs = target.needs.iter().map(|name| (Reference::to_any(name), Via::Name));
+    let after = target.after.iter().map(|name| (Reference::to_any(name), Via::After));
     of_kind.chain(needs).chain(after)
 }
 

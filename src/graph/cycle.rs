@@ -3,9 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use super::{Edge, TargetId, Via};
-use crate::buildfile::Diagnostic;
 use crate::buildfile::mistakes::{self, Step};
-use crate::buildfile::model::Model;
+use crate::diagnostic::Diagnostic;
+use crate::target::Model;
 
 /// Returns one error for each group. `edges` are sorted by `from`, then `to`, each pair once.
 pub(super) fn cycles(model: &Model, edges: &[Edge]) -> Vec<Diagnostic> {

@@ -5,14 +5,16 @@ use std::collections::HashMap;
 use super::outputs::{Made, Outputs};
 use super::{Edge, TargetId, Via};
 use crate::base::RelPath;
-use crate::buildfile::model::{Glob, Kind, Model, Payload, Place, Span, Spanned, Target};
+use crate::diagnostic::Span;
+use crate::glob::Glob;
+use crate::target::{Input, Model};
 
 pub(super) fn add_file_edges<'m>(model: &'m Model, outputs: &Outputs, edges: &mut Vec<Edge<'m>>) {
     let mut finder = Finder { outputs, seen: HashMap::new() };
     for (index, target) in model.targets.iter().enumerate() {
         let from = TargetId::new(index);
-        for input in inputs(target) {
-            let (text, span) = input.written();
+        for input in target.kind.inputs() {
+            let (text, span) = written(&input);
             finder.makers(from, &input, |to| {
                 edges.push(Edge { from, to, via: Via::File(text), span });
             });
@@ -20,52 +22,12 @@ pub(super) fn add_file_edges<'m>(model: &'m Model, outputs: &Outputs, edges: &mu
     }
 }
 
-/// Something that a target reads.
-enum Input<'m> {
-    /// Exactly this path, and nothing below it.
-    Path(&'m Spanned<RelPath>),
-    /// A program: a path only when it has a `/`.
-    Program(&'m Spanned<String>),
-    /// This folder, with all below it.
-    Folder(&'m Spanned<RelPath>),
-    Glob(&'m Spanned<Glob>),
-}
-
-impl<'m> Input<'m> {
-    fn written(&self) -> (&'m str, &'m Span) {
-        match self {
-            Self::Path(path) | Self::Folder(path) => (path.value.as_str(), &path.span),
-            Self::Program(program) => (&program.value, &program.span),
-            Self::Glob(glob) => (glob.value.pattern(), &glob.span),
-        }
-    }
-}
-
-fn inputs(target: &Target) -> Vec<Input<'_>> {
-    match &target.kind {
-        Kind::Wheelhouse(wheelhouse) => {
-            let lock = wheelhouse.lock.iter().map(|lock| &lock.path);
-            let files = wheelhouse.requirements.iter().chain(&wheelhouse.constraints).chain(lock);
-            let paths = files.chain(&wheelhouse.projects).map(Input::Path);
-            paths.chain([Input::Program(&wheelhouse.python)]).collect()
-        }
-        Kind::Staging(staging) => {
-            staging.sources.iter().map(|source| Input::Glob(&source.from)).collect()
-        }
-        Kind::Clamp(clamp) => vec![Input::Folder(&clamp.directory)],
-        Kind::Invoke(invoke) => {
-            let files = invoke.payloads.iter().filter_map(|payload| match payload {
-                Payload::File(path) => Some(Input::Path(path)),
-                Payload::Inline(_) => None,
-            });
-            let is_here = matches!(invoke.place, Place::Here { .. });
-            let python = invoke.local.python.iter().filter(|_| is_here);
-            files.chain(python.map(Input::Program)).collect()
-        }
-        Kind::Command(command) => command.inputs.iter().map(Input::Glob).collect(),
-        Kind::Zip(_) | Kind::Check(_) | Kind::Layer(_) | Kind::Upload(_) | Kind::Group(_) => {
-            Vec::new()
-        }
+/// Returns the text and the span of an input.
+fn written<'m>(input: &Input<'m>) -> (&'m str, &'m Span) {
+    match input {
+        Input::Path(path) | Input::Folder(path) => (path.value.as_str(), &path.span),
+        Input::Program(program) => (&program.value, &program.span),
+        Input::Glob(glob) => (glob.value.pattern(), &glob.span),
     }
 }
 

@@ -1,7 +1,7 @@
 //! Targets by name. All names share one allocation, because there may be very many.
 
 use super::TargetId;
-use crate::buildfile::model::Model;
+use crate::target::Model;
 
 pub(super) struct Names {
     /// All names, in the order of the ids.

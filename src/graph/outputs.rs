@@ -8,8 +8,10 @@ use foldhash::fast::RandomState;
 
 use super::TargetId;
 use crate::base::RelPath;
-use crate::buildfile::model::{Kind, Model, Span, Target};
-use crate::buildfile::{Diagnostic, mistakes};
+use crate::buildfile::mistakes;
+use crate::diagnostic::Diagnostic;
+use crate::diagnostic::Span;
+use crate::target::{Declared, Model, Target};
 
 /// Looked up once for every input; most inputs are neither an output nor a folder of one.
 pub(super) struct Outputs {
@@ -25,6 +27,7 @@ pub(super) struct Made {
     pub(super) owner: TargetId,
     /// Whether patterns match it: only declared outputs of a `command` do.
     pub(super) visible: bool,
+    is_derived: bool,
     span: Span,
 }
 
@@ -34,16 +37,15 @@ impl Outputs {
         let mut outputs: HashMap<RelPath, Made, RandomState> = HashMap::default();
         let mut mistakes = Vec::new();
         for (index, target) in model.targets.iter().enumerate() {
-            for (path, span, visible) in declared(target) {
-                let made = Made { owner: TargetId::new(index), visible, span: span.clone() };
+            for Output { path, span, visible, is_derived } in declared(target) {
+                let (owner, span) = (TargetId::new(index), span.clone());
+                let made = Made { owner, visible, is_derived, span };
                 match outputs.entry(path.clone()) {
                     Entry::Vacant(entry) => {
                         entry.insert(made);
                     }
-                    // Two zips at one path have one record; the error about the zips is enough.
-                    Entry::Occupied(entry)
-                        if is_record(target, &path)
-                            && is_record(&model.targets[entry.get().owner.index()], &path) => {}
+                    // The error about the outputs that both follow from is enough.
+                    Entry::Occupied(entry) if is_derived && entry.get().is_derived => {}
                     Entry::Occupied(entry) => {
                         let first = (name(entry.get()), &entry.get().span);
                         let second = (name(&made), &made.span);
@@ -114,28 +116,23 @@ impl Outputs {
     }
 }
 
-fn is_record(target: &Target, path: &RelPath) -> bool {
-    matches!(&target.kind, Kind::Zip(zip) if zip.record() == *path)
+/// An output of a target, or its stamp.
+struct Output<'m> {
+    path: RelPath,
+    span: &'m Span,
+    visible: bool,
+    is_derived: bool,
 }
 
-/// Returns the outputs of a target: path, span in the Buildfile, and whether patterns match it.
-fn declared(target: &Target) -> impl Iterator<Item = (RelPath, &Span, bool)> {
-    let one = match &target.kind {
-        Kind::Wheelhouse(wheelhouse) => Some(&wheelhouse.output),
-        Kind::Staging(staging) => Some(&staging.output),
-        Kind::Zip(zip) => Some(&zip.output),
-        _ => None,
-    };
-    let several: &[_] = match &target.kind {
-        Kind::Command(command) => &command.outputs,
-        _ => &[],
-    };
-    let record = match &target.kind {
-        Kind::Zip(zip) => Some((zip.record(), &zip.output.span, false)),
-        _ => None,
-    };
-    let own = one.into_iter().chain(&target.stamp);
-    own.map(|path| (path.value.clone(), &path.span, false))
-        .chain(record)
-        .chain(several.iter().map(|path| (path.value.clone(), &path.span, true)))
+fn declared(target: &Target) -> impl Iterator<Item = Output<'_>> {
+    let visible = target.kind.runs_program();
+    let own = target.kind.outputs().into_iter().map(move |declared| {
+        let Declared { output, span, is_derived } = declared;
+        Output { path: output.path().clone(), span, visible, is_derived }
+    });
+    let stamp = target.stamp.iter().map(|stamp| {
+        let path = stamp.value.clone();
+        Output { path, span: &stamp.span, visible: false, is_derived: false }
+    });
+    own.chain(stamp)
 }

@@ -7,13 +7,14 @@ use std::time::{Duration, Instant};
 use std::{env, fs};
 
 use super::*;
-use crate::buildfile::{self, Loaded};
+use crate::buildfile::Loaded;
+use crate::targets;
 
 /// If set, expected messages are written instead of compared; read the diff before committing.
 const BLESS: &str = "ZIPWRIGHT_BLESS";
 
 fn all_mistakes(text: &str) -> String {
-    let Loaded { model, mut diagnostics } = buildfile::load(text, &BTreeMap::new());
+    let Loaded { model, mut diagnostics } = targets::load(text, &BTreeMap::new());
     diagnostics.extend(Graph::new(&model).1);
     diagnostics.sort_by_key(Diagnostic::position);
     diagnostics.iter().map(|mistake| mistake.render("Buildfile", text, false) + "\n\n").collect()
@@ -31,7 +32,7 @@ fn read(path: &str) -> String {
 #[track_caller]
 fn sound(text: &str) -> Model {
     assert_eq!(all_mistakes(text), "", "in:\n{text}");
-    buildfile::load(text, &BTreeMap::new()).model
+    targets::load(text, &BTreeMap::new()).model
 }
 
 #[test]
@@ -96,7 +97,7 @@ fn the_examples_of_the_docs_have_no_mistakes() {
             true => "",
             false => "[vars]\nfunction = \"f\"\nstage = \"prod\"\n",
         };
-        let loaded = buildfile::load(&format!("{vars}{example}"), &BTreeMap::new());
+        let loaded = targets::load(&format!("{vars}{example}"), &BTreeMap::new());
         assert_eq!(loaded.diagnostics, [], "in:\n{example}");
     }
 }
@@ -306,7 +307,7 @@ fn a_large_buildfile_is_cheap() {
         })
         .collect();
     let start = Instant::now();
-    let Loaded { model, diagnostics } = buildfile::load(&text, &BTreeMap::new());
+    let Loaded { model, diagnostics } = targets::load(&text, &BTreeMap::new());
     let (graph, mistakes) = Graph::new(&model);
     let order = graph.closure(&[graph.id("t50000").unwrap()]);
     assert_eq!((diagnostics.len(), mistakes.len(), graph.len()), (0, 0, count));
@@ -326,10 +327,10 @@ fn a_long_chain_and_a_long_cycle_are_no_trouble() {
             })
             .collect()
     };
-    let loaded = buildfile::load(&chain(0), &BTreeMap::new());
+    let loaded = targets::load(&chain(0), &BTreeMap::new());
     let (_, mistakes) = Graph::new(&loaded.model);
     assert_eq!(mistakes.len(), 1);
-    let loaded = buildfile::load(
+    let loaded = targets::load(
         &(chain(count) + "[target.t20000]\nkind = \"group\"\ntargets = []\n"),
         &BTreeMap::new(),
     );

@@ -7,7 +7,7 @@ use super::described::{Function, is_python, join, parent};
 use super::packaging::{self, Holds, Package, Wheels};
 use super::survey::{Survey, is_below, is_test};
 use super::{Given, Taken};
-use crate::buildfile;
+use crate::targets::upload;
 
 /// A function whose handler is in a file of the project.
 #[derive(Clone, Debug)]
@@ -50,7 +50,7 @@ pub(super) struct Bundle {
 impl Resolved {
     pub(super) fn described(function: Function, handler: String, file: String) -> Self {
         let Function { name, lambda_name, folder, runtime, arch, timeout, origin, .. } = function;
-        let lambda_name = lambda_name.filter(|name| buildfile::is_function(name));
+        let lambda_name = lambda_name.filter(|name| upload::is_function(name));
         let mut taken = vec![fact("handler", &handler, &origin)];
         taken.extend(lambda_name.iter().map(|name| fact("function", name, &origin)));
         taken.extend(runtime.iter().map(|runtime| fact("runtime", runtime, &origin)));

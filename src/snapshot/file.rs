@@ -51,8 +51,8 @@ pub(super) struct Head {
     pub(super) outputs: Texts,
     pub(super) owners: Vec<u32>,
     pub(super) results: Vec<Digest>,
-    /// Facts for reports, as JSON texts, of the targets that have any.
-    pub(super) facts: Vec<(u32, Vec<(String, String)>)>,
+    /// The targets that have facts.
+    pub(super) facts: Vec<Reported>,
     /// For each memo, the numbers of its observations in the tables.
     pub(super) paths: Lists,
     pub(super) variables_of: Lists,
@@ -81,6 +81,14 @@ impl Head {
         let owned = self.owners.iter().enumerate().filter(|(_, owner)| **owner == target);
         owned.map(|(at, _)| self.outputs.get(at).to_owned()).collect()
     }
+}
+
+/// A target with facts for reports, as JSON texts.
+#[derive(Serialize, Deserialize)]
+pub(super) struct Reported {
+    pub(super) target: u32,
+    pub(super) kind: String,
+    pub(super) facts: Vec<(String, String)>,
 }
 
 /// Many texts in one piece of memory.

@@ -7,14 +7,14 @@ use std::path::PathBuf;
 use anyhow::Result;
 use rayon::prelude::*;
 
-use super::file::{self, Head, SECTION, Section};
+use super::file::{self, Head, Reported, SECTION, Section};
 use super::{Overrides, Prior, flag, own_stat, state_stat};
 use crate::base::{Digest, RelPath};
-use crate::buildfile::model::{Kind, Model};
 use crate::files::{Files, Looked, Observed};
 use crate::graph::{Graph, TargetId};
 use crate::observation::{FileState, Observation};
 use crate::project::Project;
+use crate::target::{Model, Trees};
 
 /// The source of a graph.
 pub struct Basis<'a> {
@@ -288,10 +288,10 @@ impl<'a> Memos<'a> {
             };
             let mut flags = if self.marked[target] { flag::MARKED } else { 0 };
             flags |= if tree { flag::TREE } else { 0 };
-            flags |= match self.basis.model.targets[target].kind {
-                Kind::Zip(_) => flag::ZIP,
-                Kind::Group(_) => flag::GROUP,
-                _ => 0,
+            flags |= match self.basis.model.targets[target].kind.trees() {
+                Trees::Folders => 0,
+                Trees::Manifests => flag::MANIFESTS,
+                Trees::AsGoals => flag::AS_GOALS,
             };
             head.flags.push(flags);
             let facts = match (fresh.get(&id), self.prior, old) {
@@ -300,7 +300,8 @@ impl<'a> Memos<'a> {
                 _ => Vec::new(),
             };
             if !facts.is_empty() {
-                head.facts.push((number(&id), facts));
+                let kind = self.basis.model.targets[target].kind.name().to_owned();
+                head.facts.push(Reported { target: number(&id), kind, facts });
             }
         }
         paths.into_iter().for_each(|paths| head.paths.push(paths));

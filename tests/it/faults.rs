@@ -203,7 +203,7 @@ fn every_call_fails(errno: i32, step: usize, prepare: impl Fn(&Sandbox)) {
         );
         let what = format!("call {at} fails with {errno}");
         ended_in_order(&run, &what);
-        if run.stderr.contains("everything is looked at anew") {
+        if run.stderr.contains("everything is checked anew") {
             // Without the state, the outputs count as files of others.
             sandbox.run(["-s", "--force"]).success();
         }

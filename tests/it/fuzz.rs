@@ -16,13 +16,13 @@ use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use sha2::{Digest as _, Sha256};
 use zipwright::base::Digest;
-use zipwright::buildfile;
 use zipwright::bundle::Manifest;
 use zipwright::elf::{self, Elf};
 use zipwright::graph::Graph;
 use zipwright::key::Key;
 use zipwright::make::Flags;
 use zipwright::state::{Record, State};
+use zipwright::targets;
 use zipwright::wheel::Wheel;
 
 use crate::dice::number;
@@ -119,7 +119,7 @@ fn buildfiles() {
     }
     fuzz(&samples, 2, |input| {
         let Ok(text) = std::str::from_utf8(input) else { return };
-        let loaded = buildfile::load(text, &Default::default());
+        let loaded = targets::load(text, &Default::default());
         let (graph, mistakes) = Graph::new(&loaded.model);
         for diagnostic in loaded.diagnostics.iter().chain(&mistakes) {
             assert!(!diagnostic.render("Buildfile", text, false).is_empty());

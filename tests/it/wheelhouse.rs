@@ -6,19 +6,18 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
 
 use anyhow::Result;
 use zipwright::base::{Printable, RelPath};
-use zipwright::buildfile::model::{
-    Kind, Model, Platform, PythonVersion, Spanned, Target, Wheelhouse,
-};
+use zipwright::diagnostic::Spanned;
 use zipwright::files::{Files, Memory, View};
 use zipwright::key::Key;
-use zipwright::kinds::{self, Job, Messages, Shared, Surroundings};
 use zipwright::ownership::Owned;
 use zipwright::process::Stream;
 use zipwright::project::Project;
+use zipwright::target::{Job, Messages, Model, Shared, Surroundings, Target};
+use zipwright::targets::wheelhouse::{Platform, PythonVersion, Wheelhouse};
 use zipwright_python::Arch;
 
 /// A project folder with a wheelhouse target, and a cache that may be shared.
@@ -112,7 +111,7 @@ impl House {
             needs: Box::default(),
             after: Box::default(),
             stamp: None,
-            kind: Kind::Wheelhouse(Box::new(self.wheelhouse.clone())),
+            kind: Arc::new(self.wheelhouse.clone()),
         };
         let model = Model { targets: vec![target.clone()], ..Model::default() };
         let files = Files::new(&project.root, Vec::new(), Memory::default());
@@ -133,7 +132,7 @@ impl House {
     }
 
     fn key(&self) -> Key {
-        self.with(kinds::fingerprint).unwrap().key
+        self.with(|job| job.target.kind.fingerprint(job)).unwrap().key
     }
 
     fn run(&self) -> Vec<String> {
@@ -143,8 +142,8 @@ impl House {
     /// Runs like the engine, key first. Returns the names of the wheels.
     fn try_run(&self) -> Result<Vec<String>> {
         self.said.0.lock().unwrap().clear();
-        self.with(kinds::fingerprint)?;
-        self.with(|job| kinds::run(job, None))?;
+        self.with(|job| job.target.kind.fingerprint(job))?;
+        self.with(|job| job.target.kind.run(job, None))?;
         let folder = self.root().join("build/wheels");
         let entries = fs::read_dir(folder)?.map(|entry| entry.unwrap().file_name());
         let mut names: Vec<_> = entries.map(|name| name.into_string().unwrap()).collect();

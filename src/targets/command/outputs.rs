@@ -1,0 +1,230 @@
+//! The places of a command's outputs. Before it runs, each is free or has the target's own file;
+//! afterwards the command's files are compared with the files that were set aside.
+
+use std::fs::{self, Metadata, Permissions};
+use std::io;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, bail};
+use filetime::FileTime;
+
+use crate::base::fs as base_fs;
+use crate::base::{Digest, RelPath, words};
+use crate::files::{Content, Fact};
+use crate::ownership;
+use crate::target::Job;
+use crate::targets::command::Command;
+
+/// The outputs of a command that is about to run.
+pub(super) struct Outputs<'a> {
+    job: &'a Job<'a>,
+    list: Vec<Output>,
+}
+
+/// An output before the command runs.
+struct Output {
+    path: RelPath,
+    place: PathBuf,
+    fact: Fact,
+    /// Stat data that changes with any write; `None` if there is no file.
+    stat: Option<(u64, i64, i64, i64, i64)>,
+    modified: Option<FileTime>,
+    /// Whether a file that is not the target's has another name until the command ends.
+    is_aside: bool,
+}
+
+impl<'a> Outputs<'a> {
+    /// Clears the places of the outputs. A file that is not the target's is renamed to a name
+    /// beside its own.
+    pub(super) fn clear(command: &Command, job: &'a Job<'a>) -> Result<Self> {
+        let paths = || command.outputs.iter().map(|path| &path.value);
+        for path in paths() {
+            let place = job.project.place_to_write(path)?;
+            if fs::symlink_metadata(place).is_ok_and(|meta| meta.is_dir()) {
+                bail!("output `{path}` is a folder; declare the files in it, or remove it");
+            }
+        }
+        let mut outputs = Self { job, list: Vec::new() };
+        for path in paths() {
+            match Output::clear(path, job) {
+                Ok(output) => outputs.list.push(output),
+                Err(error) => {
+                    outputs.take_back()?;
+                    return Err(error);
+                }
+            }
+        }
+        Ok(outputs)
+    }
+
+    /// Fails if the command did not make one of them.
+    pub(super) fn check(&self) -> Result<()> {
+        let is_missing = |output: &&Output| fs::symlink_metadata(&output.place).is_err();
+        let missing = self.list.iter().filter(is_missing);
+        let missing: Vec<&str> = missing.map(|output| output.path.as_str()).collect();
+        if missing.is_empty() {
+            return Ok(());
+        }
+        bail!(
+            "the command succeeded but did not make {}; make it there, or remove it from `outputs`",
+            words::list(&missing)
+        );
+    }
+
+    /// Keeps the files that the command made, with their old times if their content is unchanged.
+    /// Fails if one differs from a file that was set aside.
+    pub(super) fn keep(&self) -> Result<()> {
+        let different = self.list.iter().filter(|output| !output.replaces_the_same());
+        let different: Vec<String> = different.map(|output| output.path.to_string()).collect();
+        if !different.is_empty() {
+            return Err(ownership::in_the_way(&different));
+        }
+        for output in &self.list {
+            output.restore_time_if_equal(self.job)?;
+        }
+        for output in self.list.iter().filter(|output| output.is_aside) {
+            base_fs::remove(&base_fs::aside(&output.place))?;
+        }
+        Ok(())
+    }
+
+    /// Removes the files that the command made or wrote to, and restores the files that were set
+    /// aside.
+    pub(super) fn take_back(&self) -> Result<()> {
+        for output in &self.list {
+            output.remove_if_touched()?;
+            let aside = base_fs::aside(&output.place);
+            if output.is_aside && aside.symlink_metadata().is_ok() {
+                base_fs::rename_to_free(&aside, &output.place)?;
+            }
+            self.job.files.forget(&output.path);
+        }
+        Ok(())
+    }
+}
+
+impl Output {
+    fn clear(path: &RelPath, job: &Job) -> Result<Self> {
+        let place = job.project.place_to_write(path)?;
+        base_fs::create_dir_all(&job.project.place(&path.parent()))?;
+        restore_aside(&place, job)?;
+        let mut modified = None;
+        let mut is_aside = false;
+        if let Ok(meta) = fs::symlink_metadata(&place) {
+            modified = Some(FileTime::from_last_modification_time(&meta));
+            if is_ours(path, &meta, job)? {
+                make_own(path, &place, &meta, job)?;
+            } else if may_go(path, &meta, job) {
+                base_fs::remove(&place)?;
+            } else {
+                base_fs::rename_to_free(&place, &base_fs::aside(&place))?;
+                is_aside = true;
+            }
+        }
+        job.files.forget(path);
+        let stat = fs::symlink_metadata(&place).ok().as_ref().map(stat_of);
+        let fact = job.files.fact(path)?;
+        Ok(Self { path: path.clone(), place, fact, stat, modified, is_aside })
+    }
+
+    /// Returns `false` only if a file was set aside that differs from the command's.
+    fn replaces_the_same(&self) -> bool {
+        let made = Shape::of(&self.place);
+        !self.is_aside || (made.is_some() && made == Shape::of(&base_fs::aside(&self.place)))
+    }
+
+    fn remove_if_touched(&self) -> Result<()> {
+        let now = fs::symlink_metadata(&self.place).ok().as_ref().map(stat_of);
+        if now.is_some() && now != self.stat {
+            base_fs::remove(&self.place)?;
+        }
+        Ok(())
+    }
+
+    fn restore_time_if_equal(&self, job: &Job) -> Result<()> {
+        let Some(modified) = self.modified else { return Ok(()) };
+        if self.is_aside || job.files.fact(&self.path)? == self.fact {
+            filetime::set_symlink_file_times(&self.place, modified, modified)
+                .with_context(|| format!("could not set the time of `{}`", self.path))?;
+            job.files.forget(&self.path);
+        }
+        Ok(())
+    }
+}
+
+/// A file by its content, or a symbolic link by its text.
+#[derive(PartialEq)]
+enum Shape {
+    File(Digest),
+    Link(PathBuf),
+}
+
+impl Shape {
+    fn of(place: &Path) -> Option<Self> {
+        let meta = fs::symlink_metadata(place).ok()?;
+        match meta.is_symlink() {
+            true => fs::read_link(place).ok().map(Self::Link),
+            false if meta.is_file() => Digest::of_file(place).ok().map(Self::File),
+            false => None,
+        }
+    }
+}
+
+/// Returns whether this file has content that the target left here.
+fn is_ours(path: &RelPath, meta: &Metadata, job: &Job) -> Result<bool> {
+    if !meta.is_file() || !job.owned.was_left(path) {
+        return Ok(false);
+    }
+    job.files.forget(path);
+    let content = job.files.fact(path)?.content;
+    Ok(matches!(content, Content::File { digest, .. } if job.owned.is_ours(path, &digest)))
+}
+
+/// Returns whether a file that is not the target's may be removed: a link in the place of a file
+/// that the target left, a half-written file of a killed run, and everything with `--force`.
+fn may_go(path: &RelPath, meta: &Metadata, job: &Job) -> bool {
+    let is_link = meta.is_symlink() && job.owned.was_left(path);
+    is_link || (meta.is_file() && job.owned.interrupted) || job.owned.force
+}
+
+/// Restores the mode with which the target left the file, and gives it an inode of its own: the
+/// command may write to it in place.
+fn make_own(path: &RelPath, place: &Path, meta: &Metadata, job: &Job) -> Result<()> {
+    let mode = job.owned.mode(path).unwrap_or(base_fs::FILE_MODE);
+    let failed = || format!("could not write `{}`", place.display());
+    if meta.nlink() > 1 {
+        let mut copy = base_fs::temp_beside(place)?;
+        let mut file = base_fs::open(place)?;
+        io::copy(&mut file, copy.as_file_mut()).with_context(failed)?;
+        base_fs::persist(copy, place, mode)?;
+        let time = FileTime::from_last_modification_time(meta);
+        filetime::set_symlink_file_times(place, time, time).with_context(failed)?;
+    } else if meta.permissions().mode() & 0o7777 != mode {
+        fs::set_permissions(place, Permissions::from_mode(mode)).with_context(failed)?;
+    }
+    Ok(())
+}
+
+/// Restores a file that a killed run set aside.
+fn restore_aside(place: &Path, job: &Job) -> Result<()> {
+    let aside = base_fs::aside(place);
+    if aside.symlink_metadata().is_err() {
+        return Ok(());
+    }
+    if job.owned.interrupted || job.owned.force {
+        base_fs::remove(place)?;
+    }
+    if place.symlink_metadata().is_ok() {
+        bail!(
+            "`{}` is the file that was `{}` before a build was killed: remove one of them",
+            aside.display(),
+            place.display()
+        );
+    }
+    base_fs::rename_to_free(&aside, place)
+}
+
+fn stat_of(meta: &Metadata) -> (u64, i64, i64, i64, i64) {
+    (meta.ino(), meta.mtime(), meta.mtime_nsec(), meta.ctime(), meta.ctime_nsec())
+}
