@@ -39,6 +39,7 @@ mod lockfiles;
 mod locks;
 mod makeflags;
 mod markers;
+mod new_kind;
 mod outages;
 mod ownership;
 mod platform;
