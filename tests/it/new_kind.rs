@@ -130,5 +130,8 @@ fn its_keys_are_diagnosed_like_all_others() {
         load(text, &BTreeMap::new(), &KINDS).diagnostics.iter().map(shown).collect();
     assert_eq!(mistakes.len(), 2, "{mistakes:?}");
     assert!(mistakes.iter().any(|mistake| mistake.contains("has no `input`")), "{mistakes:?}");
-    assert!(mistakes.iter().any(|mistake| mistake.contains("did you mean `input`?")), "{mistakes:?}");
+    assert!(
+        mistakes.iter().any(|mistake| mistake.contains("did you mean `input`?")),
+        "{mistakes:?}"
+    );
 }
