@@ -1,5 +1,5 @@
 //! The frame of a Buildfile: its top level, the variables, and the keys that every target has.
-//! The keys of each kind are in its module of `crate::targets`.
+//! The keys of each kind are in its module of `src/targets`.
 
 use std::collections::BTreeMap;
 
