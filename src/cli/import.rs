@@ -9,11 +9,12 @@ use serde_json::{Value, json};
 use super::args::{Common, Import};
 use super::{DIFFERENT, Failure, SUCCESS, color, init, note, print, print_json, tell};
 use crate::base::Printable;
-use crate::buildfile::{self, Diagnostic};
+use crate::diagnostic::Diagnostic;
 use crate::diff::Verdict;
 use crate::graph::Graph;
 use crate::import::{self, Row, Translation};
 use crate::project::Project;
+use crate::targets;
 
 /// Longer commands are cut in the table.
 const COMMAND: usize = 60;
@@ -84,7 +85,7 @@ fn makefile(root: &Path, options: &Import) -> anyhow::Result<PathBuf> {
 
 /// Fails if the translation has mistakes, as with a path that leaves the project.
 fn check(common: &Common, text: &str) -> Result<(), Failure> {
-    let loaded = buildfile::load(text, &BTreeMap::new());
+    let loaded = targets::load(text, &BTreeMap::new());
     let (_, problems) = Graph::new(&loaded.model);
     let mistakes: Vec<Diagnostic> = loaded.diagnostics.into_iter().chain(problems).collect();
     if mistakes.is_empty() {
