@@ -27,7 +27,7 @@ use rayon::prelude::*;
 
 use crate::base::fs::TEMP_PREFIX;
 use crate::base::{Digest, RelPath, clock};
-use crate::observation::{FileState, Observation, Stat, Written, stat_of};
+use crate::observation::{FileState, Observation, Stat, Written};
 use crate::project::{Project, STATE_FOLDER};
 
 use table::{Index, Seen, Table};
@@ -156,7 +156,7 @@ impl Files {
         let probe = tempfile::Builder::new().prefix(TEMP_PREFIX).tempfile_in(&self.clock)?;
         let meta = probe.as_file().metadata()?;
         // Of a new file both are the same instant, unless one of them is kept less precisely.
-        let Stat { mtime, ctime, .. } = stat_of(&meta);
+        let Stat { mtime, ctime, .. } = Stat::from(&meta);
         self.now.store(mtime.min(ctime), Ordering::Relaxed);
         self.device.store(meta.dev(), Ordering::Relaxed);
         Ok(())
@@ -212,7 +212,7 @@ impl Files {
     pub fn made(&self, path: &RelPath, file: &File, digest: Digest) -> Result<()> {
         let failed = || format!("could not read the time of `{path}`");
         let meta = file.metadata().with_context(failed)?;
-        let stat = stat_of(&meta);
+        let stat = Stat::from(&meta);
         // If the clock stands still, or is another one, the file is read like any other.
         if self.tick_past(stat.mtime).with_context(failed)? && stat.mtime < self.past(meta.dev()) {
             lock(&self.made).insert(path.clone(), (stat.written(), digest));
@@ -330,7 +330,7 @@ impl Files {
         if let Some(External { state, checked: true }) = known {
             return Ok(*state);
         }
-        let stat = stat_of(&fs::metadata(place).with_context(failed)?);
+        let stat = Stat::from(&fs::metadata(place).with_context(failed)?);
         let state = match known.filter(|known| known.state.stat == stat) {
             Some(known) => known.state,
             None => FileState { stat, digest: Digest::of_file(place).with_context(failed)? },
@@ -348,7 +348,7 @@ impl Files {
 
     /// Returns whether the stat data of a file outside the project would show any later write.
     pub fn is_settled(&self, stat: &Stat) -> bool {
-        stat.mtime < self.settled() && stat.ctime < self.settled()
+        stat.is_before(self.settled())
     }
 
     /// Returns the observations of earlier runs, as they were given to [`Files::new`].

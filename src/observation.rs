@@ -1,50 +1,16 @@
 //! How a path looked when a target read it, in a form that one `stat` can compare with the path as
 //! it is now.
 
-use std::fs::Metadata;
 use std::os::fd::AsFd;
-use std::os::unix::fs::MetadataExt;
 
 use rustix::fs::{AtFlags, FileType, readlinkat, statat};
 use rustix::io::Errno;
 use serde::{Deserialize, Serialize};
+use zipwright_store::stat::nanoseconds;
 
 use crate::base::Digest;
 
-/// Stat data of a file, as far as a rewrite could change it. Times in nanoseconds.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(from = "Stored", into = "Stored")]
-pub struct Stat {
-    pub size: u64,
-    pub mtime: i64,
-    pub ctime: i64,
-    pub inode: u64,
-    pub mode: u32,
-}
-
-/// The part of a file's stat data that every write changes: its size, mtime or inode.
-pub type Written = (u64, i64, u64);
-
-impl Stat {
-    pub fn written(&self) -> Written {
-        (self.size, self.mtime, self.inode)
-    }
-}
-
-/// Size, mtime, ctime less mtime (usually a small number), inode, mode.
-type Stored = (u64, i64, i64, u64, u32);
-
-impl From<Stat> for Stored {
-    fn from(Stat { size, mtime, ctime, inode, mode }: Stat) -> Self {
-        (size, mtime, ctime.wrapping_sub(mtime), inode, mode)
-    }
-}
-
-impl From<Stored> for Stat {
-    fn from((size, mtime, later, inode, mode): Stored) -> Self {
-        Self { size, mtime, ctime: mtime.wrapping_add(later), inode, mode }
-    }
-}
+pub use zipwright_store::stat::{Stat, Written};
 
 /// The content of a file, and the stat data under which it was read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -150,18 +116,4 @@ pub(crate) fn stat_of_system(stat: &rustix::fs::Stat) -> Stat {
         inode: stat.st_ino as u64,
         mode: stat.st_mode as u32,
     }
-}
-
-pub fn stat_of(meta: &Metadata) -> Stat {
-    Stat {
-        size: meta.size(),
-        mtime: nanoseconds(meta.mtime(), meta.mtime_nsec()),
-        ctime: nanoseconds(meta.ctime(), meta.ctime_nsec()),
-        inode: meta.ino(),
-        mode: meta.mode(),
-    }
-}
-
-fn nanoseconds(seconds: i64, nanos: i64) -> i64 {
-    seconds.saturating_mul(1_000_000_000).saturating_add(nanos)
 }

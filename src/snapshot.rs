@@ -21,7 +21,7 @@ use crate::buildfile::KindKeys;
 use crate::event::{Event, Finished, Outcome, Report, Summary};
 use crate::files::{Memory, Scanned};
 use crate::graph::TargetId;
-use crate::observation::{Now, Stat, stat_of};
+use crate::observation::{Now, Stat};
 use crate::project::Project;
 use file::{Head, Reported, Section};
 pub use update::{Basis, Fresh, update};
@@ -369,5 +369,5 @@ fn state_stat(project: &Project) -> Option<Stat> {
 }
 
 fn stat_at(path: &Path) -> Option<Stat> {
-    fs::metadata(path).ok().map(|meta| stat_of(&meta))
+    fs::metadata(path).ok().map(|meta| Stat::from(&meta))
 }

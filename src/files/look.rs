@@ -11,7 +11,7 @@ use rustix::io::Errno;
 
 use super::{Files, lock};
 use crate::base::{Digest, RelPath};
-use crate::observation::{FileState, Link, Observation, Stat, stat_of, stat_of_system};
+use crate::observation::{FileState, Link, Observation, Stat, stat_of_system};
 
 /// How the system is given a path.
 enum Place<'a> {
@@ -102,7 +102,7 @@ impl Files {
             Some((_, digest)) => digest,
             None => Digest::of_file(&place)?,
         };
-        let unchanged = stat_of(&fs::metadata(&place)?) == stat && stat_of(&meta) == stat;
-        Ok((digest, unchanged && stat.mtime < past && stat.ctime < past))
+        let unchanged = Stat::from(&fs::metadata(&place)?) == stat && Stat::from(&meta) == stat;
+        Ok((digest, unchanged && stat.is_before(past)))
     }
 }

@@ -20,7 +20,7 @@ use super::{Content, Fact, Files, Looked, Pieces, Scanned, lock};
 use crate::base::RelPath;
 use crate::base::fs::{TEMP_PREFIX, is_missing};
 use crate::glob::Glob;
-use crate::observation::{Now, Observation, stat_of};
+use crate::observation::{Now, Observation, Stat};
 use crate::project::STATE_FOLDER;
 
 /// Members of one folder, each sorted.
@@ -187,8 +187,8 @@ impl Files {
     fn observe_folder(&self, meta: io::Result<Metadata>) -> Option<Observation> {
         match meta {
             Ok(meta) if meta.is_dir() => {
-                let (stat, past) = (stat_of(&meta), self.past(meta.dev()));
-                (stat.mtime < past && stat.ctime < past).then_some(Observation::Listed(stat, 0))
+                let (stat, past) = (Stat::from(&meta), self.past(meta.dev()));
+                stat.is_before(past).then_some(Observation::Listed(stat, 0))
             }
             Err(error) if is_missing(&error) => Some(Observation::Missing),
             _ => None,
@@ -326,7 +326,7 @@ mod tests {
         for name in ["d/a", "d/c"] {
             fs::write(folder.path().join(name), "").unwrap();
         }
-        let stat = stat_of(&fs::metadata(folder.path().join("d")).unwrap());
+        let stat = Stat::from(&fs::metadata(folder.path().join("d")).unwrap());
         let known = |listed: Now, others: &[(&str, Now)]| {
             let scanned =
                 |text: &str, observation, now| Scanned { path: path(text), observation, now };

@@ -11,7 +11,7 @@ use crate::files::{Content, Fact, View};
 use crate::instant::{self, Instant};
 use crate::key::{Key, Value};
 use crate::make::Pool;
-use crate::observation::stat_of;
+use crate::observation::Stat;
 use crate::ownership::{self, Owned};
 use crate::process::Stream;
 use crate::project::Project;
@@ -108,7 +108,7 @@ impl Job<'_> {
             return Ok(());
         }
         if meta.is_file() {
-            if self.files.written(path)? != Some(stat_of(&meta).written()) {
+            if self.files.written(path)? != Some(Stat::from(&meta).written()) {
                 self.files.forget(path);
             }
             if let Content::File { digest, .. } = self.files.fact(path)?.content

@@ -27,7 +27,7 @@ use crate::diagnostic::Spanned;
 use crate::files::Content;
 use crate::instant::{self, Instant};
 use crate::key::{Key, Value};
-use crate::observation::stat_of;
+use crate::observation::Stat;
 use crate::target::{Declared, Done, Findings, Fingerprint, Job, Kind, Output, Reference, Trees};
 use crate::targets::layer::Layer;
 use crate::targets::staging::Staging;
@@ -510,7 +510,7 @@ fn is_in_place(path: &RelPath, written: &Written<()>, job: &Job) -> Result<bool>
     let has_mode = |meta: &Metadata| meta.permissions().mode() & 0o7777 == fs::FILE_MODE;
     let now = match job.project.place(path).symlink_metadata() {
         Ok(meta) if meta.is_file() && has_mode(&meta) && meta.len() == written.size => {
-            stat_of(&meta).written()
+            Stat::from(&meta).written()
         }
         _ => return Ok(false),
     };

@@ -19,6 +19,7 @@ pub mod printable;
 pub mod private;
 pub mod prune;
 pub mod sha256;
+pub mod stat;
 pub mod words;
 
 pub use bucket::{Bucket, Keep};
@@ -29,3 +30,4 @@ pub use memo::{Memo, Observation};
 pub use path::RelPath;
 pub use printable::Printable;
 pub use sha256::Sha256;
+pub use stat::Stat;

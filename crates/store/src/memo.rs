@@ -2,25 +2,13 @@
 //! unchanged.
 
 use std::fs;
-use std::os::unix::fs::MetadataExt;
 use std::path::PathBuf;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Digest, clock};
+use crate::{Digest, Stat, clock};
 
-/// Stat data of a file, as far as a rewrite could change it. Times in nanoseconds.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Stat {
-    size: u64,
-    mtime: i64,
-    ctime: i64,
-    inode: u64,
-    mode: u32,
-}
-
-/// An observation that a result depended on.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Observation {
     /// A file or folder, links followed; `None` if there was none.
@@ -33,13 +21,7 @@ impl Observation {
     /// Looks at a file. A link that leads elsewhere leads to another inode.
     pub fn file(path: impl Into<PathBuf>) -> Self {
         let path = path.into();
-        let stat = fs::metadata(&path).ok().map(|meta| Stat {
-            size: meta.size(),
-            mtime: nanoseconds(meta.mtime(), meta.mtime_nsec()),
-            ctime: nanoseconds(meta.ctime(), meta.ctime_nsec()),
-            inode: meta.ino(),
-            mode: meta.mode(),
-        });
+        let stat = fs::metadata(&path).ok().map(|meta| Stat::from(&meta));
         Self::File(path, stat)
     }
 
@@ -61,7 +43,7 @@ impl Observation {
     /// Returns whether another write before `instant` would show.
     fn is_settled(&self, instant: i64) -> bool {
         match self {
-            Self::File(_, Some(stat)) => stat.mtime < instant && stat.ctime < instant,
+            Self::File(_, Some(stat)) => stat.is_before(instant),
             Self::File(_, None) | Self::Content(..) => true,
         }
     }
@@ -89,10 +71,6 @@ impl<T> Memo<T> {
     pub fn valid(self) -> Option<T> {
         self.observations.iter().all(Observation::holds).then_some(self.value)
     }
-}
-
-fn nanoseconds(seconds: i64, nanos: i64) -> i64 {
-    seconds.saturating_mul(1_000_000_000).saturating_add(nanos)
 }
 
 #[cfg(test)]

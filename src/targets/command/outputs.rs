@@ -12,6 +12,7 @@ use filetime::FileTime;
 use crate::base::fs as base_fs;
 use crate::base::{Digest, RelPath, words};
 use crate::files::{Content, Fact};
+use crate::observation::Stat;
 use crate::ownership;
 use crate::target::Job;
 use crate::targets::command::Command;
@@ -28,7 +29,7 @@ struct Output {
     place: PathBuf,
     fact: Fact,
     /// Stat data that changes with any write; `None` if there is no file.
-    stat: Option<(u64, i64, i64, i64, i64)>,
+    stat: Option<Stat>,
     modified: Option<FileTime>,
     /// Whether a file that is not the target's has another name until the command ends.
     is_aside: bool,
@@ -123,7 +124,7 @@ impl Output {
             }
         }
         job.files.forget(path);
-        let stat = fs::symlink_metadata(&place).ok().as_ref().map(stat_of);
+        let stat = fs::symlink_metadata(&place).ok().as_ref().map(Stat::from);
         let fact = job.files.fact(path)?;
         Ok(Self { path: path.clone(), place, fact, stat, modified, is_aside })
     }
@@ -135,7 +136,7 @@ impl Output {
     }
 
     fn remove_if_touched(&self) -> Result<()> {
-        let now = fs::symlink_metadata(&self.place).ok().as_ref().map(stat_of);
+        let now = fs::symlink_metadata(&self.place).ok().as_ref().map(Stat::from);
         if now.is_some() && now != self.stat {
             base_fs::remove(&self.place)?;
         }
@@ -223,8 +224,4 @@ fn restore_aside(place: &Path, job: &Job) -> Result<()> {
         );
     }
     base_fs::rename_to_free(&aside, place)
-}
-
-fn stat_of(meta: &Metadata) -> (u64, i64, i64, i64, i64) {
-    (meta.ino(), meta.mtime(), meta.mtime_nsec(), meta.ctime(), meta.ctime_nsec())
 }

@@ -16,7 +16,7 @@ use crate::base::fs::{self, Range};
 use crate::base::{Digest, RelPath};
 use crate::bundle::{Method, Packing};
 use crate::files::Content;
-use crate::observation::stat_of;
+use crate::observation::Stat;
 use crate::project::STATE_FOLDER;
 use crate::target::Job;
 
@@ -48,7 +48,7 @@ impl<'a> Previous<'a> {
         let bytes = std::fs::read(job.project.place(&index_path(job))).ok()?;
         let (digest, index) = decode(&bytes, packing)?;
         let file = File::open(job.project.place(path)).ok()?;
-        let stat = stat_of(&file.metadata().ok()?);
+        let stat = Stat::from(&file.metadata().ok()?);
         // The digest is that of the file with this stat data, or was just verified.
         let known = matches!(job.files.fact(path).ok()?.content,
             Content::File { digest: now, .. } if now == digest);
@@ -66,7 +66,7 @@ impl<'a> Previous<'a> {
     /// Fails if the old bundle was modified meanwhile. Call it after the last read.
     pub(super) fn check(&self, job: &Job) -> Result<()> {
         let read = self.stat.written();
-        let now = self.file.metadata().map(|meta| stat_of(&meta));
+        let now = self.file.metadata().map(|meta| Stat::from(&meta));
         if job.files.written(self.path)? != Some(read) || now.ok() != Some(self.stat) {
             bail!("`{}` changed while it was read: run zipwright again", self.path);
         }
