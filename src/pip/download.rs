@@ -95,29 +95,41 @@ impl Downloads<'_> {
             }
             signals::received().is_none()
         });
-        let mut outcomes = Vec::new();
+        let (mut outcomes, mut first_error) = (Vec::new(), None);
         let arrivals = files.into_iter().map(|(_, arrival)| arrival);
         for (at, (arrival, result)) in arrivals.zip(results).enumerate() {
-            let pick = picks[at];
-            outcomes.push(match result {
-                Ok(()) => {
-                    let destination = match pick.origin {
-                        Origin::Wheel { .. } => Destination::Cache(self.cache),
-                        // Files of two packages may have one name.
-                        _ => Destination::Folder(&folder.join(at.to_string())),
-                    };
-                    finish(pick, arrival, &destination)?
-                }
-                Err(Failure::Unsupported(text) | Failure::Unauthorized(text)) => {
-                    Outcome::ForPip(text)
-                }
-                Err(failure) if !self.is_locked && signals::received().is_none() => {
-                    Outcome::ForPip(failure.to_string())
-                }
-                Err(failure) => bail!("could not fetch {}: {failure}", pick.describe()),
-            });
+            match self.outcome((picks[at], arrival), result, &folder.join(at.to_string())) {
+                Ok(outcome) => outcomes.push(outcome),
+                // The files after it are stored all the same: they are not fetched again.
+                Err(error) => first_error = first_error.or(Some(error)),
+            }
         }
-        Ok(outcomes)
+        first_error.map_or(Ok(outcomes), Err)
+    }
+
+    /// Stores a file that arrived. `folder` is for a source archive, whose name another may have too.
+    fn outcome(
+        &self,
+        (pick, arrival): (&Pick, Arrival),
+        result: Result<(), Failure>,
+        folder: &Path,
+    ) -> Result<Outcome> {
+        match result {
+            Ok(()) => {
+                let destination = match pick.origin {
+                    Origin::Wheel { .. } => Destination::Cache(self.cache),
+                    _ => Destination::Folder(folder),
+                };
+                finish(pick, arrival, &destination)
+            }
+            Err(Failure::Unsupported(text) | Failure::Unauthorized(text)) => {
+                Ok(Outcome::ForPip(text))
+            }
+            Err(failure) if !self.is_locked && signals::received().is_none() => {
+                Ok(Outcome::ForPip(failure.to_string()))
+            }
+            Err(failure) => bail!("could not fetch {}: {failure}", pick.describe()),
+        }
     }
 }
 

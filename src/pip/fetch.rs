@@ -12,6 +12,7 @@ use zipwright_store::{Bucket, Cache};
 
 use super::build::{Build, wheels_in};
 use super::download::{Downloads, Outcome};
+use super::lockfile::LockedInputs;
 use super::network::Network;
 use super::parallel_map::parallel_map;
 use super::requirements::inside;
@@ -37,8 +38,8 @@ pub(super) struct Fetch<'a> {
     pub context: Digest,
     pub pool: Option<&'a Pool>,
     pub network: &'a Network,
-    /// Whether the picks are of a lockfile.
-    pub is_locked: bool,
+    /// The lockfile that the picks are of.
+    pub locked: Option<&'a LockedInputs>,
 }
 
 /// Picks, by how they were got.
@@ -107,12 +108,13 @@ impl Fetch<'_> {
         if own.is_empty() {
             return Ok(downloaded);
         }
-        let settings = self.network.settings(self.pip.project);
+        let indexes = self.locked.map_or(&[][..], |locked| &locked.indexes);
+        let settings = self.network.settings(self.pip.project, indexes);
         let downloads = Downloads {
             cache: self.cache,
             settings: &settings,
             talk: self.pip.talk,
-            is_locked: self.is_locked,
+            is_locked: self.locked.is_some(),
         };
         let (mut left, mut reason) = (0, String::new());
         for (pick, outcome) in own.iter().copied().zip(downloads.get(&own, folder)?) {

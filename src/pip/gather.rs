@@ -190,7 +190,7 @@ impl Inputs {
         let folders = self.sources.iter().map(|source| source.folder.clone());
         let built: BTreeMap<RelPath, Wheel> = folders.zip(own).collect();
         let (pool, context) = (request.pool, self.context);
-        let (network, is_locked) = (&self.config.network, self.locked.is_some());
+        let (network, locked) = (&self.config.network, self.locked.as_ref());
         let fetch = Fetch {
             pip: &pip,
             cache,
@@ -199,7 +199,7 @@ impl Inputs {
             context,
             pool,
             network,
-            is_locked,
+            locked,
         };
         let wheels = match &self.locked {
             Some(locked) => {

@@ -27,6 +27,8 @@ pub struct LockedInputs {
     folder: RelPath,
     /// Folders of the packages that are projects.
     pub(super) projects: Vec<RelPath>,
+    /// Names and URLs of the indexes that the project of a `uv.lock` names.
+    pub(super) indexes: Vec<(String, String)>,
 }
 
 impl LockedInputs {
@@ -62,7 +64,8 @@ impl LockedInputs {
             _ => None,
         });
         let projects = projects.collect::<Result<_>>()?;
-        Ok(Self { set, folder, projects })
+        let indexes = indexes(&project.place(&folder).join("pyproject.toml"));
+        Ok(Self { set, folder, projects, indexes })
     }
 
     /// Returns name and version of each package, in the order of names; the projects are left out,
@@ -155,6 +158,18 @@ fn read(place: &Path, path: &RelPath) -> Result<String> {
         }
         Err(error) => Err(error).with_context(|| format!("could not read `{path}`")),
     }
+}
+
+/// Returns the names and URLs of `tool.uv.index` in a `pyproject.toml`, as far as it has them.
+fn indexes(pyproject: &Path) -> Vec<(String, String)> {
+    let text = std::fs::read_to_string(pyproject).unwrap_or_default();
+    let table: toml::Table = text.parse().unwrap_or_default();
+    let list = table.get("tool").and_then(|tool| tool.get("uv")?.get("index")?.as_array());
+    let entry = |index: &toml::Value| {
+        let text = |key: &str| Some(index.get(key)?.as_str()?.to_owned());
+        Some((text("name")?, text("url")?))
+    };
+    list.into_iter().flatten().filter_map(entry).collect()
 }
 
 /// Fails if a member that is needed requires other than the lockfile has of it.

@@ -62,8 +62,8 @@ impl Network {
         self.get("client-cert").map(|_| "pip has a client certificate")
     }
 
-    /// Returns the settings of the downloads.
-    pub(super) fn settings(&self, project: &Project) -> Settings {
+    /// Returns the settings of the downloads. `indexes` are names and URLs of uv's indexes.
+    pub(super) fn settings(&self, project: &Project, indexes: &[(String, String)]) -> Settings {
         let var = |name: &str| project.var(name).filter(|value| !value.is_empty());
         let mut proxies = Proxies::from_vars(&|name| var(name).map(String::from));
         if let Some(proxy) = self.get("proxy") {
@@ -80,6 +80,17 @@ impl Network {
             // uv writes `NAME=URL`.
             let named = url.split_once('=').filter(|(name, _)| !name.contains(':'));
             credentials.add_index(named.map_or(url, |(_, url)| url));
+        }
+        for (name, url) in indexes {
+            let name: String = name
+                .chars()
+                .map(|c| if c.is_ascii_alphanumeric() { c.to_ascii_uppercase() } else { '_' })
+                .collect();
+            let user = var(&format!("UV_INDEX_{name}_USERNAME"));
+            let password = var(&format!("UV_INDEX_{name}_PASSWORD"));
+            if user.is_some() || password.is_some() {
+                credentials.add(url, user.unwrap_or_default(), password.unwrap_or_default());
+            }
         }
         if let Some(text) = netrc(project) {
             credentials.add_netrc(&text);

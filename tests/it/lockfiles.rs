@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::io::{BufRead, BufReader, Write};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
 use std::path::Path;
 use std::sync::{Arc, Mutex};
@@ -259,6 +259,72 @@ fn a_broken_download_is_resumed_and_a_busy_server_asked_again() {
 }
 
 #[test]
+fn files_that_arrived_beside_a_failure_are_not_fetched_again() {
+    let sandbox = sandbox();
+    let files = sandbox.beside("files");
+    let index = Index::new(move |head, _| match fs::read(files.join(file_of(head))) {
+        Ok(bytes) => response("200 OK", &bytes),
+        Err(_) => response("404 Not Found", b""),
+    });
+    sandbox.write("pylock.toml", lock(&sandbox, &index));
+    let place = sandbox.beside("files").join(file("alpha"));
+    let alpha = fs::read(&place).unwrap();
+    fs::remove_file(&place).unwrap();
+    build(&sandbox)
+        .failure()
+        .stderr_has("could not fetch `alpha 1.0`: ")
+        .stderr_has(&format!("{}: 404 Not Found", index.url(&file("alpha"))));
+    fs::write(&place, alpha).unwrap();
+    build(&sandbox).success();
+    assert_eq!(index.requested(), [file("alpha"), file("alpha"), file("beta")]);
+}
+
+/// Opens tunnels to any server. Returns its port and the heads of the requests.
+fn tunnels() -> (u16, Arc<Mutex<Vec<String>>>) {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let heads = Arc::new(Mutex::new(Vec::new()));
+    let kept = heads.clone();
+    thread::spawn(move || {
+        for stream in listener.incoming() {
+            let (mut near, kept) = (stream.unwrap(), kept.clone());
+            thread::spawn(move || {
+                let mut head = Vec::new();
+                while !head.ends_with(b"\r\n\r\n") {
+                    let mut byte = [0];
+                    near.read_exact(&mut byte).unwrap();
+                    head.extend(byte);
+                }
+                let head = String::from_utf8(head).unwrap();
+                let mut far = TcpStream::connect(head.split(' ').nth(1).unwrap()).unwrap();
+                kept.lock().unwrap().push(head);
+                near.write_all(b"HTTP/1.1 200 Connection established\r\n\r\n").unwrap();
+                let (mut from, mut to) = (near.try_clone().unwrap(), far.try_clone().unwrap());
+                thread::spawn(move || std::io::copy(&mut from, &mut to));
+                let _ = std::io::copy(&mut far, &mut near);
+            });
+        }
+    });
+    (port, heads)
+}
+
+#[test]
+fn https_goes_through_a_tunnel_of_the_proxy() {
+    let mut sandbox = Sandbox::with(BUILDFILE);
+    // If the package index is only reached by a proxy, this test cannot stand in for it.
+    if ["https_proxy", "HTTPS_PROXY"].iter().any(|name| std::env::var_os(name).is_some()) {
+        return;
+    }
+    let (port, heads) = tunnels();
+    sandbox.set("HTTPS_PROXY", format!("http://me:hidden@127.0.0.1:{port}"));
+    sandbox.write("pylock.toml", IDNA);
+    build(&sandbox).success().stderr_lacks("hidden");
+    let heads = heads.lock().unwrap();
+    assert!(heads[0].starts_with("CONNECT files.pythonhosted.org:443 HTTP/1.1\r\n"), "{heads:?}");
+    assert!(heads[0].to_lowercase().contains("proxy-authorization: basic "), "{heads:?}");
+}
+
+#[test]
 fn credentials_and_proxies_are_used_and_never_shown() {
     let mut sandbox = sandbox();
     let files = sandbox.beside("files");
@@ -395,6 +461,43 @@ fn members_of_a_workspace_are_built_and_a_lock_behind_its_project_is_an_error() 
     add("groups = [\"dev\"]").stderr_has("`app` has no dependency group `dev`: it has none");
     add("projects = [\"libs/greeting\"]\nextras = [\"more\"]")
         .stderr_has("the lockfile names `beta`, and has no such package");
+}
+
+#[test]
+fn credentials_of_an_index_of_uv_are_used() {
+    let mut sandbox = sandbox();
+    let files = sandbox.beside("files");
+    // `aws:token`
+    let index = Index::new(move |head, _| match head.contains("Basic YXdzOnRva2Vu") {
+        true => response("200 OK", &fs::read(files.join(file_of(head))).unwrap()),
+        false => response("401 Unauthorized", b""),
+    });
+    let digest = sha256(&fs::read(sandbox.beside("files").join(file("alpha"))).unwrap());
+    let url = index.url(&file("alpha"));
+    sandbox.write("Buildfile", BUILDFILE.replace("pylock.toml", "uv.lock"));
+    sandbox.write(
+        "uv.lock",
+        format!(
+            "version = 1\n[[package]]\nname = \"app\"\nsource = {{ virtual = \".\" }}\n\
+             dependencies = [{{ name = \"alpha\" }}]\n[package.metadata]\n\
+             requires-dist = [{{ name = \"alpha\" }}]\n[[package]]\nname = \"alpha\"\n\
+             version = \"1.0\"\nsource = {{ registry = \"{0}\" }}\n\
+             wheels = [{{ url = \"{url}\", hash = \"sha256:{digest}\" }}]\n",
+            index.url("simple")
+        ),
+    );
+    sandbox.write(
+        "pyproject.toml",
+        format!(
+            "[project]\nname = \"app\"\ndependencies = [\"alpha\"]\n[[tool.uv.index]]\n\
+             name = \"own-index\"\nurl = \"{}\"\n",
+            index.url("simple")
+        ),
+    );
+    sandbox.set("UV_INDEX_OWN_INDEX_USERNAME", "aws");
+    sandbox.set("UV_INDEX_OWN_INDEX_PASSWORD", "token");
+    build(&sandbox).success();
+    assert_eq!(wheels(&sandbox), [file("alpha")]);
 }
 
 /// The files of `idna 3.7` in the package index.

@@ -24,6 +24,14 @@ impl Credentials {
         self.indexes.extend(url);
     }
 
+    /// Adds user and password for all files of the origin of a URL.
+    pub fn add(&mut self, url: &str, user: &str, password: &str) {
+        if let Ok(url) = Url::parse(url) {
+            let credentials = Some((user.to_owned(), password.to_owned()));
+            self.indexes.push(Url { credentials, ..url });
+        }
+    }
+
     /// Adds the machines of a netrc file.
     pub fn add_netrc(&mut self, text: &str) {
         let mut words = words(text).into_iter();
@@ -125,7 +133,9 @@ mod tests {
         assert_eq!(found(&credentials, "http://files.example/f"), pair("you", "two words"));
         assert_eq!(found(&credentials, "http://index.example/f"), pair("z", "z"));
         assert_eq!(found(&credentials, "https://wrong/f"), None);
+        credentials.add("https://wrong/simple", "aws", "token");
+        assert_eq!(found(&credentials, "https://wrong/f"), pair("aws", "token"));
         credentials.add_netrc("default login any password word");
-        assert_eq!(found(&credentials, "https://wrong/f"), pair("any", "word"));
+        assert_eq!(found(&credentials, "https://other/f"), pair("any", "word"));
     }
 }
