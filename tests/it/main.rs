@@ -41,6 +41,7 @@ mod makeflags;
 mod markers;
 mod new_kind;
 mod outages;
+mod packaging;
 mod ownership;
 mod platform;
 mod popular;
