@@ -1,4 +1,4 @@
-//! Completions: the script for a shell, and the answers that it gets from this program while somebody
+//! Completions: the script for a shell, and the answers that it gets from this program while a user
 //! types. Targets and variables come from the Buildfile of the command line so far.
 
 use std::collections::BTreeMap;

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use super::deeds::{Code, Deed, Place};
 
-/// Options that say where and how the CLI works, and not what it does.
+/// Options that affect the place and the output of the CLI, but not its effect.
 const SETTINGS: [&str; 8] = [
     "--region",
     "--profile",

@@ -96,7 +96,7 @@ fn git_folder(project: &Project) -> Option<PathBuf> {
     captured.status.success().then(|| PathBuf::from(captured.stdout.trim_end()))
 }
 
-/// Copies a project without what builds left in it.
+/// Copies a project without the outputs of builds.
 fn copy(from: &Path, to: &Path, outputs: &[String]) -> Result<()> {
     let is_left_out = |path: &Path| {
         [".git", STATE_FOLDER].iter().any(|name| path.starts_with(name))

@@ -115,7 +115,7 @@ pub(super) fn of_line(simples: &[Simple], place: &Place) -> Option<Vec<Deed>> {
     let mut at = 0;
     while let Some(simple) = simples.get(at) {
         let pipe = simples[at + 1..].iter().take_while(|next| next.joint == Joint::Pipe).count();
-        // `|| true` changes nothing about what a command does.
+        // `|| true` does not change the effect of a command.
         let is_excuse = simple.joint == Joint::Or
             && simple.words.len() == 1
             && ["true", ":"].contains(&simple.words[0].text.as_str());

@@ -1,7 +1,7 @@
 //! A Makefile as make itself reads it: rules from make's database (`make -p`), recipes as a dry run
 //! prints them (`make -n --trace`). So variables, functions, conditionals and includes are make's.
 //!
-//! Knows nothing of what the recipes mean.
+//! Knows nothing of the meaning of recipes.
 
 use std::path::{Path, PathBuf};
 

@@ -28,7 +28,7 @@ use crate::project::Project;
 /// Names of Makefiles, in the order in which make looks for them.
 pub const NAMES: [&str; 3] = ["GNUmakefile", "makefile", "Makefile"];
 
-/// A Buildfile, and what each line of the Makefile became.
+/// A Buildfile, and the translation of each line of the Makefile.
 #[derive(Clone, Debug)]
 pub struct Translation {
     pub buildfile: String,

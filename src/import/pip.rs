@@ -37,7 +37,7 @@ const QUIET: [&str; 18] = [
     "--system",
 ];
 
-/// Options with a value that have no effect either: what is there already, and where pip keeps things.
+/// Further options with a value that have no effect here: existing packages, and places of pip's files.
 const QUIET_WITH_VALUE: [&str; 5] =
     ["--find-links", "-f", "--cache-dir", "--implementation", "--root-user-action"];
 
