@@ -11,7 +11,7 @@ use super::args::{Common, Promote, S3Storage};
 use super::{Failure, SUCCESS, note, print, print_json, uploading, warn};
 use crate::aws::{Bucket, Function, Lambda, Storage};
 use crate::base::{fs, words};
-use crate::deploy::{self, Deployed, Deployment, Publish, Sending};
+use crate::deploy::{self, Artifact, Deployed, Deployment, Publish};
 use crate::project::Project;
 use crate::targets::{layer, upload};
 use crate::{bundle, check};
@@ -35,10 +35,10 @@ pub(super) fn run(common: &Common, promote: &Promote) -> Result<u8, Failure> {
         )
         .into());
     }
-    let sending = Sending::new(zip, bucket);
-    bundle::refuse_another(&path, &sending.code_sha256, &digest)?;
-    let deployed = deploy(promote, &sending)?;
-    show(common, promote, &sending, &deployed)?;
+    let artifact = Artifact::new(zip, bucket);
+    bundle::refuse_another(&path, &artifact.code_sha256, &digest)?;
+    let deployed = deploy(promote, &artifact)?;
+    show(common, promote, &artifact, &deployed)?;
     Ok(SUCCESS)
 }
 
@@ -71,7 +71,7 @@ fn refuse_names(promote: &Promote) -> Result<()> {
     Ok(())
 }
 
-fn deploy(promote: &Promote, sending: &Sending) -> Result<Vec<Deployed>> {
+fn deploy(promote: &Promote, artifact: &Artifact) -> Result<Vec<Deployed>> {
     let project = Project::here()?;
     let say = |text: &str| warn(text);
     let lambda = Lambda::connect(&project, promote.profile.as_deref(), &say)?;
@@ -80,7 +80,7 @@ fn deploy(promote: &Promote, sending: &Sending) -> Result<Vec<Deployed>> {
     let too_large = promote.s3.iter().map(|_| "zipped-size".to_owned());
     let silence: Vec<String> = promote.silence.iter().cloned().chain(too_large).collect();
     let fits = |function: &Function| {
-        deploy::check(function, &sending.bytes, &[], &silence, BTreeMap::new(), &say)
+        deploy::check(function, &artifact.bytes, &[], &silence, BTreeMap::new(), &say)
             .context("nothing was sent; `--silence RULE` ignores a rule")
     };
     let mut functions: Vec<&str> = promote.function.iter().map(String::as_str).collect();
@@ -93,11 +93,11 @@ fn deploy(promote: &Promote, sending: &Sending) -> Result<Vec<Deployed>> {
     }
     let said = Mutex::new(String::new());
     let status = |text: &str| progress(text, &said);
-    let code = || sending.code(&lambda, &status);
+    let code = || artifact.code(&lambda, &status);
     let deployment = |function| Deployment {
         function,
-        code_sha256: &sending.code_sha256,
-        size: sending.size(),
+        code_sha256: &artifact.code_sha256,
+        size: artifact.size(),
         layers: &[],
         publish: (promote.publish || alias.is_some()).then_some(Publish::Version),
         storage: Storage {
@@ -127,14 +127,14 @@ fn progress(text: &str, said: &Mutex<String>) {
 fn show(
     common: &Common,
     promote: &Promote,
-    sending: &Sending,
+    artifact: &Artifact,
     deployed: &[Deployed],
 ) -> Result<()> {
     let mut functions: Vec<&String> = promote.function.iter().collect();
     functions.sort_unstable();
     functions.dedup();
     let all = functions.into_iter().zip(deployed);
-    let code_sha256 = &sending.code_sha256;
+    let code_sha256 = &artifact.code_sha256;
     if common.json {
         let of = |(function, deployed): (&String, &Deployed)| {
             json!({
@@ -147,7 +147,7 @@ fn show(
         let functions: Vec<Value> = all.map(of).collect();
         return print_json(&json!({
             "code_sha256": code_sha256,
-            "s3": sending.stored(),
+            "s3": artifact.stored(),
             "functions": functions,
         }));
     }

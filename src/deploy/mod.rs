@@ -9,7 +9,7 @@ mod alias;
 mod check;
 mod layers;
 mod live;
-mod sending;
+mod artifact;
 mod update;
 mod version;
 
@@ -22,10 +22,10 @@ use anyhow::{Result, anyhow, bail};
 use crate::aws::{Alias, Code, Function, Lambda, Storage};
 use crate::base::words;
 
+pub use artifact::Artifact;
 pub use check::{Layer, check};
 pub use layers::publish_layer;
 pub use live::{Live, live, live_layer};
-pub use sending::Sending;
 
 /// Largest number of functions that are updated at once. Each holds a copy of the bundle while it
 /// is sent, and Lambda accepts 15 such requests a second.

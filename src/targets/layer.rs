@@ -7,7 +7,7 @@ use anyhow::{Context, Result};
 use serde_json::Value as Json;
 use zipwright_python::Arch;
 
-use super::{check, sending};
+use super::{artifact, check};
 use crate::aws::{Lambda, NewLayer};
 use crate::base::digest::FieldHasher;
 use crate::base::words;
@@ -72,11 +72,11 @@ fn key(layer: &Layer, job: &Job) -> Result<Key> {
 fn run(layer: &Layer, job: &Job) -> Result<Done> {
     let name = &layer.name.value;
     let zip = job.of_kind::<Zip>("zip", &layer.zip.value)?;
-    let sending = sending::take_up(zip, layer.s3.as_ref(), job)?;
+    let artifact = artifact::take_up(zip, layer.s3.as_ref(), job)?;
     let (runtimes, architectures) = (runtimes(layer), architectures(layer));
     let wanted = NewLayer {
         name,
-        code_sha256: &sending.code_sha256,
+        code_sha256: &artifact.code_sha256,
         runtimes: &runtimes,
         architectures: &architectures,
     };
@@ -85,9 +85,9 @@ fn run(layer: &Layer, job: &Job) -> Result<Done> {
     let lambda = Lambda::connect(job.project, None, &say)?;
     let (version, published) = deploy::publish_layer(&lambda, &wanted, &|| {
         warn_of_modules(zip, job)?;
-        check::before_publishing(layer, zip, &sending.bytes, job)?;
-        let code = sending.code(&lambda, &|text| job.messages.status(text))?;
-        let size = words::size(sending.size());
+        check::before_publishing(layer, zip, &artifact.bytes, job)?;
+        let code = artifact.code(&lambda, &|text| job.messages.status(text))?;
+        let size = words::size(artifact.size());
         job.messages.status(&format!("publishing {size} as layer `{name}`"));
         Ok(code)
     })?;
@@ -100,7 +100,7 @@ fn run(layer: &Layer, job: &Job) -> Result<Done> {
         (ARN.into(), Json::from(version.arn)),
         ("published".into(), Json::from(published)),
     ];
-    facts.extend(sending.stored().map(|name| ("s3".into(), Json::from(name))));
+    facts.extend(artifact.stored().map(|name| ("s3".into(), Json::from(name))));
     Ok(Done { result: Some(hasher.finish()), facts, ..Done::default() })
 }
 

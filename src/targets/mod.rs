@@ -7,7 +7,7 @@ pub mod command;
 pub mod group;
 pub mod invoke;
 pub mod layer;
-mod sending;
+mod artifact;
 pub mod staging;
 pub mod upload;
 pub mod wheelhouse;

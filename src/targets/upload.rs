@@ -9,12 +9,12 @@ use std::iter;
 use anyhow::Result;
 use serde_json::Value as Json;
 
-use super::{check, layer, sending};
+use super::{artifact, check, layer};
 use crate::aws::{Function, Lambda, Storage};
 use crate::base::digest::FieldHasher;
 use crate::base::{Digest, RelPath};
 use crate::bundle;
-use crate::deploy::{self, Deployed, Deployment, Publish, Sending};
+use crate::deploy::{self, Artifact, Deployed, Deployment, Publish};
 use crate::diagnostic::Spanned;
 use crate::key::{Key, Value};
 use crate::process::Stream;
@@ -93,8 +93,8 @@ fn key(upload: &Upload, job: &Job) -> Result<Key> {
 
 fn run(upload: &Upload, job: &Job) -> Result<Done> {
     let zip = job.of_kind::<Zip>("zip", &upload.zip.value)?;
-    let sending = sending::take_up(zip, upload.s3.as_ref(), job)?;
-    let code_sha256 = sending.code_sha256.as_str();
+    let artifact = artifact::take_up(zip, upload.s3.as_ref(), job)?;
+    let code_sha256 = artifact.code_sha256.as_str();
     let layers = upload.layers.iter().map(|name| layer::version_of(&name.value, job));
     let layers: Vec<String> = layers.collect::<Result<_>>()?;
     if let Some(digest) = &upload.digest {
@@ -102,14 +102,14 @@ fn run(upload: &Upload, job: &Job) -> Result<Done> {
     }
     let say = |text: &str| job.messages.warn(text);
     let lambda = Lambda::connect(job.project, None, &say)?;
-    let check = |function: &Function| check::before_upload(upload, function, &sending.bytes, job);
+    let check = |function: &Function| check::before_upload(upload, function, &artifact.bytes, job);
     let status = |text: &str| job.messages.status(text);
-    let code = || sending.code(&lambda, &status);
+    let code = || artifact.code(&lambda, &status);
     let note = |text: &str| job.messages.line(Stream::Stderr, text.into());
     let deployment = |function| Deployment {
         function,
         code_sha256,
-        size: sending.size(),
+        size: artifact.size(),
         layers: &layers,
         publish: upload.publish,
         storage: storage(upload),
@@ -123,7 +123,7 @@ fn run(upload: &Upload, job: &Job) -> Result<Done> {
     let deployed = deploy::all_of(&deployments, deploy::deploy_all(&lambda, &deployments))?;
     Ok(Done {
         result: Some(result(upload, code_sha256, &deployed, job)),
-        facts: facts(upload, &sending, &layers, &deployed),
+        facts: facts(upload, &artifact, &layers, &deployed),
         ..Done::default()
     })
 }
@@ -140,8 +140,8 @@ fn names(upload: &Upload) -> impl Iterator<Item = &str> {
 }
 
 /// Returns the facts of a single function; of several, each under its name too.
-fn facts(upload: &Upload, sending: &Sending, layers: &[String], deployed: &[Deployed]) -> Facts {
-    let code_sha256 = sending.code_sha256.as_str();
+fn facts(upload: &Upload, artifact: &Artifact, layers: &[String], deployed: &[Deployed]) -> Facts {
+    let code_sha256 = artifact.code_sha256.as_str();
     let of = |(name, deployed): (&str, &Deployed)| {
         let mut facts = vec![("function".to_owned(), Json::from(name))];
         facts.push(("code_sha256".into(), Json::from(code_sha256)));
@@ -150,7 +150,7 @@ fn facts(upload: &Upload, sending: &Sending, layers: &[String], deployed: &[Depl
             facts.push(("layers".into(), Json::from(layers)));
             facts.push(("attached".into(), Json::from(deployed.attached)));
         }
-        facts.extend(sending.stored().map(|name| ("s3".into(), Json::from(name))));
+        facts.extend(artifact.stored().map(|name| ("s3".into(), Json::from(name))));
         if let Some(version) = &deployed.version {
             facts.push(("version".into(), Json::from(version.as_str())));
         }

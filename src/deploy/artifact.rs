@@ -8,7 +8,7 @@ use crate::aws::{Bucket, Code, Lambda, Stored};
 use crate::base::Sha256;
 use crate::bundle;
 
-pub struct Sending<'a> {
+pub struct Artifact<'a> {
     pub bytes: Vec<u8>,
     /// CodeSha256 of the bytes that are sent, because the file may change meanwhile.
     pub code_sha256: String,
@@ -17,7 +17,7 @@ pub struct Sending<'a> {
     stored: Mutex<Option<Stored>>,
 }
 
-impl<'a> Sending<'a> {
+impl<'a> Artifact<'a> {
     /// Creates it. The bucket is used only if the bundle does not fit in a request, or if Lambda is
     /// to refer to it.
     pub fn new(bytes: Vec<u8>, bucket: Option<Bucket<'a>>) -> Self {

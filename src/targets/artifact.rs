@@ -5,12 +5,12 @@ use anyhow::{Context, Result, bail};
 use crate::aws::Bucket;
 use crate::base::{fs, words};
 use crate::bundle;
-use crate::deploy::Sending;
+use crate::deploy::Artifact;
 use crate::target::Job;
 use crate::targets::layer::S3;
 use crate::targets::zip::Zip;
 
-pub(super) fn take_up<'a>(zip: &Zip, s3: Option<&'a S3>, job: &Job) -> Result<Sending<'a>> {
+pub(super) fn take_up<'a>(zip: &Zip, s3: Option<&'a S3>, job: &Job) -> Result<Artifact<'a>> {
     let path = &zip.output.value;
     let place = job.project.place(path);
     let size =
@@ -28,5 +28,5 @@ pub(super) fn take_up<'a>(zip: &Zip, s3: Option<&'a S3>, job: &Job) -> Result<Se
     }
     let bucket =
         s3.map(|s3| Bucket { name: &s3.bucket, prefix: &s3.prefix, reference: s3.reference });
-    Ok(Sending::new(fs::read(&place)?, bucket))
+    Ok(Artifact::new(fs::read(&place)?, bucket))
 }
