@@ -1,7 +1,7 @@
 //! The `upload` kind: updates a Lambda function to the code of a bundle. Reads the bundle and
 //! chooses the form in which its code is sent; the steps are in [`crate::deploy`].
 
-mod ahead;
+mod preflight;
 mod keys;
 
 use std::iter;
@@ -22,9 +22,9 @@ use crate::target::{Done, EarlyCheck, Facts, Findings, Fingerprint, Job, Kind, R
 use crate::targets::layer::S3;
 use crate::targets::zip::Zip;
 
-use ahead::look_ahead;
 pub(super) use keys::{function, read};
 pub use keys::{is_alias, is_function, is_kms_key};
+use preflight::look_ahead;
 
 #[derive(Clone, Debug)]
 pub struct Upload {
