@@ -17,7 +17,7 @@ mod init;
 mod invoking;
 mod lint;
 mod list;
-mod papers;
+mod documents;
 mod promote;
 mod reproduce;
 mod session;
@@ -149,8 +149,8 @@ fn run(cli: &Cli) -> Result<u8, Failure> {
         Some(Command::Diff(diff)) => diff::run(common, diff),
         Some(Command::Verify(verify)) => verify::run(common, verify),
         Some(Command::Promote(promote)) => promote::run(common, promote),
-        Some(Command::Sbom(paper)) => papers::run(common, paper, record::sbom),
-        Some(Command::Provenance(paper)) => papers::run(common, paper, record::provenance),
+        Some(Command::Sbom(paper)) => documents::run(common, paper, record::sbom),
+        Some(Command::Provenance(paper)) => documents::run(common, paper, record::provenance),
         Some(Command::Reproduce(words)) => reproduce::run(common, words),
         Some(Command::Lint(lint)) => lint::run(common, lint),
         Some(Command::Init(init)) => init::run(common, init),
