@@ -10,8 +10,8 @@ use anyhow::{Context, Result};
 
 use super::args::{Build, Common, Invoking, OutputSync, Uploading};
 use super::discreet::Discreet;
+use super::makeflags::BuildOptions;
 use super::session::{self, Session, Words};
-use super::under_make::Asked;
 use super::{FAILURE, Failure, OUT_OF_DATE, SUCCESS};
 use super::{invoking, uploading};
 use crate::base::fs as base_fs;
@@ -34,30 +34,30 @@ use crate::ui::{self, Style, Verbosity, Writers};
 pub(super) fn run(common: &Common, typed: &Build) -> Result<u8, Failure> {
     let started = Instant::now();
     let project = Project::here()?;
-    let mut asked = Asked::new(typed, &project);
-    parallel::limit(asked.threads());
-    let mut words = Words::new(&asked.build.words);
-    words.overrides.inherited = asked.inherited(&project);
-    let entered = says_directory(common, &asked);
-    let start = Start::new(&asked, &project, &words)?;
-    if let Some(up_to_date) = start.nothing_to_do(common, &asked, &words) {
+    let mut resolved = BuildOptions::new(typed, &project);
+    parallel::limit(resolved.threads());
+    let mut words = Words::new(&resolved.build.words);
+    words.overrides.inherited = resolved.inherited(&project);
+    let entered = says_directory(common, &resolved);
+    let start = Start::new(&resolved, &project, &words)?;
+    if let Some(up_to_date) = start.nothing_to_do(common, &resolved, &words) {
         enter(entered, &project);
-        let mut report = reporter(common, &asked.build);
+        let mut report = reporter(common, &resolved.build);
         up_to_date.report(started.elapsed().as_secs_f64(), &KINDS, report.as_mut());
         leave(entered, &project);
         return Ok(SUCCESS);
     }
     let mut session = Session::open_in(project.clone(), common, words)?;
-    invoking::apply(&asked.build.invoking, &mut session)?;
-    uploading::apply(&asked.build.uploading, &mut session)?;
+    invoking::apply(&resolved.build.invoking, &mut session)?;
+    uploading::apply(&resolved.build.uploading, &mut session)?;
     enter(entered, &project);
-    let summary = build_goals((common, &mut asked), &session, start);
+    let summary = build_goals((common, &mut resolved), &session, start);
     // As at the end of `build_with`.
     mem::forget(session);
     leave(entered, &project);
     Ok(match summary? {
         Summary { failed: 1.., .. } => FAILURE,
-        Summary { would_run: 1.., .. } if asked.build.question => OUT_OF_DATE,
+        Summary { would_run: 1.., .. } if resolved.build.question => OUT_OF_DATE,
         _ => SUCCESS,
     })
 }
@@ -73,12 +73,12 @@ struct Start {
 }
 
 impl Start {
-    fn new(asked: &Asked, project: &Project, words: &Words) -> Result<Self> {
+    fn new(resolved: &BuildOptions, project: &Project, words: &Words) -> Result<Self> {
         if !snapshot::exists(project) {
             return Ok(Self::default());
         }
-        let writes = !asked.build.dry_run && !asked.build.question;
-        let lock = writes.then(|| session::lock(project, patience(asked))).transpose()?;
+        let writes = !resolved.build.dry_run && !resolved.build.question;
+        let lock = writes.then(|| session::lock(project, patience(resolved))).transpose()?;
         let Some(mut snapshot) = Snapshot::load(project) else {
             return Ok(Self { lock, ..Self::default() });
         };
@@ -93,8 +93,13 @@ impl Start {
 
     /// Returns the targets of the build if all of them are up to date, and nothing but the summary is
     /// reported of such targets.
-    fn nothing_to_do(&self, common: &Common, asked: &Asked, words: &Words) -> Option<UpToDate<'_>> {
-        let build = &asked.build;
+    fn nothing_to_do(
+        &self,
+        common: &Common,
+        resolved: &BuildOptions,
+        words: &Words,
+    ) -> Option<UpToDate<'_>> {
+        let build = &resolved.build;
         let is_plain = !build.trace && !common.json && build.timings.is_none();
         let goals = self.goals.as_ref().filter(|_| is_plain && may_skip(build))?;
         let file = session::buildfile(common);
@@ -127,8 +132,8 @@ fn leave(says: bool, project: &Project) {
     }
 }
 
-fn patience(asked: &Asked) -> Patience {
-    if asked.build.no_wait { Patience::None } else { Patience::Wait }
+fn patience(resolved: &BuildOptions) -> Patience {
+    if resolved.build.no_wait { Patience::None } else { Patience::Wait }
 }
 
 /// Brings what a command needs up to date. Standard output is that command's, so whatever is said
@@ -140,36 +145,36 @@ pub(super) fn for_command(
     goals: Vec<TargetId>,
 ) -> Result<Summary> {
     let typed = Build { words: words.to_vec(), ..Build::default() };
-    let mut asked = Asked::new(&typed, &session.project);
-    parallel::limit(asked.threads());
-    let options = Options { goals, mode: Mode::Build, ..options(&asked, session)? };
+    let mut resolved = BuildOptions::new(&typed, &session.project);
+    parallel::limit(resolved.threads());
+    let options = Options { goals, mode: Mode::Build, ..options(&resolved, session)? };
     let verbosity = if common.json { Verbosity::Silent } else { Verbosity::Normal };
     let writers = Writers::new(Box::new(io::stderr()), Box::new(io::stderr()));
-    let report = ui::report(style(common, &asked.build, verbosity), writers);
-    let start = Start::new(&asked, &session.project, &session.words)?;
-    build_with((common, &mut asked), session, options, start, report)
+    let report = ui::report(style(common, &resolved.build, verbosity), writers);
+    let start = Start::new(&resolved, &session.project, &session.words)?;
+    build_with((common, &mut resolved), session, options, start, report)
 }
 
 fn build_goals(
-    (common, asked): (&Common, &mut Asked),
+    (common, resolved): (&Common, &mut BuildOptions),
     session: &Session,
     start: Start,
 ) -> Result<Summary> {
     let goals = session.goal_ids()?;
-    let options = Options { goals, ..options(asked, session)? };
-    let report = reporter(common, &asked.build);
-    build_with((common, asked), session, options, start, report)
+    let options = Options { goals, ..options(resolved, session)? };
+    let report = reporter(common, &resolved.build);
+    build_with((common, resolved), session, options, start, report)
 }
 
 fn build_with(
-    (common, asked): (&Common, &mut Asked),
+    (common, resolved): (&Common, &mut BuildOptions),
     session: &Session,
     options: Options,
     start: Start,
     mut report: Box<dyn Report>,
 ) -> Result<Summary> {
     let Start { lock, snapshot, goals } = start;
-    let goals = goals.filter(|_| may_skip(&asked.build));
+    let goals = goals.filter(|_| may_skip(&resolved.build));
     let file = session.buildfile().to_string_lossy();
     let overrides = &session.words.overrides;
     let parts = |snapshot: Snapshot| snapshot.into_parts(&file, overrides, goals.as_deref());
@@ -182,19 +187,19 @@ fn build_with(
     }
     let lock = match lock {
         Some(lock) => lock,
-        None => session::lock(&session.project, patience(asked))?,
+        None => session::lock(&session.project, patience(resolved))?,
     };
     session.sweep(&lock);
     signals::install().context("could not listen for signals")?;
-    let pool = asked.pool(parallel::cores(), super::warn)?;
+    let pool = resolved.pool(parallel::cores(), super::warn)?;
     parallel::start();
     let (memory, prior) = snapshot.map(parts).unzip();
     let mut state = session.state();
-    let serial = asked.is_serial();
+    let serial = resolved.is_serial();
     let surroundings =
-        Surroundings { env: asked.for_children(&pool), terminal: has_terminal(common) };
+        Surroundings { env: resolved.for_children(&pool), terminal: has_terminal(common) };
     let options = Options { surroundings, serial, ..options };
-    let mut recorder = Recorder::new(report, asked.build.timings.is_some());
+    let mut recorder = Recorder::new(report, resolved.build.timings.is_some());
     let files = session.files(memory.unwrap_or_default());
     files.tick().context("could not write in the state folder")?;
     let both = (&mut state, prior.as_ref());
@@ -208,14 +213,14 @@ fn build_with(
                 overrides,
                 model: &session.model,
                 graph: &session.graph,
-                observed: observed.filter(|_| is_graph_of_buildfile(&asked.build)),
+                observed: observed.filter(|_| is_graph_of_buildfile(&resolved.build)),
             };
             snapshot::update(&session.project, basis, prior.as_ref(), &files, fresh)?;
         }
         Ok(summary)
     });
-    if let Some(place) = &asked.build.timings {
-        let jobs = asked.slots();
+    if let Some(place) = &resolved.build.timings {
+        let jobs = resolved.slots();
         write_timings(place, &recorder.timings(jobs, &needs_by_name(session)))?;
     }
     // The process ends soon, and gives all memory back at once instead of by millions of pieces.
@@ -249,11 +254,11 @@ fn has_terminal(common: &Common) -> bool {
         && io::stderr().is_terminal()
 }
 
-/// As make: when asked, after `-C`, and below another make.
-fn says_directory(common: &Common, asked: &Asked) -> bool {
-    let build = &asked.build;
+/// As make: when resolved, after `-C`, and below another make.
+fn says_directory(common: &Common, resolved: &BuildOptions) -> bool {
+    let build = &resolved.build;
     let quiet = build.silent || build.question || build.no_print_directory || common.json;
-    build.print_directory || (!quiet && (!common.directory.is_empty() || asked.is_nested()))
+    build.print_directory || (!quiet && (!common.directory.is_empty() || resolved.is_nested()))
 }
 
 pub(super) fn run_engine(
@@ -275,8 +280,8 @@ pub(super) fn run_engine(
     engine::build(world, state, options, pool, &mut report)
 }
 
-fn options(asked: &Asked, session: &Session) -> Result<Options> {
-    let build = &asked.build;
+fn options(resolved: &BuildOptions, session: &Session) -> Result<Options> {
+    let build = &resolved.build;
     let mode = match (build.question, build.dry_run) {
         (true, _) => Mode::Question,
         (false, true) => Mode::DryRun,

@@ -21,7 +21,7 @@ mod documents;
 mod promote;
 mod reproduce;
 mod session;
-mod under_make;
+mod makeflags;
 mod uploading;
 mod verify;
 

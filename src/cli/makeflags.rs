@@ -11,13 +11,13 @@ use crate::make::{self, Flags, Jobs, Pool, Variable};
 use crate::project::Project;
 
 /// A build's options, from the command line and from the make above, if there is one.
-pub(super) struct Asked {
+pub(super) struct BuildOptions {
     pub(super) build: Build,
     flags: Flags,
     level: u32,
 }
 
-impl Asked {
+impl BuildOptions {
     pub(super) fn new(typed: &Build, project: &Project) -> Self {
         let mut flags = Flags::parse(project.var("MAKEFLAGS").unwrap_or_default());
         let mut build = typed.clone();
@@ -167,8 +167,8 @@ mod tests {
             let env = [("MAKEFLAGS", makeflags), ("MAKELEVEL", level)];
             let env = env.map(|(name, value)| (name.to_owned(), value.to_owned()));
             let project = Project::new("/nowhere".into(), env.into());
-            let asked = Asked::new(&Build { jobs: typed, ..Build::default() }, &project);
-            assert_eq!(asked.threads(), expected, "{makeflags:?} {level} {typed:?}");
+            let resolved = BuildOptions::new(&Build { jobs: typed, ..Build::default() }, &project);
+            assert_eq!(resolved.threads(), expected, "{makeflags:?} {level} {typed:?}");
         }
     }
 }
