@@ -110,3 +110,13 @@ impl Summary {
 pub trait Report {
     fn event(&mut self, event: &Event);
 }
+
+/// Receives the output and the messages of one running target, from any thread.
+pub trait Reporter: Sync {
+    /// Passes on a line of output of a program, such as a command or pip.
+    fn line(&self, stream: Stream, text: Printable);
+    /// Warns of a condition that the user may want to change.
+    fn warn(&self, text: &str);
+    /// Shows the current step, on a terminal only.
+    fn status(&self, text: &str);
+}

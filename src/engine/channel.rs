@@ -7,8 +7,8 @@ use std::sync::{Arc, Condvar, Mutex};
 use super::Message;
 use crate::base::Printable;
 use crate::event::Event;
+use crate::event::Reporter;
 use crate::process::Stream;
-use crate::target::Messages;
 
 /// Most bytes of lines on their way to the loop.
 const MOST: usize = 4 << 20;
@@ -91,7 +91,7 @@ impl Channel {
     }
 }
 
-impl Messages for Channel {
+impl Reporter for Channel {
     fn line(&self, stream: Stream, text: Printable) {
         if let Some(gate) = &self.gate {
             gate.enter(&text);

@@ -5,7 +5,8 @@ use anyhow::{Result, bail};
 use zipwright_store::Bucket;
 
 use crate::base::digest::FieldHasher;
-use crate::pip::{self, Interpreter, Talk};
+use crate::event::Reporter;
+use crate::pip::{self, Interpreter};
 use crate::project::Project;
 
 /// `awslambdaric` and its requirements, with the hashes of all their wheels.
@@ -29,7 +30,7 @@ impl Client {
         project: &Project,
         interpreter: Interpreter,
         with_boto3: bool,
-        talk: Talk,
+        reporter: &dyn Reporter,
     ) -> Result<Self> {
         let (major, minor) = interpreter.identity.minor;
         if (major, minor) < OLDEST {
@@ -47,9 +48,9 @@ impl Client {
             let cache = project.cache()?;
             let folder = cache.place(Bucket::Tools, &format!("{name}-{key:.32}"));
             let say = || {
-                (talk.status)(&format!("installing {name} for Python {major}.{minor}, once"));
+                reporter.status(&format!("installing {name} for Python {major}.{minor}, once"));
             };
-            pip::install(project, &interpreter, (requirements, &folder), (talk, &say))?;
+            pip::install(project, &interpreter, (requirements, &folder), (reporter, &say))?;
             cache.mark_used(&folder);
             let Some(folder) = folder.to_str().filter(|folder| !folder.contains(':')) else {
                 bail!("`{}` cannot be in PYTHONPATH: set XDG_CACHE_HOME", folder.display());

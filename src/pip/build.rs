@@ -146,7 +146,7 @@ impl Source {
     }
 
     fn build(&self, builder: &SdistBuilder, cache: &Cache, pip: &Pip) -> Result<Wheel> {
-        (pip.talk.status)(&format!("building local project `{}`", self.folder));
+        pip.reporter.status(&format!("building local project `{}`", self.folder));
         let building = builder.begin(self.name())?;
         let copied = self.tree.copy(pip.project, &building.source())?;
         let watch = copied.watch(&building.source());

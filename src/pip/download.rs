@@ -11,12 +11,12 @@ use zipwright_fetch::{Download, Failure, Progress, Settings, Sink, fetch};
 use zipwright_store::{Bucket, Cache};
 
 use super::resolve::{Origin, Pick};
-use super::run::Talk;
 use super::secrets::redact;
 use super::wheels::Wheel;
 use crate::base::fs::persist;
 use crate::base::words::{count, size};
 use crate::base::{Digest, Sha256, private, sha256};
+use crate::event::Reporter;
 use crate::signals;
 
 /// Where a downloaded file goes.
@@ -59,7 +59,7 @@ pub(super) enum Outcome {
 pub(super) struct Downloads<'a> {
     pub cache: &'a Cache,
     pub settings: &'a Settings,
-    pub talk: Talk<'a>,
+    pub reporter: &'a dyn Reporter,
     /// Whether the picks are of a lockfile: pip did not see their URLs, so it does not know better.
     pub is_locked: bool,
 }
@@ -84,13 +84,13 @@ impl Downloads<'_> {
             files.push((Download { url: &pick.url, size: pick.size }, arrival));
         }
         let shown = wording(&Progress { files: picks.len(), ..Progress::default() }, picks);
-        (self.talk.status)(&shown);
+        self.reporter.status(&shown);
         let shown = Mutex::new(shown);
         let results = fetch(&mut files, self.settings, &|progress| {
             let line = wording(progress, picks);
             let mut shown = shown.lock().expect("BUG: no holder of this lock panics");
             if *shown != line {
-                (self.talk.status)(&line);
+                self.reporter.status(&line);
                 *shown = line;
             }
             signals::received().is_none()

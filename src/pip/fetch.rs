@@ -113,7 +113,7 @@ impl Fetch<'_> {
         let downloads = Downloads {
             cache: self.cache,
             settings: &settings,
-            talk: self.pip.talk,
+            reporter: self.pip.reporter,
             is_locked: self.locked.is_some(),
         };
         let (mut left, mut reason) = (0, String::new());
@@ -129,7 +129,7 @@ impl Fetch<'_> {
         }
         if left > 0 {
             let files = count(left, "file");
-            (self.pip.talk.warn)(&format!("pip fetches {files}: {reason}"));
+            self.pip.reporter.warn(&format!("pip fetches {files}: {reason}"));
         }
         Ok(downloaded)
     }
@@ -262,7 +262,7 @@ impl Fetch<'_> {
     /// Builds one source distribution and stores the wheel in the cache.
     fn build_source(&self, pick: &Pick, archive: &Path) -> Result<Wheel> {
         let what = pick.describe();
-        (self.pip.talk.status)(&format!("building {what} from source"));
+        self.pip.reporter.status(&format!("building {what} from source"));
         let building = self.builder.begin(what)?;
         let (top, epoch) = unpack(archive, &building.source())?;
         let folder = top.join(pick.subdirectory.as_deref().unwrap_or_default());
@@ -293,7 +293,7 @@ impl Fetch<'_> {
         if let Some(error) = unusable::unfit(&program, &interpreter.identity) {
             return Err(error.context(format!("only pip can {doing}")));
         }
-        (self.pip.talk.status)(&format!("asking pip to {doing}"));
+        self.pip.reporter.status(&format!("asking pip to {doing}"));
         let out = workshop.join("out");
         let file = workshop.join("picks.txt");
         let text: String = picks.iter().map(|pick| format!("{}\n", line(pick))).collect();

@@ -24,7 +24,7 @@ use super::options::{self, Argument, Name, Opt};
 use super::parallel_map::parallel_map;
 use super::requirements::{Replacement, Requirements, find_links_inside, index_inside};
 use super::resolve::{file_url, resolve};
-use super::run::{Pip, Talk};
+use super::run::Pip;
 use super::sdist::SdistBuilder;
 use super::secrets::{Redactor, fingerprint};
 use super::settings::Settings;
@@ -33,6 +33,7 @@ use super::wheels::Wheel;
 use crate::base::digest::FieldHasher;
 use crate::base::fs::write_if_changed;
 use crate::base::{Digest, RelPath};
+use crate::event::Reporter;
 use crate::files::{Content, View};
 use crate::make::Pool;
 use crate::project::Project;
@@ -168,13 +169,13 @@ impl Inputs {
     }
 
     /// Returns all wheels, fetched or built if they are not in the cache.
-    pub fn gather(&self, request: &Request, talk: Talk) -> Result<Gathered> {
+    pub fn gather(&self, request: &Request, reporter: &dyn Reporter) -> Result<Gathered> {
         let cache = request.project.cache()?;
         let pip = Pip {
             project: &self.project,
             interpreter: &self.interpreter,
             secrets: &self.secrets,
-            talk,
+            reporter,
         };
         let build = Build {
             options: &self.requirements.options,
@@ -213,7 +214,7 @@ impl Inputs {
         };
         let (built, isolation) = builder.report();
         if built > 0 {
-            self.warn_of_settings(talk);
+            self.warn_of_settings(reporter);
         }
         Ok(Gathered { wheels, built, isolation })
     }
@@ -354,9 +355,9 @@ impl Inputs {
         Ok(given)
     }
 
-    fn warn_of_settings(&self, talk: Talk) {
+    fn warn_of_settings(&self, reporter: &dyn Reporter) {
         for name in &self.not_followed {
-            (talk.warn)(&format!(
+            reporter.warn(&format!(
                 "pip's setting `{name}` is not passed on: builds from source have an environment \
                  of their own, and settings for their back end go into `--config-settings`"
             ));

@@ -9,9 +9,10 @@ use zipwright_store::Format;
 
 use super::config::Config;
 use super::interpreter::Interpreter;
-use super::run::{Pip, Talk};
+use super::run::Pip;
 use crate::base::fs::{temp_dir_beside, write_if_changed};
 use crate::base::{Digest, private};
+use crate::event::Reporter;
 use crate::project::Project;
 
 /// The file in a folder that lists all others, with the digest of each. Python cannot import such a
@@ -28,7 +29,7 @@ pub fn install(
     project: &Project,
     interpreter: &Interpreter,
     (requirements, folder): (&str, &Path),
-    (talk, before): (Talk, &dyn Fn()),
+    (reporter, before): (&dyn Reporter, &dyn Fn()),
 ) -> Result<()> {
     if is_whole(folder) {
         return Ok(());
@@ -46,7 +47,7 @@ pub fn install(
     args.extend([out.clone().into(), "-r".into(), file.clone().into()]);
     let secrets = Config::read(project, &interpreter.identity.prefix).secrets;
     let names = [(file.display().to_string(), "the pinned requirements".to_string())];
-    let pip = Pip { project, interpreter, secrets: &secrets, talk };
+    let pip = Pip { project, interpreter, secrets: &secrets, reporter };
     pip.run(args, &names)?.map_err(|failure| failure.error("install the pinned wheels"))?;
     let files = list(&out)?;
     write_if_changed(&out.join(LIST), &files, private::FILE_MODE)?;

@@ -42,6 +42,5 @@ pub use lockfile::{LockRequest, LockedInputs};
 pub use parallel_map::parallel_map;
 pub use provenance::{BuildInputs, Provenance, provenance};
 pub use requirements::{ReadFile, Requirements};
-pub use run::Talk;
 pub use secrets::{Redactor, redact};
 pub use wheels::Wheel;

@@ -115,7 +115,7 @@ pub(super) fn resolve(
     reading: &Reading,
     (folder, names): (&Path, &[(String, String)]),
 ) -> Result<Vec<Pick>> {
-    (pip.talk.status)("resolving the requirements");
+    pip.reporter.status("resolving the requirements");
     let report = folder.join("report.json");
     let attempt = |choice: &str, is_tentative: bool| {
         let reading = Reading { is_tentative, ..reading.clone() };
@@ -138,7 +138,7 @@ pub(super) fn resolve(
         let Some(runtime) = reading.runtime.filter(|_| has_no_solution(&first)) else {
             return Err(first.error("resolve the requirements"));
         };
-        (pip.talk.status)("running pip again, with source distributions");
+        pip.reporter.status("running pip again, with source distributions");
         if let Err(second) = attempt("--prefer-binary", false)? {
             return Err(match unfit(&second) {
                 Some(requirement) => no_wheel(runtime, requirement, &second),

@@ -10,6 +10,7 @@ use super::interpreter::Interpreter;
 use super::launch::{Launch, Reading};
 use super::secrets::Redactor;
 use super::tree::EPOCH;
+use crate::event::Reporter;
 use crate::process::{Invocation, Stream, describe};
 use crate::project::Project;
 
@@ -19,20 +20,12 @@ const REPEATED_LINES: usize = 8;
 /// Largest number of lines kept to choose them from.
 const KEPT_LINES: usize = 1000;
 
-/// Receives pip's output.
-#[derive(Clone, Copy)]
-pub struct Talk<'a> {
-    pub line: &'a (dyn Fn(Stream, &str) + Sync),
-    pub status: &'a (dyn Fn(&str) + Sync),
-    pub warn: &'a (dyn Fn(&str) + Sync),
-}
-
 /// pip of one interpreter, ready to run.
 pub(super) struct Pip<'a> {
     pub project: &'a Project,
     pub interpreter: &'a Interpreter,
     pub secrets: &'a Redactor,
-    pub talk: Talk<'a>,
+    pub reporter: &'a dyn Reporter,
 }
 
 /// A run of pip that failed.
@@ -78,7 +71,7 @@ impl Pip<'_> {
             }
             // Standard output is for data: `zipwright invoke | jq` must read only the response.
             if !(reading.is_tentative && line.starts_with(ERROR)) {
-                (self.talk.line)(Stream::Stderr, &line);
+                self.reporter.line(Stream::Stderr, line.as_str().into());
             }
             if stream == Stream::Stderr && !line.is_empty() {
                 let mut kept = kept.lock().expect("BUG: no holder of this lock panics");

@@ -6,14 +6,14 @@ use anyhow::{Context, Result};
 
 use super::{Kind, Model, Shared, Target};
 use crate::aws;
-use crate::base::{Digest, Printable, RelPath};
+use crate::base::{Digest, RelPath};
+use crate::event::Reporter;
 use crate::files::{Content, Fact, View};
 use crate::instant::{self, Instant};
 use crate::key::{Key, Value};
 use crate::make::Pool;
 use crate::observation::Stat;
 use crate::ownership::{self, Owned};
-use crate::process::Stream;
 use crate::project::Project;
 
 /// One target, and all that its kind may look at. The targets it needs are up to date.
@@ -34,7 +34,7 @@ pub struct Job<'a> {
     pub surroundings: &'a Surroundings,
     /// Further job slots, for a kind that does several things at once.
     pub pool: Option<&'a Pool>,
-    pub messages: &'a dyn Messages,
+    pub messages: &'a dyn Reporter,
 }
 
 /// What the programs that a command runs find around them.
@@ -44,16 +44,6 @@ pub struct Surroundings {
     pub env: Vec<(String, String)>,
     /// Standard input and both outputs are a terminal that a command may be given.
     pub terminal: bool,
-}
-
-/// Where a kind's words go while it works.
-pub trait Messages: Sync {
-    /// A line of output of the work itself: a command's, pip's.
-    fn line(&self, stream: Stream, text: Printable);
-    /// Something the user should know and may want to change.
-    fn warn(&self, text: &str);
-    /// What is being done right now; shown on a terminal only.
-    fn status(&self, text: &str);
 }
 
 /// What a run left behind.

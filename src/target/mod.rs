@@ -18,7 +18,7 @@ use crate::diagnostic::{Diagnostic, Span, Spanned};
 use crate::glob::Glob;
 use crate::key::Key;
 
-pub use job::{Done, Facts, Job, Messages, Surroundings, add_fact};
+pub use job::{Done, Facts, Job, Surroundings, add_fact};
 pub use shared::Shared;
 pub use typed::Typed;
 

@@ -31,14 +31,14 @@ use crate::base::fs;
 use crate::base::{Digest, RelPath};
 use crate::bundle::{Entry, Manifest, Origin, WheelId};
 use crate::diagnostic::Spanned;
+use crate::event::Reporter;
 use crate::files::{Content, Fact};
 use crate::glob::Glob;
 use crate::instant::{self, Instant};
 use crate::key::{Key, Value};
 use crate::project::STATE_FOLDER;
 use crate::target::{
-    Declared, Done, Findings, Fingerprint, Input, Job, Kind, Messages, Output, Reference, Target,
-    add_fact,
+    Declared, Done, Findings, Fingerprint, Input, Job, Kind, Output, Reference, Target, add_fact,
 };
 use crate::targets::wheelhouse::Wheelhouse;
 use crate::targets::zip::Zip;
@@ -365,7 +365,7 @@ fn claim_of_source(pick: sources::Pick, output: &RelPath) -> Result<Claim> {
 }
 
 /// Warns of names that differ only in case, which many file systems cannot distinguish.
-fn warn_of_case(entries: &[Entry], messages: &dyn Messages) {
+fn warn_of_case(entries: &[Entry], messages: &dyn Reporter) {
     let mut seen = HashMap::with_capacity_and_hasher(entries.len(), FixedState::default());
     for Entry { path, .. } in entries {
         let is_lower =

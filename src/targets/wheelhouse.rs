@@ -21,7 +21,7 @@ use crate::diagnostic::{Span, Spanned};
 use crate::files::Content;
 use crate::key::{Key, Value};
 use crate::ownership;
-use crate::pip::{Gathered, Inputs, LockRequest, Request, Talk, Wheel};
+use crate::pip::{Gathered, Inputs, LockRequest, Request, Wheel};
 use crate::target::{Declared, Done, Findings, Fingerprint, Input, Job, Kind};
 
 #[derive(Clone, Debug)]
@@ -241,12 +241,7 @@ fn run(wheelhouse: &Wheelhouse, job: &Job) -> Result<Done> {
     let paths = Paths::of(wheelhouse, job);
     let request = paths.request(wheelhouse, job);
     let inputs = Inputs::read(&request)?;
-    let talk = Talk {
-        line: &|stream, text| job.messages.line(stream, text.into()),
-        status: &|text| job.messages.status(text),
-        warn: &|text| job.messages.warn(text),
-    };
-    let Gathered { wheels, built, isolation } = inputs.gather(&request, talk)?;
+    let Gathered { wheels, built, isolation } = inputs.gather(&request, job.messages)?;
     let output = &wheelhouse.output.value;
     let place = job.project.folder_to_write(output)?;
     check_folder(output, &wheels, job)?;

@@ -11,12 +11,13 @@ use std::sync::{Arc, Mutex};
 use anyhow::Result;
 use zipwright::base::{Printable, RelPath};
 use zipwright::diagnostic::Spanned;
+use zipwright::event::Reporter;
 use zipwright::files::{Files, Memory, View};
 use zipwright::key::Key;
 use zipwright::ownership::Owned;
 use zipwright::process::Stream;
 use zipwright::project::Project;
-use zipwright::target::{Job, Messages, Model, Shared, Surroundings, Target};
+use zipwright::target::{Job, Model, Shared, Surroundings, Target};
 use zipwright::targets::wheelhouse::{Platform, PythonVersion, Wheelhouse};
 use zipwright_python::Arch;
 
@@ -32,7 +33,7 @@ struct House {
 #[derive(Default)]
 struct Said(Mutex<Vec<String>>);
 
-impl Messages for Said {
+impl Reporter for Said {
     fn line(&self, _: Stream, text: Printable) {
         self.0.lock().unwrap().push(text.to_string());
     }

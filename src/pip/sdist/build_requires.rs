@@ -121,14 +121,14 @@ impl<'a> Locks<'a> {
         {
             return Ok(known);
         }
-        (self.pip.talk.status)(&format!("resolving the build requirements of {what}"));
+        self.pip.reporter.status(&format!("resolving the build requirements of {what}"));
         let workshop = self.cache.temporary_folder()?;
         let folder = workshop.path();
         let file = folder.join("requires.txt");
         write_if_changed(&file, (requires.join("\n") + "\n").as_bytes(), 0o600)?;
         let mut files = self.fetch(folder, &file)?;
         if files.is_empty() {
-            (self.pip.talk.warn)(&format!(
+            self.pip.reporter.warn(&format!(
                 "not all build requirements of {what} have ready wheels: pip builds the rest in \
                  its own way, so another machine may get other bytes"
             ));

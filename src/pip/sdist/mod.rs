@@ -142,7 +142,7 @@ impl<'a> SdistBuilder<'a> {
 
     /// Prints the warnings of a wheel that was built here, now or earlier.
     pub(super) fn warn(&self, basis: &Basis) {
-        basis.warnings.iter().for_each(|warning| (self.pip.talk.warn)(warning));
+        basis.warnings.iter().for_each(|warning| self.pip.reporter.warn(warning));
     }
 
     /// Returns an empty sandbox. Without namespaces, waits until no other build uses it.

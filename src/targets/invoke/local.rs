@@ -11,7 +11,7 @@ use super::{Calls, failure, show};
 use crate::base::{fs, words};
 use crate::diagnostic::Spanned;
 use crate::local::{Client, Function, Outcome, Setup, Tree};
-use crate::pip::{Interpreter, Talk};
+use crate::pip::Interpreter;
 use crate::process::Stream;
 use crate::target::{Done, Job};
 use crate::targets::invoke::Local;
@@ -29,13 +29,8 @@ pub(super) fn run(
     job: &Job,
 ) -> Result<Done> {
     let handler = local.handler.as_deref().context("an invoke that is local needs a `handler`")?;
-    let talk = Talk {
-        line: &|stream, text| job.messages.line(stream, text.into()),
-        status: &|text| job.messages.status(text),
-        warn: &|text| job.messages.warn(text),
-    };
     let zips: Vec<&str> = [zip].into_iter().chain(layers).map(|name| name.value.as_str()).collect();
-    let client = client(local, &zips, job, talk)?;
+    let client = client(local, &zips, job)?;
     job.messages.status("unpacking the bundle");
     let tree = unpack(&zips[..1], "task", job)?;
     let opt = if layers.is_empty() { None } else { Some(unpack(&zips[1..], "opt", job)?) };
@@ -105,7 +100,7 @@ fn unpack(zips: &[&str], folder: &str, job: &Job) -> Result<Tree> {
 }
 
 /// Returns AWS's client in the configured Python, or in that of the bundles' wheels.
-fn client(local: &Local, zips: &[&str], job: &Job, talk: Talk) -> Result<Client> {
+fn client(local: &Local, zips: &[&str], job: &Job) -> Result<Client> {
     let wheelhouse = zips.iter().find_map(|zip| wheelhouse(zip, job));
     let platform = wheelhouse.and_then(|wheelhouse| wheelhouse.platform.as_ref());
     let python = match (&local.python, platform, wheelhouse) {
@@ -120,7 +115,7 @@ fn client(local: &Local, zips: &[&str], job: &Job, talk: Talk) -> Result<Client>
     if let Some(platform) = platform {
         warn_of_differences(platform, &interpreter, job);
     }
-    Client::prepare(job.project, interpreter, local.boto3, talk)
+    Client::prepare(job.project, interpreter, local.boto3, job.messages)
 }
 
 fn warn_of_differences(platform: &Platform, interpreter: &Interpreter, job: &Job) {

@@ -10,6 +10,7 @@ use anyhow::Result;
 
 use crate::base::{Digest, Printable, RelPath};
 use crate::diagnostic::Spanned;
+use crate::event::Reporter;
 use crate::glob::Glob;
 use crate::instant::Instant;
 use std::sync::Arc;
@@ -19,7 +20,7 @@ use crate::key::Key;
 use crate::ownership::Owned;
 use crate::process::Stream;
 use crate::project::Project;
-use crate::target::{Done, Job, Messages, Shared, Surroundings};
+use crate::target::{Done, Job, Shared, Surroundings};
 use crate::target::{Kind, Model, Target};
 use crate::targets::clamp::Clamp;
 use crate::targets::staging::{Conflict, Destination, Source, Staging, Winner};
@@ -41,7 +42,7 @@ pub(in crate::targets) struct World {
 #[derive(Default)]
 pub(in crate::targets) struct Warnings(pub(in crate::targets) Mutex<Vec<String>>);
 
-impl Messages for Warnings {
+impl Reporter for Warnings {
     fn line(&self, _: Stream, _: Printable) {}
 
     fn warn(&self, text: &str) {
