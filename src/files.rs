@@ -2,7 +2,7 @@
 //! while a file's stat data stays the same.
 //!
 //! Stat data is only a shortcut. A remembered digest is used when size, mtime, ctime, inode and
-//! mode are equal and both times lie before the instant at which the digest was taken, as the
+//! mode are equal and both times are before the instant at which the digest was taken, as the
 //! file system's own clock tells it; so a rewrite within one clock tick is never missed. Knows
 //! nothing of targets; safe to ask from several threads.
 
@@ -96,7 +96,7 @@ struct External {
 /// Clocks tick every 10 ms at the slowest.
 const SETTLE_TRIES: usize = 20;
 const SETTLE_WAIT: Duration = Duration::from_millis(1);
-/// How long that is in all, in nanoseconds: what lies further ahead is not waited for.
+/// How long that is in all, in nanoseconds: later times are not waited for.
 const SETTLE_MOST: i64 = 20_000_000;
 
 pub struct Files {
@@ -150,7 +150,7 @@ impl Files {
     }
 
     /// Reads the file system's clock, by making and removing a file. Digests taken afterwards are
-    /// remembered for files whose times lie before this instant. Never called, nothing is newly
+    /// remembered for files whose times are before this instant. Never called, nothing is newly
     /// remembered: a dry run writes nothing at all.
     pub fn tick(&self) -> io::Result<()> {
         let probe = tempfile::Builder::new().prefix(TEMP_PREFIX).tempfile_in(&self.clock)?;
