@@ -1,6 +1,7 @@
 //! Bundles: the canonical zip, its `CodeSha256`, Lambda's limits, and the manifest that a bundle is
 //! made from. Knows nothing of wheels, targets, or the sources of bytes.
 
+mod archive;
 mod manifest;
 mod pack;
 mod stream;
@@ -16,6 +17,7 @@ use base64::engine::general_purpose::STANDARD;
 
 use crate::base::Sha256;
 
+pub use archive::{Archive, EntryKind, Listed, inside};
 pub use manifest::{Entry, Manifest, Origin, WheelId};
 pub use pack::{Packed, Packing, pack};
 pub use writer::{BundleWriter, Item, Method, Time, Written};

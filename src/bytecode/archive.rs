@@ -5,18 +5,16 @@ use std::io::Read;
 use std::path::PathBuf;
 
 use anyhow::{Context, Result, ensure};
-use base64::Engine;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use rayon::prelude::*;
 use zipwright_store::{Bucket, Cache};
 
 use super::{Compiler, Source};
 use crate::base::digest::FieldHasher;
-use crate::base::{Digest, Sha256, fs, private};
+use crate::base::{Digest, fs, private};
 use crate::bundle::{BundleWriter, Item, Packed, Packing, Time, Written, pack};
 use crate::project::Project;
 use crate::pyc::place_of;
-use crate::wheel::{Member, Placed, Wheel, layout};
+use crate::wheel::{Member, Placed, Wheel, layout, write_record};
 
 /// Number of bytes of source that one process compiles, so that large wheels are divided among
 /// processes.
@@ -96,7 +94,8 @@ impl Compiler<'_> {
             .collect();
         members.sort();
         let record_name = format!("{}-{}.dist-info/RECORD", wheel.name.project, wheel.name.version);
-        let record = record(&members, &record_name);
+        let listed = members.iter().map(|(name, bytes)| (name.as_str(), *bytes));
+        let record = write_record(listed, &record_name);
         members.push((record_name, record.as_bytes()));
         members.sort();
         let cache = self.project.cache()?;
@@ -131,15 +130,4 @@ impl Compiler<'_> {
             .field(Packing::Deflate.form());
         hasher.finish()
     }
-}
-
-/// Names in RECORD are quoted: a path may have a comma.
-fn record(members: &[(String, &[u8])], own: &str) -> String {
-    let quoted = |name: &str| format!("\"{}\"", name.replace('"', "\"\""));
-    let mut text = String::new();
-    for (name, bytes) in members {
-        let hash = URL_SAFE_NO_PAD.encode(Sha256::of(bytes));
-        text.push_str(&format!("{},sha256={hash},{}\n", quoted(name), bytes.len()));
-    }
-    text + &format!("{},,\n", quoted(own))
 }

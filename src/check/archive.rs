@@ -4,10 +4,11 @@
 use std::io::{BufReader, Read, Seek, SeekFrom};
 
 use anyhow::{Context, Result};
-use zip::ZipArchive;
 
 use super::links;
-use crate::bundle;
+use crate::bundle::{self, Listed};
+
+pub(super) use crate::bundle::EntryKind as Kind;
 
 /// Largest size of a member that is read, in bytes: with a larger one alone, the bundle is too
 /// large for Lambda.
@@ -27,13 +28,6 @@ pub(super) struct Member {
     /// Seconds since 1970, reading the zip's local time as UTC.
     pub(super) time: Option<i64>,
     pub(super) index: usize,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Kind {
-    File,
-    Folder,
-    Link,
 }
 
 pub(super) struct Archive<R> {
@@ -68,11 +62,18 @@ pub(super) enum FaultKind {
 }
 
 pub(super) struct Contents<R> {
-    zip: ZipArchive<BufReader<R>>,
+    zip: bundle::Archive<BufReader<R>>,
     /// Size of the whole zip in bytes.
     pub(super) zipped: u64,
     /// Whether two members have the same name: only one of them can be read.
     pub(super) has_doubles: bool,
+}
+
+impl From<Listed> for Member {
+    fn from(listed: Listed) -> Self {
+        let Listed { name: raw, kind, size, mode, time, index } = listed;
+        Self { name: normalized(&raw), raw, size, mode, kind, time, index }
+    }
 }
 
 impl Member {
@@ -96,28 +97,14 @@ impl<R: Read + Seek> Archive<R> {
         let damaged = "it is not a complete zip file";
         let zipped = zip.seek(SeekFrom::End(0)).context(damaged)?;
         zip.rewind().context(damaged)?;
-        let mut zip = ZipArchive::new(BufReader::new(zip)).context(damaged)?;
-        let mut members = Vec::with_capacity(zip.len());
+        let mut zip = bundle::Archive::open(BufReader::new(zip))?;
         let mut faults = Vec::new();
-        for index in 0..zip.len() {
-            let entry = zip.by_index_raw(index).context(damaged)?;
-            let name = entry.name().context("a member's name cannot be read")?;
-            let kind = match (entry.is_dir(), entry.is_symlink()) {
-                (true, _) => Kind::Folder,
-                (false, true) => Kind::Link,
-                (false, false) => Kind::File,
-            };
-            faults.extend(fault_of(&name).map(|kind| Fault { member: name.to_string(), kind }));
-            members.push(Member {
-                name: normalized(&name),
-                raw: name.to_string(),
-                size: entry.size(),
-                mode: entry.unix_mode(),
-                kind,
-                time: entry.last_modified().and_then(seconds),
-                index,
-            });
-        }
+        let listed = zip.list()?;
+        faults.extend(listed.iter().filter_map(|listed| {
+            let kind = fault_of(&listed.name)?;
+            Some(Fault { member: listed.name.clone(), kind })
+        }));
+        let mut members: Vec<Member> = listed.into_iter().map(Member::from).collect();
         members.sort_by(|a, b| (&a.name, a.index).cmp(&(&b.name, b.index)));
         faults.extend(collisions(&members));
         let has_doubles = zip.has_duplicate_names();
@@ -188,7 +175,7 @@ impl<R: Read + Seek> Contents<R> {
     pub(super) fn start(&mut self, member: &Member, most: u64) -> Result<Vec<u8>> {
         let failed = || format!("member `{}` cannot be read", member.name);
         let mut bytes = Vec::new();
-        let entry = self.zip.by_index(member.index).with_context(failed)?;
+        let entry = self.zip.content(member.index).with_context(failed)?;
         entry.take(most).read_to_end(&mut bytes).with_context(failed)?;
         Ok(bytes)
     }
@@ -206,13 +193,4 @@ impl<R: Read + Seek> Contents<R> {
 pub(super) fn find<'a>(members: &'a [Member], name: &str) -> Option<&'a Member> {
     let at = members.binary_search_by(|member| member.name.as_str().cmp(name)).ok()?;
     Some(&members[at])
-}
-
-fn seconds(time: zip::DateTime) -> Option<i64> {
-    let part = |number: u8| i8::try_from(number).ok();
-    let year = i16::try_from(time.year()).ok()?;
-    let date = jiff::civil::Date::new(year, part(time.month())?, part(time.day())?).ok()?;
-    let (hour, minute) = (part(time.hour())?, part(time.minute())?);
-    let time = jiff::civil::Time::new(hour, minute, part(time.second())?, 0).ok()?;
-    Some(jiff::tz::Offset::UTC.to_timestamp(date.to_datetime(time)).ok()?.as_second())
 }

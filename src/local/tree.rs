@@ -11,11 +11,11 @@ use std::time::{Duration, SystemTime};
 
 use anyhow::{Context, Result, bail};
 use rayon::prelude::*;
-use zip::ZipArchive;
 use zipwright_store::Format;
 
 use crate::base::digest::FieldHasher;
 use crate::base::{Digest, fs as base_fs, private};
+use crate::bundle::{self, EntryKind};
 
 /// Format of the file beside the folder: the digest of the zips, then of each unpacked file.
 const FORMAT: Format = Format::new("unpacked files", 1);
@@ -23,7 +23,7 @@ const FORMAT: Format = Format::new("unpacked files", 1);
 /// The time of every unpacked file.
 const TIME: Duration = Duration::from_secs(315_619_200);
 
-type Archive<'a> = ZipArchive<Cursor<&'a [u8]>>;
+type Archive<'a> = bundle::Archive<Cursor<&'a [u8]>>;
 
 /// Zips unpacked into one folder.
 pub struct Tree {
@@ -46,10 +46,7 @@ impl Tree {
     pub fn unpack(zips: &[Vec<u8>], place: &Path) -> Result<Self> {
         let archives: Vec<Archive> = zips
             .iter()
-            .map(|zip| {
-                ZipArchive::new(Cursor::new(zip.as_slice()))
-                    .context("it is not a complete zip file")
-            })
+            .map(|zip| Archive::open(Cursor::new(zip.as_slice())))
             .collect::<Result<_>>()?;
         let files = entries(&archives)?;
         let tree = Self { folder: place.to_path_buf(), files };
@@ -98,7 +95,7 @@ impl Tree {
             let place = self.folder.join(&entry.path);
             let failed = || format!("could not unpack `{}`", entry.path.display());
             let archive = &mut archives[entry.zip];
-            let mut member = archive.by_index(entry.index).with_context(failed)?;
+            let mut member = archive.content(entry.index).with_context(failed)?;
             let file = File::create_new(&place).with_context(failed)?;
             let mut copy = Hashed { file, hasher: blake3::Hasher::new() };
             io::copy(&mut member, &mut copy).with_context(failed)?;
@@ -160,17 +157,15 @@ impl Write for Hashed {
 fn entries(archives: &[Archive]) -> Result<Vec<Entry>> {
     let mut files = BTreeMap::new();
     for (zip, archive) in archives.iter().enumerate() {
-        let mut archive = archive.clone();
-        for index in 0..archive.len() {
-            let member = archive.by_index_raw(index).context("it is not a complete zip file")?;
-            if member.is_dir() {
+        for listed in archive.clone().list()? {
+            if listed.kind == EntryKind::Folder {
                 continue;
             }
-            let Some(path) = member.enclosed_name() else {
+            let Some(path) = listed.path() else {
                 bail!("a member's name leads out of the bundle");
             };
-            let mode = member.unix_mode().unwrap_or(base_fs::FILE_MODE) & 0o777;
-            let entry = Entry { zip, index, path, size: member.size(), mode };
+            let mode = listed.mode.unwrap_or(base_fs::FILE_MODE) & 0o777;
+            let entry = Entry { zip, index: listed.index, path, size: listed.size, mode };
             files.insert(entry.path.clone(), entry);
         }
     }

@@ -26,6 +26,7 @@ use crate::base::fs::Range;
 use crate::base::{Digest, Sha256, fs, sha256};
 
 pub use layout::{PYTHON_SHEBANG, Placed, layout};
+pub use record::write as write_record;
 pub use zipwright_python::WheelName;
 
 /// Most bytes of a script that is read as a whole. They have some hundred.

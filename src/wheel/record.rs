@@ -1,11 +1,13 @@
 //! RECORD: the list of a wheel's files, with a hash and a size for each (PEP 376, PEP 427).
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 use anyhow::{Result, bail};
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use ring::digest::{Context, Digest, SHA256, SHA384, SHA512};
+use zipwright_store::Sha256;
 
 /// The entry of one file in RECORD.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -35,6 +37,25 @@ impl Hash {
 
     pub(super) fn is(&self, result: &Digest) -> bool {
         self.value == result.as_ref()
+    }
+}
+
+/// Returns the RECORD of a wheel with these members, given by name and content, in their order. Its
+/// own line, under the name `own`, has neither a hash nor a size.
+pub fn write<'a>(members: impl IntoIterator<Item = (&'a str, &'a [u8])>, own: &str) -> String {
+    let mut text = String::new();
+    for (name, bytes) in members {
+        let hash = URL_SAFE_NO_PAD.encode(Sha256::of(bytes));
+        text.push_str(&format!("{},sha256={hash},{}\n", field(name), bytes.len()));
+    }
+    text + &format!("{},,\n", field(own))
+}
+
+/// Returns a CSV field, quoted if necessary.
+fn field(text: &str) -> Cow<'_, str> {
+    match text.contains([',', '"', '\n', '\r']) {
+        true => format!("\"{}\"", text.replace('"', "\"\"")).into(),
+        false => text.into(),
     }
 }
 
@@ -155,6 +176,16 @@ mod tests {
         assert_eq!(lines["x/RECORD"], Line { hash: None, size: None });
         let hash = lines["a.py"].hash.clone().unwrap();
         assert!(hash.is(&hash.hasher().unwrap().finish()));
+    }
+
+    #[test]
+    fn a_written_record_is_read_back() {
+        let members = [("a, \"b\".py", &b"1"[..]), ("c.py", b"")];
+        let text = write(members, "x/RECORD");
+        assert!(text.ends_with(&format!("\nc.py,{EMPTY},0\nx/RECORD,,\n")), "{text}");
+        let lines = parse(&text, |_| true).unwrap();
+        assert_eq!(lines.keys().collect::<Vec<_>>(), ["a, \"b\".py", "c.py", "x/RECORD"]);
+        assert_eq!(lines["a, \"b\".py"].size, Some(1));
     }
 
     #[test]

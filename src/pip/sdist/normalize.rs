@@ -5,18 +5,15 @@
 
 use std::collections::BTreeMap;
 use std::fs::File;
-use std::io::Read;
+use std::io::{BufReader, Read};
 use std::path::Path;
 
 use anyhow::{Context, Result, bail};
-use base64::Engine;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 
 use super::nested_zip;
-use crate::base::Sha256;
 use crate::base::fs::{FILE_MODE, open, persist, temp_beside};
-use crate::bundle::{BundleWriter, Item, Packing, Time, pack};
-use crate::elf;
+use crate::bundle::{Archive, BundleWriter, EntryKind, Item, Packing, Time, pack};
+use crate::{elf, wheel};
 
 /// Libraries that are on every system a wheel for glibc or musl runs on, Lambda's included.
 const EVERYWHERE: [&str; 14] = [
@@ -57,11 +54,10 @@ pub(super) fn normalize(from: &Path, to: &Path, epoch: i64) -> Result<BTreeMap<S
     for signature in ["RECORD", "RECORD.jws", "RECORD.p7s"] {
         members.remove(&format!("{info}/{signature}"));
     }
-    let record = record(&members, &info);
-    members.insert(
-        format!("{info}/RECORD"),
-        Content { executable: false, bytes: record.into_bytes() },
-    );
+    let own = format!("{info}/RECORD");
+    let listed = members.iter().map(|(name, content)| (name.as_str(), content.bytes.as_slice()));
+    let record = wheel::write_record(listed, &own);
+    members.insert(own, Content { executable: false, bytes: record.into_bytes() });
     write(&members, to)?;
     Ok(members)
 }
@@ -70,21 +66,20 @@ pub(super) fn normalize(from: &Path, to: &Path, epoch: i64) -> Result<BTreeMap<S
 const SIZE_LIMIT: u64 = 2 << 30;
 
 fn read(file: File) -> Result<BTreeMap<String, Content>> {
-    let mut archive = zip::ZipArchive::new(file)?;
+    let mut archive = Archive::open(BufReader::new(file))?;
     let mut members = BTreeMap::new();
     let mut left = SIZE_LIMIT;
-    for index in 0..archive.len() {
-        let mut member = archive.by_index(index)?;
-        if member.is_dir() {
+    for listed in archive.list()? {
+        if listed.kind == EntryKind::Folder {
             continue;
         }
-        let name = member.name()?.into_owned();
+        let executable = listed.is_executable();
+        let name = listed.name;
         if name.starts_with('/') || name.split('/').any(|part| part == ".." || part.is_empty()) {
             bail!("its member `{name}` has no place in a wheel");
         }
-        let executable = member.unix_mode().is_some_and(|mode| mode & 0o100 != 0);
         let mut bytes = Vec::new();
-        (&mut member).take(left + 1).read_to_end(&mut bytes)?;
+        archive.content(listed.index)?.take(left + 1).read_to_end(&mut bytes)?;
         let Some(rest) = left.checked_sub(bytes.len() as u64) else {
             bail!("it has more than 2 GiB of files, which a build from source cannot hold");
         };
@@ -123,25 +118,6 @@ fn strip_library_timestamps(bytes: &mut [u8]) {
             bytes[at + 40..at + 48].copy_from_slice(b"100644  ");
         }
         at += HEADER + size + size % 2;
-    }
-}
-
-fn record(members: &BTreeMap<String, Content>, info: &str) -> String {
-    let mut text = String::new();
-    for (name, content) in members {
-        let hash = URL_SAFE_NO_PAD.encode(Sha256::of(&content.bytes));
-        text.push_str(&format!("{},sha256={hash},{}\n", field(name), content.bytes.len()));
-    }
-    text.push_str(&format!("{},,\n", field(&format!("{info}/RECORD"))));
-    text
-}
-
-/// Returns a CSV field, quoted if necessary.
-fn field(text: &str) -> String {
-    if text.contains([',', '"', '\n', '\r']) {
-        format!("\"{}\"", text.replace('"', "\"\""))
-    } else {
-        text.to_string()
     }
 }
 

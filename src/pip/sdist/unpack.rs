@@ -10,6 +10,7 @@ use anyhow::{Context, Result, bail};
 use filetime::FileTime;
 
 use crate::base::fs::{EXECUTABLE_MODE, FILE_MODE, create_dir_all, open};
+use crate::bundle::{Archive, EntryKind, inside};
 
 /// 1980-01-01T00:00:00Z: the earliest time in the zip format, and so in a back end.
 pub(super) const EARLIEST: i64 = 315_532_800;
@@ -83,38 +84,20 @@ fn untar(archive: &Path, to: &Path) -> Result<BTreeMap<PathBuf, Item>> {
 }
 
 fn unzip(archive: &Path, to: &Path) -> Result<BTreeMap<PathBuf, Item>> {
-    let mut archive = zip::ZipArchive::new(BufReader::new(open(archive)?))?;
+    let mut archive = Archive::open(BufReader::new(open(archive)?))?;
     let mut items = BTreeMap::new();
     let mut left = SIZE_LIMIT;
-    for index in 0..archive.len() {
-        let mut member = archive.by_index(index)?;
-        if member.is_dir() {
+    for listed in archive.list()? {
+        if listed.kind == EntryKind::Folder {
             continue;
         }
-        let path = safe(Path::new(&*member.name()?))?;
-        let executable = member.unix_mode().is_some_and(|mode| mode & 0o100 != 0);
-        // Zips have local time; read as UTC, it is the same everywhere.
-        let time = member.last_modified().map_or(EARLIEST, seconds);
-        pour(&mut member, &to.join(&path), &mut left)?;
+        let path = safe(Path::new(&listed.name))?;
+        let executable = listed.is_executable();
+        let time = listed.time.unwrap_or(EARLIEST);
+        pour(&mut archive.content(listed.index)?, &to.join(&path), &mut left)?;
         items.insert(path, Item { kind: Kind::File { executable }, time });
     }
     Ok(items)
-}
-
-fn seconds(time: zip::DateTime) -> i64 {
-    let part = |value: u8| i8::try_from(value).unwrap_or(0);
-    let year = i16::try_from(time.year()).unwrap_or(1980);
-    jiff::civil::DateTime::new(
-        year,
-        part(time.month()),
-        part(time.day()),
-        part(time.hour()),
-        part(time.minute()),
-        part(time.second()),
-        0,
-    )
-    .and_then(|civil| jiff::tz::Offset::UTC.to_timestamp(civil))
-    .map_or(EARLIEST, jiff::Timestamp::as_second)
 }
 
 fn pour(from: &mut dyn Read, place: &Path, left: &mut u64) -> Result<()> {
@@ -128,15 +111,7 @@ fn pour(from: &mut dyn Read, place: &Path, left: &mut u64) -> Result<()> {
 
 /// Returns a member's path; fails if it leaves the folder that it is unpacked into.
 fn safe(path: &Path) -> Result<PathBuf> {
-    let mut clean = PathBuf::new();
-    for part in path.components() {
-        match part {
-            Component::Normal(part) => clean.push(part),
-            Component::CurDir => {}
-            _ => bail!("its member `{}` would leave the folder", path.display()),
-        }
-    }
-    Ok(clean)
+    inside(path).with_context(|| format!("its member `{}` would leave the folder", path.display()))
 }
 
 /// Makes the links last, so that nothing is written through one; then sets modes and times.
