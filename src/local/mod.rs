@@ -19,6 +19,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::Result;
 use serde_json::json;
+use uuid::Uuid;
 
 pub use client::Client;
 pub use tree::Tree;
@@ -92,7 +93,7 @@ impl<'a> Function<'a> {
             Some(worker) => worker,
             None => Worker::start(&self.setup)?,
         };
-        let id = worker::unique("request");
+        let id = Uuid::new_v4().to_string();
         let end = worker.call(&self.setup, &id, payload)?;
         let seconds = started.elapsed().as_secs_f64();
         // In all other cases the process has ended.

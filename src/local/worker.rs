@@ -3,16 +3,15 @@
 
 use std::io::{BufRead, BufReader, PipeReader, PipeWriter, Read, Write};
 use std::process::ExitStatus;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError, SyncSender};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context, Result};
+use uuid::Uuid;
 
 use super::api::{Call, Event, Server};
 use super::{INIT_LIMIT, Setup};
-use crate::base::digest::FieldHasher;
 use crate::process::{Background, Invocation, LINE_MAX};
 
 /// Capacity of the channel of events. A full channel blocks the senders.
@@ -51,7 +50,7 @@ impl Worker {
         let address = server.address().to_string();
         let program = invocation(setup, &address)
             .isolated(output.try_clone().context("could not copy a pipe")?)?;
-        let mark = format!("\0{}", unique("mark"));
+        let mark = format!("\0{}", Uuid::new_v4());
         let reading = thread::spawn({
             let (sender, mark) = (sender.clone(), mark.clone());
             move || read(reader, &mark, &sender)
@@ -261,17 +260,4 @@ fn invocation(setup: &Setup, address: &str) -> Invocation {
         .env("AWS_LAMBDA_RUNTIME_API", address)
         .env("LAMBDA_TASK_ROOT", setup.tree)
         .env("_HANDLER", setup.handler)
-}
-
-/// Returns a random text of 32 hexadecimal digits in the form of a request id.
-pub(super) fn unique(what: &str) -> String {
-    static COUNT: AtomicU64 = AtomicU64::new(0);
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    let mut hasher = FieldHasher::new();
-    hasher.field(what).field(now.as_nanos().to_le_bytes());
-    hasher.field(std::process::id().to_le_bytes());
-    hasher.field(COUNT.fetch_add(1, Ordering::Relaxed).to_le_bytes());
-    let digits = hasher.finish().to_string();
-    let [a, b, c, d, e] = [0..8, 8..12, 12..16, 16..20, 20..32].map(|range| &digits[range]);
-    format!("{a}-{b}-{c}-{d}-{e}")
 }

@@ -5,6 +5,7 @@ use std::ffi::OsString;
 use std::path::Path;
 
 use anyhow::{Context, Result, bail};
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_encode};
 use serde::Deserialize;
 use zipwright_python::Runtime;
 
@@ -192,17 +193,12 @@ fn pick(item: Item) -> Result<Pick> {
     Ok(Pick { project, version, url, origin, subdirectory, size: None })
 }
 
+/// Every character of a path but those that a URL may have as they are.
+const IN_PATH: &AsciiSet =
+    &NON_ALPHANUMERIC.remove(b'/').remove(b'-').remove(b'_').remove(b'.').remove(b'~').remove(b'+');
+
 pub(super) fn file_url(path: &Path) -> String {
-    let mut url = String::from("file://");
-    for byte in path.as_os_str().as_encoded_bytes() {
-        match byte {
-            b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'/' | b'-' | b'_' | b'.' | b'~' | b'+' => {
-                url.push(char::from(*byte));
-            }
-            byte => url.push_str(&format!("%{byte:02X}")),
-        }
-    }
-    url
+    format!("file://{}", percent_encode(path.as_os_str().as_encoded_bytes(), IN_PATH))
 }
 
 fn file_name(url: &str) -> String {

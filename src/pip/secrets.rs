@@ -3,6 +3,8 @@
 //! Recognises URLs with a password, and the passwords that were registered; nothing else. A secret
 //! in the path of a URL cannot be distinguished from a folder's name.
 
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
+
 use crate::base::Digest;
 
 /// Replaces a secret that cannot simply be removed.
@@ -111,20 +113,12 @@ impl Redactor {
     }
 }
 
+/// Every character of a URL but letters, digits and `_.-~`, as in Python's `urllib.parse.quote`.
+const URL_SAFE: &AsciiSet = &NON_ALPHANUMERIC.remove(b'_').remove(b'.').remove(b'-').remove(b'~');
+
 /// Decodes `%41`; any other text is unchanged.
 pub(super) fn percent_decode(text: &str) -> String {
-    let bytes = text.as_bytes();
-    let mut decoded = Vec::with_capacity(bytes.len());
-    let mut at = 0;
-    while at < bytes.len() {
-        let code = (bytes[at] == b'%')
-            .then(|| text.get(at + 1..at + 3))
-            .flatten()
-            .and_then(|hex| u8::from_str_radix(hex, 16).ok());
-        decoded.push(code.unwrap_or(bytes[at]));
-        at += if code.is_some() { 3 } else { 1 };
-    }
-    String::from_utf8_lossy(&decoded).into_owned()
+    percent_encoding::percent_decode_str(text).decode_utf8_lossy().into_owned()
 }
 
 fn ends_url(c: char) -> bool {
@@ -133,16 +127,7 @@ fn ends_url(c: char) -> bool {
 
 /// Encodes all characters but letters, digits and `_.-~`, as Python's `urllib.parse.quote` does.
 fn percent_encode(text: &str) -> String {
-    let mut encoded = String::with_capacity(text.len());
-    for byte in text.bytes() {
-        match byte {
-            b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'_' | b'.' | b'-' | b'~' => {
-                encoded.push(char::from(byte));
-            }
-            _ => encoded += &format!("%{byte:02X}"),
-        }
-    }
-    encoded
+    utf8_percent_encode(text, URL_SAFE).to_string()
 }
 
 /// Splits the part after `scheme://` into the credentials of a URL and the rest. A password may
