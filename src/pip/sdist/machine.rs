@@ -112,8 +112,9 @@ fn key(project: &Project) -> Digest {
     status.lines().filter(confinement).for_each(|line| {
         hasher.field(line);
     });
-    for compiler in compilers(project).into_iter().chain(helpers(project)) {
-        hasher.field(compiler.as_os_str().as_encoded_bytes());
+    let programs = compilers(project).into_iter().chain(rustc(project));
+    for program in programs.chain(project.find_program("unshare")) {
+        hasher.field(program.as_os_str().as_encoded_bytes());
     }
     hasher.field(rustup_home(project).as_os_str().as_encoded_bytes());
     hasher.field(project.var("RUSTUP_TOOLCHAIN").unwrap_or_default());
@@ -123,11 +124,12 @@ fn key(project: &Project) -> Digest {
 /// Returns everything that shows whether the result would differ; `None` if a compiler is a script,
 /// which may run any other.
 fn observations(project: &Project) -> Option<Vec<Observation>> {
-    let programs: Vec<PathBuf> = compilers(project).into_iter().chain(helpers(project)).collect();
+    let programs: Vec<PathBuf> = compilers(project).into_iter().chain(rustc(project)).collect();
     if programs.iter().any(|program| is_script(program)) {
         return None;
     }
-    let files = programs.into_iter().chain(toolchains(project)).map(Observation::file);
+    let others = toolchains(project).into_iter().chain(project.find_program("unshare"));
+    let files = programs.into_iter().chain(others).map(Observation::file);
     Some(SETTINGS.into_iter().map(Observation::content).chain(files).collect())
 }
 
@@ -140,9 +142,8 @@ fn compilers(project: &Project) -> Vec<PathBuf> {
     folders.flat_map(|folder| names.iter().map(move |name| folder.join(name))).collect()
 }
 
-/// Returns the programs on PATH that decide.
-fn helpers(project: &Project) -> impl Iterator<Item = PathBuf> {
-    ["unshare", "rustc"].into_iter().filter_map(|name| project.find_program(name))
+fn rustc(project: &Project) -> Option<PathBuf> {
+    project.find_program("rustc")
 }
 
 /// Returns the files by which the `rustc` of rustup selects a compiler.
