@@ -85,7 +85,11 @@ pub(super) fn judge(ask: &Ask) -> Result<Verdict> {
             if record.key != *key {
                 reasons.extend(ask.key_differences(key, record));
             }
-            let view = View::new(files, project);
+            // The state of a target that is going to run does not rest on its old outputs.
+            let view = match reasons.is_empty() {
+                true => View::new(files, project),
+                false => View::unlogged(files, project),
+            };
             reasons.extend(output_differences(&ask.job(&view), record)?);
             if reasons.is_empty() {
                 observed.extend(view.finish());

@@ -288,7 +288,7 @@ fn record_outputs(
 }
 
 /// The digest of a file that is no link.
-fn plain_file(files: &View, path: &RelPath) -> Result<Option<Digest>> {
+fn plain_file(files: &Files, path: &RelPath) -> Result<Option<Digest>> {
     match files.fact(path)? {
         Fact { link: None, content: Content::File { digest, .. } } => Ok(Some(digest)),
         _ => Ok(None),
@@ -301,24 +301,26 @@ fn made_files(
     outputs: &[Output],
     made: &dyn Fn(&RelPath, &Digest) -> bool,
 ) -> Result<Vec<(RelPath, Digest)>> {
+    // These reads are not observations: the outputs are digested for the record as well.
+    let files: &Files = job.files;
     let own = job.target.outputs();
     let mut paths = Vec::new();
     for output in outputs.iter().filter(|output| own.contains(output)) {
         match output {
-            Output::Folder(folder) => paths.extend(job.files.list(folder)?.files),
+            Output::Folder(folder) => paths.extend(files.list(folder)?.files),
             Output::File(path) => paths.push(path.clone()),
             Output::Stamp(_) => {}
         }
     }
-    let mut files = Vec::with_capacity(paths.len());
+    let mut made_files = Vec::with_capacity(paths.len());
     for path in paths {
-        if let Some(content) = plain_file(job.files, &path)?
+        if let Some(content) = plain_file(files, &path)?
             && made(&path, &content)
         {
-            files.push((path, content));
+            made_files.push((path, content));
         }
     }
-    Ok(files)
+    Ok(made_files)
 }
 
 /// What stands for the target in the keys of those that need it, when its kind does not say.

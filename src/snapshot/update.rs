@@ -143,8 +143,14 @@ impl<'a> Memos<'a> {
         let Observed { paths, variables, programs, external, partial } = observed;
         let mut is_sound = !partial;
         for looked in paths {
-            match settled(&looked, self.files) {
-                Some(observation) => self.rows.push(Row { path: looked.path, observation, memo }),
+            let Looked { path, observation, settled } = looked;
+            let observation = match observation {
+                Some(observation) if settled => Some(observation),
+                Some(observation) => self.files.settled_observation(&path, &observation),
+                None => self.files.settled_listing(&path),
+            };
+            match observation {
+                Some(observation) => self.rows.push(Row { path, observation, memo }),
                 None => is_sound = false,
             }
         }
@@ -388,13 +394,4 @@ fn old_memos(
     // The Buildfile was read in this build.
     old[count] = None;
     old
-}
-
-/// Returns an observation if stat data shows any later change of the path.
-fn settled(looked: &Looked, files: &Files) -> Option<Observation> {
-    match &looked.observation {
-        Some(observation) if looked.settled => Some(observation.clone()),
-        Some(observation) => files.settled_observation(&looked.path, observation),
-        None => files.settled_listing(&looked.path),
-    }
 }
