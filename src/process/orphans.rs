@@ -202,6 +202,8 @@ impl Running {
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::process::CommandExt;
+
     use super::*;
 
     /// Returns processes from `(id, parent, group, started)`, all of session 1.
@@ -239,7 +241,9 @@ mod tests {
         let (_reader, writer) = std::io::pipe().unwrap();
         let journal = describe_pipe(&writer);
         let mut command = std::process::Command::new("/bin/sh");
-        let mut child = command.args(["-c", "sleep 60 & wait"]).stdout(writer).spawn().unwrap();
+        // In a group of its own, so that no signal for the group of the tests ends it.
+        command.process_group(0).args(["-c", "sleep 60 & wait"]).stdout(writer);
+        let mut child = command.spawn().unwrap();
         drop(command);
         end_orphans("pipe 1\n");
         assert_eq!(child.try_wait().unwrap(), None, "no other program is ended");
