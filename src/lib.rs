@@ -3,7 +3,9 @@
 //! Modules in the order of their layers: each may import only the modules above it. The map is in
 //! `docs/ARCHITECTURE.md`, and `tests/it/tidy.rs` checks the order.
 
-pub mod base;
+/// Bytes on disk, by the name that the modules use.
+pub use zipwright_store as base;
+
 pub mod key;
 pub mod process;
 pub mod signals;

@@ -9,7 +9,7 @@
 mod file;
 mod update;
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::fs::{self, File};
 use std::path::Path;
 
@@ -188,9 +188,8 @@ impl Snapshot {
     }
 
     /// Returns which targets are up to date as far as their own observations go.
-    fn clean(&self, goals: &[u32]) -> Vec<bool> {
-        let closure = self.closure(goals);
-        let trees = self.trees(goals, &closure);
+    fn clean(&self, goals: &[u32], closure: &[bool]) -> Vec<bool> {
+        let trees = self.trees(goals, closure);
         let is_clean = |target: usize| {
             let flags = self.head.flags[target];
             closure[target]
@@ -231,8 +230,8 @@ impl Snapshot {
         if !self.is_current || !self.has_same_graph(file, overrides) {
             return None;
         }
-        let clean = self.clean(goals);
         let closure = self.closure(goals);
+        let clean = self.clean(goals, &closure);
         let targets = closure.iter().filter(|wanted| **wanted).count();
         let all = clean.iter().filter(|clean| **clean).count() == targets;
         all.then_some(UpToDate { head: &self.head, closure, targets })
@@ -248,7 +247,7 @@ impl Snapshot {
     ) -> (Memory, Prior) {
         let same_graph = !self.now.is_empty() && self.has_same_graph(file, overrides);
         let clean = match goals.filter(|_| same_graph && self.is_current) {
-            Some(goals) => self.clean(goals),
+            Some(goals) => self.clean(goals, &self.closure(goals)),
             None => Vec::new(),
         };
         let Self { head, head_digest, sections, now, .. } = self;
@@ -329,9 +328,9 @@ impl UpToDate<'_> {
 #[derive(Clone, Debug, Default)]
 pub struct Overrides {
     /// Of the command line: each must be declared.
-    pub given: std::collections::BTreeMap<String, String>,
+    pub given: BTreeMap<String, String>,
     /// Of the environment, or of the make above: they count only if they are declared.
-    pub inherited: std::collections::BTreeMap<String, String>,
+    pub inherited: BTreeMap<String, String>,
 }
 
 impl Overrides {
@@ -339,7 +338,7 @@ impl Overrides {
     pub fn effective<'a>(
         &self,
         mut declares: impl FnMut(&str) -> bool + 'a,
-    ) -> std::collections::BTreeMap<String, String> {
+    ) -> BTreeMap<String, String> {
         let mut all = self.given.clone();
         for (name, value) in &self.inherited {
             if declares(name) {

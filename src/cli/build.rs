@@ -289,9 +289,6 @@ fn options(resolved: &BuildOptions, session: &Session) -> Result<Options> {
     };
     let paths = |texts: &[String]| texts.iter().map(|text| session.path(text)).collect();
     Ok(Options {
-        goals: Vec::new(),
-        surroundings: Surroundings::default(),
-        serial: true,
         keep_going: build.keep_going,
         always: build.always_make,
         touch: build.touch,
@@ -301,7 +298,7 @@ fn options(resolved: &BuildOptions, session: &Session) -> Result<Options> {
         old_files: paths(&build.old_file),
         load_max: build.load_average.unwrap_or(f64::INFINITY),
         shuffle: shuffle(build.shuffle.as_deref())?,
-        mode,
+        ..Options::new(Vec::new(), mode)
     })
 }
 

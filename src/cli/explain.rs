@@ -6,30 +6,15 @@ use super::args::{Common, Explain};
 use super::session::{self, Session};
 use super::{FAILURE, Failure, SUCCESS, print};
 use crate::base::words;
-use crate::engine::{Mode, Options, Shuffle};
+use crate::engine::{Mode, Options};
 use crate::event::{Event, Finished, Outcome, Report};
 use crate::make::Pool;
-use crate::target::Surroundings;
 use crate::ui::{self, Writers};
 
 pub(super) fn run(common: &Common, explain: &Explain) -> Result<u8, Failure> {
     let session = Session::open(common, session::Words::new(&explain.words))?;
     let goals = session.goal_ids()?;
-    let options = Options {
-        goals: goals.clone(),
-        surroundings: Surroundings::default(),
-        serial: true,
-        keep_going: true,
-        always: false,
-        touch: false,
-        force: false,
-        ignore_errors: false,
-        what_if: Vec::new(),
-        old_files: Vec::new(),
-        load_max: f64::INFINITY,
-        shuffle: Shuffle::No,
-        mode: Mode::DryRun,
-    };
+    let options = Options { keep_going: true, ..Options::new(goals.clone(), Mode::DryRun) };
     let mut collected = Collected::default();
     let mut state = session.state();
     let pool = Pool::private(1)?;

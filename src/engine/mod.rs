@@ -5,7 +5,7 @@
 //! stops there. Judging is data-parallel (rayon); a run gets a thread of its own, because it may
 //! block on a process or the network, and that pool must stay free for hashing and deflating.
 
-mod ahead;
+mod preflight;
 mod channel;
 mod judge;
 mod options;
@@ -39,10 +39,10 @@ pub use judge::output_digest;
 pub use options::{Mode, Options, World};
 pub use order::Shuffle;
 
-use ahead::Ahead;
 use channel::{Channel, Gate};
 use judge::{Ask, Verdict, judge};
 use order::Order;
+use preflight::Preflights;
 use work::{How, Work, Worked, work, written_before};
 
 /// A build that ended.
@@ -74,7 +74,7 @@ pub fn build<'a>(
         pool,
         offered: None,
         asked: false,
-        ahead: Ahead::new(world, &plan, options),
+        preflights: Preflights::new(world, &plan, options),
         plan,
         trees: written_trees(world, &options.goals),
         results: vec![None; world.graph.len()],
@@ -98,7 +98,7 @@ struct Engine<'a, 'b> {
     fresh: HashMap<TargetId, Fresh>,
     options: &'a Options,
     plan: Plan<'a>,
-    ahead: Ahead,
+    preflights: Preflights,
     /// The staging targets whose tree is read by something other than a zip.
     trees: Vec<bool>,
     /// Results of the targets that are done; in a dry run also what earlier runs left.
@@ -193,7 +193,7 @@ impl<'a> Engine<'a, '_> {
             if self.judge_ready(sender) {
                 continue;
             }
-            self.look_ahead(scope, sender);
+            self.start_preflights(scope, sender);
             self.start_waiting(scope, sender)?;
             if self.running == 0 && (self.waiting.is_empty() || self.stopping) {
                 return Ok(());

@@ -35,6 +35,25 @@ pub struct Options {
 }
 
 impl Options {
+    /// Returns the options of a build of `goals`, one target at a time, that are off but for that.
+    pub fn new(goals: Vec<TargetId>, mode: Mode) -> Self {
+        Self {
+            goals,
+            surroundings: Surroundings::default(),
+            serial: true,
+            keep_going: false,
+            always: false,
+            touch: false,
+            force: false,
+            ignore_errors: false,
+            what_if: Vec::new(),
+            old_files: Vec::new(),
+            load_max: f64::INFINITY,
+            shuffle: Shuffle::No,
+            mode,
+        }
+    }
+
     /// Whether `target` makes a file of `-o`. Then it is not looked at, nor what only it needs.
     pub(super) fn is_old(&self, target: &Target) -> bool {
         target.outputs().iter().any(|output| self.old_files.contains(output.path()))

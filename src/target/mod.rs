@@ -120,13 +120,13 @@ pub trait Kind: Any + fmt::Debug + Send + Sync {
         Trees::Folders
     }
 
-    /// Returns when [`Kind::check_early`] is called; `None` if never.
-    fn early_check(&self) -> Option<EarlyCheck<'_>> {
+    /// Returns when [`Kind::preflight`] is called; `None` if never.
+    fn preflight_time(&self) -> Option<Preflight<'_>> {
         None
     }
 
     /// Finds errors that would otherwise show late. Writes nothing.
-    fn check_early(&self, _job: &Job) -> Result<()> {
+    fn preflight(&self, _job: &Job) -> Result<()> {
         Ok(())
     }
 
@@ -229,7 +229,7 @@ pub enum Trees {
 }
 
 /// When a target is checked before its turn.
-pub enum EarlyCheck<'a> {
+pub enum Preflight<'a> {
     /// As soon as one of the targets that it needs has to run; they wait for it.
     BeforeNeeds,
     /// As soon as these paths are there; the target `before` waits for it, if there is one.

@@ -20,7 +20,7 @@ use crate::buildfile::mistakes;
 use crate::diagnostic::{Diagnostic, Spanned};
 use crate::key::{Key, Value};
 use crate::process::Stream;
-use crate::target::{Done, EarlyCheck, Findings, Fingerprint, Input, Job, Kind, Model, Reference};
+use crate::target::{Done, Findings, Fingerprint, Input, Job, Kind, Model, Preflight, Reference};
 use crate::targets::upload::Upload;
 
 pub(super) use keys::read;
@@ -129,11 +129,6 @@ fn run(invoke: &Invoke, job: &Job) -> Result<Done> {
         Place::Aws { upload } => remote::run(invoke, upload, &calls, job),
         Place::Here { zip, layers } => local::run(&invoke.local, (zip, layers), &calls, job),
     }
-}
-
-/// Checks the payloads, so that nothing is built or uploaded for a payload that Lambda refuses.
-fn look_ahead(invoke: &Invoke, job: &Job) -> Result<()> {
-    payloads(invoke, job).map(drop)
 }
 
 fn payloads(invoke: &Invoke, job: &Job) -> Result<Vec<Vec<u8>>> {
@@ -277,16 +272,16 @@ impl Kind for Invoke {
         true
     }
 
-    fn early_check(&self) -> Option<EarlyCheck<'_>> {
+    fn preflight_time(&self) -> Option<Preflight<'_>> {
         let before = match &self.place {
             Place::Aws { upload } => Some(upload.value.as_str()),
             Place::Here { .. } => None,
         };
-        Some(EarlyCheck::Paths { paths: self.files().map(|path| &path.value).collect(), before })
+        Some(Preflight::Paths { paths: self.files().map(|path| &path.value).collect(), before })
     }
 
-    fn check_early(&self, job: &Job) -> Result<()> {
-        look_ahead(self, job)
+    fn preflight(&self, job: &Job) -> Result<()> {
+        payloads(self, job).map(drop)
     }
 
     fn fingerprint(&self, job: &Job) -> Result<Fingerprint> {

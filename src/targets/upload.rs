@@ -18,13 +18,12 @@ use crate::deploy::{self, Artifact, Deployed, Deployment, Publish};
 use crate::diagnostic::Spanned;
 use crate::key::{Key, Value};
 use crate::process::Stream;
-use crate::target::{Done, EarlyCheck, Facts, Findings, Fingerprint, Job, Kind, Reference};
+use crate::target::{Done, Facts, Findings, Fingerprint, Job, Kind, Preflight, Reference};
 use crate::targets::layer::S3;
 use crate::targets::zip::Zip;
 
 pub(super) use keys::{function, read};
 pub use keys::{is_alias, is_function, is_kms_key};
-use preflight::look_ahead;
 
 #[derive(Clone, Debug)]
 pub struct Upload {
@@ -221,12 +220,12 @@ impl Kind for Upload {
         iter::once(Reference::to("zip", &self.zip)).chain(layers).collect()
     }
 
-    fn early_check(&self) -> Option<EarlyCheck<'_>> {
-        Some(EarlyCheck::BeforeNeeds)
+    fn preflight_time(&self) -> Option<Preflight<'_>> {
+        Some(Preflight::BeforeNeeds)
     }
 
-    fn check_early(&self, job: &Job) -> Result<()> {
-        look_ahead(self, job)
+    fn preflight(&self, job: &Job) -> Result<()> {
+        preflight::preflight(self, job)
     }
 
     fn fingerprint(&self, job: &Job) -> Result<Fingerprint> {

@@ -10,7 +10,7 @@ use zipwright::base::{RelPath, fs as base_fs};
 use zipwright::buildfile::table::{Reader, Table};
 use zipwright::buildfile::{KindKeys, default_path, load, value};
 use zipwright::diagnostic::{Diagnostic, Spanned};
-use zipwright::engine::{self, Mode, Options, Shuffle, World};
+use zipwright::engine::{self, Mode, Options, World};
 use zipwright::event::{Event, Report, Summary};
 use zipwright::files::{Files, Memory};
 use zipwright::graph::Graph;
@@ -18,9 +18,7 @@ use zipwright::key::Key;
 use zipwright::make::Pool;
 use zipwright::project::Project;
 use zipwright::state::State;
-use zipwright::target::{
-    Declared, Done, Findings, Fingerprint, Input, Job, Kind, Shared, Surroundings,
-};
+use zipwright::target::{Declared, Done, Findings, Fingerprint, Input, Job, Kind, Shared};
 
 /// The `lines` kind: writes the number of lines of a file.
 #[derive(Debug)]
@@ -82,21 +80,7 @@ fn build(project: &Project) -> Summary {
     let model = load(BUILDFILE, &BTreeMap::new(), &KINDS).model;
     let (graph, mistakes) = Graph::new(&model);
     assert_eq!(mistakes, []);
-    let options = Options {
-        goals: graph.ids().collect(),
-        surroundings: Surroundings::default(),
-        serial: true,
-        keep_going: false,
-        always: false,
-        touch: false,
-        force: false,
-        ignore_errors: false,
-        what_if: Vec::new(),
-        old_files: Vec::new(),
-        load_max: f64::INFINITY,
-        shuffle: Shuffle::No,
-        mode: Mode::Build,
-    };
+    let options = Options::new(graph.ids().collect(), Mode::Build);
     let files = Files::new(&project.root, Graph::hidden_outputs(&model), Memory::default());
     let shared = Shared::default();
     let world = World { project, model: &model, graph: &graph, files: &files, shared: &shared };

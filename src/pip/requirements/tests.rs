@@ -262,7 +262,7 @@ fn other_tools_files_are_refused_with_the_way_out() {
     let error = of("-r poetry.lock", "poetry.lock", "");
     assert!(error.contains("`poetry.lock` is not a requirements file"), "{error}");
     assert!(error.contains("poetry export"), "{error}");
-    let line = "certifi @ file:///croot/certifi_1671487769961/work/certifi";
+    let line = "brotlipy @ file:///croot/brotlipy_1659616059936/work";
     let error = of(line, "x", "");
     assert!(error.contains("pip list --format=freeze"), "{error}");
     let error = of("./x --global-option=y", "x/setup.py", "");

@@ -15,7 +15,7 @@ use crate::targets::upload::Upload;
 use crate::targets::wheelhouse::Wheelhouse;
 use crate::targets::zip::Zip;
 
-pub(in crate::targets) fn look_ahead(upload: &Upload, job: &Job) -> Result<()> {
+pub(in crate::targets) fn preflight(upload: &Upload, job: &Job) -> Result<()> {
     let say = |text: &str| job.messages.warn(text);
     if let Ok(zip) = job.of_kind::<Zip>("zip", &upload.zip.value)
         && upload.s3.is_none()

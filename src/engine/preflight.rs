@@ -20,7 +20,7 @@ use crate::files::View;
 use crate::graph::TargetId;
 use crate::ownership;
 use crate::plan::{Plan, Progress};
-use crate::target::{EarlyCheck, Job, Surroundings};
+use crate::target::{Job, Preflight, Surroundings};
 
 /// One target that is to be looked at.
 struct Look {
@@ -45,9 +45,9 @@ enum When {
 }
 
 /// All looks of a build.
-pub(super) struct Ahead(Vec<Look>);
+pub(super) struct Preflights(Vec<Look>);
 
-impl Ahead {
+impl Preflights {
     pub(super) fn new(world: World, plan: &Plan, options: &Options) -> Self {
         if options.mode != Mode::Build || options.touch {
             return Self(Vec::new());
@@ -55,9 +55,9 @@ impl Ahead {
         let wanted = plan.unfinished().into_iter();
         let wanted = wanted.filter(|id| !options.is_old(world.target(*id)));
         let look = |id| {
-            let when = match world.target(id).kind.early_check()? {
-                EarlyCheck::BeforeNeeds => When::BeforeAnyOf(needs_of(id, world)),
-                EarlyCheck::Paths { paths, before } => after_paths(id, &paths, before, world),
+            let when = match world.target(id).kind.preflight_time()? {
+                Preflight::BeforeNeeds => When::BeforeAnyOf(needs_of(id, world)),
+                Preflight::Paths { paths, before } => after_paths(id, &paths, before, world),
             };
             Some(Look { id, state: State::Due, when })
         };
@@ -101,13 +101,13 @@ fn after_paths(id: TargetId, paths: &[&RelPath], before: Option<&str>, world: Wo
 
 impl<'a> Engine<'a, '_> {
     /// Starts every look whose time has come.
-    pub(super) fn look_ahead<'scope>(
+    pub(super) fn start_preflights<'scope>(
         &mut self,
         scope: &'scope Scope<'scope, 'a>,
         sender: &Sender<Message>,
     ) {
-        for at in 0..self.ahead.0.len() {
-            let look = &self.ahead.0[at];
+        for at in 0..self.preflights.0.len() {
+            let look = &self.preflights.0[at];
             if look.state != State::Due || self.stopping {
                 continue;
             }
@@ -119,7 +119,7 @@ impl<'a> Engine<'a, '_> {
                     if !self.waiting.iter().any(|work| needs.contains(&work.id)) {
                         continue;
                     }
-                    self.ahead.0[at].state = State::Asked;
+                    self.preflights.0[at].state = State::Asked;
                     let sender = sender.clone();
                     scope.spawn(move || {
                         let found = unless_it_panics(|| look_at(world, id, &channel));
@@ -140,7 +140,7 @@ impl<'a> Engine<'a, '_> {
     }
 
     pub(super) fn looked(&mut self, id: TargetId, seconds: f64, found: Result<()>) {
-        for look in self.ahead.0.iter_mut().filter(|look| look.id == id) {
+        for look in self.preflights.0.iter_mut().filter(|look| look.id == id) {
             look.state = State::Over;
         }
         let Err(error) = found else { return };
@@ -157,9 +157,9 @@ impl<'a> Engine<'a, '_> {
     /// Positions of what waits and may be started. When nothing else can happen, nothing is held:
     /// two uploads may each wait for a payload that is made of what the other did.
     pub(super) fn startable(&self) -> Vec<usize> {
-        let free = |at: &usize| !self.ahead.holds(self.waiting[*at].id);
+        let free = |at: &usize| !self.preflights.holds(self.waiting[*at].id);
         let found: Vec<usize> = (0..self.waiting.len()).filter(free).collect();
-        let asked = self.ahead.0.iter().any(|look| look.state == State::Asked);
+        let asked = self.preflights.0.iter().any(|look| look.state == State::Asked);
         if found.is_empty() && self.running == 0 && !asked {
             return (0..self.waiting.len()).collect();
         }
@@ -170,7 +170,7 @@ impl<'a> Engine<'a, '_> {
 fn look_at(world: World, id: TargetId, messages: &Channel) -> Result<()> {
     let view = View::unlogged(world.files, world.project);
     let target = world.target(id);
-    target.kind.check_early(&Job {
+    target.kind.preflight(&Job {
         model: world.model,
         target,
         project: world.project,
