@@ -1,5 +1,5 @@
-//! Where a kind's words go: as events to the loop. Lines that a reader has not taken yet are bounded,
-//! so that the output of a command is never gathered in memory.
+//! Sends the messages of a kind as events to the loop. The lines on the way are bounded, so that the
+//! output of a command is never collected in memory.
 
 use std::sync::mpsc::Sender;
 use std::sync::{Arc, Condvar, Mutex};
@@ -13,7 +13,7 @@ use crate::process::Stream;
 /// Most bytes of lines on their way to the loop.
 const MOST: usize = 4 << 20;
 
-/// About what a line takes besides its text.
+/// Bytes of a line besides its text, approximately.
 const LINE: usize = 200;
 
 const LOCK: &str = "BUG: no holder of this lock panics";
@@ -28,13 +28,13 @@ pub(super) struct Gate {
 #[derive(Default)]
 struct State {
     bytes: usize,
-    /// Nothing is taken any more, so there is nothing to wait for.
+    /// Whether the loop has ended: no line waits any more.
     open: bool,
 }
 
 impl Gate {
-    /// Waits until there is room for a line. One that is longer than all the room waits until there
-    /// is no other.
+    /// Waits until there is room for a line. A line that is longer than the whole room waits until it is
+    /// the only one.
     fn enter(&self, line: &Printable) {
         let state = self.state.lock().expect(LOCK);
         let is_full = |state: &mut State| !state.open && state.bytes > 0 && state.bytes >= MOST;
@@ -48,14 +48,14 @@ impl Gate {
         self.changed.notify_all();
     }
 
-    /// To be called for every event that the loop has taken.
+    /// Makes room for the next lines. Call it for every event that the loop has received.
     pub(super) fn taken(&self, event: &Event) {
         if let Event::Line { text, .. } = event {
             self.leave(text);
         }
     }
 
-    /// Lets everything through from when the result is dropped: the loop has ended.
+    /// Lets every line through from the moment the result is dropped.
     pub(super) fn opener(self: &Arc<Self>) -> Opener {
         Opener(Arc::clone(self))
     }
@@ -70,7 +70,7 @@ impl Drop for Opener {
     }
 }
 
-/// Sends a target's words to the loop.
+/// Sends the messages of a target to the loop.
 #[derive(Clone)]
 pub(super) struct Channel {
     target: String,
@@ -86,7 +86,7 @@ impl Channel {
     }
 
     fn send(&self, event: Event) {
-        // The loop outlives everyone who holds a channel to it.
+        // The loop outlives every channel.
         let _ = self.sender.send(Message::Event(event));
     }
 }

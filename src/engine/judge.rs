@@ -1,5 +1,5 @@
-//! Is a target up to date, and if not, why: its key as it is now against the recorded one, and
-//! its outputs against what was left. Writes nothing.
+//! Checks whether a target is up to date: compares its fingerprint with the recorded one, and its
+//! outputs with those that it left. Writes nothing.
 
 use std::collections::BTreeMap;
 
@@ -16,11 +16,10 @@ use crate::ownership;
 use crate::state::{Record, State};
 use crate::target::{Facts, Fingerprint, Job, Output, Target, Typed};
 
-/// So many members of an output folder are digested by one thread at a time. What is recorded
-/// depends on it.
+/// Members of an output folder that one thread digests at a time. Recorded digests depend on it.
 const PART: usize = 1024;
 
-/// A question about one target, all that it needs being done.
+/// A target to check. All targets that it needs are done.
 pub(super) struct Ask<'a> {
     pub(super) world: World<'a>,
     pub(super) target: &'a Target,
@@ -111,7 +110,7 @@ pub(super) fn judge(ask: &Ask) -> Result<Verdict> {
 }
 
 impl Ask<'_> {
-    /// `-o` of something this target makes: it is not judged, and stands as it is.
+    /// `-o` of an output of this target: it is not checked, and stays as it is.
     fn as_it_is(&self, view: &View, record: Option<Record>) -> Result<Verdict> {
         if let Some(Record { result, facts, .. }) = record {
             return Ok(Verdict::UpToDate { result, facts, observed: None });
@@ -125,7 +124,7 @@ impl Ask<'_> {
         Ok(Verdict::UpToDate { result: hasher.finish(), facts: Vec::new(), observed: None })
     }
 
-    /// What changed, but for the files that `-o` names.
+    /// Returns the differences of the fingerprint, without those of the files that `-o` names.
     fn key_differences(&self, key: &Key, record: &Record) -> Vec<Reason> {
         let is_old = |reason: &Reason| {
             let file = reason.component().and_then(file_of_component);
@@ -162,9 +161,9 @@ pub(super) fn fingerprint(job: &Job) -> Result<Fingerprint> {
     Ok(Fingerprint { key: with_needs(key, job), findings })
 }
 
-/// Completes the key that a kind has made.
+/// Adds the components that every kind has.
 pub(super) fn with_needs(mut key: Key, job: &Job) -> Key {
-    // A dry run knows no result of a target that was never built.
+    // In a dry run, a target that was never built has no result.
     let named = job.target.needs.iter().map(|need| need.value.as_str());
     key.text("kind", job.target.kind.name());
     for name in named {
@@ -175,7 +174,7 @@ pub(super) fn with_needs(mut key: Key, job: &Job) -> Key {
     if job.model.typed.is_empty() { key } else { conceal(&key, &job.model.typed) }
 }
 
-/// The same key with a digest in place of each text that has a value from the command line in it,
+/// Returns the same key with a digest in place of each text that contains a value of the command line,
 /// and with the digests of these values.
 fn conceal(key: &Key, typed: &Typed) -> Key {
     let (mut concealed, mut values) = (Key::new(), BTreeMap::new());
@@ -199,7 +198,7 @@ fn conceal(key: &Key, typed: &Typed) -> Key {
     concealed
 }
 
-/// Everything that must be on disk: the kind's outputs, and the stamp.
+/// Returns every output that must be on disk: those of the kind, and the stamp.
 pub(super) fn all_outputs(job: &Job) -> Vec<Output> {
     let mut outputs = job.target.kind.expected_outputs(job);
     let stamp = job.target.stamp.as_ref();
@@ -222,7 +221,7 @@ fn output_differences(job: &Job, record: &Record) -> Result<Vec<Reason>> {
     Ok(reasons)
 }
 
-/// Whether a file has the permission bits with which it was left.
+/// Returns whether a file has the permission bits with which it was left.
 fn has_mode(job: &Job, output: &Output, left: Option<u32>) -> Result<bool> {
     match (output, left) {
         (Output::File(path), Some(left)) if job.files.fact(path)?.link.is_none() => {
@@ -232,7 +231,7 @@ fn has_mode(job: &Job, output: &Output, left: Option<u32>) -> Result<bool> {
     }
 }
 
-/// Digest of an output as it is on disk; `None` when it is not there.
+/// Returns the digest of an output as it is on disk; `None` if it is missing.
 pub fn output_digest(files: &View, output: &Output) -> Result<Option<Digest>> {
     let mut hasher = FieldHasher::new();
     match output {
@@ -268,7 +267,7 @@ fn digest_of_all(files: &View, members: &[RelPath]) -> Result<Digest> {
     Ok(hasher.finish())
 }
 
-/// Whether there is anything at the path.
+/// Adds the entry at a path to the digest. Returns whether there is one.
 fn add_fact(hasher: &mut FieldHasher, fact: &Fact) -> bool {
     if let Some(link) = &fact.link {
         hasher.field("link").field(link);

@@ -1,9 +1,9 @@
-//! The loop that brings targets up to date. Single-threaded: it owns the plan, the state and
-//! everything that was found out about targets, and receives events from the threads that work.
+//! The loop that brings targets up to date. It is single-threaded: it owns the plan, the state and the
+//! results of targets, and receives events from the threads that work.
 //!
-//! Each target is judged once everything it needs is done, so a rebuild that gave the same bytes
-//! stops there. Judging is data-parallel (rayon); a run gets a thread of its own, because it may
-//! block on a process or the network, and that pool must stay free for hashing and deflating.
+//! Each target is checked once all targets that it needs are done, so a rebuild with the same result
+//! stops there. Checking is data-parallel (rayon); a run gets a thread of its own, because it may block
+//! on a process or the network, and that pool must stay free for hashing and deflating.
 
 mod preflight;
 mod channel;
@@ -45,7 +45,7 @@ use order::Order;
 use preflight::Preflights;
 use work::{How, Work, Worked, work, written_before};
 
-/// A build that ended.
+/// The outcome of a build.
 pub struct Built {
     pub summary: Summary,
     /// The targets that were checked or run, for the next snapshot.
@@ -101,44 +101,44 @@ struct Engine<'a, 'b> {
     preflights: Preflights,
     /// The staging targets whose tree is read by something other than a zip.
     trees: Vec<bool>,
-    /// Results of the targets that are done; in a dry run also what earlier runs left.
+    /// Results of the targets that are done; in a dry run also those of earlier runs.
     results: Vec<Option<Digest>>,
-    /// What those left that left any.
+    /// Facts of the targets that are done and have any.
     facts: HashMap<TargetId, Facts>,
     would_run: Vec<bool>,
     order: Order,
     pool: &'a Pool,
-    /// A job slot that came for a target that waits.
+    /// A free job slot for a target that waits.
     offered: Option<Token>,
-    /// Whether a slot was asked for and has not come yet.
+    /// Whether a slot was requested and has not been received yet.
     asked: bool,
-    /// Judged out of date; each runs when there is a slot.
+    /// Out of date; each runs once there is a slot.
     waiting: Vec<Work<'a>>,
     running: usize,
-    /// A command runs that asked for the terminal, and so alone.
+    /// Whether a command runs that has the terminal, and so runs alone.
     alone: bool,
-    /// What the lines of running targets pass on their way here.
+    /// Bounds the lines of running targets on their way here.
     gate: Arc<Gate>,
-    /// Nothing new is started: a target failed, or a signal came.
+    /// Whether nothing new is started: a target failed, or a signal was received.
     stopping: bool,
     summary: Summary,
     state: &'b mut State,
     report: &'b mut dyn Report,
 }
 
-/// So many targets are judged at a time: what is asked and answered of each takes memory.
+/// Targets that are checked at a time: each takes memory meanwhile.
 const AT_A_TIME: usize = 4096;
 
-/// How often the loop looks at the load and at signals while nothing else happens.
+/// Interval in which the loop reads the load and signals if there is no message.
 const LOOK_AGAIN: Duration = Duration::from_millis(200);
 
-/// Processes that ran or waited for a core, averaged over the last minute; `None` where the
-/// system does not say.
+/// Returns the number of processes that ran or waited for a core, averaged over the last minute;
+/// `None` if the system does not provide it.
 fn load_average() -> Option<f64> {
     fs::read_to_string("/proc/loadavg").ok()?.split_whitespace().next()?.parse().ok()
 }
 
-/// What the working threads send to the loop.
+/// A message of a working thread to the loop.
 enum Message {
     Event(Event),
     Token(Token),
@@ -149,7 +149,7 @@ enum Message {
         reasons: Vec<Reason>,
         worked: Result<Worked>,
     },
-    /// A target was looked at before its turn.
+    /// A preflight has ended.
     Looked {
         id: TargetId,
         seconds: f64,
@@ -178,7 +178,7 @@ impl<'a> Engine<'a, '_> {
         Ok(Built { summary: self.summary, fresh: self.fresh })
     }
 
-    /// Judge what is ready, start what is out of date, wait for one to finish; again.
+    /// Checks targets that are ready, starts those that are out of date, waits for a message; again.
     fn turn<'scope>(
         &mut self,
         scope: &'scope Scope<'scope, 'a>,
@@ -208,7 +208,7 @@ impl<'a> Engine<'a, '_> {
         }
     }
 
-    /// Starts what waits, as far as there are job slots; for the rest one is asked for.
+    /// Starts waiting targets as long as there are job slots; requests a slot for the next one.
     fn start_waiting<'scope>(
         &mut self,
         scope: &'scope Scope<'scope, 'a>,
@@ -222,7 +222,7 @@ impl<'a> Engine<'a, '_> {
             let Some(token) = self.offered.take().or_else(|| self.pool.try_acquire()) else {
                 if !self.asked {
                     let sender = sender.clone();
-                    // A token that nobody receives any more is dropped, which gives it back.
+                    // A token without a receiver is dropped, which returns it.
                     self.pool.request(move |token| drop(sender.send(Message::Token(token))))?;
                     self.asked = true;
                 }
@@ -247,14 +247,14 @@ impl<'a> Engine<'a, '_> {
         self.world.target(id).kind.takes_terminal()
     }
 
-    /// Whether the machine is too busy to start something beside what runs.
+    /// Returns whether the load is too high to start another target beside those that run.
     fn is_loaded(&self) -> bool {
         self.running > 0
             && self.options.load_max.is_finite()
             && load_average().is_some_and(|load| load >= self.options.load_max)
     }
 
-    /// Judges every target that is ready; whether there was one.
+    /// Checks every target that is ready. Returns whether there was one.
     fn judge_ready(&mut self, sender: &Sender<Message>) -> bool {
         let mut ready = Vec::new();
         while !self.stopping
@@ -387,7 +387,7 @@ impl<'a> Engine<'a, '_> {
         }
     }
 
-    /// Of the targets that `id` needs and that left any.
+    /// Returns the facts of the targets that `id` needs and that have any.
     fn facts_of(&self, id: TargetId) -> BTreeMap<&'a str, Facts> {
         let needs = self.world.graph.needs(id).iter();
         needs
@@ -403,8 +403,8 @@ impl<'a> Engine<'a, '_> {
         sender: &Sender<Message>,
     ) -> Result<()> {
         let target = self.world.target(next.id);
-        // From here on what the record says may be untrue. Were it kept, a run that is killed
-        // half-way and an input put back would look up to date.
+        // The record may be wrong from here on. If it stayed, a killed run followed by restoring the old
+        // input would look up to date.
         let name = &target.name.value;
         next.left = self.state.left(name)?;
         match target.outputs().is_empty() {
@@ -429,7 +429,7 @@ impl<'a> Engine<'a, '_> {
             });
             let seconds = started.elapsed().as_secs_f64();
             let Work { id, reasons, .. } = next;
-            // The loop outlives its workers: somebody is there to receive.
+            // The loop outlives its workers.
             let _ = sender.send(Message::Finished { id, token, seconds, reasons, worked });
         });
         Ok(())
@@ -447,7 +447,7 @@ impl<'a> Engine<'a, '_> {
             }
             Message::Looked { id, seconds, found } => self.looked(id, seconds, found),
             Message::Finished { id, token, seconds, reasons, worked } => {
-                // Not before: how this one ended decides whether another may start.
+                // Not before: the outcome decides whether another target may start.
                 drop(token);
                 self.running -= 1;
                 self.alone = false;
@@ -466,7 +466,7 @@ impl<'a> Engine<'a, '_> {
         Ok(())
     }
 
-    /// A signal is no error of the target's own.
+    /// Returns whether errors are ignored. A signal is not an error of the target.
     fn ignores_errors(&self) -> bool {
         self.options.ignore_errors && signals::received().is_none()
     }
@@ -566,8 +566,8 @@ impl<'a> Engine<'a, '_> {
     }
 }
 
-/// The staging targets whose tree must be there as a folder: goals, members of groups that are
-/// goals, and those that a target other than a zip reads.
+/// Returns the staging targets whose tree must be there as a folder: goals, members of groups that are
+/// goals, and those whose folder another target reads.
 fn written_trees(world: World, goals: &[TargetId]) -> Vec<bool> {
     let mut written = vec![false; world.graph.len()];
     let mut asked = goals.to_vec();

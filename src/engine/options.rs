@@ -12,30 +12,30 @@ use crate::target::{Model, Shared, Surroundings, Target};
 pub struct Options {
     pub goals: Vec<TargetId>,
     pub surroundings: Surroundings,
-    /// No two targets run at once, so make's own order is kept.
+    /// Run one target at a time, in make's order.
     pub serial: bool,
-    /// After a failure, build what does not need the failed target.
+    /// After a failure, build the targets that do not need the failed one.
     pub keep_going: bool,
     /// Run every target, up to date or not.
     pub always: bool,
-    /// Count targets as up to date as they are, and run nothing.
+    /// Count targets as up to date, and run nothing.
     pub touch: bool,
-    /// Files of others that are in the way of outputs are removed.
+    /// Remove files of users that are in the way of outputs.
     pub force: bool,
-    /// Go on as if a target that failed had succeeded; nothing is recorded for it.
+    /// Continue as if a failed target had succeeded, without recording it.
     pub ignore_errors: bool,
-    /// Files that count as just changed, whatever is in them.
+    /// Files that count as just changed, whatever their content.
     pub what_if: Vec<RelPath>,
-    /// Files that are not made, and whose changes are no reason to run anything.
+    /// Files that are not made, and whose changes make no target out of date.
     pub old_files: Vec<RelPath>,
-    /// Nothing is started beside what runs while the load average is this or more.
+    /// If the load average is at least this, no target is started beside one that runs.
     pub load_max: f64,
     pub shuffle: Shuffle,
     pub mode: Mode,
 }
 
 impl Options {
-    /// Returns the options of a build of `goals`, one target at a time, that are off but for that.
+    /// Returns options for building `goals` one target at a time, with everything else off.
     pub fn new(goals: Vec<TargetId>, mode: Mode) -> Self {
         Self {
             goals,
@@ -54,7 +54,7 @@ impl Options {
         }
     }
 
-    /// Whether `target` makes a file of `-o`. Then it is not looked at, nor what only it needs.
+    /// Returns whether `target` makes a file of `-o`. Then neither it nor its needs are checked.
     pub(super) fn is_old(&self, target: &Target) -> bool {
         target.outputs().iter().any(|output| self.old_files.contains(output.path()))
     }
@@ -63,13 +63,13 @@ impl Options {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Mode {
     Build,
-    /// Say what would run; write nothing.
+    /// Report the targets that would run; write nothing.
     DryRun,
     /// Like `DryRun`, and stop at the first target that would run.
     Question,
 }
 
-/// What a build reads and never changes.
+/// Everything that a build reads and does not change.
 #[derive(Clone, Copy)]
 pub struct World<'a> {
     pub project: &'a Project,

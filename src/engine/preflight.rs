@@ -1,8 +1,8 @@
-//! What is looked at before its turn, so that a mistake there costs no build: the function of an
-//! upload, as soon as something that the upload needs must run, and the payloads of an invoke,
-//! as soon as they are there. Nothing that the mistake would make vain is started meanwhile.
+//! Runs the preflights of kinds, so that an error there costs no build: of an upload as soon as a
+//! target that it needs has to run, of an invoke as soon as its payloads are there. Targets whose work
+//! would be in vain wait meanwhile.
 //!
-//! A build in which nothing runs before an upload looks at no function: it opens no connection.
+//! A build in which nothing runs before an upload runs no preflight: it opens no connection.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::mpsc::Sender;
@@ -22,7 +22,7 @@ use crate::ownership;
 use crate::plan::{Plan, Progress};
 use crate::target::{Job, Preflight, Surroundings};
 
-/// One target that is to be looked at.
+/// The preflight of one target.
 struct Look {
     id: TargetId,
     state: State,
@@ -32,19 +32,19 @@ struct Look {
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum State {
     Due,
-    /// A thread is at it.
+    /// Running on a thread.
     Asked,
     Over,
 }
 
 enum When {
-    /// When one of these must run. They are all that the target needs, and wait for the answer.
+    /// Once one of these targets has to run. They are all targets that it needs, and wait for it.
     BeforeAnyOf(BTreeSet<TargetId>),
-    /// When all of `makers` are done. `upload` waits for that.
+    /// Once all of `makers` are done. `upload` waits for it.
     AfterAllOf { makers: Vec<TargetId>, upload: Option<TargetId> },
 }
 
-/// All looks of a build.
+/// All preflights of a build.
 pub(super) struct Preflights(Vec<Look>);
 
 impl Preflights {
@@ -62,12 +62,12 @@ impl Preflights {
             Some(Look { id, state: State::Due, when })
         };
         let mut looks: Vec<Look> = wanted.filter_map(look).collect();
-        // A payload that is wrong is found without asking anybody.
+        // An invalid payload is found without a request.
         looks.sort_by_key(|look| matches!(look.when, When::BeforeAnyOf(_)));
         Self(looks)
     }
 
-    /// Whether `id` has to wait for what a look will find.
+    /// Returns whether `id` has to wait for a preflight.
     pub(super) fn holds(&self, id: TargetId) -> bool {
         self.0.iter().any(|look| match &look.when {
             When::BeforeAnyOf(needs) => look.state == State::Asked && needs.contains(&id),
@@ -76,8 +76,8 @@ impl Preflights {
     }
 }
 
-/// Everything that `id` needs, directly or not. What it only comes after is no reason for it to
-/// run, and so none to look.
+/// Returns all targets that `id` needs, directly or not. Targets that it only comes after are left
+/// out: they do not make it run.
 fn needs_of(id: TargetId, world: World) -> BTreeSet<TargetId> {
     let (mut found, mut waiting) = (BTreeSet::new(), world.graph.needs(id).to_vec());
     while let Some(need) = waiting.pop() {
@@ -100,7 +100,7 @@ fn after_paths(id: TargetId, paths: &[&RelPath], before: Option<&str>, world: Wo
 }
 
 impl<'a> Engine<'a, '_> {
-    /// Starts every look whose time has come.
+    /// Starts every preflight whose time has come.
     pub(super) fn start_preflights<'scope>(
         &mut self,
         scope: &'scope Scope<'scope, 'a>,
@@ -150,12 +150,12 @@ impl<'a> Engine<'a, '_> {
         } else if self.plan.progress(id) == Progress::Waiting {
             self.failed(id, Vec::new(), seconds, &error);
         }
-        // One that is ready already finds the same out for itself, and one that was skipped is
-        // not wanted any more.
+        // A target that is ready already gets the same error from its run, and a skipped one is not needed
+        // any more.
     }
 
-    /// Positions of what waits and may be started. When nothing else can happen, nothing is held:
-    /// two uploads may each wait for a payload that is made of what the other did.
+    /// Returns the positions of waiting targets that may start. If nothing else can happen, none is held:
+    /// two uploads may each wait for a payload that is made from the result of the other.
     pub(super) fn startable(&self) -> Vec<usize> {
         let free = |at: &usize| !self.preflights.holds(self.waiting[*at].id);
         let found: Vec<usize> = (0..self.waiting.len()).filter(free).collect();

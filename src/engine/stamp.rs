@@ -10,10 +10,10 @@ use crate::base::fs as base_fs;
 use crate::ownership;
 use crate::target::Job;
 
-/// How an empty file is called that may be taken for a stamp without a record of it.
+/// Extension of an empty file that counts as a stamp without a record.
 const EXTENSION: &str = ".stamp";
 
-/// Fails if something else than a stamp is in the place of the stamp.
+/// Fails if another file is in the place of the stamp.
 pub(super) fn check(job: &Job, stamp: &RelPath) -> Result<()> {
     let place = job.project.place_to_write(stamp)?;
     match fs::symlink_metadata(&place) {

@@ -1,5 +1,5 @@
-//! One run of one target, on a thread of its own: the kind does the work, then the stamp is
-//! touched, the inputs are looked at again, and what there is to record is put together.
+//! One run of one target, on a thread of its own: the kind does the work, then the stamp is touched,
+//! the inputs are read again, and the record is put together.
 
 use std::collections::BTreeMap;
 use std::panic::{self, AssertUnwindSafe};
@@ -33,31 +33,30 @@ const SLOWEST_TICK: i64 = 2 * SECOND;
 /// A target that was judged out of date.
 pub(super) struct Work<'a> {
     pub(super) id: TargetId,
-    /// As it was before the work.
+    /// The key before the run.
     pub(super) key: Key,
     /// Results of computing it that the run needs.
     pub(super) findings: Findings,
     /// The reads on which the key rests.
     pub(super) observed: Observed,
-    /// What any write to them changes, of the files in `key` and in their order; of none where
-    /// that makes no difference.
+    /// For each file of `key`, the stat data that any write changes; empty if the kind reads by digest.
     pub(super) written: Vec<Option<Written>>,
     pub(super) reasons: Vec<Reason>,
     pub(super) results: BTreeMap<&'a str, Digest>,
     pub(super) facts: BTreeMap<&'a str, Facts>,
     /// Whether a staging tree must be there as a folder.
     pub(super) tree: bool,
-    /// What the target left before.
+    /// The files that the target left before.
     pub(super) left: Left,
 }
 
-/// What is to be compared after a run of `kind` with what it is now.
+/// Returns the stat data that is compared after a run of `kind`.
 pub(super) fn written_before(kind: &dyn Kind, key: &Key, files: &Files) -> Vec<Option<Written>> {
     if kind.reads_by_digest() { Vec::new() } else { written(key, files) }
 }
 
 fn written(key: &Key, files: &Files) -> Vec<Option<Written>> {
-    // What cannot be read now is looked at, and told, when the key is made again.
+    // A file that cannot be read now is an error when the key is computed again.
     let paths: Vec<&str> = key.files().collect();
     let written = |path: &&str| files.written(path).unwrap_or_default();
     paths.par_iter().with_min_len(1024).map(written).collect()
@@ -70,7 +69,7 @@ pub(super) struct Worked {
     pub(super) outputs: Vec<RecordedOutput>,
     /// The key to record; `None` if an input changed while it ran.
     pub(super) key: Option<Key>,
-    /// Whether the key is the one of before the run.
+    /// Whether the key is that of before the run.
     is_by_digest: bool,
     /// The reads on which the key and the outputs rest.
     pub(super) observed: Observed,
@@ -78,14 +77,14 @@ pub(super) struct Worked {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct How {
-    /// `-t`: what is there is taken for what a run would have made.
+    /// `-t`: outputs that are there count as made.
     pub(super) touch: bool,
-    /// Files of others that are in the way are removed.
+    /// Remove files of users that are in the way.
     pub(super) force: bool,
 }
 
-/// What `work` gives. A panic is an error like any other: the loop waits for an answer from every
-/// worker, and without one would wait for ever.
+/// Returns the result of `work`; a panic is an error. The loop waits for a message from every worker,
+/// and without one would wait forever.
 pub(super) fn unless_it_panics<T>(work: impl FnOnce() -> Result<T>) -> Result<T> {
     panic::catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|cause| {
         let said = cause.downcast_ref::<String>().map(String::as_str);
