@@ -1,10 +1,10 @@
-//! What is in the project's files: digests, found out at most once a run, and at most once ever
-//! while a file's stat data stays the same.
+//! The digests of the project's files: each file is read at most once a run, and only once as long as
+//! its stat data stays the same.
 //!
-//! Stat data is only a shortcut. A remembered digest is used when size, mtime, ctime, inode and
-//! mode are equal and both times are before the instant at which the digest was taken, as the
-//! file system's own clock tells it; so a rewrite within one clock tick is never missed. Knows
-//! nothing of targets; safe to ask from several threads.
+//! Stat data is only a shortcut. The digest of an earlier run is used if size, mtime, ctime, inode and
+//! mode are equal and both times are before the instant, on the file system's own clock, at which the
+//! digest was computed; so a rewrite within one clock tick is never missed. Knows nothing of targets;
+//! safe to use from several threads.
 
 mod look;
 mod table;
@@ -92,11 +92,11 @@ struct External {
     checked: bool,
 }
 
-/// How often, and how long each time, a file's own last write is waited for to be in the past.
-/// Clocks tick every 10 ms at the slowest.
+/// Number and length of the waits until the last write of a file is in the past. The slowest clocks
+/// tick every 10 ms.
 const SETTLE_TRIES: usize = 20;
 const SETTLE_WAIT: Duration = Duration::from_millis(1);
-/// How long that is in all, in nanoseconds: later times are not waited for.
+/// The sum of these waits, in nanoseconds: there is no wait for a later time.
 const SETTLE_MOST: i64 = 20_000_000;
 
 pub struct Files {

@@ -1,4 +1,4 @@
-//! `zipwright [GOAL]...`: brings goals up to date, or says what that would take.
+//! `zipwright [GOAL]...`: brings goals up to date, or reports the targets that would run.
 
 use std::collections::BTreeMap;
 use std::io::{self, IsTerminal};
@@ -136,8 +136,8 @@ fn patience(resolved: &BuildOptions) -> Patience {
     if resolved.build.no_wait { Patience::None } else { Patience::Wait }
 }
 
-/// Brings what a command needs up to date. Standard output is that command's, so whatever is said
-/// goes to standard error.
+/// Brings the targets that a command needs up to date. Standard output belongs to that command, so all
+/// messages go to standard error.
 pub(super) fn for_command(
     common: &Common,
     words: &[String],
@@ -246,7 +246,8 @@ fn write_timings(place: &Path, timings: &Timings) -> Result<()> {
     Ok(())
 }
 
-/// Whether a command can be given the terminal: all of it, and nobody waits for our own output.
+/// Returns whether a command can have the terminal: input and both outputs are one, and the output is
+/// not JSON.
 fn has_terminal(common: &Common) -> bool {
     !common.json
         && io::stdin().is_terminal()
@@ -309,7 +310,7 @@ fn shuffle(how: Option<&str>) -> Result<Shuffle> {
         Some("random") => {
             let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
             let seed = u64::from(now.subsec_nanos());
-            // Whoever finds a missing edge this way wants to find it again.
+            // A missing edge that is found this way has to be found again.
             super::note(&format!("--shuffle={seed}"));
             Ok(Shuffle::Random(seed))
         }

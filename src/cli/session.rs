@@ -114,7 +114,7 @@ impl Session {
         Ok(Self { project, model: loaded.model, graph, words, buildfile })
     }
 
-    /// The goals asked for, or the default ones.
+    /// Returns the goals of the command line, or the default ones.
     pub(super) fn goal_ids(&self) -> Result<Vec<TargetId>> {
         if self.words.goals.is_empty() {
             let default = self.model.default.iter().map(|name| name.value.as_str());
@@ -181,14 +181,14 @@ impl Session {
         Ok(is_as_read.then(|| view.finish()))
     }
 
-    /// Takes the project's lock, for a command that writes. What a killed one left is removed.
+    /// Takes the project's lock, for a command that writes. Leftovers of a killed one are removed.
     pub(super) fn lock(&self, patience: Patience) -> Result<Lock> {
         let lock = lock(&self.project, patience)?;
         self.sweep(&lock);
         Ok(lock)
     }
 
-    /// Removes what the last holder of the lock left, if it was killed.
+    /// Removes the leftovers of the last holder of the lock if it was killed.
     pub(super) fn sweep(&self, lock: &Lock) {
         if lock.after_a_kill {
             leftovers::sweep(&self.project, &self.model);

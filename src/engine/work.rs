@@ -168,8 +168,8 @@ fn touch(job: &Job) -> Result<Done> {
     job.target.kind.touched(job)
 }
 
-/// Touches the stamp after a run, looks at its inputs again, and digests its outputs. `made` says
-/// whether a file was made by the target.
+/// Touches the stamp after a run, reads its inputs again, and digests its outputs. `made` returns
+/// whether the target made a file.
 fn conclude(
     job: &Job,
     work: &Work,
@@ -186,7 +186,7 @@ fn conclude(
         }
     };
     if key.is_none() {
-        // The stamp must not say that this is up to date either.
+        // An outer Makefile must not take the target for up to date either.
         expected.retain(|output| !matches!(output, Output::Stamp(_)));
     }
     if let Some(stamp) = job.target.stamp.as_ref().filter(|_| key.is_some()) {
@@ -205,7 +205,7 @@ fn conclude(
     Ok(Worked { result, facts, outputs, key, is_by_digest, observed: Observed::default() })
 }
 
-/// The outputs that do not exist.
+/// Returns the outputs that do not exist.
 fn missing(job: &Job) -> Vec<RelPath> {
     let outputs = job.target.outputs().into_iter().map(|output| output.path().clone());
     outputs.filter(|path| job.project.place(path).symlink_metadata().is_err()).collect()
@@ -236,18 +236,18 @@ fn forget(outputs: &[Output], files: &Files) {
 /// Most changes of its inputs that one warning lists.
 const SHOWN: usize = 5;
 
-/// The key to record, or `None` when an input is not what it was when the work began.
+/// Returns the key to record; `None` if an input has changed since the run began.
 fn look_again(job: &Job, work: &Work) -> Result<Option<Key>> {
     for path in work.key.files() {
         job.files.forget(path);
     }
     let now = fingerprint(job)?.key;
-    // A clamp changes the very times it looks at.
+    // Such a kind changes the values that its fingerprint is made of.
     if job.target.kind.changes_inputs() {
         return Ok(Some(now));
     }
     let changed: Vec<String> = if now == work.key {
-        // An edit that was taken back: who knows which of the two the work has read?
+        // The edit was taken back: the run may have read either content.
         let again = written(&now, job.files);
         let written = now.files().zip(again.iter().zip(&work.written));
         let written = written.filter(|(_, (now, before))| now != before);
@@ -286,7 +286,7 @@ fn record_outputs(
         .collect()
 }
 
-/// The digest of a file that is no link.
+/// Returns the digest of a file; `None` for a link and for everything else.
 fn plain_file(files: &Files, path: &RelPath) -> Result<Option<Digest>> {
     match files.fact(path)? {
         Fact { link: None, content: Content::File { digest, .. } } => Ok(Some(digest)),
@@ -294,7 +294,7 @@ fn plain_file(files: &Files, path: &RelPath) -> Result<Option<Digest>> {
     }
 }
 
-/// The files that the target made of these outputs and in them, with their digests.
+/// Returns the files that the target made among these outputs and inside them, with their digests.
 fn made_files(
     job: &Job,
     outputs: &[Output],
@@ -322,7 +322,7 @@ fn made_files(
     Ok(made_files)
 }
 
-/// What stands for the target in the keys of those that need it, when its kind does not say.
+/// Returns the result of a target whose kind does not provide one.
 fn result_of(job: &Job, outputs: &[RecordedOutput], key: &Key) -> Digest {
     let stamp = job.target.stamp.as_ref().map(|stamp| &stamp.value);
     let mut hasher = FieldHasher::new();
@@ -336,14 +336,14 @@ fn result_of(job: &Job, outputs: &[RecordedOutput], key: &Key) -> Digest {
     if contents == 0 {
         hasher.field(key.digest().as_bytes());
         if job.target.is_phony() {
-            // Like a phony prerequisite in make: who needs it runs whenever it does.
+            // As with a phony prerequisite in make, each target that needs it runs whenever it does.
             return result_of_nothing();
         }
     }
     hasher.finish()
 }
 
-/// A result that equals no other: who needs it runs.
+/// Returns a result that differs from every other: the targets that need it run.
 pub(super) fn result_of_nothing() -> Digest {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     FieldHasher::new().field("moment").field(now.as_nanos().to_le_bytes()).finish()

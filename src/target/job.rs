@@ -1,4 +1,4 @@
-//! What a kind is given to work with.
+//! The input of a kind's functions: one target, and everything that it may use.
 
 use std::collections::BTreeMap;
 
@@ -16,7 +16,7 @@ use crate::observation::Stat;
 use crate::ownership::{self, Owned};
 use crate::project::Project;
 
-/// One target, and all that its kind may look at. The targets it needs are up to date.
+/// One target, and everything that its kind may use. The targets that it needs are up to date.
 pub struct Job<'a> {
     pub model: &'a Model,
     pub target: &'a Target,
@@ -25,7 +25,7 @@ pub struct Job<'a> {
     pub shared: &'a Shared,
     /// The result of every target that this one needs, by name.
     pub results: &'a BTreeMap<&'a str, Digest>,
-    /// What is known of these targets since their last run, by name.
+    /// The facts of these targets from their last run, by name.
     pub facts: &'a BTreeMap<&'a str, Facts>,
     /// Whether a staging tree must be there as a folder, not only as its manifest.
     pub write_tree: bool,
@@ -37,7 +37,7 @@ pub struct Job<'a> {
     pub messages: &'a dyn Reporter,
 }
 
-/// What the programs that a command runs find around them.
+/// The environment of the programs that a command runs.
 #[derive(Clone, Debug, Default)]
 pub struct Surroundings {
     /// Variables on top of our own environment: make's, for the makes below.
@@ -46,24 +46,24 @@ pub struct Surroundings {
     pub terminal: bool,
 }
 
-/// What a run left behind.
+/// The outcome of a run.
 #[derive(Debug, Default)]
 pub struct Done {
-    /// Of what was taken in, where the kind knows that for sure: see [`takes_in_by_digest`].
+    /// The fingerprint of the content that was read, if that is certain; see [`Kind::reads_by_digest`].
     pub key: Option<Key>,
-    /// Stands for everything the target made, in the keys of the targets that need it. `None`:
-    /// the digest of its outputs will do.
+    /// Stands for everything that the target made, in the fingerprints of the targets that need it;
+    /// `None` for the digest of its outputs.
     pub result: Option<Digest>,
     /// Further facts for reports, e.g. `code_sha256`, in the order they are shown.
     pub facts: Facts,
 }
 
-/// What is known of a target once it ran, by name.
+/// Facts of a target that ran, by name, for reports and for the targets that need it.
 pub type Facts = Vec<(String, serde_json::Value)>;
 
 impl Job<'_> {
-    /// The result of a target that this one needs. There is none yet only in a dry run, of a
-    /// target that was never built.
+    /// Returns the result of a target that this one needs. Fails only in a dry run, if that target was
+    /// never built.
     pub fn result_of(&self, name: &str) -> Result<Digest> {
         self.results.get(name).copied().with_context(|| format!("`{name}` was not built before"))
     }
@@ -84,7 +84,7 @@ impl Job<'_> {
         aws::destination(|name| self.files.var(name))
     }
 
-    /// Adds what is at `path` to `key`: content, executable bit, and a link's own text.
+    /// Adds the entry at `path` to `key`: content, executable bit, and the text of a link.
     pub fn add_file(&self, key: &mut Key, path: &RelPath) -> Result<()> {
         add_fact(key, path, &self.files.fact(path)?)
     }
@@ -110,7 +110,7 @@ impl Job<'_> {
         Err(ownership::in_the_way(&[path.to_string()]))
     }
 
-    /// The target that `name` stands for; the graph has checked that it exists.
+    /// Returns the target `name`; the graph has checked that it exists.
     pub fn named(&self, name: &str) -> Result<&Target> {
         self.model.target(name).with_context(|| format!("there is no target `{name}`"))
     }
@@ -122,7 +122,7 @@ impl Job<'_> {
     }
 }
 
-/// Adds to `key` what was found at `path`; see [`Job::add_file`].
+/// Adds the entry `fact` of `path` to `key`; see [`Job::add_file`].
 pub fn add_fact(key: &mut Key, path: &RelPath, fact: &Fact) -> Result<()> {
     if let Some(link) = &fact.link {
         key.text(format!("link {path}"), link);

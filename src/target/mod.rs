@@ -109,7 +109,7 @@ pub trait Kind: Any + fmt::Debug + Send + Sync {
     }
 
     /// Returns whether a run reads only content that its fingerprint names by digest, and compares it
-    /// while it reads: the fingerprint of its outputs is certain then, whoever writes meanwhile. Such a
+    /// while it reads: the fingerprint of its outputs is certain then, even if another program writes meanwhile. Such a
     /// run itself drops the observations of everything that it writes.
     fn reads_by_digest(&self) -> bool {
         false
@@ -137,7 +137,7 @@ pub trait Kind: Any + fmt::Debug + Send + Sync {
     /// half-made output. `findings` are those of the fingerprint.
     fn run(&self, job: &Job, findings: Findings) -> Result<Done>;
 
-    /// Returns what a run would, for outputs that are there and that `-t` counts as made.
+    /// Returns the outcome of a run for outputs that are there and that `-t` counts as made.
     fn touched(&self, _job: &Job) -> Result<Done> {
         Ok(Done::default())
     }
