@@ -41,7 +41,6 @@ mod makeflags;
 mod markers;
 mod new_kind;
 mod outages;
-mod packaging;
 mod ownership;
 mod platform;
 mod popular;
