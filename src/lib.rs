@@ -3,24 +3,20 @@
 //! Modules in the order of their layers: each may import only the modules above it. The map is in
 //! `docs/ARCHITECTURE.md`, and `tests/it/tidy.rs` checks the order.
 
+pub use zipwright_bundle as bundle;
+pub use zipwright_bundle::{check, diff, elf, pyc, record};
+pub use zipwright_python::wheel;
 /// Bytes on disk, by the name that the modules use.
 pub use zipwright_store as base;
+pub use zipwright_store::project;
 
 pub mod key;
 pub mod process;
 pub mod signals;
 pub mod make;
-pub mod wheel;
-pub mod bundle;
-pub mod elf;
-pub mod pyc;
-pub mod check;
-pub mod diff;
-pub mod record;
 pub mod event;
 pub mod graph_export;
 pub mod timings;
-pub mod project;
 pub mod reproduce;
 pub mod aws;
 pub mod deploy;

@@ -5,11 +5,9 @@ use std::collections::BTreeMap;
 use anyhow::{Context, Result};
 
 use super::{Kind, Model, Shared, Target};
-use crate::aws;
 use crate::base::{Digest, RelPath};
 use crate::event::Reporter;
 use crate::files::{Content, Fact, View};
-use crate::instant::{self, Instant};
 use crate::key::{Key, Value};
 use crate::make::Pool;
 use crate::observation::Stat;
@@ -66,22 +64,6 @@ impl Job<'_> {
     /// never built.
     pub fn result_of(&self, name: &str) -> Result<Digest> {
         self.results.get(name).copied().with_context(|| format!("`{name}` was not built before"))
-    }
-
-    /// Returns the instant of a clamp, in seconds since 1970-01-01T00:00:00Z.
-    pub fn instant(&self, instant: &Instant) -> Result<i64> {
-        match instant {
-            Instant::At(_) => {}
-            Instant::SourceDateEpoch => _ = self.files.var("SOURCE_DATE_EPOCH"),
-            // The commit may change without any file of the project.
-            Instant::Git => self.files.partial(),
-        }
-        instant::resolve(instant, self.project)
-    }
-
-    /// Returns the settings that decide where an upload goes, as components.
-    pub fn destination(&self) -> Vec<(&'static str, String)> {
-        aws::destination(|name| self.files.var(name))
     }
 
     /// Adds the entry at `path` to `key`: content, executable bit, and the text of a link.

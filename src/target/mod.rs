@@ -1,7 +1,6 @@
 //! Targets as the engine sees them: the model of a Buildfile, and [`Kind`], the contract of a kind of
 //! target. Each kind is a module of `src/targets`, with the one list of all of them.
 
-mod checkout;
 mod job;
 mod shared;
 mod typed;

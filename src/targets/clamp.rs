@@ -31,7 +31,7 @@ fn key(clamp: &Clamp, job: &Job) -> Result<Key> {
     let mut key = Key::new();
     // The times of all entries below the folder count.
     job.files.partial();
-    let instant = job.instant(&clamp.instant.value)?;
+    let instant = seconds(&clamp.instant.value, job)?;
     key.text("instant", instant);
     key.text("directory", &clamp.directory.value);
     let directory = job.project.place(&clamp.directory.value);
@@ -105,4 +105,15 @@ impl Kind for Clamp {
     fn run(&self, job: &Job, _findings: Findings) -> Result<Done> {
         run(self, job)
     }
+}
+
+/// Returns the instant of a clamp, in seconds since 1970-01-01T00:00:00Z.
+pub(super) fn seconds(instant: &Instant, job: &Job) -> Result<i64> {
+    match instant {
+        Instant::At(_) => {}
+        Instant::SourceDateEpoch => _ = job.files.var("SOURCE_DATE_EPOCH"),
+        // The commit may change without any file of the project.
+        Instant::Git => job.files.partial(),
+    }
+    instant::resolve(instant, job.project)
 }

@@ -16,6 +16,7 @@ use crate::deploy;
 use crate::diagnostic::Spanned;
 use crate::key::{Key, Value};
 use crate::target::{Done, Facts, Findings, Fingerprint, Job, Kind, Reference};
+use crate::targets::upload;
 use crate::targets::zip::Zip;
 
 /// A layer of Lambda's, which has a bundle for its content.
@@ -63,7 +64,7 @@ fn key(layer: &Layer, job: &Job) -> Result<Key> {
     key.push("zip", Value::Digest(job.result_of(&zip.value)?));
     key.text("runtimes", runtimes(layer).join(" "));
     key.text("architectures", architectures(layer).join(" "));
-    for (name, value) in job.destination() {
+    for (name, value) in upload::destination(job) {
         key.text(name, value);
     }
     Ok(key)

@@ -1,13 +1,15 @@
 //! The kinds of targets, each in a module of its own with all of it: keys, edges, outputs, fingerprint,
 //! run. A new kind is a module here, and a line in [`KINDS`].
 
+mod artifact;
 pub mod check;
+mod checkout;
 pub mod clamp;
 pub mod command;
 pub mod group;
 pub mod invoke;
 pub mod layer;
-mod artifact;
+mod shared;
 pub mod staging;
 pub mod upload;
 pub mod wheelhouse;

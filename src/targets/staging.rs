@@ -40,6 +40,9 @@ use crate::project::STATE_FOLDER;
 use crate::target::{
     Declared, Done, Findings, Fingerprint, Input, Job, Kind, Output, Reference, Target, add_fact,
 };
+use crate::targets::checkout::Repository;
+use crate::targets::clamp;
+use crate::targets::shared::Manifests;
 use crate::targets::wheelhouse::Wheelhouse;
 use crate::targets::zip::Zip;
 use crate::wheel::{self, Placed, Wheel};
@@ -164,14 +167,14 @@ fn key_of(staging: &Staging, job: &Job, picks: &[sources::Pick]) -> Result<Key> 
         && writes_folder(staging, job)?
     {
         // Only the folder has times; the manifest has none.
-        key.text("clamp", job.instant(&clamp.value)?);
+        key.text("clamp", clamp::seconds(&clamp.value, job)?);
     }
     Ok(key)
 }
 
 fn run(staging: &Staging, job: &Job, findings: Findings) -> Result<Done> {
     if job.model.targets.iter().any(|target| is_zip_of(target, job.target)) {
-        job.shared.ask_git(job.project);
+        job.shared.get::<Repository>().start(job.project);
     }
     let exclude = Rules::new(staging.exclude.iter().map(|glob| &glob.value))?;
     let mut origins = Origins::open(staging, job)?;
@@ -207,7 +210,7 @@ fn run(staging: &Staging, job: &Job, findings: Findings) -> Result<Done> {
         || leave(&bytes, result, &place, job),
     );
     written.0.and(written.1)?;
-    job.shared.keep(result, manifest);
+    job.shared.get::<Manifests>().keep(result, manifest);
     Ok(Done { key, result: Some(result), facts })
 }
 
@@ -258,7 +261,9 @@ fn touched(job: &Job) -> Result<Done> {
 
 /// Returns the manifest of an up-to-date staging target.
 pub(super) fn load(name: &str, job: &Job) -> Result<Arc<Manifest>> {
-    if let Some(made) = job.results.get(name).and_then(|result| job.shared.manifest(result)) {
+    if let Some(made) =
+        job.results.get(name).and_then(|result| job.shared.get::<Manifests>().find(result))
+    {
         return Ok(made);
     }
     let path = manifest_path(name);

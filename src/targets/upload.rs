@@ -10,6 +10,7 @@ use anyhow::Result;
 use serde_json::Value as Json;
 
 use super::{artifact, check, layer};
+use crate::aws;
 use crate::aws::{Function, Lambda, Storage};
 use crate::base::digest::FieldHasher;
 use crate::base::{Digest, RelPath};
@@ -84,7 +85,7 @@ fn key(upload: &Upload, job: &Job) -> Result<Key> {
     if let Some(S3 { bucket, prefix, reference: true }) = s3 {
         key.text("refers to", format!("s3://{bucket}/{prefix}"));
     }
-    for (name, value) in job.destination() {
+    for (name, value) in destination(job) {
         key.text(name, value);
     }
     Ok(key)
@@ -198,7 +199,7 @@ fn result(upload: &Upload, code_sha256: &str, deployed: &[Deployed], job: &Job) 
         hasher.field(deployed.version.as_deref().unwrap_or_default());
     }
     hasher.field(code_sha256);
-    for (name, value) in job.destination() {
+    for (name, value) in destination(job) {
         hasher.field(name).field(value);
     }
     hasher.finish()
@@ -235,4 +236,9 @@ impl Kind for Upload {
     fn run(&self, job: &Job, _findings: Findings) -> Result<Done> {
         run(self, job)
     }
+}
+
+/// Returns the settings that decide where an upload goes, as components.
+pub(super) fn destination(job: &Job) -> Vec<(&'static str, String)> {
+    aws::destination(|name| job.files.var(name))
 }

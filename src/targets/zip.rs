@@ -29,6 +29,8 @@ use crate::instant::{self, Instant};
 use crate::key::{Key, Value};
 use crate::observation::Stat;
 use crate::target::{Declared, Done, Findings, Fingerprint, Job, Kind, Output, Reference, Trees};
+use crate::targets::checkout::Repository;
+use crate::targets::clamp;
 use crate::targets::layer::Layer;
 use crate::targets::staging::Staging;
 use crate::targets::upload::Upload;
@@ -118,7 +120,7 @@ fn key(zip: &Zip, job: &Job) -> Result<Key> {
     );
     match clamp {
         None => key.text("time", "the constant"),
-        Some(clamp) => key.text("time", job.instant(&clamp.value)?),
+        Some(clamp) => key.text("time", clamp::seconds(&clamp.value, job)?),
     }
     key.text("limits", limits);
     key.text("record", crate::record::FORM);
@@ -131,7 +133,7 @@ fn key(zip: &Zip, job: &Job) -> Result<Key> {
 }
 
 fn run(zip: &Zip, job: &Job) -> Result<Done> {
-    job.shared.ask_git(job.project);
+    job.shared.get::<Repository>().start(job.project);
     let name = &zip.staging.value;
     let staging = staging_of(zip, job)?;
     let manifest = manifest(zip, job)?;

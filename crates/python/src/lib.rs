@@ -1,8 +1,8 @@
 //! The vocabulary of Python packaging, each word in one place: names of projects, versions, markers,
-//! requirements, architectures, Lambda runtimes, names and tags of wheels, lockfiles.
+//! requirements, architectures, Lambda runtimes, names and tags of wheels, lockfiles; and the content of wheels.
 //!
-//! Everything here is computed from text. This crate reads no file, starts no process, and knows
-//! nothing of pip, targets or Buildfiles.
+//! All but [`wheel`] is computed from text. This crate starts no process, and knows nothing of pip,
+//! targets or Buildfiles.
 
 mod arch;
 pub mod lock;
@@ -13,6 +13,7 @@ mod runtime;
 mod tags;
 mod target;
 mod version;
+pub mod wheel;
 mod wheel_name;
 
 pub use arch::Arch;

@@ -17,6 +17,7 @@ pub mod parallel;
 pub mod path;
 pub mod printable;
 pub mod private;
+pub mod project;
 pub mod prune;
 pub mod sha256;
 pub mod stat;

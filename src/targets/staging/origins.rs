@@ -11,6 +11,7 @@ use crate::bundle::Origin;
 use crate::files::{Content, Fact};
 use crate::project::Project;
 use crate::target::Job;
+use crate::targets::shared::Wheels;
 use crate::targets::staging::Staging;
 use crate::wheel::{Member, Wheel};
 
@@ -41,9 +42,10 @@ impl<'a> Origins<'a> {
             }
         }
         let cache = job.project.cache()?;
+        let shared = job.shared.get::<Wheels>();
         let opened: Vec<Result<Wheel>> = found
             .into_par_iter()
-            .map(|(digest, path)| job.shared.wheel(&job.project.place(&path), digest, cache))
+            .map(|(digest, path)| shared.open(&job.project.place(&path), digest, cache))
             .collect();
         let mut wheels = opened.into_iter().collect::<Result<Vec<_>>>()?;
         wheels.sort_by(|a, b| (&a.file_name, a.digest).cmp(&(&b.file_name, b.digest)));

@@ -4,18 +4,16 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
 
 use anyhow::Result;
 
 use crate::base::{Digest, Printable, RelPath};
 use crate::diagnostic::Spanned;
 use crate::event::Reporter;
+use crate::files::{Files, Memory, View};
 use crate::glob::Glob;
 use crate::instant::Instant;
-use std::sync::Arc;
-
-use crate::files::{Files, Memory, View};
 use crate::key::Key;
 use crate::ownership::Owned;
 use crate::process::Stream;
@@ -26,7 +24,10 @@ use crate::targets::clamp::Clamp;
 use crate::targets::staging::{Conflict, Destination, Source, Staging, Winner};
 use crate::targets::wheelhouse::Wheelhouse;
 use crate::targets::zip::{Compression, Zip};
-use crate::wheel::testing::Fixture;
+pub(in crate::targets) use wheels::Fixture;
+
+#[path = "../../../crates/python/src/wheel/testing.rs"]
+mod wheels;
 
 pub(in crate::targets) struct World {
     _folder: tempfile::TempDir,

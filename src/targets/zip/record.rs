@@ -14,6 +14,7 @@ use crate::record::{
     Wheelhouse,
 };
 use crate::target::Job;
+use crate::targets::checkout::Repository;
 use crate::targets::staging::Staging;
 use crate::targets::staging::{Origins, bytecode};
 use crate::targets::wheelhouse;
@@ -58,7 +59,7 @@ impl Draft {
             .collect::<Result<_>>()?;
         let members = members(manifest);
         let wheelhouses = wheelhouses(staging, job);
-        let git = job.shared.checkout().map(|checkout| checkout.git(manifest));
+        let git = job.shared.get::<Repository>().checkout().map(|checkout| checkout.git(manifest));
         let informative = informative(&wheelhouses, &wheels, git, job);
         let digest = record::content_digest(&members);
         let content = Content { digest, size: manifest.unzipped_size() };

@@ -59,8 +59,8 @@ fn place(member: &Member) -> Result<Option<Placed<'_>>> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::base::Digest;
     use crate::wheel::Method;
+    use zipwright_store::Digest;
 
     fn member(name: &str, python_shebang: bool) -> Member {
         Member {

@@ -5,8 +5,22 @@ use std::io::Read;
 
 use anyhow::Result;
 
-use super::testing::{Fixture, RECORD, patch};
+use super::testing::Fixture;
 use super::*;
+
+const RECORD: &str = "demo-1.dist-info/RECORD";
+
+/// Replaces every `old` in a zip's bytes; both have one length.
+fn patch(mut bytes: Vec<u8>, old: &[u8], new: &[u8]) -> Vec<u8> {
+    assert_eq!(old.len(), new.len());
+    let found: Vec<usize> =
+        (0..=bytes.len() - old.len()).filter(|at| bytes[*at..].starts_with(old)).collect();
+    assert!(!found.is_empty(), "nothing to patch");
+    for at in found {
+        bytes[at..at + new.len()].copy_from_slice(new);
+    }
+    bytes
+}
 
 const FILE_NAME: &str = "demo-1-py3-none-any.whl";
 

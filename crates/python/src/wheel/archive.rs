@@ -13,11 +13,11 @@ use zip::unstable::read::ZipIterable;
 use zip::{CompressionMethod, ZipArchive};
 
 use super::record::{self, Line};
-use zipwright_python::normalise;
+use crate::normalise;
 
 use super::{Member, Method, WheelName, reader};
-use crate::base::digest::Digest;
-use crate::base::path::{PathProblem, RelPath};
+use zipwright_store::digest::Digest;
+use zipwright_store::path::{PathProblem, RelPath};
 
 const BUFFER: usize = 64 * 1024;
 

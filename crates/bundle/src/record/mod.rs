@@ -9,8 +9,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, ensure};
 use serde::{Deserialize, Serialize};
 
-use crate::base::{Digest, fs};
-use crate::bundle;
+use zipwright_store::{Digest, fs};
 
 pub use provenance::provenance;
 pub use sbom::sbom;
@@ -212,7 +211,7 @@ impl Record {
             "`{shown}` is of another form (`{}`): build the zip again",
             record.form
         );
-        let code_sha256 = bundle::code_sha256_of(zip)?;
+        let code_sha256 = crate::code_sha256_of(zip)?;
         ensure!(
             record.zip.code_sha256 == code_sha256,
             "`{shown}` is the record of another zip than `{zip_shown}`: build it again"

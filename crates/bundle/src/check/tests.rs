@@ -268,7 +268,7 @@ fn one_finding_stands_for_all_that_say_the_same() {
 
 #[test]
 fn every_rule_is_described() {
-    let page = include_str!("../../docs/CHECK.md");
+    let page = include_str!("../../../../docs/CHECK.md");
     for rule in RULES {
         assert!(page.contains(&format!("| `{rule}` |")), "no `{rule}` in docs/CHECK.md");
     }

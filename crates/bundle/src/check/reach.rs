@@ -310,7 +310,7 @@ pub(super) fn misfit(defined: &Defined) -> Option<String> {
         Defined::Literal(what) => return Some(format!("is {what}, which cannot be called")),
         Defined::Function(function) => function,
     };
-    let parameters = |number| crate::base::words::count(number, "parameter");
+    let parameters = |number| zipwright_store::words::count(number, "parameter");
     if function.is_async {
         Some(
             "is `async`: Lambda does not wait for it, and fails on the coroutine it returns".into(),

@@ -5,7 +5,7 @@ use std::fmt;
 
 use super::Subject;
 use super::findings::{Finding, Findings, Severity};
-use crate::base::words;
+use zipwright_store::words;
 
 /// The Python of a managed runtime: `python3.13`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

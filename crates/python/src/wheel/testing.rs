@@ -15,8 +15,6 @@ pub(crate) struct Fixture {
     pub(crate) record: String,
 }
 
-pub(crate) const RECORD: &str = "demo-1.dist-info/RECORD";
-
 impl Fixture {
     pub(crate) fn new(members: &[(&str, &str)]) -> Self {
         let mut fixture =
@@ -49,16 +47,4 @@ impl Fixture {
         writer.write_all(record.as_bytes()).unwrap();
         writer.finish().unwrap().into_inner()
     }
-}
-
-/// Replaces every `old` in a zip's bytes; both have one length.
-pub(crate) fn patch(mut bytes: Vec<u8>, old: &[u8], new: &[u8]) -> Vec<u8> {
-    assert_eq!(old.len(), new.len());
-    let found: Vec<usize> =
-        (0..=bytes.len() - old.len()).filter(|at| bytes[*at..].starts_with(old)).collect();
-    assert!(!found.is_empty(), "nothing to patch");
-    for at in found {
-        bytes[at..at + new.len()].copy_from_slice(new);
-    }
-    bytes
 }

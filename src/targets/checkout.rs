@@ -2,13 +2,55 @@
 
 use std::collections::HashSet;
 use std::path::Path;
-use std::thread;
+use std::sync::{Mutex, OnceLock, PoisonError};
+use std::thread::{self, JoinHandle};
 
 use crate::bundle::{Manifest, Origin};
 use crate::process::Invocation;
+use crate::project::Project;
 use crate::record::Git;
 
-pub(crate) struct Checkout {
+/// The state of git, computed once in a build.
+#[derive(Default)]
+pub(super) struct Repository {
+    asking: Mutex<Option<Asking>>,
+    checkout: OnceLock<Option<Checkout>>,
+}
+
+type Asking = JoinHandle<Option<Checkout>>;
+
+impl Repository {
+    /// Starts git, once. It starts early, because a new process waits for its turn if all cores are
+    /// busy.
+    pub(super) fn start(&self, project: &Project) {
+        let mut asking = self.asking.lock().unwrap_or_else(PoisonError::into_inner);
+        if asking.is_none()
+            && self.checkout.get().is_none()
+            && let Some(git) = project.find_program("git")
+        {
+            let root = project.root.clone();
+            *asking = Some(thread::spawn(move || Checkout::ask(&git, &root)));
+        }
+    }
+
+    /// Returns the state of git. `None` if git was not started, or outside of a repository.
+    pub(super) fn checkout(&self) -> Option<&Checkout> {
+        let answer = || {
+            let asking = self.asking.lock().unwrap_or_else(PoisonError::into_inner).take();
+            asking?.join().expect("BUG: asking does not panic")
+        };
+        self.checkout.get_or_init(answer).as_ref()
+    }
+}
+
+/// Waits for git, so that no process outlives the build.
+impl Drop for Repository {
+    fn drop(&mut self) {
+        self.checkout();
+    }
+}
+
+pub(super) struct Checkout {
     commit: String,
     is_changed: bool,
     /// Separated by NUL.
@@ -17,7 +59,7 @@ pub(crate) struct Checkout {
 
 impl Checkout {
     /// Runs two git commands in parallel. Returns `None` outside of a repository.
-    pub(crate) fn ask(git: &Path, root: &Path) -> Option<Self> {
+    fn ask(git: &Path, root: &Path) -> Option<Self> {
         let ask = |words: &[&str]| {
             // Reading must not write into the repository's index.
             let asked = Invocation::new(git, root)
@@ -41,7 +83,7 @@ impl Checkout {
     }
 
     /// Returns the part of a record about git, for a bundle of these files.
-    pub(crate) fn git(&self, manifest: &Manifest) -> Git {
+    pub(super) fn git(&self, manifest: &Manifest) -> Git {
         let untracked: HashSet<&str> = self.untracked.split('\0').collect();
         let foreign = manifest.entries.iter().any(|entry| match &entry.origin {
             Origin::Source(path) => untracked.contains(path.as_str()),

@@ -12,7 +12,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::stream::{Sent, Stream};
-use crate::base::Digest;
+use zipwright_store::Digest;
 
 /// Zip64 begins at this many entries, and at this size. Lambda unzips neither.
 const ENTRIES_LIMIT: u64 = 0xFFFF;

@@ -22,12 +22,12 @@ use anyhow::{Context, Result};
 use serde::{Deserialize, Serialize};
 use zipwright_store::{Bucket, Cache};
 
-use crate::base::fs::Range;
-use crate::base::{Digest, Sha256, fs, sha256};
+use zipwright_store::fs::Range;
+use zipwright_store::{Digest, Sha256, fs, sha256};
 
+pub use crate::WheelName;
 pub use layout::{PYTHON_SHEBANG, Placed, layout};
 pub use record::write as write_record;
-pub use zipwright_python::WheelName;
 
 /// Most bytes of a script that is read as a whole. They have some hundred.
 const SCRIPT_MAX: u64 = 16 << 20;

@@ -12,7 +12,7 @@ use libdeflater::{CompressionLvl, Compressor};
 use tempfile::SpooledTempFile;
 
 use super::Method;
-use crate::base::Digest;
+use zipwright_store::Digest;
 
 /// The form of the zip and the compressor whose bytes it has. Part of every zip's key: a change
 /// here makes every bundle anew.
@@ -261,7 +261,7 @@ mod tests {
 
     #[test]
     fn the_form_names_the_compressor_that_is_linked() {
-        let lock = include_str!("../../Cargo.lock");
+        let lock = include_str!("../../../Cargo.lock");
         let version = |name: &str| {
             let entry = format!("name = \"{name}\"\nversion = \"");
             let found: Vec<&str> = lock.split(&entry).skip(1).collect();

@@ -6,10 +6,10 @@ use std::env;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 
+use crate::Cache;
 use anyhow::{Context, Result, anyhow};
-use zipwright_store::Cache;
 
-use crate::base::{RelPath, beneath, clock, private};
+use crate::{RelPath, beneath, clock, private};
 
 /// Folder of the engine's state, below the project's root.
 pub const STATE_FOLDER: &str = ".zipwright";

@@ -1,9 +1,16 @@
 //! Bundles: the canonical zip, its `CodeSha256`, Lambda's limits, and the manifest that a bundle is
-//! made from. Knows nothing of wheels, targets, or the sources of bytes.
+//! made from. Beside them, the build record, and `check` and `diff` of bundles.
+//!
+//! Knows nothing of targets, Buildfiles or pip.
 
 mod archive;
+pub mod check;
+pub mod diff;
+pub mod elf;
 mod manifest;
 mod pack;
+pub mod pyc;
+pub mod record;
 mod stream;
 #[cfg(test)]
 mod tests;
@@ -15,7 +22,7 @@ use anyhow::{Result, bail};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 
-use crate::base::Sha256;
+use zipwright_store::Sha256;
 
 pub use archive::{Archive, EntryKind, Listed, inside};
 pub use manifest::{Entry, Manifest, Origin, WheelId};

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::sync::mpsc::{SyncSender, sync_channel};
 use std::thread::{self, JoinHandle};
 
-use crate::base::{Digest, Sha256};
+use zipwright_store::{Digest, Sha256};
 
 /// Bytes that are handed to the hashing thread at a time.
 const BLOCK: usize = 1 << 18;

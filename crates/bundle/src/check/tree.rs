@@ -5,8 +5,7 @@ use std::collections::BTreeMap;
 use super::archive::{Contents, Fault, FaultKind, Kind, Member};
 use super::findings::{Finding, Findings, Severity};
 use super::layer::{Layer, below_modules};
-use crate::base::words;
-use crate::bundle;
+use zipwright_store::words;
 
 /// Number of packages that are listed with their size.
 const SHOWN: usize = 5;
@@ -79,7 +78,7 @@ fn unzipped<R>(
     let own = size(members);
     let of_layers =
         layers.iter().fold(0_u64, |sum, layer| sum.saturating_add(size(&layer.members)));
-    if own.saturating_add(of_layers) <= bundle::UNZIPPED_LIMIT {
+    if own.saturating_add(of_layers) <= crate::UNZIPPED_LIMIT {
         return;
     }
     let mut sizes = Sizes::default();
@@ -100,7 +99,7 @@ fn unzipped<R>(
             "the bundle has {} unzipped{with_layers}, and Lambda takes {} with all layers; the \
              largest parts are {}",
             words::size(own),
-            words::size(bundle::UNZIPPED_LIMIT),
+            words::size(crate::UNZIPPED_LIMIT),
             sizes.largest(),
         ),
         "leave something out with `exclude`",
@@ -113,7 +112,7 @@ fn zipped(
     origins: &BTreeMap<String, String>,
     findings: &mut Findings,
 ) {
-    if !bundle::fits_in_a_request(zipped) {
+    if !crate::fits_in_a_request(zipped) {
         let mut sizes = Sizes::default();
         sizes.add(members, origins);
         findings.add(Finding::new(

@@ -11,7 +11,7 @@ use super::layer::{self, Layer};
 use super::modules;
 use super::python::{self, Source};
 use super::reach::{Sources, misfit};
-use crate::base::words;
+use zipwright_store::words;
 
 /// Checks the handler, and returns its module if the bundle has the source of it.
 pub(super) fn check<R: Read + Seek>(

@@ -6,13 +6,13 @@ use std::io::{BufReader, Read, Seek, SeekFrom};
 use anyhow::{Context, Result};
 
 use super::links;
-use crate::bundle::{self, Listed};
+use crate::Listed;
 
-pub(super) use crate::bundle::EntryKind as Kind;
+pub(super) use crate::EntryKind as Kind;
 
 /// Largest size of a member that is read, in bytes: with a larger one alone, the bundle is too
 /// large for Lambda.
-const LONGEST: u64 = bundle::UNZIPPED_LIMIT;
+const LONGEST: u64 = crate::UNZIPPED_LIMIT;
 
 /// A file, folder or link in the bundle.
 #[derive(Clone, Debug)]
@@ -62,7 +62,7 @@ pub(super) enum FaultKind {
 }
 
 pub(super) struct Contents<R> {
-    zip: bundle::Archive<BufReader<R>>,
+    zip: crate::Archive<BufReader<R>>,
     /// Size of the whole zip in bytes.
     pub(super) zipped: u64,
     /// Whether two members have the same name: only one of them can be read.
@@ -97,7 +97,7 @@ impl<R: Read + Seek> Archive<R> {
         let damaged = "it is not a complete zip file";
         let zipped = zip.seek(SeekFrom::End(0)).context(damaged)?;
         zip.rewind().context(damaged)?;
-        let mut zip = bundle::Archive::open(BufReader::new(zip))?;
+        let mut zip = crate::Archive::open(BufReader::new(zip))?;
         let mut faults = Vec::new();
         let listed = zip.list()?;
         faults.extend(listed.iter().filter_map(|listed| {

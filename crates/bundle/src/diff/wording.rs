@@ -1,7 +1,7 @@
 //! A comparison in words, for a person.
 
 use super::{Change, Comparison, Side, Verdict, What};
-use crate::base::words;
+use zipwright_store::words;
 
 /// Differences of the container are summed up beyond this many of one sort.
 const CONTAINER_MAX: usize = 5;

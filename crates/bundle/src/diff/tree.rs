@@ -12,7 +12,7 @@ use jiff::Timestamp;
 use walkdir::WalkDir;
 
 use super::archive::{self, Listed};
-use crate::base::fs;
+use zipwright_store::fs;
 
 /// More than Lambda unzips as a whole; a member that claims more is not unpacked.
 const CONTENT_MAX: u64 = 1 << 30;

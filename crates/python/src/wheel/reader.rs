@@ -6,7 +6,7 @@ use std::io::{self, Error, ErrorKind, Read};
 use flate2::{Decompress, FlushDecompress, Status};
 
 use super::Method;
-use crate::base::fs::Range;
+use zipwright_store::fs::Range;
 
 const BUFFER: usize = 64 * 1024;
 

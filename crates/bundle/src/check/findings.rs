@@ -5,7 +5,7 @@ use std::fmt;
 
 use anyhow::{Result, bail};
 
-use crate::base::words;
+use zipwright_store::words;
 
 /// Every rule, in the order in which findings are shown. The names are stable: Buildfiles silence
 /// rules by name.
