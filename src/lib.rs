@@ -5,39 +5,25 @@
 
 pub use zipwright_bundle as bundle;
 pub use zipwright_bundle::{check, diff, elf, pyc, record};
+pub use zipwright_engine::{
+    build, diagnostic, event, files, glob, graph, key, leftovers, lock, make, observation,
+    ownership, plan, process, signals, snapshot, state, target,
+};
 pub use zipwright_python::wheel;
 /// Bytes on disk, by the name that the modules use.
 pub use zipwright_store as base;
 pub use zipwright_store::project;
 
-pub mod key;
-pub mod process;
-pub mod signals;
-pub mod make;
-pub mod event;
 pub mod graph_export;
 pub mod timings;
 pub mod reproduce;
 pub mod aws;
 pub mod deploy;
-pub mod diagnostic;
-pub mod glob;
-pub mod observation;
-pub mod files;
 pub mod pip;
 pub mod bytecode;
 pub mod local;
 pub mod instant;
-pub mod state;
-pub mod ownership;
-pub mod lock;
-pub mod target;
 pub mod buildfile;
-pub mod graph;
-pub mod plan;
-pub mod snapshot;
-pub mod leftovers;
-pub mod engine;
 pub mod targets;
 pub mod init;
 pub mod import;

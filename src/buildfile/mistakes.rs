@@ -8,9 +8,6 @@ use crate::diagnostic::Diagnostic;
 use crate::diagnostic::Span;
 use crate::glob::GlobProblem;
 
-/// Largest number of names that a hint lists; of more, only the count is shown.
-const LISTED: usize = 12;
-
 // The text itself.
 
 pub(crate) fn syntax(span: &Span, message: &str) -> Diagnostic {
@@ -362,111 +359,10 @@ pub(crate) fn no_such_function(
     ))
 }
 
-/// `nearest` is the name that was meant, if one is near; `targets` are all of them.
-pub(crate) fn unknown_target<'a>(
-    span: &Span,
-    name: &str,
-    nearest: Option<&str>,
-    targets: impl ExactSizeIterator<Item = &'a str>,
-) -> Diagnostic {
-    Diagnostic::at(span, format!("there is no target `{name}`"))
-        .hint(match (nearest, targets.len()) {
-            (Some(nearest), _) => format!("did you mean `{nearest}`?"),
-            (None, 0) => "there are no targets; `[target.NAME]` starts one".to_owned(),
-            (None, ..=LISTED) => format!("the targets are {}", list(&targets.collect::<Vec<_>>())),
-            (None, more) => format!("none of the {more} targets has a similar name"),
-        })
-        .absence()
-}
-
-pub(crate) struct WrongKind<'a> {
-    pub(crate) span: &'a Span,
-    pub(crate) name: &'a str,
-    pub(crate) found: &'a str,
-    pub(crate) expected: &'a str,
-    pub(crate) declared: &'a Span,
-}
-
-pub(crate) fn wrong_kind(mistake: &WrongKind, candidates: &[&str]) -> Diagnostic {
-    let WrongKind { span, name, found, expected, declared } = mistake;
-    let (found, expected) = (article(found), article(expected));
-    Diagnostic::at(span, format!("`{name}` is {found}, expected {expected}"))
-        .label(format!("expected {expected}"))
-        .also(declared, format!("`{name}` is declared here"))
-        .hint(match candidates {
-            [] => format!("no target is {expected}"),
-            [only] => format!("did you mean `{only}`?"),
-            names if names.len() <= LISTED => format!("one of {}", list(names)),
-            names => format!("{} are {expected}", count(names.len(), "target")),
-        })
-}
-
-/// Two outputs at one path. `first` and `second` are the targets' names and the places.
-pub(crate) fn same_output(path: &str, first: (&str, &Span), second: (&str, &Span)) -> Diagnostic {
-    let message = if first.0 == second.0 {
-        format!("`{}` makes `{path}` twice", first.0)
-    } else {
-        format!("`{}` and `{}` both make `{path}`", first.0, second.0)
-    };
-    Diagnostic::at(second.1, message)
-        .also(first.1, format!("also made by `{}`", first.0))
-        .hint("give one of them another path")
-}
-
-pub(crate) fn output_inside(inner: (&str, &str, &Span), outer: (&str, &str, &Span)) -> Diagnostic {
-    let (inner_path, inner_target, inner_span) = inner;
-    let (outer_path, outer_target, outer_span) = outer;
-    let message = format!(
-        "`{inner_path}` of `{inner_target}` is inside `{outer_path}`, an output of \
-         `{outer_target}`"
-    );
-    Diagnostic::at(inner_span, message)
-        .also(outer_span, format!("`{outer_target}` makes all of `{outer_path}`"))
-        .hint("give one of them another path")
-}
-
-/// A step of a cycle: its place, and its text.
-pub(crate) struct Step<'a> {
-    pub(crate) span: &'a Span,
-    pub(crate) text: String,
-}
-
-/// `members` in the order of the cycle, with the step from each to the next; `others` are in
-/// cycles with them.
-pub(crate) fn cycle(members: &[&str], steps: &[Step], others: &[&str]) -> Diagnostic {
-    let (first, rest) = steps.split_first().expect("BUG: a cycle has a step");
-    let message = match members {
-        [only] => format!("`{only}` needs itself"),
-        members => {
-            let path: Vec<String> =
-                members.iter().chain(&members[..1]).map(|name| format!("`{name}`")).collect();
-            format!("targets wait for each other in a cycle: {}", path.join(" → "))
-        }
-    };
-    let mut mistake = Diagnostic::at(first.span, message).label(first.text.clone());
-    for step in rest.iter().take(LISTED) {
-        mistake = mistake.also(step.span, step.text.clone());
-    }
-    if !others.is_empty() {
-        let names = match others.len() {
-            ..=LISTED => list(others),
-            more => count(more, "more target"),
-        };
-        mistake = mistake.hint(format!("caught in cycles with them: {names}"));
-    }
-    mistake.hint("take out one of these edges")
-}
-
 /// Returns a hint with the nearest name; without one, with all valid names.
 fn meant(name: &str, valid: &[&str], listed: &str) -> String {
     match nearest(name, valid.iter().copied()) {
         Some(nearest) => format!("did you mean `{nearest}`?"),
         None => format!("{listed} {}", list(valid)),
     }
-}
-
-/// `a zip`, `an upload`, with the word in backticks.
-fn article(kind: &str) -> String {
-    let article = if kind.starts_with(['a', 'e', 'i', 'o', 'u']) { "an" } else { "a" };
-    format!("{article} `{kind}`")
 }

@@ -9,6 +9,8 @@ mod pieces;
 mod schema;
 mod syntax;
 pub mod table;
+#[cfg(test)]
+mod tests;
 mod unclosed;
 pub mod value;
 mod vars;

@@ -16,7 +16,7 @@ use super::{FAILURE, Failure, OUT_OF_DATE, SUCCESS};
 use super::{invoking, uploading};
 use crate::base::fs as base_fs;
 use crate::base::{parallel, private};
-use crate::engine::{self, Built, Mode, Options, Shuffle, World};
+use crate::build::{self, Built, Mode, Options, Shuffle, World};
 use crate::event::{Report, Summary};
 use crate::files::Files;
 use crate::graph::TargetId;
@@ -27,7 +27,7 @@ use crate::signals;
 use crate::snapshot::{self, Basis, Prior, Snapshot, UpToDate};
 use crate::state::State;
 use crate::target::{Shared, Surroundings};
-use crate::targets::KINDS;
+use crate::targets;
 use crate::timings::{self, Recorder, Timings};
 use crate::ui::{self, Style, Verbosity, Writers};
 
@@ -43,7 +43,7 @@ pub(super) fn run(common: &Common, typed: &Build) -> Result<u8, Failure> {
     if let Some(up_to_date) = start.nothing_to_do(common, &resolved, &words) {
         enter(entered, &project);
         let mut report = reporter(common, &resolved.build);
-        up_to_date.report(started.elapsed().as_secs_f64(), &KINDS, report.as_mut());
+        up_to_date.report(started.elapsed().as_secs_f64(), targets::name_of_kind, report.as_mut());
         leave(entered, &project);
         return Ok(SUCCESS);
     }
@@ -278,7 +278,7 @@ pub(super) fn run_engine(
         shared: &Shared::default(),
     };
     let mut report = Discreet { typed: &session.model.typed, report };
-    engine::build(world, state, options, pool, &mut report)
+    build::build(world, state, options, pool, &mut report)
 }
 
 fn options(resolved: &BuildOptions, session: &Session) -> Result<Options> {

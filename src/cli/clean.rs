@@ -11,7 +11,7 @@ use super::args::{Clean, Common};
 use super::session::{self, Session};
 use super::{Failure, SUCCESS, note};
 use crate::base::{Digest, RelPath, fs as base_fs, words};
-use crate::engine;
+use crate::build;
 use crate::files::{Files, View};
 use crate::lock::Patience;
 use crate::ownership::{self, Owned};
@@ -106,7 +106,7 @@ impl Cleaner<'_> {
     /// Returns whether the output is the same link that the target left.
     fn left_link(&self, output: &Output, owned: &Owned) -> Result<bool> {
         let digest =
-            engine::output_digest(&View::unlogged(&self.files, &self.session.project), output)?;
+            build::output_digest(&View::unlogged(&self.files, &self.session.project), output)?;
         Ok(digest.is_some_and(|digest| owned.left_exactly(output.path(), &digest)))
     }
 

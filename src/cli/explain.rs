@@ -6,7 +6,7 @@ use super::args::{Common, Explain};
 use super::session::{self, Session};
 use super::{FAILURE, Failure, SUCCESS, print};
 use crate::base::words;
-use crate::engine::{Mode, Options};
+use crate::build::{Mode, Options};
 use crate::event::{Event, Finished, Outcome, Report};
 use crate::make::Pool;
 use crate::ui::{self, Writers};

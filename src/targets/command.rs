@@ -174,7 +174,7 @@ fn key(command: &Command, job: &Job) -> Result<Key> {
                 );
             }
             job.add_file(&mut key, &path)?;
-            job.add_stamp(&mut key, &path);
+            add_stamp(&mut key, &path, job);
         }
     }
     Ok(key)
@@ -249,15 +249,13 @@ fn quote(words: &Words) -> String {
     quoted.join(" ")
 }
 
-impl Job<'_> {
-    /// Adds the digest of the work that an empty stamp among the inputs stands for.
-    fn add_stamp(&self, key: &mut Key, path: &RelPath) {
-        for (name, result) in self.results {
-            let target = self.model.target(name);
-            let stamp = target.and_then(|target| target.stamp.as_ref());
-            if stamp.is_some_and(|stamp| stamp.value == *path) {
-                key.push(format!("stamp of {name}"), Value::Digest(*result));
-            }
+/// Adds the digest of the work that an empty stamp among the inputs stands for.
+fn add_stamp(key: &mut Key, path: &RelPath, job: &Job) {
+    for (name, result) in job.results {
+        let target = job.model.target(name);
+        let stamp = target.and_then(|target| target.stamp.as_ref());
+        if stamp.is_some_and(|stamp| stamp.value == *path) {
+            key.push(format!("stamp of {name}"), Value::Digest(*result));
         }
     }
 }

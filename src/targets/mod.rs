@@ -49,6 +49,11 @@ pub fn load(text: &str, overrides: &BTreeMap<String, String>) -> Loaded {
     buildfile::load(text, overrides, &KINDS)
 }
 
+/// Returns the name of the kind `name`, if there is one.
+pub fn name_of_kind(name: &str) -> Option<&'static str> {
+    KINDS.iter().map(|keys| keys.name).find(|kind| *kind == name)
+}
+
 fn boxed<K: Kind>(kind: Option<K>) -> Option<Arc<dyn Kind>> {
     kind.map(|kind| Arc::new(kind) as Arc<dyn Kind>)
 }

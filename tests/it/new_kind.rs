@@ -7,10 +7,10 @@ use std::sync::Arc;
 
 use anyhow::Result;
 use zipwright::base::{RelPath, fs as base_fs};
+use zipwright::build::{self, Mode, Options, World};
 use zipwright::buildfile::table::{Reader, Table};
 use zipwright::buildfile::{KindKeys, default_path, load, value};
 use zipwright::diagnostic::{Diagnostic, Spanned};
-use zipwright::engine::{self, Mode, Options, World};
 use zipwright::event::{Event, Report, Summary};
 use zipwright::files::{Files, Memory};
 use zipwright::graph::Graph;
@@ -86,7 +86,7 @@ fn build(project: &Project) -> Summary {
     let world = World { project, model: &model, graph: &graph, files: &files, shared: &shared };
     let (mut state, _) = State::load(&project.state());
     let pool = Pool::private(1).unwrap();
-    let built = engine::build(world, (&mut state, None), &options, &pool, &mut Silent).unwrap();
+    let built = build::build(world, (&mut state, None), &options, &pool, &mut Silent).unwrap();
     built.summary
 }
 

@@ -1,0 +1,287 @@
+//! Checks whether a target is up to date: compares its fingerprint with the recorded one, and its
+//! outputs with those that it left. Writes nothing.
+
+use std::collections::BTreeMap;
+
+use anyhow::Result;
+use rayon::prelude::*;
+
+use super::channel::Channel;
+use super::{Options, World};
+use crate::files::{Content, Fact, Observed, View};
+use crate::key::{Component, Key, Reason, Value, file_of_component};
+use crate::ownership;
+use crate::state::{Record, State};
+use crate::target::{Facts, Fingerprint, Job, Output, Target, Typed};
+use zipwright_store::digest::FieldHasher;
+use zipwright_store::{Digest, RelPath};
+
+/// Members of an output folder that one thread digests at a time. Recorded digests depend on it.
+const PART: usize = 1024;
+
+/// A target to check. All targets that it needs are done.
+pub(super) struct Ask<'a> {
+    pub(super) world: World<'a>,
+    pub(super) target: &'a Target,
+    pub(super) state: &'a State,
+    pub(super) results: BTreeMap<&'a str, Digest>,
+    pub(super) facts: BTreeMap<&'a str, Facts>,
+    /// In a dry run: a target it needs that would run first.
+    pub(super) runs_first: Option<&'a str>,
+    pub(super) tree: bool,
+    pub(super) options: &'a Options,
+    pub(super) messages: Channel,
+}
+
+pub(super) enum Verdict {
+    UpToDate {
+        result: Digest,
+        /// Facts for reports, as JSON texts.
+        facts: Vec<(String, String)>,
+        /// `None` if the target was not checked.
+        observed: Option<Observed>,
+    },
+    OutOfDate {
+        /// `None` only if a dry run cannot compute it.
+        fingerprint: Option<Fingerprint>,
+        reasons: Vec<Reason>,
+        /// The reads on which the fingerprint rests.
+        observed: Observed,
+    },
+}
+
+pub(super) fn judge(ask: &Ask) -> Result<Verdict> {
+    let mut reasons = Vec::new();
+    let World { files, project, .. } = ask.world;
+    let record = ask.state.target(&ask.target.name.value);
+    if ask.options.is_old(ask.target) {
+        return ask.as_it_is(&View::unlogged(files, project), record);
+    }
+    if ask.options.always {
+        reasons.push(Reason::Forced);
+    }
+    if ask.target.is_phony() {
+        reasons.push(Reason::AlwaysRuns);
+    }
+    if let Some(need) = ask.runs_first {
+        reasons.push(Reason::MayChange { target: need.to_owned() });
+    }
+    let view = View::new(files, project);
+    let fingerprint = match fingerprint(&ask.job(&view)) {
+        Ok(fingerprint) => fingerprint,
+        // A file that cannot be read yet may be made by the target before it.
+        Err(_) if ask.runs_first.is_some() => {
+            let observed = view.finish();
+            return Ok(Verdict::OutOfDate { fingerprint: None, reasons, observed });
+        }
+        Err(error) => return Err(error),
+    };
+    let mut observed = view.finish();
+    let key = &fingerprint.key;
+    match &record {
+        None => reasons.push(Reason::NeverBuilt),
+        Some(record) => {
+            if record.key != *key {
+                reasons.extend(ask.key_differences(key, record));
+            }
+            // The state of a target that is going to run does not rest on its old outputs.
+            let view = match reasons.is_empty() {
+                true => View::new(files, project),
+                false => View::unlogged(files, project),
+            };
+            reasons.extend(output_differences(&ask.job(&view), record)?);
+            if reasons.is_empty() {
+                observed.extend(view.finish());
+            }
+        }
+    }
+    if !ask.options.what_if.is_empty() {
+        let as_if = key.files().filter(|path| names(&ask.options.what_if, path));
+        reasons.extend(as_if.map(|path| Reason::WhatIf { path: path.to_owned() }));
+    }
+    match (record, reasons.is_empty()) {
+        (Some(Record { result, facts, key: recorded, .. }), true) => {
+            // With `-o` it may be up to date with another fingerprint.
+            let observed = (recorded == *key).then_some(observed);
+            Ok(Verdict::UpToDate { result, facts, observed })
+        }
+        _ => Ok(Verdict::OutOfDate { fingerprint: Some(fingerprint), reasons, observed }),
+    }
+}
+
+impl Ask<'_> {
+    /// `-o` of an output of this target: it is not checked, and stays as it is.
+    fn as_it_is(&self, view: &View, record: Option<Record>) -> Result<Verdict> {
+        if let Some(Record { result, facts, .. }) = record {
+            return Ok(Verdict::UpToDate { result, facts, observed: None });
+        }
+        let mut hasher = FieldHasher::new();
+        for output in self.target.outputs() {
+            if let Some(digest) = output_digest(view, &output)? {
+                hasher.field(output.path().as_str()).field(digest.as_bytes());
+            }
+        }
+        Ok(Verdict::UpToDate { result: hasher.finish(), facts: Vec::new(), observed: None })
+    }
+
+    /// Returns the differences of the fingerprint, without those of the files that `-o` names.
+    fn key_differences(&self, key: &Key, record: &Record) -> Vec<Reason> {
+        let is_old = |reason: &Reason| {
+            let file = reason.component().and_then(file_of_component);
+            file.is_some_and(|file| names(&self.options.old_files, file))
+        };
+        key.differences(&record.key).into_iter().filter(|reason| !is_old(reason)).collect()
+    }
+
+    fn job<'v>(&'v self, view: &'v View<'v>) -> Job<'v> {
+        Job {
+            model: self.world.model,
+            target: self.target,
+            project: self.world.project,
+            files: view,
+            shared: self.world.shared,
+            results: &self.results,
+            facts: &self.facts,
+            write_tree: self.tree,
+            owned: &ownership::NOTHING,
+            surroundings: &self.options.surroundings,
+            pool: None,
+            messages: &self.messages,
+        }
+    }
+}
+
+fn names(paths: &[RelPath], path: &str) -> bool {
+    paths.iter().any(|named| named.as_str() == path)
+}
+
+/// Returns the fingerprint: the kind's own components, and the results of the targets named by `needs`.
+pub(super) fn fingerprint(job: &Job) -> Result<Fingerprint> {
+    let Fingerprint { key, findings } = job.target.kind.fingerprint(job)?;
+    Ok(Fingerprint { key: with_needs(key, job), findings })
+}
+
+/// Adds the components that every kind has.
+pub(super) fn with_needs(mut key: Key, job: &Job) -> Key {
+    // In a dry run, a target that was never built has no result.
+    let named = job.target.needs.iter().map(|need| need.value.as_str());
+    key.text("kind", job.target.kind.name());
+    for name in named {
+        if let Some(result) = job.results.get(name) {
+            key.push(format!("needs {name}"), Value::Digest(*result));
+        }
+    }
+    if job.model.typed.is_empty() { key } else { conceal(&key, &job.model.typed) }
+}
+
+/// Returns the same key with a digest in place of each text that contains a value of the command line,
+/// and with the digests of these values.
+fn conceal(key: &Key, typed: &Typed) -> Key {
+    let (mut concealed, mut values) = (Key::new(), BTreeMap::new());
+    for Component { name, value } in key.components() {
+        let shown = match file_of_component(name) {
+            Some(_) => name.to_owned(),
+            None => typed.redact(name),
+        };
+        values.extend(typed.found_in(name));
+        match value {
+            Value::Text(text) if typed.found_in(text).next().is_some() => {
+                values.extend(typed.found_in(text));
+                concealed.push(shown, Value::Digest(Digest::of(text.as_bytes())));
+            }
+            value => concealed.push(shown, value),
+        }
+    }
+    for (name, digest) in values {
+        concealed.push(format!("value of {name}"), Value::Digest(digest));
+    }
+    concealed
+}
+
+/// Returns every output that must be on disk: those of the kind, and the stamp.
+pub(super) fn all_outputs(job: &Job) -> Vec<Output> {
+    let mut outputs = job.target.kind.expected_outputs(job);
+    let stamp = job.target.stamp.as_ref();
+    outputs.extend(stamp.map(|stamp| Output::Stamp(stamp.value.clone())));
+    outputs
+}
+
+fn output_differences(job: &Job, record: &Record) -> Result<Vec<Reason>> {
+    let mut reasons = Vec::new();
+    for output in all_outputs(job) {
+        let path = output.path().to_string();
+        let recorded = record.outputs.iter().find(|recorded| recorded.path == *output.path());
+        match (output_digest(job.files, &output)?, recorded) {
+            (None, _) => reasons.push(Reason::OutputMissing { path }),
+            (Some(now), Some(recorded))
+                if now == recorded.digest && has_mode(job, &output, recorded.mode)? => {}
+            (Some(_), _) => reasons.push(Reason::OutputChanged { path }),
+        }
+    }
+    Ok(reasons)
+}
+
+/// Returns whether a file has the permission bits with which it was left.
+fn has_mode(job: &Job, output: &Output, left: Option<u32>) -> Result<bool> {
+    match (output, left) {
+        (Output::File(path), Some(left)) if job.files.fact(path)?.link.is_none() => {
+            Ok(job.files.mode(path)? == Some(left))
+        }
+        _ => Ok(true),
+    }
+}
+
+/// Returns the digest of an output as it is on disk; `None` if it is missing.
+pub fn output_digest(files: &View, output: &Output) -> Result<Option<Digest>> {
+    let mut hasher = FieldHasher::new();
+    match output {
+        Output::File(path) | Output::Stamp(path) => {
+            if !add_fact(&mut hasher, &files.fact(path)?) {
+                return Ok(None);
+            }
+        }
+        Output::Folder(path) => {
+            if files.fact(path)?.content != Content::Folder {
+                return Ok(None);
+            }
+            let members = files.list(path)?;
+            for name in &members.unnamed {
+                hasher.field("unnamed").field(name.as_os_str().as_encoded_bytes());
+            }
+            let parts = members.files.par_chunks(PART).map(|members| digest_of_all(files, members));
+            let parts: Vec<Result<Digest>> = parts.collect();
+            for digest in parts {
+                hasher.field(digest?.as_bytes());
+            }
+        }
+    }
+    Ok(Some(hasher.finish()))
+}
+
+fn digest_of_all(files: &View, members: &[RelPath]) -> Result<Digest> {
+    let mut hasher = FieldHasher::new();
+    for (member, fact) in members.iter().zip(files.facts(members)?) {
+        hasher.field(member.as_str());
+        add_fact(&mut hasher, &fact);
+    }
+    Ok(hasher.finish())
+}
+
+/// Adds the entry at a path to the digest. Returns whether there is one.
+fn add_fact(hasher: &mut FieldHasher, fact: &Fact) -> bool {
+    if let Some(link) = &fact.link {
+        hasher.field("link").field(link);
+    }
+    match fact.content {
+        Content::File { digest, executable, .. } => {
+            hasher.field(if executable { "x" } else { "f" }).field(digest.as_bytes());
+        }
+        Content::Folder => {
+            hasher.field("folder");
+        }
+        Content::Missing | Content::Other => {
+            hasher.field("nothing");
+        }
+    }
+    fact.content != Content::Missing || fact.link.is_some()
+}
