@@ -9,6 +9,7 @@ pub use zipwright_engine::{
     build, diagnostic, event, files, glob, graph, key, leftovers, lock, make, observation,
     ownership, plan, process, signals, snapshot, state, target,
 };
+pub use zipwright_lambda::{aws, deploy};
 pub use zipwright_python::wheel;
 /// Bytes on disk, by the name that the modules use.
 pub use zipwright_store as base;
@@ -17,8 +18,6 @@ pub use zipwright_store::project;
 pub mod graph_export;
 pub mod timings;
 pub mod reproduce;
-pub mod aws;
-pub mod deploy;
 pub mod pip;
 pub mod bytecode;
 pub mod local;

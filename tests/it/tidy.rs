@@ -37,31 +37,36 @@ fn sources(folder: &str) -> Vec<(PathBuf, String)> {
         .collect()
 }
 
-/// Returns the modules of the crate in the order of their layers.
-fn layers() -> Vec<String> {
-    let lib = fs::read_to_string(root().join("src/lib.rs")).unwrap();
+/// Returns the modules of the crate in `folder` in the order of their layers.
+fn layers(folder: &str) -> Vec<String> {
+    let lib = fs::read_to_string(root().join(folder).join("lib.rs")).unwrap();
     lib.lines()
         .filter_map(|line| line.strip_prefix("pub mod ")?.strip_suffix(';'))
         .map(String::from)
         .collect()
 }
 
+/// Between crates, Cargo checks this.
 #[test]
 fn imports_go_downwards_only() {
-    let layers = layers();
-    let layer = |name: &str| layers.iter().position(|module| module == name);
     let mut wrong = Vec::new();
-    for (path, text) in sources("src") {
-        let own = path.components().nth(1).unwrap().as_os_str().to_str().unwrap();
-        let Some(own) = layer(own.trim_end_matches(".rs")) else { continue };
-        // Tests may use the list of kinds.
-        let is_test = path.ends_with("tests.rs");
-        let text = if is_test { "" } else { text.split("#[cfg(test)]\nmod tests").next().unwrap() };
-        for rest in text.split("crate::").skip(1) {
-            let name: String =
-                rest.chars().take_while(|c| c.is_ascii_alphanumeric() || *c == '_').collect();
-            if layer(&name).is_some_and(|imported| imported > own) {
-                wrong.push(format!("{}: crate::{name}", path.display()));
+    for folder in ["src", "crates/engine/src", "crates/lambda/src"] {
+        let layers = layers(folder);
+        let layer = |name: &str| layers.iter().position(|module| module == name);
+        for (path, text) in sources(folder) {
+            let own = path.strip_prefix(folder).unwrap().components().next().unwrap();
+            let own = own.as_os_str().to_str().unwrap();
+            let Some(own) = layer(own.trim_end_matches(".rs")) else { continue };
+            // Tests may use the list of kinds.
+            let is_test = path.ends_with("tests.rs");
+            let text =
+                if is_test { "" } else { text.split("#[cfg(test)]\nmod tests").next().unwrap() };
+            for rest in text.split("crate::").skip(1) {
+                let name: String =
+                    rest.chars().take_while(|c| c.is_ascii_alphanumeric() || *c == '_').collect();
+                if layer(&name).is_some_and(|imported| imported > own) {
+                    wrong.push(format!("{}: crate::{name}", path.display()));
+                }
             }
         }
     }

@@ -9,7 +9,7 @@ use std::time::Duration;
 use aws_sdk_lambda::config::http::HttpResponse;
 use aws_sdk_lambda::error::{ErrorMetadata, ProvideErrorMetadata, SdkError};
 
-use crate::project::Project;
+use zipwright_store::project::Project;
 
 /// Kinds of errors that a caller handles.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -13,8 +13,8 @@ use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
 
 use super::error::{Error, Problem};
-use crate::base::words;
-use crate::project::Project;
+use zipwright_store::project::Project;
+use zipwright_store::words;
 
 const VARIABLE: &str = "AWS_CA_BUNDLE";
 

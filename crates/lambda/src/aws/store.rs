@@ -1,7 +1,7 @@
 //! The place in S3 of a zip that is too large for a request to Lambda: under its own digest, so
 //! that an existing object need not be sent again. Module `s3` sends it.
 
-use crate::base::sha256;
+use zipwright_store::sha256;
 
 /// A bucket in the region of the function.
 #[derive(Clone, Copy, Debug)]

@@ -5,7 +5,7 @@ use anyhow::{Result, bail};
 use super::Publish;
 use super::update::{waiting, with_way_out};
 use crate::aws::{LATEST_PUBLISHED, Lambda, Update};
-use crate::base::words;
+use zipwright_store::words;
 
 /// The live code.
 #[derive(Clone, Debug, PartialEq, Eq)]

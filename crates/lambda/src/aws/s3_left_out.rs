@@ -3,7 +3,7 @@
 use super::client::Lambda;
 use super::error::{Error, Problem};
 use super::store::{Bucket, Stored};
-use crate::base::Sha256;
+use zipwright_store::Sha256;
 
 impl Lambda<'_> {
     pub fn store(

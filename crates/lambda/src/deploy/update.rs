@@ -5,7 +5,7 @@ use anyhow::{Result, bail};
 
 use super::{Deployment, refuse};
 use crate::aws::{self, Function, Lambda, Problem, Update};
-use crate::base::words;
+use zipwright_store::words;
 
 /// Largest number of attempts if other updates interfere.
 const MOST_ATTEMPTS: usize = 3;

@@ -6,7 +6,7 @@ use anyhow::{Result, bail};
 use super::update::{or_none, waiting, with_way_out};
 use super::{Deployment, refuse};
 use crate::aws::{Code, Function, Lambda, LayerVersion, NewLayer, Problem, Update};
-use crate::base::words;
+use zipwright_store::words;
 
 /// Largest number of attempts if other changes interfere.
 const MOST_ATTEMPTS: usize = 3;

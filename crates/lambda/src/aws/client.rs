@@ -17,7 +17,7 @@ use aws_sdk_lambda::error::{ProvideErrorMetadata, SdkError};
 use super::error::{Error, Problem, explain, is_about_credentials, redact};
 use super::http::HttpClient;
 use super::{retry, settings};
-use crate::project::Project;
+use zipwright_store::project::Project;
 
 /// Time limit for opening a connection.
 pub(super) const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);

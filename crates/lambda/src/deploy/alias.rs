@@ -4,7 +4,7 @@ use anyhow::{Result, bail};
 
 use super::Deployment;
 use crate::aws::{Alias, Lambda, Problem};
-use crate::base::words;
+use zipwright_store::words;
 
 /// Returns the alias, if it exists. Fails if it is shared by several versions: that is a gradual
 /// deployment, which must not be disturbed.

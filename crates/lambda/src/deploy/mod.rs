@@ -20,7 +20,7 @@ use std::thread;
 use anyhow::{Result, anyhow, bail};
 
 use crate::aws::{Alias, Code, Function, Lambda, Storage};
-use crate::base::words;
+use zipwright_store::words;
 
 pub use artifact::Artifact;
 pub use check::{Layer, check};

@@ -10,7 +10,7 @@ use aws_config::{BehaviorVersion, SdkConfig};
 use super::error::{Error, Problem};
 use super::http::HttpClient;
 use super::trust;
-use crate::project::Project;
+use zipwright_store::project::Project;
 
 /// Environment variable: if set, no request leaves this machine.
 const REQUIRE_LOOPBACK: &str = "ZIPWRIGHT_REQUIRE_LOOPBACK";

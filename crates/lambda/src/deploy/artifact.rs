@@ -5,8 +5,8 @@ use std::sync::Mutex;
 use anyhow::{Result, bail};
 
 use crate::aws::{Bucket, Code, Lambda, Stored};
-use crate::base::Sha256;
-use crate::bundle;
+use zipwright_bundle as bundle;
+use zipwright_store::Sha256;
 
 pub struct Artifact<'a> {
     pub bytes: Vec<u8>,

@@ -6,7 +6,7 @@ use std::io::Cursor;
 use anyhow::{Context, Result};
 
 use crate::aws::Function;
-use crate::check::{self, Arch, Python, Subject};
+use zipwright_bundle::check::{self, Arch, Python, Subject};
 
 /// The content of a layer that the function has or will have.
 pub struct Layer {

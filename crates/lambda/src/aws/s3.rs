@@ -25,8 +25,8 @@ use super::http::is_loopback;
 use super::retry;
 use super::settings::check_endpoints;
 use super::store::{Bucket, Stored};
-use crate::base::{Sha256, words};
-use crate::signals;
+use zipwright_engine::signals;
+use zipwright_store::{Sha256, words};
 
 /// S3 requires 5 MiB at least, except for the last part.
 const PART: usize = 8 << 20;
