@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::deeds::{Code, Deed, Place};
+use super::deed::{Code, Deed, Place};
 
 /// Options that affect the place and the output of the CLI, but not its effect.
 const SETTINGS: [&str; 8] = [

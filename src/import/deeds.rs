@@ -1,111 +1,9 @@
 //! The commands that Makefiles for bundles are made of, by their meaning. A command that is not among
 //! them, or has an option that is not, has no deed.
 
-use super::pip::{self, Pip};
+use super::deed::{Deed, Members, Place};
 use super::shell::{Joint, Simple, Word};
-use crate::base::RelPath;
-
-/// The meaning of a command. Paths are relative to the project; `""` is the project itself.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Deed {
-    /// Messages, folders, times of files: a Buildfile has no use for it, for this reason.
-    Nothing(&'static str),
-    /// Paths or patterns.
-    Remove(Vec<String>),
-    /// Files of this name anywhere below a folder.
-    RemoveNamed {
-        folder: String,
-        name: String,
-    },
-    Touch(Vec<String>),
-    Wheels {
-        pip: Pip,
-        folder: String,
-    },
-    Install {
-        pip: Pip,
-        folder: String,
-    },
-    Unzip {
-        wheels: String,
-        folder: String,
-    },
-    Copy {
-        from: Vec<String>,
-        to: String,
-        is_folder: bool,
-    },
-    Zip {
-        output: String,
-        members: Members,
-        exclude: Vec<String>,
-        adds: bool,
-    },
-    Update {
-        function: String,
-        code: Code,
-        publish: bool,
-    },
-    Send {
-        file: String,
-        bucket: String,
-        key: String,
-    },
-    Invoke {
-        function: String,
-        payload: Option<String>,
-        is_event: bool,
-    },
-    Publish {
-        function: String,
-    },
-    Alias {
-        function: String,
-        name: String,
-    },
-}
-
-/// What goes into a zip.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Members {
-    /// All of a folder, which becomes the root.
-    Folder(String),
-    /// Files and folders of a folder, under their own paths.
-    Paths { folder: String, paths: Vec<String> },
-}
-
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Code {
-    Zip(String),
-    Bucket { bucket: String, key: String },
-}
-
-/// Where commands run, and the root that absolute paths may begin with.
-#[derive(Clone, Debug)]
-pub(super) struct Place {
-    pub(super) root: String,
-    /// Relative to the project.
-    pub(super) folder: String,
-}
-
-impl Place {
-    /// A path of a command, relative to the project. `None` if it is outside.
-    pub(super) fn path(&self, text: &str) -> Option<String> {
-        let inside = match text.strip_prefix(&self.root) {
-            Some(rest) if rest.is_empty() || rest.starts_with('/') => {
-                rest.trim_start_matches('/').to_owned()
-            }
-            _ if text.starts_with('/') || text.starts_with('~') => return None,
-            _ if self.folder.is_empty() => text.to_owned(),
-            _ => format!("{}/{text}", self.folder),
-        };
-        if inside.is_empty() {
-            return Some(String::new());
-        }
-        let path = RelPath::parse(&inside).ok()?;
-        Some(if path.is_root() { String::new() } else { path.as_str().to_owned() })
-    }
-}
+use super::{aws, pip};
 
 /// Returns the deeds of a line, with the folder that each runs in changed by `cd`. `None` if a command
 /// has no deed.
@@ -183,7 +81,7 @@ fn of_command(simple: &Simple, place: &Place) -> Option<Deed> {
         "unzip" => unzip(arguments, place),
         "cp" | "install" if *program == "cp" => copy(&simple.words[1..], place),
         "zip" => zip(&simple.words[1..], place),
-        "aws" => super::aws::deed(arguments, place),
+        "aws" => aws::deed(arguments, place),
         python if python.starts_with("python") && arguments.starts_with(&["-m", "pip"]) => {
             pip::deed(&arguments[2..], place)
         }

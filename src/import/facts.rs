@@ -3,9 +3,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::deeds::{self, Code, Deed, Members, Place};
+use super::deed::{Code, Deed, Members, Pip, Place};
+use super::deeds;
 use super::make::{Makefile, Rule};
-use super::pip::Pip;
 use super::shell;
 
 /// A recipe, line by line: the text, and its deeds. Without deeds, the whole rule is a command.

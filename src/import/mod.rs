@@ -6,6 +6,7 @@
 
 mod aws;
 mod compare;
+mod deed;
 mod deeds;
 mod facts;
 mod make;
@@ -14,6 +15,7 @@ mod plan;
 mod report;
 mod shell;
 mod text;
+mod toml;
 
 use std::path::Path;
 

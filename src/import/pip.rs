@@ -1,19 +1,6 @@
 //! `pip wheel`, `pip install --target` and `uv pip install --target`.
 
-use super::deeds::{Deed, Place};
-
-/// The arguments of pip that choose wheels. Paths are relative to the project.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(super) struct Pip {
-    pub(super) requirements: Vec<String>,
-    pub(super) constraints: Vec<String>,
-    pub(super) projects: Vec<String>,
-    /// `3.13` and `arm64`.
-    pub(super) python: Option<String>,
-    pub(super) arch: Option<&'static str>,
-    /// Options that are handed on.
-    pub(super) arguments: Vec<String>,
-}
+use super::deed::{Deed, Pip, Place};
 
 /// Options without an effect on which wheels there are.
 const QUIET: [&str; 18] = [

@@ -3,11 +3,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::Row;
-use super::deeds::{Code, Deed};
+use super::deed::{Code, Deed, Pip};
 use super::facts::{Facts, Part, Zip};
 use super::make::{Makefile, Rule};
-use super::pip::Pip;
-use super::text::{array, quote};
+use super::toml::{self, array, quote};
 
 /// A target as text.
 #[derive(Clone, Debug)]
@@ -489,7 +488,7 @@ impl<'a> Plan<'a> {
                 format!("set -e\n{}", lines.join("\n"))
             }
         };
-        lines.push(format!("shell = {}", super::text::script(&script)));
+        lines.push(format!("shell = {}", toml::script(&script)));
         lines
     }
 

@@ -1,7 +1,7 @@
 //! What each line of a Makefile became, in words.
 
 use super::Row;
-use super::deeds::Deed;
+use super::deed::Deed;
 use super::facts;
 use super::plan::Plan;
 use crate::base::words;

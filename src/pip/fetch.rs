@@ -10,7 +10,6 @@ use serde::{Deserialize, Serialize};
 use zipwright_python::normalise;
 use zipwright_store::{Bucket, Cache};
 
-use super::build::{Build, wheels_in};
 use super::download::{Downloads, Outcome};
 use super::lockfile::LockedInputs;
 use super::network::Network;
@@ -22,6 +21,7 @@ use super::sdist::{Basis, Made, SdistBuilder, unpack};
 use super::secrets::{fingerprint, percent_decode};
 use super::settings::{Pairs, to_json};
 use super::unusable;
+use super::wheel_command::{Build, wheels_in};
 use super::wheels::{Wheel, sha256_of};
 use crate::base::digest::FieldHasher;
 use crate::base::words::count;

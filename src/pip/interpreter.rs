@@ -10,9 +10,10 @@ use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use anyhow::Result;
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
 use zipwright_store::{Bucket, Cache, Memo, Observation};
 
+use super::identity::Identity;
 use super::pyenv::{self, Shim};
 use super::unusable;
 use crate::base::Digest;
@@ -52,21 +53,6 @@ print(json.dumps({
     'witnesses': [path for path in witnesses if os.path.isabs(path)],
 }))
 ";
-
-/// The identity that an interpreter reports.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Identity {
-    /// Implementation, full version, ABI, platform and C library; no paths.
-    pub python: String,
-    pub minor: (u8, u8),
-    /// pip's version; empty if the interpreter has no pip.
-    pub pip: String,
-    /// The folder of its own `pip.conf`. Never part of a key.
-    pub prefix: PathBuf,
-    /// The program itself, if the interpreter was found as a script that starts it. Never part of a
-    /// key.
-    pub program: PathBuf,
-}
 
 /// An interpreter that was found and can do the required work.
 #[derive(Clone, Debug)]

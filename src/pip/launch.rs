@@ -9,7 +9,7 @@ use serde_json::json;
 use tempfile::TempDir;
 use zipwright_python::Runtime;
 
-use super::sdist;
+use super::build_environment;
 use super::tree::EPOCH;
 use crate::base::fs::{create_dir_all, write_if_changed};
 use crate::process::Invocation;
@@ -54,7 +54,7 @@ impl Launch {
     ) -> Invocation {
         let folder = self.0.path();
         let variables = |rust: bool| -> BTreeMap<String, String> {
-            let all = sdist::environment(project, folder, (EPOCH, rust)).into_iter();
+            let all = build_environment::environment(project, folder, (EPOCH, rust)).into_iter();
             // pip puts the programs of its build environment before the user's.
             all.filter(|(name, _)| name != "PATH").collect()
         };

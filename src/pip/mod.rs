@@ -5,6 +5,7 @@
 //! Buildfiles.
 
 mod build;
+mod build_environment;
 mod config;
 mod download;
 mod fetch;
@@ -12,6 +13,7 @@ mod foreign;
 mod gather;
 mod handed_on;
 mod install;
+mod identity;
 mod interpreter;
 mod launch;
 mod lines;
@@ -31,13 +33,15 @@ mod text;
 mod tree;
 mod unusable;
 mod watch;
+mod wheel_command;
 mod wheels;
 
 pub use build::Source;
 pub use config::Config;
 pub use gather::{Gathered, Inputs, Request};
+pub use identity::Identity;
 pub use install::install;
-pub use interpreter::{Identity, Interpreter};
+pub use interpreter::Interpreter;
 pub use lockfile::{LockRequest, LockedInputs};
 pub use parallel_map::parallel_map;
 pub use provenance::{BuildInputs, Provenance, provenance};

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Error, anyhow};
 use rustix::io::Errno;
 
-use super::interpreter::Identity;
+use super::identity::Identity;
 use crate::process::{Captured, describe};
 use crate::project::Project;
 

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeSet;
 
-use super::page::escaped;
+use super::escape::escaped;
 use super::{Span, Timings, critical_path, shown, slots};
 use crate::event::Outcome;
 

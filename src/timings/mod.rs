@@ -6,6 +6,7 @@
 //! counts its jobs without numbering them.
 
 mod chart;
+mod escape;
 mod page;
 mod recorder;
 mod schedule;

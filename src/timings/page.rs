@@ -2,8 +2,8 @@
 //! chart is in a table too. Knows only the timings.
 
 use super::chart::chart;
+use super::escape::escaped;
 use super::{Span, Timings, critical_path, shown};
-use crate::base::printable::is_hidden;
 use crate::base::words::count;
 use crate::event::Outcome;
 
@@ -32,25 +32,6 @@ pub fn html(timings: &Timings) -> String {
         up_to_date = up_to_date_section(timings),
         version = env!("CARGO_PKG_VERSION"),
     )
-}
-
-/// Returns `text` as HTML text or as a quoted attribute. Invisible characters, and those that
-/// change the direction of the text, are shown by their code.
-pub(super) fn escaped(text: &str) -> String {
-    let mut safe = String::with_capacity(text.len());
-    for c in text.chars() {
-        match c {
-            '&' => safe += "&amp;",
-            '<' => safe += "&lt;",
-            '>' => safe += "&gt;",
-            '"' => safe += "&quot;",
-            '\'' => safe += "&#39;",
-            '\n' | '\t' => safe.push(c),
-            c if is_hidden(c) => safe.extend(c.escape_unicode()),
-            c => safe.push(c),
-        }
-    }
-    safe
 }
 
 fn title(timings: &Timings) -> String {

@@ -26,6 +26,7 @@ mod import;
 mod init;
 mod inspect;
 mod differential;
+mod cycles;
 mod damage;
 mod faults;
 mod jobserver;

@@ -5,6 +5,8 @@
 //! targets or Buildfiles.
 
 mod arch;
+mod environment;
+mod grammar;
 pub mod lock;
 mod marker;
 mod name;
@@ -17,7 +19,8 @@ pub mod wheel;
 mod wheel_name;
 
 pub use arch::Arch;
-pub use marker::{Environment, Marker};
+pub use environment::Environment;
+pub use marker::Marker;
 pub use name::{is_name, normalise};
 pub use requirement::Requirement;
 pub use runtime::Runtime;

@@ -2,7 +2,7 @@
 //! supports. Does not know how pip is run.
 
 use crate::arch::Arch;
-use crate::marker::Environment;
+use crate::environment::Environment;
 use crate::tags::linux_platforms;
 use crate::wheel_name::WheelName;
 

@@ -3,7 +3,7 @@
 
 use anyhow::{Result, bail};
 
-use crate::marker::Environment;
+use crate::environment::Environment;
 use crate::runtime::Runtime;
 use crate::tags::{Tags, linux_platforms};
 

@@ -48,15 +48,7 @@ pub fn read_to_string(path: &Path) -> Result<String> {
 }
 
 pub fn create_dir_all(path: &Path) -> Result<()> {
-    fs::create_dir_all(path).with_context(|| {
-        let failed = format!("could not create folder `{}`", path.display());
-        match path.ancestors().find(|above| above.symlink_metadata().is_ok()) {
-            Some(file) if !file.is_dir() => {
-                format!("{failed}; `{}` is not a folder: move it away", file.display())
-            }
-            _ => failed,
-        }
-    })
+    fs::create_dir_all(path).with_context(|| private::could_not_create(path))
 }
 
 pub fn open(path: &Path) -> Result<File> {

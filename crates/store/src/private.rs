@@ -30,8 +30,18 @@ pub fn create_dir_all(folder: &Path) -> Result<()> {
         return Ok(());
     }
     let made = DirBuilder::new().recursive(true).mode(FOLDER_MODE).create(folder);
-    // For the words of the error.
-    made.or_else(|_| super::fs::create_dir_all(folder))
+    made.with_context(|| could_not_create(folder))
+}
+
+/// Returns the message for a folder that cannot be created, with the file that is in the way.
+pub(super) fn could_not_create(folder: &Path) -> String {
+    let failed = format!("could not create folder `{}`", folder.display());
+    match folder.ancestors().find(|above| above.symlink_metadata().is_ok()) {
+        Some(file) if !file.is_dir() => {
+            format!("{failed}; `{}` is not a folder: move it away", file.display())
+        }
+        _ => failed,
+    }
 }
 
 /// Makes `folder` accessible only to this user: creates it, or removes the permissions of others.

@@ -11,8 +11,8 @@ use anyhow::{Context, Result, bail};
 use serde::Deserialize;
 use zipwright_store::{Bucket, Cache};
 
-use super::super::build::{Build, wheels_in};
 use super::super::run::Pip;
+use super::super::wheel_command::{Build, options_file, wheels_in};
 use super::super::wheels::Wheel;
 use crate::base::Digest;
 use crate::base::digest::FieldHasher;
@@ -177,7 +177,7 @@ impl<'a> Locks<'a> {
             !["--require-hashes", "--no-deps", "--no-dependencies"].contains(&option.trim())
         };
         let options: Vec<String> = self.build.options.iter().filter(bears).cloned().collect();
-        command.extend(super::super::build::options_file(folder, &options)?);
+        command.extend(options_file(folder, &options)?);
         command.extend(self.build.pip_args.iter().filter(bears).map(Into::into));
         command.extend(["-r".into(), file.into()]);
         Ok(command)

@@ -12,7 +12,8 @@ use std::sync::OnceLock;
 use serde::{Deserialize, Serialize};
 use zipwright_store::{Bucket, Cache, Memo, Observation};
 
-use super::sandbox::{Isolation, SYSTEM_PATH, is_without_namespaces};
+use super::super::build_environment::SYSTEM_PATH;
+use super::sandbox::{Isolation, is_without_namespaces};
 use super::tools::{self, Tools};
 use crate::base::Digest;
 use crate::base::digest::FieldHasher;

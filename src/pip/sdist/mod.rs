@@ -32,16 +32,16 @@ use self::leaks::Needles;
 use self::log::Log;
 use self::machine::Machine;
 use self::sandbox::{Isolation, Sandbox};
-use super::build::{Build, wheels_in};
+use super::build_environment;
 use super::provenance::BuildInputs;
 use super::run::Pip;
 use super::settings::{Pairs, to_json};
+use super::wheel_command::{Build, wheels_in};
 use super::wheels::{Wheel, sha256_of};
 use crate::base::Digest;
 use crate::base::fs::{create_dir_all, read, remove, write_if_changed};
 use crate::process::describe;
 
-pub(super) use tools::environment;
 pub(super) use unpack::unpack;
 
 const DRIVER: &str = include_str!("driver.py");
@@ -177,7 +177,7 @@ impl<'a> SdistBuilder<'a> {
             back_end: &back_end,
             settings,
             source: isolation.path().join("src").join(folder),
-            variables: tools::environment(
+            variables: build_environment::environment(
                 self.pip.project,
                 &isolation.path(),
                 (epoch, uses_rust(&source)),
@@ -271,7 +271,7 @@ impl Step<'_, '_> {
             "backend_path": self.back_end.path,
             "config": to_json(self.settings),
             "wheels": wheels,
-            "path": sandbox::SYSTEM_PATH,
+            "path": build_environment::SYSTEM_PATH,
             "compilers": tools.compilers,
             "rust": tools.rust,
             "ask": requires.is_some(),

@@ -13,12 +13,10 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, bail};
 use tempfile::TempDir;
 
+use super::super::build_environment::SYSTEM_PATH;
 use crate::base::fs::{create_dir_all, remove};
 use crate::process::Invocation;
 use crate::project::Project;
-
-/// PATH of a build. Programs elsewhere differ from machine to machine.
-pub(super) const SYSTEM_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
 /// Environment variable: if set, builds take turns in a real folder even if namespaces work.
 const NO_NAMESPACES: &str = "ZIPWRIGHT_NO_NAMESPACES";

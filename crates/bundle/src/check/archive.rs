@@ -5,7 +5,6 @@ use std::io::{BufReader, Read, Seek, SeekFrom};
 
 use anyhow::{Context, Result};
 
-use super::links;
 use crate::Listed;
 
 pub(super) use crate::EntryKind as Kind;
@@ -93,6 +92,7 @@ impl Member {
 }
 
 impl<R: Read + Seek> Archive<R> {
+    /// Opens a bundle, without following its links.
     pub(super) fn open(mut zip: R) -> Result<Self> {
         let damaged = "it is not a complete zip file";
         let zipped = zip.seek(SeekFrom::End(0)).context(damaged)?;
@@ -108,9 +108,8 @@ impl<R: Read + Seek> Archive<R> {
         members.sort_by(|a, b| (&a.name, a.index).cmp(&(&b.name, b.index)));
         faults.extend(collisions(&members));
         let has_doubles = zip.has_duplicate_names();
-        let mut contents = Contents { zip, zipped, has_doubles };
-        let linked = links::follow(&members, &mut contents, &mut faults)?;
-        Ok(Self { members, linked, contents, faults })
+        let contents = Contents { zip, zipped, has_doubles };
+        Ok(Self { members, linked: Vec::new(), contents, faults })
     }
 
     /// Returns members and targets of links, sorted by name.

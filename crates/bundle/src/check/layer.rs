@@ -6,7 +6,8 @@ use std::io::{Read, Seek};
 
 use anyhow::Result;
 
-use super::archive::{Archive, Contents, Member};
+use super::archive::{Contents, Member};
+use super::links;
 use super::runtime::Python;
 use super::wheels;
 
@@ -22,7 +23,7 @@ pub(super) struct Layer<R> {
 
 impl<R: Read + Seek> Layer<R> {
     pub(super) fn open(zip: R) -> Result<Self> {
-        let archive = Archive::open(zip)?;
+        let archive = links::open(zip)?;
         let members = archive.view();
         let mut contents = archive.contents;
         let origins = wheels::read(&members, &mut contents)?.origins;

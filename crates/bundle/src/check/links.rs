@@ -5,7 +5,7 @@ use std::io::{Read, Seek};
 
 use anyhow::Result;
 
-use super::archive::{Contents, Fault, FaultKind, Kind, Member};
+use super::archive::{Archive, Contents, Fault, FaultKind, Kind, Member};
 
 /// Longest path on Linux, in bytes.
 const LONGEST: u64 = 4096;
@@ -23,9 +23,17 @@ const ELSEWHERE: [&str; 11] = [
     "/var/",
 ];
 
+/// Opens a bundle, and follows its links.
+pub(super) fn open<R: Read + Seek>(zip: R) -> Result<Archive<R>> {
+    let mut archive = Archive::open(zip)?;
+    let Archive { members, linked, contents, faults } = &mut archive;
+    *linked = follow(members, contents, faults)?;
+    Ok(archive)
+}
+
 /// Returns the files that links lead to, under the names of the links. In linked folders, further
 /// links are followed one level deep.
-pub(super) fn follow<R: Read + Seek>(
+fn follow<R: Read + Seek>(
     members: &[Member],
     contents: &mut Contents<R>,
     faults: &mut Vec<Fault>,

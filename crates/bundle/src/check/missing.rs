@@ -6,29 +6,9 @@ use super::Subject;
 use super::archive::Member;
 use super::findings::{Finding, Findings, Severity};
 use super::modules;
-use super::python::Import;
-use super::reach::{Level, Reach};
+use super::reach::{Kind, Level, Reach};
 use super::runtime::Python;
 use super::stdlib::{self, Availability};
-
-/// A module or name that an import does not find.
-#[derive(Clone, Debug)]
-pub(super) struct Missing {
-    pub(super) kind: Kind,
-    pub(super) level: Level,
-    /// The file with the import.
-    pub(super) member: String,
-}
-
-#[derive(Clone, Debug)]
-pub(super) enum Kind {
-    /// `a.b`
-    Module(String),
-    /// A module of the project does not define a name.
-    Name { module: String, name: String },
-    /// `from .a import b` where there is no package.
-    Relative(String),
-}
 
 /// Distributions with modules of another name.
 const DISTRIBUTIONS: [(&str, &str); 14] = [
@@ -47,22 +27,6 @@ const DISTRIBUTIONS: [(&str, &str); 14] = [
     ("sklearn", "scikit-learn"),
     ("yaml", "PyYAML"),
 ];
-
-impl Missing {
-    pub(super) fn module(name: &[String], level: Level) -> Self {
-        Self { kind: Kind::Module(name.join(".")), level, member: String::new() }
-    }
-
-    pub(super) fn name(module: &[String], name: &str, level: Level) -> Self {
-        let kind = Kind::Name { module: module.join("."), name: name.to_owned() };
-        Self { kind, level, member: String::new() }
-    }
-
-    pub(super) fn relative(import: &Import, level: Level) -> Self {
-        let kind = Kind::Relative(format!("{}{}", ".".repeat(import.level), import.module));
-        Self { kind, level, member: String::new() }
-    }
-}
 
 /// Reports all missing modules and names of a walk.
 pub(super) fn report<R: Read + Seek>(

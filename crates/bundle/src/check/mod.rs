@@ -64,7 +64,7 @@ pub struct Subject {
 /// paths. `layers` are the function's layers: they are read, but not checked themselves. At most
 /// one member is in memory at a time.
 pub fn check<R: Read + Seek>(zip: R, layers: Vec<R>, subject: &Subject) -> Result<Vec<Finding>> {
-    let archive = Archive::open(zip)?;
+    let archive = links::open(zip)?;
     let view = archive.view();
     let Archive { members, linked, mut contents, faults } = archive;
     let mut layers = layers.into_iter().map(Layer::open).collect::<Result<Vec<_>>>()?;

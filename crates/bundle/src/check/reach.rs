@@ -12,7 +12,6 @@ use anyhow::Result;
 
 use super::Subject;
 use super::archive::{Contents, Member};
-use super::missing::{self, Missing};
 use super::modules::{File, Root};
 use super::python::{self, Defined, Import, Source, Step};
 use super::runtime::Python;
@@ -82,6 +81,25 @@ struct Walked {
     level: Level,
     /// Whether importing it always fails.
     fails: bool,
+}
+
+/// A module or name that an import does not find.
+#[derive(Clone, Debug)]
+pub(super) struct Missing {
+    pub(super) kind: Kind,
+    pub(super) level: Level,
+    /// The file with the import.
+    pub(super) member: String,
+}
+
+#[derive(Clone, Debug)]
+pub(super) enum Kind {
+    /// `a.b`
+    Module(String),
+    /// A module of the project does not define a name.
+    Name { module: String, name: String },
+    /// `from .a import b` where there is no package.
+    Relative(String),
 }
 
 pub(super) struct Reach<'a, 's, R> {
@@ -284,9 +302,21 @@ impl<'a, 's, R: Read + Seek> Reach<'a, 's, R> {
     pub(super) fn has_reached(&self, member: &Member) -> bool {
         self.walked.contains_key(&member.index)
     }
+}
 
-    pub(super) fn report(&self, view: &[Member], findings: &mut super::findings::Findings) {
-        missing::report(self, view, self.subject, findings);
+impl Missing {
+    pub(super) fn module(name: &[String], level: Level) -> Self {
+        Self { kind: Kind::Module(name.join(".")), level, member: String::new() }
+    }
+
+    pub(super) fn name(module: &[String], name: &str, level: Level) -> Self {
+        let kind = Kind::Name { module: module.join("."), name: name.to_owned() };
+        Self { kind, level, member: String::new() }
+    }
+
+    pub(super) fn relative(import: &Import, level: Level) -> Self {
+        let kind = Kind::Relative(format!("{}{}", ".".repeat(import.level), import.module));
+        Self { kind, level, member: String::new() }
     }
 }
 

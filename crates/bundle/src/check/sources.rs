@@ -9,6 +9,7 @@ use super::Subject;
 use super::archive::{Contents, Member};
 use super::findings::{Finding, Findings, Severity};
 use super::layer::Layer;
+use super::missing;
 use super::modules;
 use super::python::{Fault, Source};
 use super::reach::{Reach, Sources};
@@ -35,7 +36,7 @@ pub(super) fn check<R: Read + Seek>(
     if let Some(module) = handler {
         reach.follow(&module)?;
     }
-    reach.report(view, findings);
+    missing::report(&reach, view, subject, findings);
     let is_own = |member: &&Member| member.is_file() && !wheels.origins.contains_key(&member.name);
     for member in view.iter().filter(is_own).filter(|member| member.name.ends_with(".py")) {
         let source = reach.sources.get(member)?;

@@ -18,8 +18,6 @@ use aws_smithy_runtime_api::client::orchestrator::HttpRequest;
 use aws_smithy_runtime_api::client::result::ConnectorError;
 use aws_smithy_runtime_api::client::runtime_components::RuntimeComponents;
 
-use super::settings::without_userinfo;
-
 /// Time after which the kernel probes a silent connection. Routers drop silent connections, some
 /// within minutes, and the response of a function may take half an hour.
 const KEEP_ALIVE: Duration = Duration::from_secs(60);
@@ -167,6 +165,17 @@ pub(super) fn is_loopback(url: &str) -> bool {
                 || host.parse::<Ipv4Addr>().is_ok_and(|address| address.is_loopback())
         }
     }
+}
+
+/// Returns a URL without `user:password@` and without its query.
+pub(super) fn without_userinfo(url: &str) -> String {
+    let url = url.split(['?', '#']).next().unwrap_or_default();
+    let Some((scheme, rest)) = url.split_once("://") else {
+        return url.rsplit('@').next().unwrap_or_default().to_owned();
+    };
+    let (authority, path) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
+    let host = authority.rsplit('@').next().unwrap_or_default();
+    format!("{scheme}://{host}{path}")
 }
 
 #[cfg(test)]

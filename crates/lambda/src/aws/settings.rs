@@ -8,7 +8,7 @@ use aws_config::provider_config::ProviderConfig;
 use aws_config::{BehaviorVersion, SdkConfig};
 
 use super::error::{Error, Problem};
-use super::http::HttpClient;
+use super::http::{HttpClient, without_userinfo};
 use super::trust;
 use zipwright_store::project::Project;
 
@@ -99,17 +99,6 @@ pub fn destination<'a>(var: impl Fn(&str) -> Option<&'a str>) -> Vec<(&'static s
     .into_iter()
     .filter_map(|(name, value)| Some((name, value?)))
     .collect()
-}
-
-/// Returns a URL without `user:password@` and without its query.
-pub(super) fn without_userinfo(url: &str) -> String {
-    let url = url.split(['?', '#']).next().unwrap_or_default();
-    let Some((scheme, rest)) = url.split_once("://") else {
-        return url.rsplit('@').next().unwrap_or_default().to_owned();
-    };
-    let (authority, path) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
-    let host = authority.rsplit('@').next().unwrap_or_default();
-    format!("{scheme}://{host}{path}")
 }
 
 #[cfg(test)]

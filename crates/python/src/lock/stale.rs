@@ -8,33 +8,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use anyhow::{Context, Result, bail};
 use serde::Deserialize;
 
-use super::uv::Package;
+use super::uv::{Metadata, Package, Required, UvLock};
 use crate::name::normalise;
 use crate::requirement::Requirement;
 use crate::version::Specifier;
-
-/// The requirements of a member, as the lockfile has them.
-#[derive(Debug, Default, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub(super) struct Metadata {
-    #[serde(default)]
-    requires_dist: Vec<Required>,
-    #[serde(default)]
-    pub(super) provides_extras: Vec<String>,
-    #[serde(default)]
-    pub(super) requires_dev: BTreeMap<String, Vec<Required>>,
-}
-
-#[derive(Debug, Deserialize)]
-pub(super) struct Required {
-    name: String,
-    #[serde(default)]
-    extras: Vec<String>,
-    specifier: Option<String>,
-    /// The other keys; those of [`DIRECT`] replace the versions that the project requires.
-    #[serde(flatten)]
-    rest: BTreeMap<String, toml::Value>,
-}
 
 /// Keys of a requirement with a source of its own, from `tool.uv.sources` or a URL.
 const DIRECT: [&str; 6] = ["directory", "editable", "git", "path", "url", "virtual"];
@@ -72,8 +49,17 @@ enum Entry {
 /// Name, extras and versions of a requirement.
 type Wish = (String, BTreeSet<String>, BTreeSet<String>);
 
+impl UvLock {
+    /// Returns a difference between the `pyproject.toml` of the member in `folder` and the lockfile,
+    /// such as "requires `idna>=3`"; `None` if there is none.
+    pub fn difference(&self, folder: &str, pyproject: &str) -> Result<Option<String>> {
+        let package = self.packages.iter().find(|package| package.member_folder() == Some(folder));
+        package.map_or(Ok(None), |package| difference(package, pyproject))
+    }
+}
+
 /// Returns the first difference: `requires `idna>=3``; `None` if there is none.
-pub(super) fn difference(package: &Package, text: &str) -> Result<Option<String>> {
+fn difference(package: &Package, text: &str) -> Result<Option<String>> {
     let unreadable = || format!("the `pyproject.toml` of `{}` is not readable", package.name);
     let pyproject: Pyproject = toml::from_str(text).with_context(unreadable)?;
     let none = Metadata::default();

@@ -7,7 +7,7 @@ use serde::Deserialize;
 
 use super::{
     File, Locked, LockedSet, Place, Source, Wanted, best_wheel, check_file_name, check_python,
-    describe, join, known_names, no_file, sha256, stale,
+    describe, join, known_names, no_file, sha256,
 };
 use crate::marker::Marker;
 use crate::name::normalise;
@@ -24,7 +24,7 @@ pub struct UvLock {
     #[serde(default)]
     manifest: Manifest,
     #[serde(default, rename = "package")]
-    packages: Vec<Package>,
+    pub(super) packages: Vec<Package>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -49,7 +49,30 @@ pub(super) struct Package {
     sdist: Option<Item>,
     #[serde(default)]
     wheels: Vec<Item>,
-    pub(super) metadata: Option<stale::Metadata>,
+    pub(super) metadata: Option<Metadata>,
+}
+
+/// The requirements of a member, as the lockfile has them.
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(super) struct Metadata {
+    #[serde(default)]
+    pub(super) requires_dist: Vec<Required>,
+    #[serde(default)]
+    pub(super) provides_extras: Vec<String>,
+    #[serde(default)]
+    pub(super) requires_dev: BTreeMap<String, Vec<Required>>,
+}
+
+#[derive(Debug, Deserialize)]
+pub(super) struct Required {
+    pub(super) name: String,
+    #[serde(default)]
+    pub(super) extras: Vec<String>,
+    pub(super) specifier: Option<String>,
+    /// The other keys; those of [`DIRECT`] replace the versions that the project requires.
+    #[serde(flatten)]
+    pub(super) rest: BTreeMap<String, toml::Value>,
 }
 
 /// Where a package comes from; exactly one of the first seven is given.
@@ -123,13 +146,6 @@ impl UvLock {
         walk.start(self.root(wanted.package)?, wanted)?;
         let folders = walk.reached().filter_map(|package| package.member_folder());
         Ok(folders.map(str::to_owned).collect())
-    }
-
-    /// Returns a difference between the `pyproject.toml` of the member in `folder` and the lockfile,
-    /// such as "requires `idna>=3`"; `None` if there is none.
-    pub fn difference(&self, folder: &str, pyproject: &str) -> Result<Option<String>> {
-        let package = self.packages.iter().find(|package| package.member_folder() == Some(folder));
-        package.map_or(Ok(None), |package| stale::difference(package, pyproject))
     }
 
     fn check_environment(&self, target: &Target) -> Result<()> {
@@ -316,7 +332,7 @@ fn find_list<'a>(
 
 impl Package {
     /// Returns the folder of a project of this workspace or below it.
-    fn member_folder(&self) -> Option<&str> {
+    pub(super) fn member_folder(&self) -> Option<&str> {
         let Origin { directory, editable, r#virtual, .. } = &self.source;
         r#virtual.as_ref().or(editable.as_ref()).or(directory.as_ref()).map(String::as_str)
     }

@@ -1,0 +1,118 @@
+//! The meaning of a command of a Makefile.
+
+use crate::base::RelPath;
+
+/// The meaning of a command. Paths are relative to the project; `""` is the project itself.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Deed {
+    /// Messages, folders, times of files: a Buildfile has no use for it, for this reason.
+    Nothing(&'static str),
+    /// Paths or patterns.
+    Remove(Vec<String>),
+    /// Files of this name anywhere below a folder.
+    RemoveNamed {
+        folder: String,
+        name: String,
+    },
+    Touch(Vec<String>),
+    Wheels {
+        pip: Pip,
+        folder: String,
+    },
+    Install {
+        pip: Pip,
+        folder: String,
+    },
+    Unzip {
+        wheels: String,
+        folder: String,
+    },
+    Copy {
+        from: Vec<String>,
+        to: String,
+        is_folder: bool,
+    },
+    Zip {
+        output: String,
+        members: Members,
+        exclude: Vec<String>,
+        adds: bool,
+    },
+    Update {
+        function: String,
+        code: Code,
+        publish: bool,
+    },
+    Send {
+        file: String,
+        bucket: String,
+        key: String,
+    },
+    Invoke {
+        function: String,
+        payload: Option<String>,
+        is_event: bool,
+    },
+    Publish {
+        function: String,
+    },
+    Alias {
+        function: String,
+        name: String,
+    },
+}
+
+/// What goes into a zip.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Members {
+    /// All of a folder, which becomes the root.
+    Folder(String),
+    /// Files and folders of a folder, under their own paths.
+    Paths { folder: String, paths: Vec<String> },
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Code {
+    Zip(String),
+    Bucket { bucket: String, key: String },
+}
+
+/// Where commands run, and the root that absolute paths may begin with.
+#[derive(Clone, Debug)]
+pub(super) struct Place {
+    pub(super) root: String,
+    /// Relative to the project.
+    pub(super) folder: String,
+}
+
+impl Place {
+    /// A path of a command, relative to the project. `None` if it is outside.
+    pub(super) fn path(&self, text: &str) -> Option<String> {
+        let inside = match text.strip_prefix(&self.root) {
+            Some(rest) if rest.is_empty() || rest.starts_with('/') => {
+                rest.trim_start_matches('/').to_owned()
+            }
+            _ if text.starts_with('/') || text.starts_with('~') => return None,
+            _ if self.folder.is_empty() => text.to_owned(),
+            _ => format!("{}/{text}", self.folder),
+        };
+        if inside.is_empty() {
+            return Some(String::new());
+        }
+        let path = RelPath::parse(&inside).ok()?;
+        Some(if path.is_root() { String::new() } else { path.as_str().to_owned() })
+    }
+}
+
+/// The arguments of pip that choose wheels. Paths are relative to the project.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Pip {
+    pub(super) requirements: Vec<String>,
+    pub(super) constraints: Vec<String>,
+    pub(super) projects: Vec<String>,
+    /// `3.13` and `arm64`.
+    pub(super) python: Option<String>,
+    pub(super) arch: Option<&'static str>,
+    /// Options that are handed on.
+    pub(super) arguments: Vec<String>,
+}
