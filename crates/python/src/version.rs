@@ -318,6 +318,20 @@ impl Specifier {
         })
     }
 
+    /// Returns whether all comparisons of a list, such as `>=3.8,<4`, allow a version.
+    pub fn all_allow(list: &str, version: &str) -> Result<bool> {
+        let mut allowed = true;
+        for specifier in list.split(',').map(str::trim).filter(|text| !text.is_empty()) {
+            allowed &= Self::parse(specifier)?.allows(version);
+        }
+        Ok(allowed)
+    }
+
+    /// Returns the version of `==VERSION`; `None` for any other comparison.
+    pub fn exact(&self) -> Option<&str> {
+        (self.operator == Operator::Equal && !self.is_prefix).then_some(&self.text)
+    }
+
     /// Returns whether the version in this text is allowed, pre-releases included. A text that is
     /// not a version is allowed only by `===`.
     pub fn allows(&self, text: &str) -> bool {

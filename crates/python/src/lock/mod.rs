@@ -128,7 +128,7 @@ fn best_wheel<'a, T>(
 }
 
 /// Returns the number that the build tag of a wheel begins with, and the rest; none is the lowest.
-fn build_number(wheel: &WheelName) -> Option<(u64, String)> {
+pub(crate) fn build_number(wheel: &WheelName) -> Option<(u64, String)> {
     let build = wheel.build.as_deref()?;
     let end = build.find(|c: char| !c.is_ascii_digit()).unwrap_or(build.len());
     Some((build[..end].parse().unwrap_or(u64::MAX), build[end..].to_owned()))
@@ -151,12 +151,9 @@ fn no_file(package: &str, target: &Target, wheels: &[String]) -> anyhow::Error {
 /// Fails if the target's Python does not satisfy `requires-python`.
 fn check_python(requires: Option<&str>, target: &Target, owner: &str) -> Result<()> {
     let Some(requires) = requires else { return Ok(()) };
-    for specifier in requires.split(',').map(str::trim).filter(|text| !text.is_empty()) {
-        let specifier = Specifier::parse(specifier)
-            .with_context(|| format!("`requires-python` of {owner} is not readable"))?;
-        if !specifier.allows(&target.python) {
-            bail!("{owner} requires Python {requires}, and the target is {}", target.name);
-        }
+    let unreadable = || format!("`requires-python` of {owner} is not readable");
+    if !Specifier::all_allow(requires, &target.python).with_context(unreadable)? {
+        bail!("{owner} requires Python {requires}, and the target is {}", target.name);
     }
     Ok(())
 }
@@ -201,7 +198,7 @@ fn check_file_name(name: &str, project: &str, package: &str) -> Result<()> {
 }
 
 /// Decodes `%41`; other text stays as it is.
-fn percent_decode(text: &str) -> String {
+pub(crate) fn percent_decode(text: &str) -> String {
     percent_encoding::percent_decode_str(text).decode_utf8_lossy().into_owned()
 }
 
