@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use super::handed_on;
-use super::network::Network;
+use super::network::{Network, is_off};
 use super::requirements::{contents_of, find_links_inside, has_scheme, index_inside};
 use super::secrets::{Redactor, fingerprint};
 use crate::base::digest::FieldHasher;
@@ -143,6 +143,16 @@ impl Config {
         hasher.finish()
     }
 
+    /// Returns whether pip's settings are only about indexes and hashes, so that they change nothing
+    /// in the choice among the files of one version.
+    pub(super) fn has_only_sources(&self) -> bool {
+        let sources = ["extra-index-url", "find-links", "index-url", "no-index", "require-hashes"];
+        self.settings.iter().filter_map(|(name, _)| name.strip_prefix("pip ")).all(|name| {
+            let (section, option) = name.split_once('.').unwrap_or(("", name));
+            sources.contains(&option) || ["wheel", "download"].contains(&section)
+        })
+    }
+
     fn add(&mut self, project: &Project, name: &str, value: &str) {
         self.secrets.learn(value);
         let option = name.rsplit('.').next().unwrap_or(name);
@@ -240,11 +250,6 @@ fn parse(text: &str) -> Vec<(String, String, String)> {
     }
     found.retain(|(section, _, _)| SECTIONS.contains(&section.as_str()));
     found
-}
-
-/// Returns whether a value switches a setting off.
-fn is_off(value: &str) -> bool {
-    ["0", "false", "no", "off", "n", "f", ""].contains(&value.to_ascii_lowercase().as_str())
 }
 
 /// Normalises the name of a setting: `INDEX_URL` and `index_url` are `index-url`.

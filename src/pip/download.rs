@@ -81,7 +81,7 @@ impl Downloads<'_> {
                 sha256: Sha256::new(),
                 blake3: blake3::Hasher::new(),
             };
-            files.push((Download { url: &pick.url, size: pick.size }, arrival));
+            files.push((Download { url: &pick.url, size: pick.size, accept: None }, arrival));
         }
         let shown = wording(&Progress { files: picks.len(), ..Progress::default() }, picks);
         self.reporter.status(&shown);
@@ -192,6 +192,7 @@ mod tests {
             origin: Origin::Wheel { name: "numpy-2-py3-none-any.whl".into(), sha256: None },
             subdirectory: None,
             size: None,
+            fetched: None,
         };
         assert!(!Downloads::can(&pick));
         let progress = Progress {

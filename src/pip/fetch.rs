@@ -178,7 +178,7 @@ impl Fetch<'_> {
                 };
             }
         }
-        match local_file(&pick.url) {
+        match local_file(&pick.url).or_else(|| pick.fetched.clone()) {
             Some(place) => Ok(Some(self.checked(pick, &place)?)),
             None => Ok(None),
         }
@@ -418,6 +418,7 @@ mod tests {
             origin: Origin::Archive { sha256: Some("00".into()) },
             subdirectory: Some("s".into()),
             size: None,
+            fetched: None,
         };
         assert_eq!(line(&pick), "https://h/a-1.tar.gz#sha256=00&subdirectory=s");
         pick.origin = Origin::Repository { vcs: "git".into(), commit: "c0".into() };

@@ -13,6 +13,7 @@ use rayon::prelude::*;
 use zipwright_python::{Environment, Marker, Runtime};
 use zipwright_store::{Bucket, Cache};
 
+use super::arguments::Arguments;
 use super::build::Source;
 use super::config::Config;
 use super::fetch::Fetch;
@@ -20,15 +21,16 @@ use super::identity::Identity;
 use super::interpreter::Interpreter;
 use super::launch::Reading;
 use super::lines;
-use super::lockfile::{LockRequest, LockedInputs};
-use super::options::{self, Argument, Name, Opt};
+use super::lockfile::{self, LockRequest, LockedInputs};
 use super::parallel_map::parallel_map;
-use super::requirements::{Replacement, Requirements, find_links_inside, index_inside};
+use super::pinned::{Pinned, Search};
+use super::requirements::{Replacement, Requirements};
 use super::resolve::{file_url, resolve};
 use super::run::Pip;
 use super::sdist::SdistBuilder;
 use super::secrets::{Redactor, fingerprint};
 use super::settings::Settings;
+use super::sources::Sources;
 use super::unusable;
 use super::wheel_command::Build;
 use super::wheels::Wheel;
@@ -119,7 +121,7 @@ impl Inputs {
             Requirements::read(request.project, requirements, constraints, &applies)?;
         let mut config = Config::read(project, &interpreter.identity.prefix);
         let Arguments { find_links, settings: given, plain: plain_args, files: further, hashed } =
-            check_arguments(project, request.pip_args)?;
+            Arguments::read(project, request.pip_args)?;
         requirements.hashed |= hashed || config.hashed;
         for path in further {
             config.add_file(project, "pip-args", &path);
@@ -137,6 +139,9 @@ impl Inputs {
             .collect();
         let offered = offered(project, files, &requirements, (&find_links, request.left_out))?;
         let offer = digest(files, &offered)?;
+        if let Some(sources) = Sources::read(&config.network, &plain_args, &requirements.options) {
+            sources.indexes.iter().for_each(|index| config.network.add_index(index));
+        }
         let mut secrets = Redactor::default();
         secrets.join(&requirements.secrets);
         secrets.join(&config.secrets);
@@ -245,20 +250,63 @@ impl Inputs {
             // pip would build each of them, in its own way, only to read its requirements.
             built.extend(fetch.local_sources(request.project, self.requirements.plain_sources())?);
         }
+        let wheels = match self.pinned(request, fetch, &built)? {
+            Some(wheels) => wheels,
+            None => self.resolved_by_pip(request, fetch, &built)?,
+        };
+        if let Some(key) = pinned {
+            cache.put(Bucket::Resolutions, &key, &wheels)?;
+        }
+        Ok(wheels)
+    }
+
+    /// Returns the wheels of requirements that are all pinned by version and hash, without running
+    /// pip; `None` if only pip can resolve them.
+    fn pinned(
+        &self,
+        request: &Request,
+        fetch: &Fetch,
+        built: &BTreeMap<RelPath, Wheel>,
+    ) -> Result<Option<Vec<Wheel>>> {
+        let Ok(target) = lockfile::target(&self.interpreter, request.runtime) else {
+            return Ok(None);
+        };
+        let search = Search {
+            project: request.project,
+            requirements: &self.requirements,
+            config: &self.config,
+            arguments: &self.plain_args,
+            target,
+            applies: &|marker| applies(marker, &self.interpreter, request.runtime),
+            reporter: fetch.pip.reporter,
+        };
+        let found = if self.requirements.hashed { Pinned::find(search)? } else { None };
+        let Some(found) = found else { return Ok(None) };
+        let mut wheels = fetch.all(&found.picks)?;
+        wheels.extend(built.values().cloned());
+        wheels.sort();
+        Ok(found.is_complete(fetch.cache, &wheels).then_some(wheels))
+    }
+
+    /// Returns the wheels that pip resolves the requirements to.
+    fn resolved_by_pip(
+        &self,
+        request: &Request,
+        fetch: &Fetch,
+        built: &BTreeMap<RelPath, Wheel>,
+    ) -> Result<Vec<Wheel>> {
+        let cache = fetch.cache;
         let workshop = cache.temporary_folder()?;
         let mut names = self.names(request, workshop.path());
         for wheel in built.values() {
             let kept = wheel.place_in(cache).with_file_name("");
             names.insert(0, (kept.display().to_string(), String::new()));
         }
-        let given = self.given(request, cache, &built, workshop.path())?;
-        let reading = reading(request, cache, fetch.builder, &built);
+        let given = self.given(request, cache, built, workshop.path())?;
+        let reading = reading(request, cache, fetch.builder, built);
         let picks = resolve(fetch.pip, &given, &reading, (workshop.path(), &names))?;
         let mut wheels = fetch.all(&picks)?;
         wheels.sort();
-        if let Some(key) = pinned {
-            cache.put(Bucket::Resolutions, &key, &wheels)?;
-        }
         Ok(wheels)
     }
 
@@ -487,68 +535,6 @@ fn context(
         hasher.field(fingerprint(option).replace(&*root, "."));
     }
     hasher.finish()
-}
-
-/// pip's further arguments, split by use.
-#[derive(Default)]
-struct Arguments {
-    /// Folders of find-links inside the project.
-    find_links: Vec<RelPath>,
-    /// `KEY=VALUE` of each `--config-settings`.
-    settings: Vec<String>,
-    /// The other arguments.
-    plain: Vec<String>,
-    /// Files of constraints for build requirements.
-    files: Vec<String>,
-    /// Whether pip is to check everything against hashes.
-    hashed: bool,
-}
-
-/// Reads pip's further arguments. Fails for options that have a Buildfile key of their own: files
-/// that pip reads would be inputs whose changes are not noticed.
-fn check_arguments(project: &Project, arguments: &[String]) -> Result<Arguments> {
-    let mut found = Arguments::default();
-    for Argument { words, option } in options::arguments(arguments) {
-        let Some(Opt { name, value }) = option else {
-            found.plain.extend(words);
-            continue;
-        };
-        let key = match name {
-            Name::Requirement => "requirements",
-            Name::Constraint => "constraints",
-            Name::Editable => "projects",
-            Name::SetupOption => bail!(
-                "`pip-args` has `{}`, which is not passed to builds: use `--config-settings`",
-                words.join(" ")
-            ),
-            Name::ConfigSettings => {
-                found.settings.push(value);
-                continue;
-            }
-            Name::FindLinks => {
-                found.find_links.extend(find_links_inside(project, &value));
-                found.plain.extend(words);
-                continue;
-            }
-            Name::Other("--index-url" | "--extra-index-url") => {
-                found.find_links.extend(index_inside(project, &value));
-                found.plain.extend(words);
-                continue;
-            }
-            Name::BuildConstraint => {
-                found.files.push(value);
-                found.plain.extend(words);
-                continue;
-            }
-            Name::RequireHashes | Name::Hash | Name::Other(_) => {
-                found.hashed |= name == Name::RequireHashes;
-                found.plain.extend(words);
-                continue;
-            }
-        };
-        bail!("`pip-args` has `{}`: use the key `{key}` instead", words.join(" "));
-    }
-    Ok(found)
 }
 
 /// Returns the names of settings, in pip's arguments or its configuration, that builds do not

@@ -11,6 +11,7 @@ Works with Python 3.7 and later and pip 22.2 and later. Needs only the standard 
 import functools
 import json
 import os
+import shutil
 import sys
 import urllib.parse
 import urllib.request
@@ -35,6 +36,8 @@ def main():
             use_environment(settings["environment"], tuple(settings["python"]))
         if settings["links"] or settings["origins"]:
             use_links(settings)
+        if settings["wheels"]:
+            keep_wheels(settings["wheels"])
     except Exception as error:
         # On an exception, Python would print it and run pip without any of this.
         print("ERROR: this version of pip is not supported: %r" % error, file=sys.stderr)
@@ -83,7 +86,7 @@ def guard_programs(settings):
 
 def nested(settings):
     """Returns the variables for a further pip, which installs build requirements for the host."""
-    only = dict(settings, environment=None, links={}, origins={})
+    only = dict(settings, environment=None, links={}, origins={}, wheels=None)
     path = [FOLDER] + [os.environ[name] for name in ["PYTHONPATH"] if name in os.environ]
     return {SETTINGS: json.dumps(only), "PYTHONPATH": os.pathsep.join(path)}
 
@@ -178,6 +181,49 @@ def use_links(settings):
         return original(req_string, comes_from, *args, **kwargs)
 
     constructors.install_req_from_req_string = install_req_from_req_string
+
+
+def keep_wheels(folder):
+    """Makes a dry run download no wheel whose metadata the index has, and keeps those that it downloads."""
+    from pip._internal.models.installation_report import InstallationReport
+    from pip._internal.operations.prepare import RequirementPreparer
+    from pip._internal.utils.direct_url_helpers import direct_url_from_link
+
+    prepare = RequirementPreparer.prepare_linked_requirement
+
+    @functools.wraps(prepare)
+    def prepare_linked_requirement(self, req, *args, **kwargs):
+        """Marks a requirement as prepared whose metadata and digest are known: pip before 26 downloads it."""
+        distribution = prepare(self, req, *args, **kwargs)
+        if req.needs_more_preparation and req.link.is_wheel and req.link.hash_name == "sha256":
+            if req.download_info is None:
+                req.download_info = direct_url_from_link(req.link, req.source_dir)
+            req.get_dist = lambda: distribution
+            req.needs_more_preparation = False
+        return distribution
+
+    RequirementPreparer.prepare_linked_requirement = prepare_linked_requirement
+
+    report = InstallationReport.__init__
+
+    @functools.wraps(report)
+    def init(self, install_requirements):
+        install_requirements = list(install_requirements)
+        for req in install_requirements:
+            place = getattr(req, "local_file_path", None)
+            if place and req.link and req.link.is_wheel and not req.link.is_file:
+                keep(place, os.path.join(folder, req.link.filename))
+        report(self, install_requirements)
+
+    InstallationReport.__init__ = init
+
+
+def keep(place, kept):
+    """Gives a file a second name, or copies it to another file system."""
+    try:
+        os.link(place, kept)
+    except OSError:
+        shutil.copyfile(place, kept)
 
 
 def place_of(url, origin, sandbox):

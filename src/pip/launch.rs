@@ -28,6 +28,8 @@ pub(super) struct Reading {
     pub(super) origins: BTreeMap<String, String>,
     /// The folder of a project as its own build sees it.
     pub(super) sandbox: PathBuf,
+    /// A folder for wheels that a dry run downloads: it downloads none whose metadata the index has.
+    pub(super) wheels: Option<PathBuf>,
     /// Whether another attempt follows a failure: then its error lines are not shown.
     pub(super) is_tentative: bool,
 }
@@ -71,6 +73,7 @@ impl Launch {
             "links": reading.links,
             "origins": reading.origins,
             "sandbox": reading.sandbox,
+            "wheels": reading.wheels,
         });
         let own = folder.display().to_string();
         let path = match project.var("PYTHONPATH") {

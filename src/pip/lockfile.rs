@@ -38,13 +38,7 @@ impl LockedInputs {
         (interpreter, runtime): (&Interpreter, Option<Runtime>),
     ) -> Result<Self> {
         let LockRequest { path, wanted } = request;
-        let target = match runtime {
-            Some(runtime) => Target::of_runtime(runtime),
-            None => {
-                let identity = &interpreter.identity;
-                Target::of_interpreter(&identity.python, identity.minor)?
-            }
-        };
+        let target = target(interpreter, runtime)?;
         let text = read(&project.place(path), path)?;
         let folder = path.parent();
         let unusable = || format!("`{path}` cannot be used");
@@ -137,7 +131,7 @@ impl LockedInputs {
             };
             let (project, version) = (package.name.clone(), package.version.clone());
             let version = version.unwrap_or_default();
-            Some(Pick { project, version, url, origin, subdirectory, size })
+            Some(Pick { project, version, url, origin, subdirectory, size, fetched: None })
         };
         self.set.packages.iter().filter_map(pick).collect()
     }
@@ -147,6 +141,15 @@ impl LockedInputs {
             Place::Url(url) => url.clone(),
             Place::Path(path) => file_url(&project.place(&self.folder).join(path)),
         }
+    }
+}
+
+/// Returns the environment that wheels are selected for.
+pub(super) fn target(interpreter: &Interpreter, runtime: Option<Runtime>) -> Result<Target> {
+    let identity = &interpreter.identity;
+    match runtime {
+        Some(runtime) => Ok(Target::of_runtime(runtime)),
+        None => Target::of_interpreter(&identity.python, identity.minor),
     }
 }
 

@@ -4,6 +4,7 @@
 //! resolve, and stores every wheel by its SHA-256. This module knows nothing of targets, keys or
 //! Buildfiles.
 
+mod arguments;
 mod build;
 mod build_environment;
 mod config;
@@ -20,6 +21,7 @@ mod lines;
 mod lockfile;
 mod network;
 mod options;
+mod pinned;
 mod provenance;
 mod pyenv;
 mod sdist;
@@ -28,6 +30,7 @@ mod resolve;
 mod run;
 mod secrets;
 mod settings;
+mod sources;
 mod parallel_map;
 mod text;
 mod tree;

@@ -8,9 +8,17 @@ use zipwright_fetch::{Credentials, Proxies, Settings};
 
 use crate::project::Project;
 
-/// Settings of pip that decide how it downloads. They change nothing in its results.
-const NAMES: [&str; 6] =
-    ["cert", "client-cert", "extra-index-url", "index-url", "proxy", "trusted-host"];
+/// Settings of pip that decide where it downloads from, and how.
+const NAMES: [&str; 8] = [
+    "cert",
+    "client-cert",
+    "extra-index-url",
+    "find-links",
+    "index-url",
+    "no-index",
+    "proxy",
+    "trusted-host",
+];
 
 /// Variables with URLs of package indexes, of uv.
 const UV_INDEXES: [&str; 4] =
@@ -22,7 +30,18 @@ const CERTIFICATES: [&str; 3] = ["REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "SSL_CE
 /// Values of pip's settings in [`NAMES`], with their credentials.
 #[derive(Clone, Default)]
 pub(super) struct Network {
-    values: BTreeMap<String, String>,
+    values: BTreeMap<String, (Rank, String)>,
+    /// URLs of further indexes, with their credentials.
+    indexes: Vec<String>,
+}
+
+/// Where a setting is from. A later one wins in `pip install`.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Rank {
+    OtherCommand,
+    Global,
+    Install,
+    Variable,
 }
 
 /// Shows no value: they may be secrets.
@@ -33,19 +52,35 @@ impl fmt::Debug for Network {
 }
 
 impl Network {
-    /// Adds a setting by its full name: `global.proxy` of a file, `proxy` of a variable, which wins.
+    /// Adds a setting by its full name: `global.proxy` of a file, `proxy` of a variable.
     pub(super) fn add(&mut self, name: &str, value: &str) {
         let option = name.rsplit('.').next().unwrap_or(name);
         if !NAMES.contains(&option) {
             return;
         }
-        if name == option || !self.values.contains_key(option) {
-            self.values.insert(option.into(), value.into());
+        let rank = match name.split_once('.').map(|(section, _)| section) {
+            None => Rank::Variable,
+            Some("install") => Rank::Install,
+            Some("global") => Rank::Global,
+            Some(_) => Rank::OtherCommand,
+        };
+        if self.values.get(option).is_none_or(|(other, _)| *other <= rank) {
+            self.values.insert(option.into(), (rank, value.into()));
         }
     }
 
-    fn get(&self, name: &str) -> Option<&str> {
-        self.values.get(name).map(String::as_str).filter(|value| !value.is_empty())
+    /// Adds the URL of an index that pip's arguments or a requirements file name.
+    pub(super) fn add_index(&mut self, url: &str) {
+        self.indexes.push(url.into());
+    }
+
+    pub(super) fn get(&self, name: &str) -> Option<&str> {
+        self.values.get(name).map(|(_, value)| value.as_str()).filter(|value| !value.is_empty())
+    }
+
+    /// Returns whether a setting without a value of its own is switched on.
+    pub(super) fn is_on(&self, name: &str) -> bool {
+        self.get(name).is_some_and(|value| !is_off(value))
     }
 
     /// Returns the reason if only pip can download with these settings.
@@ -76,7 +111,8 @@ impl Network {
         let mut credentials = Credentials::default();
         let of_pip = ["index-url", "extra-index-url"].iter().filter_map(|name| self.get(name));
         let of_uv = UV_INDEXES.iter().filter_map(|name| var(name));
-        for url in of_pip.chain(of_uv).flat_map(str::split_whitespace) {
+        let named = self.indexes.iter().map(String::as_str);
+        for url in of_pip.chain(of_uv).chain(named).flat_map(str::split_whitespace) {
             // uv writes `NAME=URL`.
             let named = url.split_once('=').filter(|(name, _)| !name.contains(':'));
             credentials.add_index(named.map_or(url, |(_, url)| url));
@@ -99,6 +135,11 @@ impl Network {
         let certificates = certificates.map(|path| project.root.join(path));
         Settings { proxies, credentials, certificates, ..Settings::default() }
     }
+}
+
+/// Returns whether a value switches a setting off.
+pub(super) fn is_off(value: &str) -> bool {
+    ["0", "false", "no", "off", "n", "f", ""].contains(&value.to_ascii_lowercase().as_str())
 }
 
 fn netrc(project: &Project) -> Option<String> {

@@ -293,6 +293,15 @@ impl Requirements {
         sources
     }
 
+    /// Returns the meaning of each line, whether it includes a file that was read, and whether it is
+    /// in a file of constraints.
+    pub(super) fn lines(&self) -> impl Iterator<Item = (&Meaning, bool, bool)> {
+        self.files.iter().flat_map(|file| {
+            let read = |line: &'_ ReadLine| line.local.is_some();
+            file.lines.iter().map(move |line| (&line.meaning, read(line), file.constraint))
+        })
+    }
+
     /// Writes copies of all files into `folder`, with line numbers unchanged. `replace` returns the
     /// wheel that replaces a local path.
     pub(super) fn write(&self, project: &Project, folder: &Path, replace: Replace) -> Result<()> {

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_encode};
@@ -25,6 +25,8 @@ pub(super) struct Pick {
     pub subdirectory: Option<String>,
     /// In bytes; pip does not report it.
     pub size: Option<u64>,
+    /// The wheel that pip downloaded to read its metadata.
+    pub fetched: Option<PathBuf>,
 }
 
 impl Pick {
@@ -41,6 +43,7 @@ impl Pick {
             origin: Origin::Archive { sha256: None },
             subdirectory: None,
             size: None,
+            fetched: None,
         })
     }
 
@@ -117,9 +120,11 @@ pub(super) fn resolve(
     (folder, names): (&Path, &[(String, String)]),
 ) -> Result<Vec<Pick>> {
     pip.reporter.status("resolving the requirements");
-    let report = folder.join("report.json");
+    let (report, wheels) = (folder.join("report.json"), folder.join("wheels"));
+    crate::base::fs::create_dir_all(&wheels)?;
     let attempt = |choice: &str, is_tentative: bool| {
-        let reading = Reading { is_tentative, ..reading.clone() };
+        let wheels = Some(wheels.clone());
+        let reading = Reading { is_tentative, wheels, ..reading.clone() };
         let mut args: Vec<OsString> =
             ["install", "--dry-run", "--ignore-installed", "--report"].map(Into::into).into();
         args.push(report.clone().into());
@@ -147,7 +152,11 @@ pub(super) fn resolve(
             });
         }
     }
-    parse(&read(&report)?, reading.runtime)
+    let mut picks = parse(&read(&report)?, reading.runtime)?;
+    for pick in picks.iter_mut().filter(|pick| matches!(pick.origin, Origin::Wheel { .. })) {
+        pick.fetched = Some(wheels.join(pick.file_name())).filter(|place| place.is_file());
+    }
+    Ok(picks)
 }
 
 /// Reads pip's report. Fails if it is for another runtime.
@@ -190,7 +199,7 @@ fn pick(item: Item) -> Result<Pick> {
              in a requirements file or in `projects`, so that its files are inputs"
         ),
     };
-    Ok(Pick { project, version, url, origin, subdirectory, size: None })
+    Ok(Pick { project, version, url, origin, subdirectory, size: None, fetched: None })
 }
 
 /// Every character of a path but those that a URL may have as they are.

@@ -21,9 +21,9 @@ platform = { python = "3.13", arch = "arm64" }
 "#;
 
 /// A package index on this machine.
-struct Index {
-    port: u16,
-    heads: Arc<Mutex<Vec<String>>>,
+pub(crate) struct Index {
+    pub(crate) port: u16,
+    pub(crate) heads: Arc<Mutex<Vec<String>>>,
 }
 
 /// The bytes of a response, head included.
@@ -31,7 +31,7 @@ type Reply = dyn Fn(&str, usize) -> Vec<u8> + Send + Sync;
 
 impl Index {
     /// `reply` receives the head of a request and its number, from 1.
-    fn new(reply: impl Fn(&str, usize) -> Vec<u8> + Send + Sync + 'static) -> Self {
+    pub(crate) fn new(reply: impl Fn(&str, usize) -> Vec<u8> + Send + Sync + 'static) -> Self {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
         let port = listener.local_addr().unwrap().port();
         let heads = Arc::new(Mutex::new(Vec::new()));
@@ -65,7 +65,7 @@ impl Index {
     }
 
     /// Returns the names of the files that were requested, sorted.
-    fn requested(&self) -> Vec<String> {
+    pub(crate) fn requested(&self) -> Vec<String> {
         let heads = self.heads.lock().unwrap();
         let mut names: Vec<String> = heads.iter().map(|head| file_of(head).to_owned()).collect();
         names.sort();
@@ -77,7 +77,7 @@ fn file_of(head: &str) -> &str {
     head.split(' ').nth(1).unwrap_or_default().rsplit('/').next().unwrap_or_default()
 }
 
-fn response(status: &str, body: &[u8]) -> Vec<u8> {
+pub(crate) fn response(status: &str, body: &[u8]) -> Vec<u8> {
     let head = format!("HTTP/1.1 {status}\r\nContent-Length: {}\r\n\r\n", body.len());
     [head.as_bytes(), body].concat()
 }
@@ -125,7 +125,7 @@ fn file(name: &str) -> String {
     format!("{name}-1.0-py3-none-any.whl")
 }
 
-fn sha256(bytes: &[u8]) -> String {
+pub(crate) fn sha256(bytes: &[u8]) -> String {
     Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
@@ -145,7 +145,7 @@ fn lock(sandbox: &Sandbox, index: &Index) -> String {
     format!("lock-version = \"1.0\"\ncreated-by = \"test\"\n{}{}", entry("alpha"), entry("beta"))
 }
 
-fn wheels(sandbox: &Sandbox) -> Vec<String> {
+pub(crate) fn wheels(sandbox: &Sandbox) -> Vec<String> {
     let entries = fs::read_dir(sandbox.path("build/wheels")).unwrap();
     let mut names: Vec<String> =
         entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
@@ -519,7 +519,7 @@ fn a_wheel_of_the_package_index_is_fetched() {
     assert_eq!(wheels(&sandbox), ["idna-3.7-py3-none-any.whl"]);
 }
 
-const UV: &str = "uv==0.13.9";
+pub(crate) const UV: &str = "uv==0.13.9";
 
 const APP: &str = r#"
 [project]

@@ -43,6 +43,7 @@ mod markers;
 mod new_kind;
 mod outages;
 mod ownership;
+mod pinned;
 mod platform;
 mod popular;
 mod racy;

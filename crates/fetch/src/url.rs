@@ -66,12 +66,21 @@ impl Url {
         }
         let location = encoded(location.split('#').next().unwrap_or_default());
         let own = self.path.split('?').next().unwrap_or_default();
+        if location.is_empty() {
+            return Ok(self.clone());
+        }
         let path = match location.chars().next() {
             Some('/') => location,
             Some('?') => format!("{own}{location}"),
-            _ => format!("{}{location}", &own[..=own.rfind('/').unwrap_or(0)]),
+            _ => without_dots(&format!("{}{location}", &own[..=own.rfind('/').unwrap_or(0)])),
         };
         Ok(Self { path, ..self.clone() })
+    }
+
+    /// Returns the URL with its query, without credentials.
+    pub fn whole(&self) -> String {
+        let scheme = if self.is_https { "https" } else { "http" };
+        format!("{scheme}://{}{}", self.host_header(), self.path)
     }
 
     /// Returns host and port as a `Host` header has them.
@@ -85,6 +94,27 @@ impl Url {
     pub fn is_same_origin(&self, other: &Self) -> bool {
         self.is_https == other.is_https && self.host == other.host && self.port == other.port
     }
+}
+
+/// Resolves `.` and `..` in an absolute path; the query stays as it is.
+fn without_dots(path: &str) -> String {
+    let (path, query) = path.split_at(path.find('?').unwrap_or(path.len()));
+    let mut parts: Vec<&str> = Vec::new();
+    let mut all = path.split('/').skip(1).peekable();
+    while let Some(part) = all.next() {
+        let is_last = all.peek().is_none();
+        match part {
+            "." | ".." => {
+                if part == ".." {
+                    parts.pop();
+                }
+                // A folder ends in a slash.
+                parts.extend(is_last.then_some(""));
+            }
+            part => parts.push(part),
+        }
+    }
+    format!("/{}{query}", parts.join("/"))
 }
 
 /// Without credentials and without the values of the query, which may be secrets.
@@ -154,6 +184,8 @@ mod tests {
             ("/x", "https://h:1/x"),
             ("x", "https://h:1/a/x"),
             ("?y", "https://h:1/a/b?…"),
+            ("../../x/./y/", "https://h:1/x/y/"),
+            ("..", "https://h:1/"),
         ] {
             assert_eq!(url.join(location).unwrap().to_string(), expected, "{location}");
         }
