@@ -28,7 +28,7 @@ pub(super) fn run(common: &Common, clean: &Clean) -> Result<u8, Failure> {
     };
     let _lock = session.lock(Patience::Wait)?;
     let mut state = session.state();
-    let files = session.files_anew();
+    let files = &session.files_anew();
     let mut cleaner = Cleaner { session: &session, files, removed: 0, stays: Vec::new() };
     let mut problems = Vec::new();
     for target in targets {
@@ -63,7 +63,7 @@ fn stay(paths: &[String]) -> String {
 
 struct Cleaner<'a> {
     session: &'a Session,
-    files: Files,
+    files: &'a Files,
     /// Number of removed outputs.
     removed: usize,
     /// Files that are not the target's, or were changed since.
@@ -75,7 +75,7 @@ impl Cleaner<'_> {
         let (project, name) = (&self.session.project, &target.name.value);
         let owned = Owned::load(project, name, state.left(name)?, force)?;
         for output in target.outputs() {
-            let place = project.place_to_write(output.path())?;
+            let place = View::unlogged(self.files, project).to_write(output.path())?;
             let Ok(meta) = fs::symlink_metadata(&place) else { continue };
             let is_gone = match &output {
                 Output::Folder(path) if meta.is_dir() => self.clean_folder(path, &place, &owned)?,
@@ -106,7 +106,7 @@ impl Cleaner<'_> {
     /// Returns whether the output is the same link that the target left.
     fn left_link(&self, output: &Output, owned: &Owned) -> Result<bool> {
         let digest =
-            build::output_digest(&View::unlogged(&self.files, &self.session.project), output)?;
+            build::output_digest(&View::unlogged(self.files, &self.session.project), output)?;
         Ok(digest.is_some_and(|digest| owned.left_exactly(output.path(), &digest)))
     }
 

@@ -48,14 +48,13 @@ fn key(clamp: &Clamp, job: &Job) -> Result<Key> {
 }
 
 fn run(clamp: &Clamp, job: &Job) -> Result<Done> {
-    let directory = job.project.folder_to_write(&clamp.directory.value)?;
+    let directory = job.files.folder_to_write(&clamp.directory.value)?;
     if !directory.is_dir() {
         bail!("folder `{}` to clamp does not exist", clamp.directory.value);
     }
     let instant = instant::resolve(&clamp.instant.value, job.project)?;
     let count = lower(&directory, instant)?;
     job.messages.status(&format!("lowered the time of {}", words::count(count, "file")));
-    job.files.forget_folder(&clamp.directory.value);
     Ok(Done::default())
 }
 

@@ -183,9 +183,7 @@ fn key(command: &Command, job: &Job) -> Result<Key> {
 fn run(command: &Command, job: &Job) -> Result<Done> {
     let places = Outputs::clear(command, job)?;
     let result = execute(command, job).and_then(|()| places.check());
-    for path in command.outputs.iter().map(|path| &path.value) {
-        job.files.forget(path);
-    }
+    places.look_anew();
     if let Err(error) = result.and_then(|()| places.keep()) {
         places.take_back()?;
         return Err(error);

@@ -247,8 +247,7 @@ fn leave(bytes: &[u8], digest: Digest, place: &RelPath, job: &Job) -> Result<()>
     let is_there = before.link.is_none()
         && matches!(before.content, Content::File { digest: found, .. } if found == digest);
     if !is_there || job.files.mode(place)? != Some(fs::FILE_MODE) {
-        fs::write(&job.project.place_to_write(place)?, bytes, fs::FILE_MODE)?;
-        job.files.forget(place);
+        fs::write(&job.files.to_write(place)?, bytes, fs::FILE_MODE)?;
     }
     Ok(())
 }

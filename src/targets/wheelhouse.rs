@@ -18,7 +18,7 @@ use crate::base::{Digest, RelPath};
 use crate::buildfile::table::{Item, Reader, Table, entries, in_order, members, string, text};
 use crate::buildfile::{default_path, mistakes, value};
 use crate::diagnostic::{Span, Spanned};
-use crate::files::Content;
+use crate::files::{Content, Place};
 use crate::key::{Key, Value};
 use crate::ownership;
 use crate::pip::{Gathered, Inputs, LockRequest, Request, Wheel};
@@ -243,8 +243,8 @@ fn run(wheelhouse: &Wheelhouse, job: &Job) -> Result<Done> {
     let inputs = Inputs::read(&request)?;
     let Gathered { wheels, built, isolation } = inputs.gather(&request, job.messages)?;
     let output = &wheelhouse.output.value;
-    let place = job.project.folder_to_write(output)?;
-    check_folder(output, &wheels, job)?;
+    let place = job.files.folder_to_write(output)?;
+    check_folder(&place, &wheels, job)?;
     let promised: Vec<(RelPath, Digest)> = wheels
         .iter()
         .map(|wheel| Ok((member(output, &wheel.name)?, inputs.digest(&request, wheel)?)))
@@ -260,16 +260,16 @@ fn run(wheelhouse: &Wheelhouse, job: &Job) -> Result<Done> {
 }
 
 /// Fails if the output folder has files that would be removed or replaced, and are not the target's.
-fn check_folder(folder: &RelPath, wheels: &[Wheel], job: &Job) -> Result<()> {
-    let place = job.project.place(folder);
+fn check_folder(place: &Place, wheels: &[Wheel], job: &Job) -> Result<()> {
+    let folder = place.path();
     let mut foreign = Vec::new();
     if job.owned.force || !place.is_dir() {
         return Ok(());
     }
     // pip may have taken minutes.
-    job.files.forget_folder(folder);
+    place.look_anew();
     let failed = || format!("could not list `{folder}`");
-    for entry in fs::read_dir(&place).with_context(failed)? {
+    for entry in fs::read_dir(place).with_context(failed)? {
         let name = entry.with_context(failed)?.file_name();
         if base_fs::is_temp_name(&name) {
             continue;

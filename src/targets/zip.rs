@@ -152,7 +152,7 @@ fn run(zip: &Zip, job: &Job) -> Result<Done> {
     if zip.limits && unzipped > bundle::UNZIPPED_LIMIT {
         bail!("{}", too_large(&manifest, unzipped));
     }
-    let place = job.project.place_to_write(&zip.output.value)?;
+    let place = job.files.to_write(&zip.output.value)?;
     let previous = Previous::open(&zip.output.value, packing(zip), job);
     let ((written, packed), draft) = thread::scope(|scope| {
         let draft = scope.spawn(|| record::Draft::of(staging, (&manifest, &origins), job));
@@ -179,7 +179,7 @@ fn run(zip: &Zip, job: &Job) -> Result<Done> {
             words::size(written.size)
         ));
     }
-    job.files.forget(&zip.output.value);
+    drop(place);
     thread::scope(|scope| {
         // Freeing an old bundle's blocks may take as long as writing a new one.
         scope.spawn(|| drop(previous));

@@ -60,9 +60,8 @@ impl Kind for Lines {
     fn run(&self, job: &Job, _findings: Findings) -> Result<Done> {
         let text = base_fs::read_to_string(&job.project.place(&self.input.value))?;
         let count = text.lines().count();
-        let place = job.project.place_to_write(&self.output.value)?;
+        let place = job.files.to_write(&self.output.value)?;
         base_fs::write(&place, count.to_string().as_bytes(), base_fs::FILE_MODE)?;
-        job.files.forget(&self.output.value);
         Ok(Done { facts: vec![("lines".into(), count.into())], ..Done::default() })
     }
 }

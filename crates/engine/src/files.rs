@@ -7,6 +7,7 @@
 //! safe to use from several threads.
 
 mod look;
+pub(crate) mod place;
 mod table;
 mod view;
 mod walk;
@@ -30,6 +31,7 @@ use zipwright_store::fs::TEMP_PREFIX;
 use zipwright_store::project::{Project, STATE_FOLDER};
 use zipwright_store::{Digest, RelPath, clock};
 
+pub use place::Place;
 use table::{Index, Seen, Table};
 pub use table::{Pieces, Scanned};
 pub use view::{Looked, Observed, View};
@@ -297,7 +299,7 @@ impl Files {
     }
 
     /// Drops the observation of `path`, which may have been written.
-    pub fn forget(&self, path: impl AsRef<str>) {
+    pub(crate) fn forget(&self, path: impl AsRef<str>) {
         let path = path.as_ref();
         self.changes.fetch_add(1, Ordering::Relaxed);
         self.table.forget(path);
@@ -305,7 +307,7 @@ impl Files {
 
     /// Drops the observations of `folder` and everything below it, which may have been written, or will
     /// be before the next read.
-    pub fn forget_folder(&self, folder: &RelPath) {
+    pub(crate) fn forget_folder(&self, folder: &RelPath) {
         self.changes.fetch_add(1, Ordering::Relaxed);
         lock(&self.listed).retain(|path, _| !path.is_within(folder));
         self.table.forget_folder(folder);

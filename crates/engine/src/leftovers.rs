@@ -5,6 +5,7 @@
 use std::collections::BTreeSet;
 use std::fs;
 
+use crate::files::place;
 use crate::target::{Model, Output, Target};
 use zipwright_store::RelPath;
 use zipwright_store::fs::{aside, is_temp_name, remove, rename_to_free};
@@ -20,14 +21,14 @@ pub fn sweep(project: &Project, model: &Model) {
     folders.extend(model.targets.iter().flat_map(Target::outputs).map(|out| out.path().parent()));
     for output in model.targets.iter().flat_map(Target::outputs) {
         let Output::File(path) = output else { continue };
-        let Ok(place) = project.place_to_write(&path) else { continue };
+        let Ok(place) = place::file(project, &path) else { continue };
         if aside(&place).symlink_metadata().is_ok() && place.symlink_metadata().is_err() {
             // A user's file, set aside for a command: a run of it tries again.
             let _ = rename_to_free(&aside(&place), &place);
         }
     }
     for folder in folders {
-        let Ok(place) = project.folder_to_write(&folder) else { continue };
+        let Ok(place) = place::folder(project, &folder) else { continue };
         let Ok(entries) = fs::read_dir(place) else { continue };
         for entry in entries.flatten() {
             if is_temp_name(&entry.file_name()) {

@@ -106,24 +106,13 @@ impl Project {
         path.under(&self.root)
     }
 
-    /// Returns the absolute path for writing or removing a file. Fails if a parent is a link or not
-    /// a folder: nothing outside of the project is written, and no file under a second path.
-    pub fn place_to_write(&self, path: &RelPath) -> Result<PathBuf> {
-        beneath::check_parents(&self.root, path)?;
-        Ok(self.place(path))
-    }
-
-    /// Returns the absolute path of a folder to fill. Also fails if it exists and is a link.
-    pub fn folder_to_write(&self, path: &RelPath) -> Result<PathBuf> {
-        beneath::check_folder(&self.root, path)?;
-        Ok(self.place(path))
-    }
-
     /// Returns a folder below the state folder, after creating it if necessary. Fails if either is
     /// a link.
     pub fn state_folder(&self, name: &str) -> Result<PathBuf> {
         let path = RelPath::parse(&format!("{STATE_FOLDER}/{name}"));
-        let place = self.folder_to_write(&path.expect("BUG: a plain name is part of a path"))?;
+        let path = path.expect("BUG: a plain name is part of a path");
+        beneath::check_folder(&self.root, &path)?;
+        let place = self.place(&path);
         private::create_dir_all(&place)?;
         Ok(place)
     }

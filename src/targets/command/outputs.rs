@@ -11,7 +11,7 @@ use filetime::FileTime;
 
 use crate::base::fs as base_fs;
 use crate::base::{Digest, RelPath, words};
-use crate::files::{Content, Fact};
+use crate::files::{Content, Fact, Place};
 use crate::observation::Stat;
 use crate::ownership;
 use crate::target::Job;
@@ -20,13 +20,12 @@ use crate::targets::command::Command;
 /// The outputs of a command that is about to run.
 pub(super) struct Outputs<'a> {
     job: &'a Job<'a>,
-    list: Vec<Output>,
+    list: Vec<Output<'a>>,
 }
 
 /// An output before the command runs.
-struct Output {
-    path: RelPath,
-    place: PathBuf,
+struct Output<'a> {
+    place: Place<'a>,
     fact: Fact,
     /// Stat data that changes with any write; `None` if there is no file.
     stat: Option<Stat>,
@@ -41,8 +40,7 @@ impl<'a> Outputs<'a> {
     pub(super) fn clear(command: &Command, job: &'a Job<'a>) -> Result<Self> {
         let paths = || command.outputs.iter().map(|path| &path.value);
         for path in paths() {
-            let place = job.project.place_to_write(path)?;
-            if fs::symlink_metadata(place).is_ok_and(|meta| meta.is_dir()) {
+            if job.files.to_write(path)?.metadata().is_ok_and(|meta| meta.is_dir()) {
                 bail!("output `{path}` is a folder; declare the files in it, or remove it");
             }
         }
@@ -61,9 +59,9 @@ impl<'a> Outputs<'a> {
 
     /// Fails if the command did not make one of them.
     pub(super) fn check(&self) -> Result<()> {
-        let is_missing = |output: &&Output| fs::symlink_metadata(&output.place).is_err();
+        let is_missing = |output: &&Output| output.place.metadata().is_err();
         let missing = self.list.iter().filter(is_missing);
-        let missing: Vec<&str> = missing.map(|output| output.path.as_str()).collect();
+        let missing: Vec<&str> = missing.map(|output| output.place.path().as_str()).collect();
         if missing.is_empty() {
             return Ok(());
         }
@@ -77,7 +75,8 @@ impl<'a> Outputs<'a> {
     /// Fails if one differs from a file that was set aside.
     pub(super) fn keep(&self) -> Result<()> {
         let different = self.list.iter().filter(|output| !output.replaces_the_same());
-        let different: Vec<String> = different.map(|output| output.path.to_string()).collect();
+        let different: Vec<String> =
+            different.map(|output| output.place.path().to_string()).collect();
         if !different.is_empty() {
             return Err(ownership::in_the_way(&different));
         }
@@ -99,22 +98,27 @@ impl<'a> Outputs<'a> {
             if output.is_aside && aside.symlink_metadata().is_ok() {
                 base_fs::rename_to_free(&aside, &output.place)?;
             }
-            self.job.files.forget(&output.path);
+            output.place.look_anew();
         }
         Ok(())
     }
+
+    /// The command has run: the next read sees the files that it made.
+    pub(super) fn look_anew(&self) {
+        self.list.iter().for_each(|output| output.place.look_anew());
+    }
 }
 
-impl Output {
-    fn clear(path: &RelPath, job: &Job) -> Result<Self> {
-        let place = job.project.place_to_write(path)?;
+impl<'a> Output<'a> {
+    fn clear(path: &RelPath, job: &'a Job<'a>) -> Result<Self> {
+        let place = job.files.to_write(path)?;
         base_fs::create_dir_all(&job.project.place(&path.parent()))?;
         restore_aside(&place, job)?;
         let mut modified = None;
         let mut is_aside = false;
-        if let Ok(meta) = fs::symlink_metadata(&place) {
+        if let Ok(meta) = place.metadata() {
             modified = Some(FileTime::from_last_modification_time(&meta));
-            if is_ours(path, &meta, job)? {
+            if is_ours(&place, &meta, job)? {
                 make_own(path, &place, &meta, job)?;
             } else if may_go(path, &meta, job) {
                 base_fs::remove(&place)?;
@@ -123,10 +127,10 @@ impl Output {
                 is_aside = true;
             }
         }
-        job.files.forget(path);
-        let stat = fs::symlink_metadata(&place).ok().as_ref().map(Stat::from);
+        place.look_anew();
+        let stat = place.metadata().ok().as_ref().map(Stat::from);
         let fact = job.files.fact(path)?;
-        Ok(Self { path: path.clone(), place, fact, stat, modified, is_aside })
+        Ok(Self { place, fact, stat, modified, is_aside })
     }
 
     /// Returns `false` only if a file was set aside that differs from the command's.
@@ -136,7 +140,7 @@ impl Output {
     }
 
     fn remove_if_touched(&self) -> Result<()> {
-        let now = fs::symlink_metadata(&self.place).ok().as_ref().map(Stat::from);
+        let now = self.place.metadata().ok().as_ref().map(Stat::from);
         if now.is_some() && now != self.stat {
             base_fs::remove(&self.place)?;
         }
@@ -145,10 +149,10 @@ impl Output {
 
     fn restore_time_if_equal(&self, job: &Job) -> Result<()> {
         let Some(modified) = self.modified else { return Ok(()) };
-        if self.is_aside || job.files.fact(&self.path)? == self.fact {
+        if self.is_aside || job.files.fact(self.place.path())? == self.fact {
             filetime::set_symlink_file_times(&self.place, modified, modified)
-                .with_context(|| format!("could not set the time of `{}`", self.path))?;
-            job.files.forget(&self.path);
+                .with_context(|| format!("could not set the time of `{}`", self.place.path()))?;
+            self.place.look_anew();
         }
         Ok(())
     }
@@ -173,11 +177,12 @@ impl Shape {
 }
 
 /// Returns whether this file has content that the target left here.
-fn is_ours(path: &RelPath, meta: &Metadata, job: &Job) -> Result<bool> {
+fn is_ours(place: &Place, meta: &Metadata, job: &Job) -> Result<bool> {
+    let path = place.path();
     if !meta.is_file() || !job.owned.was_left(path) {
         return Ok(false);
     }
-    job.files.forget(path);
+    place.look_anew();
     let content = job.files.fact(path)?.content;
     Ok(matches!(content, Content::File { digest, .. } if job.owned.is_ours(path, &digest)))
 }

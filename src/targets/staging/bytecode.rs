@@ -191,7 +191,7 @@ fn of_sources(wanted: &[(&Entry, RelPath)], compiler: &Compiler, job: &Job) -> R
         match compiled {
             Ok(bytes) => {
                 let origin = folder.join(place);
-                fs::write_if_changed(&job.project.place_to_write(&origin)?, &bytes, fs::FILE_MODE)?;
+                fs::write_if_changed(&job.files.to_write(&origin)?, &bytes, fs::FILE_MODE)?;
                 entries.push(Entry {
                     path: place.clone(),
                     executable: false,
@@ -209,7 +209,7 @@ fn of_sources(wanted: &[(&Entry, RelPath)], compiler: &Compiler, job: &Job) -> R
 
 /// Removes files of earlier runs from the folder.
 fn keep_only(folder: &RelPath, entries: &[Entry], job: &Job) -> Result<()> {
-    let root = job.project.folder_to_write(folder)?;
+    let root = job.files.folder_to_write(folder)?;
     fs::create_dir_all(&root)?;
     let kept: HashSet<&str> = entries.iter().map(|entry| entry.path.as_str()).collect();
     for found in WalkDir::new(&root).into_iter().flatten() {
@@ -218,7 +218,6 @@ fn keep_only(folder: &RelPath, entries: &[Entry], job: &Job) -> Result<()> {
             fs::remove(found.path())?;
         }
     }
-    job.files.forget_folder(folder);
     Ok(())
 }
 

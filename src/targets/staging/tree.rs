@@ -1,6 +1,5 @@
 //! Writes a staging tree as a folder: changes only differing files, and removes everything else.
-//! The state of the folder is that observed when the target was checked; [`Files`] is notified of
-//! each change.
+//! The state of the folder is that observed when the target was checked.
 
 mod surplus;
 
@@ -17,7 +16,7 @@ use super::Origins;
 use crate::base::fs::{EXECUTABLE_MODE, FILE_MODE, create_dir_all, persist, remove, temp_beside};
 use crate::base::{Digest, RelPath};
 use crate::bundle::{Entry, Manifest};
-use crate::files::{Content, Files};
+use crate::files::{Content, Files, Place};
 use crate::ownership;
 use crate::target::Job;
 use crate::targets::clamp;
@@ -27,8 +26,7 @@ const BUFFER: usize = 64 * 1024;
 /// The output folder: its path, and its observed state.
 #[derive(Clone, Copy)]
 struct Folder<'a> {
-    root: &'a Path,
-    path: &'a RelPath,
+    root: &'a Place<'a>,
     files: &'a Files,
 }
 
@@ -43,13 +41,13 @@ pub(super) fn write(
     output: &RelPath,
     instant: Option<i64>,
 ) -> Result<()> {
-    let root = job.project.place_to_write(output)?;
-    if !fs::symlink_metadata(&root).is_ok_and(|meta| meta.is_dir()) {
-        make_room(&root, output, job)?;
+    let root = job.files.to_write(output)?;
+    if !root.metadata().is_ok_and(|meta| meta.is_dir()) {
+        make_room(&root, job)?;
         create_dir_all(&root)?;
-        job.files.forget_folder(output);
+        root.look_anew_below();
     }
-    let folder = Folder { root: &root, path: output, files: job.files };
+    let folder = Folder { root: &root, files: job.files };
     let entries = &manifest.entries;
     let folders = folders_of(entries);
     let surplus = surplus::find(folder, (entries, &folders), job.owned)?;
@@ -57,11 +55,10 @@ pub(super) fn write(
     surplus.remove(folder)?;
     set_mode(&root, EXECUTABLE_MODE)?;
     for below in &folders {
-        let place = root.join(below);
+        let below = RelPath::parse(below).expect("BUG: it is part of a path");
+        let place = below.under(&root);
         if !place.exists() {
-            create_dir_all(&place)?;
-            let below = RelPath::parse(below).expect("BUG: it is part of a path");
-            job.files.replaced(&output.join(&below));
+            create_dir_all(&root.member(&below))?;
         }
         set_mode(&place, EXECUTABLE_MODE)?;
     }
@@ -75,9 +72,9 @@ pub(super) fn write(
 }
 
 /// Removes a file or link in the place of the folder, if it may be removed.
-fn make_room(root: &Path, output: &RelPath, job: &Job) -> Result<()> {
-    if root.symlink_metadata().is_ok() && !job.owned.force {
-        return Err(ownership::in_the_way(&[output.to_string()]));
+fn make_room(root: &Place, job: &Job) -> Result<()> {
+    if root.metadata().is_ok() && !job.owned.force {
+        return Err(ownership::in_the_way(&[root.path().to_string()]));
     }
     remove(root).map(drop)
 }
@@ -89,7 +86,7 @@ fn promise(entries: &[Entry], folder: Folder, job: &Job) -> Result<()> {
     let new: Vec<(RelPath, &Digest)> = entries
         .iter()
         .filter(is_new)
-        .map(|entry| (folder.path.join(&entry.path), &entry.digest))
+        .map(|entry| (folder.root.path().join(&entry.path), &entry.digest))
         .collect();
     job.owned.promise(new.iter().map(|(path, digest)| (path, *digest)))
 }
@@ -102,7 +99,7 @@ impl Folder<'_> {
     /// Returns the path of an entry in the project as text. A [`RelPath`] would be costly for the
     /// many entries that need no change.
     fn text_of(&self, entry: &Entry) -> String {
-        [self.path.as_str(), "/", entry.path.as_str()].concat()
+        [self.root.path().as_str(), "/", entry.path.as_str()].concat()
     }
 }
 
@@ -129,8 +126,7 @@ fn bring(entry: &Entry, folder: Folder, origins: &Origins) -> Result<()> {
     if files.saw(&folder.text_of(entry), entry.digest, mode) {
         return Ok(());
     }
-    let path = folder.path.join(&entry.path);
-    let place = || folder.root.join(entry.path.as_str());
+    let path = folder.root.path().join(&entry.path);
     let fact = files.fact(&path)?;
     let is_there = fact.link.is_none()
         && matches!(fact.content, Content::File { digest, .. } if digest == entry.digest);
@@ -138,13 +134,12 @@ fn bring(entry: &Entry, folder: Folder, origins: &Origins) -> Result<()> {
         return Ok(());
     }
     // The mode of a file is shared by all its hard links.
-    let has_one_name = || place().symlink_metadata().is_ok_and(|meta| meta.nlink() == 1);
-    let brought = match is_there && has_one_name() {
-        true => set_mode(&place(), mode),
-        false => write_file(entry, origins, &place(), mode),
-    };
-    files.replaced(&path);
-    brought
+    let place = folder.root.member(&entry.path);
+    let has_one_name = || place.metadata().is_ok_and(|meta| meta.nlink() == 1);
+    match is_there && has_one_name() {
+        true => set_mode(&place, mode),
+        false => write_file(entry, origins, &place, mode),
+    }
 }
 
 fn write_file(entry: &Entry, origins: &Origins, place: &Path, mode: u32) -> Result<()> {

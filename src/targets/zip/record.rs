@@ -83,9 +83,8 @@ impl Draft {
             return Err(error);
         }
         job.owned.promise([(&path, &digest)])?;
-        let place = job.project.place_to_write(&path)?;
+        let place = job.files.to_write(&path)?;
         fs::write_if_changed(&place, text.as_bytes(), fs::FILE_MODE)?;
-        job.files.forget(&path);
         Ok(())
     }
 }

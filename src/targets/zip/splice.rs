@@ -77,7 +77,7 @@ impl<'a> Previous<'a> {
 /// Writes the index of the bundle with this digest, which is now in its place.
 pub(super) fn remember(index: &Index, packing: Packing, bundle: &Digest, job: &Job) -> Result<()> {
     let bytes = FORMAT.seal(&(compressor(packing), bundle, index))?;
-    fs::write_over(&job.project.place_to_write(&index_path(job))?, &bytes)
+    fs::write_over(&job.files.to_write(&index_path(job))?, &bytes)
 }
 
 /// Returns the settings that decide the packed bytes of a content.

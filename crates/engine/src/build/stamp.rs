@@ -15,7 +15,7 @@ const EXTENSION: &str = ".stamp";
 
 /// Fails if another file is in the place of the stamp.
 pub(super) fn check(job: &Job, stamp: &RelPath) -> Result<()> {
-    let place = job.project.place_to_write(stamp)?;
+    let place = job.files.to_write(stamp)?;
     match fs::symlink_metadata(&place) {
         Ok(meta) if meta.is_dir() => bail!("stamp `{stamp}` is a folder: move it away"),
         Ok(meta) if !is_stamp(&meta, stamp, job) && !job.owned.force => {
@@ -33,7 +33,7 @@ fn is_stamp(meta: &Metadata, stamp: &RelPath, job: &Job) -> bool {
 /// Makes the stamp, or sets its mtime to now.
 pub(super) fn touch(job: &Job, stamp: &RelPath) -> Result<()> {
     check(job, stamp)?;
-    let place = job.project.place_to_write(stamp)?;
+    let place = job.files.to_write(stamp)?;
     let failed = || format!("could not write stamp `{stamp}`");
     match fs::symlink_metadata(&place) {
         Ok(meta) if is_stamp(&meta, stamp, job) => {
@@ -46,6 +46,5 @@ pub(super) fn touch(job: &Job, stamp: &RelPath) -> Result<()> {
             File::create_new(&place).with_context(failed)?;
         }
     }
-    job.files.forget(stamp);
     Ok(())
 }

@@ -161,8 +161,7 @@ fn touch(job: &Job) -> Result<Done> {
             bail!("`{path}` is not there, so -t cannot count it as up to date; build it");
         }
         if let Output::File(path) = &output {
-            base_fs::touch(&job.project.place_to_write(path)?)?;
-            job.files.forget(path);
+            base_fs::touch(&job.files.to_write(path)?)?;
         }
     }
     job.target.kind.touched(job)

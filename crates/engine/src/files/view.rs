@@ -16,8 +16,8 @@ use zipwright_store::{Digest, RelPath};
 
 /// [`Files`] and the environment as one target reads them, with a log of its reads.
 pub struct View<'a> {
-    files: &'a Files,
-    project: &'a Project,
+    pub(super) files: &'a Files,
+    pub(super) project: &'a Project,
     /// `None` if reads are not logged.
     observed: Option<Mutex<Observed>>,
 }

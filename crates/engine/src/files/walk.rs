@@ -197,7 +197,7 @@ impl Files {
 
     /// Drops the observation of `path`, and the listing of its folder: this build put something else
     /// there.
-    pub fn replaced(&self, path: &RelPath) {
+    pub(super) fn replaced(&self, path: &RelPath) {
         self.forget(path);
         lock(&self.listed).remove(&path.parent());
     }

@@ -73,7 +73,7 @@ impl Job<'_> {
 
     /// Fails if there is something at `path` that a file with the digest `new` may not replace.
     pub fn check_replaces(&self, path: &RelPath, new: &Digest) -> Result<()> {
-        let place = self.project.place_to_write(path)?;
+        let place = self.files.to_write(path)?;
         let Ok(meta) = place.symlink_metadata() else { return Ok(()) };
         // A folder is never replaced by a file.
         if meta.is_dir() || self.owned.force {

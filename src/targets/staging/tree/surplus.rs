@@ -11,7 +11,7 @@ use super::Folder;
 use crate::base::RelPath;
 use crate::base::fs::{is_temp_name, remove};
 use crate::bundle::Entry;
-use crate::files::{Content, Fact};
+use crate::files::{Content, Fact, Place};
 use crate::ownership::{self, Owned};
 
 /// The entries of a tree, and its folders.
@@ -44,7 +44,7 @@ pub(super) fn find(folder: Folder, tree: Tree, owned: &Owned) -> Result<Surplus>
     }
     surplus.foreign.sort();
     surplus.foreign.dedup();
-    let foreign = surplus.foreign.iter().map(|path| format!("{}/{path}", folder.path));
+    let foreign = surplus.foreign.iter().map(|path| format!("{}/{path}", folder.root.path()));
     Err(ownership::in_the_way(&foreign.collect::<Vec<_>>()))
 }
 
@@ -54,7 +54,7 @@ fn in_place_of(entry: &Entry, folder: Folder, owned: &Owned) -> Result<Option<St
     if folder.files.saw(&folder.text_of(entry), entry.digest, super::mode(entry)) {
         return Ok(None);
     }
-    let path = folder.path.join(&entry.path);
+    let path = folder.root.path().join(&entry.path);
     let may_go = match folder.files.fact(&path)? {
         Fact { link: None, content: Content::File { digest, .. } } => {
             digest == entry.digest || owned.is_ours(&path, &digest)
@@ -75,23 +75,17 @@ impl Surplus {
 
     /// Removes the files, and then the empty folders.
     pub(super) fn remove(mut self, folder: Folder) -> Result<()> {
-        let forget = |path: &str| {
-            // Cached observations of files below it may have been made through a link.
-            if let Ok(path) = RelPath::parse(path) {
-                let path = folder.path.join(&path);
-                folder.files.forget_folder(&path);
-                folder.files.replaced(&path);
-            }
-        };
+        let place = |path: &str| RelPath::parse(path).ok().map(|path| folder.root.member(&path));
         for path in &self.files {
             remove(&folder.root.join(path))?;
-            forget(path);
+            // Cached observations of files below it may have been made through a link.
+            place(path).inspect(Place::look_anew_below);
         }
         // Contained folders first.
         self.folders.sort_unstable_by(|a, b| b.cmp(a));
         for path in &self.folders {
             if fs::remove_dir(folder.root.join(path)).is_ok() {
-                forget(path);
+                place(path).inspect(Place::look_anew_below);
             }
         }
         Ok(())
@@ -103,13 +97,15 @@ impl Surplus {
 fn below(folder: Folder, path: Option<&str>, of: (Tree, &Owned)) -> Result<Surplus> {
     let (tree, owned) = of;
     let inside = match path {
-        Some(below) => folder.path.join(&RelPath::parse(below).expect("BUG: it is part of a path")),
-        None => folder.path.clone(),
+        Some(below) => {
+            folder.root.path().join(&RelPath::parse(below).expect("BUG: it is part of a path"))
+        }
+        None => folder.root.path().clone(),
     };
     if let Some(inner) = clear_already(&inside, folder, tree) {
         return join(&inner, folder, of);
     }
-    let place = path.map_or(folder.root.into(), |below| folder.root.join(below));
+    let place = path.map_or(folder.root.to_path_buf(), |below| folder.root.join(below));
     let failed = || format!("could not list `{}`", place.display());
     let (mut surplus, mut inner) = (Surplus::default(), Vec::new());
     for found in fs::read_dir(&place).with_context(failed)? {
@@ -173,9 +169,10 @@ fn clear_already(
     folder: Folder,
     (entries, folders): (&[Entry], &BTreeSet<&str>),
 ) -> Option<Vec<String>> {
-    let below = |path: &RelPath| path.below(folder.path).map(|below| below.as_str().to_owned());
+    let below =
+        |path: &RelPath| path.below(folder.root.path()).map(|below| below.as_str().to_owned());
     let members = folder.files.known_members(path)?;
-    let start = folder.path.as_str().len() + 1;
+    let start = folder.root.path().as_str().len() + 1;
     let files = members.files.iter().map(|path| &path.as_str()[start..]);
     if members.half_made > 0 || !members.unnamed.is_empty() || !all_in(entries, files) {
         return None;
