@@ -18,6 +18,8 @@ pub struct Node {
     pub kind: &'static str,
     /// Paths relative to the project.
     pub outputs: Vec<String>,
+    /// Texts about its guards, by key.
+    pub guards: Vec<(String, Value)>,
     /// Whether it is built when no goal is given.
     pub default: bool,
 }
@@ -84,8 +86,11 @@ pub fn mermaid(nodes: &[Node], edges: &[Edge]) -> String {
 pub fn json(nodes: &[Node], edges: &[Edge]) -> String {
     let targets: Vec<Value> = nodes
         .iter()
-        .map(|Node { name, kind, outputs, default }| {
-            json!({ "name": name, "kind": kind, "outputs": outputs, "default": default })
+        .map(|Node { name, kind, outputs, guards, default }| {
+            let mut object =
+                json!({ "name": name, "kind": kind, "outputs": outputs, "default": default });
+            guards.iter().for_each(|(key, text)| object[key] = text.clone());
+            object
         })
         .collect();
     let edges: Vec<Value> = drawn(nodes, edges)
@@ -157,7 +162,7 @@ mod tests {
 
     fn node(name: &str, kind: &'static str, outputs: &[&str], default: bool) -> Node {
         let outputs = outputs.iter().map(ToString::to_string).collect();
-        Node { name: name.into(), kind, outputs, default }
+        Node { name: name.into(), kind, outputs, guards: Vec::new(), default }
     }
 
     fn edge(from: &str, to: &str, order_only: bool) -> Edge {

@@ -239,6 +239,33 @@ pub(crate) fn instant_not_in_zip(span: &Span) -> Diagnostic {
         .hint("its times go from 1980-01-01T00:00:00Z to 2107-12-31T23:59:59Z")
 }
 
+/// A guard that is given as a string.
+pub(crate) fn guard_as_string(span: &Span, key: &str, written: &str) -> Diagnostic {
+    Diagnostic::at(span, format!("a guard of `{key}` is a string, expected a table"))
+        .label("expected a table")
+        .hint(format!("a script for the shell is written `{{ shell = {written} }}`"))
+}
+
+/// `written` is the value as it stands in the Buildfile.
+pub(crate) fn bad_duration(span: &Span, written: &str) -> Diagnostic {
+    let mistake = Diagnostic::at(span, format!("`{written}` is not a length of time"));
+    match written.parse::<f64>() {
+        Ok(_) => mistake.hint(format!("give the unit: `\"{written}s\"` is {written} seconds")),
+        Err(_) => mistake.hint("write a whole number and `ms`, `s`, `m` or `h`, as in `\"30s\"`"),
+    }
+}
+
+pub(crate) fn no_duration(span: &Span, key: &str) -> Diagnostic {
+    Diagnostic::at(span, format!("`{key}` is no time at all"))
+        .hint("give at least a millisecond: `\"1ms\"`")
+}
+
+/// `every` of a wait leaves no time for a second attempt.
+pub(crate) fn too_rare(span: &Span) -> Diagnostic {
+    Diagnostic::at(span, "`every` is not shorter than `timeout`, so there is one attempt only")
+        .hint("make `every` shorter, or `timeout` longer")
+}
+
 pub(crate) fn bad_version(span: &Span, text: &str) -> Diagnostic {
     Diagnostic::at(span, format!("`{text}` is not a version of Python"))
         .hint("write major and minor number, as in `3.13`")

@@ -2,6 +2,7 @@
 //! caller passes the text. `docs/BUILDFILE.md` describes the keys; the graph checks the relations of
 //! targets.
 
+pub mod guards;
 pub(crate) mod mistakes;
 
 pub(crate) mod payload;

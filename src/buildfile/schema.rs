@@ -8,7 +8,7 @@ use toml::de::DeValue;
 use super::table::{
     Entries, Item, Reader, Table, entries, in_order, members, reference, string, text,
 };
-use super::{Given, KindKeys, mistakes, value, vars};
+use super::{Given, KindKeys, guards, mistakes, value, vars};
 use crate::base::RelPath;
 use crate::diagnostic::{Diagnostic, Span, Spanned};
 use crate::target::{Model, Target, Typed};
@@ -168,6 +168,7 @@ fn target(name: &Spanned<String>, stem: &str, item: Item, reader: &mut Reader) -
     let after = table.many("after", reader, string);
     let stamp_item = table.take("stamp");
     let stamp = stamp_item.and_then(|item| value::output(item, reader));
+    let guards = guards::read(&mut table, reader);
 
     // Which of the other keys are right depends on the kind.
     let keys = keys?;
@@ -196,6 +197,7 @@ fn target(name: &Spanned<String>, stem: &str, item: Item, reader: &mut Reader) -
         needs: needs.into(),
         after: after.into(),
         stamp,
+        guards,
         kind,
     })
 }

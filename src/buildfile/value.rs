@@ -1,6 +1,8 @@
 //! Single values of a Buildfile: paths, outputs, globs, instants, versions, and words of a small
 //! set. Each reader reports a mistake and then returns `None`.
 
+use std::time::Duration;
+
 use jiff::Timestamp;
 use toml::de::DeValue;
 use zipwright_python::Arch;
@@ -64,6 +66,33 @@ pub fn filled(item: Item, reader: &mut Reader, hint: &str) -> Option<Spanned<Str
         return None;
     }
     Some(text)
+}
+
+/// Reads a length of time: `500ms`, `30s`, `2m`, `1h`. Zero is a mistake.
+pub fn duration(item: Item, reader: &mut Reader) -> Option<Duration> {
+    let (text, span) = match item.value {
+        DeValue::Integer(_) | DeValue::Float(_) => {
+            let span = item.span();
+            reader.report(mistakes::bad_duration(&span, &reader.text[span.clone()]));
+            return None;
+        }
+        _ => string(item, reader).map(|text| (text.value, text.span))?,
+    };
+    let digits = text.trim_end_matches(|c: char| c.is_ascii_alphabetic());
+    let milliseconds = match &text[digits.len()..] {
+        "ms" => Some(1),
+        "s" => Some(1000),
+        "m" => Some(60 * 1000),
+        "h" => Some(60 * 60 * 1000),
+        _ => None,
+    };
+    let number = digits.parse::<u32>().ok().map(u64::from);
+    match number.zip(milliseconds) {
+        Some((0, _)) => reader.report(mistakes::no_duration(&span, item.key)),
+        Some((number, unit)) => return Some(Duration::from_millis(number * unit)),
+        None => reader.report(mistakes::bad_duration(&span, &text)),
+    }
+    None
 }
 
 /// Reads one of `words`, and returns the value beside it.

@@ -1,6 +1,8 @@
 //! Hides values of the command line in events. The output of commands is not changed: it is theirs.
 
-use crate::event::{Event, Finished, Report};
+use serde_json::Value;
+
+use crate::event::{Event, Finished, Outcome, Report};
 use crate::key::Reason;
 use crate::target::Typed;
 
@@ -8,6 +10,17 @@ use crate::target::Typed;
 pub(super) struct Discreet<'a> {
     pub(super) typed: &'a Typed,
     pub(super) report: &'a mut dyn Report,
+}
+
+impl Discreet<'_> {
+    /// Hides the values in all texts of `value`.
+    fn clean_texts(&self, value: &mut Value) {
+        match value {
+            Value::String(text) => *text = self.typed.redact(text),
+            Value::Array(values) => values.iter_mut().for_each(|value| self.clean_texts(value)),
+            _ => {}
+        }
+    }
 }
 
 impl Report for Discreet<'_> {
@@ -35,8 +48,14 @@ impl Report for Discreet<'_> {
             Event::Planned { .. } | Event::Line { .. } | Event::Summary(_) => {}
             Event::Started { reasons, .. } => clean_reasons(reasons),
             Event::Status { text, .. } | Event::Warning { text, .. } => clean(text),
-            Event::Finished(Finished { reasons, error, .. }) => {
+            Event::Checking { guard: text, .. }
+            | Event::Checked { guard: text, .. }
+            | Event::Waiting { until: text, .. } => clean(text),
+            Event::Finished(Finished { reasons, error, outcome, facts, .. }) => {
                 clean_reasons(reasons);
+                if *outcome == Outcome::WouldRun {
+                    facts.iter_mut().for_each(|(_, fact)| self.clean_texts(fact));
+                }
                 error.iter_mut().for_each(clean);
             }
         }

@@ -2,6 +2,8 @@
 
 use std::io;
 
+use serde_json::Value;
+
 use super::args::{Common, Explain};
 use super::session::{self, Session};
 use super::{FAILURE, Failure, SUCCESS, print};
@@ -66,8 +68,19 @@ fn describe(finished: &Finished, components: usize) -> String {
             for reason in &finished.reasons {
                 text.push_str(&format!("\n  {reason}"));
             }
+            for (name, fact) in &finished.facts {
+                text.push_str(&format!("\n{name}: {}", in_words(fact)));
+            }
             text
         }
+    }
+}
+
+/// Returns the texts of a guard's fact.
+fn in_words(fact: &Value) -> String {
+    match fact {
+        Value::Array(texts) => texts.iter().map(in_words).collect::<Vec<_>>().join("; "),
+        fact => fact.as_str().map_or_else(|| fact.to_string(), str::to_owned),
     }
 }
 

@@ -32,6 +32,7 @@ fn node(session: &Session, id: TargetId) -> Node {
         name: name.clone(),
         kind: target.kind.name(),
         outputs: target.outputs().iter().map(|output| output.path().to_string()).collect(),
+        guards: target.guards_in_words(false),
         default: session.model.default.iter().any(|default| default.value == *name),
     }
 }

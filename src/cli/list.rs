@@ -25,13 +25,16 @@ pub(super) fn run(common: &Common, words: &Words) -> Result<u8, Failure> {
         let outputs: Vec<String> =
             target.outputs().iter().map(|output| output.path().to_string()).collect();
         if common.json {
-            let line = json!({
+            let mut line = json!({
                 "target": name,
                 "kind": target.kind.name(),
                 "description": target.description,
                 "default": is_default(target),
                 "outputs": outputs,
             });
+            for (name, text) in target.guards_in_words(false) {
+                line[name] = text;
+            }
             print_json(&line)?;
             continue;
         }

@@ -6,21 +6,20 @@
 mod outputs;
 
 use std::collections::BTreeMap;
-use std::fmt;
-use std::path::PathBuf;
+use std::time::Duration;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Result, anyhow, bail};
 
 use self::outputs::Outputs;
 use crate::base::{Printable, RelPath};
-use crate::buildfile::table::{Item, Reader, Table, boolean, entries, in_order, members, text};
-use crate::buildfile::{mistakes, value};
+use crate::buildfile::table::{Item, Reader, Table, boolean, entries, in_order, text};
+use crate::buildfile::{guards, mistakes, value};
 use crate::diagnostic::Spanned;
 use crate::files::Content;
 use crate::glob::Glob;
 use crate::key::{Key, Value};
-use crate::process::{self, Invocation};
-use crate::target::{Declared, Done, Findings, Fingerprint, Input, Job, Kind};
+use crate::process::{self, TooLong};
+use crate::target::{Action, Declared, Done, Findings, Fingerprint, Input, Job, Kind};
 
 #[derive(Clone, Debug)]
 pub struct Command {
@@ -33,60 +32,19 @@ pub struct Command {
     pub phony: bool,
     /// Runs alone, with the terminal as its own where there is one.
     pub terminal: bool,
-}
-
-#[derive(Clone, Debug, PartialEq)]
-pub enum Action {
-    /// A program and its arguments; never empty.
-    Run(Words),
-    /// Given to `/bin/sh -c`.
-    Shell(String),
-}
-
-/// A list of words in one piece of memory, each with its length in front (as netstrings are): a
-/// Buildfile may have fifty thousand such lists.
-#[derive(Clone, PartialEq)]
-pub struct Words(Box<str>);
-
-impl Words {
-    pub fn iter(&self) -> impl Iterator<Item = &str> {
-        let mut rest = &*self.0;
-        std::iter::from_fn(move || {
-            let (length, words) = rest.split_once(':')?;
-            let (word, after) = words.split_at(length.parse().ok()?);
-            rest = after;
-            Some(word)
-        })
-    }
-}
-
-impl<W: AsRef<str>> FromIterator<W> for Words {
-    fn from_iter<T: IntoIterator<Item = W>>(words: T) -> Self {
-        let mut text = String::new();
-        for word in words {
-            let word = word.as_ref();
-            text.push_str(&word.len().to_string());
-            text.push(':');
-            text.push_str(word);
-        }
-        Self(text.into())
-    }
-}
-
-impl fmt::Debug for Words {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_list().entries(self.iter()).finish()
-    }
+    /// It is ended after this time.
+    pub timeout: Option<Duration>,
 }
 
 pub(super) fn read(table: &mut Table, reader: &mut Reader) -> Option<Command> {
-    let action = action(table, reader);
+    let action = guards::action(table, reader);
     let inputs = table.many("inputs", reader, value::glob);
     let outputs = table.many("outputs", reader, value::output);
     let env = table.optional("env", reader, env).unwrap_or_default();
     let directory = table.optional("directory", reader, value::path);
     let phony = table.optional("phony", reader, boolean).unwrap_or(false);
     let terminal = table.optional("terminal", reader, boolean).unwrap_or(false);
+    let timeout = table.optional("timeout", reader, value::duration);
     Some(Command {
         action: action?,
         inputs: inputs.into(),
@@ -95,35 +53,8 @@ pub(super) fn read(table: &mut Table, reader: &mut Reader) -> Option<Command> {
         directory: directory.map_or_else(RelPath::root, |path| path.value),
         phony,
         terminal,
+        timeout,
     })
-}
-
-fn action(table: &mut Table, reader: &mut Reader) -> Option<Action> {
-    let run = table.take("run");
-    let shell = table.take("shell");
-    if let (Some(run), Some(shell)) = (run, shell) {
-        let (first, second) = if run.start < shell.start { (run, shell) } else { (shell, run) };
-        let keys = ["run", "shell"];
-        let (second, first) = (second.span(), first.span());
-        reader.report(mistakes::only_one_of(&second, &first, keys, table.owner()));
-    }
-    if run.is_none() && shell.is_none() {
-        reader.report(mistakes::missing_either(table.span(), ["run", "shell"], table.owner()));
-    }
-    let run = run.and_then(|item| {
-        let arguments = members(item, reader, text)?;
-        if arguments.first().is_none_or(String::is_empty) {
-            let hint = "give a program and its arguments, as in `[\"make\", \"-j4\"]`";
-            reader.report(mistakes::empty(&item.span(), "`run`", hint));
-            return None;
-        }
-        Some(Action::Run(arguments.iter().collect()))
-    });
-    let shell = shell.and_then(|item| {
-        let script = value::filled(item, reader, "give a script for `/bin/sh -c`")?;
-        Some(Action::Shell(script.value))
-    });
-    run.or(shell)
 }
 
 pub(super) fn env(item: Item, reader: &mut Reader) -> Option<BTreeMap<String, String>> {
@@ -140,15 +71,16 @@ pub(super) fn env(item: Item, reader: &mut Reader) -> Option<BTreeMap<String, St
 }
 
 fn key(command: &Command, job: &Job) -> Result<Key> {
-    let Command { action, inputs, outputs, env, directory, phony, terminal: _ } = command;
+    let Command { action, inputs, outputs, env, directory, phony, terminal: _, timeout: _ } =
+        command;
     let mut key = Key::new();
     match action {
-        Action::Run(words) => key.text("run", quote(words)),
+        Action::Run(words) => key.text("run", words),
         Action::Shell(script) => key.text("shell", script),
     }
     key.text("directory", directory);
     // A program that is built in this build counts as an input only if it is declared as one.
-    if let Ok(program) = program(command, job)
+    if let Ok(program) = action.program(directory, job.project, job.files)
         && !program.starts_with(&job.project.root)
     {
         key.push("program", Value::Digest(job.files.external(&program)?));
@@ -192,59 +124,25 @@ fn run(command: &Command, job: &Job) -> Result<Done> {
 }
 
 fn execute(command: &Command, job: &Job) -> Result<()> {
-    let directory = job.project.place(&command.directory);
-    let mut invocation = Invocation::new(program(command, job)?, directory);
-    invocation = match &command.action {
-        Action::Run(words) => invocation.args(words.iter().skip(1)),
-        Action::Shell(script) => invocation.args(["-c", script]),
-    };
+    let mut invocation = command.action.invocation(&command.directory, job.project, job.files)?;
+    invocation.limit = command.timeout;
     let env = job.surroundings.env.iter().map(|(name, value)| (name, value));
     for (name, value) in env.chain(&command.env) {
         invocation = invocation.env(name, value);
     }
     let status = if command.terminal && job.surroundings.terminal {
-        invocation.on_terminal()?
+        invocation.on_terminal()
     } else {
-        invocation.stream(&|stream, line| job.messages.line(stream, Printable::as_is(line)))?
+        invocation.stream(&|stream, line| job.messages.line(stream, Printable::as_is(line)))
     };
+    let status = status.map_err(|error| match error.downcast::<TooLong>() {
+        Ok(too_long) => anyhow!("`{}` {too_long}", command.action),
+        Err(error) => error,
+    })?;
     if !status.success() {
-        let shown = match &command.action {
-            Action::Run(words) => quote(words),
-            Action::Shell(script) => script.trim().to_owned(),
-        };
-        bail!("`{shown}` ended with {}", process::describe(status));
+        bail!("`{}` ended with {}", command.action, process::describe(status));
     }
     Ok(())
-}
-
-/// Returns the program to run. One with a `/` is relative to the command's folder, as after `cd`.
-fn program(command: &Command, job: &Job) -> Result<PathBuf> {
-    let word = match &command.action {
-        Action::Run(words) => words.iter().next().context("`run` is empty")?,
-        Action::Shell(_) => "/bin/sh",
-    };
-    let word = match word.contains('/') {
-        true => job.project.place(&command.directory).join(word).to_string_lossy().into_owned(),
-        false => word.to_owned(),
-    };
-    job.files.program(&word).with_context(|| {
-        format!("there is no program `{word}`; is it installed, executable and on PATH?")
-    })
-}
-
-/// Returns the command line as typed in a shell.
-fn quote(words: &Words) -> String {
-    let plain = |word: &str| {
-        !word.is_empty()
-            && word.chars().all(|c| c.is_ascii_alphanumeric() || "-_./=:,+@%".contains(c))
-    };
-    let quoted: Vec<String> = words
-        .iter()
-        .map(|word| {
-            if plain(word) { word.to_owned() } else { format!("'{}'", word.replace('\'', r"'\''")) }
-        })
-        .collect();
-    quoted.join(" ")
 }
 
 /// Adds the digest of the work that an empty stamp among the inputs stands for.
@@ -287,6 +185,10 @@ impl Kind for Command {
 
     fn runs_program(&self) -> bool {
         true
+    }
+
+    fn environment(&self) -> Option<(&RelPath, &BTreeMap<String, String>)> {
+        Some((&self.directory, &self.env))
     }
 
     fn takes_terminal(&self) -> bool {

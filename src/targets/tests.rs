@@ -7,7 +7,7 @@ use zipwright_python::Arch;
 
 use super::check::Check;
 use super::clamp::Clamp;
-use super::command::{Action, Command, Words};
+use super::command::Command;
 use super::invoke::{Call, Invoke, Payload, Place};
 use super::load;
 use super::staging::{Destination, Staging, Winner};
@@ -17,7 +17,7 @@ use super::zip::{Compression, Zip};
 use crate::buildfile::Loaded;
 use crate::deploy::Publish;
 use crate::instant::Instant;
-use crate::target::{Kind, Model};
+use crate::target::{Action, Kind, Model, Words};
 
 #[track_caller]
 fn sound(text: &str) -> Model {

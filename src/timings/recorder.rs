@@ -27,6 +27,8 @@ struct Running {
     kind: &'static str,
     start: f64,
     reasons: Vec<String>,
+    /// Since when it waits, and for what.
+    waited: Option<String>,
 }
 
 impl Recorder {
@@ -76,9 +78,22 @@ impl Recorder {
                 kind,
                 start: now,
                 reasons: in_words(reasons),
+                waited: None,
             }),
             Event::Finished(finished) => self.finish(finished, now),
-            Event::Planned { .. }
+            Event::Checked { target, guard, passed, seconds } => self.spans.push(Span {
+                target: format!("{target}: require"),
+                kind: "guard",
+                start: (now - seconds).max(0.0),
+                end: now,
+                outcome: if *passed { Outcome::Ran } else { Outcome::Failed },
+                reasons: vec![guard.clone()],
+                needs: Vec::new(),
+                error: None,
+            }),
+            Event::Waiting { target, until } => self.wait(target, until, now),
+            Event::Checking { .. }
+            | Event::Planned { .. }
             | Event::Line { .. }
             | Event::Status { .. }
             | Event::Warning { .. }
@@ -86,10 +101,19 @@ impl Recorder {
         }
     }
 
+    /// Notes when the wait of a target began.
+    fn wait(&mut self, target: &str, until: &str, now: f64) {
+        let mut running = self.running.iter_mut();
+        if let Some(running) = running.find(|running| running.target == target) {
+            running.waited = Some(format!("waited from {} on until {until}", super::shown(now)));
+        }
+    }
+
     fn finish(&mut self, finished: &Finished, now: f64) {
         let Finished { target, kind, outcome, reasons, seconds, error, .. } = finished;
         let running = self.running.iter().position(|running| running.target == *target);
         let running = running.map(|place| self.running.swap_remove(place));
+        let waited = running.as_ref().and_then(|running| running.waited.clone());
         match outcome {
             Outcome::UpToDate => self.up_to_date.push(target.clone()),
             Outcome::Skipped => self.skipped.push(Skipped {
@@ -105,7 +129,7 @@ impl Recorder {
                 start: running.map_or((now - seconds).max(0.0), |running| running.start),
                 end: now,
                 outcome: *outcome,
-                reasons: in_words(reasons),
+                reasons: in_words(reasons).into_iter().chain(waited).collect(),
                 needs: Vec::new(),
                 error: error.clone(),
             }),

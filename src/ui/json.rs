@@ -37,7 +37,7 @@ impl Report for Json {
 pub(super) fn object(event: &Event) -> Option<Value> {
     Some(match event {
         // Only for the live display: other events have the same information.
-        Event::Planned { .. } | Event::Status { .. } => return None,
+        Event::Planned { .. } | Event::Status { .. } | Event::Checking { .. } => return None,
         Event::Started { target, kind, reasons, .. } => json!({
             "event": "started",
             "target": target,
@@ -52,6 +52,18 @@ pub(super) fn object(event: &Event) -> Option<Value> {
                 Stream::Stderr => "stderr",
             },
             "text": text.as_str(),
+        }),
+        Event::Checked { target, guard, passed, seconds } => json!({
+            "event": "guard",
+            "target": target,
+            "guard": guard,
+            "passed": passed,
+            "seconds": microseconds(*seconds),
+        }),
+        Event::Waiting { target, until } => json!({
+            "event": "waiting",
+            "target": target,
+            "until": until,
         }),
         Event::Warning { target, text } => json!({
             "event": "warning",

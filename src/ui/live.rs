@@ -49,6 +49,12 @@ impl Report for Live {
             Event::Started { terminal: true, .. } => self.moving.pause(),
             Event::Started { target, .. } => self.moving.start(target),
             Event::Status { target, text } => self.moving.status(target, text),
+            Event::Checking { target, guard } => {
+                let line = guard_line(target, guard);
+                self.moving.start(&line);
+            }
+            Event::Checked { target, guard, .. } => self.moving.end(&guard_line(target, guard)),
+            Event::Waiting { target, .. } => self.moving.resume(target),
             Event::Finished(finished) => self.moving.finish(&finished.target),
             Event::Summary(_) => self.moving.clear(),
             Event::Line { .. } | Event::Warning { .. } => {}
@@ -103,6 +109,14 @@ impl Moving {
         let _ = self.bars.clear();
     }
 
+    /// Draws again, and shows a target that had the terminal.
+    fn resume(&mut self, target: &str) {
+        if !self.running.iter().any(|(name, _)| name == target) {
+            self.start(target);
+        }
+        self.counter.enable_steady_tick(FRAME);
+    }
+
     fn status(&mut self, target: &str, text: &str) {
         if let Some((_, bar)) = self.running.iter().find(|(name, _)| name == target) {
             bar.set_message(Printable::line(text).to_string());
@@ -110,14 +124,19 @@ impl Moving {
     }
 
     fn finish(&mut self, target: &str) {
+        self.end(target);
+        self.counter.inc(1);
+        self.counter.tick();
+        self.counter.enable_steady_tick(FRAME);
+    }
+
+    /// Removes a line.
+    fn end(&mut self, target: &str) {
         if let Some(index) = self.running.iter().position(|(name, _)| name == target) {
             let (_, bar) = self.running.remove(index);
             bar.finish_and_clear();
             self.bars.remove(&bar);
         }
-        self.counter.inc(1);
-        self.counter.tick();
-        self.counter.enable_steady_tick(FRAME);
     }
 
     /// Removes the moving lines.
@@ -163,6 +182,11 @@ impl Curtain {
             opener.join().expect("BUG: opening the curtain cannot panic");
         }
     }
+}
+
+/// Returns the name of the moving line of a guard.
+fn guard_line(target: &str, guard: &str) -> String {
+    format!("{target}: require {}", Printable::line(guard))
 }
 
 fn template(text: &str) -> ProgressStyle {

@@ -71,7 +71,15 @@ impl Narrator {
     /// Writes all lines that result from `event`.
     pub(super) fn narrate(&mut self, event: &Event, write: Write) {
         match event {
-            Event::Planned { .. } | Event::Status { .. } => {}
+            Event::Planned { .. } | Event::Status { .. } | Event::Checking { .. } => {}
+            Event::Checked { target, guard, passed: true, seconds }
+                if self.style.verbosity == Verbosity::Trace =>
+            {
+                self.say(Some(target), self.wording.guard_passed(target, guard, *seconds));
+            }
+            // The error of the target has the guard that failed.
+            Event::Checked { .. } => {}
+            Event::Waiting { target, until } => self.waiting(target, until),
             Event::Started { target, reasons, .. } => self.started(target, reasons),
             Event::Line { target, stream, text } => self.line(target, *stream, text, write),
             Event::Warning { target, text } => {
@@ -98,6 +106,15 @@ impl Narrator {
         });
         if self.announce == Announce::AtStart || self.style.verbosity == Verbosity::Trace {
             self.announce(self.running.len() - 1);
+        }
+    }
+
+    /// Adds a line for the wait of a running target, where no moving line shows it.
+    fn waiting(&mut self, target: &str, until: &str) {
+        let is_shown =
+            self.announce == Announce::AtStart || self.style.verbosity == Verbosity::Trace;
+        if is_shown && self.style.verbosity != Verbosity::Silent {
+            self.say(Some(target), self.wording.waiting(target, until));
         }
     }
 
@@ -145,6 +162,7 @@ impl Narrator {
             Outcome::WouldRun => {
                 // The results of a dry run go to standard output, as those of `make -n`.
                 let text = self.wording.would_run(target, reasons, shown);
+                let text = printable![text, self.wording.guards(&finished.facts)];
                 return self.chunk(Stream::Stdout, text);
             }
             Outcome::UpToDate if trace => self.wording.up_to_date(target),

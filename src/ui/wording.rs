@@ -64,6 +64,32 @@ impl Wording {
         self.because(target, "would run", reasons, shown)
     }
 
+    /// Returns a line for each guard in the facts of a target that would run.
+    pub(super) fn guards(&self, facts: &[(String, Value)]) -> Printable {
+        let mut lines = Printable::default();
+        for (name, fact) in facts {
+            let texts = match fact {
+                Value::Array(texts) => texts.as_slice(),
+                text => std::slice::from_ref(text),
+            };
+            for text in texts.iter().filter_map(Value::as_str) {
+                lines.push(printable!["  ", name.as_str(), ": ", Printable::line(text), "\n"]);
+            }
+        }
+        lines
+    }
+
+    /// `renamed: guard passed, 0.70 s (python3 restore_window.py)`.
+    pub(super) fn guard_passed(&self, target: &str, guard: &str, seconds: f64) -> Printable {
+        let guard = Printable::line(guard);
+        printable![self.target(target), ": guard passed, ", time(seconds), " (", guard, ")\n"]
+    }
+
+    /// `elb-gone: waits until aws … succeeds`.
+    pub(super) fn waiting(&self, target: &str, until: &str) -> Printable {
+        printable![self.target(target), ": waits until ", Printable::line(until), " succeeds\n"]
+    }
+
     /// `wheels: ran, 1.20 s (not built before)`.
     pub(super) fn ran(&self, finished: &Finished, reasons: &[Reason], shown: Reasons) -> Printable {
         let what = format!("ran, {}", time(finished.seconds));

@@ -22,6 +22,8 @@ mod check;
 mod commands;
 mod deploy;
 mod fuzz;
+mod guards;
+mod guards_until;
 mod import;
 mod init;
 mod inspect;

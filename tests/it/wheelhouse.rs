@@ -112,6 +112,7 @@ impl House {
             needs: Box::default(),
             after: Box::default(),
             stamp: None,
+            guards: None,
             kind: Arc::new(self.wheelhouse.clone()),
         };
         let model = Model { targets: vec![target.clone()], ..Model::default() };

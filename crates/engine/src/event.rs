@@ -31,6 +31,23 @@ pub enum Event {
         target: String,
         text: String,
     },
+    /// A guard of `target` was started: a command of its `require`.
+    Checking {
+        target: String,
+        guard: String,
+    },
+    /// It has ended.
+    Checked {
+        target: String,
+        guard: String,
+        passed: bool,
+        seconds: f64,
+    },
+    /// The run of `target` succeeded, and the target waits until this command does.
+    Waiting {
+        target: String,
+        until: String,
+    },
     /// `target` is `None` when the warning is about the build as a whole.
     Warning {
         target: Option<String>,

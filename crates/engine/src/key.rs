@@ -250,6 +250,8 @@ fn take<'a>(rest: &mut &'a [u8], length: usize) -> Option<&'a [u8]> {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Reason {
     NeverBuilt,
+    /// Its run succeeded, and its wait was interrupted; only the wait is repeated.
+    WaitInterrupted,
     /// `phony`, or a kind that always runs when it is a goal.
     AlwaysRuns,
     /// `-B`.
@@ -302,6 +304,7 @@ impl fmt::Display for Reason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::NeverBuilt => f.write_str("not built before"),
+            Self::WaitInterrupted => f.write_str("its run succeeded, and its wait was interrupted"),
             Self::AlwaysRuns => f.write_str("always runs"),
             Self::Forced => f.write_str("forced by -B"),
             Self::WhatIf { path } => write!(f, "file {path}: as if it had changed (-W)"),

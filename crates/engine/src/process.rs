@@ -5,6 +5,7 @@ mod background;
 mod orphans;
 
 use std::ffi::OsString;
+use std::fmt;
 use std::fs::File;
 use std::io::{self, PipeReader, PipeWriter, Write};
 use std::os::fd::OwnedFd;
@@ -20,6 +21,8 @@ use anyhow::{Context, Result, bail};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 use rustix::process::{WaitId, WaitIdOptions};
+
+use zipwright_store::words;
 
 pub use background::Background;
 pub use orphans::{end_orphans, namespace};
@@ -48,6 +51,8 @@ pub struct Invocation {
     /// Whether zipwright's own environment is not inherited.
     pub env_empty: bool,
     pub directory: PathBuf,
+    /// The program is ended after this time, and running it is an error.
+    pub limit: Option<Duration>,
 }
 
 impl Invocation {
@@ -59,6 +64,7 @@ impl Invocation {
             env_remove: Vec::new(),
             env_empty: false,
             directory: directory.into(),
+            limit: None,
         }
     }
 
@@ -99,16 +105,20 @@ impl Invocation {
         let mut child = self.spawn(to_stdout, to_stderr)?;
         let running = Running::new(&child);
         let pipes = vec![Lines::new(stdout, Stream::Stdout), Lines::new(stderr, Stream::Stderr)];
-        thread::scope(|scope| {
+        let in_time = thread::scope(|scope| {
             scope.spawn(|| {
                 running.wait();
                 drop(tell_of_end);
             });
-            hand_on(pipes, &ended, on_line);
+            let (running, ended) = (&running, &ended);
+            let end_after = |limit| scope.spawn(move || running.end_after(limit, ended));
+            let watch = self.limit.map(end_after);
+            hand_on(pipes, ended, on_line);
+            watch.is_none_or(|watch| watch.join().expect("BUG: waiting does not panic"))
         });
         let status = child.wait().with_context(lost)?;
         running.end_the_rest();
-        Ok(status)
+        if in_time { Ok(status) } else { Err(self.too_long()) }
     }
 
     /// Runs the program to its end with our own standard input and outputs, and in our own process
@@ -117,8 +127,24 @@ impl Invocation {
         let mut child = self.start(|command| {
             command.stdin(Stdio::inherit()).stdout(Stdio::inherit()).stderr(Stdio::inherit())
         })?;
-        let _running = Running::new(&child);
-        child.wait().with_context(|| format!("lost track of `{}`", self.program.display()))
+        let lost = || format!("lost track of `{}`", self.program.display());
+        let (ended, tell_of_end) = io::pipe().with_context(lost)?;
+        let running = Running::new(&child);
+        let in_time = self.limit.is_none_or(|limit| {
+            thread::scope(|scope| {
+                scope.spawn(|| {
+                    running.wait();
+                    drop(tell_of_end);
+                });
+                running.end_after(limit, &ended)
+            })
+        });
+        let status = child.wait().with_context(lost)?;
+        if in_time { Ok(status) } else { Err(self.too_long()) }
+    }
+
+    fn too_long(&self) -> anyhow::Error {
+        TooLong(self.limit.unwrap_or_default()).into()
     }
 
     /// Runs the program to its end and returns all output. Fails if that is more than
@@ -184,6 +210,18 @@ impl Invocation {
         })
     }
 }
+
+/// A program that was ended, because it had not ended by itself within this time.
+#[derive(Clone, Copy, Debug)]
+pub struct TooLong(pub Duration);
+
+impl fmt::Display for TooLong {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "did not end within {} and was ended", words::duration(self.0))
+    }
+}
+
+impl std::error::Error for TooLong {}
 
 /// The output and status of a finished program.
 #[derive(Clone, Debug)]
@@ -285,6 +323,19 @@ impl Running {
         while let Err(Errno::INTR) = rustix::process::waitid(WaitId::Pid(pid), options) {}
     }
 
+    /// Waits for the end of the program, but ends it and its group after `limit`. Returns whether it
+    /// ended by itself.
+    fn end_after(&self, limit: Duration, ended: &PipeReader) -> bool {
+        if closes_within(ended, limit) {
+            return true;
+        }
+        signal_group(self.0, rustix::process::Signal::TERM.as_raw());
+        closes_within(ended, GRACE);
+        // The program is not collected yet, so its number is not reused.
+        signal_group(self.0, rustix::process::Signal::KILL.as_raw());
+        false
+    }
+
     /// After a signal, ends other processes of the group, which may ignore it.
     fn end_the_rest(&self) {
         let Some(group) = rustix::process::Pid::from_raw(self.0) else { return };
@@ -305,6 +356,22 @@ impl Running {
 impl Drop for Running {
     fn drop(&mut self) {
         programs().groups.retain(|group| *group != self.0);
+    }
+}
+
+/// Returns whether the other end of `pipe` is closed within this time.
+fn closes_within(pipe: &PipeReader, time: Duration) -> bool {
+    let started = Instant::now();
+    loop {
+        let left = time.saturating_sub(started.elapsed());
+        let timeout = Timespec::try_from(left).unwrap_or(Timespec { tv_sec: 3600, tv_nsec: 0 });
+        match poll(&mut [PollFd::new(pipe, PollFlags::IN)], Some(&timeout)) {
+            Ok(1..) => return true,
+            Err(Errno::INTR) => {}
+            Ok(0) if left.is_zero() => return false,
+            Ok(0) => {}
+            Err(_) => return false,
+        }
     }
 }
 

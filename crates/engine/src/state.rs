@@ -29,7 +29,7 @@ use zipwright_store::{Digest, RelPath, private};
 use format::{Item, Kind};
 
 /// First line of the file. The number changes whenever a record's layout does.
-const MAGIC: &[u8] = b"zipwright state 5\n";
+const MAGIC: &[u8] = b"zipwright state 6\n";
 pub const FILE_NAME: &str = "state";
 
 /// The file is written anew if it is longer than this, in bytes, and most of it is out of date.
@@ -81,6 +81,8 @@ pub struct State {
     /// Targets without a record that ran: the position of the outputs that they left, and whether the
     /// run is still open.
     begun: HashMap<Box<str>, (Place, bool)>,
+    /// Targets without a record whose run succeeded, and that wait until another condition is met.
+    waiting: HashMap<Box<str>, Place>,
     /// Bytes of the records that count.
     live: u64,
     /// Length of the file up to its last whole record.
@@ -125,6 +127,7 @@ impl State {
             folder: folder.to_path_buf(),
             targets: HashMap::new(),
             begun: HashMap::new(),
+            waiting: HashMap::new(),
             live: 0,
             length: 0,
             file: None,
@@ -172,16 +175,38 @@ impl State {
 
     /// Records how a target was brought up to date. Call it after the outputs are in place.
     pub fn record(&mut self, name: &str, record: &Record) -> Result<()> {
-        let frame = format::target(name, record);
+        let frame = format::target(Kind::Target, name, record);
         let at = self.append(&frame)?;
         let place = Place { at, size: frame.len() as u64, seconds: record.seconds };
         self.place(name.into(), place);
         Ok(())
     }
 
+    /// Records that the run of a target succeeded and that it waits for its condition. The record is
+    /// the one that it would get now.
+    pub fn wait(&mut self, name: &str, record: &Record) -> Result<()> {
+        let frame = format::target(Kind::Waits, name, record);
+        let at = self.append(&frame)?;
+        let place = Place { at, size: frame.len() as u64, seconds: 0.0 };
+        self.wait_at(name.into(), place);
+        Ok(())
+    }
+
+    /// Returns the record of a target whose wait has not ended; `None` if there is none or it is
+    /// damaged.
+    pub fn waiting(&self, name: &str) -> Option<Record> {
+        format::read_target(self.frame(self.waiting.get(name)?).ok()?)
+    }
+
+    /// Returns whether the wait of a target has not ended.
+    pub fn waits(&self, name: &str) -> bool {
+        self.waiting.contains_key(name)
+    }
+
     /// Forgets a target: it counts as never built, and no file counts as left by it.
     pub fn forget(&mut self, name: &str) -> Result<()> {
-        if !self.targets.contains_key(name) && !self.begun.contains_key(name) {
+        let has = [&self.targets, &self.waiting].iter().any(|places| places.contains_key(name));
+        if !has && !self.begun.contains_key(name) {
             return Ok(());
         }
         self.append(&format::forgotten(name))?;
@@ -193,7 +218,7 @@ impl State {
     /// any more.
     pub fn left(&self, name: &str) -> Result<Left> {
         let failed = || format!("could not read `{}`", self.path().display());
-        if let Some(place) = self.targets.get(name) {
+        if let Some(place) = self.targets.get(name).or_else(|| self.waiting.get(name)) {
             let record = format::read_target(self.frame(place).with_context(failed)?);
             let outputs = record.map(|record| record.outputs).unwrap_or_default();
             return Ok(Left { outputs, has_run: true, interrupted: false });
@@ -212,7 +237,7 @@ impl State {
     /// Records the files of a run that is not recorded itself: `outputs` if its inputs changed, `None`
     /// if it failed. Files that the target left before still count, unless they are in `outputs`.
     pub fn stop(&mut self, name: &str, outputs: Option<&[RecordedOutput]>) -> Result<()> {
-        if !self.begun.contains_key(name) {
+        if !self.begun.contains_key(name) && !self.waiting.contains_key(name) {
             return Ok(());
         }
         let mut all = outputs.unwrap_or_default().to_vec();
@@ -278,6 +303,7 @@ impl State {
             Kind::Target => self.place(item.name.into(), place),
             Kind::Forgotten => self.remove(item.name),
             Kind::Begun { open } => self.begin_at(item.name.into(), place, open),
+            Kind::Waits => self.wait_at(item.name.into(), place),
         }
     }
 
@@ -293,8 +319,15 @@ impl State {
         self.begun.insert(name, (place, open));
     }
 
+    fn wait_at(&mut self, name: Box<str>, place: Place) {
+        self.remove(&name);
+        self.live += place.size;
+        self.waiting.insert(name, place);
+    }
+
     fn remove(&mut self, name: &str) {
         self.live -= self.targets.remove(name).map_or(0, |place| place.size);
+        self.live -= self.waiting.remove(name).map_or(0, |place| place.size);
         self.live -= self.begun.remove(name).map_or(0, |(place, _)| place.size);
     }
 
@@ -332,9 +365,13 @@ impl State {
             bytes.extend(frame);
             anyhow::Ok(place)
         };
-        let (mut targets, mut begun) = (HashMap::new(), HashMap::new());
+        let (mut targets, mut begun, mut waiting) =
+            <(HashMap<_, _>, HashMap<_, _>, HashMap<_, _>)>::default();
         for (name, place) in self.targets.iter().collect::<BTreeMap<_, _>>() {
             targets.insert(name.clone(), copy(place)?);
+        }
+        for (name, place) in self.waiting.iter().collect::<BTreeMap<_, _>>() {
+            waiting.insert(name.clone(), copy(place)?);
         }
         for (name, (place, open)) in self.begun.iter().collect::<BTreeMap<_, _>>() {
             begun.insert(name.clone(), (copy(place)?, *open));
@@ -344,6 +381,7 @@ impl State {
         let is_read = self.file.is_some();
         self.targets = if is_read { targets } else { HashMap::new() };
         self.begun = if is_read { begun } else { HashMap::new() };
+        self.waiting = if is_read { waiting } else { HashMap::new() };
         self.is_log = false;
         self.length = bytes.len() as u64;
         self.live = (bytes.len() - MAGIC.len()) as u64;

@@ -40,6 +40,7 @@ pub(crate) fn model(targets: &[&str]) -> Model {
             needs: words(needs),
             after: words(after),
             stamp: None,
+            guards: None,
             kind: Arc::new(Nothing),
         }
     };

@@ -180,6 +180,7 @@ impl World {
             needs: Box::default(),
             after: Box::default(),
             stamp: None,
+            guards: None,
             kind,
         };
         let wheelhouse = Wheelhouse {

@@ -47,6 +47,8 @@ pub(super) enum Verdict {
         reasons: Vec<Reason>,
         /// The reads on which the fingerprint rests.
         observed: Observed,
+        /// The record of a run that succeeded, if only its wait has to be repeated.
+        resumed: Option<Record>,
     },
 }
 
@@ -72,14 +74,21 @@ pub(super) fn judge(ask: &Ask) -> Result<Verdict> {
         // A file that cannot be read yet may be made by the target before it.
         Err(_) if ask.runs_first.is_some() => {
             let observed = view.finish();
-            return Ok(Verdict::OutOfDate { fingerprint: None, reasons, observed });
+            return Ok(Verdict::OutOfDate { fingerprint: None, reasons, observed, resumed: None });
         }
         Err(error) => return Err(error),
     };
     let mut observed = view.finish();
     let key = &fingerprint.key;
+    let mut resumed = None;
     match &record {
-        None => reasons.push(Reason::NeverBuilt),
+        None => {
+            resumed = if reasons.is_empty() { ask.resumed(key)? } else { None };
+            reasons.push(match resumed {
+                Some(_) => Reason::WaitInterrupted,
+                None => Reason::NeverBuilt,
+            });
+        }
         Some(record) => {
             if record.key != *key {
                 reasons.extend(ask.key_differences(key, record));
@@ -97,7 +106,9 @@ pub(super) fn judge(ask: &Ask) -> Result<Verdict> {
     }
     if !ask.options.what_if.is_empty() {
         let as_if = key.files().filter(|path| names(&ask.options.what_if, path));
+        let before = reasons.len();
         reasons.extend(as_if.map(|path| Reason::WhatIf { path: path.to_owned() }));
+        resumed = resumed.filter(|_| reasons.len() == before);
     }
     match (record, reasons.is_empty()) {
         (Some(Record { result, facts, key: recorded, .. }), true) => {
@@ -105,11 +116,23 @@ pub(super) fn judge(ask: &Ask) -> Result<Verdict> {
             let observed = (recorded == *key).then_some(observed);
             Ok(Verdict::UpToDate { result, facts, observed })
         }
-        _ => Ok(Verdict::OutOfDate { fingerprint: Some(fingerprint), reasons, observed }),
+        _ => Ok(Verdict::OutOfDate { fingerprint: Some(fingerprint), reasons, observed, resumed }),
     }
 }
 
 impl Ask<'_> {
+    /// Returns the record of a run that succeeded, and whose wait was interrupted, if its fingerprint is
+    /// `key` and its outputs are unchanged.
+    fn resumed(&self, key: &Key) -> Result<Option<Record>> {
+        let Some(record) = self.state.waiting(&self.target.name.value) else { return Ok(None) };
+        let view = View::unlogged(self.world.files, self.world.project);
+        let outputs = self.target.kind.expected_outputs(&self.job(&view));
+        let is_same = self.target.until().is_some()
+            && record.key == *key
+            && differences_of(&self.job(&view), outputs, &record)?.is_empty();
+        Ok(is_same.then_some(record))
+    }
+
     /// `-o` of an output of this target: it is not checked, and stays as it is.
     fn as_it_is(&self, view: &View, record: Option<Record>) -> Result<Verdict> {
         if let Some(Record { result, facts, .. }) = record {
@@ -171,6 +194,12 @@ pub(super) fn with_needs(mut key: Key, job: &Job) -> Key {
             key.push(format!("needs {name}"), Value::Digest(*result));
         }
     }
+    for (at, require) in job.target.require().iter().enumerate() {
+        key.text(format!("require {}", at + 1), &require.action);
+    }
+    if let Some(until) = job.target.until() {
+        key.text("until", &until.action);
+    }
     if job.model.typed.is_empty() { key } else { conceal(&key, &job.model.typed) }
 }
 
@@ -207,8 +236,12 @@ pub(super) fn all_outputs(job: &Job) -> Vec<Output> {
 }
 
 fn output_differences(job: &Job, record: &Record) -> Result<Vec<Reason>> {
+    differences_of(job, all_outputs(job), record)
+}
+
+fn differences_of(job: &Job, outputs: Vec<Output>, record: &Record) -> Result<Vec<Reason>> {
     let mut reasons = Vec::new();
-    for output in all_outputs(job) {
+    for output in outputs {
         let path = output.path().to_string();
         let recorded = record.outputs.iter().find(|recorded| recorded.path == *output.path());
         match (output_digest(job.files, &output)?, recorded) {

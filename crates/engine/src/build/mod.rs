@@ -6,11 +6,15 @@
 //! on a process or the network, and that pool must stay free for hashing and deflating.
 
 mod preflight;
+mod attempt;
 mod channel;
+mod guards;
 mod judge;
+mod message;
 mod options;
 mod order;
 mod stamp;
+mod until;
 mod work;
 
 use std::collections::{BTreeMap, HashMap};
@@ -40,7 +44,9 @@ pub use options::{Mode, Options, World};
 pub use order::Shuffle;
 
 use channel::{Channel, Gate};
+use guards::Guards;
 use judge::{Ask, Verdict, judge};
+use message::Message;
 use order::Order;
 use preflight::Preflights;
 use work::{How, Work, Worked, work, written_before};
@@ -75,6 +81,7 @@ pub fn build<'a>(
         offered: None,
         asked: false,
         preflights: Preflights::new(world, &plan, options),
+        guards: Guards::new(world, &plan, options),
         plan,
         trees: written_trees(world, &options.goals),
         results: vec![None; world.graph.len()],
@@ -82,6 +89,7 @@ pub fn build<'a>(
         would_run: vec![false; world.graph.len()],
         waiting: Vec::new(),
         running: 0,
+        polling: 0,
         alone: false,
         gate: Arc::default(),
         stopping: false,
@@ -99,6 +107,7 @@ struct Engine<'a, 'b> {
     options: &'a Options,
     plan: Plan<'a>,
     preflights: Preflights,
+    guards: Guards,
     /// The staging targets whose tree is read by something other than a zip.
     trees: Vec<bool>,
     /// Results of the targets that are done; in a dry run also those of earlier runs.
@@ -114,7 +123,10 @@ struct Engine<'a, 'b> {
     asked: bool,
     /// Out of date; each runs once there is a slot.
     waiting: Vec<Work<'a>>,
+    /// Targets and guards that run, each in a job slot.
     running: usize,
+    /// Targets that wait for their `until`.
+    polling: usize,
     /// Whether a command runs that has the terminal, and so runs alone.
     alone: bool,
     /// Bounds the lines of running targets on their way here.
@@ -136,25 +148,6 @@ const LOOK_AGAIN: Duration = Duration::from_millis(200);
 /// `None` if the system does not provide it.
 fn load_average() -> Option<f64> {
     fs::read_to_string("/proc/loadavg").ok()?.split_whitespace().next()?.parse().ok()
-}
-
-/// A message of a working thread to the loop.
-enum Message {
-    Event(Event),
-    Token(Token),
-    Finished {
-        id: TargetId,
-        token: Token,
-        seconds: f64,
-        reasons: Vec<Reason>,
-        worked: Result<Worked>,
-    },
-    /// A preflight has ended.
-    Looked {
-        id: TargetId,
-        seconds: f64,
-        found: Result<()>,
-    },
 }
 
 impl<'a> Engine<'a, '_> {
@@ -194,8 +187,10 @@ impl<'a> Engine<'a, '_> {
                 continue;
             }
             self.start_preflights(scope, sender);
+            self.start_guards(scope, sender)?;
             self.start_waiting(scope, sender)?;
-            if self.running == 0 && (self.waiting.is_empty() || self.stopping) {
+            let running = self.running + self.polling;
+            if running == 0 && (self.waiting.is_empty() || self.stopping) {
                 return Ok(());
             }
             match receiver.recv_timeout(LOOK_AGAIN) {
@@ -214,20 +209,15 @@ impl<'a> Engine<'a, '_> {
         scope: &'scope Scope<'scope, 'a>,
         sender: &Sender<Message>,
     ) -> Result<()> {
+        if self.guards.hold() {
+            return Ok(());
+        }
         while !self.stopping && !self.alone && !self.is_loaded() {
             let startable = self.startable();
             if startable.is_empty() {
                 break;
             }
-            let Some(token) = self.offered.take().or_else(|| self.pool.try_acquire()) else {
-                if !self.asked {
-                    let sender = sender.clone();
-                    // A token without a receiver is dropped, which returns it.
-                    self.pool.request(move |token| drop(sender.send(Message::Token(token))))?;
-                    self.asked = true;
-                }
-                return Ok(());
-            };
+            let Some(token) = self.slot(sender)? else { return Ok(()) };
             let ids: Vec<TargetId> = startable.iter().map(|at| self.waiting[*at].id).collect();
             let next = self.order.next(&ids).expect("BUG: something waits");
             if self.wants_terminal(ids[next]) {
@@ -241,6 +231,18 @@ impl<'a> Engine<'a, '_> {
         }
         self.offered = None;
         Ok(())
+    }
+
+    /// Returns a free job slot. If there is none, requests one, which arrives as a message.
+    fn slot(&mut self, sender: &Sender<Message>) -> Result<Option<Token>> {
+        let free = self.offered.take().or_else(|| self.pool.try_acquire());
+        if free.is_none() && !self.asked {
+            let sender = sender.clone();
+            // A token without a receiver is dropped, which returns it.
+            self.pool.request(move |token| drop(sender.send(Message::Token(token))))?;
+            self.asked = true;
+        }
+        Ok(free)
     }
 
     fn wants_terminal(&self, id: TargetId) -> bool {
@@ -288,13 +290,15 @@ impl<'a> Engine<'a, '_> {
                     }
                     self.up_to_date(*id, result, facts);
                 }
-                Ok(Verdict::OutOfDate { fingerprint, reasons, observed })
+                Ok(Verdict::OutOfDate { fingerprint, reasons, observed, resumed })
                     if self.options.mode == Mode::Build =>
                 {
                     let fingerprint = fingerprint.expect("BUG: only a dry run has none");
-                    self.enqueue(*id, fingerprint, observed, reasons);
+                    self.enqueue(*id, (fingerprint, observed), reasons, resumed);
                 }
-                Ok(Verdict::OutOfDate { reasons, .. }) => self.would_run(*id, reasons),
+                Ok(Verdict::OutOfDate { reasons, resumed, .. }) => {
+                    self.would_run(*id, reasons, resumed.is_some());
+                }
                 Err(error) => self.failed(*id, Vec::new(), 0.0, &error),
             }
         }
@@ -334,9 +338,9 @@ impl<'a> Engine<'a, '_> {
     fn enqueue(
         &mut self,
         id: TargetId,
-        fingerprint: Fingerprint,
-        observed: Observed,
+        (fingerprint, observed): (Fingerprint, Observed),
         reasons: Vec<Reason>,
+        resumed: Option<Record>,
     ) {
         let Fingerprint { key, findings } = fingerprint;
         let (results, facts) = (self.results_of(id), self.facts_of(id));
@@ -354,6 +358,7 @@ impl<'a> Engine<'a, '_> {
             facts,
             tree,
             left,
+            resumed,
         });
     }
 
@@ -407,9 +412,11 @@ impl<'a> Engine<'a, '_> {
         // input would look up to date.
         let name = &target.name.value;
         next.left = self.state.left(name)?;
-        match target.outputs().is_empty() {
-            true => self.state.forget(name)?,
-            false => self.state.begin(name, &next.left)?,
+        match (&next.resumed, target.outputs().is_empty()) {
+            // If it is interrupted again, it still waits.
+            (Some(_), _) => {}
+            (None, true) => self.state.forget(name)?,
+            (None, false) => self.state.begin(name, &next.left)?,
         }
         self.report.event(&Event::Started {
             target: target.name.value.clone(),
@@ -424,45 +431,18 @@ impl<'a> Engine<'a, '_> {
         scope.spawn(move || {
             let started = Instant::now();
             let channel = Channel::new(world.name(next.id), sender.clone(), Some(&gate));
+            let (id, mut token) = (next.id, Some(token));
+            let mut wait = |ran| {
+                let _ = sender.send(Message::Polling { id, token: token.take(), ran });
+            };
             let worked = work::unless_it_panics(|| {
-                work(world, &mut next, how, (&options.surroundings, pool), &channel)
+                work(world, &mut next, how, (&options.surroundings, pool), &channel, &mut wait)
             });
             let seconds = started.elapsed().as_secs_f64();
             let Work { id, reasons, .. } = next;
             // The loop outlives its workers.
             let _ = sender.send(Message::Finished { id, token, seconds, reasons, worked });
         });
-        Ok(())
-    }
-
-    fn take_in(&mut self, message: Message) -> Result<()> {
-        match message {
-            Message::Event(event) => {
-                self.report.event(&event);
-                self.gate.taken(&event);
-            }
-            Message::Token(token) => {
-                self.asked = false;
-                self.offered = Some(token);
-            }
-            Message::Looked { id, seconds, found } => self.looked(id, seconds, found),
-            Message::Finished { id, token, seconds, reasons, worked } => {
-                // Not before: the outcome decides whether another target may start.
-                drop(token);
-                self.running -= 1;
-                self.alone = false;
-                if worked.is_err() {
-                    self.state.stop(self.world.name(id), None)?;
-                }
-                match worked {
-                    Ok(worked) => self.ran(id, reasons, seconds, worked)?,
-                    Err(error) if self.ignores_errors() => {
-                        self.failed_but_ignored(id, reasons, seconds, &error);
-                    }
-                    Err(error) => self.failed(id, reasons, seconds, &error),
-                }
-            }
-        }
         Ok(())
     }
 
@@ -496,12 +476,13 @@ impl<'a> Engine<'a, '_> {
         self.finish(id, Outcome::UpToDate, Vec::new(), 0.0, facts, None);
     }
 
-    fn would_run(&mut self, id: TargetId, reasons: Vec<Reason>) {
+    fn would_run(&mut self, id: TargetId, reasons: Vec<Reason>, is_resumed: bool) {
         self.would_run[id.index()] = true;
         let record = self.state.target(self.world.name(id));
         self.results[id.index()] = record.map(|record| record.result);
         self.plan.done(id);
-        self.finish(id, Outcome::WouldRun, reasons, 0.0, Vec::new(), None);
+        let guards = self.world.target(id).guards_in_words(is_resumed);
+        self.finish(id, Outcome::WouldRun, reasons, 0.0, guards, None);
         self.stopping |= self.options.mode == Mode::Question;
     }
 

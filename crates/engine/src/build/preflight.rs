@@ -78,7 +78,7 @@ impl Preflights {
 
 /// Returns all targets that `id` needs, directly or not. Targets that it only comes after are left
 /// out: they do not make it run.
-fn needs_of(id: TargetId, world: World) -> BTreeSet<TargetId> {
+pub(super) fn needs_of(id: TargetId, world: World) -> BTreeSet<TargetId> {
     let (mut found, mut waiting) = (BTreeSet::new(), world.graph.needs(id).to_vec());
     while let Some(need) = waiting.pop() {
         if found.insert(need) {

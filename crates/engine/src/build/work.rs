@@ -12,14 +12,14 @@ use rayon::prelude::*;
 use super::World;
 use super::channel::Channel;
 use super::judge::{all_outputs, fingerprint, output_digest, with_needs};
-use super::stamp;
+use super::{stamp, until};
 use crate::files::{Content, Fact, Files, Observed, View};
 use crate::graph::TargetId;
 use crate::key::{Key, Reason};
 use crate::make::Pool;
 use crate::observation::Written;
 use crate::ownership::Owned;
-use crate::state::{Left, RecordedOutput};
+use crate::state::{Left, Record, RecordedOutput};
 use crate::target::{Done, Facts, Findings, Job, Kind, Output, Surroundings};
 use zipwright_store::digest::FieldHasher;
 use zipwright_store::{Digest, RelPath, fs as base_fs};
@@ -48,6 +48,8 @@ pub(super) struct Work<'a> {
     pub(super) tree: bool,
     /// The files that the target left before.
     pub(super) left: Left,
+    /// The record of a run that succeeded, if only its wait has to be repeated.
+    pub(super) resumed: Option<Record>,
 }
 
 /// Returns the stat data that is compared after a run of `kind`.
@@ -93,12 +95,15 @@ pub(super) fn unless_it_panics<T>(work: impl FnOnce() -> Result<T>) -> Result<T>
     })
 }
 
+/// Runs a target. `wait` is called before the wait for its `until`, with the record of the run if it
+/// can be resumed.
 pub(super) fn work(
     world: World,
     work: &mut Work,
     how: How,
     (surroundings, pool): (&Surroundings, &Pool),
     messages: &Channel,
+    wait: &mut dyn FnMut(Option<Record>),
 ) -> Result<Worked> {
     let target = world.target(work.id);
     let owned = Owned::load(world.project, &target.name.value, work.left.clone(), how.force)?;
@@ -122,14 +127,20 @@ pub(super) fn work(
     }
     let missing = if how.touch { missing(&job) } else { Vec::new() };
     outwait(&work.written);
-    let done = match how.touch {
-        false => target.kind.run(&job, work.findings.take()),
-        true => touch(&job),
+    let done = match (how.touch, &work.resumed) {
+        (true, _) => touch(&job),
+        (false, Some(record)) => Ok(done_before(record)),
+        (false, None) => target.kind.run(&job, work.findings.take()),
     };
     if !target.kind.reads_by_digest() {
         world.files.look_anew();
     }
     let done = done?;
+    if let Some(until) = target.until().filter(|_| !how.touch) {
+        wait(if work.resumed.is_none() { ran(&job, work, &done)? } else { None });
+        until::wait(world, &job, until)?;
+        world.files.look_anew();
+    }
     // A file that was only touched is the target's if it was before, or was not there.
     let made = |path: &RelPath, content: &Digest| {
         !how.touch || owned.is_ours(path, content) || missing.contains(path)
@@ -148,6 +159,38 @@ pub(super) fn work(
         let _ = owned.promise(made.iter().map(|(path, content)| (path, content)));
     }
     worked
+}
+
+/// Returns the outcome of an earlier run.
+fn done_before(record: &Record) -> Done {
+    let facts = record.facts.iter();
+    let facts =
+        facts.filter_map(|(name, json)| Some((name.clone(), serde_json::from_str(json).ok()?)));
+    Done { key: None, result: Some(record.result), facts: facts.collect() }
+}
+
+/// Returns the record of a run that succeeded and that waits; `None` if its inputs changed meanwhile,
+/// and for a target that always runs.
+fn ran(job: &Job, work: &Work, done: &Done) -> Result<Option<Record>> {
+    if job.target.is_phony() {
+        return Ok(None);
+    }
+    let expected = job.target.kind.expected_outputs(job);
+    let key = match &done.key {
+        Some(key) => with_needs(key.clone(), job),
+        None => {
+            forget(&expected, job.files);
+            let (key, changes) = changes_meanwhile(job, work)?;
+            if !changes.is_empty() {
+                return Ok(None);
+            }
+            key
+        }
+    };
+    let outputs = record_outputs(job, expected, &|_, _| true)?;
+    let result = done.result.unwrap_or_else(|| result_of(job, &outputs, &work.key));
+    let facts = done.facts.iter().map(|(name, fact)| (name.clone(), fact.to_string())).collect();
+    Ok(Some(Record { key, result, outputs, seconds: 0.0, facts }))
 }
 
 /// Counts the outputs that are there as made, as `make -t` does: sets their mtimes to now. A missing
@@ -237,13 +280,26 @@ const SHOWN: usize = 5;
 
 /// Returns the key to record; `None` if an input has changed since the run began.
 fn look_again(job: &Job, work: &Work) -> Result<Option<Key>> {
+    let (key, changes) = changes_meanwhile(job, work)?;
+    if changes.is_empty() {
+        return Ok(Some(key));
+    }
+    job.messages.warn(&format!(
+        "its inputs changed while it ran, so it counts as out of date ({})",
+        changes.join("; ")
+    ));
+    Ok(None)
+}
+
+/// Returns the key now, and the first changes of inputs since the run began.
+fn changes_meanwhile(job: &Job, work: &Work) -> Result<(Key, Vec<String>)> {
     for path in work.key.files() {
         job.files.forget(path);
     }
     let now = fingerprint(job)?.key;
     // Such a kind changes the values that its fingerprint is made of.
     if job.target.kind.changes_inputs() {
-        return Ok(Some(now));
+        return Ok((now, Vec::new()));
     }
     let changed: Vec<String> = if now == work.key {
         // The edit was taken back: the run may have read either content.
@@ -254,14 +310,7 @@ fn look_again(job: &Job, work: &Work) -> Result<Option<Key>> {
     } else {
         now.differences(&work.key).iter().take(SHOWN).map(ToString::to_string).collect()
     };
-    if changed.is_empty() {
-        return Ok(Some(now));
-    }
-    job.messages.warn(&format!(
-        "its inputs changed while it ran, so it counts as out of date ({})",
-        changed.join("; ")
-    ));
-    Ok(None)
+    Ok((now, changed))
 }
 
 fn record_outputs(

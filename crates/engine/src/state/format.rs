@@ -30,6 +30,8 @@ pub(super) enum Kind {
     Begun {
         open: bool,
     },
+    /// As [`Kind::Target`], of a run that succeeded and whose wait has not ended.
+    Waits,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -73,7 +75,7 @@ pub(super) fn read(framed: &[u8]) -> Option<Item<'_>> {
 pub(super) fn read_target(mut framed: Vec<u8>) -> Option<Record> {
     let (item, body): (Item, _) = postcard::take_from_bytes(payload(&framed)?).ok()?;
     let Body { result, outputs, facts, key } = postcard::from_bytes(body).ok()?;
-    if !matches!(item.kind, Kind::Target) {
+    if !matches!(item.kind, Kind::Target | Kind::Waits) {
         return None;
     }
     let (seconds, start) = (item.seconds, framed.len() - key.len());
@@ -87,7 +89,7 @@ pub(super) fn read_begun(framed: &[u8]) -> Option<Vec<RecordedOutput>> {
     let (item, body): (Item, _) = postcard::take_from_bytes(payload(framed)?).ok()?;
     match item.kind {
         Kind::Begun { .. } => postcard::from_bytes(body).ok(),
-        Kind::Target | Kind::Forgotten => None,
+        Kind::Target | Kind::Forgotten | Kind::Waits => None,
     }
 }
 
@@ -97,9 +99,10 @@ fn payload(framed: &[u8]) -> Option<&[u8]> {
     (checksum(payload) == head[4..]).then_some(payload)
 }
 
-pub(super) fn target(name: &str, record: &Record) -> Vec<u8> {
+/// `kind` is [`Kind::Target`] or [`Kind::Waits`].
+pub(super) fn target(kind: Kind, name: &str, record: &Record) -> Vec<u8> {
     let Record { key, result, outputs, seconds, facts } = record;
-    let item = Item { kind: Kind::Target, name, seconds: *seconds };
+    let item = Item { kind, name, seconds: *seconds };
     let (outputs, facts) = (outputs.clone(), facts.clone());
     frame(&item, &Body { result: *result, outputs, facts, key: key.as_bytes() })
 }

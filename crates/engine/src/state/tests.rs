@@ -42,6 +42,26 @@ fn filled(folder: &Path) -> State {
 }
 
 #[test]
+fn a_wait_keeps_the_record_of_its_run_until_it_ends() {
+    let folder = tempfile::tempdir().unwrap();
+    let (mut state, _) = State::load(folder.path());
+    let again = || State::load(folder.path()).0;
+    state.begin("a", &Left::default()).unwrap();
+    state.wait("a", &record("x")).unwrap();
+    assert_eq!(again().waiting("a"), Some(record("x")));
+    assert!(again().waits("a") && !again().has("a") && again().target("a").is_none());
+    let left = again().left("a").unwrap();
+    assert_eq!((left.outputs, left.has_run, left.interrupted), (record("x").outputs, true, false));
+    state.compact().unwrap();
+    assert_eq!((state.waiting("a"), again().waiting("a")), (Some(record("x")), Some(record("x"))));
+    state.stop("a", None).unwrap();
+    assert!(!again().waits("a") && again().left("a").unwrap().has_run);
+    state.wait("a", &record("x")).unwrap();
+    state.record("a", &record("x")).unwrap();
+    assert_eq!((again().waiting("a"), again().target("a")), (None, Some(record("x"))));
+}
+
+#[test]
 fn what_was_recorded_is_read_back() {
     let folder = tempfile::tempdir().unwrap();
     let state = filled(folder.path());
@@ -144,7 +164,7 @@ fn many_records_are_read_by_several_threads_up_to_the_first_that_is_damaged() {
     let folder = tempfile::tempdir().unwrap();
     let mut state = filled(folder.path());
     let name = |number: usize| format!("target-{number:05}");
-    let last = format::target(&name(0), &record("x")).len();
+    let last = format::target(Kind::Target, &name(0), &record("x")).len();
     let count = PIECE / last + ALONE + 7;
     (0..count).for_each(|number| state.record(&name(number), &record("x")).unwrap());
     let (again, notice) = State::load(folder.path());

@@ -1,6 +1,8 @@
 //! Targets as the engine sees them: the model of a Buildfile, and [`Kind`], the contract of a kind of
 //! target. Each kind is a module of `src/targets`, with the one list of all of them.
 
+mod action;
+mod guard;
 mod job;
 mod shared;
 mod typed;
@@ -17,6 +19,8 @@ use crate::glob::Glob;
 use crate::key::Key;
 use zipwright_store::RelPath;
 
+pub use action::{Action, Words};
+pub use guard::{Guards, Require, Until};
 pub use job::{Done, Facts, Job, Surroundings, add_fact};
 pub use shared::Shared;
 pub use typed::Typed;
@@ -49,6 +53,8 @@ pub struct Target {
     pub after: Box<[Spanned<String>]>,
     /// Path of the stamp; `None` for a target without one.
     pub stamp: Option<Spanned<RelPath>>,
+    /// The conditions around its run, if it has any.
+    pub guards: Option<Box<Guards>>,
     pub kind: Arc<dyn Kind>,
 }
 
@@ -95,6 +101,11 @@ pub trait Kind: Any + fmt::Debug + Send + Sync {
     /// `-t` may make one empty as make does, and the kind itself records which of them are its own.
     fn runs_program(&self) -> bool {
         false
+    }
+
+    /// Returns the folder and the variables of the programs that it runs, and of its guards.
+    fn environment(&self) -> Option<(&RelPath, &BTreeMap<String, String>)> {
+        None
     }
 
     /// Returns whether it runs alone, with the terminal as its own.

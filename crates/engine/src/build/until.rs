@@ -1,0 +1,56 @@
+//! The wait of a target for the command of its `until`, on the thread of its run.
+
+use std::thread;
+use std::time::{Duration, Instant};
+
+use anyhow::{Result, bail};
+
+use super::World;
+use super::attempt::Attempt;
+use crate::signals;
+use crate::target::{Job, Until};
+use zipwright_store::words;
+
+/// Interval in which a wait looks for signals.
+const LOOK_AGAIN: Duration = Duration::from_millis(20);
+
+/// Repeats the command of `until` until it succeeds. Fails at its time-out, at a signal, and if the
+/// command cannot be started.
+pub(super) fn wait(world: World, job: &Job, until: &Until) -> Result<()> {
+    let Until { action, every, timeout, message } = until;
+    let started = Instant::now();
+    let left = || timeout.saturating_sub(started.elapsed());
+    job.messages.status(&format!("waits until `{action}` succeeds"));
+    loop {
+        let attempt = Attempt::run(world, job.target, action, left(), job.surroundings);
+        if signals::received().is_some() {
+            bail!(
+                "interrupted while it waited until `{action}` succeeds\n\
+                 its run succeeded: the next build only goes on waiting"
+            );
+        }
+        let attempt = attempt?;
+        let Some(failure) = &attempt.failure else { return Ok(()) };
+        if left().is_zero() {
+            let limit = words::duration(*timeout);
+            let message = message.as_ref().map_or(String::new(), |message| format!("{message}\n"));
+            bail!(
+                "{message}its run succeeded, but `{action}` did not within {limit}; \
+                 the next build runs it again\n{}",
+                attempt.with_words(&format!("the last attempt: {failure}"))
+            );
+        }
+        if let Some(line) = attempt.words.back() {
+            job.messages.status(&format!("waits until `{action}` succeeds: {line}"));
+        }
+        sleep(left().min(*every));
+    }
+}
+
+/// Returns after `time`, or at a signal.
+fn sleep(time: Duration) {
+    let started = Instant::now();
+    while signals::received().is_none() && started.elapsed() < time {
+        thread::sleep(LOOK_AGAIN.min(time.saturating_sub(started.elapsed())));
+    }
+}
