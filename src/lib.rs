@@ -21,7 +21,7 @@ pub mod reproduce;
 pub mod pip;
 pub mod bytecode;
 pub mod local;
-pub mod instant;
+pub mod timestamp;
 pub mod buildfile;
 pub mod targets;
 pub mod init;

@@ -3,7 +3,6 @@
 
 use std::time::Duration;
 
-use jiff::Timestamp;
 use toml::de::DeValue;
 use zipwright_python::Arch;
 
@@ -13,8 +12,8 @@ use crate::base::RelPath;
 use crate::check::{self, Python};
 use crate::diagnostic::Spanned;
 use crate::glob::Glob;
-use crate::instant::Instant;
 use crate::project::STATE_FOLDER;
+use crate::timestamp::Timestamp;
 
 /// First and last time in a zip's own format.
 const ZIP_TIMES: [&str; 2] = ["1980-01-01T00:00:00Z", "2107-12-31T23:59:59Z"];
@@ -134,7 +133,7 @@ pub fn rule(item: Item, reader: &mut Reader) -> Option<String> {
     word(item, reader, "rule", &words).map(str::to_owned)
 }
 
-pub fn instant(item: Item, reader: &mut Reader) -> Option<Spanned<Instant>> {
+pub fn instant(item: Item, reader: &mut Reader) -> Option<Spanned<Timestamp>> {
     let Spanned { value: text, span } = match item.value {
         DeValue::Datetime(datetime) => Spanned { value: datetime.to_string(), span: item.span() },
         DeValue::String(_) => string(item, reader)?,
@@ -144,10 +143,10 @@ pub fn instant(item: Item, reader: &mut Reader) -> Option<Spanned<Instant>> {
         }
     };
     let value = match text.as_str() {
-        "git" => Instant::Git,
-        "source-date-epoch" => Instant::SourceDateEpoch,
-        text => match text.parse::<Timestamp>() {
-            Ok(timestamp) => Instant::At(timestamp.as_second()),
+        "git" => Timestamp::Git,
+        "source-date-epoch" => Timestamp::SourceDateEpoch,
+        text => match text.parse::<jiff::Timestamp>() {
+            Ok(timestamp) => Timestamp::At(timestamp.as_second()),
             Err(_) => {
                 reader.report(mistakes::bad_instant(&span, text));
                 return None;
@@ -158,12 +157,13 @@ pub fn instant(item: Item, reader: &mut Reader) -> Option<Spanned<Instant>> {
 }
 
 /// An instant that a zip can hold.
-pub fn zip_instant(item: Item, reader: &mut Reader) -> Option<Spanned<Instant>> {
+pub fn zip_instant(item: Item, reader: &mut Reader) -> Option<Spanned<Timestamp>> {
     let instant = instant(item, reader)?;
-    let [first, last] = ZIP_TIMES
-        .map(|text| text.parse::<Timestamp>().expect("BUG: the limits are instants").as_second());
+    let [first, last] = ZIP_TIMES.map(|text| {
+        text.parse::<jiff::Timestamp>().expect("BUG: the limits are instants").as_second()
+    });
     match instant.value {
-        Instant::At(seconds) if !(first..=last).contains(&seconds) => {
+        Timestamp::At(seconds) if !(first..=last).contains(&seconds) => {
             reader.report(mistakes::instant_not_in_zip(&instant.span));
             None
         }

@@ -17,7 +17,7 @@ use crate::graph::{Graph, TargetId};
 use crate::project::Project;
 use crate::target::Model;
 use crate::targets::group::Group;
-use crate::targets::invoke::{Invoke, Payload, Place};
+use crate::targets::invoke::{Invoke, Payload, Runner};
 use crate::targets::layer::Layer;
 use crate::targets::upload::Upload;
 
@@ -95,7 +95,7 @@ impl Change<'_> {
     fn make(&self, name: &str, invoke: &mut Invoke, model: &Model) -> Result<()> {
         let Self { given, payloads, env } = self;
         if given.local
-            && let Place::Aws { upload } = &invoke.place
+            && let Runner::Aws { upload } = &invoke.runner
         {
             if invoke.local.handler.is_none() {
                 bail!(
@@ -109,9 +109,9 @@ impl Change<'_> {
                 Some(model.target(&name.value)?.kind.get::<Layer>()?.zip.clone())
             };
             let layers = upload.layers.iter().filter_map(of_layer).collect();
-            invoke.place = Place::Here { zip: upload.zip.clone(), layers };
+            invoke.runner = Runner::Here { zip: upload.zip.clone(), layers };
         }
-        let is_here = matches!(invoke.place, Place::Here { .. });
+        let is_here = matches!(invoke.runner, Runner::Here { .. });
         if !is_here && !env.is_empty() {
             bail!("--env is for local runs, and invoke `{name}` runs on AWS: add --local");
         }

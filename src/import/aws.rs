@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::deed::{Code, Deed, Place};
+use super::deed::{Code, Deed, WorkingFolder};
 
 /// Options that affect the place and the output of the CLI, but not its effect.
 const SETTINGS: [&str; 8] = [
@@ -26,7 +26,7 @@ const FLAGS: [&str; 6] = [
     "--no-progress",
 ];
 
-pub(super) fn deed(arguments: &[&str], place: &Place) -> Option<Deed> {
+pub(super) fn deed(arguments: &[&str], place: &WorkingFolder) -> Option<Deed> {
     let (options, words) = split(arguments)?;
     let option = |name: &str| options.get(name).copied();
     let takes = |known: &[&str]| {

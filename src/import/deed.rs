@@ -79,13 +79,13 @@ pub(super) enum Code {
 
 /// Where commands run, and the root that absolute paths may begin with.
 #[derive(Clone, Debug)]
-pub(super) struct Place {
+pub(super) struct WorkingFolder {
     pub(super) root: String,
     /// Relative to the project.
     pub(super) folder: String,
 }
 
-impl Place {
+impl WorkingFolder {
     /// A path of a command, relative to the project. `None` if it is outside.
     pub(super) fn path(&self, text: &str) -> Option<String> {
         let inside = match text.strip_prefix(&self.root) {

@@ -1,13 +1,13 @@
 //! The commands that Makefiles for bundles are made of, by their meaning. A command that is not among
 //! them, or has an option that is not, has no deed.
 
-use super::deed::{Deed, Members, Place};
+use super::deed::{Deed, Members, WorkingFolder};
 use super::shell::{Joint, Simple, Word};
 use super::{aws, pip};
 
 /// Returns the deeds of a line, with the folder that each runs in changed by `cd`. `None` if a command
 /// has no deed.
-pub(super) fn of_line(simples: &[Simple], place: &Place) -> Option<Vec<Deed>> {
+pub(super) fn of_line(simples: &[Simple], place: &WorkingFolder) -> Option<Vec<Deed>> {
     let mut place = place.clone();
     let mut deeds = Vec::new();
     let mut at = 0;
@@ -33,7 +33,7 @@ pub(super) fn of_line(simples: &[Simple], place: &Place) -> Option<Vec<Deed>> {
 }
 
 /// `find TREE … -print0 | xargs -0r touch …`
-fn pipeline(simples: &[Simple], place: &Place) -> Option<Deed> {
+fn pipeline(simples: &[Simple], place: &WorkingFolder) -> Option<Deed> {
     let [find, xargs] = simples else { return None };
     let text =
         |simple: &Simple| simple.words.iter().map(|word| word.text.clone()).collect::<Vec<_>>();
@@ -49,7 +49,7 @@ fn pipeline(simples: &[Simple], place: &Place) -> Option<Deed> {
 const TIMES: &str = "times in the zip are a constant";
 const FOLDERS: &str = "folders are made by themselves";
 
-fn of_command(simple: &Simple, place: &Place) -> Option<Deed> {
+fn of_command(simple: &Simple, place: &WorkingFolder) -> Option<Deed> {
     let words: Vec<&str> = simple.words.iter().map(|word| word.text.as_str()).collect();
     let (program, arguments) = words.split_first()?;
     let paths =
@@ -90,7 +90,7 @@ fn of_command(simple: &Simple, place: &Place) -> Option<Deed> {
 }
 
 /// `find FOLDER -name NAME -delete`, or with `-exec rm -rf {} +`; and `-exec touch`.
-fn find(arguments: &[&str], place: &Place) -> Option<Deed> {
+fn find(arguments: &[&str], place: &WorkingFolder) -> Option<Deed> {
     let folder = place.path(arguments.first()?)?;
     if arguments.contains(&"-exec") && arguments.contains(&"touch") {
         return Some(Deed::Nothing(TIMES));
@@ -111,7 +111,7 @@ fn find(arguments: &[&str], place: &Place) -> Option<Deed> {
 }
 
 /// `unzip -q 'wheels/*.whl' -d folder`
-fn unzip(arguments: &[&str], place: &Place) -> Option<Deed> {
+fn unzip(arguments: &[&str], place: &WorkingFolder) -> Option<Deed> {
     let mut folder = place.folder.clone();
     let mut wheels = None;
     let mut arguments = arguments.iter();
@@ -128,7 +128,7 @@ fn unzip(arguments: &[&str], place: &Place) -> Option<Deed> {
     Some(Deed::Unzip { wheels: wheels?, folder })
 }
 
-fn copy(words: &[Word], place: &Place) -> Option<Deed> {
+fn copy(words: &[Word], place: &WorkingFolder) -> Option<Deed> {
     let (options, files): (Vec<&Word>, Vec<&Word>) =
         words.iter().partition(|word| word.text.starts_with('-'));
     let is_known =
@@ -152,7 +152,7 @@ fn copy(words: &[Word], place: &Place) -> Option<Deed> {
     Some(Deed::Copy { from: sources, to: place.path(&to.text)?, is_folder })
 }
 
-fn zip(words: &[Word], place: &Place) -> Option<Deed> {
+fn zip(words: &[Word], place: &WorkingFolder) -> Option<Deed> {
     let mut files: Vec<&Word> = Vec::new();
     let (mut exclude, mut adds) = (Vec::new(), false);
     let mut words = words.iter().peekable();

@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::deed::{Code, Deed, Members, Pip, Place};
+use super::deed::{Code, Deed, Members, Pip, WorkingFolder};
 use super::deeds;
 use super::make::{Makefile, Rule};
 use super::shell;
@@ -56,7 +56,7 @@ pub(super) struct Facts {
 
 impl Facts {
     pub(super) fn of(makefile: &Makefile, root: &str) -> Self {
-        let place = Place { root: root.to_owned(), folder: String::new() };
+        let place = WorkingFolder { root: root.to_owned(), folder: String::new() };
         let steps: Vec<Vec<Step>> = makefile.rules.iter().map(|rule| steps(rule, &place)).collect();
         let unknown = |steps: &[Step]| steps.iter().any(|step| step.deeds.is_none());
         let foreign = (0..steps.len()).filter(|at| unknown(&steps[*at])).collect();
@@ -96,7 +96,7 @@ impl Facts {
 
     /// A path of make, relative to the project.
     pub(super) fn path(&self, text: &str) -> Option<String> {
-        Place { root: self.root.clone(), folder: String::new() }.path(text)
+        WorkingFolder { root: self.root.clone(), folder: String::new() }.path(text)
     }
 
     fn collect(&mut self) {
@@ -218,7 +218,7 @@ impl Facts {
     }
 }
 
-fn steps(rule: &Rule, place: &Place) -> Vec<Step> {
+fn steps(rule: &Rule, place: &WorkingFolder) -> Vec<Step> {
     let Some(recipe) = &rule.recipe else {
         return rule.written.iter().map(|text| Step { text: text.clone(), deeds: None }).collect();
     };

@@ -1,6 +1,6 @@
 //! `pip wheel`, `pip install --target` and `uv pip install --target`.
 
-use super::deed::{Deed, Pip, Place};
+use super::deed::{Deed, Pip, WorkingFolder};
 
 /// Options without an effect on which wheels there are.
 const QUIET: [&str; 18] = [
@@ -33,7 +33,7 @@ const HANDED_ON: [&str; 4] = ["--no-deps", "--pre", "--require-hashes", "--no-in
 const HANDED_ON_WITH_VALUE: [&str; 5] =
     ["--index-url", "-i", "--extra-index-url", "--no-binary", "--trusted-host"];
 
-pub(super) fn deed(arguments: &[&str], place: &Place) -> Option<Deed> {
+pub(super) fn deed(arguments: &[&str], place: &WorkingFolder) -> Option<Deed> {
     let (command, rest) = arguments.split_first()?;
     let is_wheel = *command == "wheel";
     if !is_wheel && *command != "install" {

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use anyhow::{Context, Result, bail};
-use zipwright_python::lock::{File, Locked, LockedSet, Place, Pylock, Source, UvLock, Wanted};
+use zipwright_python::lock::{File, Location, Locked, LockedSet, Pylock, Source, UvLock, Wanted};
 use zipwright_python::{Runtime, Target};
 
 use super::interpreter::Interpreter;
@@ -138,8 +138,8 @@ impl LockedInputs {
 
     fn url(&self, project: &Project, file: &File) -> String {
         match &file.place {
-            Place::Url(url) => url.clone(),
-            Place::Path(path) => file_url(&project.place(&self.folder).join(path)),
+            Location::Url(url) => url.clone(),
+            Location::Path(path) => file_url(&project.place(&self.folder).join(path)),
         }
     }
 }

@@ -95,7 +95,7 @@ pub struct Finding {
 const LATER: &str = "at least two seconds later";
 
 /// A file of one of the zips.
-type Place = (usize, String);
+type ZipFile = (usize, String);
 
 pub fn run(request: &Request) -> Result<Report> {
     let mut builds = Builds::new(request)?;
@@ -138,7 +138,7 @@ fn compare(request: &Request, a: &Path, b: &Path) -> Result<Vec<Comparison>> {
     zips.map(|(_, path)| diff::compare(&builds::zip(a, path), &builds::zip(b, path))).collect()
 }
 
-fn differing(comparisons: &[Comparison]) -> BTreeSet<Place> {
+fn differing(comparisons: &[Comparison]) -> BTreeSet<ZipFile> {
     let mut places = BTreeSet::new();
     for (at, comparison) in comparisons.iter().enumerate() {
         let changes = comparison.changes.iter().filter(|change| !change.is_of_container());
@@ -154,7 +154,7 @@ fn causes(
     plain: &Path,
     comparisons: &[Comparison],
     varied: &[Variation],
-) -> Result<BTreeMap<Place, Cause>> {
+) -> Result<BTreeMap<ZipFile, Cause>> {
     let mut causes = BTreeMap::new();
     let mut left = differing(comparisons);
     if left.is_empty() {
@@ -193,7 +193,7 @@ fn changes_of(comparison: &Comparison, path: &str) -> Vec<Change> {
 fn findings(
     at: usize,
     comparison: &Comparison,
-    causes: &BTreeMap<Place, Cause>,
+    causes: &BTreeMap<ZipFile, Cause>,
     record: Option<&Record>,
 ) -> Vec<Finding> {
     let paths: BTreeSet<String> =

@@ -11,14 +11,14 @@ use crate::base::{RelPath, words};
 use crate::buildfile::table::{Reader, Table};
 use crate::buildfile::value;
 use crate::diagnostic::Spanned;
-use crate::instant::{self, Instant};
 use crate::key::{Key, Value};
 use crate::target::{Done, Findings, Fingerprint, Input, Job, Kind};
+use crate::timestamp::{self, Timestamp};
 
 #[derive(Clone, Debug)]
 pub struct Clamp {
     pub directory: Spanned<RelPath>,
-    pub instant: Spanned<Instant>,
+    pub instant: Spanned<Timestamp>,
 }
 
 pub(super) fn read(table: &mut Table, reader: &mut Reader) -> Option<Clamp> {
@@ -52,7 +52,7 @@ fn run(clamp: &Clamp, job: &Job) -> Result<Done> {
     if !directory.is_dir() {
         bail!("folder `{}` to clamp does not exist", clamp.directory.value);
     }
-    let instant = instant::resolve(&clamp.instant.value, job.project)?;
+    let instant = timestamp::resolve(&clamp.instant.value, job.project)?;
     let count = lower(&directory, instant)?;
     job.messages.status(&format!("lowered the time of {}", words::count(count, "file")));
     Ok(Done::default())
@@ -107,12 +107,12 @@ impl Kind for Clamp {
 }
 
 /// Returns the instant of a clamp, in seconds since 1970-01-01T00:00:00Z.
-pub(super) fn seconds(instant: &Instant, job: &Job) -> Result<i64> {
+pub(super) fn seconds(instant: &Timestamp, job: &Job) -> Result<i64> {
     match instant {
-        Instant::At(_) => {}
-        Instant::SourceDateEpoch => _ = job.files.var("SOURCE_DATE_EPOCH"),
+        Timestamp::At(_) => {}
+        Timestamp::SourceDateEpoch => _ = job.files.var("SOURCE_DATE_EPOCH"),
         // The commit may change without any file of the project.
-        Instant::Git => job.files.partial(),
+        Timestamp::Git => job.files.partial(),
     }
-    instant::resolve(instant, job.project)
+    timestamp::resolve(instant, job.project)
 }

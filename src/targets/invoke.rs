@@ -27,7 +27,7 @@ pub(super) use keys::read;
 
 #[derive(Clone, Debug)]
 pub struct Invoke {
-    pub place: Place,
+    pub runner: Runner,
     /// What the function is called with, in this order; never empty.
     pub payloads: Vec<Payload>,
     /// Number of calls with each payload.
@@ -38,7 +38,7 @@ pub struct Invoke {
 
 /// The place where an invoke runs the function.
 #[derive(Clone, Debug)]
-pub enum Place {
+pub enum Runner {
     /// On AWS, once this upload target is done.
     Aws { upload: Spanned<String> },
     /// On this machine, from the bundle of this zip target, with those of others as layers.
@@ -97,11 +97,11 @@ const SHOWN: usize = 200;
 /// Returns the key for `explain`: an invoke that is a goal always runs.
 fn key(invoke: &Invoke, job: &Job) -> Result<Key> {
     let mut key = Key::new();
-    match &invoke.place {
-        Place::Aws { upload } => {
+    match &invoke.runner {
+        Runner::Aws { upload } => {
             key.push("upload", Value::Digest(job.result_of(&upload.value)?));
         }
-        Place::Here { zip, layers } => {
+        Runner::Here { zip, layers } => {
             key.push("zip", Value::Digest(job.result_of(&zip.value)?));
             for layer in layers {
                 let result = job.result_of(&layer.value)?;
@@ -125,14 +125,14 @@ fn key(invoke: &Invoke, job: &Job) -> Result<Key> {
 fn run(invoke: &Invoke, job: &Job) -> Result<Done> {
     let payloads = payloads(invoke, job)?;
     let calls = Calls { payloads: &payloads, repeat: invoke.repeat };
-    match &invoke.place {
-        Place::Aws { upload } => remote::run(invoke, upload, &calls, job),
-        Place::Here { zip, layers } => local::run(&invoke.local, (zip, layers), &calls, job),
+    match &invoke.runner {
+        Runner::Aws { upload } => remote::run(invoke, upload, &calls, job),
+        Runner::Here { zip, layers } => local::run(&invoke.local, (zip, layers), &calls, job),
     }
 }
 
 fn payloads(invoke: &Invoke, job: &Job) -> Result<Vec<Vec<u8>>> {
-    let here = matches!(invoke.place, Place::Here { .. });
+    let here = matches!(invoke.runner, Runner::Here { .. });
     let limit = match invoke.remote.call {
         Call::Event if !here => EVENT_LIMIT,
         _ => REQUEST_LIMIT,
@@ -222,7 +222,7 @@ impl Invoke {
 
     /// Returns an error unless the function is one of its upload's functions, and exactly one.
     fn check_function(&self, model: &Model) -> Option<Diagnostic> {
-        let Place::Aws { upload: named } = &self.place else { return None };
+        let Runner::Aws { upload: named } = &self.runner else { return None };
         let upload = model.target(&named.value)?.kind.get::<Upload>()?;
         let functions: Vec<&str> =
             upload.functions.iter().map(|name| name.value.as_str()).collect();
@@ -245,9 +245,9 @@ impl Kind for Invoke {
     }
 
     fn references(&self) -> Vec<Reference<'_>> {
-        match &self.place {
-            Place::Aws { upload } => vec![Reference::to("upload", upload)],
-            Place::Here { zip, layers } => {
+        match &self.runner {
+            Runner::Aws { upload } => vec![Reference::to("upload", upload)],
+            Runner::Here { zip, layers } => {
                 let names = iter::once(zip).chain(layers);
                 names.map(|name| Reference::to("zip", name)).collect()
             }
@@ -255,7 +255,7 @@ impl Kind for Invoke {
     }
 
     fn inputs(&self) -> Vec<Input<'_>> {
-        let is_here = matches!(self.place, Place::Here { .. });
+        let is_here = matches!(self.runner, Runner::Here { .. });
         let python = self.local.python.iter().filter(|_| is_here);
         self.files().map(Input::Path).chain(python.map(Input::Program)).collect()
     }
@@ -273,9 +273,9 @@ impl Kind for Invoke {
     }
 
     fn preflight_time(&self) -> Option<Preflight<'_>> {
-        let before = match &self.place {
-            Place::Aws { upload } => Some(upload.value.as_str()),
-            Place::Here { .. } => None,
+        let before = match &self.runner {
+            Runner::Aws { upload } => Some(upload.value.as_str()),
+            Runner::Here { .. } => None,
         };
         Some(Preflight::Paths { paths: self.files().map(|path| &path.value).collect(), before })
     }

@@ -34,7 +34,6 @@ use crate::diagnostic::Spanned;
 use crate::event::Reporter;
 use crate::files::{Content, Fact};
 use crate::glob::Glob;
-use crate::instant::{self, Instant};
 use crate::key::{Key, Value};
 use crate::project::STATE_FOLDER;
 use crate::target::{
@@ -45,6 +44,7 @@ use crate::targets::clamp;
 use crate::targets::shared::Manifests;
 use crate::targets::wheelhouse::Wheelhouse;
 use crate::targets::zip::Zip;
+use crate::timestamp::{self, Timestamp};
 use crate::wheel::{self, Placed, Wheel};
 
 #[derive(Clone, Debug)]
@@ -56,7 +56,7 @@ pub struct Staging {
     pub exclude: Vec<Spanned<Glob>>,
     pub conflicts: Vec<Conflict>,
     /// `None`: times are not touched.
-    pub clamp: Option<Spanned<Instant>>,
+    pub clamp: Option<Spanned<Timestamp>>,
     /// Whether the tree is always written as a folder, even if only a zip reads it.
     pub write: bool,
     /// Whether Python sources get bytecode beside them.
@@ -236,8 +236,8 @@ fn write_folder(
     if !writes_folder(staging, job)? {
         return Ok(());
     }
-    let clamp: Option<&Instant> = staging.clamp.as_ref().map(|clamp| &clamp.value);
-    let instant = clamp.map(|clamp| instant::resolve(clamp, job.project)).transpose()?;
+    let clamp: Option<&Timestamp> = staging.clamp.as_ref().map(|clamp| &clamp.value);
+    let instant = clamp.map(|clamp| timestamp::resolve(clamp, job.project)).transpose()?;
     tree::write(manifest, origins, job, &staging.output.value, instant)
 }
 

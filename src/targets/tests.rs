@@ -8,7 +8,7 @@ use zipwright_python::Arch;
 use super::check::Check;
 use super::clamp::Clamp;
 use super::command::Command;
-use super::invoke::{Call, Invoke, Payload, Place};
+use super::invoke::{Call, Invoke, Payload, Runner};
 use super::load;
 use super::staging::{Destination, Staging, Winner};
 use super::upload::Upload;
@@ -16,8 +16,8 @@ use super::wheelhouse::{PythonVersion, Wheelhouse};
 use super::zip::{Compression, Zip};
 use crate::buildfile::Loaded;
 use crate::deploy::Publish;
-use crate::instant::Instant;
 use crate::target::{Action, Kind, Model, Words};
+use crate::timestamp::Timestamp;
 
 #[track_caller]
 fn sound(text: &str) -> Model {
@@ -85,7 +85,7 @@ fn stagings_have_all_their_keys_and_defaults() {
         .collect();
     assert_eq!(to, [None, None, Some("d/".into()), Some("f".into())]);
     assert_eq!(shown(x.sources.iter().map(|source| source.from.value.pattern())), "a.py b/* c e");
-    assert_eq!(x.clamp.unwrap().value, Instant::At(10));
+    assert_eq!(x.clamp.unwrap().value, Timestamp::At(10));
     assert!(x.write);
     let keep: Vec<&Winner> = x.conflicts.iter().map(|rule| &rule.keep.value).collect();
     assert_eq!(keep, [&Winner::Sources, &Winner::Wheel("foo-bar".into())]);
@@ -94,11 +94,11 @@ fn stagings_have_all_their_keys_and_defaults() {
 #[test]
 fn instants_are_words_or_dates_with_an_offset() {
     for (text, expected) in [
-        ("'git'", Instant::Git),
-        ("'source-date-epoch'", Instant::SourceDateEpoch),
-        ("'1980-02-01T00:00:00Z'", Instant::At(318_211_200)),
-        ("1980-02-01T09:00:00+09:00", Instant::At(318_211_200)),
-        ("'1960-01-01T00:00:00Z'", Instant::At(-315_619_200)),
+        ("'git'", Timestamp::Git),
+        ("'source-date-epoch'", Timestamp::SourceDateEpoch),
+        ("'1980-02-01T00:00:00Z'", Timestamp::At(318_211_200)),
+        ("1980-02-01T09:00:00+09:00", Timestamp::At(318_211_200)),
+        ("'1960-01-01T00:00:00Z'", Timestamp::At(-315_619_200)),
     ] {
         let text = format!("kind = 'clamp'\ndirectory = 'a'\ninstant = {text}");
         let x: Clamp = kind(&text);
@@ -117,7 +117,7 @@ fn zips_have_all_their_keys_and_defaults() {
          limits = false",
     );
     assert_eq!((x.output.value.as_str(), x.compression), ("a.zip", Compression::Store));
-    assert_eq!((x.clamp.unwrap().value, x.limits), (Instant::Git, false));
+    assert_eq!((x.clamp.unwrap().value, x.limits), (Timestamp::Git, false));
 }
 
 #[test]
@@ -144,7 +144,7 @@ fn payloads_are_files_or_json_in_the_order_of_the_file() {
 #[test]
 fn invokes_have_all_their_keys_and_defaults() {
     let x: Invoke = kind("kind = 'invoke'\nupload = 'u'");
-    assert!(matches!(x.place, Place::Aws { upload } if upload.value == "u"));
+    assert!(matches!(x.runner, Runner::Aws { upload } if upload.value == "u"));
     assert_eq!((x.payloads.len(), x.repeat, x.remote.call), (1, 1, Call::Request));
     assert_eq!((x.remote.qualifier, x.local.handler, x.local.python), (None, None, None));
     assert_eq!((x.local.timeout, x.local.env.len(), x.local.boto3), (3, 0, false));
@@ -160,7 +160,7 @@ fn invokes_have_all_their_keys_and_defaults() {
         "kind = 'invoke'\nlocal = true\nzip = 'z'\nhandler = 'a/b.c'\ntimeout = 900\n\
          env = { A = 'x' }\npython = 'python3.13'\nwith-boto3 = true",
     );
-    assert!(matches!(x.place, Place::Here { zip, .. } if zip.value == "z"));
+    assert!(matches!(x.runner, Runner::Here { zip, .. } if zip.value == "z"));
     assert_eq!((x.local.handler.as_deref(), x.local.timeout), (Some("a/b.c"), 900));
     assert_eq!((x.local.env["A"].as_str(), x.local.boto3), ("x", true));
     assert_eq!(x.local.python.unwrap().value, "python3.13");

@@ -15,7 +15,7 @@ use anyhow::{Context, Result, bail};
 use rayon::prelude::*;
 use tempfile::NamedTempFile;
 
-use self::splice::{Index, Place, Previous};
+use self::splice::{Index, PackedMember, Previous};
 use super::staging::{self, Origins};
 use crate::base::{Digest, RelPath, fs, words};
 use crate::buildfile::table::{Reader, Table, boolean, string};
@@ -25,7 +25,6 @@ use crate::bundle::{
 };
 use crate::diagnostic::Spanned;
 use crate::files::Content;
-use crate::instant::{self, Instant};
 use crate::key::{Key, Value};
 use crate::observation::Stat;
 use crate::target::{Declared, Done, Findings, Fingerprint, Job, Kind, Output, Reference, Trees};
@@ -34,6 +33,7 @@ use crate::targets::clamp;
 use crate::targets::layer::Layer;
 use crate::targets::staging::Staging;
 use crate::targets::upload::Upload;
+use crate::timestamp::{self, Timestamp};
 use crate::wheel::{self, Member, Wheel};
 
 #[derive(Clone, Debug)]
@@ -45,7 +45,7 @@ pub struct Zip {
     pub output: Spanned<RelPath>,
     pub compression: Compression,
     /// The time of every entry; `None`: the constant.
-    pub clamp: Option<Spanned<Instant>>,
+    pub clamp: Option<Spanned<Timestamp>>,
     /// Whether a bundle over Lambda's limits is an error.
     pub limits: bool,
 }
@@ -207,7 +207,7 @@ fn write(
 ) -> Result<(Written<NamedTempFile>, PackedFiles)> {
     let time = match &zip.clamp {
         None => Time::CONSTANT,
-        Some(clamp) => Time::at(instant::resolve(&clamp.value, job.project)?),
+        Some(clamp) => Time::at(timestamp::resolve(&clamp.value, job.project)?),
     };
     let folder = place.parent().unwrap_or(&job.project.root);
     let sources =
@@ -301,7 +301,7 @@ enum Way<'a> {
     /// Inflated from the wheel, and stored.
     Inflated(&'a Wheel, &'a Member),
     /// Copied from the previous bundle, where zipwright packed it.
-    Spliced(&'a Previous<'a>, &'a Place),
+    Spliced(&'a Previous<'a>, &'a PackedMember),
     /// Packed now.
     Packed,
 }
@@ -444,7 +444,7 @@ fn add<W: Write>(
     entry: &Entry,
     way: &Way,
     packed: Option<Packed>,
-) -> Result<Option<Place>> {
+) -> Result<Option<PackedMember>> {
     let item = |method, crc, compressed, size| Item {
         name: entry.path.as_str(),
         executable: entry.executable,
@@ -469,17 +469,17 @@ fn add<W: Write>(
             Ok(None)
         }
         (Way::Spliced(previous, place), _) => {
-            let Place { method, crc, size, compressed, .. } = **place;
+            let PackedMember { method, crc, size, compressed, .. } = **place;
             let item = item(method, crc, compressed, size);
             let offset = writer.add(&item, &mut previous.bytes(place))?;
-            Ok(Some(Place { offset, ..**place }))
+            Ok(Some(PackedMember { offset, ..**place }))
         }
         (Way::Packed, packed) => {
             let mut packed = packed.expect("BUG: its batch was packed");
             let Packed { method, crc, compressed, size, .. } = packed;
             let item = item(method, crc, compressed, size);
             let offset = writer.add(&item, &mut packed.data)?;
-            Ok(Some(Place { method, crc, size, compressed, offset }))
+            Ok(Some(PackedMember { method, crc, size, compressed, offset }))
         }
     }
 }

@@ -29,8 +29,8 @@ impl<T: PartialEq> PartialEq for Spanned<T> {
 pub struct Diagnostic {
     message: String,
     /// `None` when the mistake is not in the file but on the command line.
-    place: Option<Place>,
-    related: Vec<Place>,
+    place: Option<Note>,
+    related: Vec<Note>,
     hints: Vec<String>,
     rests: Rests,
 }
@@ -40,7 +40,7 @@ pub struct Diagnostic {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Rests {
     /// The place it points to.
-    Place,
+    Note,
     /// Which table a key is in: on every header so far.
     Headers,
     /// Something not being there: on the whole text.
@@ -48,7 +48,7 @@ enum Rests {
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
-struct Place {
+struct Note {
     span: Span,
     label: String,
 }
@@ -56,7 +56,7 @@ struct Place {
 impl Diagnostic {
     /// Creates a mistake at `span`. `message` is a fragment: lower case, no final period.
     pub fn at(span: &Span, message: impl Into<String>) -> Self {
-        let place = Place { span: span.clone(), label: String::new() };
+        let place = Note { span: span.clone(), label: String::new() };
         Self { place: Some(place), ..Self::nowhere(message) }
     }
 
@@ -67,7 +67,7 @@ impl Diagnostic {
             place: None,
             related: Vec::new(),
             hints: Vec::new(),
-            rests: Rests::Place,
+            rests: Rests::Note,
         }
     }
 
@@ -81,7 +81,7 @@ impl Diagnostic {
 
     /// Another place that the mistake is about.
     pub fn also(mut self, span: &Span, label: impl Into<String>) -> Self {
-        self.related.push(Place { span: span.clone(), label: label.into() });
+        self.related.push(Note { span: span.clone(), label: label.into() });
         self
     }
 
@@ -116,7 +116,7 @@ impl Diagnostic {
         let Some(place) = &self.place else { return false };
         let before = errors.iter().all(|error| place.span.end <= error.start);
         match self.rests {
-            Rests::Place => errors
+            Rests::Note => errors
                 .iter()
                 .all(|error| place.span.end <= error.start || error.end <= place.span.start),
             Rests::Headers => before,
@@ -164,7 +164,7 @@ impl Diagnostic {
     /// and a generated Buildfile can be long.
     fn snippet<'a>(
         &'a self,
-        place: &'a Place,
+        place: &'a Note,
         file: &'a str,
         text: &'a str,
     ) -> Snippet<'a, annotate_snippets::Annotation<'a>> {
@@ -173,7 +173,7 @@ impl Diagnostic {
         let last = places().map(|place| place.span.end).max().unwrap_or(0);
         let start = text[..first].rfind('\n').map_or(0, |newline| newline + 1);
         let end = text[last..].find('\n').map_or(text.len(), |newline| last + newline);
-        let annotate = |kind: AnnotationKind, place: &'a Place| {
+        let annotate = |kind: AnnotationKind, place: &'a Note| {
             let annotation = kind.span(place.span.start - start..place.span.end - start);
             match place.label.as_str() {
                 "" => annotation,

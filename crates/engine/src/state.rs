@@ -77,12 +77,12 @@ pub struct Left {
 
 pub struct State {
     folder: PathBuf,
-    targets: HashMap<Box<str>, Place>,
+    targets: HashMap<Box<str>, RecordSpan>,
     /// Targets without a record that ran: the position of the outputs that they left, and whether the
     /// run is still open.
-    begun: HashMap<Box<str>, (Place, bool)>,
+    begun: HashMap<Box<str>, (RecordSpan, bool)>,
     /// Targets without a record whose run succeeded, and that wait until another condition is met.
-    waiting: HashMap<Box<str>, Place>,
+    waiting: HashMap<Box<str>, RecordSpan>,
     /// Bytes of the records that count.
     live: u64,
     /// Length of the file up to its last whole record.
@@ -95,7 +95,7 @@ pub struct State {
 
 /// Position of a target's record in the file.
 #[derive(Clone, Copy, Debug, PartialEq)]
-struct Place {
+struct RecordSpan {
     at: u64,
     /// Bytes, with the frame.
     size: u64,
@@ -177,7 +177,7 @@ impl State {
     pub fn record(&mut self, name: &str, record: &Record) -> Result<()> {
         let frame = format::target(Kind::Target, name, record);
         let at = self.append(&frame)?;
-        let place = Place { at, size: frame.len() as u64, seconds: record.seconds };
+        let place = RecordSpan { at, size: frame.len() as u64, seconds: record.seconds };
         self.place(name.into(), place);
         Ok(())
     }
@@ -187,7 +187,7 @@ impl State {
     pub fn wait(&mut self, name: &str, record: &Record) -> Result<()> {
         let frame = format::target(Kind::Waits, name, record);
         let at = self.append(&frame)?;
-        let place = Place { at, size: frame.len() as u64, seconds: 0.0 };
+        let place = RecordSpan { at, size: frame.len() as u64, seconds: 0.0 };
         self.wait_at(name.into(), place);
         Ok(())
     }
@@ -251,7 +251,7 @@ impl State {
     fn keep_left(&mut self, name: &str, outputs: &[RecordedOutput], open: bool) -> Result<()> {
         let frame = format::begun(name, outputs, open);
         let at = self.append(&frame)?;
-        self.begin_at(name.into(), Place { at, size: frame.len() as u64, seconds: 0.0 }, open);
+        self.begin_at(name.into(), RecordSpan { at, size: frame.len() as u64, seconds: 0.0 }, open);
         Ok(())
     }
 
@@ -297,7 +297,7 @@ impl State {
 
     /// Adds the next record of the file, which has `size` bytes there.
     fn add(&mut self, item: &Item, size: u64) {
-        let place = Place { at: self.length, size, seconds: item.seconds };
+        let place = RecordSpan { at: self.length, size, seconds: item.seconds };
         self.length += size;
         match item.kind {
             Kind::Target => self.place(item.name.into(), place),
@@ -307,19 +307,19 @@ impl State {
         }
     }
 
-    fn place(&mut self, name: Box<str>, place: Place) {
+    fn place(&mut self, name: Box<str>, place: RecordSpan) {
         self.remove(&name);
         self.live += place.size;
         self.targets.insert(name, place);
     }
 
-    fn begin_at(&mut self, name: Box<str>, place: Place, open: bool) {
+    fn begin_at(&mut self, name: Box<str>, place: RecordSpan, open: bool) {
         self.remove(&name);
         self.live += place.size;
         self.begun.insert(name, (place, open));
     }
 
-    fn wait_at(&mut self, name: Box<str>, place: Place) {
+    fn wait_at(&mut self, name: Box<str>, place: RecordSpan) {
         self.remove(&name);
         self.live += place.size;
         self.waiting.insert(name, place);
@@ -332,7 +332,7 @@ impl State {
     }
 
     /// Returns the bytes of a record.
-    fn frame(&self, place: &Place) -> io::Result<Vec<u8>> {
+    fn frame(&self, place: &RecordSpan) -> io::Result<Vec<u8>> {
         let file = self.file.as_ref().expect("BUG: a record with a place is in a file");
         let mut bytes = vec![0; usize::try_from(place.size).map_err(io::Error::other)?];
         file.read_exact_at(&mut bytes, place.at)?;
@@ -358,10 +358,10 @@ impl State {
     fn compact(&mut self) -> Result<()> {
         let path = self.path();
         let mut bytes = MAGIC.to_vec();
-        let mut copy = |place: &Place| {
+        let mut copy = |place: &RecordSpan| {
             let frame = self.frame(place);
             let frame = frame.with_context(|| format!("could not read `{}`", path.display()))?;
-            let place = Place { at: bytes.len() as u64, ..*place };
+            let place = RecordSpan { at: bytes.len() as u64, ..*place };
             bytes.extend(frame);
             anyhow::Ok(place)
         };

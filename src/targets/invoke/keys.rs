@@ -3,7 +3,7 @@
 
 use toml::de::DeValue;
 
-use super::{Call, Invoke, Local, Payload, Place, Remote};
+use super::{Call, Invoke, Local, Payload, Remote, Runner};
 use crate::buildfile::table::{Item, Reader, Table, boolean, members, string};
 use crate::buildfile::{mistakes, payload, value};
 use crate::targets::command::env;
@@ -16,7 +16,7 @@ const TIMEOUTS: std::ops::RangeInclusive<u16> = 1..=5400;
 
 pub(in crate::targets) fn read(table: &mut Table, reader: &mut Reader) -> Option<Invoke> {
     let here = table.optional("local", reader, boolean).unwrap_or(false);
-    let place = place(here, table, reader);
+    let runner = runner(here, table, reader);
     let payloads = payloads(table, reader);
     let call = table.take("type");
     let function = table.take("function");
@@ -39,10 +39,10 @@ pub(in crate::targets) fn read(table: &mut Table, reader: &mut Reader) -> Option
             .map(|text| text.value),
     };
     let local = local(here, table, reader);
-    Some(Invoke { place: place?, payloads, repeat: 1, remote, local: local? })
+    Some(Invoke { runner: runner?, payloads, repeat: 1, remote, local: local? })
 }
 
-fn place(here: bool, table: &mut Table, reader: &mut Reader) -> Option<Place> {
+fn runner(here: bool, table: &mut Table, reader: &mut Reader) -> Option<Runner> {
     let (upload, zip, layers) = (table.take("upload"), table.take("zip"), table.take("layers"));
     if let Some(layers) = layers.filter(|_| !here) {
         reader.report(mistakes::layers_for_aws(&layers.span(), table.owner()));
@@ -66,13 +66,13 @@ fn place(here: bool, table: &mut Table, reader: &mut Reader) -> Option<Place> {
             if here {
                 reader.report(mistakes::upload_for_local(&upload.span(), table.owner()));
             }
-            Some(Place::Aws { upload: string(upload, reader)? })
+            Some(Runner::Aws { upload: string(upload, reader)? })
         }
         (None, Some(zip)) => {
             if !here {
                 reader.report(mistakes::zip_for_aws(&zip.span(), table.owner()));
             }
-            Some(Place::Here { zip: string(zip, reader)?, layers })
+            Some(Runner::Here { zip: string(zip, reader)?, layers })
         }
     }
 }

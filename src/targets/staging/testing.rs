@@ -13,7 +13,6 @@ use crate::diagnostic::Spanned;
 use crate::event::Reporter;
 use crate::files::{Files, Memory, View};
 use crate::glob::Glob;
-use crate::instant::Instant;
 use crate::key::Key;
 use crate::ownership::Owned;
 use crate::process::Stream;
@@ -24,6 +23,7 @@ use crate::targets::clamp::Clamp;
 use crate::targets::staging::{Conflict, Destination, Source, Staging, Winner};
 use crate::targets::wheelhouse::Wheelhouse;
 use crate::targets::zip::{Compression, Zip};
+use crate::timestamp::Timestamp;
 pub(in crate::targets) use wheels::Fixture;
 
 #[path = "../../../crates/python/src/wheel/testing.rs"]
@@ -82,7 +82,7 @@ impl World {
         let root = folder.path().join("project");
         let cache = folder.path().join("cache").to_str().unwrap().to_owned();
         let env = BTreeMap::from([("XDG_CACHE_HOME".to_owned(), cache)]);
-        let instant = spanned(Instant::At(1_000_000_000));
+        let instant = spanned(Timestamp::At(1_000_000_000));
         let world = Self {
             project: Project::new(root.clone(), env),
             staging: Staging {

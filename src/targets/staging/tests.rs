@@ -5,9 +5,9 @@ use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 
 use super::testing::{World, path, wheel};
 use crate::diagnostic::Spanned;
-use crate::instant::Instant;
 use crate::target::Output;
 use crate::targets::staging::{Destination, Winner};
+use crate::timestamp::Timestamp;
 
 fn folder(text: &str) -> Option<Destination> {
     Some(Destination::Folder(path(text)))
@@ -202,7 +202,7 @@ fn the_folder_is_written_when_somebody_looks_and_kept_in_step() {
 #[test]
 fn a_clamped_folder_has_no_later_time() {
     let mut world = World::new(&[wheel("demo", &[("demo/a.py", "a")])], &[]);
-    world.staging.clamp = Some(Spanned { value: Instant::At(1_000_000_000), span: 0..0 });
+    world.staging.clamp = Some(Spanned { value: Timestamp::At(1_000_000_000), span: 0..0 });
     assert!(!world.key("staging").unwrap().components().any(|c| c.name == "clamp"));
     world.staging.write = true;
     world.run("staging").unwrap();

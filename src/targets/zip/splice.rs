@@ -24,7 +24,7 @@ const FORMAT: Format = Format::new("packed members", 1);
 
 /// Packed bytes of a content, and their offset in a bundle.
 #[derive(Clone, Copy, Debug, Serialize, Deserialize)]
-pub(super) struct Place {
+pub(super) struct PackedMember {
     pub(super) method: Method,
     pub(super) crc: u32,
     pub(super) size: u64,
@@ -32,7 +32,7 @@ pub(super) struct Place {
     pub(super) offset: u64,
 }
 
-pub(super) type Index = BTreeMap<Digest, Place>;
+pub(super) type Index = BTreeMap<Digest, PackedMember>;
 
 /// The bundle that will be replaced.
 pub(super) struct Previous<'a> {
@@ -55,11 +55,11 @@ impl<'a> Previous<'a> {
         known.then_some(Self { path, file, stat, index })
     }
 
-    pub(super) fn find(&self, content: &Digest) -> Option<&Place> {
+    pub(super) fn find(&self, content: &Digest) -> Option<&PackedMember> {
         self.index.get(content)
     }
 
-    pub(super) fn bytes(&self, place: &Place) -> Range<'_> {
+    pub(super) fn bytes(&self, place: &PackedMember) -> Range<'_> {
         Range::new(&self.file, place.offset, place.compressed)
     }
 

@@ -7,10 +7,10 @@ use std::os::unix::fs::PermissionsExt;
 use zip::ZipArchive;
 
 use crate::diagnostic::Spanned;
-use crate::instant::Instant;
 use crate::target::Done;
 use crate::targets::staging::testing::{World, wheel};
 use crate::targets::zip::Compression;
+use crate::timestamp::Timestamp;
 
 fn world() -> World {
     let text = "a line of Python\n".repeat(100);
@@ -217,7 +217,7 @@ fn deflated_members_are_taken_over_and_store_keeps_them_plain() {
 fn the_time_of_the_entries_can_be_chosen() {
     let mut world = world();
     let constant = world.key("zip").unwrap();
-    world.zip.clamp = Some(Spanned { value: Instant::At(1_234_567_890), span: 0..0 });
+    world.zip.clamp = Some(Spanned { value: Timestamp::At(1_234_567_890), span: 0..0 });
     assert_ne!(constant, world.key("zip").unwrap());
     let mut archive = ZipArchive::new(Cursor::new(bundle(&world))).unwrap();
     let time = archive.by_name("demo/").unwrap().last_modified().unwrap();

@@ -42,12 +42,12 @@ pub(super) struct Of<'a> {
 /// All libraries available to the linker, by file name and by soname.
 #[derive(Default)]
 pub(super) struct Libraries {
-    named: HashMap<String, Vec<Place>>,
+    named: HashMap<String, Vec<Provider>>,
     /// For each object with a run path: the libraries that it needs, and the folders.
     searches: Vec<(Vec<String>, Vec<String>)>,
 }
 
-struct Place {
+struct Provider {
     path: String,
     /// Whether it is from a wheel or a layer: then its package is assumed to load its own
     /// libraries.
@@ -71,7 +71,7 @@ impl Libraries {
     fn insert(&mut self, path: &str, elf: &Elf, is_foreign: bool) {
         for name in [Some(file_name(path)), elf.soname.clone()].into_iter().flatten() {
             let places = self.named.entry(name).or_default();
-            places.push(Place { path: path.to_owned(), is_foreign });
+            places.push(Provider { path: path.to_owned(), is_foreign });
         }
     }
 

@@ -59,10 +59,10 @@ pub(super) struct Member {
     pub(super) position: usize,
     /// The same fields in the same order for all members of zips; empty for others.
     pub(super) metadata: Vec<(&'static str, String)>,
-    place: Place,
+    place: Source,
 }
 
-enum Place {
+enum Source {
     InZip {
         method: u16,
         start: usize,
@@ -77,7 +77,7 @@ enum Place {
 impl Member {
     /// Returns how it is compressed, the method first. `None` outside of a zip.
     pub(super) fn packing(&self) -> Option<String> {
-        let Place::InZip { method, start, end, .. } = self.place else { return None };
+        let Source::InZip { method, start, end, .. } = self.place else { return None };
         let method = match method {
             0 => "stored".to_owned(),
             8 => "deflated".to_owned(),
@@ -108,7 +108,7 @@ impl Tree {
             time: None,
             position: 0,
             metadata: Vec::new(),
-            place: Place::Whole,
+            place: Source::Whole,
         };
         let members = BTreeMap::from([("(the file)".to_owned(), member)]);
         Ok(Self { members, bytes, form: Form::File, comment: Vec::new() })
@@ -150,7 +150,7 @@ impl Tree {
                 time: Timestamp::from_second(meta.mtime()).ok().map(|time| time.to_string()),
                 position: members.len(),
                 metadata: Vec::new(),
-                place: Place::OnDisk(path.to_path_buf()),
+                place: Source::OnDisk(path.to_path_buf()),
             };
             members.insert(format!("{below}{end}"), member);
         }
@@ -170,8 +170,8 @@ impl Tree {
     pub(super) fn has_data_of(&self, member: &Member, tree: &Self, other: &Member) -> bool {
         match (&member.place, &other.place) {
             (
-                Place::InZip { method: method_a, start: start_a, end: end_a, .. },
-                Place::InZip { method: method_b, start: start_b, end: end_b, .. },
+                Source::InZip { method: method_a, start: start_a, end: end_a, .. },
+                Source::InZip { method: method_b, start: start_b, end: end_b, .. },
             ) => {
                 method_a == method_b && self.bytes[*start_a..*end_a] == tree.bytes[*start_b..*end_b]
             }
@@ -181,8 +181,8 @@ impl Tree {
 
     pub(super) fn content(&self, member: &Member) -> Result<Vec<u8>> {
         match &member.place {
-            Place::Whole => Ok(self.bytes.clone()),
-            Place::OnDisk(place) => match member.kind {
+            Source::Whole => Ok(self.bytes.clone()),
+            Source::OnDisk(place) => match member.kind {
                 Kind::File => fs::read(place),
                 Kind::Link => {
                     let link = std::fs::read_link(place)
@@ -191,7 +191,7 @@ impl Tree {
                 }
                 Kind::Folder | Kind::Other => Ok(Vec::new()),
             },
-            Place::InZip { method, start, end, size } => {
+            Source::InZip { method, start, end, size } => {
                 let data = &self.bytes[*start..*end];
                 if *method != 8 || *size > CONTENT_MAX {
                     return Ok(data.to_vec());
@@ -239,7 +239,7 @@ fn of_listed(listed: &Listed, position: usize) -> Member {
             ("comment", String::from_utf8_lossy(&listed.comment).into_owned()),
             ("local header", hex(&listed.local)),
         ],
-        place: Place::InZip {
+        place: Source::InZip {
             method: listed.method,
             start: listed.start,
             end: listed.end,

@@ -14,13 +14,13 @@ use crate::observation::{FileState, Link, Observation, Stat, stat_of_system};
 use zipwright_store::{Digest, RelPath};
 
 /// How the system is given a path.
-enum Place<'a> {
+enum Address<'a> {
     /// From the project's root on, which costs the system less than an absolute path.
     Below(BorrowedFd<'a>, &'a str),
     Whole(PathBuf),
 }
 
-impl Place<'_> {
+impl Address<'_> {
     fn parts(&self) -> (BorrowedFd<'_>, &Path) {
         match self {
             Self::Below(root, path) => (*root, Path::new(path)),
@@ -53,8 +53,8 @@ impl Files {
         remembered: Option<FileState>,
     ) -> io::Result<(Observation, bool)> {
         let place = match &self.start {
-            Some(root) => Place::Below(root.as_fd(), path.as_str()),
-            None => Place::Whole(path.under(&self.root)),
+            Some(root) => Address::Below(root.as_fd(), path.as_str()),
+            None => Address::Whole(path.under(&self.root)),
         };
         let Some(stat) = place.stat(AtFlags::SYMLINK_NOFOLLOW)? else {
             return Ok((Observation::Missing, true));

@@ -142,7 +142,7 @@ impl Table {
     }
 
     /// Returns the position of a scanned path that has no entry.
-    fn scanned_place(&self, path: &str) -> Option<Place> {
+    fn scanned_place(&self, path: &str) -> Option<Slot> {
         let place = self.index.find(path, &self.scanned)?;
         (!self.replaced_flag(place).load(Ordering::Acquire)).then_some(place)
     }
@@ -153,11 +153,11 @@ impl Table {
         }
     }
 
-    fn at(&self, (piece, at): Place) -> &Scanned {
+    fn at(&self, (piece, at): Slot) -> &Scanned {
         &self.scanned[piece as usize][at as usize]
     }
 
-    fn replaced_flag(&self, (piece, at): Place) -> &AtomicBool {
+    fn replaced_flag(&self, (piece, at): Slot) -> &AtomicBool {
         &self.replaced[piece as usize][at as usize]
     }
 
@@ -198,12 +198,12 @@ impl Scanned {
 }
 
 /// Number of a piece, and position in it.
-type Place = (u32, u32);
+type Slot = (u32, u32);
 
 /// Positions of paths by hash: of two observations of one path, the first.
 #[derive(Default)]
 pub(super) struct Index {
-    places: HashTable<Place>,
+    places: HashTable<Slot>,
     hasher: RandomState,
 }
 
@@ -213,7 +213,7 @@ impl Index {
         let hash = |scanned: &Scanned| hasher.hash_one(scanned.path.as_str());
         let hashes = pieces.par_iter().map(|piece| piece.iter().map(hash).collect());
         let hashes: Vec<Vec<u64>> = hashes.collect();
-        let hash_at = |place: &Place| hashes[place.0 as usize][place.1 as usize];
+        let hash_at = |place: &Slot| hashes[place.0 as usize][place.1 as usize];
         let mut places = HashTable::with_capacity(hashes.iter().map(Vec::len).sum());
         let mut before = None;
         for (piece, number) in pieces.iter().zip(0..) {
@@ -227,12 +227,11 @@ impl Index {
         Self { places, hasher }
     }
 
-    fn find(&self, path: &str, pieces: &Pieces) -> Option<Place> {
+    fn find(&self, path: &str, pieces: &Pieces) -> Option<Slot> {
         if pieces.is_empty() {
             return None;
         }
-        let is_it =
-            |place: &Place| pieces[place.0 as usize][place.1 as usize].path.as_str() == path;
+        let is_it = |place: &Slot| pieces[place.0 as usize][place.1 as usize].path.as_str() == path;
         self.places.find(self.hasher.hash_one(path), is_it).copied()
     }
 }

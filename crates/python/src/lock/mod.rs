@@ -65,7 +65,7 @@ pub enum Source {
 pub struct File {
     /// Its file name.
     pub name: String,
-    pub place: Place,
+    pub place: Location,
     /// In lowercase hex.
     pub sha256: String,
     pub size: Option<u64>,
@@ -74,13 +74,13 @@ pub struct File {
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Place {
+pub enum Location {
     Url(String),
     /// Relative to the folder of the lockfile, or absolute.
     Path(String),
 }
 
-impl Place {
+impl Location {
     /// Returns the last part of the path, decoded.
     fn file_name(&self) -> String {
         match self {

@@ -6,7 +6,7 @@ use anyhow::{Context, Result, bail};
 use serde::Deserialize;
 
 use super::{
-    File, Locked, LockedSet, Place, Source, Wanted, best_wheel, check_file_name, check_python,
+    File, Location, Locked, LockedSet, Source, Wanted, best_wheel, check_file_name, check_python,
     describe, known_names, no_file, sha256,
 };
 use crate::marker::Marker;
@@ -220,10 +220,10 @@ impl Vcs {
 }
 
 impl Item {
-    fn place(&self) -> Result<Place> {
+    fn place(&self) -> Result<Location> {
         match (&self.path, &self.url) {
-            (_, Some(url)) => Ok(Place::Url(url.clone())),
-            (Some(path), None) => Ok(Place::Path(path.clone())),
+            (_, Some(url)) => Ok(Location::Url(url.clone())),
+            (Some(path), None) => Ok(Location::Path(path.clone())),
             (None, None) => bail!("a file has neither `url` nor `path`"),
         }
     }

@@ -6,7 +6,7 @@ use anyhow::{Context, Result, bail};
 use serde::Deserialize;
 
 use super::{
-    File, Locked, LockedSet, Place, Source, Wanted, best_wheel, check_file_name, check_python,
+    File, Location, Locked, LockedSet, Source, Wanted, best_wheel, check_file_name, check_python,
     describe, join, known_names, no_file, sha256,
 };
 use crate::marker::Marker;
@@ -379,16 +379,16 @@ impl Package {
         })
     }
 
-    fn place(&self, item: &Item) -> Result<Place> {
+    fn place(&self, item: &Item) -> Result<Location> {
         let Origin { registry, url, path, .. } = &self.source;
         let place = if let Some(url) = &item.url {
-            Place::Url(url.clone())
+            Location::Url(url.clone())
         } else if let Some(path) = &item.path {
-            Place::Path(join(registry.as_deref().unwrap_or_default(), path))
+            Location::Path(join(registry.as_deref().unwrap_or_default(), path))
         } else if let Some(url) = url {
-            Place::Url(url.clone())
+            Location::Url(url.clone())
         } else if let Some(path) = path {
-            Place::Path(path.clone())
+            Location::Path(path.clone())
         } else {
             bail!("the lockfile does not say where a file of {} is", self.describe());
         };
@@ -417,7 +417,7 @@ impl Package {
 }
 
 impl Item {
-    fn file_name(&self, place: &Place) -> String {
+    fn file_name(&self, place: &Location) -> String {
         self.filename.clone().unwrap_or_else(|| place.file_name())
     }
 }

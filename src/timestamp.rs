@@ -7,7 +7,7 @@ use crate::project::Project;
 
 /// The chosen instant of a clamp.
 #[derive(Clone, Debug, PartialEq)]
-pub enum Instant {
+pub enum Timestamp {
     /// Commit time of `HEAD`.
     Git,
     /// The environment variable `SOURCE_DATE_EPOCH`.
@@ -17,11 +17,11 @@ pub enum Instant {
 }
 
 /// Returns seconds since 1970-01-01T00:00:00Z.
-pub fn resolve(instant: &Instant, project: &Project) -> Result<i64> {
+pub fn resolve(instant: &Timestamp, project: &Project) -> Result<i64> {
     match instant {
-        Instant::At(seconds) => Ok(*seconds),
-        Instant::SourceDateEpoch => source_date_epoch(project),
-        Instant::Git => last_commit(project),
+        Timestamp::At(seconds) => Ok(*seconds),
+        Timestamp::SourceDateEpoch => source_date_epoch(project),
+        Timestamp::Git => last_commit(project),
     }
 }
 
@@ -75,7 +75,7 @@ mod tests {
     fn source_date_epoch_comes_from_the_environment() {
         let here = Path::new("/");
         let resolved =
-            |vars: &[(&str, &str)]| resolve(&Instant::SourceDateEpoch, &project(here, vars));
+            |vars: &[(&str, &str)]| resolve(&Timestamp::SourceDateEpoch, &project(here, vars));
         assert_eq!(resolved(&[("SOURCE_DATE_EPOCH", "1000")]).unwrap(), 1000);
         assert!(resolved(&[("SOURCE_DATE_EPOCH", "now")]).is_err());
         assert!(resolved(&[]).unwrap_err().to_string().contains("not set"));
@@ -85,7 +85,7 @@ mod tests {
     fn the_last_commit_gives_its_time() {
         let folder = tempfile::tempdir().unwrap();
         let project = project(folder.path(), &[]);
-        let error = resolve(&Instant::Git, &project).unwrap_err().to_string();
+        let error = resolve(&Timestamp::Git, &project).unwrap_err().to_string();
         assert!(error.contains("1980-02-01T00:00:00Z"), "{error}");
         let script = "git init -q . && git -c user.name=n -c user.email=e -c commit.gpgsign=false \
                       commit -q --allow-empty -m first";
@@ -95,6 +95,6 @@ mod tests {
             .capture()
             .unwrap();
         assert!(committed.status.success(), "{}", committed.stderr);
-        assert_eq!(resolve(&Instant::Git, &project).unwrap(), 1_234_567_890);
+        assert_eq!(resolve(&Timestamp::Git, &project).unwrap(), 1_234_567_890);
     }
 }
