@@ -59,6 +59,7 @@ mod recipe;
 mod repeat;
 mod requirements;
 mod s3;
+mod sessions;
 mod shell;
 mod staging;
 mod streams;
