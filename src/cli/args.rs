@@ -12,7 +12,7 @@ use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum};
 use words::EXAMPLES;
 
 pub(super) use cache::{Cache, CacheAction};
-pub(super) use setup::{Completions, Help, Import, Init, Lint, Man};
+pub(super) use setup::{Completions, Help, Import, Init, Lint, Lock, Man};
 pub(super) use spelling::as_make_reads;
 pub(super) use words::OVERVIEW;
 
@@ -308,6 +308,8 @@ pub(super) enum Command {
     Sbom(Paper),
     /// Print the provenance of a zip from its build record: in-toto statement, SLSA, unsigned
     Provenance(Paper),
+    /// Write a pylock.toml with exactly the wheels of a wheelhouse
+    Lock(Lock),
     /// Build zips twice from nothing under different conditions, and explain differences
     Reproduce(Words),
     /// Show the per-user cache: its folder and size; remove entries from it

@@ -17,6 +17,7 @@ mod init;
 mod invoking;
 mod lint;
 mod list;
+mod lock;
 mod documents;
 mod promote;
 mod reproduce;
@@ -63,6 +64,7 @@ const COMMANDS: &[&str] = &[
     "diff",
     "verify",
     "promote",
+    "lock",
     "sbom",
     "provenance",
     "reproduce",
@@ -152,6 +154,7 @@ fn run(cli: &Cli) -> Result<u8, Failure> {
         Some(Command::Sbom(paper)) => documents::run(common, paper, record::sbom),
         Some(Command::Provenance(paper)) => documents::run(common, paper, record::provenance),
         Some(Command::Reproduce(words)) => reproduce::run(common, words),
+        Some(Command::Lock(lock)) => lock::run(common, lock),
         Some(Command::Lint(lint)) => lint::run(common, lint),
         Some(Command::Init(init)) => init::run(common, init),
         Some(Command::Import(import)) => import::run(common, import),

@@ -147,6 +147,9 @@ fn wheels_target<'a>(
             let _ = writeln!(text, "{key} = {}", array(files));
         }
     }
+    if wheels.lock.is_none() && !requirements.is_empty() {
+        text.push_str("# `zipwright lock` pins them: for `lock = \"pylock.toml\"` instead.\n");
+    }
     match (&bundle.python, &bundle.arch) {
         (Some(python), Some(arch)) => {
             let _ = writeln!(

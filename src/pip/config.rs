@@ -143,13 +143,15 @@ impl Config {
         hasher.finish()
     }
 
-    /// Returns whether pip's settings are only about indexes and hashes, so that they change nothing
-    /// in the choice among the files of one version.
-    pub(super) fn has_only_sources(&self) -> bool {
+    /// Returns the name of a setting that is not about indexes or hashes, so that it may change which
+    /// file of a version is chosen.
+    pub(super) fn other_setting(&self) -> Option<&str> {
         let sources = ["extra-index-url", "find-links", "index-url", "no-index", "require-hashes"];
-        self.settings.iter().filter_map(|(name, _)| name.strip_prefix("pip ")).all(|name| {
+        let mut names = self.settings.iter().map(|(name, _)| name.as_str());
+        names.find(|name| {
+            let Some(name) = name.strip_prefix("pip ") else { return false };
             let (section, option) = name.split_once('.').unwrap_or(("", name));
-            sources.contains(&option) || ["wheel", "download"].contains(&section)
+            !sources.contains(&option) && !["wheel", "download"].contains(&section)
         })
     }
 

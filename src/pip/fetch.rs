@@ -13,9 +13,10 @@ use zipwright_store::{Bucket, Cache};
 use super::download::{Downloads, Outcome};
 use super::lockfile::LockedInputs;
 use super::network::Network;
+use super::origins;
 use super::parallel_map::parallel_map;
 use super::requirements::inside;
-use super::resolve::{Origin, Pick};
+use super::resolve::{Origin, Pick, local_file};
 use super::run::Pip;
 use super::sdist::{Basis, Made, SdistBuilder, unpack};
 use super::secrets::{fingerprint, percent_decode};
@@ -96,7 +97,12 @@ impl Fetch<'_> {
                 *wheel = found.map(|(_, wheel)| wheel.clone());
             }
         }
-        Ok(wheels.into_iter().map(|wheel| wheel.expect("BUG: every pick was fetched")).collect())
+        let all = wheels.into_iter().map(|wheel| wheel.expect("BUG: every pick was fetched"));
+        let all: Vec<Wheel> = all.collect();
+        for (pick, wheel) in picks.iter().zip(&all) {
+            origins::remember(self.cache, pick, wheel)?;
+        }
+        Ok(all)
     }
 
     /// Downloads the picks that need no pip; source archives go below `folder`.
@@ -398,11 +404,6 @@ fn fetched(pick: &Pick, out: &Path) -> Option<PathBuf> {
             }
         }
     })
-}
-
-fn local_file(url: &str) -> Option<PathBuf> {
-    let path = url.strip_prefix("file://")?.split(['?', '#']).next()?;
-    Some(PathBuf::from(percent_decode(path)))
 }
 
 #[cfg(test)]

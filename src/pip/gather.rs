@@ -4,6 +4,8 @@
 //! pip does not run if its result is cached: when everything is pinned by hashes, the same files,
 //! settings and interpreter give the same wheels, so the resolution is cached under them.
 
+mod resolution;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsString;
 use std::path::Path;
@@ -11,7 +13,7 @@ use std::path::Path;
 use anyhow::{Context, Result, bail};
 use rayon::prelude::*;
 use zipwright_python::{Environment, Marker, Runtime};
-use zipwright_store::{Bucket, Cache};
+use zipwright_store::Cache;
 
 use super::arguments::Arguments;
 use super::build::Source;
@@ -19,19 +21,19 @@ use super::config::Config;
 use super::fetch::Fetch;
 use super::identity::Identity;
 use super::interpreter::Interpreter;
-use super::launch::Reading;
 use super::lines;
-use super::lockfile::{self, LockRequest, LockedInputs};
+use super::lockfile::{LockRequest, LockedInputs};
+use super::origins;
 use super::parallel_map::parallel_map;
-use super::pinned::{Pinned, Search};
 use super::requirements::{Replacement, Requirements};
-use super::resolve::{file_url, resolve};
+use super::resolve::file_url;
 use super::run::Pip;
 use super::sdist::SdistBuilder;
 use super::secrets::{Redactor, fingerprint};
 use super::settings::Settings;
 use super::sources::Sources;
 use super::unusable;
+use super::uv::Uv;
 use super::wheel_command::Build;
 use super::wheels::Wheel;
 use crate::base::digest::FieldHasher;
@@ -52,6 +54,7 @@ pub struct Request<'a> {
     pub requirements: &'a [RelPath],
     /// A lockfile in place of requirements.
     pub lock: Option<LockRequest<'a>>,
+    pub resolver: Resolver,
     pub constraints: &'a [RelPath],
     pub projects: &'a [RelPath],
     pub python: &'a str,
@@ -63,6 +66,14 @@ pub struct Request<'a> {
     pub left_out: &'a [RelPath],
     /// Job slots besides the caller's own.
     pub pool: Option<&'a Pool>,
+}
+
+/// The program that resolves requirements.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Resolver {
+    #[default]
+    Pip,
+    Uv,
 }
 
 /// The result of [`Inputs::gather`].
@@ -82,6 +93,8 @@ pub struct Inputs {
     pub requirements: Requirements,
     /// The packages of the lockfile, if there is one.
     pub locked: Option<LockedInputs>,
+    /// uv, if it resolves the requirements.
+    pub uv: Option<Uv>,
     pub sources: Vec<Source>,
     /// Files of the project that pip may choose: archives that requirements name, and all files in
     /// folders of find-links, from every place where these are declared.
@@ -111,9 +124,12 @@ impl Inputs {
             .lock
             .map(|lock| LockedInputs::read(request.project, lock, (&interpreter, request.runtime)));
         let locked = locked.transpose()?;
-        let needs_pip =
-            !projects.is_empty() || locked.as_ref().is_none_or(LockedInputs::has_sources);
-        if needs_pip && let Some(error) = unusable::unfit(request.python, &interpreter.identity) {
+        let uv = request.resolver == Resolver::Uv && locked.is_none();
+        let uv = uv.then(|| Uv::find(project)).transpose()?;
+        let resolved = locked.as_ref().map_or(uv.is_none(), LockedInputs::has_sources);
+        if (!projects.is_empty() || resolved)
+            && let Some(error) = unusable::unfit(request.python, &interpreter.identity)
+        {
             return Err(error);
         }
         let applies = |marker: &str| applies(marker, &interpreter, request.runtime);
@@ -127,9 +143,8 @@ impl Inputs {
             config.add_file(project, "pip-args", &path);
         }
         let mut settings = requirements.settings.clone();
-        for text in config.config_settings.iter().filter(|_| given.is_empty()).chain(&given) {
-            settings.add_all(text)?;
-        }
+        let of_config = config.config_settings.iter().filter(|_| given.is_empty());
+        of_config.chain(&given).try_for_each(|text| settings.add_all(text))?;
         let find_links: BTreeSet<RelPath> = requirements
             .find_links
             .iter()
@@ -139,13 +154,11 @@ impl Inputs {
             .collect();
         let offered = offered(project, files, &requirements, (&find_links, request.left_out))?;
         let offer = digest(files, &offered)?;
-        if let Some(sources) = Sources::read(&config.network, &plain_args, &requirements.options) {
-            sources.indexes.iter().for_each(|index| config.network.add_index(index));
-        }
-        let mut secrets = Redactor::default();
-        secrets.join(&requirements.secrets);
-        secrets.join(&config.secrets);
-        secrets.learn(&request.pip_args.join(" "));
+        let indexes = Sources::read(&config.network, &plain_args, &requirements.options);
+        indexes
+            .iter()
+            .for_each(|it| it.indexes.iter().for_each(|url| config.network.add_index(url)));
+        let secrets = secrets(request.pip_args, &requirements, &config);
         let pip_args: Vec<String> = request.pip_args.iter().map(|arg| fingerprint(arg)).collect();
         let context = context(project, &plain_args, &interpreter, &config, &requirements);
         let mut folders: BTreeSet<&RelPath> = projects.iter().collect();
@@ -162,6 +175,7 @@ impl Inputs {
             config,
             requirements,
             locked,
+            uv,
             sources,
             offered,
             pip_args,
@@ -197,6 +211,9 @@ impl Inputs {
         })?;
         let folders = self.sources.iter().map(|source| source.folder.clone());
         let built: BTreeMap<RelPath, Wheel> = folders.zip(own).collect();
+        for (folder, wheel) in &built {
+            origins::remember_folder(cache, folder, wheel)?;
+        }
         let (pool, context) = (request.pool, self.context);
         let (network, locked) = (&self.config.network, self.locked.as_ref());
         let fetch = Fetch {
@@ -226,90 +243,6 @@ impl Inputs {
         Ok(Gathered { wheels, built, isolation })
     }
 
-    /// Returns the wheels of the requirements, resolved by pip unless that is cached.
-    fn resolved(
-        &self,
-        request: &Request,
-        fetch: &Fetch,
-        mut built: BTreeMap<RelPath, Wheel>,
-    ) -> Result<Vec<Wheel>> {
-        let cache = fetch.cache;
-        let pinned = self.requirements.hashed.then(|| self.meaning_key(request, &built));
-        if let Some(wheels) =
-            pinned.and_then(|key| cache.get::<Vec<Wheel>>(Bucket::Resolutions, &key))
-            && wheels
-                .par_iter()
-                .map(|wheel| wheel.is_cached(cache))
-                .collect::<Result<Vec<_>>>()?
-                .into_iter()
-                .all(|has| has)
-        {
-            return Ok(wheels);
-        }
-        if !self.requirements.hashed && request.runtime.is_none() {
-            // pip would build each of them, in its own way, only to read its requirements.
-            built.extend(fetch.local_sources(request.project, self.requirements.plain_sources())?);
-        }
-        let wheels = match self.pinned(request, fetch, &built)? {
-            Some(wheels) => wheels,
-            None => self.resolved_by_pip(request, fetch, &built)?,
-        };
-        if let Some(key) = pinned {
-            cache.put(Bucket::Resolutions, &key, &wheels)?;
-        }
-        Ok(wheels)
-    }
-
-    /// Returns the wheels of requirements that are all pinned by version and hash, without running
-    /// pip; `None` if only pip can resolve them.
-    fn pinned(
-        &self,
-        request: &Request,
-        fetch: &Fetch,
-        built: &BTreeMap<RelPath, Wheel>,
-    ) -> Result<Option<Vec<Wheel>>> {
-        let Ok(target) = lockfile::target(&self.interpreter, request.runtime) else {
-            return Ok(None);
-        };
-        let search = Search {
-            project: request.project,
-            requirements: &self.requirements,
-            config: &self.config,
-            arguments: &self.plain_args,
-            target,
-            applies: &|marker| applies(marker, &self.interpreter, request.runtime),
-            reporter: fetch.pip.reporter,
-        };
-        let found = if self.requirements.hashed { Pinned::find(search)? } else { None };
-        let Some(found) = found else { return Ok(None) };
-        let mut wheels = fetch.all(&found.picks)?;
-        wheels.extend(built.values().cloned());
-        wheels.sort();
-        Ok(found.is_complete(fetch.cache, &wheels).then_some(wheels))
-    }
-
-    /// Returns the wheels that pip resolves the requirements to.
-    fn resolved_by_pip(
-        &self,
-        request: &Request,
-        fetch: &Fetch,
-        built: &BTreeMap<RelPath, Wheel>,
-    ) -> Result<Vec<Wheel>> {
-        let cache = fetch.cache;
-        let workshop = cache.temporary_folder()?;
-        let mut names = self.names(request, workshop.path());
-        for wheel in built.values() {
-            let kept = wheel.place_in(cache).with_file_name("");
-            names.insert(0, (kept.display().to_string(), String::new()));
-        }
-        let given = self.given(request, cache, built, workshop.path())?;
-        let reading = reading(request, cache, fetch.builder, built);
-        let picks = resolve(fetch.pip, &given, &reading, (workshop.path(), &names))?;
-        let mut wheels = fetch.all(&picks)?;
-        wheels.sort();
-        Ok(wheels)
-    }
-
     /// Returns the digest of a gathered wheel.
     pub fn digest(&self, request: &Request, wheel: &Wheel) -> Result<Digest> {
         let place = wheel.place_in(request.project.cache()?);
@@ -334,32 +267,6 @@ impl Inputs {
             }
         }
         Ok(())
-    }
-
-    /// Returns the cache key of a resolution.
-    fn meaning_key(&self, request: &Request, built: &BTreeMap<RelPath, Wheel>) -> Digest {
-        let mut hasher = FieldHasher::new();
-        hasher.field(self.context.as_bytes()).field(self.offer.as_bytes());
-        hasher.field(request.runtime.map_or_else(String::new, Runtime::describe));
-        hasher.field(request.runtime.map_or_else(String::new, Runtime::markers));
-        for file in &self.requirements.files {
-            hasher.field(file.path.as_str()).field(&file.text);
-        }
-        for (line, text) in &self.requirements.expanded {
-            hasher.field(line).field(text);
-        }
-        for (paths, word) in [(request.requirements, "r"), (request.constraints, "c")] {
-            for path in paths {
-                hasher.field(word).field(path.as_str());
-            }
-        }
-        for folder in request.projects {
-            hasher.field(folder.as_str());
-        }
-        for (folder, wheel) in built {
-            hasher.field(folder.as_str()).field(&wheel.sha256);
-        }
-        hasher.finish()
     }
 
     /// Returns the options that name the requirements and constraints. Files that name local
@@ -401,7 +308,6 @@ impl Inputs {
             write_if_changed(&file, own.as_bytes(), 0o600)?;
             given.extend(["-r".into(), file.into()]);
         }
-        given.extend(request.pip_args.iter().map(Into::into));
         Ok(given)
     }
 
@@ -425,6 +331,15 @@ impl Inputs {
         let root = [(format!("{}/", request.project.root.display()), String::new())];
         copies.chain(own).chain(root).collect()
     }
+}
+
+/// Returns the secrets in all inputs.
+fn secrets(pip_args: &[String], requirements: &Requirements, config: &Config) -> Redactor {
+    let mut secrets = Redactor::default();
+    secrets.join(&requirements.secrets);
+    secrets.join(&config.secrets);
+    secrets.learn(&pip_args.join(" "));
+    secrets
 }
 
 /// Fails if a local project is also a package of the lockfile.
@@ -474,28 +389,6 @@ fn digest(files: &View, paths: &BTreeSet<RelPath>) -> Result<Digest> {
         };
     }
     Ok(hasher.finish())
-}
-
-/// Returns how pip reads metadata: for the runtime, and with the folders of local projects in place
-/// of their wheels, also where another project depends on one by its path.
-fn reading(
-    request: &Request,
-    cache: &Cache,
-    builder: &SdistBuilder,
-    built: &BTreeMap<RelPath, Wheel>,
-) -> Reading {
-    let mut reading = Reading { runtime: request.runtime, ..Reading::default() };
-    for (local, wheel) in built {
-        let place = request.project.place(local);
-        let place = std::fs::canonicalize(&place).unwrap_or(place).display().to_string();
-        let kept = wheel.place_in(cache);
-        reading.links.insert(place.clone(), file_url(&kept));
-        reading.origins.insert(kept.display().to_string(), place);
-    }
-    if !built.is_empty() {
-        reading.sandbox = builder.source_path();
-    }
-    reading
 }
 
 /// Returns whether a marker is true in the runtime, or without a runtime in the interpreter on this

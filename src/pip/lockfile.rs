@@ -107,41 +107,43 @@ impl LockedInputs {
     }
 
     pub(super) fn picks(&self, project: &Project) -> Vec<Pick> {
-        let pick = |package: &Locked| {
-            let (url, origin) = match &package.source {
-                Source::Folder(_) => return None,
-                Source::Wheel(file) => {
-                    let (name, sha256) = (file.name.clone(), Some(file.sha256.clone()));
-                    (self.url(project, file), Origin::Wheel { name, sha256 })
-                }
-                Source::Sdist(file) => {
-                    let sha256 = Some(file.sha256.clone());
-                    (self.url(project, file), Origin::Archive { sha256 })
-                }
-                Source::Repository { vcs, url, commit, .. } => {
-                    let (vcs, commit) = (vcs.clone(), commit.clone());
-                    (url.clone(), Origin::Repository { vcs, commit })
-                }
-            };
-            let (subdirectory, size) = match &package.source {
-                Source::Sdist(file) => (file.subdirectory.clone(), file.size),
-                Source::Wheel(file) => (None, file.size),
-                Source::Repository { subdirectory, .. } => (subdirectory.clone(), None),
-                Source::Folder(_) => (None, None),
-            };
-            let (project, version) = (package.name.clone(), package.version.clone());
-            let version = version.unwrap_or_default();
-            Some(Pick { project, version, url, origin, subdirectory, size, fetched: None })
-        };
-        self.set.packages.iter().filter_map(pick).collect()
+        picks(&self.set, &project.place(&self.folder))
     }
+}
 
-    fn url(&self, project: &Project, file: &File) -> String {
-        match &file.place {
-            Location::Url(url) => url.clone(),
-            Location::Path(path) => file_url(&project.place(&self.folder).join(path)),
-        }
-    }
+/// Returns the packages of a set that are not folders. `base` is the folder of the lockfile.
+pub(super) fn picks(set: &LockedSet, base: &Path) -> Vec<Pick> {
+    let url = |file: &File| match &file.place {
+        Location::Url(url) => url.clone(),
+        Location::Path(path) => file_url(&base.join(path)),
+    };
+    let pick = |package: &Locked| {
+        let (url, origin) = match &package.source {
+            Source::Folder(_) => return None,
+            Source::Wheel(file) => {
+                let (name, sha256) = (file.name.clone(), Some(file.sha256.clone()));
+                (url(file), Origin::Wheel { name, sha256 })
+            }
+            Source::Sdist(file) => {
+                let sha256 = Some(file.sha256.clone());
+                (url(file), Origin::Archive { sha256 })
+            }
+            Source::Repository { vcs, url, commit, .. } => {
+                let (vcs, commit) = (vcs.clone(), commit.clone());
+                (url.clone(), Origin::Repository { vcs, commit })
+            }
+        };
+        let (subdirectory, size) = match &package.source {
+            Source::Sdist(file) => (file.subdirectory.clone(), file.size),
+            Source::Wheel(file) => (None, file.size),
+            Source::Repository { subdirectory, .. } => (subdirectory.clone(), None),
+            Source::Folder(_) => (None, None),
+        };
+        let (project, version) = (package.name.clone(), package.version.clone());
+        let version = version.unwrap_or_default();
+        Some(Pick { project, version, url, origin, subdirectory, size, fetched: None })
+    };
+    set.packages.iter().filter_map(pick).collect()
 }
 
 /// Returns the environment that wheels are selected for.

@@ -56,7 +56,7 @@ impl Pinned {
     /// Returns the files for the requirements; `None` if pip must resolve them.
     pub(super) fn find(search: Search) -> Result<Option<Self>> {
         let Some(pins) = pins(search.requirements, search.applies) else { return Ok(None) };
-        if pins.is_empty() || !search.config.has_only_sources() {
+        if pins.is_empty() || search.config.other_setting().is_some() {
             return Ok(None);
         }
         let options = &search.requirements.options;

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_encode};
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use zipwright_python::Runtime;
 
 use super::launch::Reading;
@@ -15,7 +15,7 @@ use super::secrets::percent_decode;
 use crate::base::fs::read;
 
 /// One distribution that pip chose.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Pick {
     pub project: String,
     pub version: String,
@@ -61,7 +61,7 @@ impl Pick {
     }
 }
 
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) enum Origin {
     Wheel { name: String, sha256: Option<String> },
     Archive { sha256: Option<String> },
@@ -208,6 +208,12 @@ const IN_PATH: &AsciiSet =
 
 pub(super) fn file_url(path: &Path) -> String {
     format!("file://{}", percent_encode(path.as_os_str().as_encoded_bytes(), IN_PATH))
+}
+
+/// Returns the path of a `file:` URL.
+pub(super) fn local_file(url: &str) -> Option<PathBuf> {
+    let path = url.strip_prefix("file://")?.split(['?', '#']).next()?;
+    Some(PathBuf::from(percent_decode(path)))
 }
 
 fn file_name(url: &str) -> String {

@@ -46,8 +46,8 @@ impl Sources {
         Some(sources)
     }
 
-    /// Adds an option of a requirements file.
-    fn add_line(&mut self, Opt { name, value }: Opt) -> Option<()> {
+    /// Adds an option of a requirements file; `None` if it is not about sources.
+    pub(super) fn add_line(&mut self, Opt { name, value }: Opt) -> Option<()> {
         match name {
             Name::Other("--no-index") => {
                 self.no_index = true;

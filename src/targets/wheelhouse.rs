@@ -21,7 +21,8 @@ use crate::diagnostic::{Span, Spanned};
 use crate::files::{Content, Place};
 use crate::key::{Key, Value};
 use crate::ownership;
-use crate::pip::{Gathered, Inputs, LockRequest, Request, Wheel};
+use crate::pip::{self, Gathered, Inputs, LockRequest, Request, Resolver, Wheel};
+use crate::project::Project;
 use crate::target::{Declared, Done, Findings, Fingerprint, Input, Job, Kind};
 
 #[derive(Clone, Debug)]
@@ -29,6 +30,8 @@ pub struct Wheelhouse {
     pub requirements: Vec<Spanned<RelPath>>,
     /// A lockfile in place of requirements.
     pub lock: Option<Lock>,
+    /// The program that resolves the requirements.
+    pub resolver: Resolver,
     pub constraints: Vec<Spanned<RelPath>>,
     /// Folders of local projects, each with a `pyproject.toml` or `setup.py`.
     pub projects: Vec<Spanned<RelPath>>,
@@ -75,6 +78,10 @@ pub(super) fn read(stem: &str, table: &mut Table, reader: &mut Reader) -> Option
     let requirements = table.many("requirements", reader, value::path);
     let constraints = table.many("constraints", reader, value::path);
     let projects = table.many("projects", reader, value::path);
+    let resolvers = [("pip", Resolver::Pip), ("uv", Resolver::Uv)];
+    let resolver = table.optional("resolver", reader, |item, reader| {
+        value::word(item, reader, "resolver", &resolvers)
+    });
     let python = table.optional("python", reader, |item, reader| {
         value::filled(item, reader, "a program such as `python3.13`, or a path to one")
     });
@@ -90,6 +97,7 @@ pub(super) fn read(stem: &str, table: &mut Table, reader: &mut Reader) -> Option
     Some(Wheelhouse {
         requirements,
         lock,
+        resolver: resolver.unwrap_or_default(),
         constraints,
         projects,
         python: python.unwrap_or_else(|| Spanned { value: "python3".into(), span: span.clone() }),
@@ -103,7 +111,7 @@ pub(super) fn read(stem: &str, table: &mut Table, reader: &mut Reader) -> Option
 /// Reads the lockfile of a wheelhouse, and reports keys that do not go with one, or without one.
 fn lock(table: &mut Table, reader: &mut Reader) -> Option<Lock> {
     let given = table.take("lock");
-    for key in ["requirements", "constraints"] {
+    for key in ["requirements", "constraints", "resolver"] {
         if let (Some(lock), Some(other)) = (given, table.take(key)) {
             let (first, second) =
                 if lock.start < other.start { (lock, other) } else { (other, lock) };
@@ -184,6 +192,8 @@ fn key(wheelhouse: &Wheelhouse, job: &Job) -> Result<Key> {
     let Wheelhouse {
         requirements,
         lock,
+        // With its version, below.
+        resolver: _,
         constraints,
         projects,
         python,
@@ -217,6 +227,9 @@ fn key(wheelhouse: &Wheelhouse, job: &Job) -> Result<Key> {
         }
     } else if let Some(platform) = platform {
         key.text("markers of the platform", runtime(platform).markers());
+    }
+    if let Some(uv) = &inputs.uv {
+        key.text("resolver", format!("uv {}", uv.version));
     }
     key.text("pip-args", inputs.pip_args.join(" "));
     key.text(format!("python {}", python.value), &inputs.interpreter.identity.python);
@@ -355,6 +368,7 @@ impl Paths {
                     groups: lock.groups.as_deref(),
                 },
             }),
+            resolver: wheelhouse.resolver,
             constraints: &self.constraints,
             projects: &self.projects,
             python: &wheelhouse.python.value,
@@ -378,6 +392,14 @@ fn values(paths: &[Spanned<RelPath>]) -> Vec<RelPath> {
 
 fn joined(paths: &[Spanned<RelPath>]) -> String {
     values(paths).iter().map(RelPath::as_str).collect::<Vec<_>>().join(" ")
+}
+
+impl Wheelhouse {
+    /// Returns the text of a `pylock.toml` for the wheels in its folder, and their number.
+    pub fn pylock(&self, project: &Project) -> Result<(String, usize)> {
+        let runtime = self.platform.as_ref().map(runtime);
+        pip::pylock(project, &self.output.value, (&self.python.value, runtime))
+    }
 }
 
 impl Kind for Wheelhouse {

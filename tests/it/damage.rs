@@ -206,7 +206,7 @@ staging = "tree"
 "#;
 
 /// Folders of the cache that such a build fills.
-const BUCKETS: [&str; 11] = [
+const BUCKETS: [&str; 12] = [
     "bytecode-archives-v1",
     "interpreters-v1",
     "project-builds-v1",
@@ -217,6 +217,7 @@ const BUCKETS: [&str; 11] = [
     "wheel-bytecode-v1",
     "wheel-digests-v1",
     "wheel-indexes-v1",
+    "wheel-origins-v1",
     "wheels-v1",
 ];
 

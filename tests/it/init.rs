@@ -62,6 +62,7 @@ function = "project"  # a guess: the function's name in Lambda
 [target.wheels]
 kind = "wheelhouse"
 requirements = ["requirements.txt"]
+# `zipwright lock` pins them: for `lock = "pylock.toml"` instead.
 # Without the function's runtime, wheels are for this machine:
 # platform = { python = "3.13", arch = "arm64" }
 

@@ -5,10 +5,12 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::io::{Cursor, Write};
 
+use serde_json::json;
 use zip::ZipWriter;
 use zip::write::SimpleFileOptions;
 
 use crate::lockfiles::{Index, UV, response, sha256, wheels};
+use crate::markers::compare_with;
 use crate::sandbox::{Run, Sandbox};
 
 const BUILDFILE: &str = r#"
@@ -285,6 +287,148 @@ fn each_wheel_that_pip_chooses_is_downloaded_once() {
         let names: Vec<&str> = of_wheels.keys().map(|(name, _)| name.as_str()).collect();
         assert_eq!(names, CHOSEN);
     }
+}
+
+/// Validates lockfiles with `packaging`, and prints the names of the packages of each.
+const VALIDATE: &str = "
+import json, sys, tomllib
+from packaging.pylock import Pylock
+locks = [Pylock.from_dict(tomllib.loads(text)) for text in json.load(sys.stdin)]
+print(json.dumps([sorted(package.name for package in lock.packages) for lock in locks]))
+";
+
+const LOCKED: &str = r#"
+[target.wheels]
+kind = "wheelhouse"
+lock = "pylock.toml"
+platform = { python = "3.13", arch = "arm64" }
+"#;
+
+#[test]
+fn a_lock_has_the_wheels_of_the_resolution_in_use() {
+    let index = index(&["alpha", "beta"], Form::Json);
+    let sandbox = sandbox(&format!("--index-url {}\nalpha<1.1\n./greeting\n", url(&index)));
+    sandbox.fixture("greeting");
+    sandbox.sh("mkdir greeting && mv pyproject.toml backend src greeting/").success();
+    let locked = sandbox.run(["lock"]).success();
+    assert_eq!(locked.stdout, "pylock.toml\n");
+    let locked = locked.stderr_has("3 packages; to use it, give `wheels` `lock = \"pylock.toml\"`");
+    let before = wheels(&sandbox);
+    assert_eq!(before.len(), 3, "{before:?} {locked}");
+    let text = sandbox.read("pylock.toml");
+    assert!(text.contains(&sha256(&sandbox.bytes(&format!("build/wheels/{}", CHOSEN[1])))));
+    // Nothing is resolved again, and the file is the same.
+    let requested = requests(&index);
+    sandbox.run(["lock", "wheels"]).success();
+    assert_eq!((sandbox.read("pylock.toml"), requests(&index)), (text, requested));
+    // The lockfile gives the same wheels.
+    sandbox.write("Buildfile", LOCKED);
+    build(&sandbox).success();
+    assert_eq!(wheels(&sandbox), before);
+    let names = json!(["alpha", "beta", "greeting"]);
+    compare_with(VALIDATE, &[json!(sandbox.read("pylock.toml"))], &[names]);
+    sandbox.run(["lock"]).failure().stderr_has("there is no wheelhouse with `requirements`");
+    let refused = sandbox.run(["lock", "wheels"]).failure();
+    refused.stderr_has("the wheels of `wheels` are those of `pylock.toml`");
+}
+
+#[test]
+fn a_lock_replaces_no_file_of_another_program() {
+    let sandbox = sandbox("");
+    sandbox.write("pylock.toml", "lock-version = \"1.0\"\ncreated-by = \"uv\"\npackages = []\n");
+    let before = sandbox.read("pylock.toml");
+    sandbox
+        .run(["lock"])
+        .failure()
+        .stderr_has("`pylock.toml` was not written by `zipwright lock`: move it away")
+        .stderr_has("--output pylock.NAME.toml");
+    assert_eq!(sandbox.read("pylock.toml"), before);
+    assert!(!sandbox.exists("build"));
+    for name in ["lock.toml", "sub/pylock.toml"] {
+        sandbox.run(["lock", "-o", name]).failure().stderr_has("cannot be the lockfile");
+    }
+    sandbox.run(["lock", "--json", "-o", "pylock.empty.toml"]).success();
+    sandbox.run(["lock", "-o", "pylock.empty.toml"]).success();
+}
+
+/// A program that acts as uv: it prints its version, its arguments and variables, and writes a lock.
+const FAKE_UV: &str = r#"#!/bin/sh
+if [ "$1" = --version ]; then echo "uv 9.8.7 (test)"; exit; fi
+echo "$@" >> uv.log
+echo "$UV_DEFAULT_INDEX $UV_INDEX $UV_PRERELEASE" >> uv.log
+while [ "$1" != --output-file ]; do shift; done
+cp lock.toml "$2"
+"#;
+
+#[test]
+fn uv_resolves_for_the_runtime_with_the_indexes_of_pip() {
+    let index = index(&["alpha", "beta"], Form::Json);
+    let mut sandbox = sandbox("alpha<1.1\n");
+    let buildfile = BUILDFILE.replace("requirements =", "resolver = \"uv\"\nrequirements =");
+    sandbox.write("Buildfile", buildfile);
+    sandbox.set("UV", "missing-uv");
+    build(&sandbox).failure().stderr_has("there is no program `missing-uv`, which `UV` names");
+    let entry = |name: &str| {
+        let file = FILES.iter().copied().find(|file| file.0 == name).unwrap();
+        let (project, digest) = (name.split('-').next().unwrap(), sha256(&content(file)));
+        format!(
+            "[[packages]]\nname = \"{project}\"\nversion = \"1\"\nwheels = [{{ url = \
+             \"http://127.0.0.1:{}/files/{name}\", hashes = {{ sha256 = \"{digest}\" }} }}]\n",
+            index.port
+        )
+    };
+    let lock = CHOSEN.map(entry).concat();
+    sandbox.write("lock.toml", format!("lock-version = \"1.0\"\ncreated-by = \"uv\"\n{lock}"));
+    sandbox.write("fake/uv", FAKE_UV).chmod("fake/uv", 0o755);
+    sandbox.set("UV", sandbox.path("fake/uv").display());
+    sandbox.set("UV_PRERELEASE", "allow");
+    sandbox.set("PIP_INDEX_URL", "http://me:secret@127.0.0.1:1/one");
+    sandbox.set("PIP_EXTRA_INDEX_URL", "http://127.0.0.1:1/two");
+    let built = build(&sandbox).success().stderr_lacks("secret");
+    assert_eq!(wheels(&sandbox), CHOSEN, "{built}");
+    let log = sandbox.read("uv.log");
+    for text in [
+        "--python-version 3.13 --python-platform aarch64-manylinux_2_34",
+        "--only-binary :all:",
+        "http://me:secret@127.0.0.1:1/one http://127.0.0.1:1/two \n",
+    ] {
+        assert!(log.contains(text), "no `{text}` in {log}");
+    }
+    // Another version of uv may resolve otherwise.
+    sandbox.write("fake/uv", FAKE_UV.replace("9.8.7", "9.8.8"));
+    let explained = sandbox.run(["explain", "wheels"]).success();
+    assert!(explained.stdout.contains("resolver: uv 9.8.7 -> uv 9.8.8"), "{explained}");
+    sandbox.set("PIP_PREFER_BINARY", "1");
+    build(&sandbox).failure().stderr_has("uv is not given `pip prefer-binary`");
+}
+
+/// uv itself gives the wheels that it installs.
+#[test]
+#[cfg_attr(not(feature = "online"), ignore = "online tier")]
+fn the_wheels_of_uv_are_those_that_it_installs() {
+    let mut sandbox = sandbox("requests\nboto3\nnumpy\n");
+    let buildfile = BUILDFILE.replace("requirements =", "resolver = \"uv\"\nrequirements =");
+    sandbox.write("Buildfile", buildfile);
+    sandbox.sh(&format!("python3 -m venv uv && uv/bin/pip install -q {UV}")).success();
+    sandbox.set("UV", sandbox.path("uv/bin/uv").display());
+    let built = build(&sandbox).success();
+    assert!(!built.stderr.contains("Collecting"), "pip ran: {built}");
+    let certificates = std::env::var("SSL_CERT_FILE").unwrap_or_default();
+    sandbox
+        .sh(&format!(
+            "SSL_CERT_FILE='{certificates}' uv/bin/uv pip install -q --target theirs --python-version 3.13 \
+             --only-binary :all: --python-platform aarch64-manylinux_2_34 -r requirements.txt"
+        ))
+        .success();
+    let ours = sandbox.sh("ls build/wheels | cut -d- -f1,2 | tr A-Z a-z | sort").success().stdout;
+    let theirs = sandbox
+        .sh("ls -d theirs/*.dist-info | xargs -n1 basename -s .dist-info | tr A-Z a-z | sort");
+    assert_eq!(ours, theirs.success().stdout);
+    sandbox.run(["lock"]).success();
+    sandbox.write("Buildfile", LOCKED);
+    build(&sandbox).success();
+    let again = sandbox.sh("ls build/wheels | cut -d- -f1,2 | tr A-Z a-z | sort").success().stdout;
+    assert_eq!(again, ours);
 }
 
 /// Sets of requirements, each resolved and hashed by uv.

@@ -60,6 +60,7 @@ impl House {
         let wheelhouse = Wheelhouse {
             requirements: Vec::new(),
             lock: None,
+            resolver: zipwright::pip::Resolver::Pip,
             constraints: Vec::new(),
             projects: Vec::new(),
             // Another interpreter, to run the whole file with another pip.

@@ -14,6 +14,8 @@ pub enum Bucket {
     /// How a wheel in the cache was built from source, by its SHA-256. A wheel without an entry was
     /// downloaded.
     Provenance,
+    /// Where a wheel in the cache comes from, by its SHA-256: a URL, a commit, a local project.
+    WheelOrigins,
     /// The members of a wheel and their digests, by the digest of the wheel.
     WheelIndexes,
     /// The wheels that pinned requirements resolve to.
@@ -51,10 +53,11 @@ pub enum Keep {
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 
 impl Bucket {
-    pub const ALL: [Self; 14] = [
+    pub const ALL: [Self; 15] = [
         Self::Wheels,
         Self::WheelDigests,
         Self::Provenance,
+        Self::WheelOrigins,
         Self::WheelIndexes,
         Self::Resolutions,
         Self::BuildRequirements,
@@ -75,6 +78,7 @@ impl Bucket {
             Self::Wheels => ("wheels", 1),
             Self::WheelDigests => ("wheel-digests", 1),
             Self::Provenance => ("provenance", 1),
+            Self::WheelOrigins => ("wheel-origins", 1),
             Self::WheelIndexes => ("wheel-indexes", 1),
             Self::Resolutions => ("resolutions", 1),
             Self::BuildRequirements => ("build-requirements", 1),
@@ -115,7 +119,7 @@ impl Bucket {
             Self::Interpreters | Self::Toolchains | Self::SourceBytecode => {
                 Keep::Used(DAY.saturating_mul(30))
             }
-            Self::WheelDigests | Self::Provenance => Keep::With(Self::Wheels),
+            Self::WheelDigests | Self::Provenance | Self::WheelOrigins => Keep::With(Self::Wheels),
             _ => Keep::Used(DAY.saturating_mul(90)),
         }
     }

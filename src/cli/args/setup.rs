@@ -45,6 +45,17 @@ pub(in crate::cli) struct Import {
 }
 
 #[derive(Args, Debug)]
+pub(in crate::cli) struct Lock {
+    /// A wheelhouse [default: the only one with requirements]; NAME=VALUE sets a variable of [vars]
+    #[arg(value_name = "WHEELHOUSE | NAME=VALUE")]
+    pub(in crate::cli) words: Vec<String>,
+
+    /// The file: pylock.toml or pylock.NAME.toml
+    #[arg(short, long, value_name = "FILE", default_value = "pylock.toml")]
+    pub(in crate::cli) output: PathBuf,
+}
+
+#[derive(Args, Debug)]
 pub(in crate::cli) struct Lint {
     /// Buildfiles [default: the one of this folder]
     #[arg(value_name = "FILE")]

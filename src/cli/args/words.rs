@@ -24,6 +24,7 @@ Build:
   explain      print the reasons why a target is out of date
   graph        draw the graph of targets
   clean        remove what targets made
+  lock         pin the wheels of a wheelhouse in a pylock.toml
   lint         report the mistakes of a Buildfile
   cache        show the per-user cache, and remove entries from it
 Look:
@@ -50,7 +51,7 @@ Exit status: 0 if all is up to date; 1 with -q if not; 2 after an error.
 ";
 
 /// Examples of each command.
-pub(super) const EXAMPLES: [(&str, &str); 20] = [
+pub(super) const EXAMPLES: [(&str, &str); 21] = [
     (
         "build",
         "  zipwright build                        bring the default goals up to date
@@ -67,6 +68,7 @@ pub(super) const EXAMPLES: [(&str, &str); 20] = [
     ),
     ("clean", "  zipwright clean          all that targets made\n  zipwright clean package"),
     ("cache", "  zipwright cache size\n  zipwright cache prune"),
+    ("lock", "  zipwright lock\n  zipwright lock wheels --output pylock.arm64.toml"),
     ("lint", "  zipwright lint\n  zipwright lint services/*/Buildfile"),
     ("digest", "  zipwright digest package\n  zipwright digest build/lambda.zip"),
     (

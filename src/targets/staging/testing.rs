@@ -186,6 +186,7 @@ impl World {
         let wheelhouse = Wheelhouse {
             requirements: Vec::new(),
             lock: None,
+            resolver: crate::pip::Resolver::Pip,
             constraints: Vec::new(),
             projects: Vec::new(),
             python: spanned("python3".into()),

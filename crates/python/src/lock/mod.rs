@@ -6,6 +6,7 @@
 mod pylock;
 mod stale;
 mod uv;
+mod write;
 
 use anyhow::{Context, Result, bail};
 
