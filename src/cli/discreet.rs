@@ -45,7 +45,10 @@ impl Report for Discreet<'_> {
             }
         };
         match &mut event {
-            Event::Planned { .. } | Event::Line { .. } | Event::Summary(_) => {}
+            Event::Planned { .. }
+            | Event::Line { .. }
+            | Event::Downloading { .. }
+            | Event::Summary(_) => {}
             Event::Started { reasons, .. } => clean_reasons(reasons),
             Event::Status { text, .. } | Event::Warning { text, .. } => clean(text),
             Event::Checking { guard: text, .. }

@@ -14,9 +14,9 @@ use super::resolve::{Origin, Pick};
 use super::secrets::redact;
 use super::wheels::Wheel;
 use crate::base::fs::persist;
-use crate::base::words::{count, size};
+use crate::base::words::count;
 use crate::base::{Digest, Sha256, private, sha256};
-use crate::event::Reporter;
+use crate::event::{Downloads, Reporter};
 use crate::signals;
 
 /// Where a downloaded file goes.
@@ -56,7 +56,7 @@ pub(super) enum Outcome {
     ForPip(String),
 }
 
-pub(super) struct Downloads<'a> {
+pub(super) struct Fetcher<'a> {
     pub cache: &'a Cache,
     pub settings: &'a Settings,
     pub reporter: &'a dyn Reporter,
@@ -64,7 +64,7 @@ pub(super) struct Downloads<'a> {
     pub is_locked: bool,
 }
 
-impl Downloads<'_> {
+impl Fetcher<'_> {
     /// Returns whether a pick can be downloaded without pip: its URL is of HTTP, and its digest known.
     pub(super) fn can(pick: &Pick) -> bool {
         let is_http = ["http://", "https://"].iter().any(|scheme| pick.url.starts_with(scheme));
@@ -72,7 +72,7 @@ impl Downloads<'_> {
     }
 
     /// Downloads wheels into the cache, and source archives into `folder`. Every pick must be one of
-    /// [`Downloads::can`].
+    /// [`Fetcher::can`].
     pub(super) fn get(&self, picks: &[&Pick], folder: &Path) -> Result<Vec<Outcome>> {
         let mut files = Vec::new();
         for pick in picks {
@@ -83,18 +83,18 @@ impl Downloads<'_> {
             };
             files.push((Download { url: &pick.url, size: pick.size, accept: None }, arrival));
         }
-        let shown = wording(&Progress { files: picks.len(), ..Progress::default() }, picks);
-        self.reporter.status(&shown);
-        let shown = Mutex::new(shown);
-        let results = fetch(&mut files, self.settings, &|progress| {
-            let line = wording(progress, picks);
-            let mut shown = shown.lock().expect("BUG: no holder of this lock panics");
-            if *shown != line {
-                self.reporter.status(&line);
-                *shown = line;
+        let last = Mutex::new(Downloads::default());
+        let show = |progress: &Progress| {
+            let now = state(progress, picks);
+            let mut last = last.lock().expect("BUG: no holder of this lock panics");
+            if *last != now {
+                self.reporter.downloading(now.clone());
+                *last = now;
             }
             signals::received().is_none()
-        });
+        };
+        self.reporter.status(&format!("fetching {}", count(picks.len(), "file")));
+        let results = fetch(&mut files, self.settings, &show);
         let (mut outcomes, mut first_error) = (Vec::new(), None);
         let arrivals = files.into_iter().map(|(_, arrival)| arrival);
         for (at, (arrival, result)) in arrivals.zip(results).enumerate() {
@@ -167,16 +167,10 @@ fn digest_of(pick: &Pick) -> Option<&str> {
     }
 }
 
-/// `fetching 12 files: 3 done, 4.2 MB of 35.0 MB, waiting for numpy`
-fn wording(progress: &Progress, picks: &[&Pick]) -> String {
-    let Progress { files, done, bytes, size: whole, slowest } = *progress;
-    if bytes == 0 {
-        return format!("fetching {}", count(files, "file"));
-    }
-    let of = whole.map_or_else(String::new, |whole| format!(" of {}", size(whole)));
-    let last = slowest.map(|at| picks[at].project.as_str());
-    let last = last.map_or_else(String::new, |project| format!(", waiting for {project}"));
-    format!("fetching {}: {done} done, {}{of}{last}", count(files, "file"), size(bytes))
+fn state(progress: &Progress, picks: &[&Pick]) -> Downloads {
+    let Progress { files, done, bytes, size, slowest } = *progress;
+    let slowest = slowest.map(|at| picks[at].project.clone());
+    Downloads { files, done, bytes, size, slowest }
 }
 
 #[cfg(test)]
@@ -194,15 +188,10 @@ mod tests {
             size: None,
             fetched: None,
         };
-        assert!(!Downloads::can(&pick));
-        let progress = Progress {
-            files: 2,
-            done: 1,
-            bytes: 1_500_000,
-            size: Some(3_000_000),
-            slowest: Some(0),
-        };
-        let line = wording(&progress, &[&pick]);
-        assert_eq!(line, "fetching 2 files: 1 done, 1.5 MB of 3.0 MB, waiting for numpy");
+        assert!(!Fetcher::can(&pick));
+        let progress = Progress { files: 2, done: 1, bytes: 1, size: Some(3), slowest: Some(0) };
+        let expected =
+            Downloads { files: 2, done: 1, bytes: 1, size: Some(3), slowest: Some("numpy".into()) };
+        assert_eq!(state(&progress, &[&pick]), expected);
     }
 }

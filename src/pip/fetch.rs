@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use zipwright_python::normalise;
 use zipwright_store::{Bucket, Cache};
 
-use super::download::{Downloads, Outcome};
+use super::download::{Fetcher, Outcome};
 use super::lockfile::LockedInputs;
 use super::network::Network;
 use super::origins;
@@ -108,7 +108,7 @@ impl Fetch<'_> {
     /// Downloads the picks that need no pip; source archives go below `folder`.
     fn download<'p>(&self, picks: Vec<&'p Pick>, folder: &Path) -> Result<Downloaded<'p>> {
         let is_own =
-            |pick: &&Pick| Downloads::can(pick) && self.network.only_pip(&pick.url).is_none();
+            |pick: &&Pick| Fetcher::can(pick) && self.network.only_pip(&pick.url).is_none();
         let (own, rest): (Vec<&Pick>, Vec<&Pick>) = picks.into_iter().partition(is_own);
         let mut downloaded = Downloaded { rest, ..Downloaded::default() };
         if own.is_empty() {
@@ -116,7 +116,7 @@ impl Fetch<'_> {
         }
         let indexes = self.locked.map_or(&[][..], |locked| &locked.indexes);
         let settings = self.network.settings(self.pip.project, indexes);
-        let downloads = Downloads {
+        let downloads = Fetcher {
             cache: self.cache,
             settings: &settings,
             reporter: self.pip.reporter,

@@ -169,8 +169,8 @@ impl Inputs {
             Source::look(project, files, folder, (request.left_out, context, settings))
         };
         let sources = folders.iter().map(look).collect::<Result<_>>()?;
-        let not_followed = not_followed(&plain_args, &config);
         Ok(Self {
+            not_followed: not_followed(&plain_args, &config),
             interpreter,
             config,
             requirements,
@@ -185,7 +185,6 @@ impl Inputs {
             project: project.clone(),
             settings,
             plain_args,
-            not_followed,
         })
     }
 

@@ -96,6 +96,7 @@ impl Recorder {
             | Event::Planned { .. }
             | Event::Line { .. }
             | Event::Status { .. }
+            | Event::Downloading { .. }
             | Event::Warning { .. }
             | Event::Summary(_) => {}
         }

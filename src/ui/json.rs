@@ -4,27 +4,37 @@
 //! Owns the names and the order of the keys. Warnings and errors also go to standard error, with
 //! the texts of every other report.
 
+use std::collections::BTreeMap;
+
 use serde_json::{Map, Value, json};
 
 use super::Writers;
 use super::wording::Wording;
 use crate::base::Printable;
-use crate::event::{Event, Finished, Outcome, Report, Summary};
+use crate::event::{Downloads, Event, Finished, Outcome, Report, Summary};
 use crate::key::Reason;
 use crate::process::Stream;
 
 pub(super) struct Json {
     writers: Writers,
+    /// The number of files that were complete in the last event of downloads, by target.
+    downloaded: BTreeMap<String, usize>,
 }
 
 impl Json {
     pub(super) fn new(writers: Writers) -> Self {
-        Self { writers }
+        Self { writers, downloaded: BTreeMap::new() }
     }
 }
 
 impl Report for Json {
     fn event(&mut self, event: &Event) {
+        // One event for each file is enough for a program.
+        if let Event::Downloading { target, downloads } = event
+            && self.downloaded.insert(target.clone(), downloads.done) == Some(downloads.done)
+        {
+            return;
+        }
         if let Some(object) = object(event) {
             self.writers.write(Stream::Stdout, &Printable::json(&format!("{object}\n")));
         }
@@ -44,6 +54,18 @@ pub(super) fn object(event: &Event) -> Option<Value> {
             "kind": kind,
             "reasons": texts(reasons),
         }),
+        Event::Downloading { target, downloads } => {
+            let Downloads { files, done, bytes, size, slowest } = downloads;
+            json!({
+                "event": "downloading",
+                "target": target,
+                "files": files,
+                "done": done,
+                "bytes": bytes,
+                "size": size,
+                "slowest": slowest,
+            })
+        }
         Event::Line { target, stream, text } => json!({
             "event": "output",
             "target": target,
@@ -197,6 +219,21 @@ err   no network
 out {"event":"finished","target":"staging","kind":"command","outcome":"skipped","reasons":[],"seconds":0.25,"outputs":[],"error":"wheels"}
 "#,
         );
+    }
+
+    #[test]
+    fn downloads_have_an_event_for_each_file() {
+        let state = |done, bytes| Event::Downloading {
+            target: "wheels".into(),
+            downloads: Downloads { files: 2, done, bytes, size: Some(9), slowest: None },
+        };
+        let transcript = shown(&[state(0, 0), state(0, 3), state(1, 4), state(2, 9), state(2, 9)]);
+        let expected = [(0, 0), (1, 4), (2, 9)].map(|(done, bytes)| {
+            format!(
+                r#"{{"event":"downloading","target":"wheels","files":2,"done":{done},"bytes":{bytes},"size":9,"slowest":null}}"#
+            )
+        });
+        assert_eq!(transcript.stdout().lines().collect::<Vec<_>>(), expected);
     }
 
     #[test]

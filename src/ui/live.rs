@@ -14,10 +14,19 @@ use super::narrator::{Announce, Narrator};
 use super::wording::Wording;
 use super::{Style, Writers};
 use crate::base::Printable;
-use crate::event::{Event, Report};
+use crate::event::{Downloads, Event, Report};
 
 /// Delay before anything is drawn, so that a short build does not flicker.
 const PATIENCE: Duration = Duration::from_millis(100);
+
+/// The line of a running target.
+const STEP: &str = "{spinner} {prefix} {elapsed}  {wide_msg}";
+
+/// The line of a target whose files arrive.
+const DOWNLOAD: &str = "{spinner} {prefix} {elapsed}  [{bar:20}] {decimal_bytes} of {decimal_total_bytes}, {decimal_bytes_per_sec}, {wide_msg}";
+
+const DOWNLOAD_OF_UNKNOWN_SIZE: &str =
+    "{spinner} {prefix} {elapsed}  {decimal_bytes}, {decimal_bytes_per_sec}, {wide_msg}";
 
 const FRAME: Duration = Duration::from_millis(100);
 
@@ -49,6 +58,7 @@ impl Report for Live {
             Event::Started { terminal: true, .. } => self.moving.pause(),
             Event::Started { target, .. } => self.moving.start(target),
             Event::Status { target, text } => self.moving.status(target, text),
+            Event::Downloading { target, downloads } => self.moving.download(target, downloads),
             Event::Checking { target, guard } => {
                 let line = guard_line(target, guard);
                 self.moving.start(&line);
@@ -95,7 +105,7 @@ impl Moving {
 
     fn start(&mut self, target: &str) {
         let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::hidden())
-            .with_style(template("{spinner} {prefix} {elapsed}  {wide_msg}"))
+            .with_style(template(STEP))
             .with_prefix(self.wording.target(target).to_string());
         let bar = self.bars.insert_before(&self.counter, bar);
         bar.enable_steady_tick(FRAME);
@@ -119,8 +129,29 @@ impl Moving {
 
     fn status(&mut self, target: &str, text: &str) {
         if let Some((_, bar)) = self.running.iter().find(|(name, _)| name == target) {
+            bar.set_style(template(STEP));
             bar.set_message(Printable::line(text).to_string());
         }
+    }
+
+    fn download(&mut self, target: &str, downloads: &Downloads) {
+        let Some((_, bar)) = self.running.iter().find(|(name, _)| name == target) else { return };
+        let Downloads { files, done, bytes, size, slowest } = downloads;
+        match size {
+            Some(size) => {
+                bar.set_style(template(DOWNLOAD).progress_chars("=> "));
+                bar.set_length(*size);
+            }
+            None => {
+                bar.set_style(template(DOWNLOAD_OF_UNKNOWN_SIZE));
+                bar.unset_length();
+            }
+        }
+        bar.set_position(*bytes);
+        let waiting =
+            slowest.as_ref().map_or_else(String::new, |name| format!(", waiting for {name}"));
+        let text = format!("{done} of {files} files{waiting}");
+        bar.set_message(Printable::line(&text).to_string());
     }
 
     fn finish(&mut self, target: &str) {
@@ -252,6 +283,18 @@ mod tests {
         wait_for(&screen, "Collecting\\nnumpy");
         let drawn = screen.text();
         assert!(drawn.contains(" wheels 0s  Collecting\\nnumpy\n[0/7]\n"), "{drawn}");
+        let downloads = Downloads {
+            files: 3,
+            done: 1,
+            bytes: 1_500_000,
+            size: Some(3_000_000),
+            slowest: Some("numpy".into()),
+        };
+        live.event(&Event::Downloading { target: "wheels".into(), downloads });
+        wait_for(&screen, "1 of 3 files");
+        let drawn = screen.text();
+        assert!(drawn.contains("[=========>          ] 1.50 MB of 3.00 MB, "), "{drawn}");
+        assert!(drawn.contains("1 of 3 files, waiting for numpy"), "{drawn}");
         live.event(&line("wheels", "hello"));
         live.event(&ran("wheels", 2));
         wait_for(&screen, "[1/7]");

@@ -71,7 +71,10 @@ impl Narrator {
     /// Writes all lines that result from `event`.
     pub(super) fn narrate(&mut self, event: &Event, write: Write) {
         match event {
-            Event::Planned { .. } | Event::Status { .. } | Event::Checking { .. } => {}
+            Event::Planned { .. }
+            | Event::Status { .. }
+            | Event::Downloading { .. }
+            | Event::Checking { .. } => {}
             Event::Checked { target, guard, passed: true, seconds }
                 if self.style.verbosity == Verbosity::Trace =>
             {

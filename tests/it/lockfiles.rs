@@ -1,17 +1,21 @@
 //! A wheelhouse from a lockfile: what is built, what is fetched, and from where.
 
-use std::collections::BTreeMap;
 use std::fs;
-use std::io::{BufRead, BufReader, Read, Write};
+use std::io::{Read, Write};
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
-use std::path::Path;
+use std::os::unix::process::ExitStatusExt;
+use std::process::Stdio;
 use std::sync::{Arc, Mutex};
 use std::thread;
+use std::time::Duration;
 
+use rustix::process::Signal;
 use sha2::{Digest, Sha256};
 
+use crate::index::{Index, file_of, response};
 use crate::kills;
 use crate::sandbox::{Run, Sandbox};
+use crate::wait::{end_of, send, until};
 
 const BUILDFILE: &str = r#"
 [target.wheels]
@@ -19,97 +23,6 @@ kind = "wheelhouse"
 lock = "pylock.toml"
 platform = { python = "3.13", arch = "arm64" }
 "#;
-
-/// A package index on this machine.
-pub(crate) struct Index {
-    pub(crate) port: u16,
-    pub(crate) heads: Arc<Mutex<Vec<String>>>,
-}
-
-/// The bytes of a response, head included.
-type Reply = dyn Fn(&str, usize) -> Vec<u8> + Send + Sync;
-
-impl Index {
-    /// `reply` receives the head of a request and its number, from 1.
-    pub(crate) fn new(reply: impl Fn(&str, usize) -> Vec<u8> + Send + Sync + 'static) -> Self {
-        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
-        let port = listener.local_addr().unwrap().port();
-        let heads = Arc::new(Mutex::new(Vec::new()));
-        let (reply, kept): (Arc<Reply>, _) = (Arc::new(reply), heads.clone());
-        thread::spawn(move || {
-            for stream in listener.incoming() {
-                let (reply, kept) = (reply.clone(), kept.clone());
-                thread::spawn(move || answer(&stream.unwrap(), &*reply, &kept));
-            }
-        });
-        Self { port, heads }
-    }
-
-    /// Serves the files of a folder.
-    fn of(folder: &Path) -> Self {
-        let files = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
-        let files: BTreeMap<String, Vec<u8>> = files
-            .map(|path| {
-                let name = path.file_name().unwrap().to_str().unwrap().to_owned();
-                (name, fs::read(&path).unwrap())
-            })
-            .collect();
-        Self::new(move |head, _| match files.get(file_of(head)) {
-            Some(bytes) => response("200 OK", bytes),
-            None => response("404 Not Found", b""),
-        })
-    }
-
-    fn url(&self, name: &str) -> String {
-        format!("http://127.0.0.1:{}/files/{name}", self.port)
-    }
-
-    /// Returns the names of the files that were requested, sorted.
-    pub(crate) fn requested(&self) -> Vec<String> {
-        let heads = self.heads.lock().unwrap();
-        let mut names: Vec<String> = heads.iter().map(|head| file_of(head).to_owned()).collect();
-        names.sort();
-        names
-    }
-}
-
-fn file_of(head: &str) -> &str {
-    head.split(' ').nth(1).unwrap_or_default().rsplit('/').next().unwrap_or_default()
-}
-
-pub(crate) fn response(status: &str, body: &[u8]) -> Vec<u8> {
-    let head = format!("HTTP/1.1 {status}\r\nContent-Length: {}\r\n\r\n", body.len());
-    [head.as_bytes(), body].concat()
-}
-
-/// Answers the requests of one connection; closes it after a response that is not complete.
-fn answer(mut stream: &TcpStream, reply: &Reply, heads: &Mutex<Vec<String>>) {
-    let mut reader = BufReader::new(stream);
-    loop {
-        let mut head = String::new();
-        while !head.ends_with("\r\n\r\n") {
-            if reader.read_line(&mut head).unwrap_or(0) == 0 {
-                return;
-            }
-        }
-        let number = {
-            let mut heads = heads.lock().unwrap();
-            heads.push(head.clone());
-            heads.len()
-        };
-        let bytes = reply(&head, number);
-        if stream.write_all(&bytes).is_err() || !is_complete(&bytes) {
-            return;
-        }
-    }
-}
-
-fn is_complete(response: &[u8]) -> bool {
-    let at = response.windows(4).position(|window| window == b"\r\n\r\n").unwrap();
-    let head = String::from_utf8_lossy(&response[..at]).into_owned();
-    let length = head.split("Content-Length: ").nth(1).unwrap().split('\r').next().unwrap();
-    response.len() - at - 4 == length.parse::<usize>().unwrap()
-}
 
 /// Returns a sandbox with the wheels `alpha` and `beta` beside the project.
 fn sandbox() -> Sandbox {
@@ -256,6 +169,53 @@ fn a_broken_download_is_resumed_and_a_busy_server_asked_again() {
     build(&sandbox).success();
     assert_eq!(sandbox.bytes(&format!("build/wheels/{}", file("alpha"))), bytes);
     assert_eq!(index.requested().len(), 3);
+}
+
+#[test]
+fn a_signal_ends_downloads_and_the_next_build_fetches_only_the_rest() {
+    let sandbox = sandbox();
+    let whole = |name: &str| fs::read(sandbox.beside("files").join(file(name))).unwrap();
+    let (alpha, beta) = (whole("alpha"), whole("beta"));
+    let index = Index::new(move |head, _| match file_of(head) {
+        name if name == file("alpha") => response("200 OK", &alpha),
+        // The rest of the file does not arrive while the test runs.
+        _ if head.to_ascii_lowercase().contains("range: ") => {
+            thread::sleep(Duration::from_secs(600));
+            Vec::new()
+        }
+        _ => {
+            let mut half = response("200 OK", &beta);
+            half.truncate(half.len() - beta.len() / 2);
+            half
+        }
+    });
+    let text = lock(&sandbox, &index);
+    sandbox.write("pylock.toml", &text);
+    let mut zipwright = sandbox
+        .zipwright()
+        .args(["--json", "wheels"])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    until("the rest of a file", || (index.requested().len() == 3).then_some(()));
+    send(&zipwright, Signal::INT);
+    assert_eq!(end_of(&mut zipwright).signal(), Some(Signal::INT.as_raw()));
+    let mut events = String::new();
+    zipwright.stdout.take().unwrap().read_to_string(&mut events).unwrap();
+    assert!(
+        events.contains(r#""event":"downloading","target":"wheels","files":2,"done":1,"#),
+        "{events}"
+    );
+    assert!(!sandbox.exists("build/wheels"));
+    let left = walkdir::WalkDir::new(sandbox.beside("cache")).into_iter().flatten();
+    let left = left.filter(|entry| entry.path().extension().is_some_and(|it| it == "whl"));
+    assert_eq!(left.count(), 1, "the complete file, and no part of another");
+    let again = Index::of(&sandbox.beside("files"));
+    sandbox.write("pylock.toml", text.replace(&index.url(""), &again.url("")));
+    build(&sandbox).success();
+    assert_eq!(wheels(&sandbox), [file("alpha"), file("beta")]);
+    assert_eq!(again.requested(), [file("beta")]);
 }
 
 #[test]

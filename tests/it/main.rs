@@ -4,6 +4,7 @@
 
 mod dice;
 mod emulators;
+mod index;
 mod proxy;
 mod sandbox;
 mod scripted;

@@ -9,7 +9,8 @@ use serde_json::json;
 use zip::ZipWriter;
 use zip::write::SimpleFileOptions;
 
-use crate::lockfiles::{Index, UV, response, sha256, wheels};
+use crate::index::{Index, response};
+use crate::lockfiles::{UV, sha256, wheels};
 use crate::markers::compare_with;
 use crate::sandbox::{Run, Sandbox};
 

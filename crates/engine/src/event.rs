@@ -48,6 +48,11 @@ pub enum Event {
         target: String,
         until: String,
     },
+    /// Files arrive for a running target.
+    Downloading {
+        target: String,
+        downloads: Downloads,
+    },
     /// `target` is `None` when the warning is about the build as a whole.
     Warning {
         target: Option<String>,
@@ -55,6 +60,19 @@ pub enum Event {
     },
     Finished(Finished),
     Summary(Summary),
+}
+
+/// The state of the downloads of a target.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Downloads {
+    pub files: usize,
+    /// Number of files that are complete.
+    pub done: usize,
+    pub bytes: u64,
+    /// Bytes of all files, if they are known beforehand.
+    pub size: Option<u64>,
+    /// The project whose file has most bytes left.
+    pub slowest: Option<String>,
 }
 
 /// How a target ended.
@@ -136,4 +154,6 @@ pub trait Reporter: Sync {
     fn warn(&self, text: &str);
     /// Shows the current step, on a terminal only.
     fn status(&self, text: &str);
+    /// Shows the state of downloads; called about ten times a second.
+    fn downloading(&self, _downloads: Downloads) {}
 }

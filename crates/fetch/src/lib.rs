@@ -168,10 +168,13 @@ async fn all<S: Sink>(
                 board.finish(at);
                 results[at] = result;
             }
-            Ok(None) => return results,
+            Ok(None) => {
+                board.report(true);
+                return results;
+            }
             Err(_) => {}
         }
-        if !board.report() {
+        if !board.report(false) {
             return results;
         }
     }
@@ -204,10 +207,11 @@ impl<'a> Board<'a> {
         self.state.borrow_mut().done[at] = true;
     }
 
-    /// Returns `false` if the downloads are to stop.
-    fn report(&self) -> bool {
+    /// Reports, unless the last report is recent and there is another one to come. Returns `false` if
+    /// the downloads are to stop.
+    fn report(&self, is_last: bool) -> bool {
         let mut state = self.state.borrow_mut();
-        if state.last.is_some_and(|last| last.elapsed() < REPORT_EVERY) {
+        if !is_last && state.last.is_some_and(|last| last.elapsed() < REPORT_EVERY) {
             return true;
         }
         state.last = Some(Instant::now());

@@ -6,7 +6,7 @@ use std::sync::{Arc, Condvar, Mutex};
 
 use super::Message;
 use crate::event::Event;
-use crate::event::Reporter;
+use crate::event::{Downloads, Reporter};
 use crate::process::Stream;
 use zipwright_store::Printable;
 
@@ -105,6 +105,10 @@ impl Reporter for Channel {
 
     fn status(&self, text: &str) {
         self.send(Event::Status { target: self.target.clone(), text: text.to_owned() });
+    }
+
+    fn downloading(&self, downloads: Downloads) {
+        self.send(Event::Downloading { target: self.target.clone(), downloads });
     }
 }
 
