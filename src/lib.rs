@@ -24,6 +24,7 @@ pub mod local;
 pub mod timestamp;
 pub mod buildfile;
 pub mod targets;
+pub mod json_schema;
 pub mod init;
 pub mod import;
 pub mod ui;

@@ -4,8 +4,7 @@
 use super::vars::is_name;
 use crate::base::path::PathProblem;
 use crate::base::words::{count, list, nearest};
-use crate::diagnostic::Diagnostic;
-use crate::diagnostic::Span;
+use crate::diagnostic::{Diagnostic, Rule, Span};
 use crate::glob::GlobProblem;
 
 // The text itself.
@@ -30,15 +29,21 @@ pub(crate) fn given_twice(span: &Span, written: &str, first: Option<&Span>) -> D
     }
 }
 
+fn texts(words: &[&str]) -> Vec<String> {
+    words.iter().map(|word| (*word).to_owned()).collect()
+}
+
 pub(crate) fn wrong_type(span: &Span, what: &str, expected: &str, found: &str) -> Diagnostic {
     Diagnostic::at(span, format!("{what} is {found}, expected {expected}"))
         .label(format!("expected {expected}"))
+        .breaks(Rule::Type)
 }
 
 pub(crate) fn unknown_key(span: &Span, key: &str, owner: &str, valid: &[&str]) -> Diagnostic {
     Diagnostic::at(span, format!("unknown key `{key}` in {owner}"))
         .hint(meant(key, valid, "the keys are"))
         .misplaced()
+        .breaks(Rule::Keys(texts(valid)))
 }
 
 /// An unknown key that opens a table: most likely a target whose header is not quite right.
@@ -63,6 +68,7 @@ pub(crate) fn missing_key(span: &Span, key: &str, owner: &str, example: &str) ->
     Diagnostic::at(span, format!("{owner} has no `{key}`"))
         .hint(format!("add `{key} = {example}`"))
         .absence()
+        .breaks(Rule::AnyOf(texts(&[key])))
 }
 
 pub(crate) fn missing_kind(span: &Span, name: &str, kinds: &[&str]) -> Diagnostic {
@@ -76,18 +82,21 @@ pub(crate) fn missing_either(span: &Span, keys: [&str; 2], owner: &str) -> Diagn
     Diagnostic::at(span, format!("{owner} has neither `{a}` nor `{b}`"))
         .hint(format!("add `{a}` or `{b}`"))
         .absence()
+        .breaks(Rule::AnyOf(texts(&keys)))
 }
 
 pub(crate) fn missing_all(span: &Span, keys: &[&str], owner: &str) -> Diagnostic {
     Diagnostic::at(span, format!("{owner} has none of {}", list(keys)))
         .hint(format!("add one of {}", list(keys)))
         .absence()
+        .breaks(Rule::AnyOf(texts(keys)))
 }
 
 /// `key` has a meaning only beside `other`.
 pub(crate) fn only_with(span: &Span, key: &str, other: &str) -> Diagnostic {
     Diagnostic::at(span, format!("`{key}` goes with `{other}`, which is not given"))
         .hint(format!("add `{other}`, or remove `{key}`"))
+        .breaks(Rule::With(key.to_owned(), other.to_owned()))
 }
 
 pub(crate) fn only_one_of(second: &Span, first: &Span, keys: [&str; 2], owner: &str) -> Diagnostic {
@@ -95,10 +104,11 @@ pub(crate) fn only_one_of(second: &Span, first: &Span, keys: [&str; 2], owner: &
     Diagnostic::at(second, format!("{owner} has both `{a}` and `{b}`"))
         .also(first, "the other one")
         .hint(format!("keep `{a}` or `{b}`"))
+        .breaks(Rule::NotBoth(keys.map(str::to_owned)))
 }
 
 pub(crate) fn empty(span: &Span, what: &str, hint: &str) -> Diagnostic {
-    Diagnostic::at(span, format!("{what} is empty")).hint(hint)
+    Diagnostic::at(span, format!("{what} is empty")).hint(hint).breaks(Rule::NotEmpty)
 }
 
 // Names.
@@ -107,11 +117,13 @@ pub(crate) fn bad_target_name(span: &Span, name: &str) -> Diagnostic {
     Diagnostic::at(span, format!("`{name}` cannot be the name of a target")).hint(
         "a name has ASCII letters, digits, `_`, `-` and `.`, and does not start with `-` or `.`",
     )
+    .breaks(Rule::Pattern("[A-Za-z0-9_][A-Za-z0-9_.-]*"))
 }
 
 pub(crate) fn bad_variable_name(span: &Span, name: &str) -> Diagnostic {
     Diagnostic::at(span, format!("`{name}` cannot be the name of a variable"))
         .hint("a name has ASCII letters, digits, `_` and `-`, and starts with a letter or `_`")
+        .breaks(Rule::Pattern("[A-Za-z_][A-Za-z0-9_-]*"))
 }
 
 pub(crate) fn bad_environment_name(span: &Span, name: &str) -> Diagnostic {
@@ -162,11 +174,14 @@ pub(crate) fn undeclared_override(name: &str, known: &[&str]) -> Diagnostic {
 pub(crate) fn bad_path(span: &Span, path: &str, problem: PathProblem) -> Diagnostic {
     let at = |message: String, hint: &str| Diagnostic::at(span, message).hint(hint);
     match problem {
-        PathProblem::Empty => at("the path is empty".into(), "the project itself is `.`"),
+        PathProblem::Empty => {
+            at("the path is empty".into(), "the project itself is `.`").breaks(Rule::NotEmpty)
+        }
         PathProblem::Absolute => at(
             format!("`{path}` is an absolute path"),
             "paths are relative to the project, so that it builds the same anywhere",
-        ),
+        )
+        .breaks(Rule::Pattern("[^/].*")),
         PathProblem::LeavesProject => at(
             format!("`{path}` leaves the project"),
             "paths stay in the project; `-C` can start zipwright in a folder further up",
@@ -232,6 +247,7 @@ pub(crate) fn bad_instant(span: &Span, text: &str) -> Diagnostic {
     Diagnostic::at(span, format!("`{text}` is not an instant")).hint(
         "`git`, `source-date-epoch`, or a date and time with offset like `1980-02-01T00:00:00Z`",
     )
+    .breaks(Rule::Known(texts(&["git", "source-date-epoch"])))
 }
 
 pub(crate) fn instant_not_in_zip(span: &Span) -> Diagnostic {
@@ -244,11 +260,13 @@ pub(crate) fn guard_as_string(span: &Span, key: &str, written: &str) -> Diagnost
     Diagnostic::at(span, format!("a guard of `{key}` is a string, expected a table"))
         .label("expected a table")
         .hint(format!("a script for the shell is written `{{ shell = {written} }}`"))
+        .breaks(Rule::Type)
 }
 
 /// `written` is the value as it stands in the Buildfile.
 pub(crate) fn bad_duration(span: &Span, written: &str) -> Diagnostic {
-    let mistake = Diagnostic::at(span, format!("`{written}` is not a length of time"));
+    let mistake = Diagnostic::at(span, format!("`{written}` is not a length of time"))
+        .breaks(Rule::Pattern("[0-9]+(ms|s|m|h)"));
     match written.parse::<f64>() {
         Ok(_) => mistake.hint(format!("give the unit: `\"{written}s\"` is {written} seconds")),
         Err(_) => mistake.hint("write a whole number and `ms`, `s`, `m` or `h`, as in `\"30s\"`"),
@@ -269,6 +287,7 @@ pub(crate) fn too_rare(span: &Span) -> Diagnostic {
 pub(crate) fn bad_version(span: &Span, text: &str) -> Diagnostic {
     Diagnostic::at(span, format!("`{text}` is not a version of Python"))
         .hint("write major and minor number, as in `3.13`")
+        .breaks(Rule::Pattern("[0-9]+[.][0-9]+"))
 }
 
 pub(crate) fn unknown_word(span: &Span, word: &str, what: &str, words: &[&str]) -> Diagnostic {
@@ -277,31 +296,39 @@ pub(crate) fn unknown_word(span: &Span, word: &str, what: &str, words: &[&str]) 
         "amd64" | "x86-64" | "x64" => Some("x86_64"),
         _ => None,
     };
-    Diagnostic::at(span, format!("unknown {what} `{word}`")).hint(
-        match synonym.filter(|synonym| words.contains(synonym)) {
+    Diagnostic::at(span, format!("unknown {what} `{word}`"))
+        .hint(match synonym.filter(|synonym| words.contains(synonym)) {
             Some(synonym) => format!("Lambda calls it `{synonym}`"),
             None => meant(word, words, "known are"),
-        },
-    )
+        })
+        .breaks(Rule::Words(texts(words)))
+}
+
+/// A runtime may be newer than all of `runtimes`.
+pub(crate) fn unknown_runtime(span: &Span, word: &str, runtimes: &[&str]) -> Diagnostic {
+    unknown_word(span, word, "runtime", runtimes).breaks(Rule::Known(texts(runtimes)))
 }
 
 pub(crate) fn bad_project_name(span: &Span, name: &str) -> Diagnostic {
     Diagnostic::at(span, format!("`{name}` is not the name of a project"))
         .hint("`sources`, or the name of a wheel's project, such as `boto3`")
+        .breaks(Rule::Pattern("[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?"))
 }
 
 pub(crate) fn bad_layer_name(span: &Span, name: &str) -> Diagnostic {
     Diagnostic::at(span, format!("`{name}` cannot be the name of a layer"))
         .hint("a name has ASCII letters, digits, `-` and `_`, 140 at most, and no version")
+        .breaks(Rule::Pattern("[A-Za-z0-9_-]{1,140}"))
 }
 
 pub(crate) fn bad_bucket(span: &Span, name: &str) -> Diagnostic {
     Diagnostic::at(span, format!("`{name}` cannot be the name of a bucket"))
         .hint("a name has from 3 to 63 lowercase letters, digits, `-` and `.`; no URL or ARN")
+        .breaks(Rule::Pattern("[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]"))
 }
 
 pub(crate) fn no_stamp(span: &Span, owner: &str, why: &str) -> Diagnostic {
-    Diagnostic::at(span, format!("{owner} has no stamp")).hint(why)
+    Diagnostic::at(span, format!("{owner} has no stamp")).hint(why).breaks(Rule::NoStamp)
 }
 
 pub(crate) fn not_json(span: &Span, found: &str) -> Diagnostic {
@@ -333,25 +360,33 @@ pub(crate) fn layers_for_aws(span: &Span, owner: &str) -> Diagnostic {
 pub(crate) fn bad_handler(span: &Span, text: &str) -> Diagnostic {
     Diagnostic::at(span, format!("`{text}` is not a handler"))
         .hint("write module and function, as in `app.handler`")
+        .breaks(Rule::Pattern("[^-\\s]\\S*[.][^.\\s]+"))
 }
 
 pub(crate) fn bad_timeout(span: &Span) -> Diagnostic {
     Diagnostic::at(span, "a function has from 1 to 5400 seconds")
         .hint("more than 1800 only for asynchronous calls on Managed Instances")
+        .breaks(Rule::Range(1, 5400))
 }
 
 pub(crate) fn bad_function(span: &Span, name: &str, hint: &str) -> Diagnostic {
-    Diagnostic::at(span, format!("`{name}` cannot be the name of a function")).hint(hint)
+    const PATTERN: &str =
+        "([^:]*:function:|arn:[^:]*:lambda:[^:]*:[^:]*:function:)?[A-Za-z0-9_-]{1,64}";
+    Diagnostic::at(span, format!("`{name}` cannot be the name of a function"))
+        .hint(hint)
+        .breaks(Rule::Pattern(PATTERN))
 }
 
 pub(crate) fn bad_alias(span: &Span, name: &str) -> Diagnostic {
     Diagnostic::at(span, format!("`{name}` cannot be the name of an alias"))
         .hint("a name has up to 128 ASCII letters, digits, `-` and `_`, and not digits alone")
+        .breaks(Rule::Pattern("[0-9]*[A-Za-z_-][A-Za-z0-9_-]*"))
 }
 
 pub(crate) fn bad_kms_key(span: &Span, name: &str) -> Diagnostic {
     Diagnostic::at(span, format!("`{name}` is not the ARN of a KMS key"))
         .hint("write it whole, as in `arn:aws:kms:eu-west-1:123456789012:key/…`")
+        .breaks(Rule::Pattern("arn:[^:]+:kms:[^:]+:[^:]+:(key|alias)/.*"))
 }
 
 pub(crate) fn alias_of_nothing(alias: &Span, publish: &Span, owner: &str) -> Diagnostic {

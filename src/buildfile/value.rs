@@ -10,7 +10,7 @@ use super::mistakes;
 use super::table::{Item, Reader, string};
 use crate::base::RelPath;
 use crate::check::{self, Python};
-use crate::diagnostic::Spanned;
+use crate::diagnostic::{Rule, Spanned};
 use crate::glob::Glob;
 use crate::project::STATE_FOLDER;
 use crate::timestamp::Timestamp;
@@ -72,7 +72,8 @@ pub fn duration(item: Item, reader: &mut Reader) -> Option<Duration> {
     let (text, span) = match item.value {
         DeValue::Integer(_) | DeValue::Float(_) => {
             let span = item.span();
-            reader.report(mistakes::bad_duration(&span, &reader.text[span.clone()]));
+            let mistake = mistakes::bad_duration(&span, &reader.text[span.clone()]);
+            reader.report(mistake.breaks(Rule::Type));
             return None;
         }
         _ => string(item, reader).map(|text| (text.value, text.span))?,
@@ -122,7 +123,7 @@ pub fn runtime(item: Item, reader: &mut Reader) -> Option<Python> {
     if python.is_none() {
         let known: Vec<String> = Python::known().map(|python| python.to_string()).collect();
         let known: Vec<&str> = known.iter().map(String::as_str).collect();
-        reader.report(mistakes::unknown_word(&text.span, &text.value, "runtime", &known));
+        reader.report(mistakes::unknown_runtime(&text.span, &text.value, &known));
     }
     python
 }

@@ -33,6 +33,33 @@ pub struct Diagnostic {
     related: Vec<Note>,
     hints: Vec<String>,
     rests: Rests,
+    rule: Option<Rule>,
+}
+
+/// The rule of the format that a mistake breaks, for the schema of Buildfiles.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Rule {
+    /// The value is of another type.
+    Type,
+    /// The table has only these keys.
+    Keys(Vec<String>),
+    /// The table has one of these keys.
+    AnyOf(Vec<String>),
+    /// The table has one of these keys at most.
+    NotBoth([String; 2]),
+    /// The first key needs the second.
+    With(String, String),
+    /// The text is one of these words.
+    Words(Vec<String>),
+    /// The text is one of these words, or has another form.
+    Known(Vec<String>),
+    /// The whole text matches this regular expression.
+    Pattern(&'static str),
+    NotEmpty,
+    /// The number is from the first to the second.
+    Range(u16, u16),
+    /// A target of this kind has no stamp.
+    NoStamp,
 }
 
 /// What of the text a mistake rests on, and so whether it still counts where that could not be
@@ -68,7 +95,19 @@ impl Diagnostic {
             related: Vec::new(),
             hints: Vec::new(),
             rests: Rests::Note,
+            rule: None,
         }
+    }
+
+    /// Sets the rule that the mistake breaks.
+    pub fn breaks(mut self, rule: Rule) -> Self {
+        self.rule = Some(rule);
+        self
+    }
+
+    /// Returns the rule that the mistake breaks, if it is one that a schema can have.
+    pub fn rule(&self) -> Option<&Rule> {
+        self.rule.as_ref()
     }
 
     /// A few words beside the caret.
@@ -140,9 +179,7 @@ impl Diagnostic {
     /// Returns the line and the column of the mistake in the Buildfile `text`, both from 1, the column
     /// in characters. `None` for a mistake of the command line.
     pub fn line_and_column(&self, text: &str) -> Option<(usize, usize)> {
-        let before = &text[..self.place.as_ref()?.span.start];
-        let start = before.rfind('\n').map_or(0, |newline| newline + 1);
-        Some((before.matches('\n').count() + 1, before[start..].chars().count() + 1))
+        Some(line_and_column(&text[..self.place.as_ref()?.span.start]))
     }
 
     /// The mistake as text: message, `file:line:column`, the source line with carets, hints.
@@ -186,6 +223,12 @@ impl Diagnostic {
             .annotation(annotate(AnnotationKind::Primary, place))
             .annotations(self.related.iter().map(|place| annotate(AnnotationKind::Context, place)))
     }
+}
+
+/// Returns the line and the column after the text `before`, both from 1, the column in characters.
+pub fn line_and_column(before: &str) -> (usize, usize) {
+    let start = before.rfind('\n').map_or(0, |newline| newline + 1);
+    (before.matches('\n').count() + 1, before[start..].chars().count() + 1)
 }
 
 #[cfg(test)]

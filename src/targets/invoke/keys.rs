@@ -6,6 +6,7 @@ use toml::de::DeValue;
 use super::{Call, Invoke, Local, Payload, Remote, Runner};
 use crate::buildfile::table::{Item, Reader, Table, boolean, members, string};
 use crate::buildfile::{mistakes, payload, value};
+use crate::diagnostic::Rule;
 use crate::targets::command::env;
 use crate::targets::upload;
 
@@ -51,7 +52,9 @@ fn runner(here: bool, table: &mut Table, reader: &mut Reader) -> Option<Runner> 
     match (upload, zip) {
         (None, None) => {
             let key = if here { "zip" } else { "upload" };
-            reader.report(mistakes::missing_key(table.span(), key, table.owner(), "\"…\""));
+            let mistake = mistakes::missing_key(table.span(), key, table.owner(), "\"…\"");
+            let places = ["upload", "zip"].map(str::to_owned).to_vec();
+            reader.report(mistake.breaks(Rule::AnyOf(places)));
             None
         }
         (Some(upload), Some(zip)) => {
