@@ -58,6 +58,10 @@ pub(super) struct Common {
     #[arg(long, global = true)]
     pub(super) json: bool,
 
+    /// Write no annotations, summary and outputs for GitHub Actions (docs/CI.md)
+    #[arg(long, global = true)]
+    pub(super) no_github: bool,
+
     /// When to use colour
     #[arg(long, value_name = "WHEN", default_value = "auto", global = true)]
     pub(super) color: Color,

@@ -17,6 +17,7 @@ use super::{invoking, uploading};
 use crate::base::fs as base_fs;
 use crate::base::{parallel, private};
 use crate::build::{self, Built, Mode, Options, Shuffle, World};
+use crate::diagnostic;
 use crate::event::{Report, Summary};
 use crate::files::Files;
 use crate::graph::TargetId;
@@ -28,7 +29,9 @@ use crate::snapshot::{self, Basis, Prior, Snapshot, UpToDate};
 use crate::state::State;
 use crate::target::{Shared, Surroundings};
 use crate::targets;
+use crate::targets::zip::Zip;
 use crate::timings::{self, Recorder, Timings};
+use crate::ui::github::{Before, Github};
 use crate::ui::{self, Style, Verbosity, Writers};
 
 pub(super) fn run(common: &Common, typed: &Build) -> Result<u8, Failure> {
@@ -42,7 +45,7 @@ pub(super) fn run(common: &Common, typed: &Build) -> Result<u8, Failure> {
     let start = Start::new(&resolved, &project, &words)?;
     if let Some(up_to_date) = start.nothing_to_do(common, &resolved, &words) {
         enter(entered, &project);
-        let mut report = reporter(common, &resolved.build);
+        let mut report = reporter(common, &resolved.build, (&project, None));
         up_to_date.report(started.elapsed().as_secs_f64(), targets::name_of_kind, report.as_mut());
         leave(entered, &project);
         return Ok(SUCCESS);
@@ -162,7 +165,7 @@ fn build_goals(
 ) -> Result<Summary> {
     let goals = session.goal_ids()?;
     let options = Options { goals, ..options(resolved, session)? };
-    let report = reporter(common, &resolved.build);
+    let report = reporter(common, &resolved.build, (&session.project, Some(session)));
     build_with((common, resolved), session, options, start, report)
 }
 
@@ -320,7 +323,43 @@ fn shuffle(how: Option<&str>) -> Result<Shuffle> {
     }
 }
 
-fn reporter(common: &Common, build: &Build) -> Box<dyn Report> {
+/// Returns the report of a build. `session` is `None` if nothing has to be done.
+fn reporter(
+    common: &Common,
+    build: &Build,
+    (project, session): (&Project, Option<&Session>),
+) -> Box<dyn Report> {
+    let report = plain_reporter(common, build);
+    match super::github(common, project).filter(|_| !build.question) {
+        Some(runner) => {
+            let before = session.map(before).unwrap_or_default();
+            let writers = Writers::standard();
+            Box::new(Github::new((runner, before), report, writers, build.dry_run))
+        }
+        None => report,
+    }
+}
+
+/// Returns the places of all targets in the Buildfile, and the sizes of all zips.
+fn before(session: &Session) -> Before {
+    let file = session.buildfile();
+    let text = session::read_buildfile(&session.project, file).unwrap_or_default();
+    let mut before = Before { buildfile: file.display().to_string(), ..Before::default() };
+    for target in &session.model.targets {
+        let name = &target.name;
+        if let Some(place) = text.get(..name.span.start).map(diagnostic::line_and_column) {
+            before.places.insert(name.value.clone(), place);
+        }
+        if let Some(zip) = target.kind.get::<Zip>()
+            && let Ok(meta) = session.project.place(&zip.output.value).metadata()
+        {
+            before.sizes.insert(zip.output.value.to_string(), meta.len());
+        }
+    }
+    before
+}
+
+fn plain_reporter(common: &Common, build: &Build) -> Box<dyn Report> {
     if common.json {
         return ui::json(Writers::standard());
     }

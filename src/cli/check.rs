@@ -8,13 +8,15 @@ use serde_json::{Value, json};
 
 use super::args::{Check, Common};
 use super::session::Session;
-use super::{FAULTY, Failure, SUCCESS, print, print_json};
+use super::{FAULTY, Failure, SUCCESS, print, print_json, tell};
 use crate::base::{fs, words};
 use crate::check::{self, Arch, Finding, Python, RULES, Severity, Subject};
 use crate::diagnostic::Spanned;
+use crate::project::Project;
 use crate::target::Target;
 use crate::targets;
 use crate::targets::zip::Zip;
+use crate::ui::github::Annotation;
 
 pub(super) fn run(common: &Common, asked: &Check, name: &str) -> Result<u8, Failure> {
     let (path, mut layers, mut subject) = subject(common, name)?;
@@ -44,6 +46,7 @@ pub(super) fn run(common: &Common, asked: &Check, name: &str) -> Result<u8, Fail
     let findings = check::check(file, layers, &subject)
         .with_context(|| format!("could not check `{path}`"))?;
     show(common, &path, &findings)?;
+    annotate(common, &findings)?;
     let is_faulty = findings.iter().any(|finding| finding.severity == Severity::Error);
     Ok(if is_faulty { FAULTY } else { SUCCESS })
 }
@@ -110,13 +113,37 @@ fn show(common: &Common, path: &str, findings: &[Finding]) -> Result<()> {
     print(format!("`{path}`: {errors}, {warnings}"))
 }
 
+/// Writes annotations for GitHub, of members that are files of the project at the same path.
+fn annotate(common: &Common, findings: &[Finding]) -> Result<()> {
+    let project = Project::here()?;
+    let Some(runner) = super::github(common, &project) else { return Ok(()) };
+    let mut annotations = Vec::new();
+    for finding in findings.iter().filter(|finding| finding.origin.is_none()) {
+        let files = finding.members.iter().filter(|member| project.root.join(member).is_file());
+        annotations.extend(files.map(|file| Annotation {
+            is_error: finding.severity == Severity::Error,
+            file: file.clone(),
+            line: finding.line,
+            column: None,
+            title: finding.rule.into(),
+            text: format!("{}\nhint: {}", finding.text, finding.hint),
+        }));
+    }
+    let lines = runner.lines(&annotations);
+    if !lines.as_str().is_empty() {
+        tell(lines.as_str().trim_end());
+    }
+    Ok(())
+}
+
 fn as_json(finding: &Finding) -> Value {
-    let Finding { rule, severity, members, origin, text, hint } = finding;
+    let Finding { rule, severity, members, origin, line, text, hint } = finding;
     json!({
         "rule": rule,
         "severity": severity.name(),
         "members": members,
         "origin": origin,
+        "line": line,
         "text": text,
         "hint": hint,
     })

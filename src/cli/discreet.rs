@@ -54,6 +54,7 @@ impl Report for Discreet<'_> {
             Event::Checking { guard: text, .. }
             | Event::Checked { guard: text, .. }
             | Event::Waiting { until: text, .. } => clean(text),
+            Event::Found { found, .. } => clean(&mut found.text),
             Event::Finished(Finished { reasons, error, outcome, facts, .. }) => {
                 clean_reasons(reasons);
                 if *outcome == Outcome::WouldRun {

@@ -25,6 +25,10 @@ pub(super) fn run(common: &Common, lint: &Lint) -> Result<u8, Failure> {
         for diagnostic in &diagnostics {
             show(common, diagnostic, file, &text)?;
         }
+        if let Some(runner) = super::github(common, &project).filter(|_| !diagnostics.is_empty()) {
+            let lines = runner.mistakes(&file.display().to_string(), &text, &diagnostics);
+            tell(lines.as_str().trim_end());
+        }
     }
     if count == 0 {
         return Ok(SUCCESS);

@@ -39,6 +39,8 @@ use signal_hook::consts::SIGPIPE;
 use args::{Build, Cli, Color, Command, Common};
 
 use crate::base::Printable;
+use crate::project::Project;
+use crate::ui::github::Runner;
 use crate::{record, signals, ui};
 
 /// Everything is up to date.
@@ -187,6 +189,11 @@ fn color(common: &Common) -> bool {
                 && io::stderr().is_terminal()
         }
     }
+}
+
+/// Returns the runner of GitHub Actions if this process was started by one and may write for it.
+fn github(common: &Common, project: &Project) -> Option<Runner> {
+    Runner::of(project).filter(|_| !common.no_github)
 }
 
 fn warn(text: &str) {

@@ -20,6 +20,7 @@ use crate::snapshot::{Overrides, Snapshot};
 use crate::state::State;
 use crate::target::Model;
 use crate::targets;
+use crate::ui::github::Runner;
 
 const BUILDFILE: &str = "Buildfile";
 
@@ -108,7 +109,13 @@ impl Session {
             let typed = &loaded.model.typed;
             let shown = |text: &str| Printable::from(typed.redact(text)).to_string();
             diagnostics.iter_mut().for_each(|mistake| mistake.rephrase(shown));
-            return Err(broken_buildfile(&file, &text, &diagnostics, super::color(common)));
+            let runner = super::github(common, &project);
+            return Err(broken_buildfile(
+                (&file, &text),
+                &diagnostics,
+                super::color(common),
+                runner,
+            ));
         }
         let buildfile = (file, Digest::of(text.as_bytes()));
         Ok(Self { project, model: loaded.model, graph, words, buildfile })
@@ -237,7 +244,12 @@ pub(super) fn read_buildfile(project: &Project, file: &Path) -> Result<String> {
     })
 }
 
-fn broken_buildfile(file: &Path, text: &str, diagnostics: &[Diagnostic], color: bool) -> Failure {
+fn broken_buildfile(
+    (file, text): (&Path, &str),
+    diagnostics: &[Diagnostic],
+    color: bool,
+    runner: Option<Runner>,
+) -> Failure {
     let file = file.display().to_string();
     let shown = diagnostics.iter().take(MISTAKES_SHOWN);
     let mut rendered: Vec<String> =
@@ -247,5 +259,10 @@ fn broken_buildfile(file: &Path, text: &str, diagnostics: &[Diagnostic], color: 
     }
     let count = words::count(diagnostics.len(), "mistake");
     let end = format!("\n\nerror: {count} in `{file}`; nothing was done");
-    Failure::Told(printable![Printable::as_is(rendered.join("\n\n")), end])
+    let mut told = printable![Printable::as_is(rendered.join("\n\n")), end];
+    if let Some(runner) = runner {
+        let annotations = runner.mistakes(&file, text, diagnostics);
+        told = printable![told, "\n", annotations.as_str().trim_end()];
+    }
+    Failure::Told(told)
 }

@@ -14,9 +14,10 @@ use crate::base::fs;
 use crate::buildfile::table::{Reader, Table, string};
 use crate::buildfile::value;
 use crate::bundle::Origin;
-use crate::check::{self, Finding, Python, Subject};
+use crate::check::{self, Finding, Python, Severity, Subject};
 use crate::deploy;
 use crate::diagnostic::Spanned;
+use crate::event::Located;
 use crate::key::{Key, Value};
 use crate::target::{Done, Findings, Fingerprint, Job, Kind, Reference};
 use crate::targets::layer::Layer;
@@ -89,6 +90,7 @@ fn run(check: &Check, job: &Job) -> Result<Done> {
     let layers = layers.collect::<Result<_>>()?;
     let findings = check::check(open(zip)?, layers, &subject)
         .with_context(|| format!("could not check `{path}`"))?;
+    report_places(&findings, zip, job);
     let warn = |text: &str| job.messages.warn(text);
     let warnings = check::conclude(&findings, &format!("`{path}`"), &warn)?;
     Ok(Done {
@@ -96,6 +98,29 @@ fn run(check: &Check, job: &Job) -> Result<Done> {
         facts: vec![("warnings".into(), warnings.into())],
         ..Done::default()
     })
+}
+
+/// Passes on the findings about the project's own files, with their places.
+fn report_places(findings: &[Finding], zip: &Zip, job: &Job) {
+    let Ok(manifest) = zip::manifest(zip, job) else { return };
+    let source = |member: &String| {
+        let entry = manifest.entries.iter().find(|entry| entry.path.as_str() == member)?;
+        match &entry.origin {
+            Origin::Source(path) => Some(path.to_string()),
+            Origin::Wheel { .. } => None,
+        }
+    };
+    for finding in findings {
+        for file in finding.members.iter().filter_map(source) {
+            job.messages.found(Located {
+                is_error: finding.severity == Severity::Error,
+                file,
+                line: finding.line,
+                title: finding.rule.into(),
+                text: format!("{}\nhint: {}", finding.text, finding.hint),
+            });
+        }
+    }
 }
 
 /// Checks the bytes that are about to be sent to `function`.

@@ -98,6 +98,7 @@ impl Recorder {
             | Event::Status { .. }
             | Event::Downloading { .. }
             | Event::Warning { .. }
+            | Event::Found { .. }
             | Event::Summary(_) => {}
         }
     }

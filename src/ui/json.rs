@@ -46,8 +46,11 @@ impl Report for Json {
 
 pub(super) fn object(event: &Event) -> Option<Value> {
     Some(match event {
-        // Only for the live display: other events have the same information.
-        Event::Planned { .. } | Event::Status { .. } | Event::Checking { .. } => return None,
+        // Only for other reports: other events have the same information.
+        Event::Planned { .. }
+        | Event::Status { .. }
+        | Event::Checking { .. }
+        | Event::Found { .. } => return None,
         Event::Started { target, kind, reasons, .. } => json!({
             "event": "started",
             "target": target,

@@ -67,7 +67,7 @@ impl Report for Live {
             Event::Waiting { target, .. } => self.moving.resume(target),
             Event::Finished(finished) => self.moving.finish(&finished.target),
             Event::Summary(_) => self.moving.clear(),
-            Event::Line { .. } | Event::Warning { .. } => {}
+            Event::Line { .. } | Event::Warning { .. } | Event::Found { .. } => {}
         }
         let Self { narrator, writers, moving } = self;
         narrator.narrate(event, &mut |chunks| {

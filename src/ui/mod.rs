@@ -3,6 +3,7 @@
 //! Owns every text printed while targets are brought up to date. Reads only events, and knows
 //! nothing of their source; the caller chooses the report.
 
+pub mod github;
 mod held;
 mod json;
 mod live;

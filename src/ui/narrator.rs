@@ -74,7 +74,8 @@ impl Narrator {
             Event::Planned { .. }
             | Event::Status { .. }
             | Event::Downloading { .. }
-            | Event::Checking { .. } => {}
+            | Event::Checking { .. }
+            | Event::Found { .. } => {}
             Event::Checked { target, guard, passed: true, seconds }
                 if self.style.verbosity == Verbosity::Trace =>
             {

@@ -58,6 +58,11 @@ pub enum Event {
         target: Option<String>,
         text: String,
     },
+    /// A finding about a place of a file. The warnings and errors of the target have it as well.
+    Found {
+        target: String,
+        found: Located,
+    },
     Finished(Finished),
     Summary(Summary),
 }
@@ -73,6 +78,18 @@ pub struct Downloads {
     pub size: Option<u64>,
     /// The project whose file has most bytes left.
     pub slowest: Option<String>,
+}
+
+/// A finding of a check about a file of the project.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Located {
+    pub is_error: bool,
+    /// Relative to the project.
+    pub file: String,
+    /// From 1; `None` for the file as a whole.
+    pub line: Option<usize>,
+    pub title: String,
+    pub text: String,
 }
 
 /// How a target ended.
@@ -152,6 +169,8 @@ pub trait Reporter: Sync {
     fn line(&self, stream: Stream, text: Printable);
     /// Warns of a condition that the user may want to change.
     fn warn(&self, text: &str);
+    /// Passes on a finding about a place of a file, for reports that show places.
+    fn found(&self, _found: Located) {}
     /// Shows the current step, on a terminal only.
     fn status(&self, text: &str);
     /// Shows the state of downloads; called about ten times a second.

@@ -67,6 +67,8 @@ pub struct Finding {
     pub members: Vec<String>,
     /// The wheel of the members.
     pub origin: Option<String>,
+    /// The line in the only member, from 1.
+    pub line: Option<usize>,
     pub text: String,
     pub hint: String,
 }
@@ -108,7 +110,13 @@ impl Finding {
     ) -> Self {
         assert!(is_rule(rule), "BUG: unknown rule `{rule}`");
         let (text, hint) = (text.into(), hint.into());
-        Self { rule, severity, members: Vec::new(), origin: None, text, hint }
+        Self { rule, severity, members: Vec::new(), origin: None, line: None, text, hint }
+    }
+
+    /// Sets the line in the member.
+    pub(super) fn at_line(mut self, line: usize) -> Self {
+        self.line = Some(line).filter(|line| *line > 0);
+        self
     }
 
     /// Adds this member to the finding.
@@ -143,9 +151,10 @@ impl fmt::Display for Finding {
 impl Findings {
     pub(super) fn add(&mut self, finding: Finding) {
         let same = self.0.iter_mut().find(|other| {
-            let Finding { rule, severity, members: _, origin, text, hint } = &finding;
+            let Finding { rule, severity, members: _, origin, line, text, hint } = &finding;
             (other.rule, other.severity) == (*rule, *severity)
                 && (&other.origin, &other.text, &other.hint) == (origin, text, hint)
+                && other.line == *line
         });
         match same {
             Some(other) => other.members.extend(finding.members),

@@ -65,15 +65,16 @@ fn findings_of(
 ) {
     let finding = match source.faults.first() {
         Some(Fault { line, text }) => {
-            let line = if *line > 0 { format!("line {line}: ") } else { String::new() };
+            let place = if *line > 0 { format!("line {line}: ") } else { String::new() };
             let is_error = is_reached || is_importable(&member.name);
             let severity = if is_error { Severity::Error } else { Severity::Warning };
             Finding::new(
                 "syntax",
                 severity,
-                format!("{python} does not compile it: {line}{text}"),
+                format!("{python} does not compile it: {place}{text}"),
                 "correct it, leave the file out, or use a runtime whose Python has this syntax",
             )
+            .at_line(*line)
         }
         None if source.unread && is_reached => Finding::new(
             "syntax",

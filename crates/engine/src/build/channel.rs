@@ -6,7 +6,7 @@ use std::sync::{Arc, Condvar, Mutex};
 
 use super::Message;
 use crate::event::Event;
-use crate::event::{Downloads, Reporter};
+use crate::event::{Downloads, Located, Reporter};
 use crate::process::Stream;
 use zipwright_store::Printable;
 
@@ -101,6 +101,10 @@ impl Reporter for Channel {
 
     fn warn(&self, text: &str) {
         self.send(Event::Warning { target: Some(self.target.clone()), text: text.to_owned() });
+    }
+
+    fn found(&self, found: Located) {
+        self.send(Event::Found { target: self.target.clone(), found });
     }
 
     fn status(&self, text: &str) {
