@@ -15,6 +15,7 @@ pub use zipwright_python::wheel;
 pub use zipwright_store as base;
 pub use zipwright_store::project;
 
+pub mod unpack;
 pub mod graph_export;
 pub mod timings;
 pub mod reproduce;

@@ -12,7 +12,7 @@ use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum};
 use words::EXAMPLES;
 
 pub(super) use cache::{Cache, CacheAction};
-pub(super) use setup::{Completions, Help, Import, Init, Lint, Lock, Man};
+pub(super) use setup::{Completions, Help, Import, Init, Lint, Lock, Man, Schema, Unpack};
 pub(super) use spelling::as_make_reads;
 pub(super) use words::OVERVIEW;
 
@@ -318,6 +318,14 @@ pub(super) enum Command {
     Reproduce(Words),
     /// Show the per-user cache: its folder and size; remove entries from it
     Cache(Cache),
+    /// Print a line that changes when the wheels of goals would, for the cache of a CI service
+    CacheKey(Words),
+    /// Print the JSON Schema of Buildfiles, for editors
+    Schema(Schema),
+    /// Unpack a zip, or the zip of a target that is built first, into a folder
+    Unpack(Unpack),
+    /// Build a zip for Terraform: the program of a `data "external"`
+    Terraform,
     /// Report every mistake of Buildfiles, without building
     Lint(Lint),
     /// Write a Buildfile for this project

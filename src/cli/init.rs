@@ -9,7 +9,7 @@ use anyhow::{Context, Result, anyhow, bail};
 use serde_json::{Value, json};
 
 use super::args::{Common, Init};
-use super::{Failure, SUCCESS, note, print, print_json, tell};
+use super::{Failure, SUCCESS, note, print, print_json, schema, tell};
 use crate::base::{fs as base_fs, words};
 use crate::check::{Arch, Python};
 use crate::import;
@@ -23,13 +23,18 @@ pub(super) const BUILDFILE: &str = "Buildfile";
 const IGNORED: [&str; 2] = ["build/", ".zipwright/"];
 
 pub(super) fn run(common: &Common, options: &Init) -> Result<u8, Failure> {
-    let root = Project::here()?.root;
+    let project = Project::here()?;
+    let root = project.root.clone();
     let file = common.file.clone().unwrap_or_else(|| PathBuf::from(BUILDFILE));
     let place = root.join(&file);
     if !options.print && place.symlink_metadata().is_ok() {
         return Err(exists(&file, "init").into());
     }
     let mut proposal = init::propose(&root, &given(options)?)?;
+    let has_schema = file.parent().is_none_or(|folder| folder.as_os_str().is_empty());
+    if has_schema {
+        proposal.buildfile = format!("{}\n{}", schema::line(), proposal.buildfile);
+    }
     let loaded = targets::load(&proposal.buildfile, &std::collections::BTreeMap::new());
     assert!(loaded.diagnostics.is_empty(), "BUG: init makes a Buildfile with mistakes");
     if options.print {
@@ -39,6 +44,10 @@ pub(super) fn run(common: &Common, options: &Init) -> Result<u8, Failure> {
         return Ok(SUCCESS);
     }
     write_new(&place, &file, &proposal.buildfile, "init")?;
+    if has_schema {
+        let value = schema::write(&project)?;
+        proposal.taken.push(Taken { what: "schema", value, from: "for editors".into() });
+    }
     let ignored = ignore(&root)?;
     if !ignored.is_empty() {
         let value = ignored.join(", ");

@@ -3,6 +3,7 @@
 mod args;
 mod build;
 mod cache;
+mod cache_key;
 mod check;
 mod clean;
 mod complete;
@@ -21,8 +22,11 @@ mod lock;
 mod documents;
 mod promote;
 mod reproduce;
+mod schema;
 mod session;
 mod makeflags;
+mod terraform;
+mod unpack;
 mod uploading;
 mod verify;
 
@@ -77,6 +81,10 @@ const COMMANDS: &[&str] = &[
     "man",
     "help",
     "cache",
+    "cache-key",
+    "schema",
+    "unpack",
+    "terraform",
 ];
 
 /// The reason why a command ended early.
@@ -164,6 +172,10 @@ fn run(cli: &Cli) -> Result<u8, Failure> {
         Some(Command::Man(man)) => help::man(man),
         Some(Command::Help(help)) => help::run(help),
         Some(Command::Cache(cache)) => cache::run(common, cache),
+        Some(Command::CacheKey(words)) => cache_key::run(common, words),
+        Some(Command::Schema(schema)) => schema::run(common, schema),
+        Some(Command::Unpack(unpack)) => unpack::run(common, unpack),
+        Some(Command::Terraform) => terraform::run(common),
     }
 }
 

@@ -45,7 +45,7 @@ use crate::make::Pool;
 use crate::project::Project;
 
 /// Version of the sdist build. A change makes old cache entries unused.
-const RECIPE: &str = "5";
+pub const RECIPE: &str = "5";
 
 /// The requirements and settings of a wheelhouse.
 pub struct Request<'a> {

@@ -43,7 +43,7 @@ mod wheels;
 
 pub use build::Source;
 pub use config::Config;
-pub use gather::{Gathered, Inputs, Request, Resolver};
+pub use gather::{Gathered, Inputs, RECIPE, Request, Resolver};
 pub use identity::Identity;
 pub use install::install;
 pub use interpreter::Interpreter;

@@ -43,17 +43,19 @@ fn pyproject(backend: &str, requires: &str) -> String {
 /// Of the flat project.
 const REPORT: &str = "\
 wrote `Buildfile`
-  handler       lambda_handler.lambda_handler  `lambda_handler.py`, line 6
-  function      project                        a guess: correct it before `zipwright upload`
-  requirements  requirements.txt               a file of this name
-  ignored       .zipwright/                    `.gitignore`
+  handler       lambda_handler.lambda_handler     `lambda_handler.py`, line 6
+  function      project                           a guess: correct it before `zipwright upload`
+  requirements  requirements.txt                  a file of this name
+  schema        .zipwright/buildfile.schema.json  for editors
+  ignored       .zipwright/                       `.gitignore`
 next: zipwright   # makes build/lambda.zip
 then: zipwright invoke --local   # runs the handler on this machine
 then: zipwright upload   # deploys
 ";
 
 /// Of the flat project.
-const BUILDFILE: &str = r#"# docs/BUILDFILE.md describes every key; `zipwright list` lists the targets.
+const BUILDFILE: &str = r#"#:schema .zipwright/buildfile.schema.json
+# docs/BUILDFILE.md describes every key; `zipwright list` lists the targets.
 default = ["package"]
 
 [vars]

@@ -63,6 +63,28 @@ pub(in crate::cli) struct Lint {
 }
 
 #[derive(Args, Debug)]
+pub(in crate::cli) struct Schema {
+    /// Write it to .zipwright/buildfile.schema.json, where a Buildfile of `init` refers to it
+    #[arg(long)]
+    pub(in crate::cli) write: bool,
+}
+
+#[derive(Args, Debug)]
+pub(in crate::cli) struct Unpack {
+    /// A zip file, or a zip target, which is built first
+    #[arg(value_name = "ZIP | TARGET")]
+    pub(in crate::cli) subject: String,
+
+    /// The folder; created if it does not exist
+    #[arg(value_name = "DIR")]
+    pub(in crate::cli) folder: PathBuf,
+
+    /// Replace files that have other content
+    #[arg(long)]
+    pub(in crate::cli) force: bool,
+}
+
+#[derive(Args, Debug)]
 pub(in crate::cli) struct Completions {
     /// The shell
     #[arg(value_name = "SHELL")]

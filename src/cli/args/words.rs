@@ -12,32 +12,28 @@ Usage: zipwright [OPTIONS] [GOAL | NAME=VALUE]...
   zipwright invoke --local   run the handler here, straight from the bundle
   zipwright -n --trace       what would run, and why
 
-Set up:
-  init         write a Buildfile for this project
-  import       write a Buildfile from a Makefile
-  completions  print completions for a shell
-  man          print a manual page
-  help         help on a command or a kind of target, with examples
 Build:
-  build        bring goals up to date, whatever they are called
-  list         list the targets
-  explain      print the reasons why a target is out of date
-  graph        draw the graph of targets
-  clean        remove what targets made
-  lock         pin the wheels of a wheelhouse in a pylock.toml
-  lint         report the mistakes of a Buildfile
-  cache        show the per-user cache, and remove entries from it
+  build, clean        bring goals up to date, of any name; remove their outputs
+  list, graph         list the targets; draw their graph
+  explain             print the reasons why a target is out of date
+  lock                pin the wheels of a wheelhouse in a pylock.toml
 Look:
-  digest       print the CodeSha256 of a zip
-  check        check whether a bundle will run in Lambda
-  diff         explain why two bundles, wheels or folders differ
+  check, digest       check whether a bundle will run; print its CodeSha256
+  diff                explain why two bundles, wheels or folders differ
 Deploy:
-  verify       compare the deployed code with this project's build
-  promote      deploy an existing zip, identified by digest
+  verify              compare the deployed code with this project's build
+  promote             deploy an existing zip, identified by digest
+  unpack              put the files of a bundle into a folder, for SAM or Docker
+  terraform           build a zip for a Terraform `data \"external\"`
 Prove:
-  reproduce    build zips twice, and explain differences
-  sbom         print the bill of materials of a zip
-  provenance   print where the parts of a zip come from
+  reproduce           build zips twice, and explain differences
+  sbom, provenance    print what is in a zip; where its parts come from
+Set up:
+  init, import        write a Buildfile: for this project; from a Makefile
+  lint, schema        report the mistakes of a Buildfile; print its JSON Schema
+  completions, man    print completions for a shell; a manual page
+  cache, cache-key    show or prune the per-user cache; print a key for CI
+  help                help on a command or a kind of target, with examples
 
 Options, more with `zipwright help build`:
   -f FILE  -C DIR    read FILE; change to DIR first
@@ -51,7 +47,7 @@ Exit status: 0 if all is up to date; 1 with -q if not; 2 after an error.
 ";
 
 /// Examples of each command.
-pub(super) const EXAMPLES: [(&str, &str); 21] = [
+pub(super) const EXAMPLES: [(&str, &str); 25] = [
     (
         "build",
         "  zipwright build                        bring the default goals up to date
@@ -69,6 +65,23 @@ pub(super) const EXAMPLES: [(&str, &str); 21] = [
     ("clean", "  zipwright clean          all that targets made\n  zipwright clean package"),
     ("cache", "  zipwright cache size\n  zipwright cache prune"),
     ("lock", "  zipwright lock\n  zipwright lock wheels --output pylock.arm64.toml"),
+    ("cache-key", "  zipwright cache-key\n  zipwright cache-key package"),
+    (
+        "schema",
+        "  zipwright schema > buildfile.schema.json\n  \
+         zipwright schema --write   for the line `#:schema` of a Buildfile of `init`",
+    ),
+    (
+        "unpack",
+        "  zipwright unpack package \"$ARTIFACTS_DIR\"   in the Makefile of a SAM project\n  \
+         zipwright unpack build/lambda.zip context/",
+    ),
+    (
+        "terraform",
+        "  data \"external\" \"bundle\" {\n    program = [\"zipwright\", \"terraform\"]\n    \
+         query   = { directory = \"../lambda\", target = \"package\" }\n  }\n\n  \
+         echo '{}' | zipwright terraform",
+    ),
     ("lint", "  zipwright lint\n  zipwright lint services/*/Buildfile"),
     ("digest", "  zipwright digest package\n  zipwright digest build/lambda.zip"),
     (
