@@ -69,6 +69,7 @@ mod staging;
 mod streams;
 mod tidy;
 mod trust;
+mod tutorial;
 mod verify;
 mod wheelhouse;
 mod whole;
