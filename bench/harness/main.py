@@ -5,7 +5,7 @@ import os
 import sys
 import textwrap
 
-from . import bundles, graphs, measure, table, workloads
+from . import bundles, fetching, graphs, measure, table, workloads
 from .measure import Failed, say
 from .tools import ROOT, Tools
 
@@ -25,6 +25,10 @@ ROWS = {
     "added-L": lambda bench: bundles.added(bench, "L"),
     "pinned-M": lambda bench: bundles.pinned(bench, "M"),
     "pinned-L": lambda bench: bundles.pinned(bench, "L"),
+    "locked-M": lambda bench: fetching.locked(bench, "M"),
+    "locked-L": lambda bench: fetching.locked(bench, "L"),
+    "unpinned-M": lambda bench: fetching.unpinned(bench, "M"),
+    "unpinned-L": lambda bench: fetching.unpinned(bench, "L"),
     "commands-10000": lambda bench: graphs.commands(bench, 10_000),
     "commands-50000": lambda bench: graphs.commands(bench, 50_000),
     "globs-50000": lambda bench: graphs.globs(bench, 50_000),
@@ -40,6 +44,8 @@ QUICK = {
     "noop-S": lambda bench: bundles.noop(bench, "S"),
     "added-S": lambda bench: bundles.added(bench, "S"),
     "pinned-S": lambda bench: bundles.pinned(bench, "S"),
+    "locked-S": lambda bench: fetching.locked(bench, "S"),
+    "unpinned-S": lambda bench: fetching.unpinned(bench, "S"),
     "commands-100": lambda bench: graphs.commands(bench, 100),
     "globs-300": lambda bench: graphs.globs(bench, 300),
     "memory-S": lambda bench: bundles.memory(bench, "S"),

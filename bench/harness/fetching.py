@@ -1,0 +1,163 @@
+"""The rows of a machine that has nothing: empty caches, and an index with latency and a bandwidth."""
+
+import os
+import re
+import shutil
+
+from .bundles import settled
+from .index import Index
+from .measure import Failed, Side, call
+from .table import Target, line, size
+from .workloads import Project, contents
+
+BUILDFILE = """\
+[target.wheels]
+kind = "wheelhouse"
+%s
+
+[target.staging]
+kind = "staging"
+wheels = ["wheels"]
+sources = ["lambda_handler.py", { from = "src", to = "." }]
+
+[target.package]
+kind = "zip"
+staging = "staging"
+output = "build/lambda.zip"
+"""
+INPUTS = {
+    "pylock": 'lock = "pylock.toml"',
+    "hashed": 'requirements = ["hashed.txt"]',
+    "pip": 'requirements = ["requirements.txt"]',
+    "uv": 'requirements = ["requirements.txt"]\nresolver = "uv"',
+}
+
+
+class Fetching:
+    """One workload, its lockfiles, and an index with its wheels."""
+
+    def __init__(self, bench, workload):
+        self.bench, self.tools, self.workload = bench, bench.tools, workload
+        bench.bundles(workload)
+        self.index = Index(self.tools.offline)
+        self.caches = os.path.join(self.tools.folder, "empty")
+        env = {name: value for name, value in self.tools.env.items() if not name.startswith(("PIP_", "UV_"))}
+        simple = self.index.url + "/simple"
+        self.env = dict(
+            env,
+            XDG_CACHE_HOME=self.caches,
+            PIP_CONFIG_FILE=os.devnull,
+            PIP_DISABLE_PIP_VERSION_CHECK="1",
+            PIP_INDEX_URL=simple,
+            PIP_CACHE_DIR=os.path.join(self.caches, "pip"),
+            UV_DEFAULT_INDEX=simple,
+            UV_CACHE_DIR=os.path.join(self.caches, "uv"),
+            UV_PYTHON=self.tools.python,
+            UV=self.tools.found.get("uv") or "uv",
+        )
+        self.project = self._project("fetch")
+        self._lock()
+
+    def _project(self, name):
+        return Project(self.tools, self.workload, name)
+
+    def _lock(self):
+        """Writes the lockfiles, not measured."""
+        self.project.write("Buildfile", BUILDFILE % INPUTS["pip"])
+        call([self.tools.zipwright, "lock"], self.project.folder, self.env)
+        text = self.project.read("pylock.toml")
+        packages = re.findall(r'name = "(.*)"\nversion = "(.*)"\n.*sha256 = "([0-9a-f]{64})"', text)
+        lines = ["%s==%s --hash=sha256:%s\n" % package for package in packages]
+        self.project.write("hashed.txt", "".join(lines))
+        self.urls = re.findall(r'url = "([^"]*)"', text)
+        if not self.urls or len(self.urls) != len(lines):
+            raise Failed("pylock.toml is not as expected:\n" + text)
+
+    def clean(self, project):
+        def clean():
+            shutil.rmtree(self.caches, ignore_errors=True)
+            project.remove("build", ".zipwright", "src/own.egg-info", "files")
+
+        return settled(clean)
+
+    def ours(self, what):
+        self.project.write("Buildfile", BUILDFILE % INPUTS[what])
+        clean = self.clean(self.project)
+
+        def prepare():
+            self.project.write("Buildfile", BUILDFILE % INPUTS[what])
+            clean()
+
+        def complete():
+            if "lambda_handler.py" not in contents(self.project.zip):
+                raise Failed("%s is not complete" % self.project.zip)
+
+        argv = [self.tools.zipwright, "package"]
+        return Side("zipwright, " + what, argv, self.project.folder, self.env, prepare, complete)
+
+    def shell(self, name, script, project=None):
+        project = project or self._project("fetch-peer")
+        return Side(name, ["/bin/sh", "-ec", script], project.folder, self.env, self.clean(project))
+
+    def uv(self, requirements, zips):
+        name = "uv" + (" + zip -6" if zips else "")
+        project = self._project("fetch-peer")
+        for file in ("hashed.txt", "pylock.toml"):
+            project.write(file, self.project.read(file))
+        script = "%s pip install -q --target build/staging -r %s" % (self.tools.found["uv"], requirements)
+        if zips:
+            script += "; cp -r src/own lambda_handler.py build/staging/"
+            script += "; cd build/staging; zip -q -X -6 -r ../lambda.zip ."
+        return self.shell(name, script, project)
+
+    def curl(self):
+        urls = " ".join("-O " + url for url in self.urls)
+        script = "mkdir -p files; cd files; curl -sSfZ --parallel-max 16 %s" % urls
+        return self.shell("curl -Z", script)
+
+    def make(self):
+        project = self._project("fetch-make")
+        return Side("make", ["make"], project.folder, self.env, self.clean(project))
+
+
+def locked(bench, workload):
+    """From a lock, from nothing to the zip."""
+    f = Fetching(bench, workload)
+    work = "%s, locked, empty caches, 20 ms, 200 Mbit/s" % workload
+    lines, peers = [], []
+    if f.tools.has("uv", "zip"):
+        peers.append(("uv --target, `zip -6`", Target(faster=3), f.uv("hashed.txt", True)))
+    if f.tools.has("uv"):
+        peers.append(("uv --target", Target(cost=1.0), f.uv("hashed.txt", False)))
+    if shutil.which("curl"):
+        peers.append(("`curl -Z`", Target(cost=1.3), f.curl()))
+    else:
+        bench.lacks("curl", "not on PATH")
+    pylock, hashed = f.ours("pylock"), f.ours("hashed")
+    sides = [pylock, hashed] + [side for _, _, side in peers]
+    bench.rounds("locked-" + workload, sides, bench.count(5))
+    for ours, kind in ((pylock, "pylock.toml"), (hashed, "hashed requirements")):
+        for against, target, side in peers:
+            lines.append(bench.line("%s (%s)" % (work, kind), against, target, side, ours))
+    peak = max(pylock.peak(), hashed.peak())
+    if workload == "L":
+        judged = None if bench.options.quick else peak <= 100e6
+        lines.append(line(work, "memory", "≤ 100 MB", "–", size(peak), "–", judged, len(pylock.samples)))
+    return lines
+
+
+def unpinned(bench, workload):
+    """Without a lock: pip resolves, or uv."""
+    f = Fetching(bench, workload)
+    pip, make = f.ours("pip"), f.make()
+    sides = [pip, make]
+    if f.tools.has("uv", "zip"):
+        uv, theirs = f.ours("uv"), f.uv("requirements.txt", True)
+        sides += [uv, theirs]
+    bench.rounds("unpinned-" + workload, sides, bench.count(3))
+    work = "%s, not pinned, empty caches, 20 ms, 200 Mbit/s" % workload
+    lines = [bench.line(work, "the Makefile", Target(faster=4), make, pip)]
+    if f.tools.has("uv", "zip"):
+        work += ', `resolver = "uv"`'
+        lines.append(bench.line(work, "uv --target, `zip -6`", Target(faster=2.5), theirs, uv))
+    return lines
