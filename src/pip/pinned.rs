@@ -9,6 +9,7 @@ use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
+use rayon::prelude::*;
 use zipwright_fetch::{Failure, Page, pages};
 use zipwright_python::{Choice, Metadata, Offer, Pin, Requirement, SimplePage, Target, lack};
 use zipwright_store::Cache;
@@ -85,7 +86,7 @@ impl Pinned {
     pub(super) fn is_complete(&self, cache: &Cache, wheels: &[Wheel]) -> bool {
         let metadata = |wheel: &Wheel| metadata(&wheel.place_in(cache));
         // pip has a better error for metadata that is not readable.
-        let Ok(members) = wheels.iter().map(metadata).collect::<Result<Vec<_>>>() else {
+        let Ok(members) = wheels.par_iter().map(metadata).collect::<Result<Vec<_>>>() else {
             return false;
         };
         lack(&members, &self.extras, &self.target).is_ok_and(|lack| lack.is_none())

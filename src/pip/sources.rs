@@ -72,11 +72,10 @@ fn of_arguments(words: &[String]) -> Option<Vec<Opt>> {
         if !word.starts_with('-') || word == "--" {
             return None;
         }
-        let read = options::read(vec![word.clone()]).or_else(|_| {
-            let value = words.next().cloned().unwrap_or_default();
-            options::read(vec![word.clone(), value])
+        found.extend(match options::read(vec![word.clone()]) {
+            Ok(read) => read,
+            Err(_) => options::read(vec![word.clone(), words.next()?.clone()]).ok()?,
         });
-        found.extend(read.ok()?);
     }
     Some(found)
 }

@@ -23,7 +23,7 @@ const PATIENCE: Duration = Duration::from_millis(100);
 const STEP: &str = "{spinner} {prefix} {elapsed}  {wide_msg}";
 
 /// The line of a target whose files arrive.
-const DOWNLOAD: &str = "{spinner} {prefix} {elapsed}  [{bar:20}] {decimal_bytes} of {decimal_total_bytes}, {decimal_bytes_per_sec}, {wide_msg}";
+const DOWNLOAD: &str = "{spinner} {prefix} {elapsed}  [{bar:14}] {decimal_bytes} of {decimal_total_bytes}, {decimal_bytes_per_sec}, {wide_msg}";
 
 const DOWNLOAD_OF_UNKNOWN_SIZE: &str =
     "{spinner} {prefix} {elapsed}  {decimal_bytes}, {decimal_bytes_per_sec}, {wide_msg}";
@@ -148,9 +148,8 @@ impl Moving {
             }
         }
         bar.set_position(*bytes);
-        let waiting =
-            slowest.as_ref().map_or_else(String::new, |name| format!(", waiting for {name}"));
-        let text = format!("{done} of {files} files{waiting}");
+        let slowest = slowest.as_ref().map_or_else(String::new, |name| format!(", {name}"));
+        let text = format!("{done} of {files} done{slowest}");
         bar.set_message(Printable::line(&text).to_string());
     }
 
@@ -291,10 +290,10 @@ mod tests {
             slowest: Some("numpy".into()),
         };
         live.event(&Event::Downloading { target: "wheels".into(), downloads });
-        wait_for(&screen, "1 of 3 files");
+        wait_for(&screen, "1 of 3 done");
         let drawn = screen.text();
-        assert!(drawn.contains("[=========>          ] 1.50 MB of 3.00 MB, "), "{drawn}");
-        assert!(drawn.contains("1 of 3 files, waiting for numpy"), "{drawn}");
+        assert!(drawn.contains("[=======>      ] 1.50 MB of 3.00 MB, "), "{drawn}");
+        assert!(drawn.contains("1 of 3 done, numpy"), "{drawn}");
         live.event(&line("wheels", "hello"));
         live.event(&ran("wheels", 2));
         wait_for(&screen, "[1/7]");

@@ -403,6 +403,23 @@ fn uv_resolves_for_the_runtime_with_the_indexes_of_pip() {
     build(&sandbox).failure().stderr_has("uv is not given `pip prefer-binary`");
 }
 
+/// A lock that pip writes for this host gives exactly its wheels.
+#[test]
+#[cfg_attr(not(feature = "online"), ignore = "online tier")]
+fn a_lock_of_pip_gives_its_wheels() {
+    let sandbox = sandbox("");
+    sandbox.write("Buildfile", "[target.wheels]\nkind = \"wheelhouse\"\nlock = \"pylock.toml\"\n");
+    sandbox.write("in.txt", "requests\nmarkupsafe\n");
+    sandbox
+        .sh("python3 -m venv pip && pip/bin/pip install -q pip==26.3 && pip/bin/pip lock -q -r in.txt")
+        .success();
+    build(&sandbox).success();
+    let locked = sandbox.sh("grep -o '[^\"]*-[^\"]*\\.whl' pylock.toml | grep -v / | sort -u");
+    let locked = locked.success().stdout;
+    assert_eq!(wheels(&sandbox), locked.lines().collect::<Vec<_>>());
+    assert!(locked.contains("requests-"), "{locked}");
+}
+
 /// uv itself gives the wheels that it installs.
 #[test]
 #[cfg_attr(not(feature = "online"), ignore = "online tier")]

@@ -1,9 +1,9 @@
 //! Connections: TCP, through a proxy if one is set, with TLS; kept open between downloads.
 
-use std::cell::RefCell;
+use std::cell::{OnceCell, RefCell};
 use std::io;
-use std::path::Path;
-use std::sync::Arc;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use base64::Engine;
@@ -33,21 +33,34 @@ pub(crate) enum ConnectError {
 }
 
 pub(crate) struct Connector {
-    tls: TlsConnector,
+    /// A file of certificates that replaces those of the system.
+    certificates: Option<PathBuf>,
+    /// Made for the first URL of HTTPS: reading all certificates takes a while.
+    tls: OnceCell<Result<TlsConnector, Failure>>,
     timeout: Duration,
     /// Connections without a request, each with its origin.
     idle: RefCell<Vec<(Url, Connection)>>,
 }
 
 impl Connector {
-    pub(crate) fn new(settings: &Settings) -> Result<Self, Failure> {
-        let roots = match &settings.certificates {
+    pub(crate) fn new(settings: &Settings) -> Self {
+        Self {
+            certificates: settings.certificates.clone(),
+            tls: OnceCell::new(),
+            timeout: settings.timing.timeout,
+            idle: RefCell::default(),
+        }
+    }
+
+    fn tls(&self) -> Result<&TlsConnector, ConnectError> {
+        let made = self.tls.get_or_init(|| self.make_tls());
+        made.as_ref().map_err(|failure| ConnectError::Final(failure.clone()))
+    }
+
+    fn make_tls(&self) -> Result<TlsConnector, Failure> {
+        let roots = match &self.certificates {
             Some(path) => certificates(path).map_err(Failure::Other)?,
-            None => {
-                let mut roots = RootCertStore::empty();
-                roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
-                roots
-            }
+            None => NATIVE.get_or_init(native).clone(),
         };
         let provider = Arc::new(rustls::crypto::ring::default_provider());
         let config = ClientConfig::builder_with_provider(provider)
@@ -55,8 +68,7 @@ impl Connector {
             .expect("BUG: ring has the default versions of TLS")
             .with_root_certificates(roots)
             .with_no_client_auth();
-        let tls = TlsConnector::from(Arc::new(config));
-        Ok(Self { tls, timeout: settings.timing.timeout, idle: RefCell::default() })
+        Ok(TlsConnector::from(Arc::new(config)))
     }
 
     /// Returns an open connection, and whether it was used before.
@@ -109,12 +121,12 @@ impl Connector {
         let failed = |error: io::Error| tls_error(url, &error);
         match proxy {
             None => {
-                let stream = self.tls.connect(name, tcp).await.map_err(failed)?;
+                let stream = self.tls()?.connect(name, tcp).await.map_err(failed)?;
                 handshake(stream, &address).await
             }
             Some(proxy) => {
                 let tunnel = TokioIo::new(tunnel(tcp, url, proxy).await?);
-                let stream = self.tls.connect(name, tunnel).await.map_err(failed)?;
+                let stream = self.tls()?.connect(name, tunnel).await.map_err(failed)?;
                 handshake(stream, &address).await
             }
         }
@@ -199,6 +211,15 @@ pub(crate) fn proxy_authorization(proxy: &Url) -> Option<String> {
 /// Returns the value of a header for basic authentication.
 pub(crate) fn basic(user: &str, password: &str) -> String {
     format!("Basic {}", BASE64_STANDARD.encode(format!("{user}:{password}")))
+}
+
+/// The certificates of the system, read once.
+static NATIVE: OnceLock<RootCertStore> = OnceLock::new();
+
+fn native() -> RootCertStore {
+    let mut roots = RootCertStore::empty();
+    roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
+    roots
 }
 
 fn certificates(path: &Path) -> Result<RootCertStore, String> {

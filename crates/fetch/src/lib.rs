@@ -139,10 +139,7 @@ pub fn fetch<S: Sink>(
         Ok(runtime) => runtime,
         Err(error) => return fail_all(format!("could not start a runtime: {error}")),
     };
-    let connector = match Connector::new(settings) {
-        Ok(connector) => connector,
-        Err(failure) => return vec![Err(failure); count],
-    };
+    let connector = Connector::new(settings);
     let board = Board::new(files.iter().map(|(file, _)| file.size).collect(), report);
     runtime.block_on(all(files, settings, &connector, &board))
 }

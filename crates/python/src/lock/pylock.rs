@@ -149,6 +149,9 @@ impl Pylock {
                 return Ok(());
             }
         }
+        if environments.is_empty() {
+            bail!("the lockfile is for no environment, as `environments` is empty: lock it again");
+        }
         let list: Vec<String> = environments.iter().map(|marker| format!("`{marker}`")).collect();
         bail!(
             "the lockfile is for {}, and none of these holds for {}",
