@@ -96,26 +96,21 @@ pub(super) fn object(event: &Event) -> Option<Value> {
             "text": text,
         }),
         Event::Finished(finished) => Value::Object(finish(finished)),
-        Event::Summary(Summary {
-            ran,
-            up_to_date,
-            would_run,
-            failed,
-            skipped,
-            checked,
-            seconds,
-        }) => {
-            json!({
-                "event": "summary",
-                "ran": ran,
-                "up_to_date": up_to_date,
-                "would_run": would_run,
-                "failed": failed,
-                "skipped": skipped,
-                "checked": checked,
-                "seconds": microseconds(*seconds),
-            })
-        }
+        Event::Summary(summary) => totals(summary),
+    })
+}
+
+fn totals(summary: &Summary) -> Value {
+    let Summary { ran, up_to_date, would_run, failed, skipped, checked, seconds } = summary;
+    json!({
+        "event": "summary",
+        "ran": ran,
+        "up_to_date": up_to_date,
+        "would_run": would_run,
+        "failed": failed,
+        "skipped": skipped,
+        "checked": checked,
+        "seconds": microseconds(*seconds),
     })
 }
 
