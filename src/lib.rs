@@ -28,5 +28,6 @@ pub mod targets;
 pub mod json_schema;
 pub mod init;
 pub mod import;
+pub mod history;
 pub mod ui;
 pub mod cli;

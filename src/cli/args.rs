@@ -1,6 +1,7 @@
 //! Command-line arguments. Only this file and [`super::main`] name the argument parser.
 
 mod cache;
+mod history;
 mod setup;
 mod spelling;
 mod words;
@@ -12,6 +13,7 @@ use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum};
 use words::EXAMPLES;
 
 pub(super) use cache::{Cache, CacheAction};
+pub(super) use history::History;
 pub(super) use setup::{Completions, Help, Import, Init, Lint, Lock, Man, Schema, Unpack};
 pub(super) use spelling::as_make_reads;
 pub(super) use words::OVERVIEW;
@@ -314,6 +316,8 @@ pub(super) enum Command {
     Provenance(Paper),
     /// Write a pylock.toml with exactly the wheels of a wheelhouse
     Lock(Lock),
+    /// Print in which release each file was added and last changed
+    History(History),
     /// Build zips twice from nothing under different conditions, and explain differences
     Reproduce(Words),
     /// Show the per-user cache: its folder and size; remove entries from it

@@ -13,6 +13,7 @@ mod discreet;
 mod explain;
 mod graph;
 mod help;
+mod history;
 mod import;
 mod init;
 mod invoking;
@@ -74,6 +75,7 @@ const COMMANDS: &[&str] = &[
     "sbom",
     "provenance",
     "reproduce",
+    "history",
     "lint",
     "init",
     "import",
@@ -163,6 +165,7 @@ fn run(cli: &Cli) -> Result<u8, Failure> {
         Some(Command::Promote(promote)) => promote::run(common, promote),
         Some(Command::Sbom(paper)) => documents::run(common, paper, record::sbom),
         Some(Command::Provenance(paper)) => documents::run(common, paper, record::provenance),
+        Some(Command::History(history)) => history::run(common, history),
         Some(Command::Reproduce(words)) => reproduce::run(common, words),
         Some(Command::Lock(lock)) => lock::run(common, lock),
         Some(Command::Lint(lint)) => lint::run(common, lint),

@@ -27,6 +27,7 @@ mod deploy;
 mod fuzz;
 mod guards;
 mod guards_until;
+mod history;
 mod import;
 mod init;
 mod inspect;

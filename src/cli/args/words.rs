@@ -28,6 +28,7 @@ Deploy:
 Prove:
   reproduce           build zips twice, and explain differences
   sbom, provenance    print what is in a zip; where its parts come from
+  history             print in which release files were added and last changed
 Set up:
   init, import        write a Buildfile: for this project; from a Makefile
   lint, schema        report the mistakes of a Buildfile; print its JSON Schema
@@ -47,7 +48,7 @@ Exit status: 0 if all is up to date; 1 with -q if not; 2 after an error.
 ";
 
 /// Examples of each command.
-pub(super) const EXAMPLES: [(&str, &str); 25] = [
+pub(super) const EXAMPLES: [(&str, &str); 26] = [
     (
         "build",
         "  zipwright build                        bring the default goals up to date
@@ -107,6 +108,12 @@ pub(super) const EXAMPLES: [(&str, &str); 25] = [
     (
         "import",
         "  zipwright import\n  zipwright import lambda.mk --print\n  zipwright import --compare",
+    ),
+    (
+        "history",
+        "  zipwright history app                          the files below app/
+  zipwright history package --since v1.2         for release notes: the bundle's files and wheels
+  zipwright history --tags 'api/v*' --all --json",
     ),
     (
         "completions",

@@ -1,0 +1,138 @@
+//! Since which tag the version of a package is locked: the lockfile, or the requirements files, as they
+//! were at each tag.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use anyhow::Result;
+use toml::Table;
+use zipwright_python::normalise;
+
+use super::git::Repository;
+
+/// Versions by normalised name. A lockfile may have several of one name.
+type Versions = BTreeMap<String, BTreeSet<String>>;
+
+/// The locked versions at each tag, the oldest first, and now.
+pub struct Locks {
+    tags: Vec<(String, Versions)>,
+    now: Versions,
+}
+
+/// When a version was locked.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Pin {
+    /// The first tag that locks the package; `None` if no tag does.
+    pub added: Option<String>,
+    /// The first tag from which on this version is locked; `None` if no tag locks it.
+    pub changed: Option<String>,
+}
+
+impl Locks {
+    /// Reads the lockfiles and requirements files at `paths`, at each of `tags` and at `HEAD`.
+    pub fn read(repository: &Repository, tags: &[String], paths: &[String]) -> Result<Self> {
+        let at = |revision: &str| {
+            let mut versions = Versions::new();
+            for path in paths {
+                if let Some(text) = repository.content(revision, path)? {
+                    add(&mut versions, path, &text);
+                }
+            }
+            anyhow::Ok(versions)
+        };
+        let of_tag = |tag: &String| Ok((tag.clone(), at(&format!("refs/tags/{tag}"))?));
+        let tags = tags.iter().map(of_tag).collect::<Result<_>>()?;
+        Ok(Self { tags, now: at("HEAD")? })
+    }
+
+    /// Returns since when `version` of a package is locked; `None` if it is not locked now.
+    pub fn pin(&self, name: &str, version: &str) -> Option<Pin> {
+        let has = |versions: &Versions| versions.get(name).is_some_and(|all| all.contains(version));
+        if !has(&self.now) {
+            return None;
+        }
+        let since = self.tags.iter().rev().take_while(|(_, versions)| has(versions)).last();
+        let first = self.tags.iter().find(|(_, versions)| versions.contains_key(name));
+        Some(Pin {
+            added: first.map(|(tag, _)| tag.clone()),
+            changed: since.map(|(tag, _)| tag.clone()),
+        })
+    }
+
+    /// Returns the versions of a package that were locked at `tag`.
+    pub fn at(&self, tag: &str, name: &str) -> Vec<String> {
+        let found = self.tags.iter().find(|(other, _)| other == tag);
+        let versions = found.and_then(|(_, versions)| versions.get(name));
+        versions.into_iter().flatten().cloned().collect()
+    }
+}
+
+/// Adds the versions that a file locks: a lockfile has tables `package` or `packages`; every other file
+/// has lines `NAME==VERSION`.
+fn add(versions: &mut Versions, path: &str, text: &str) {
+    let mut insert = |name: &str, version: &str| {
+        let name = normalise(name);
+        versions.entry(name).or_default().insert(version.to_owned());
+    };
+    if !(path.ends_with(".toml") || path.ends_with(".lock")) {
+        for line in text.lines() {
+            let line = line.split(['#', ';']).next().unwrap_or_default();
+            let Some((name, version)) = line.split_once("==") else { continue };
+            let name = name.split('[').next().unwrap_or_default().trim();
+            let version = version.trim_start_matches('=').trim();
+            let version = version.split([' ', '\\', ',']).next().unwrap_or_default();
+            if !name.is_empty() && !version.is_empty() {
+                insert(name, version);
+            }
+        }
+        return;
+    }
+    let Ok(table) = text.parse::<Table>() else { return };
+    let packages = ["package", "packages"].into_iter().filter_map(|key| table.get(key)?.as_array());
+    for package in packages.flatten() {
+        let text = |key: &str| package.get(key).and_then(toml::Value::as_str);
+        if let (Some(name), Some(version)) = (text("name"), text("version")) {
+            insert(name, version);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn versions(path: &str, text: &str) -> Vec<(String, Vec<String>)> {
+        let mut versions = Versions::new();
+        add(&mut versions, path, text);
+        versions.into_iter().map(|(name, all)| (name, all.into_iter().collect())).collect()
+    }
+
+    #[test]
+    fn lockfiles_and_requirements_have_their_versions() {
+        let found = |name: &str, version: &str| vec![(name.to_owned(), vec![version.to_owned()])];
+        let requirements =
+            "# idna==1\nIdna_X[a] == 3.10 ; python_version > '3' \\\n  --hash=x\nb>=2\n";
+        assert_eq!(versions("requirements.txt", requirements), found("idna-x", "3.10"));
+        let lock = "version = 1\n[[package]]\nname = \"idna\"\nversion = \"3.11\"\n";
+        assert_eq!(versions("uv.lock", lock), found("idna", "3.11"));
+        let lock =
+            "[[packages]]\nname = \"idna\"\nversion = \"3.11\"\n[[packages]]\nname = \"b\"\n";
+        assert_eq!(versions("pylock.toml", lock), found("idna", "3.11"));
+        assert_eq!(versions("uv.lock", "no TOML ["), []);
+    }
+
+    #[test]
+    fn a_version_is_locked_since_the_last_change_to_it() {
+        let at = |version: &str| {
+            let mut versions = Versions::new();
+            add(&mut versions, "r.txt", &format!("idna=={version}\n"));
+            versions
+        };
+        let tags = ["1", "2", "3", "4"].map(str::to_owned).into_iter();
+        let tags = tags.zip([Versions::new(), at("3.9"), at("3.10"), at("3.10")]).collect();
+        let locks = Locks { tags, now: at("3.10") };
+        let pin = Pin { added: Some("2".into()), changed: Some("3".into()) };
+        assert_eq!(locks.pin("idna", "3.10"), Some(pin));
+        assert_eq!(locks.pin("idna", "3.9"), None);
+        assert_eq!(locks.at("2", "idna"), ["3.9"]);
+    }
+}

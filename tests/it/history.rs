@@ -1,0 +1,253 @@
+//! `history`: in which release each file was added and last changed, against git itself.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use serde_json::{Value, json};
+
+use crate::sandbox::{Run, Sandbox, python, text};
+
+/// Defines `save`, which commits everything; each commit is later than the one before.
+const SCRIPT: &str = r#"
+set -e
+git init -q -b main .
+git config user.name a
+git config user.email a@example.com
+n=1500000000
+save() { n=$((n + 60)); git add -A; GIT_COMMITTER_DATE="$n +0000" GIT_AUTHOR_DATE="$n +0000" git commit -q --allow-empty -m "$1"; }
+new() { mkdir -p "$(dirname "$1")"; for i in $(seq 9); do echo "$1 $i"; done > "$1"; }
+"#;
+
+/// Returns a repository that the script makes.
+fn repository(script: &str) -> Sandbox {
+    let sandbox = Sandbox::new();
+    sandbox.sh(&format!("{SCRIPT}{script}")).success();
+    sandbox
+}
+
+/// Returns `PATH ADDED CHANGED` for each file, with `-` for a release that is still to come.
+fn history<const N: usize>(sandbox: &Sandbox, args: [&str; N]) -> Vec<String> {
+    let run = Run::of(sandbox.zipwright().args(["history", "--json"]).args(args)).success();
+    let word = |value: &Value| value.as_str().unwrap_or("-").to_owned();
+    let line = |row: Value| {
+        let [path, added, changed] = ["path", "added", "changed"].map(|key| word(&row[key]));
+        match row.get("removed") {
+            Some(removed) => format!("{path} {added} {changed} {}", word(removed)),
+            None => format!("{path} {added} {changed}"),
+        }
+    };
+    run.events().into_iter().map(line).collect()
+}
+
+#[test]
+fn each_file_has_the_releases_of_its_first_and_its_last_change() {
+    let sandbox = repository(
+        "new a; new b; save 1; git tag v1.9
+         echo x >> a; new c; new d; save 2; git tag -a -m x v1.10
+         git rm -q d; save 3; git tag v1.11rc1; echo y >> c; save 4; git tag v1.11
+         new e; echo z >> b; save 5; git tag latest",
+    );
+    let all = ["a v1.9 v1.10", "b v1.9 -", "c v1.10 v1.11", "e - -"];
+    assert_eq!(history(&sandbox, []), all);
+    assert_eq!(history(&sandbox, ["--all"])[3], "d v1.10 v1.11rc1 v1.11rc1");
+    assert_eq!(history(&sandbox, ["--since", "v1.10"]), ["b v1.9 -", "c v1.10 v1.11", "e - -"]);
+    assert_eq!(history(&sandbox, ["--since", "v1.11"]), ["b v1.9 -", "e - -"]);
+    assert_eq!(
+        history(&sandbox, ["--tags", "v1.1?"]),
+        ["a v1.10 v1.10", "b v1.10 -", "c v1.10 v1.11", "e - -"]
+    );
+    assert_eq!(history(&sandbox, ["--tags", "latest", "e"]), ["e latest latest"]);
+    let run = sandbox.run(["history"]).success();
+    let run =
+        run.stderr_has("note: tags that are not versions are left out: latest; `--tags GLOB`");
+    assert_eq!(
+        run.stdout,
+        "a  v1.9        v1.10\nb  v1.9        unreleased\nc  v1.10       v1.11\n\
+         e  unreleased  unreleased\n"
+    );
+}
+
+#[test]
+fn renames_are_followed_and_files_that_come_back_were_there_before() {
+    let sandbox = repository(
+        "new a; new b; save 1; git tag 1
+         git mv a 'ä \"b\"'; save 2; git tag 2
+         git rm -q b; save 3; git tag 3; new b; echo other > b; save 4; git tag 4
+         mkdir pkg; git mv b pkg/b; git mv 'ä \"b\"' c; save 5; git tag 5",
+    );
+    assert_eq!(history(&sandbox, []), ["c 1 5", "pkg/b 1 5"]);
+    assert_eq!(history(&sandbox, ["--no-renames"]), ["c 5 5", "pkg/b 5 5"]);
+    assert_eq!(
+        history(&sandbox, ["--no-renames", "--all"]),
+        ["a 1 2 2", "b 1 5 5", "c 5 5", "pkg/b 5 5", "ä \"b\" 2 5 5"]
+    );
+}
+
+#[test]
+fn a_tag_has_what_it_reaches() {
+    let sandbox = repository(
+        "new a; new b; new shared; save 1; git tag v1.0
+         git checkout -q -b old; echo fix >> a; save fix; git tag v1.0.1
+         git checkout -q main; new c; save 2; git tag v2.0
+         git checkout -q -b topic; new t; save topic; git checkout -q main
+         echo x >> b; save 3; git tag v2.1
+         git merge -q --no-edit topic; save merged; git tag v2.2",
+    );
+    // The fix is on a branch that was not merged, and the topic is older than v2.1, which lacks it.
+    let all = ["a v1.0 v1.0", "b v1.0 v2.1", "c v2.0 v2.0", "shared v1.0 v1.0", "t v2.2 v2.2"];
+    assert_eq!(history(&sandbox, []), all);
+    // A merge that changes a file itself, and one that discards the other side.
+    sandbox
+        .sh("set -e; git checkout -q -b left; echo left >> a; git commit -qam left; git tag v2.3
+             git checkout -q main; echo right >> a; git commit -qam right
+             git merge -q left || { echo both >> a; git add a; git commit -qm both; }; git tag v2.4
+             git checkout -q -b dropped; echo no >> b; git commit -qam no; git tag v2.5
+             git checkout -q main; new=1; echo m >> c; git commit -qam m
+             git merge -q -s ours --no-edit dropped; git tag v2.6")
+        .success();
+    assert_eq!(history(&sandbox, ["a", "b"]), ["a v1.0 v2.4", "b v1.0 v2.1"]);
+}
+
+#[test]
+fn paths_are_relative_to_the_project_and_unknown_ones_are_errors() {
+    let sandbox =
+        repository("new top; new in/x/a; new in/b; save 1; git tag v1; new in/new; mkdir in/empty");
+    let inner = |args: &[&str]| {
+        let run = Run::of(sandbox.zipwright().args(["-C", "in", "history"]).args(args));
+        (run.code, run.stdout, run.stderr)
+    };
+    assert_eq!(inner(&[]).1, "b    v1  v1\nx/a  v1  v1\n");
+    assert_eq!(inner(&["x/", "./new"]).1, "new  unreleased  unreleased\nx/a  v1          v1\n");
+    let (code, _, stderr) = inner(&["x", "gone"]);
+    assert_eq!(code, Some(2));
+    assert!(stderr.contains("there is no file `gone`: `--all` also lists files that are gone"));
+    sandbox.run(["history", "--since", "v9"]).failure().stderr_has("there is no tag `v9`");
+
+    let mut sandbox = Sandbox::new();
+    // The sandbox itself is in a repository.
+    sandbox.set("GIT_CEILING_DIRECTORIES", sandbox.beside("").display());
+    sandbox.run(["history"]).failure().stderr_has("is not in a git repository");
+    sandbox.sh("git init -q .").success();
+    sandbox.run(["history"]).failure().stderr_has("the git repository has no commit yet");
+    let mut without = Sandbox::new();
+    without.set("PATH", without.path("").display());
+    without.run(["history"]).failure().stderr_has("there is no program `git` on PATH");
+}
+
+#[test]
+fn a_shallow_clone_is_named_as_one() {
+    let sandbox = repository(
+        "new a; save 1; git tag v1; new b; save 2; git tag v2; new c; save 3; git tag v3
+         git clone -q --depth 2 \"file://$PWD\" clone",
+    );
+    let run = sandbox.run(["-C", "clone", "history"]).success();
+    let run = run.stderr_has("note: this is a shallow clone").stderr_has("git fetch --unshallow");
+    assert_eq!(run.stdout, "a  <= v2  v2\nb  <= v2  v2\nc  v3     v3\n");
+    let run = sandbox.run(["-C", "clone", "history", "--json", "a"]).success();
+    assert_eq!(
+        run.events(),
+        [json!({"path": "a", "added": "v2", "changed": "v2", "shallow": true})]
+    );
+}
+
+#[test]
+fn a_zip_has_the_history_of_its_own_files_and_of_its_locked_wheels() {
+    let sandbox = Sandbox::with(
+        r#"
+        [target.wheels]
+        kind = "wheelhouse"
+        requirements = ["requirements.txt"]
+        pip-args = ["--no-index", "--find-links", "dist"]
+        [target.staging]
+        kind = "staging"
+        wheels = ["wheels"]
+        sources = ["app/**/*.py"]
+        [target.package]
+        kind = "zip"
+        staging = "staging"
+        output = "build/lambda.zip"
+        "#,
+    );
+    std::fs::create_dir(sandbox.path("dist")).unwrap();
+    for name in ["alpha", "beta"] {
+        crate::kills::wheel(&sandbox.path("dist"), name, 1);
+    }
+    let git = |script: &str| sandbox.sh(&format!("set -e; {script}")).success();
+    sandbox
+        .write("requirements.txt", "alpha==0.9\n")
+        .write("app/a.py", "a = 1\n")
+        .write("notes", "");
+    git("git init -q -b main .; git config user.name a; git config user.email a@example.com
+         printf 'build\\n.zipwright\\n' > .gitignore; git add -A; git commit -qm 1; git tag v1");
+    sandbox.write("requirements.txt", "alpha==1.0  # new\n").write("app/b.py", "b = 1\n");
+    git("git add -A; git commit -qm 2; git tag v2");
+    sandbox.write("requirements.txt", "alpha==1.0\nbeta\n").write("notes", "more\n");
+    git("git add -A; git commit -qm 3");
+    sandbox.run(["history", "package"]).failure().stderr_has("does not exist yet: build it first");
+    sandbox.run(["package"]).success();
+    let run = sandbox.run(["history", "package"]).success();
+    assert_eq!(
+        run.stdout,
+        "app/a.py   v1          v1\napp/b.py   v2          v2\nalpha 1.0  v1          v2\n\
+         beta 1.0   not locked\n"
+    );
+    let run = sandbox.run(["history", "--since", "v1", "--json", "package"]).success();
+    let rows = run.events();
+    assert_eq!(text(&rows[0], "path"), "app/b.py");
+    let alpha = json!({"wheel": "alpha", "version": "1.0", "added": "v1", "changed": "v2", "before": "0.9"});
+    assert_eq!(rows[1], alpha);
+    assert_eq!(rows.len(), 3);
+    sandbox.run(["history", "staging"]).failure().stderr_has("is of kind `staging`, not `zip`");
+}
+
+/// Returns the releases of every file by `git log --follow` and `git tag --contains`.
+fn oracle(sandbox: &Sandbox) -> Vec<String> {
+    let first_tag = |commit: &str| {
+        let script = format!("git tag --contains {commit} --sort=version:refname | head -1");
+        // Git sorts release candidates after their release.
+        let tags = sandbox.sh(&script.replace(" | head -1", "")).success().stdout;
+        let mut tags: Vec<&str> = tags.lines().collect();
+        let release = |tag: &str| tag.split("rc").next().unwrap().to_owned();
+        if let Some(first) = tags.first().map(|tag| release(tag)) {
+            tags.retain(|tag| release(tag) == first);
+            tags.sort_by_key(|tag| !tag.contains("rc"));
+        }
+        tags.first().map_or_else(|| "-".to_owned(), |tag| (*tag).to_owned())
+    };
+    let mut known: BTreeMap<String, String> = BTreeMap::new();
+    let files = sandbox.sh("git ls-files").success().stdout;
+    let mut lines = Vec::new();
+    for file in files.lines() {
+        let log = sandbox.sh(&format!("git log --follow --format=%H -- '{file}'")).success().stdout;
+        let (last, first) = (log.lines().next().unwrap(), log.lines().last().unwrap());
+        let mut tag =
+            |commit: &str| known.entry(commit.into()).or_insert_with(|| first_tag(commit)).clone();
+        lines.push(format!("{file} {} {}", tag(first), tag(last)));
+    }
+    lines
+}
+
+fn generated(files: u32, tags: u32, commits: u32, seed: u32) -> Sandbox {
+    let sandbox = Sandbox::new();
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("bench/history/make_repository.py");
+    let mut make = sandbox.program(python());
+    make.arg(script).arg(sandbox.path("")).args(["--files", &files.to_string()]);
+    make.args(["--tags", &tags.to_string(), "--commits-per-tag", &commits.to_string()]);
+    Run::of(make.args(["--seed", &seed.to_string()])).success();
+    sandbox
+}
+
+#[test]
+fn a_branchy_history_has_the_answers_of_git() {
+    let sandbox = generated(40, 12, 6, 1);
+    assert_eq!(history(&sandbox, []), oracle(&sandbox));
+}
+
+#[test]
+#[cfg_attr(not(feature = "online"), ignore = "online tier")]
+fn many_branchy_histories_have_the_answers_of_git() {
+    for seed in 2..8 {
+        let sandbox = generated(120, 30, 8, seed);
+        assert_eq!(history(&sandbox, []), oracle(&sandbox), "seed {seed}");
+    }
+}
