@@ -44,7 +44,7 @@ const MINISTACK: Tool = Tool {
 
 const MOTO: Tool = Tool {
     name: "moto",
-    package: "moto[server,awslambda,s3,iam]==5.2.5",
+    package: "moto[server,awslambda,s3,iam,ec2]==5.2.5 awscli",
     program: "moto_server",
     ready: "/moto-api/data.json",
 };
@@ -143,6 +143,11 @@ impl Emulator {
         let (status, answer) = moto.request("iam", "POST", "/", form.as_bytes());
         assert_eq!(status, 200, "{}", String::from_utf8_lossy(&answer));
         moto
+    }
+
+    /// Returns the folder with the AWS CLI, and a Python with boto3.
+    pub(crate) fn clients() -> PathBuf {
+        install_python(MOTO.name, MOTO.package).join("bin")
     }
 
     pub(crate) fn endpoint(&self) -> String {

@@ -48,6 +48,7 @@ mod locks;
 mod makeflags;
 mod markers;
 mod new_kind;
+mod operations;
 mod outages;
 mod ownership;
 mod pinned;
