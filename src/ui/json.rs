@@ -78,18 +78,7 @@ pub(super) fn object(event: &Event) -> Option<Value> {
             },
             "text": text.as_str(),
         }),
-        Event::Checked { target, guard, passed, seconds } => json!({
-            "event": "guard",
-            "target": target,
-            "guard": guard,
-            "passed": passed,
-            "seconds": microseconds(*seconds),
-        }),
-        Event::Waiting { target, until } => json!({
-            "event": "waiting",
-            "target": target,
-            "until": until,
-        }),
+        Event::Checked { .. } | Event::Waiting { .. } => return guard(event),
         Event::Warning { target, text } => json!({
             "event": "warning",
             "target": target,
@@ -111,6 +100,25 @@ fn totals(summary: &Summary) -> Value {
         "skipped": skipped,
         "checked": checked,
         "seconds": microseconds(*seconds),
+    })
+}
+
+/// Returns an event about a guard or a wait.
+fn guard(event: &Event) -> Option<Value> {
+    Some(match event {
+        Event::Checked { target, guard, passed, seconds } => json!({
+            "event": "guard",
+            "target": target,
+            "guard": guard,
+            "passed": passed,
+            "seconds": microseconds(*seconds),
+        }),
+        Event::Waiting { target, until } => json!({
+            "event": "waiting",
+            "target": target,
+            "until": until,
+        }),
+        _ => return None,
     })
 }
 

@@ -20,6 +20,8 @@ const CHARACTERS: usize = 500;
 pub(super) struct Attempt {
     /// How it failed; `None` if it succeeded.
     pub(super) failure: Option<String>,
+    /// Whether it ended by itself.
+    pub(super) in_time: bool,
     /// Its last lines, from both streams.
     pub(super) words: VecDeque<String>,
 }
@@ -51,15 +53,19 @@ impl Attempt {
             words.push_back(line.chars().take(CHARACTERS).collect());
         });
         let words = words.into_inner().expect("BUG: as above");
+        let mut in_time = true;
         let failure = match status {
             Ok(status) if status.success() => None,
             Ok(status) => Some(format!("`{action}` ended with {}", process::describe(status))),
             Err(error) => match error.downcast::<TooLong>() {
-                Ok(too_long) => Some(format!("`{action}` {too_long}")),
+                Ok(too_long) => {
+                    in_time = false;
+                    Some(format!("`{action}` {too_long}"))
+                }
                 Err(error) => return Err(error),
             },
         };
-        Ok(Self { failure, words })
+        Ok(Self { failure, in_time, words })
     }
 
     /// Returns the text of an error: `first`, then the last lines.

@@ -21,7 +21,8 @@ pub(super) fn wait(world: World, job: &Job, until: &Until) -> Result<()> {
     let started = Instant::now();
     let left = || timeout.saturating_sub(started.elapsed());
     job.messages.status(&format!("waits until `{action}` succeeds"));
-    loop {
+    let mut last: Option<Attempt> = None;
+    while last.is_none() || !left().is_zero() {
         let attempt = Attempt::run(world, job.target, action, left(), job.surroundings);
         if signals::received().is_some() {
             bail!(
@@ -30,21 +31,28 @@ pub(super) fn wait(world: World, job: &Job, until: &Until) -> Result<()> {
             );
         }
         let attempt = attempt?;
-        let Some(failure) = &attempt.failure else { return Ok(()) };
-        if left().is_zero() {
-            let limit = words::duration(*timeout);
-            let message = message.as_ref().map_or(String::new(), |message| format!("{message}\n"));
-            bail!(
-                "{message}its run succeeded, but `{action}` did not within {limit}; \
-                 the next build runs it again\n{}",
-                attempt.with_words(&format!("the last attempt: {failure}"))
-            );
+        if attempt.failure.is_none() {
+            return Ok(());
         }
         if let Some(line) = attempt.words.back() {
             job.messages.status(&format!("waits until `{action}` succeeds: {line}"));
         }
+        // One that is cut off at the end has less to tell than the one before it.
+        if attempt.in_time || last.is_none() {
+            last = Some(attempt);
+        }
         sleep(left().min(*every));
     }
+    let limit = words::duration(*timeout);
+    let message = message.as_ref().map_or(String::new(), |message| format!("{message}\n"));
+    let last = last.map_or_else(String::new, |last| {
+        let failure = last.failure.as_deref().unwrap_or_default();
+        last.with_words(&format!("the last attempt: {failure}"))
+    });
+    bail!(
+        "{message}its run succeeded, but `{action}` did not within {limit}; the next build runs it \
+         again\n{last}"
+    )
 }
 
 /// Returns after `time`, or at a signal.
