@@ -20,6 +20,8 @@ pub struct Node {
     pub outputs: Vec<String>,
     /// Texts about its guards, by key.
     pub guards: Vec<(String, Value)>,
+    /// Whether it runs under `watch` only.
+    pub service: bool,
     /// Whether it is built when no goal is given.
     pub default: bool,
 }
@@ -86,10 +88,13 @@ pub fn mermaid(nodes: &[Node], edges: &[Edge]) -> String {
 pub fn json(nodes: &[Node], edges: &[Edge]) -> String {
     let targets: Vec<Value> = nodes
         .iter()
-        .map(|Node { name, kind, outputs, guards, default }| {
+        .map(|Node { name, kind, outputs, guards, service, default }| {
             let mut object =
                 json!({ "name": name, "kind": kind, "outputs": outputs, "default": default });
             guards.iter().for_each(|(key, text)| object[key] = text.clone());
+            if *service {
+                object["service"] = true.into();
+            }
             object
         })
         .collect();
@@ -113,6 +118,7 @@ fn drawn<'a>(nodes: &[Node], edges: &'a [Edge]) -> impl Iterator<Item = (&'a Edg
 /// Returns the lines of a target's box: name, kind, outputs.
 fn label_lines(node: &Node) -> Vec<String> {
     let mut lines = vec![node.name.clone(), node.kind.to_string()];
+    lines.extend(node.service.then(|| "service".to_owned()));
     lines.extend(node.outputs.iter().take(OUTPUTS_SHOWN).cloned());
     if node.outputs.len() > OUTPUTS_SHOWN {
         lines.push(format!("and {} more", node.outputs.len() - OUTPUTS_SHOWN));
@@ -162,7 +168,8 @@ mod tests {
 
     fn node(name: &str, kind: &'static str, outputs: &[&str], default: bool) -> Node {
         let outputs = outputs.iter().map(ToString::to_string).collect();
-        Node { name: name.into(), kind, outputs, guards: Vec::new(), default }
+        let (guards, service) = (Vec::new(), false);
+        Node { name: name.into(), kind, outputs, guards, service, default }
     }
 
     fn edge(from: &str, to: &str, order_only: bool) -> Edge {

@@ -22,6 +22,7 @@ pub mod reproduce;
 pub mod pip;
 pub mod bytecode;
 pub mod local;
+pub mod watch;
 pub mod timestamp;
 pub mod buildfile;
 pub mod targets;

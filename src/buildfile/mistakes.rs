@@ -111,6 +111,28 @@ pub(crate) fn empty(span: &Span, what: &str, hint: &str) -> Diagnostic {
     Diagnostic::at(span, format!("{what} is empty")).hint(hint).breaks(Rule::NotEmpty)
 }
 
+// Services.
+
+pub(crate) fn only_for_services(span: &Span, key: &str, owner: &str) -> Diagnostic {
+    Diagnostic::at(span, format!("`{key}` is for services, and {owner} is not one"))
+        .hint("add `service = true`, or remove it")
+}
+
+pub(crate) fn not_for_services(span: &Span, key: &str, owner: &str) -> Diagnostic {
+    Diagnostic::at(span, format!("{owner} is a service, which cannot have `{key}`"))
+        .hint("let another command make the files, and name it in `needs`")
+}
+
+pub(crate) fn one_way_to_be_ready(span: &Span) -> Diagnostic {
+    Diagnostic::at(span, "`ready` has one of `tcp`, `http` and `seconds`")
+        .hint("as in `ready = { tcp = 4000 }`")
+}
+
+pub(crate) fn bad_url(span: &Span, text: &str) -> Diagnostic {
+    Diagnostic::at(span, format!("`{text}` is not an address"))
+        .hint("write `http://HOST:PORT/PATH`, as in `\"http://127.0.0.1:4000/\"`")
+}
+
 // Names.
 
 pub(crate) fn bad_target_name(span: &Span, name: &str) -> Diagnostic {

@@ -78,21 +78,25 @@ pub fn duration(item: Item, reader: &mut Reader) -> Option<Duration> {
         }
         _ => string(item, reader).map(|text| (text.value, text.span))?,
     };
-    let digits = text.trim_end_matches(|c: char| c.is_ascii_alphabetic());
-    let milliseconds = match &text[digits.len()..] {
-        "ms" => Some(1),
-        "s" => Some(1000),
-        "m" => Some(60 * 1000),
-        "h" => Some(60 * 60 * 1000),
-        _ => None,
-    };
-    let number = digits.parse::<u32>().ok().map(u64::from);
-    match number.zip(milliseconds) {
-        Some((0, _)) => reader.report(mistakes::no_duration(&span, item.key)),
-        Some((number, unit)) => return Some(Duration::from_millis(number * unit)),
+    match parse_duration(&text) {
+        Some(Duration::ZERO) => reader.report(mistakes::no_duration(&span, item.key)),
+        Some(duration) => return Some(duration),
         None => reader.report(mistakes::bad_duration(&span, &text)),
     }
     None
+}
+
+/// Returns a length of time of the form that [`duration`] reads; `None` for any other text.
+pub fn parse_duration(text: &str) -> Option<Duration> {
+    let digits = text.trim_end_matches(|c: char| c.is_ascii_alphabetic());
+    let milliseconds = match &text[digits.len()..] {
+        "ms" => 1,
+        "s" => 1000,
+        "m" => 60 * 1000,
+        "h" => 60 * 60 * 1000,
+        _ => return None,
+    };
+    Some(Duration::from_millis(u64::from(digits.parse::<u32>().ok()?) * milliseconds))
 }
 
 /// Reads one of `words`, and returns the value beside it.

@@ -7,6 +7,7 @@ mod spelling;
 mod words;
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum};
 
@@ -17,6 +18,8 @@ pub(super) use history::History;
 pub(super) use setup::{Completions, Help, Import, Init, Lint, Lock, Man, Schema, Unpack};
 pub(super) use spelling::as_make_reads;
 pub(super) use words::OVERVIEW;
+
+use crate::buildfile::value;
 
 #[derive(Parser, Debug)]
 #[command(
@@ -292,6 +295,9 @@ pub(super) enum Command {
     /// Bring goals up to date, like `zipwright [GOAL]...`, for goals of any name
     #[command(args_override_self = true)]
     Build(Box<Build>),
+    /// Bring goals up to date, and again whenever something changes that they observed; run services
+    #[command(args_override_self = true)]
+    Watch(Box<Watch>),
     /// List the targets
     List(Words),
     /// Print the fingerprint components that make a target out of date
@@ -344,9 +350,38 @@ pub(super) enum Command {
     Help(Help),
 }
 
+#[derive(Args, Clone, Debug)]
+pub(super) struct Watch {
+    /// Start a round once nothing has changed for this time
+    #[arg(long, value_name = "TIME", default_value = "50ms", value_parser = parse_duration)]
+    pub(super) settle: Duration,
+
+    /// Compare all observed paths in this interval, for file systems without events such as network
+    /// and container mounts [default: 1s]
+    #[arg(
+        long,
+        value_name = "INTERVAL",
+        num_args = 0..=1,
+        require_equals = true,
+        default_missing_value = "1s",
+        value_parser = parse_duration
+    )]
+    pub(super) poll: Option<Duration>,
+
+    #[command(flatten)]
+    pub(super) build: Build,
+}
+
+/// Options of a build that have no meaning for `watch`, and are an error there.
+pub(super) const NOT_WATCHED: [&str; 7] =
+    ["dry_run", "question", "touch", "always_make", "what_if", "old_file", "timings"];
+
 /// The parser, with examples for each command.
 pub(super) fn command() -> clap::Command {
-    EXAMPLES.into_iter().fold(Cli::command(), |command, (name, examples)| {
+    let hide = |command: clap::Command, name| command.mut_arg(name, |arg| arg.hide(true));
+    let command =
+        Cli::command().mut_subcommand("watch", |watch| NOT_WATCHED.into_iter().fold(watch, hide));
+    EXAMPLES.into_iter().fold(command, |command, (name, examples)| {
         command.mut_subcommand(name, |command| command.after_help(format!("Examples:\n{examples}")))
     })
 }
@@ -516,6 +551,11 @@ fn parse_jobs(text: &str) -> Result<usize, String> {
         Ok(jobs @ 1..) => Ok(jobs),
         _ => Err("it takes a number from 1 up".into()),
     }
+}
+
+fn parse_duration(text: &str) -> Result<Duration, String> {
+    let hint = "it takes a number and a unit, as in 50ms or 2s";
+    value::parse_duration(text).filter(|time| !time.is_zero()).ok_or_else(|| hint.into())
 }
 
 #[cfg(test)]

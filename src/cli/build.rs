@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::io::{self, IsTerminal};
 use std::mem;
 use std::path::Path;
+use std::sync::Arc;
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context, Result};
@@ -16,7 +17,7 @@ use super::{FAILURE, Failure, OUT_OF_DATE, SUCCESS};
 use super::{invoking, uploading};
 use crate::base::fs as base_fs;
 use crate::base::{parallel, private};
-use crate::build::{self, Built, Mode, Options, Shuffle, World};
+use crate::build::{self, Built, Mode, Observer, Options, Shuffle, World};
 use crate::diagnostic;
 use crate::event::{Report, Summary};
 use crate::files::Files;
@@ -33,6 +34,7 @@ use crate::targets::zip::Zip;
 use crate::timings::{self, Recorder, Timings};
 use crate::ui::github::{Before, Github};
 use crate::ui::{self, Style, Verbosity, Writers};
+use crate::watch::Hosts;
 
 pub(super) fn run(common: &Common, typed: &Build) -> Result<u8, Failure> {
     let started = Instant::now();
@@ -63,6 +65,25 @@ pub(super) fn run(common: &Common, typed: &Build) -> Result<u8, Failure> {
         Summary { would_run: 1.., .. } if resolved.build.question => OUT_OF_DATE,
         _ => SUCCESS,
     })
+}
+
+/// The parts of a build that belong to the `watch` of which it is a round.
+pub(super) struct Watched {
+    pub(super) hosts: Arc<Hosts>,
+    pub(super) observer: Observer,
+}
+
+/// Builds the goals of a session as a round of `watch`.
+pub(super) fn round(
+    (common, resolved): (&Common, &mut BuildOptions),
+    session: &Session,
+    watched: Watched,
+    report: Box<dyn Report>,
+) -> Result<Summary> {
+    let goals = session.goal_ids()?;
+    let start = Start::new(resolved, &session.project, &session.words)?;
+    let options = Options { goals, observer: watched.observer, ..options(resolved, session)? };
+    build_with((common, resolved), session, options, (start, Some(watched.hosts)), report)
 }
 
 /// The snapshot, compared with the disk before the Buildfile is read.
@@ -155,7 +176,7 @@ pub(super) fn for_command(
     let writers = Writers::new(Box::new(io::stderr()), Box::new(io::stderr()));
     let report = ui::report(style(common, &resolved.build, verbosity), writers);
     let start = Start::new(&resolved, &session.project, &session.words)?;
-    build_with((common, &mut resolved), session, options, start, report)
+    build_with((common, &mut resolved), session, options, (start, None), report)
 }
 
 fn build_goals(
@@ -166,17 +187,22 @@ fn build_goals(
     let goals = session.goal_ids()?;
     let options = Options { goals, ..options(resolved, session)? };
     let report = reporter(common, &resolved.build, (&session.project, Some(session)));
-    build_with((common, resolved), session, options, start, report)
+    build_with((common, resolved), session, options, (start, None), report)
 }
 
 fn build_with(
     (common, resolved): (&Common, &mut BuildOptions),
     session: &Session,
     options: Options,
-    start: Start,
+    (start, hosts): (Start, Option<Arc<Hosts>>),
     mut report: Box<dyn Report>,
 ) -> Result<Summary> {
     let Start { lock, snapshot, goals } = start;
+    let (shared, is_round) = (Shared::default(), hosts.is_some());
+    match hosts {
+        Some(hosts) => shared.set(hosts),
+        None => session.check_services(&options.goals)?,
+    }
     let goals = goals.filter(|_| may_skip(&resolved.build));
     let file = session.buildfile().to_string_lossy();
     let overrides = &session.words.overrides;
@@ -186,7 +212,8 @@ fn build_with(
         let files = session.files(memory.unwrap_or_default());
         let (mut state, pool) = (session.state(), Pool::private(1)?);
         let state = (&mut state, prior.as_ref());
-        return Ok(run_engine(session, state, &files, &options, &pool, report.as_mut())?.summary);
+        let both = (&files, &shared);
+        return Ok(run_engine(session, state, both, &options, &pool, report.as_mut())?.summary);
     }
     let lock = match lock {
         Some(lock) => lock,
@@ -206,7 +233,7 @@ fn build_with(
     let files = session.files(memory.unwrap_or_default());
     files.tick().context("could not write in the state folder")?;
     let both = (&mut state, prior.as_ref());
-    let built = run_engine(session, both, &files, &options, &pool, &mut recorder);
+    let built = run_engine(session, both, (&files, &shared), &options, &pool, &mut recorder);
     pool.close();
     let summary = built.and_then(|Built { summary, fresh }| {
         if !fresh.is_empty() {
@@ -226,8 +253,10 @@ fn build_with(
         let jobs = resolved.slots();
         write_timings(place, &recorder.timings(jobs, &needs_by_name(session)))?;
     }
-    // The process ends soon, and gives all memory back at once instead of by millions of pieces.
-    mem::forget((state, files, prior));
+    if !is_round {
+        // The process ends soon, and gives all memory back at once instead of by millions of pieces.
+        mem::forget((state, files, prior));
+    }
     summary
 }
 
@@ -268,7 +297,7 @@ fn says_directory(common: &Common, resolved: &BuildOptions) -> bool {
 pub(super) fn run_engine(
     session: &Session,
     state: (&mut State, Option<&Prior>),
-    files: &Files,
+    (files, shared): (&Files, &Shared),
     options: &Options,
     pool: &Pool,
     report: &mut dyn Report,
@@ -278,7 +307,7 @@ pub(super) fn run_engine(
         model: &session.model,
         graph: &session.graph,
         files,
-        shared: &Shared::default(),
+        shared,
     };
     let mut report = Discreet { typed: &session.model.typed, report };
     build::build(world, state, options, pool, &mut report)
@@ -359,7 +388,8 @@ fn before(session: &Session) -> Before {
     before
 }
 
-fn plain_reporter(common: &Common, build: &Build) -> Box<dyn Report> {
+/// Returns the report without annotations for GitHub.
+pub(super) fn plain_reporter(common: &Common, build: &Build) -> Box<dyn Report + Send> {
     if common.json {
         return ui::json(Writers::standard());
     }

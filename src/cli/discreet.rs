@@ -48,6 +48,8 @@ impl Report for Discreet<'_> {
             Event::Planned { .. }
             | Event::Line { .. }
             | Event::Downloading { .. }
+            | Event::Service { .. }
+            | Event::Round(_)
             | Event::Summary(_) => {}
             Event::Started { reasons, .. } => clean_reasons(reasons),
             Event::Status { text, .. } | Event::Warning { text, .. } => clean(text),

@@ -11,6 +11,7 @@ use crate::base::words;
 use crate::build::{Mode, Options};
 use crate::event::{Event, Finished, Outcome, Report};
 use crate::make::Pool;
+use crate::target::Shared;
 use crate::ui::{self, Writers};
 
 pub(super) fn run(common: &Common, explain: &Explain) -> Result<u8, Failure> {
@@ -24,7 +25,7 @@ pub(super) fn run(common: &Common, explain: &Explain) -> Result<u8, Failure> {
     super::build::run_engine(
         &session,
         (&mut state, None),
-        &files,
+        (&files, &Shared::default()),
         &options,
         &pool,
         &mut collected,

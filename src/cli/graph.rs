@@ -31,6 +31,7 @@ fn node(session: &Session, id: TargetId) -> Node {
     Node {
         name: name.clone(),
         kind: target.kind.name(),
+        service: target.kind.is_service(),
         outputs: target.outputs().iter().map(|output| output.path().to_string()).collect(),
         guards: target.guards_in_words(false),
         default: session.model.default.iter().any(|default| default.value == *name),

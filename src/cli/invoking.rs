@@ -64,6 +64,15 @@ pub(super) fn apply(given: &Invoking, session: &mut Session) -> Result<()> {
     Ok(())
 }
 
+/// Replaces the payload `-` by the text of standard input, for several builds.
+pub(super) fn read_stdin(given: &mut Invoking) -> Result<()> {
+    for text in given.payload.iter_mut().filter(|text| *text == "-") {
+        text.clear();
+        std::io::stdin().read_to_string(text).context("could not read standard input")?;
+    }
+    Ok(())
+}
+
 /// Returns the invoke targets among the goals, and in goals that are groups.
 fn invokes(goals: &[usize], model: &Model) -> BTreeSet<usize> {
     let mut found = BTreeSet::new();

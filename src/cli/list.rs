@@ -35,11 +35,18 @@ pub(super) fn run(common: &Common, words: &Words) -> Result<u8, Failure> {
             for (name, text) in target.guards_in_words(false) {
                 line[name] = text;
             }
+            if target.kind.is_service() {
+                line["service"] = true.into();
+            }
             print_json(&line)?;
             continue;
         }
         let mark = if is_default(target) { '*' } else { ' ' };
-        let about = target.description.as_deref().map_or_else(|| outputs.join(", "), str::to_owned);
+        let about = match &target.description {
+            Some(description) => description.to_string(),
+            None if target.kind.is_service() => "service".into(),
+            None => outputs.join(", "),
+        };
         print(format!("{mark} {name:width$}  {:10}  {about}", target.kind.name()).trim_end())?;
     }
     Ok(SUCCESS)

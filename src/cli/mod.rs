@@ -30,6 +30,7 @@ mod terraform;
 mod unpack;
 mod uploading;
 mod verify;
+mod watch;
 
 use std::fmt;
 use std::io::{self, ErrorKind, IsTerminal, Write};
@@ -62,6 +63,7 @@ const FAILURE: u8 = 2;
 /// Names of the commands, for hints.
 const COMMANDS: &[&str] = &[
     "build",
+    "watch",
     "list",
     "explain",
     "graph",
@@ -150,6 +152,7 @@ fn run(cli: &Cli) -> Result<u8, Failure> {
     match &cli.command {
         None => build::run(common, &cli.build),
         Some(Command::Build(build)) => build::run(common, build),
+        Some(Command::Watch(options)) => watch::run(common, options),
         Some(Command::List(words)) => list::run(common, words),
         Some(Command::Explain(explain)) => explain::run(common, explain),
         Some(Command::Graph(graph)) => graph::run(common, graph),

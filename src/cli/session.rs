@@ -19,8 +19,8 @@ use crate::project::Project;
 use crate::snapshot::{Overrides, Snapshot};
 use crate::state::State;
 use crate::target::Model;
-use crate::targets;
 use crate::ui::github::Runner;
+use crate::{targets, watch};
 
 const BUILDFILE: &str = "Buildfile";
 
@@ -137,6 +137,21 @@ impl Session {
         self.words.goals.iter().map(|goal| self.find(goal)).collect()
     }
 
+    /// Fails if a service is among the goals, or is needed by one.
+    pub(super) fn check_services(&self, goals: &[TargetId]) -> Result<()> {
+        let mut targets = self.graph.closure(goals).into_iter();
+        let service = targets.find(|id| self.model.targets[id.index()].kind.is_service());
+        let Some(service) = service else { return Ok(()) };
+        let name = &self.model.targets[service.index()].name.value;
+        let goal = match goals.contains(&service) {
+            true => format!("`{name}` is a service"),
+            false => format!("the goals need the service `{name}`"),
+        };
+        let goals: Vec<&str> =
+            goals.iter().map(|id| self.model.targets[id.index()].name.value.as_str()).collect();
+        bail!("{goal}, and a build runs no services; `zipwright watch {}` does", goals.join(" "))
+    }
+
     /// The target of this name, or the one that makes this path.
     pub(super) fn find(&self, goal: &str) -> Result<TargetId> {
         let by_path = || self.graph.by_output(&RelPath::parse(goal).ok()?);
@@ -224,6 +239,7 @@ pub(super) fn lock(project: &Project, patience: Patience) -> Result<Lock> {
     let lock = Lock::take(&folder, patience, |holder| {
         super::note(&format!("waiting for another build in this project: {holder}"));
     })?;
+    watch::end_orphans(project);
     // Only now: the holder of the lock takes what is half-written for left over.
     base_fs::write_if_changed(&folder.join(".gitignore"), b"*\n", private::FILE_MODE)?;
     Ok(lock)

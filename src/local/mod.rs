@@ -13,7 +13,7 @@ mod tree;
 mod worker;
 
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::PathBuf;
 use std::process::ExitStatus;
 use std::time::{Duration, Instant};
 
@@ -35,24 +35,26 @@ const RESPONSE_LIMIT: usize = 6_291_556;
 const MEMORY: &str = "128";
 
 /// A handler and its environment.
-pub struct Setup<'a> {
+#[derive(Debug)]
+pub struct Setup {
     /// Name of the function.
-    pub name: &'a str,
+    pub name: String,
     /// `module.function`.
-    pub handler: &'a str,
-    pub tree: &'a Path,
+    pub handler: String,
+    pub tree: PathBuf,
     /// The folder with its unpacked layers; Lambda's is `/opt`.
-    pub layers: Option<&'a Path>,
-    pub client: &'a Client,
-    pub region: &'a str,
+    pub layers: Option<PathBuf>,
+    pub client: Client,
+    pub region: String,
     pub timeout: Duration,
     /// Variables in addition to Lambda's own.
-    pub env: &'a BTreeMap<String, String>,
-    /// Receives every line that the handler prints or logs.
-    pub log: &'a dyn Fn(&str),
+    pub env: BTreeMap<String, String>,
 }
 
-impl Setup<'_> {
+/// Receives every line that a handler prints or logs.
+pub type Log<'a> = &'a dyn Fn(&str);
+
+impl Setup {
     fn arn(&self) -> String {
         format!("arn:aws:lambda:{}:000000000000:function:{}", self.region, self.name)
     }
@@ -60,8 +62,8 @@ impl Setup<'_> {
 
 /// A function that may be called several times. The first call starts it, and so does a call after
 /// its end; in between it stays warm.
-pub struct Function<'a> {
-    setup: Setup<'a>,
+pub struct Function {
+    setup: Setup,
     worker: Option<Worker>,
 }
 
@@ -81,12 +83,19 @@ pub enum Outcome {
     Failure(Vec<u8>),
 }
 
-impl<'a> Function<'a> {
-    pub fn new(setup: Setup<'a>) -> Self {
+impl Function {
+    pub fn new(setup: Setup) -> Self {
         Self { setup, worker: None }
     }
 
-    pub fn call(&mut self, payload: &[u8]) -> Result<Reply> {
+    /// Sets whether the function outlasts the build. Otherwise it is ended with it.
+    pub fn set_lasting(&self, lasting: bool) {
+        if let Some(worker) = &self.worker {
+            worker.set_lasting(lasting);
+        }
+    }
+
+    pub fn call(&mut self, payload: &[u8], log: Log) -> Result<Reply> {
         let started = Instant::now();
         let cold = self.worker.is_none();
         let mut worker = match self.worker.take() {
@@ -94,7 +103,7 @@ impl<'a> Function<'a> {
             None => Worker::start(&self.setup)?,
         };
         let id = Uuid::new_v4().to_string();
-        let end = worker.call(&self.setup, &id, payload)?;
+        let end = worker.call((&self.setup, log), &id, payload)?;
         let seconds = started.elapsed().as_secs_f64();
         // In all other cases the process has ended.
         if matches!(end, End::Answered(_) | End::Failed(_)) {

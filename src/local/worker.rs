@@ -11,7 +11,7 @@ use anyhow::{Context, Result};
 use uuid::Uuid;
 
 use super::api::{Call, Event, Server};
-use super::{INIT_LIMIT, Setup};
+use super::{INIT_LIMIT, Log, Setup};
 use crate::process::{Background, Invocation, LINE_MAX};
 
 /// Capacity of the channel of events. A full channel blocks the senders.
@@ -73,23 +73,32 @@ impl Worker {
         })
     }
 
+    pub(super) fn set_lasting(&self, lasting: bool) {
+        self.program.set_lasting(lasting);
+    }
+
     /// Makes one call, and passes on all output printed until it ended.
-    pub(super) fn call(&mut self, setup: &Setup, id: &str, payload: &[u8]) -> Result<End> {
-        let started = self.until_ready(setup)?;
+    pub(super) fn call(
+        &mut self,
+        (setup, log): (&Setup, Log),
+        id: &str,
+        payload: &[u8],
+    ) -> Result<End> {
+        let started = self.until_ready(setup, log)?;
         let end = match started {
             Some(end) => end,
-            None => self.until_done(setup, id, payload)?,
+            None => self.until_done((setup, log), id, payload)?,
         };
-        self.drain(setup)?;
+        self.drain(log)?;
         Ok(end)
     }
 
     /// Waits until the program requests a call. Returns its end if it does not.
-    fn until_ready(&mut self, setup: &Setup) -> Result<Option<End>> {
+    fn until_ready(&mut self, setup: &Setup, log: Log) -> Result<Option<End>> {
         let limit = Instant::now() + INIT_LIMIT.max(setup.timeout);
         let mut failed = None;
         while !self.ready {
-            match self.next(setup, limit) {
+            match self.next(log, limit) {
                 Some(Event::Ready) => self.ready = true,
                 // The client reports the reason, then it ends.
                 Some(Event::InitFailed(body)) => failed = Some(body),
@@ -107,7 +116,12 @@ impl Worker {
         Ok(None)
     }
 
-    fn until_done(&mut self, setup: &Setup, our_id: &str, payload: &[u8]) -> Result<End> {
+    fn until_done(
+        &mut self,
+        (setup, log): (&Setup, Log),
+        our_id: &str,
+        payload: &[u8],
+    ) -> Result<End> {
         self.ready = false;
         let limit = Instant::now() + setup.timeout;
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
@@ -118,7 +132,7 @@ impl Worker {
             payload: payload.to_vec(),
         });
         loop {
-            match self.next(setup, limit) {
+            match self.next(log, limit) {
                 Some(Event::Response { id, body }) if id == our_id => {
                     return Ok(End::Answered(body));
                 }
@@ -136,12 +150,12 @@ impl Worker {
 
     /// Returns the next event that is not an output line; output lines are passed on. `None` at the
     /// time limit.
-    fn next(&self, setup: &Setup, limit: Instant) -> Option<Event> {
+    fn next(&self, log: Log, limit: Instant) -> Option<Event> {
         let events = self.events.as_ref().expect("BUG: only a dropped worker has no events");
         loop {
             let left = limit.saturating_duration_since(Instant::now());
             match events.recv_timeout(left) {
-                Ok(Event::Line(line)) => (setup.log)(&line),
+                Ok(Event::Line(line)) => log(&line),
                 Ok(event) => return Some(event),
                 Err(RecvTimeoutError::Timeout) => return None,
                 Err(RecvTimeoutError::Disconnected) => {
@@ -153,11 +167,11 @@ impl Worker {
 
     /// Passes on the output so far. Output printed before the end of the call is in the pipe before
     /// our mark.
-    fn drain(&mut self, setup: &Setup) -> Result<()> {
+    fn drain(&mut self, log: Log) -> Result<()> {
         writeln!(self.output, "{}", self.mark).context("could not write in a pipe")?;
         let never = Instant::now() + Duration::from_secs(3600);
         loop {
-            match self.next(setup, never) {
+            match self.next(log, never) {
                 Some(Event::Drained) | None => return Ok(()),
                 Some(Event::Ready) => self.ready = true,
                 Some(_) => {}
@@ -219,37 +233,37 @@ fn read(pipe: PipeReader, mark: &str, sender: &SyncSender<Event>) {
 /// Returns the command that runs the handler under AWS's client, which can import only the bundle,
 /// the standard library and the client. The environment is Lambda's, without variables of ours.
 fn invocation(setup: &Setup, address: &str) -> Invocation {
-    let client = setup.client;
+    let client = &setup.client;
     let mut programs = "/usr/local/bin:/usr/bin:/bin".to_owned();
-    if let Some(layers) = setup.layers {
+    if let Some(layers) = &setup.layers {
         programs += &format!(":{}", layers.join("bin").display());
     }
     let (major, minor) = client.interpreter.identity.minor;
-    let mut invocation = Invocation::new(&client.interpreter.program, setup.tree)
-        .args(["-S", "-s", "-m", "awslambdaric", setup.handler])
+    let mut invocation = Invocation::new(&client.interpreter.program, &setup.tree)
+        .args(["-S", "-s", "-m", "awslambdaric", &setup.handler])
         .env("AWS_EXECUTION_ENV", format!("AWS_Lambda_python{major}.{minor}"))
         .env("AWS_LAMBDA_FUNCTION_MEMORY_SIZE", super::MEMORY)
-        .env("AWS_LAMBDA_FUNCTION_NAME", setup.name)
+        .env("AWS_LAMBDA_FUNCTION_NAME", &setup.name)
         .env("AWS_LAMBDA_FUNCTION_VERSION", "$LATEST")
         .env("AWS_LAMBDA_INITIALIZATION_TYPE", "on-demand")
         .env("AWS_LAMBDA_LOG_GROUP_NAME", format!("/aws/lambda/{}", setup.name))
         .env("AWS_LAMBDA_LOG_STREAM_NAME", "local")
-        .env("AWS_DEFAULT_REGION", setup.region)
-        .env("AWS_REGION", setup.region)
+        .env("AWS_DEFAULT_REGION", &setup.region)
+        .env("AWS_REGION", &setup.region)
         .env("LANG", "C.UTF-8")
         .env("PATH", programs)
         // The unpacked bundle must not change.
         .env("PYTHONDONTWRITEBYTECODE", "1")
         .env("TZ", ":UTC");
-    if let Some(layers) = setup.layers {
+    if let Some(layers) = &setup.layers {
         invocation = invocation.env("LD_LIBRARY_PATH", layers.join("lib"));
     }
-    for (name, value) in setup.env {
+    for (name, value) in &setup.env {
         invocation = invocation.env(name, value);
     }
     let mut modules: Vec<String> = setup.env.get("PYTHONPATH").cloned().into_iter().collect();
     // In Lambda's order: layers win over the runtime's own packages.
-    if let Some(layers) = setup.layers {
+    if let Some(layers) = &setup.layers {
         let python = layers.join("python");
         let versioned = python.join(format!("lib/python{major}.{minor}/site-packages"));
         modules.extend([versioned, python].map(|folder| folder.display().to_string()));
@@ -258,6 +272,6 @@ fn invocation(setup: &Setup, address: &str) -> Invocation {
     invocation
         .env("PYTHONPATH", modules.join(":"))
         .env("AWS_LAMBDA_RUNTIME_API", address)
-        .env("LAMBDA_TASK_ROOT", setup.tree)
-        .env("_HANDLER", setup.handler)
+        .env("LAMBDA_TASK_ROOT", &setup.tree)
+        .env("_HANDLER", &setup.handler)
 }

@@ -91,7 +91,7 @@ impl Fetcher<'_> {
                 self.reporter.downloading(now.clone());
                 *last = now;
             }
-            signals::received().is_none()
+            !signals::is_ending()
         };
         self.reporter.status(&format!("fetching {}", count(picks.len(), "file")));
         let results = fetch(&mut files, self.settings, &show);
@@ -125,7 +125,7 @@ impl Fetcher<'_> {
             Err(Failure::Unsupported(text) | Failure::Unauthorized(text)) => {
                 Ok(Outcome::ForPip(text))
             }
-            Err(failure) if !self.is_locked && signals::received().is_none() => {
+            Err(failure) if !self.is_locked && !signals::is_ending() => {
                 Ok(Outcome::ForPip(failure.to_string()))
             }
             Err(failure) => bail!("could not fetch {}: {failure}", pick.describe()),

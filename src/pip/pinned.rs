@@ -175,7 +175,7 @@ fn listed_offers(search: &Search, sources: &Sources, pins: &[Pin]) -> Result<Opt
     let mut settings = network.settings(search.project, &[]);
     // pip tries again.
     settings.timing.attempts = 2;
-    let found = pages(&urls, ACCEPT, &settings, &|_| signals::received().is_none());
+    let found = pages(&urls, ACCEPT, &settings, &|_| !signals::is_ending());
     for (at, result) in owners.into_iter().zip(found) {
         match result {
             Ok(page) => match of_page(&page) {

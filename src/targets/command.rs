@@ -4,6 +4,7 @@
 //! changed are removed; if it writes the same bytes as before, an output keeps its mtime.
 
 mod outputs;
+mod service;
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -11,14 +12,15 @@ use std::time::Duration;
 use anyhow::{Result, anyhow, bail};
 
 use self::outputs::Outputs;
+pub use self::service::Service;
 use crate::base::{Printable, RelPath};
 use crate::buildfile::table::{Item, Reader, Table, boolean, entries, in_order, text};
 use crate::buildfile::{guards, mistakes, value};
 use crate::diagnostic::Spanned;
 use crate::files::Content;
 use crate::glob::Glob;
-use crate::key::{Key, Value};
-use crate::process::{self, TooLong};
+use crate::key::{Key, Reason, Value};
+use crate::process::{self, Invocation, TooLong};
 use crate::target::{Action, Declared, Done, Findings, Fingerprint, Input, Job, Kind};
 
 #[derive(Clone, Debug)]
@@ -34,6 +36,8 @@ pub struct Command {
     pub terminal: bool,
     /// It is ended after this time.
     pub timeout: Option<Duration>,
+    /// `None` for a command that runs to its end.
+    pub service: Option<Service>,
 }
 
 pub(super) fn read(table: &mut Table, reader: &mut Reader) -> Option<Command> {
@@ -45,6 +49,7 @@ pub(super) fn read(table: &mut Table, reader: &mut Reader) -> Option<Command> {
     let phony = table.optional("phony", reader, boolean).unwrap_or(false);
     let terminal = table.optional("terminal", reader, boolean).unwrap_or(false);
     let timeout = table.optional("timeout", reader, value::duration);
+    let service = service::read(table, reader);
     Some(Command {
         action: action?,
         inputs: inputs.into(),
@@ -54,6 +59,7 @@ pub(super) fn read(table: &mut Table, reader: &mut Reader) -> Option<Command> {
         phony,
         terminal,
         timeout,
+        service,
     })
 }
 
@@ -71,8 +77,7 @@ pub(super) fn env(item: Item, reader: &mut Reader) -> Option<BTreeMap<String, St
 }
 
 fn key(command: &Command, job: &Job) -> Result<Key> {
-    let Command { action, inputs, outputs, env, directory, phony, terminal: _, timeout: _ } =
-        command;
+    let Command { action, inputs, outputs, env, directory, phony, .. } = command;
     let mut key = Key::new();
     match action {
         Action::Run(words) => key.text("run", words),
@@ -124,12 +129,8 @@ fn run(command: &Command, job: &Job) -> Result<Done> {
 }
 
 fn execute(command: &Command, job: &Job) -> Result<()> {
-    let mut invocation = command.action.invocation(&command.directory, job.project, job.files)?;
+    let mut invocation = invocation(command, job)?;
     invocation.limit = command.timeout;
-    let env = job.surroundings.env.iter().map(|(name, value)| (name, value));
-    for (name, value) in env.chain(&command.env) {
-        invocation = invocation.env(name, value);
-    }
     let status = if command.terminal && job.surroundings.terminal {
         invocation.on_terminal()
     } else {
@@ -143,6 +144,16 @@ fn execute(command: &Command, job: &Job) -> Result<()> {
         bail!("`{}` ended with {}", command.action, process::describe(status));
     }
     Ok(())
+}
+
+/// Returns the program to run, with its environment.
+fn invocation(command: &Command, job: &Job) -> Result<Invocation> {
+    let mut invocation = command.action.invocation(&command.directory, job.project, job.files)?;
+    let env = job.surroundings.env.iter().map(|(name, value)| (name, value));
+    for (name, value) in env.chain(&command.env) {
+        invocation = invocation.env(name, value);
+    }
+    Ok(invocation)
 }
 
 /// Adds the digest of the work that an empty stamp among the inputs stands for.
@@ -170,7 +181,9 @@ impl Kind for Command {
     }
 
     fn no_stamp(&self) -> Option<&'static str> {
-        if self.phony {
+        if self.service.is_some() {
+            Some("a service runs under `watch` only")
+        } else if self.phony {
             Some("with `phony = true` it always runs as a goal or a need")
         } else if self.outputs.len() == 1 {
             Some("depend on its one output instead")
@@ -195,11 +208,22 @@ impl Kind for Command {
         self.terminal
     }
 
+    fn is_service(&self) -> bool {
+        self.service.is_some()
+    }
+
+    fn restarts(&self, job: &Job, key: &Key) -> Option<Vec<Reason>> {
+        service::restarts(self.service.as_ref()?, job, key)
+    }
+
     fn fingerprint(&self, job: &Job) -> Result<Fingerprint> {
         key(self, job).map(Fingerprint::from)
     }
 
     fn run(&self, job: &Job, _findings: Findings) -> Result<Done> {
-        run(self, job)
+        match &self.service {
+            Some(service) => service::run(service, self, job),
+            None => run(self, job),
+        }
     }
 }

@@ -95,6 +95,8 @@ impl Recorder {
             Event::Checking { .. }
             | Event::Planned { .. }
             | Event::Line { .. }
+            | Event::Service { .. }
+            | Event::Round(_)
             | Event::Status { .. }
             | Event::Downloading { .. }
             | Event::Warning { .. }

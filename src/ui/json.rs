@@ -11,7 +11,7 @@ use serde_json::{Map, Value, json};
 use super::Writers;
 use super::wording::Wording;
 use crate::base::Printable;
-use crate::event::{Downloads, Event, Finished, Outcome, Report, Summary};
+use crate::event::{Downloads, Event, Finished, Outcome, Report, Round, RoundEnd, Summary};
 use crate::key::Reason;
 use crate::process::Stream;
 
@@ -69,7 +69,7 @@ pub(super) fn object(event: &Event) -> Option<Value> {
                 "slowest": slowest,
             })
         }
-        Event::Line { target, stream, text } => json!({
+        Event::Line { target, stream, text } | Event::Service { target, stream, text } => json!({
             "event": "output",
             "target": target,
             "stream": match stream {
@@ -85,6 +85,7 @@ pub(super) fn object(event: &Event) -> Option<Value> {
             "text": text,
         }),
         Event::Finished(finished) => Value::Object(finish(finished)),
+        Event::Round(round) => of_round(round),
         Event::Summary(summary) => totals(summary),
     })
 }
@@ -120,6 +121,22 @@ fn guard(event: &Event) -> Option<Value> {
         }),
         _ => return None,
     })
+}
+
+fn of_round(round: &Round) -> Value {
+    let Round { number, changed, end, ran, seconds } = round;
+    let mut object = json!({
+        "event": "round",
+        "round": number,
+        "changed": changed,
+        "outcome": end.word(),
+        "ran": ran,
+        "seconds": microseconds(*seconds),
+    });
+    if let RoundEnd::Interrupted(again) = end {
+        object["interrupted_by"] = again.as_slice().into();
+    }
+    object
 }
 
 fn finish(finished: &Finished) -> Map<String, Value> {

@@ -66,8 +66,11 @@ impl Report for Live {
             Event::Checked { target, guard, .. } => self.moving.end(&guard_line(target, guard)),
             Event::Waiting { target, .. } => self.moving.resume(target),
             Event::Finished(finished) => self.moving.finish(&finished.target),
-            Event::Summary(_) => self.moving.clear(),
-            Event::Line { .. } | Event::Warning { .. } | Event::Found { .. } => {}
+            Event::Round(_) | Event::Summary(_) => self.moving.clear(),
+            Event::Line { .. }
+            | Event::Service { .. }
+            | Event::Warning { .. }
+            | Event::Found { .. } => {}
         }
         let Self { narrator, writers, moving } = self;
         narrator.narrate(event, &mut |chunks| {

@@ -97,7 +97,7 @@ impl Writers {
 }
 
 /// Returns the report for people.
-pub fn report(style: Style, writers: Writers) -> Box<dyn Report> {
+pub fn report(style: Style, writers: Writers) -> Box<dyn Report + Send> {
     // Without texts of zipwright, there are no moving lines.
     if style.live && !style.dry_run && style.verbosity != Verbosity::Silent {
         Box::new(live::Live::new(style, writers))
@@ -114,6 +114,6 @@ pub fn json_line(event: &Event) -> Option<Printable> {
 
 /// Returns the report for programs, as in `docs/JSON.md`. Warnings and errors also go to standard
 /// error, for readers of the log.
-pub fn json(writers: Writers) -> Box<dyn Report> {
+pub fn json(writers: Writers) -> Box<dyn Report + Send> {
     Box::new(json::Json::new(writers))
 }

@@ -10,7 +10,7 @@ use super::wording::{Reasons, Tally, Wording};
 use super::{Style, Verbosity};
 use crate::base::Printable;
 use crate::base::printable::printable;
-use crate::event::{Event, Finished, Outcome};
+use crate::event::{Event, Finished, Outcome, Round, RoundEnd};
 use crate::key::Reason;
 use crate::process::Stream;
 
@@ -45,6 +45,8 @@ pub(super) struct Narrator {
     /// The target of the last line; further lines of it need no heading.
     last: Option<String>,
     tally: Tally,
+    /// The beginning of the last line of a round.
+    round: Printable,
     chunks: Vec<Chunk>,
 }
 
@@ -64,6 +66,7 @@ impl Narrator {
             running: Vec::new(),
             last: None,
             tally: Tally::default(),
+            round: Printable::default(),
             chunks: Vec::new(),
         }
     }
@@ -90,14 +93,33 @@ impl Narrator {
                 self.say(target.as_deref(), self.wording.warning(target.as_deref(), text));
             }
             Event::Finished(finished) => self.finished(finished, write),
+            Event::Service { target, stream, text } => {
+                self.last = None;
+                let name = self.wording.target(target);
+                self.chunk(*stream, printable![name, ": ", text, "\n"]);
+            }
+            Event::Round(round) => self.round(round),
             Event::Summary(summary) => {
                 if self.style.verbosity != Verbosity::Silent {
-                    self.say(None, self.wording.summary(summary, &self.tally));
+                    let round = std::mem::take(&mut self.round);
+                    self.say(None, printable![round, self.wording.summary(summary, &self.tally)]);
                 }
             }
         }
         if !self.chunks.is_empty() {
             write(std::mem::take(&mut self.chunks));
+        }
+    }
+
+    fn round(&mut self, round: &Round) {
+        match &round.end {
+            RoundEnd::Built | RoundEnd::Failed => self.round = self.wording.round(round),
+            RoundEnd::Broken | RoundEnd::Interrupted(_) => {
+                let text = printable![self.wording.round(round), self.wording.end(round)];
+                if self.style.verbosity != Verbosity::Silent {
+                    self.say(None, text);
+                }
+            }
         }
     }
 

@@ -10,7 +10,7 @@ use serde_json::Value;
 
 use crate::base::printable::printable;
 use crate::base::{Printable, words};
-use crate::event::{Finished, Outcome, Summary};
+use crate::event::{Finished, Outcome, Round, RoundEnd, Summary};
 use crate::key::Reason;
 
 /// Largest number of listed names; of more, only the count is shown.
@@ -120,6 +120,28 @@ impl Wording {
         match cause {
             Some(cause) => printable![target, ": skipped, because ", cause, " ", how, "\n"],
             None => printable![target, ": skipped\n"],
+        }
+    }
+
+    /// Returns the beginning of the last line of a round: `round 2 (app.py changed): `.
+    pub(super) fn round(&self, round: &Round) -> Printable {
+        let head = format!("round {}", round.number);
+        let mut text = Printable::styled(self.target, &head);
+        if !round.changed.is_empty() {
+            text.push(format!(" ({} changed)", names(&round.changed)));
+        }
+        text.push(": ");
+        text
+    }
+
+    /// Returns the end of the line of a round in which not all targets had their turn.
+    pub(super) fn end(&self, round: &Round) -> Printable {
+        let time = time(round.seconds);
+        match &round.end {
+            RoundEnd::Interrupted(again) => {
+                format!("interrupted after {time}, {} changed\n", names(again)).into()
+            }
+            _ => printable![Printable::styled(self.error, "failed"), format!(", {time}\n")],
         }
     }
 

@@ -64,6 +64,14 @@ pub enum Event {
         found: Located,
     },
     Finished(Finished),
+    /// A line of output of a service, which may come at any time.
+    Service {
+        target: String,
+        stream: Stream,
+        text: Printable,
+    },
+    /// The end of a round of `watch`. The summary follows if all targets had their turn.
+    Round(Round),
     Summary(Summary),
 }
 
@@ -90,6 +98,40 @@ pub struct Located {
     pub line: Option<usize>,
     pub title: String,
     pub text: String,
+}
+
+/// A round of `watch`.
+#[derive(Clone, Debug)]
+pub struct Round {
+    /// From 1.
+    pub number: u64,
+    /// The changes that started it.
+    pub changed: Vec<String>,
+    pub end: RoundEnd,
+    /// The targets that ran.
+    pub ran: Vec<String>,
+    pub seconds: f64,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum RoundEnd {
+    Built,
+    Failed,
+    /// The Buildfile has mistakes, so that no target was checked.
+    Broken,
+    /// These paths changed meanwhile, so the next round began.
+    Interrupted(Vec<String>),
+}
+
+impl RoundEnd {
+    /// Returns the word used in `--json`.
+    pub fn word(&self) -> &'static str {
+        match self {
+            Self::Built => "built",
+            Self::Failed | Self::Broken => "failed",
+            Self::Interrupted(_) => "interrupted",
+        }
+    }
 }
 
 /// How a target ended.

@@ -282,6 +282,8 @@ pub enum Reason {
     },
     /// The same components in another order.
     Reordered,
+    /// A service that is not running.
+    NotRunning,
     /// In a dry run: whether it runs depends on the result of this target.
     MayChange {
         target: String,
@@ -316,6 +318,7 @@ impl fmt::Display for Reason {
             Self::Added { component, new } => write!(f, "{component}: new, {new}"),
             Self::Removed { component, old } => write!(f, "{component}: gone, was {old}"),
             Self::Reordered => f.write_str("the order of its inputs changed"),
+            Self::NotRunning => f.write_str("not running"),
             Self::MayChange { target } => write!(f, "`{target}` runs first"),
         }
     }

@@ -8,10 +8,12 @@ use std::fs::{self, File, TryLockError};
 use std::io::{self, ErrorKind, Read, Seek, Write};
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
+use std::thread;
+use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 
-use crate::process;
+use crate::{process, signals};
 use zipwright_store::fs::open_own;
 use zipwright_store::private;
 
@@ -51,7 +53,7 @@ impl Lock {
                         bail!("another build is running in this project: {holder}");
                     }
                     waiting(&holder);
-                    file.lock().with_context(failed)?;
+                    wait_for(&file).with_context(failed)?;
                 }
                 Err(TryLockError::Error(error)) => return Err(error).with_context(failed),
             }
@@ -75,6 +77,23 @@ impl Lock {
         file.set_len(text.len() as u64).with_context(failed)?;
         process::keep_journal(Some(file.try_clone().with_context(failed)?));
         Ok(Self { file, after_a_kill: is_new || !left.is_empty() })
+    }
+}
+
+/// Interval in which a wait for the lock is repeated, so that it can be interrupted.
+const LOOK_AGAIN: Duration = Duration::from_millis(10);
+
+/// Waits until the file is locked. Fails if this build is to end.
+fn wait_for(file: &File) -> io::Result<()> {
+    loop {
+        match file.try_lock() {
+            Err(TryLockError::WouldBlock) if signals::is_ending() => {
+                return Err(ErrorKind::Interrupted.into());
+            }
+            Err(TryLockError::WouldBlock) => thread::sleep(LOOK_AGAIN),
+            Err(TryLockError::Error(error)) => return Err(error),
+            Ok(()) => return Ok(()),
+        }
     }
 }
 

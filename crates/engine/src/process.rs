@@ -2,6 +2,7 @@
 //! nothing of targets or of the use of the output.
 
 mod background;
+mod lasting;
 mod orphans;
 
 use std::ffi::OsString;
@@ -25,6 +26,7 @@ use rustix::process::{WaitId, WaitIdOptions};
 use zipwright_store::words;
 
 pub use background::Background;
+pub use lasting::{End, Lasting};
 pub use orphans::{end_orphans, namespace};
 
 /// Largest length of a line in bytes; longer ones are passed on in pieces of this size.
@@ -173,7 +175,11 @@ impl Invocation {
 
     /// Starts the program in a process group of its own, with its output in these pipes.
     fn spawn(&self, stdout: PipeWriter, stderr: PipeWriter) -> Result<Child> {
-        announce(&[&stdout, &stderr]);
+        announce(&[&stdout, &stderr], false);
+        self.spawn_unannounced(stdout, stderr)
+    }
+
+    fn spawn_unannounced(&self, stdout: PipeWriter, stderr: PipeWriter) -> Result<Child> {
         self.start(|command| {
             command.stdin(Stdio::null()).stdout(stdout).stderr(stderr).process_group(0)
         })
@@ -243,13 +249,30 @@ pub fn describe(status: ExitStatus) -> String {
     }
 }
 
-/// Sends `signal` to the process group of every running program, and to programs that are
-/// registered later: one may be just starting.
-pub fn signal_all(signal: i32) {
+/// Which programs a signal reaches.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reach {
+    /// Those of the current build.
+    Build,
+    /// Those that outlast a build as well.
+    All,
+}
+
+/// Sends `signal` to the process group of every running program within `reach`, and to programs of
+/// the build that are registered later: one may be just starting.
+pub fn signal_all(signal: i32, reach: Reach) {
     let mut programs = programs();
     programs.ending = Some(signal);
-    for group in &programs.groups {
-        signal_group(*group, signal);
+    for group in programs.groups.iter().filter(|group| reach == Reach::All || !group.lasting) {
+        signal_group(group.id, signal);
+    }
+}
+
+/// Lets programs be started again after [`signal_all`], if `may` still returns `true`.
+pub fn resume(may: impl FnOnce() -> bool) {
+    let mut programs = programs();
+    if may() {
+        programs.ending = None;
     }
 }
 
@@ -259,10 +282,15 @@ pub fn keep_journal(journal: Option<File>) {
     programs().journal = journal;
 }
 
+/// Like [`keep_journal`], for programs that outlast a build.
+pub fn keep_lasting_journal(journal: Option<File>) {
+    programs().lasting_journal = journal;
+}
+
 /// Writes into the journal which pipes will be a program's output, before it is started: if
 /// zipwright is killed before it writes the line of the program itself, the pipes identify it.
-fn announce(pipes: &[&PipeWriter]) {
-    if let Some(journal) = &mut programs().journal {
+fn announce(pipes: &[&PipeWriter], lasting: bool) {
+    if let Some(journal) = programs().journal_of(lasting) {
         let lines: String = pipes.iter().map(|pipe| orphans::describe_pipe(pipe)).collect();
         // As in [`Running::new`].
         let _ = journal.write_all(lines.as_bytes());
@@ -271,14 +299,37 @@ fn announce(pipes: &[&PipeWriter]) {
 
 /// The running programs. Global because a signal is: it ends every program of this process.
 struct Programs {
-    groups: Vec<i32>,
+    groups: Vec<Group>,
     /// The last signal that was sent to all of them.
     ending: Option<i32>,
     journal: Option<File>,
+    lasting_journal: Option<File>,
+}
+
+/// The process group of a running program.
+struct Group {
+    id: i32,
+    /// Whether it outlasts a build.
+    lasting: bool,
+}
+
+impl Programs {
+    fn journal_of(&mut self, lasting: bool) -> Option<&mut File> {
+        let journal = if lasting { &mut self.lasting_journal } else { &mut self.journal };
+        journal.as_mut()
+    }
+
+    /// Records a program in the journal. Without the line, the program may outlive a killed
+    /// zipwright, but nothing else is lost.
+    fn record(&mut self, group: i32, lasting: bool) {
+        if let Some(journal) = self.journal_of(lasting) {
+            let _ = writeln!(journal, "{}", orphans::describe(group));
+        }
+    }
 }
 
 static PROGRAMS: Mutex<Programs> =
-    Mutex::new(Programs { groups: Vec::new(), ending: None, journal: None });
+    Mutex::new(Programs { groups: Vec::new(), ending: None, journal: None, lasting_journal: None });
 
 fn programs() -> MutexGuard<'static, Programs> {
     PROGRAMS.lock().expect("BUG: no holder of this lock panics")
@@ -302,18 +353,39 @@ struct Running(i32);
 
 impl Running {
     fn new(child: &Child) -> Self {
-        let group = child.id().cast_signed();
+        let id = child.id().cast_signed();
         let mut programs = programs();
-        programs.groups.push(group);
-        if let Some(journal) = &mut programs.journal {
-            // Without the line, the program may outlive a killed zipwright, but nothing else is
-            // lost.
-            let _ = writeln!(journal, "{}", orphans::describe(group));
-        }
+        programs.groups.push(Group { id, lasting: false });
+        programs.record(id, false);
         if let Some(signal) = programs.ending {
-            signal_group(group, signal);
+            signal_group(id, signal);
         }
-        Self(group)
+        Self(id)
+    }
+
+    /// Like [`Running::new`], for a program that outlasts the build.
+    fn lasting(child: &Child) -> Self {
+        let id = child.id().cast_signed();
+        let mut programs = programs();
+        programs.groups.push(Group { id, lasting: true });
+        programs.record(id, true);
+        Self(id)
+    }
+
+    /// Sets whether the program outlasts the build. A program that becomes part of a build that is
+    /// ending receives the signal.
+    fn set_lasting(&self, lasting: bool) {
+        let mut programs = programs();
+        for group in &mut programs.groups {
+            if group.id == self.0 {
+                group.lasting = lasting;
+            }
+        }
+        if lasting {
+            programs.record(self.0, true);
+        } else if let Some(signal) = programs.ending {
+            signal_group(self.0, signal);
+        }
     }
 
     /// Waits for the program, but leaves its status to be collected.
@@ -338,12 +410,11 @@ impl Running {
 
     /// After a signal, ends other processes of the group, which may ignore it.
     fn end_the_rest(&self) {
-        let Some(group) = rustix::process::Pid::from_raw(self.0) else { return };
         if programs().ending.is_none() {
             return;
         }
         let started = Instant::now();
-        while rustix::process::test_kill_process_group(group).is_ok() {
+        while orphans::group_runs(self.0) {
             if started.elapsed() > GRACE {
                 signal_group(self.0, rustix::process::Signal::KILL.as_raw());
                 return;
@@ -355,7 +426,7 @@ impl Running {
 
 impl Drop for Running {
     fn drop(&mut self) {
-        programs().groups.retain(|group| *group != self.0);
+        programs().groups.retain(|group| group.id != self.0);
     }
 }
 

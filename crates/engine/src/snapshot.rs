@@ -16,14 +16,14 @@ use std::path::Path;
 use rayon::prelude::*;
 
 use crate::event::{Event, Finished, Outcome, Report, Summary};
-use crate::files::{Memory, Scanned};
+use crate::files::{Looked, Memory, Observed, Scanned};
 use crate::graph::TargetId;
 use crate::observation::{Now, Stat};
 use file::{Head, Reported, Section};
 pub use update::{Basis, Fresh, update};
 use zipwright_store::digest::FieldHasher;
 use zipwright_store::project::Project;
-use zipwright_store::{Digest, parallel};
+use zipwright_store::{Digest, RelPath, parallel};
 
 /// Flags of a target.
 mod flag {
@@ -160,6 +160,34 @@ impl Snapshot {
             }
         }
         Some(wanted)
+    }
+
+    /// Returns everything that the graph and the wanted targets have observed, variables excepted.
+    pub fn observed(&self, is_wanted: impl Fn(&str) -> bool) -> Observed {
+        let head = &self.head;
+        let graph = head.names.len();
+        let targets: Vec<bool> = (0..graph).map(|at| is_wanted(head.names.get(at))).collect();
+        let wanted = self.observed_by(&targets);
+        let mut observed = Observed::default();
+        for (number, section) in self.sections.iter().enumerate() {
+            // A damaged section counts as absent.
+            let _ = section.each(|at, path, observation| {
+                let at = number * file::SECTION + at;
+                if wanted.as_ref().is_none_or(|wanted| wanted[at])
+                    && let Ok(path) = RelPath::parse(path)
+                {
+                    let observation = Some(observation);
+                    observed.paths.push(Looked { path, observation, settled: true });
+                }
+            });
+        }
+        for memo in (0..graph).filter(|memo| targets[*memo]).chain([graph]) {
+            let programs = head.programs_of.of(memo as u32).iter();
+            observed.programs.extend(programs.map(|id| head.programs[*id as usize].clone()));
+            let external = head.external_of.of(memo as u32).iter();
+            observed.external.extend(external.map(|id| head.external[*id as usize].clone()));
+        }
+        observed
     }
 
     /// Returns whether the observations of a memo are unchanged.

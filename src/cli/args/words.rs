@@ -14,6 +14,7 @@ Usage: zipwright [OPTIONS] [GOAL | NAME=VALUE]...
 
 Build:
   build, clean        bring goals up to date, of any name; remove their outputs
+  watch               build again whenever an input changes; run services
   list, graph         list the targets; draw their graph
   explain             print the reasons why a target is out of date
   lock                pin the wheels of a wheelhouse in a pylock.toml
@@ -48,7 +49,7 @@ Exit status: 0 if all is up to date; 1 with -q if not; 2 after an error.
 ";
 
 /// Examples of each command.
-pub(super) const EXAMPLES: [(&str, &str); 26] = [
+pub(super) const EXAMPLES: [(&str, &str); 27] = [
     (
         "build",
         "  zipwright build                        bring the default goals up to date
@@ -56,6 +57,13 @@ pub(super) const EXAMPLES: [(&str, &str); 26] = [
   zipwright build invoke function=Other  with the variable `function` set to `Other`
   zipwright build -j4 -k package tests   four targets at a time, go on after a failure
   zipwright build build/lambda.zip       a goal may be a path that a target makes",
+    ),
+    (
+        "watch",
+        "  zipwright watch                  the default goals, again after each change
+  zipwright watch site             a service: start it, and start it again after changes
+  zipwright watch invoke --local   call the handler after each change, warm
+  zipwright watch --poll=2s        for a file system without events",
     ),
     ("list", "  zipwright list\n  zipwright list --json | jq -r .target"),
     ("explain", "  zipwright explain staging"),

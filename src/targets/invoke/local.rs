@@ -2,13 +2,15 @@
 //! and the hints for failures.
 
 use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use serde_json::Value as Json;
 
 use super::{Calls, failure, show};
-use crate::base::{fs, words};
+use crate::base::digest::FieldHasher;
+use crate::base::{Digest, fs, words};
 use crate::diagnostic::Spanned;
 use crate::local::{Client, Function, Outcome, Setup, Tree};
 use crate::pip::Interpreter;
@@ -18,6 +20,7 @@ use crate::targets::invoke::Local;
 use crate::targets::staging::Staging;
 use crate::targets::wheelhouse::{Platform, Wheelhouse};
 use crate::targets::zip::Zip;
+use crate::watch::Hosts;
 
 /// Folder of the unpacked bundles in the state folder, with one folder for each target.
 const UNPACKED: &str = "local";
@@ -31,27 +34,36 @@ pub(super) fn run(
     let handler = local.handler.as_deref().context("an invoke that is local needs a `handler`")?;
     let zips: Vec<&str> = [zip].into_iter().chain(layers).map(|name| name.value.as_str()).collect();
     let client = client(local, &zips, job)?;
+    let python = version(client.interpreter.identity.minor);
+    let zips = Zips { task: &zips[..1], layers: &zips[1..] };
+    let region = ["AWS_REGION", "AWS_DEFAULT_REGION"].iter().find_map(|name| job.project.var(name));
+    let region = region.unwrap_or("us-east-1");
+    let origin = zips.origin(&format!("{local:?} {client:?} {region}"), job)?;
+    let hosts = job.shared.find::<Hosts>();
+    let handlers = hosts.as_ref().map(|hosts| &hosts.handlers);
+    // Another one is ended before its files are replaced.
+    let warm = handlers.and_then(|handlers| handlers.take(&job.target.name.value, origin));
     job.messages.status("unpacking the bundle");
-    let tree = unpack(&zips[..1], "task", job)?;
-    let opt = if layers.is_empty() { None } else { Some(unpack(&zips[1..], "opt", job)?) };
+    let unpacked = zips.unpack(job)?;
 
     job.messages.status(&format!("running `{handler}`"));
-    let region = ["AWS_REGION", "AWS_DEFAULT_REGION"].iter().find_map(|name| job.project.var(name));
+    let cold = || {
+        Function::new(Setup {
+            name: job.target.name.value.clone(),
+            handler: handler.to_owned(),
+            tree: unpacked.task.folder.clone(),
+            layers: unpacked.layers.as_ref().map(|layers| layers.folder.clone()),
+            client,
+            region: region.to_owned(),
+            timeout: Duration::from_secs(local.timeout.into()),
+            env: local.env.clone(),
+        })
+    };
+    let mut function = warm.unwrap_or_else(cold);
     let log = |line: &str| job.messages.line(Stream::Stderr, line.into());
-    let mut function = Function::new(Setup {
-        name: &job.target.name.value,
-        handler,
-        tree: &tree.folder,
-        layers: opt.as_ref().map(|opt| opt.folder.as_path()),
-        client: &client,
-        region: region.unwrap_or("us-east-1"),
-        timeout: Duration::from_secs(local.timeout.into()),
-        env: &local.env,
-        log: &log,
-    });
     let (mut starts, mut seconds) = (0, 0.0);
     let called = calls.each(|payload| {
-        let reply = function.call(payload)?;
+        let reply = function.call(payload, &log)?;
         starts += usize::from(reply.cold);
         seconds = reply.seconds;
         match reply.outcome {
@@ -65,26 +77,67 @@ pub(super) fn run(
             }
         }
     });
-    drop(function);
-    let trees = [Some(&tree), opt.as_ref()];
-    let foreign = trees.into_iter().flatten().map(Tree::foreign).collect::<Result<Vec<_>>>()?;
-    if let Some(path) = foreign.into_iter().flatten().next() {
-        job.messages.warn(&format!(
-            "the handler wrote `{}` beside its code, which is read-only on Lambda; only /tmp is \
-             writable",
-            path.display()
-        ));
+    let foreign = unpacked.foreign()?;
+    match (handlers, foreign) {
+        (Some(handlers), None) => handlers.keep(&job.target.name.value, origin, function),
+        (_, Some(path)) => warn_of_foreign(&path, job),
+        (None, None) => {}
     }
     let (count, answers) = called?;
     let milliseconds = (seconds * 1e6).round() / 1e3;
     let facts = vec![
         ("local".into(), Json::from(true)),
-        ("python".into(), Json::from(version(client.interpreter.identity.minor))),
+        ("python".into(), Json::from(python)),
         ("duration_ms".into(), Json::from(milliseconds)),
         ("cold_starts".into(), Json::from(starts)),
         ("calls".into(), Json::from(count)),
     ];
     Ok(Done { result: Some(answers.finish()), facts, ..Done::default() })
+}
+
+/// The zip targets of a function.
+struct Zips<'a> {
+    task: &'a [&'a str],
+    layers: &'a [&'a str],
+}
+
+struct Unpacked {
+    task: Tree,
+    layers: Option<Tree>,
+}
+
+impl Unpacked {
+    /// Returns a path that the handler wrote beside its code.
+    fn foreign(&self) -> Result<Option<PathBuf>> {
+        let trees = [Some(&self.task), self.layers.as_ref()].into_iter().flatten();
+        let foreign = trees.map(Tree::foreign).collect::<Result<Vec<_>>>()?;
+        Ok(foreign.into_iter().flatten().next())
+    }
+}
+
+fn warn_of_foreign(path: &Path, job: &Job) {
+    job.messages.warn(&format!(
+        "the handler wrote `{}` beside its code, which is read-only on Lambda; only /tmp is \
+         writable",
+        path.display()
+    ));
+}
+
+impl Zips<'_> {
+    fn unpack(&self, job: &Job) -> Result<Unpacked> {
+        let layers = (!self.layers.is_empty()).then(|| unpack(self.layers, "opt", job));
+        Ok(Unpacked { task: unpack(self.task, "task", job)?, layers: layers.transpose()? })
+    }
+
+    /// Returns a digest of everything that a function with these settings is started from.
+    fn origin(&self, settings: &str, job: &Job) -> Result<Digest> {
+        let mut hasher = FieldHasher::new();
+        hasher.field(settings);
+        for name in self.task.iter().chain(self.layers) {
+            hasher.field(job.result_of(name)?.as_bytes());
+        }
+        Ok(hasher.finish())
+    }
 }
 
 /// Unpacks the bundles of these zip targets into one folder of the target.

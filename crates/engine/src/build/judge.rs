@@ -69,7 +69,9 @@ pub(super) fn judge(ask: &Ask) -> Result<Verdict> {
         reasons.push(Reason::MayChange { target: need.to_owned() });
     }
     let view = View::new(files, project);
-    let fingerprint = match fingerprint(&ask.job(&view)) {
+    let fingerprint = fingerprint(&ask.job(&view));
+    ask.options.observer.notify(|| view.read());
+    let fingerprint = match fingerprint {
         Ok(fingerprint) => fingerprint,
         // A file that cannot be read yet may be made by the target before it.
         Err(_) if ask.runs_first.is_some() => {
@@ -80,6 +82,9 @@ pub(super) fn judge(ask: &Ask) -> Result<Verdict> {
     };
     let mut observed = view.finish();
     let key = &fingerprint.key;
+    let restarts = ask.restarts(key);
+    let by_record = restarts.is_none();
+    reasons.extend(restarts.into_iter().flatten());
     let mut resumed = None;
     match &record {
         None => {
@@ -90,9 +95,8 @@ pub(super) fn judge(ask: &Ask) -> Result<Verdict> {
             });
         }
         Some(record) => {
-            if record.key != *key {
-                reasons.extend(ask.key_differences(key, record));
-            }
+            let changed = by_record.then(|| ask.key_differences(key, record));
+            reasons.extend(changed.into_iter().flatten());
             // The state of a target that is going to run does not rest on its old outputs.
             let view = match reasons.is_empty() {
                 true => View::new(files, project),
@@ -121,6 +125,12 @@ pub(super) fn judge(ask: &Ask) -> Result<Verdict> {
 }
 
 impl Ask<'_> {
+    /// See [`crate::target::Kind::restarts`].
+    fn restarts(&self, key: &Key) -> Option<Vec<Reason>> {
+        let view = View::unlogged(self.world.files, self.world.project);
+        self.target.kind.restarts(&self.job(&view), key)
+    }
+
     /// Returns the record of a run that succeeded, and whose wait was interrupted, if its fingerprint is
     /// `key` and its outputs are unchanged.
     fn resumed(&self, key: &Key) -> Result<Option<Record>> {

@@ -75,8 +75,7 @@ impl Engine<'_, '_> {
                     None => self.polling -= 1,
                 }
                 drop(token);
-                let is_interrupted =
-                    signals::received().is_some() && self.state.waits(self.world.name(id));
+                let is_interrupted = signals::is_ending() && self.state.waits(self.world.name(id));
                 if worked.is_err() && !is_interrupted {
                     self.state.stop(self.world.name(id), None)?;
                 }

@@ -40,7 +40,7 @@ use crate::target::{Facts, Fingerprint, Trees};
 use zipwright_store::Digest;
 
 pub use judge::output_digest;
-pub use options::{Mode, Options, World};
+pub use options::{Mode, Observer, Options, World};
 pub use order::Shuffle;
 
 use channel::{Channel, Gate};
@@ -182,7 +182,7 @@ impl<'a> Engine<'a, '_> {
             while let Ok(message) = receiver.try_recv() {
                 self.take_in(message)?;
             }
-            self.stopping |= signals::received().is_some();
+            self.stopping |= signals::is_ending();
             if self.judge_ready(sender) {
                 continue;
             }
@@ -330,8 +330,9 @@ impl<'a> Engine<'a, '_> {
         observed: Observed,
     ) {
         let tree = self.trees[id.index()];
-        // A phony target is never up to date.
-        let result = result.filter(|_| !self.world.target(id).is_phony());
+        // A phony target is never up to date, and a service only as long as it runs.
+        let kind = &self.world.target(id).kind;
+        let result = result.filter(|_| !kind.is_phony() && !kind.is_service());
         self.fresh.insert(id, Fresh { result, tree, facts, observed });
     }
 
@@ -448,7 +449,7 @@ impl<'a> Engine<'a, '_> {
 
     /// Returns whether errors are ignored. A signal is not an error of the target.
     fn ignores_errors(&self) -> bool {
-        self.options.ignore_errors && signals::received().is_none()
+        self.options.ignore_errors && !signals::is_ending()
     }
 
     fn failed_but_ignored(

@@ -1,7 +1,10 @@
 //! The options of a build, and everything that it reads.
 
+use std::fmt;
+use std::sync::Arc;
+
 use super::Shuffle;
-use crate::files::Files;
+use crate::files::{Files, Observed};
 use crate::graph::{Graph, TargetId};
 use crate::target::{Model, Shared, Surroundings, Target};
 use zipwright_store::RelPath;
@@ -32,6 +35,31 @@ pub struct Options {
     pub load_max: f64,
     pub shuffle: Shuffle,
     pub mode: Mode,
+    pub observer: Observer,
+}
+
+/// Receives the observations of every target that is checked, successfully or not.
+#[derive(Clone, Default)]
+pub struct Observer(Option<Arc<Receiver>>);
+
+type Receiver = dyn Fn(&Observed) + Send + Sync;
+
+impl Observer {
+    pub fn new(observer: impl Fn(&Observed) + Send + Sync + 'static) -> Self {
+        Self(Some(Arc::new(observer)))
+    }
+
+    pub(super) fn notify(&self, read: impl FnOnce() -> Observed) {
+        if let Some(observer) = &self.0 {
+            observer(&read());
+        }
+    }
+}
+
+impl fmt::Debug for Observer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Observer").field(&self.0.is_some()).finish()
+    }
 }
 
 impl Options {
@@ -51,6 +79,7 @@ impl Options {
             load_max: f64::INFINITY,
             shuffle: Shuffle::No,
             mode,
+            observer: Observer::default(),
         }
     }
 

@@ -24,7 +24,7 @@ pub(super) fn wait(world: World, job: &Job, until: &Until) -> Result<()> {
     let mut last: Option<Attempt> = None;
     while last.is_none() || !left().is_zero() {
         let attempt = Attempt::run(world, job.target, action, left(), job.surroundings);
-        if signals::received().is_some() {
+        if signals::is_ending() {
             bail!(
                 "interrupted while it waited until `{action}` succeeds\n\
                  its run succeeded: the next build only goes on waiting"
@@ -58,7 +58,7 @@ pub(super) fn wait(world: World, job: &Job, until: &Until) -> Result<()> {
 /// Returns after `time`, or at a signal.
 fn sleep(time: Duration) {
     let started = Instant::now();
-    while signals::received().is_none() && started.elapsed() < time {
+    while !signals::is_ending() && started.elapsed() < time {
         thread::sleep(LOOK_AGAIN.min(time.saturating_sub(started.elapsed())));
     }
 }

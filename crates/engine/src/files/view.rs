@@ -86,6 +86,11 @@ impl<'a> View<'a> {
         Self { files, project, observed: None }
     }
 
+    /// Returns the log so far.
+    pub fn read(&self) -> Observed {
+        self.observed.as_ref().map(|observed| lock(observed).clone()).unwrap_or_default()
+    }
+
     /// Ends the log, and returns it.
     pub fn finish(self) -> Observed {
         let observed = self.observed.unwrap_or_default();

@@ -14,7 +14,7 @@ pub struct Background {
     child: Child,
     /// Set after the program was waited for: its id may then be reused.
     ended: Option<ExitStatus>,
-    _running: Running,
+    running: Running,
 }
 
 impl Invocation {
@@ -24,7 +24,7 @@ impl Invocation {
         let copy = output.try_clone().context("could not copy a pipe")?;
         let child = self.clone().empty_environment().spawn(output, copy)?;
         let running = Running::new(&child);
-        Ok(Background { child, ended: None, _running: running })
+        Ok(Background { child, ended: None, running })
     }
 }
 
@@ -37,6 +37,11 @@ impl Background {
             let options = WaitIdOptions::EXITED | WaitIdOptions::NOWAIT;
             while let Err(Errno::INTR) = waitid(WaitId::Pid(pid), options) {}
         }
+    }
+
+    /// Sets whether the program outlasts the build, and is not ended with it.
+    pub fn set_lasting(&self, lasting: bool) {
+        self.running.set_lasting(lasting);
     }
 
     /// Kills the program and its group, and waits for its end.

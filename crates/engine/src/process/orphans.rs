@@ -17,7 +17,7 @@ use std::io::PipeWriter;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::{Pid, Signal, kill_process, test_kill_process_group};
 
 /// Time limit for the kernel to end the killed processes.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -77,6 +77,17 @@ pub fn end_orphans(journal: &str) {
         }
         thread::sleep(Duration::from_millis(5));
     }
+}
+
+/// Returns whether a process of this group runs. One that has ended and was not collected yet does
+/// not, as far as the system reports that.
+pub(super) fn group_runs(group: i32) -> bool {
+    let Some(id) = Pid::from_raw(group) else { return false };
+    if test_kill_process_group(id).is_err() {
+        return false;
+    }
+    let processes = Running::read().0;
+    processes.is_empty() || processes.values().any(|process| process.group == group)
 }
 
 /// Returns the processes that have one of the pipes with these numbers as an output.

@@ -145,7 +145,10 @@ pub(super) struct Section {
 impl Section {
     /// Calls `each` with the position, the path and the observation of each entry; `None` if the bytes
     /// are damaged.
-    fn each<'a>(&'a self, mut each: impl FnMut(usize, &'a str, Observation)) -> Option<()> {
+    pub(super) fn each<'a>(
+        &'a self,
+        mut each: impl FnMut(usize, &'a str, Observation),
+    ) -> Option<()> {
         if Digest::of(&self.bytes) != self.digest {
             return None;
         }

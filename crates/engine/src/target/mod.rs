@@ -16,7 +16,7 @@ use anyhow::Result;
 
 use crate::diagnostic::{Diagnostic, Span, Spanned};
 use crate::glob::Glob;
-use crate::key::Key;
+use crate::key::{Key, Reason};
 use zipwright_store::RelPath;
 
 pub use action::{Action, Words};
@@ -111,6 +111,17 @@ pub trait Kind: Any + fmt::Debug + Send + Sync {
     /// Returns whether it runs alone, with the terminal as its own.
     fn takes_terminal(&self) -> bool {
         false
+    }
+
+    /// Returns whether it is a program that goes on after its run, under `watch` only.
+    fn is_service(&self) -> bool {
+        false
+    }
+
+    /// Returns the reasons to run a service again; `None` if its record decides, as for all other
+    /// kinds. `key` is its fingerprint now.
+    fn restarts(&self, _job: &Job, _key: &Key) -> Option<Vec<Reason>> {
+        None
     }
 
     /// Returns whether a run changes the very values that its fingerprint is made of.

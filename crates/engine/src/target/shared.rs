@@ -16,6 +16,19 @@ impl Shared {
         let value = values.entry(TypeId::of::<T>()).or_insert_with(|| Arc::new(T::default()));
         Arc::clone(value).downcast().expect("BUG: a value is found by its type")
     }
+
+    /// Returns the build's value of this type, if there is one.
+    pub fn find<T: Any + Send + Sync>(&self) -> Option<Arc<T>> {
+        let values = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let value = values.get(&TypeId::of::<T>()).map(Arc::clone)?;
+        Some(value.downcast().expect("BUG: a value is found by its type"))
+    }
+
+    /// Sets the build's value of a type.
+    pub fn set<T: Any + Send + Sync>(&self, value: Arc<T>) {
+        let mut values = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        values.insert(TypeId::of::<T>(), value);
+    }
 }
 
 #[cfg(test)]
@@ -30,5 +43,8 @@ mod tests {
         shared.get::<AtomicU8>().store(7, Ordering::Relaxed);
         assert_eq!(shared.get::<AtomicU8>().load(Ordering::Relaxed), 7);
         assert_eq!(*shared.get::<u8>(), 0);
+        assert_eq!(shared.find::<u16>(), None);
+        shared.set(Arc::new(3_u16));
+        assert_eq!(*shared.find::<u16>().unwrap(), 3);
     }
 }

@@ -164,7 +164,7 @@ impl Lambda<'_> {
                 object.name()
             ));
             let ended = loop {
-                if signals::received().is_some() {
+                if signals::is_ending() {
                     let text = format!("the upload of {} was interrupted", object.name());
                     return Err(Error::new(Problem::Other, text));
                 }

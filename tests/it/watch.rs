@@ -1,0 +1,286 @@
+//! `watch`: which changes start a round, what interrupts it, and its end.
+
+use std::fs;
+use std::os::unix::process::ExitStatusExt;
+use std::path::Path;
+
+use rustix::process::{Pid, Signal, kill_process};
+use serde_json::{Value, json};
+
+use crate::emulators::{Emulator, REGION, bundle, code_sha256};
+use crate::sandbox::{Sandbox, text};
+use crate::wait::{pid_in, runs, until};
+use crate::watching::{Watching, edit};
+
+/// A target that joins its inputs, and counts its runs. It leaves a file beside its inputs, as editors
+/// and other tools do.
+const JOIN: &str = r#"
+default = ["join"]
+[target.join]
+kind = "command"
+inputs = ["src/**/*.py", "one"]
+outputs = ["build/out"]
+shell = "echo run >> runs; touch src/tool.tmp; cat one $(find src -name '*.py' | sort) > build/out"
+"#;
+
+fn join() -> Sandbox {
+    let sandbox = Sandbox::with(JOIN);
+    sandbox.write("src/a.py", "a").write("one", "1");
+    sandbox
+}
+
+fn watch(sandbox: &Sandbox, args: &[&str]) -> Watching {
+    Watching::start(sandbox.zipwright().arg("watch").args(args))
+}
+
+fn rename(sandbox: &Sandbox, from: &str, to: &str) {
+    fs::rename(sandbox.path(from), sandbox.path(to)).unwrap();
+}
+
+/// Makes every kind of change, and expects a round after each. `args` are those of `watch`.
+fn sees_every_change(args: &[&str]) {
+    let sandbox = join();
+    let mut watch = watch(&sandbox, args);
+    watch.expect("round 1: 1 ran (join)");
+    watch.expect("watching 4 files and 1 folder; Ctrl-C ends it");
+    let mut number = 1;
+    let mut round = |changed: &str, content: &str| {
+        number += 1;
+        watch.expect(&format!("round {number} ({changed} changed): 1 ran (join)"));
+        assert_eq!(sandbox.read("build/out"), content);
+        assert_eq!(sandbox.read("runs").lines().count(), number);
+    };
+    edit(&sandbox, "src/a.py", "b");
+    round("src/a.py", "1b");
+    // As editors save: first changes that are not, then a new file in place of the old one.
+    edit(&sandbox, "src/a.py", "b");
+    sandbox.touch("one").write("src/4913", "").remove("src/4913");
+    sandbox.write("src/.a.py.swp", "c");
+    rename(&sandbox, "src/.a.py.swp", "src/a.py");
+    round("src/a.py", "1c");
+    fs::create_dir_all(sandbox.path("src/new/deep")).unwrap();
+    edit(&sandbox, "src/new/deep/z.py", "z");
+    round("src/new/deep/z.py", "1cz");
+    rename(&sandbox, "src/new", "src/moved");
+    round("src/moved/deep/z.py, src/new/deep/z.py", "1cz");
+    edit(&sandbox, "src/moved/deep/z.py", "y");
+    round("src/moved/deep/z.py", "1cy");
+    sandbox.remove("src/moved");
+    round("src/moved/deep/z.py", "1c");
+    edit(&sandbox, "Buildfile", &JOIN.replace("cat one", "cat one one"));
+    round("Buildfile", "11c");
+    assert_eq!(watch.end(Signal::INT).signal(), Some(Signal::INT.as_raw()));
+    assert_eq!(watch.text().matches("round ").count(), number, "{}", watch.text());
+}
+
+#[test]
+fn every_change_of_an_input_starts_a_round() {
+    sees_every_change(&[]);
+}
+
+#[test]
+fn without_events_everything_is_compared_in_an_interval() {
+    sees_every_change(&["--poll=20ms"]);
+}
+
+#[test]
+fn a_failing_round_waits_for_the_next_change() {
+    let sandbox = join();
+    sandbox.remove("one");
+    let mut watch = watch(&sandbox, &[]);
+    watch.expect("error: join: input `one` does not exist");
+    watch.expect("round 1: failed: join; 0 ran");
+    edit(&sandbox, "one", "1");
+    watch.expect("round 2 (one changed): 1 ran");
+    sandbox.remove("one");
+    watch.expect("round 3 (one changed): failed: join");
+    edit(&sandbox, "one", "2");
+    watch.expect("round 4 (one changed): 1 ran");
+    edit(&sandbox, "Buildfile", &format!("{JOIN}x = 1\n"));
+    watch.expect("unknown key `x`");
+    watch.expect("round 5 (Buildfile changed): failed");
+    edit(&sandbox, "one", "3");
+    watch.expect("round 6 (one changed): failed");
+    // Back to the Buildfile and the file of round 4: nothing has to run.
+    edit(&sandbox, "one", "2");
+    edit(&sandbox, "Buildfile", JOIN);
+    edit(&sandbox, "one", "4");
+    watch.expect("1 ran (join)");
+    assert_eq!(sandbox.read("build/out"), "4a");
+    watch.end(Signal::TERM);
+}
+
+/// A command that runs until a file exists, and then copies its input.
+const SLOW: &str = r#"
+default = ["slow"]
+[target.slow]
+kind = "command"
+inputs = ["in"]
+outputs = ["build/out"]
+shell = '''
+test -e quick || { sleep 600 & echo $! > pid.tmp && mv pid.tmp "grandchild-$(cat in)"; wait; }
+cp in build/out
+'''
+"#;
+
+#[test]
+fn a_change_ends_what_runs_and_starts_over() {
+    let sandbox = Sandbox::with(SLOW);
+    sandbox.write("in", "one");
+    let mut watch = watch(&sandbox, &[]);
+    let first = pid_in(&sandbox.path("grandchild-one"));
+    edit(&sandbox, "in", "two");
+    watch.expect("round 1: interrupted after");
+    let second = pid_in(&sandbox.path("grandchild-two"));
+    assert!(!runs(first) && runs(second), "{}", watch.text());
+    sandbox.write("quick", "");
+    edit(&sandbox, "in", "three");
+    watch.expect("round 2 (in changed): interrupted after");
+    watch.expect("round 3 (in changed): 1 ran (slow)");
+    assert_eq!(sandbox.read("build/out"), "three");
+    assert!(!watch.text().contains("error"), "{}", watch.text());
+    assert!(!runs(second));
+    watch.end(Signal::TERM);
+}
+
+#[test]
+fn ctrl_c_in_a_round_ends_it_with_all_children() {
+    let sandbox = Sandbox::with(SLOW);
+    sandbox.write("in", "one");
+    let mut watch = watch(&sandbox, &[]);
+    let child = pid_in(&sandbox.path("grandchild-one"));
+    assert_eq!(watch.end(Signal::INT).signal(), Some(Signal::INT.as_raw()));
+    assert!(!runs(child));
+    sandbox.write("quick", "");
+    sandbox.run([]).success();
+    assert_eq!(sandbox.read("build/out"), "one");
+}
+
+#[test]
+fn the_lock_is_free_between_rounds_and_a_build_beside_it_starts_none() {
+    let sandbox = join();
+    let mut watch = watch(&sandbox, &["--json"]);
+    watch.expect(r#""event":"summary""#);
+    sandbox.run(["--no-wait", "-B"]).success();
+    sandbox.remove("build/out");
+    sandbox.run(["--no-wait"]).success();
+    edit(&sandbox, "src/a.py", "b");
+    let round = watch.expect(r#""event":"round""#);
+    let round: Value = serde_json::from_str(&round).unwrap();
+    assert_eq!(
+        (&round["round"], &round["changed"], &round["outcome"], &round["ran"]),
+        (&json!(2), &json!(["src/a.py"]), &json!("built"), &json!(["join"]))
+    );
+    assert!(round["seconds"].is_number());
+    watch.end(Signal::TERM);
+}
+
+#[test]
+fn a_limit_of_the_system_that_is_too_small_is_one_error() {
+    let sandbox = join();
+    // A user namespace has a limit of its own.
+    let script = format!(
+        "unshare -Ur sh -c 'echo 2 > /proc/sys/user/max_inotify_watches && exec {} watch'",
+        env!("CARGO_BIN_EXE_zipwright")
+    );
+    let run = sandbox.sh(&script);
+    if run.stderr.contains("unshare") {
+        eprintln!("not tested: user namespaces are off");
+        return;
+    }
+    run.failure()
+        .stderr_has("the system's limit of watches (max_user_watches")
+        .stderr_has("use `--poll`");
+}
+
+#[test]
+fn errors_of_the_command_line_end_it() {
+    let sandbox = join();
+    sandbox.run(["watch", "jion"]).failure().stderr_has("did you mean `join`?");
+    sandbox.run(["watch", "-n"]).failure().stderr_has("-n is for a single build");
+    sandbox.run(["watch", "--settle", "5"]).failure().stderr_has("as in 50ms or 2s");
+    sandbox.remove("Buildfile");
+    sandbox.run(["watch"]).failure().stderr_has("there is no `Buildfile`");
+    assert!(!sandbox.exists("build"));
+}
+
+const FUNCTION: &str = r#"
+[target.staging]
+kind = "staging"
+sources = ["app.py"]
+[target.package]
+kind = "zip"
+staging = "staging"
+output = "build/lambda.zip"
+compression = "store"
+[target.upload]
+kind = "upload"
+zip = "package"
+function = "hello"
+[target.invoke]
+kind = "invoke"
+upload = "upload"
+handler = "app.handler"
+payload = "payload.json"
+"#;
+
+const APP: &str = "
+import os
+def handler(event, context):
+    return ['first', event, os.getpid()]
+";
+
+/// Returns the response among the next lines: the word, the event and the process.
+fn response(watch: &mut Watching, word: &str) -> (Value, i64) {
+    let line = watch.expect(&format!("[\"{word}\", "));
+    let response: Value = serde_json::from_str(&line).unwrap();
+    (response[1].clone(), response[2].as_i64().unwrap())
+}
+
+#[test]
+fn a_local_handler_stays_warm_until_the_bundle_changes() {
+    let mut sandbox = Sandbox::with(FUNCTION);
+    let cache = Path::new(env!("CARGO_TARGET_TMPDIR")).join("local-cache");
+    sandbox.set("XDG_CACHE_HOME", cache.display());
+    sandbox.write("app.py", APP).write("payload.json", "1");
+    let mut watch = watch(&sandbox, &["invoke", "--local"]);
+    let (event, first) = response(&mut watch, "first");
+    assert_eq!(event, 1);
+    watch.expect("watching");
+    edit(&sandbox, "payload.json", "2");
+    assert_eq!(response(&mut watch, "first"), (json!(2), first), "the same process");
+    watch.expect("round 2 (payload.json changed)");
+    edit(&sandbox, "app.py", &APP.replace("first", "second"));
+    let (event, second) = response(&mut watch, "second");
+    assert_eq!(event, 2);
+    assert_ne!(second, first);
+    watch.expect("round 3 (app.py changed)");
+    let process = |pid: i64| Pid::from_raw(i32::try_from(pid).unwrap()).unwrap();
+    assert!(!runs(process(first)) && runs(process(second)));
+    // A killed watch leaves its handler to the next build.
+    kill_process(process(i64::from(watch.id())), Signal::KILL).unwrap();
+    watch.ended();
+    sandbox.run(["package"]).success();
+    until("the end of the handler", || (!runs(process(second))).then_some(()));
+}
+
+#[test]
+#[cfg_attr(not(feature = "online"), ignore = "online tier")]
+fn an_upload_follows_each_change() {
+    let emulator = Emulator::ministack();
+    let mut sandbox = Sandbox::with(FUNCTION);
+    sandbox.set("AWS_REGION", REGION);
+    sandbox.set("AWS_ENDPOINT_URL", emulator.endpoint());
+    sandbox.write("app.py", APP).write("payload.json", "1");
+    emulator.create_function("hello", "x86_64", &bundle("app.py", ""));
+    let live = || text(&emulator.function("hello")["Configuration"], "CodeSha256");
+    let mut watch = watch(&sandbox, &["upload"]);
+    watch.expect("round 1: 3 ran (staging, package, upload)");
+    assert_eq!(live(), code_sha256(&sandbox.bytes("build/lambda.zip")));
+    let before = live();
+    edit(&sandbox, "app.py", &APP.replace("first", "second"));
+    watch.expect("round 2 (app.py changed): 3 ran (staging, package, upload)");
+    assert_eq!(live(), code_sha256(&sandbox.bytes("build/lambda.zip")));
+    assert_ne!(live(), before);
+    watch.end(Signal::TERM);
+}
