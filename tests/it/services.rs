@@ -54,7 +54,11 @@ while :; do wait; done
 kind = "command"
 needs = ["server"]
 outputs = ["build/after"]
-shell = "cat server-$(cat in) > build/after; echo after >> runs"
+shell = '''
+until test -e "server-$(cat in)"; do sleep 0.01; done
+cat "server-$(cat in)" > build/after
+echo after >> runs
+'''
 "#;
 
 fn service(keys: &str, trap: &str) -> Sandbox {
