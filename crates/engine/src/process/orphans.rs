@@ -253,7 +253,7 @@ mod tests {
         let journal = describe_pipe(&writer);
         let mut command = std::process::Command::new("/bin/sh");
         // In a group of its own, so that no signal for the group of the tests ends it.
-        command.process_group(0).args(["-c", "sleep 60 & wait"]).stdout(writer);
+        command.process_group(0).args(["-c", "sleep 60 & wait; exit 1"]).stdout(writer);
         let mut child = command.spawn().unwrap();
         drop(command);
         end_orphans("pipe 1\n");
