@@ -118,9 +118,9 @@ mod tests {
         let locked =
             |name: &str, source| Locked { name: name.into(), version: Some("1.0".into()), source };
         let wheel = file("a-1.0-py3-none-any.whl", Location::Url("https://h/a%2B.whl".into()));
-        let sdist = file("b-1.0.tar.gz", Location::Path("sdists/\"b\\\u{7f}.tar.gz".into()));
+        let sdist = file("b-1.0.tar.gz", Location::Path("s\"\\\u{7f}/b.tar.gz".into()));
         let archive = File { subdirectory: Some("x".into()), ..sdist.clone() };
-        let archive = File { name: "\"b\\\u{7f}.tar.gz".into(), ..archive };
+        let archive = File { name: "b.tar.gz".into(), ..archive };
         let repository = Source::Repository {
             vcs: "git".into(),
             url: "https://h/r".into(),
