@@ -17,8 +17,6 @@ const WORDS_MAX: [(&[&str], f64); 4] = [
 ];
 /// Words for results and conditions, and their least number in 1,000 words of comment.
 const WORDS_MIN: [(&[&str], f64); 2] = [(&["return", "returns"], 2.0), (&["if"], 5.0)];
-/// Prefixes of files that are still to be rewritten. New ones are not added.
-const NOT_REWRITTEN: [&str; 1] = ["docs/PERFORMANCE.md"];
 
 fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
@@ -183,15 +181,10 @@ fn words(path: PathBuf, text: &str) -> Words {
     (path, words)
 }
 
-fn is_rewritten(path: &Path) -> bool {
-    !NOT_REWRITTEN.iter().any(|prefix| path.to_str().unwrap().starts_with(prefix))
-}
-
 /// Returns the words of all comments, by file.
 fn comments() -> Vec<Words> {
     let files = ["src", "tests", "crates"].into_iter().flat_map(sources);
     files
-        .filter(|(path, _)| is_rewritten(path))
         .map(|(path, text)| {
             let lines = text.lines().map(str::trim_start).filter(|line| line.starts_with("//"));
             let text: Vec<&str> = lines.collect();
@@ -208,7 +201,6 @@ fn documents() -> Vec<Words> {
         .chain(top)
         .filter(|path| path.extension().is_some_and(|extension| extension == "md"))
         .map(|path| (path.strip_prefix(root()).unwrap().to_path_buf(), path))
-        .filter(|(path, _)| is_rewritten(path))
         .map(|(path, place)| words(path, &fs::read_to_string(place).unwrap()))
         .collect()
 }
