@@ -273,7 +273,7 @@ fn an_upload_follows_each_change() {
     sandbox.set("AWS_ENDPOINT_URL", emulator.endpoint());
     sandbox.write("app.py", APP).write("payload.json", "1");
     emulator.create_function("hello", "x86_64", &bundle("app.py", ""));
-    let live = || text(&emulator.function("hello")["Configuration"], "CodeSha256");
+    let live = || text(&emulator.function("hello"), "CodeSha256");
     let mut watch = watch(&sandbox, &["upload"]);
     watch.expect("round 1: 3 ran (staging, package, upload)");
     assert_eq!(live(), code_sha256(&sandbox.bytes("build/lambda.zip")));
