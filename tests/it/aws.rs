@@ -9,7 +9,8 @@ use crate::emulators::{Emulator, REGION, bundle, code_sha256};
 use crate::sandbox::{Run, Sandbox, text};
 use crate::scripted::{Answer, Script, answer, failure, plain};
 
-const BUILDFILE: &str = r#"
+/// A function of `app.py`, its upload, and a call of it.
+pub(crate) const BUILDFILE: &str = r#"
 [target.staging]
 kind = "staging"
 sources = ["app.py"]

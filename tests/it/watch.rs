@@ -7,6 +7,7 @@ use std::path::Path;
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
 
+use crate::aws;
 use crate::emulators::{Emulator, REGION, bundle, code_sha256};
 use crate::sandbox::{Sandbox, text};
 use crate::wait::{pid_in, runs, until};
@@ -204,25 +205,10 @@ fn errors_of_the_command_line_end_it() {
     assert!(!sandbox.exists("build"));
 }
 
-const FUNCTION: &str = r#"
-[target.staging]
-kind = "staging"
-sources = ["app.py"]
-[target.package]
-kind = "zip"
-staging = "staging"
-output = "build/lambda.zip"
-compression = "store"
-[target.upload]
-kind = "upload"
-zip = "package"
-function = "hello"
-[target.invoke]
-kind = "invoke"
-upload = "upload"
-handler = "app.handler"
-payload = "payload.json"
-"#;
+/// Returns a Buildfile with a function, and a call of it.
+fn function() -> String {
+    format!("{}handler = \"app.handler\"\n", aws::BUILDFILE)
+}
 
 const APP: &str = "
 import os
@@ -239,7 +225,7 @@ fn response(watch: &mut Watching, word: &str) -> (Value, i64) {
 
 #[test]
 fn a_local_handler_stays_warm_until_the_bundle_changes() {
-    let mut sandbox = Sandbox::with(FUNCTION);
+    let mut sandbox = Sandbox::with(&function());
     let cache = Path::new(env!("CARGO_TARGET_TMPDIR")).join("local-cache");
     sandbox.set("XDG_CACHE_HOME", cache.display());
     sandbox.write("app.py", APP).write("payload.json", "1");
@@ -268,7 +254,7 @@ fn a_local_handler_stays_warm_until_the_bundle_changes() {
 #[cfg_attr(not(feature = "online"), ignore = "online tier")]
 fn an_upload_follows_each_change() {
     let emulator = Emulator::ministack();
-    let mut sandbox = Sandbox::with(FUNCTION);
+    let mut sandbox = Sandbox::with(&function());
     sandbox.set("AWS_REGION", REGION);
     sandbox.set("AWS_ENDPOINT_URL", emulator.endpoint());
     sandbox.write("app.py", APP).write("payload.json", "1");
