@@ -10,6 +10,7 @@ pub use zipwright_engine::{
     ownership, plan, process, signals, snapshot, state, target,
 };
 pub use zipwright_lambda::{aws, deploy};
+pub use zipwright_pip as pip;
 pub use zipwright_python::wheel;
 /// Bytes on disk, by the name that the modules use.
 pub use zipwright_store as base;
@@ -19,7 +20,6 @@ pub mod unpack;
 pub mod graph_export;
 pub mod timings;
 pub mod reproduce;
-pub mod pip;
 pub mod bytecode;
 pub mod local;
 pub mod watch;

@@ -1,0 +1,197 @@
+//! Downloads of files whose SHA-256 is known, without pip.
+
+use std::fs::File;
+use std::io::{self, Seek, Write};
+use std::path::{Path, PathBuf};
+use std::sync::Mutex;
+
+use anyhow::{Context, Result, bail};
+use tempfile::NamedTempFile;
+use zipwright_fetch::{Download, Failure, Progress, Settings, Sink, fetch};
+use zipwright_store::{Bucket, Cache};
+
+use super::resolve::{Origin, Pick};
+use super::secrets::redact;
+use super::wheels::Wheel;
+use zipwright_engine::event::{Downloads, Reporter};
+use zipwright_engine::signals;
+use zipwright_store::fs::persist;
+use zipwright_store::words::count;
+use zipwright_store::{Digest, Sha256, private, sha256};
+
+/// Where a downloaded file goes.
+enum Destination<'a> {
+    Cache(&'a Cache),
+    /// A source archive, into this folder.
+    Folder(&'a Path),
+}
+
+/// A file that arrives, and the digests of its bytes so far.
+struct Arrival {
+    file: NamedTempFile,
+    sha256: Sha256,
+    blake3: blake3::Hasher,
+}
+
+impl Sink for Arrival {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
+        self.sha256.update(bytes);
+        self.blake3.update(bytes);
+        self.file.as_file_mut().write_all(bytes)
+    }
+
+    fn restart(&mut self) -> io::Result<()> {
+        (self.sha256, self.blake3) = (Sha256::new(), blake3::Hasher::new());
+        let file: &mut File = self.file.as_file_mut();
+        file.set_len(0)?;
+        file.rewind()
+    }
+}
+
+/// What became of one pick.
+pub(super) enum Outcome {
+    Wheel(Wheel),
+    Archive(PathBuf),
+    /// Only pip may be able to get it, for this reason.
+    ForPip(String),
+}
+
+pub(super) struct Fetcher<'a> {
+    pub cache: &'a Cache,
+    pub settings: &'a Settings,
+    pub reporter: &'a dyn Reporter,
+    /// Whether the picks are of a lockfile: pip did not see their URLs, so it does not know better.
+    pub is_locked: bool,
+}
+
+impl Fetcher<'_> {
+    /// Returns whether a pick can be downloaded without pip: its URL is of HTTP, and its digest known.
+    pub(super) fn can(pick: &Pick) -> bool {
+        let is_http = ["http://", "https://"].iter().any(|scheme| pick.url.starts_with(scheme));
+        is_http && digest_of(pick).is_some()
+    }
+
+    /// Downloads wheels into the cache, and source archives into `folder`. Every pick must be one of
+    /// [`Fetcher::can`].
+    pub(super) fn get(&self, picks: &[&Pick], folder: &Path) -> Result<Vec<Outcome>> {
+        let mut files = Vec::new();
+        for pick in picks {
+            let arrival = Arrival {
+                file: self.cache.temporary_file(Bucket::Wheels)?,
+                sha256: Sha256::new(),
+                blake3: blake3::Hasher::new(),
+            };
+            files.push((Download { url: &pick.url, size: pick.size, accept: None }, arrival));
+        }
+        let last = Mutex::new(Downloads::default());
+        let show = |progress: &Progress| {
+            let now = state(progress, picks);
+            let mut last = last.lock().expect("BUG: no holder of this lock panics");
+            if *last != now {
+                self.reporter.downloading(now.clone());
+                *last = now;
+            }
+            !signals::is_ending()
+        };
+        self.reporter.status(&format!("fetching {}", count(picks.len(), "file")));
+        let results = fetch(&mut files, self.settings, &show);
+        let (mut outcomes, mut first_error) = (Vec::new(), None);
+        let arrivals = files.into_iter().map(|(_, arrival)| arrival);
+        for (at, (arrival, result)) in arrivals.zip(results).enumerate() {
+            match self.outcome((picks[at], arrival), result, &folder.join(at.to_string())) {
+                Ok(outcome) => outcomes.push(outcome),
+                // The files after it are stored all the same: they are not fetched again.
+                Err(error) => first_error = first_error.or(Some(error)),
+            }
+        }
+        first_error.map_or(Ok(outcomes), Err)
+    }
+
+    /// Stores a file that arrived. `folder` is for a source archive, whose name another may have too.
+    fn outcome(
+        &self,
+        (pick, arrival): (&Pick, Arrival),
+        result: Result<(), Failure>,
+        folder: &Path,
+    ) -> Result<Outcome> {
+        match result {
+            Ok(()) => {
+                let destination = match pick.origin {
+                    Origin::Wheel { .. } => Destination::Cache(self.cache),
+                    _ => Destination::Folder(folder),
+                };
+                finish(pick, arrival, &destination)
+            }
+            Err(Failure::Unsupported(text) | Failure::Unauthorized(text)) => {
+                Ok(Outcome::ForPip(text))
+            }
+            Err(failure) if !self.is_locked && !signals::is_ending() => {
+                Ok(Outcome::ForPip(failure.to_string()))
+            }
+            Err(failure) => bail!("could not fetch {}: {failure}", pick.describe()),
+        }
+    }
+}
+
+/// Compares the digest, and puts the file where it belongs.
+fn finish(pick: &Pick, arrival: Arrival, destination: &Destination) -> Result<Outcome> {
+    let Arrival { file, sha256, blake3 } = arrival;
+    let (found, wanted) = (sha256::hex(&sha256.finish()), digest_of(pick).unwrap_or_default());
+    let name = pick.file_name();
+    if found != wanted {
+        bail!(
+            "`{name}` from {} has SHA-256 {found}, and not {wanted} as it should",
+            redact(&pick.url)
+        );
+    }
+    match destination {
+        Destination::Cache(cache) => {
+            let wheel = Wheel { name, sha256: found };
+            wheel.adopt(cache, file, &Digest::from_bytes(*blake3.finalize().as_bytes()))?;
+            Ok(Outcome::Wheel(wheel))
+        }
+        Destination::Folder(folder) => {
+            zipwright_store::fs::create_dir_all(folder)?;
+            let place = folder.join(&name);
+            persist(file, &place, private::FILE_MODE)
+                .with_context(|| format!("could not keep the source of {}", pick.describe()))?;
+            Ok(Outcome::Archive(place))
+        }
+    }
+}
+
+fn digest_of(pick: &Pick) -> Option<&str> {
+    match &pick.origin {
+        Origin::Wheel { sha256, .. } | Origin::Archive { sha256 } => sha256.as_deref(),
+        Origin::Repository { .. } => None,
+    }
+}
+
+fn state(progress: &Progress, picks: &[&Pick]) -> Downloads {
+    let Progress { files, done, bytes, size, slowest } = *progress;
+    let slowest = slowest.map(|at| picks[at].project.clone());
+    Downloads { files, done, bytes, size, slowest }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_progress_names_the_slowest_file() {
+        let pick = Pick {
+            project: "numpy".into(),
+            version: "2".into(),
+            url: "https://h/numpy-2-py3-none-any.whl".into(),
+            origin: Origin::Wheel { name: "numpy-2-py3-none-any.whl".into(), sha256: None },
+            subdirectory: None,
+            size: None,
+            fetched: None,
+        };
+        assert!(!Fetcher::can(&pick));
+        let progress = Progress { files: 2, done: 1, bytes: 1, size: Some(3), slowest: Some(0) };
+        let expected =
+            Downloads { files: 2, done: 1, bytes: 1, size: Some(3), slowest: Some("numpy".into()) };
+        assert_eq!(state(&progress, &[&pick]), expected);
+    }
+}

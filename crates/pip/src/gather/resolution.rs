@@ -1,0 +1,200 @@
+//! From requirements to wheels: the files of pinned ones, else those that pip or uv chooses.
+
+use std::collections::BTreeMap;
+use std::ffi::OsString;
+use std::path::Path;
+
+use anyhow::{Result, bail};
+use rayon::prelude::*;
+use zipwright_python::Runtime;
+use zipwright_store::{Bucket, Cache};
+
+use super::{Inputs, Request, applies};
+use crate::fetch::Fetch;
+use crate::launch::Reading;
+use crate::lockfile;
+use crate::pinned::{Pinned, Search};
+use crate::resolve::{Pick, file_url, resolve};
+use crate::run::Pip;
+use crate::sdist::SdistBuilder;
+use crate::uv::{self, Uv};
+use crate::wheels::Wheel;
+use zipwright_store::digest::FieldHasher;
+use zipwright_store::{Digest, RelPath};
+
+impl Inputs {
+    /// Returns the wheels of the requirements, resolved by pip unless that is cached.
+    pub(super) fn resolved(
+        &self,
+        request: &Request,
+        fetch: &Fetch,
+        mut built: BTreeMap<RelPath, Wheel>,
+    ) -> Result<Vec<Wheel>> {
+        let cache = fetch.cache;
+        let pinned = self.requirements.hashed.then(|| self.meaning_key(request, &built));
+        if let Some(wheels) =
+            pinned.and_then(|key| cache.get::<Vec<Wheel>>(Bucket::Resolutions, &key))
+            && wheels
+                .par_iter()
+                .map(|wheel| wheel.is_cached(cache))
+                .collect::<Result<Vec<_>>>()?
+                .into_iter()
+                .all(|has| has)
+        {
+            return Ok(wheels);
+        }
+        if !self.requirements.hashed && request.runtime.is_none() {
+            // pip would build each of them, in its own way, only to read its requirements.
+            built.extend(fetch.local_sources(request.project, self.requirements.plain_sources())?);
+        }
+        let wheels = match self.pinned(request, fetch, &built)? {
+            Some(wheels) => wheels,
+            None => self.resolved_by_program(request, fetch, &built)?,
+        };
+        if let Some(key) = pinned {
+            cache.put(Bucket::Resolutions, &key, &wheels)?;
+        }
+        Ok(wheels)
+    }
+
+    /// Returns the wheels of requirements that are all pinned by version and hash, without running
+    /// pip; `None` if only pip can resolve them.
+    fn pinned(
+        &self,
+        request: &Request,
+        fetch: &Fetch,
+        built: &BTreeMap<RelPath, Wheel>,
+    ) -> Result<Option<Vec<Wheel>>> {
+        let Ok(target) = lockfile::target(&self.interpreter, request.runtime) else {
+            return Ok(None);
+        };
+        let search = Search {
+            project: request.project,
+            requirements: &self.requirements,
+            config: &self.config,
+            arguments: &self.plain_args,
+            target,
+            applies: &|marker| applies(marker, &self.interpreter, request.runtime),
+            reporter: fetch.pip.reporter,
+        };
+        let found = if self.requirements.hashed { Pinned::find(search)? } else { None };
+        let Some(found) = found else { return Ok(None) };
+        let mut wheels = fetch.all(&found.picks)?;
+        wheels.extend(built.values().cloned());
+        wheels.sort();
+        Ok(found.is_complete(fetch.cache, &wheels).then_some(wheels))
+    }
+
+    /// Returns the wheels that pip or uv resolves the requirements to.
+    fn resolved_by_program(
+        &self,
+        request: &Request,
+        fetch: &Fetch,
+        built: &BTreeMap<RelPath, Wheel>,
+    ) -> Result<Vec<Wheel>> {
+        let cache = fetch.cache;
+        let workshop = cache.temporary_folder()?;
+        let mut names = self.names(request, workshop.path());
+        for wheel in built.values() {
+            let kept = wheel.place_in(cache).with_file_name("");
+            names.insert(0, (kept.display().to_string(), String::new()));
+        }
+        let given = self.given(request, cache, built, workshop.path())?;
+        let place = (workshop.path(), names.as_slice());
+        let mut wheels = match &self.uv {
+            Some(uv) => {
+                let picks = self.picks_of_uv(uv, request, (fetch.pip, &given), place)?;
+                let is_built = |name: &str| built.values().any(|wheel| wheel.project() == name);
+                let picks: Vec<Pick> =
+                    picks.into_iter().filter(|pick| !is_built(&pick.project)).collect();
+                let mut wheels = fetch.all(&picks)?;
+                wheels.extend(built.values().cloned());
+                wheels
+            }
+            None => {
+                let given = given.into_iter().chain(request.pip_args.iter().map(Into::into));
+                let given: Vec<OsString> = given.collect();
+                let reading = reading(request, cache, fetch.builder, built);
+                fetch.all(&resolve(fetch.pip, &given, &reading, place)?)?
+            }
+        };
+        wheels.sort();
+        Ok(wheels)
+    }
+
+    /// Resolves the requirements in `given` by uv.
+    fn picks_of_uv(
+        &self,
+        uv: &Uv,
+        request: &Request,
+        (pip, given): (&Pip, &[OsString]),
+        (folder, names): (&Path, &[(String, String)]),
+    ) -> Result<Vec<Pick>> {
+        if let Some(setting) = self.config.other_setting() {
+            bail!(
+                "uv is not given `{setting}`: with `resolver = \"uv\"`, remove it, or leave \
+                 `resolver` out"
+            );
+        }
+        let question = uv::Question {
+            pip,
+            network: &self.config.network,
+            arguments: &self.plain_args,
+            options: &self.requirements.options,
+            runtime: request.runtime,
+            target: lockfile::target(&self.interpreter, request.runtime)?,
+            folder,
+            names,
+        };
+        Ok(lockfile::picks(&uv.resolve(given, &question)?, folder))
+    }
+
+    /// Returns the cache key of a resolution.
+    fn meaning_key(&self, request: &Request, built: &BTreeMap<RelPath, Wheel>) -> Digest {
+        let mut hasher = FieldHasher::new();
+        hasher.field(self.context.as_bytes()).field(self.offer.as_bytes());
+        hasher.field(request.runtime.map_or_else(String::new, Runtime::describe));
+        hasher.field(request.runtime.map_or_else(String::new, Runtime::markers));
+        hasher.field(self.uv.as_ref().map_or("", |uv| &uv.version));
+        for file in &self.requirements.files {
+            hasher.field(file.path.as_str()).field(&file.text);
+        }
+        for (line, text) in &self.requirements.expanded {
+            hasher.field(line).field(text);
+        }
+        for (paths, word) in [(request.requirements, "r"), (request.constraints, "c")] {
+            for path in paths {
+                hasher.field(word).field(path.as_str());
+            }
+        }
+        for folder in request.projects {
+            hasher.field(folder.as_str());
+        }
+        for (folder, wheel) in built {
+            hasher.field(folder.as_str()).field(&wheel.sha256);
+        }
+        hasher.finish()
+    }
+}
+
+/// Returns how pip reads metadata: for the runtime, and with the folders of local projects in place
+/// of their wheels, also where another project depends on one by its path.
+fn reading(
+    request: &Request,
+    cache: &Cache,
+    builder: &SdistBuilder,
+    built: &BTreeMap<RelPath, Wheel>,
+) -> Reading {
+    let mut reading = Reading { runtime: request.runtime, ..Reading::default() };
+    for (local, wheel) in built {
+        let place = request.project.place(local);
+        let place = std::fs::canonicalize(&place).unwrap_or(place).display().to_string();
+        let kept = wheel.place_in(cache);
+        reading.links.insert(place.clone(), file_url(&kept));
+        reading.origins.insert(kept.display().to_string(), place);
+    }
+    if !built.is_empty() {
+        reading.sandbox = builder.source_path();
+    }
+    reading
+}
