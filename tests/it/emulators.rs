@@ -214,6 +214,30 @@ impl Emulator {
         assert_eq!(status, 200, "{}", String::from_utf8_lossy(&answer));
     }
 
+    /// Makes moto verify the signatures of all further requests, with botocore's implementation.
+    /// Returns the ID and secret of a key that may do everything.
+    pub(crate) fn require_signatures(&self) -> (String, String) {
+        let allow = "%7B%22Version%22%3A%222012-10-17%22%2C%22Statement%22%3A%5B%7B%22Effect%22%3A\
+                     %22Allow%22%2C%22Action%22%3A%22*%22%2C%22Resource%22%3A%22*%22%7D%5D%7D";
+        let iam = |action: &str| {
+            let form = format!("Action={action}&Version=2010-05-08&UserName=deployer");
+            let (status, answer) = self.request("iam", "POST", "/", form.as_bytes());
+            let text = String::from_utf8_lossy(&answer).into_owned();
+            assert_eq!(status, 200, "{text}");
+            text
+        };
+        iam("CreateUser");
+        iam(&format!("PutUserPolicy&PolicyName=all&PolicyDocument={allow}"));
+        let key = iam("CreateAccessKey");
+        let element = |name: &str| {
+            let rest = key.split(&format!("<{name}>")).nth(1).unwrap();
+            rest.split('<').next().unwrap().to_owned()
+        };
+        let (status, _) = self.request("moto", "POST", "/moto-api/reset-auth", b"0");
+        assert_eq!(status, 200);
+        (element("AccessKeyId"), element("SecretAccessKey"))
+    }
+
     /// Returns status and content of a path in S3.
     pub(crate) fn s3(&self, path: &str) -> (u16, Vec<u8>) {
         self.request("s3", "GET", path, b"")

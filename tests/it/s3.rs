@@ -134,6 +134,32 @@ fn moto_agrees() {
 
 #[test]
 #[cfg_attr(not(feature = "online"), ignore = "online tier")]
+fn requests_are_signed() {
+    let aws = Emulator::moto();
+    aws.create_bucket("bundles");
+    let (key, secret) = aws.require_signatures();
+    let again = answer(&json!({"CodeSha256": "old", "RevisionId": "r"}));
+    let (server, mut project) = scripted(vec![again, plain(400, "{}")]);
+    project.set("AWS_ENDPOINT_URL_S3", aws.endpoint());
+    project.set("AWS_ACCESS_KEY_ID", &key);
+    // Another key of an object, whose characters are encoded in a path.
+    project.write("Buildfile", BUILDFILE.replace("lambda/hello/", "my bundles+é=%20"));
+    project.set("AWS_SECRET_ACCESS_KEY", "wrong");
+    let error = upload_error(&project);
+    assert!(
+        error.contains("could not begin the upload of s3://bundles/my bundles+é=%20/"),
+        "{error}"
+    );
+    assert!(error.contains("SignatureDoesNotMatch"), "{error}");
+    project.set("AWS_SECRET_ACCESS_KEY", &secret);
+    let error = upload_error(&project);
+    // The object was stored, and Lambda is the next to refuse.
+    assert!(error.contains("could not update the code of function `hello`"), "{error}");
+    assert!(server.requests().last().unwrap().starts_with("PUT /2015"), "{:?}", server.requests());
+}
+
+#[test]
+#[cfg_attr(not(feature = "online"), ignore = "online tier")]
 fn a_layer_goes_the_same_way() {
     let aws = Emulator::ministack_alone();
     aws.create_bucket("bundles");

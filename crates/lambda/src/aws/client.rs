@@ -29,7 +29,6 @@ pub struct Lambda<'a> {
     pub(super) project: &'a Project,
     runtime: tokio::runtime::Runtime,
     /// The configuration that clients of other services start from.
-    #[cfg(feature = "s3")]
     pub(super) config: aws_config::SdkConfig,
     pub(super) client: Client,
     pub(super) http: HttpClient,
@@ -57,16 +56,7 @@ impl<'a> Lambda<'a> {
             .timeout_config(timeouts(ANSWER_TIMEOUT))
             .build();
         let client = Client::from_conf(settings);
-        Ok(Self {
-            project,
-            runtime,
-            #[cfg(feature = "s3")]
-            config,
-            client,
-            http,
-            region,
-            say,
-        })
+        Ok(Self { project, runtime, config, client, http, region, say })
     }
 
     /// Sends a request, and retries it as long as that can help. `wanted` completes "could not …".

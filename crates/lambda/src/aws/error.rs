@@ -85,10 +85,8 @@ where
     let (problem, passing, reason) = match error {
         SdkError::ServiceError(answer) => {
             let (raw, meta) = (answer.raw(), answer.err().meta());
-            let status = raw.status().as_u16();
             let after = raw.headers().get("retry-after");
-            let passing = passing(meta, status, after);
-            (problem(meta, status), passing, service_reason(meta, status))
+            return explain_refusal(wanted, place, (meta, raw.status().as_u16()), after);
         }
         SdkError::TimeoutError(_) => {
             (Problem::Other, Some(Passing::Connection), "no answer in time".into())
@@ -104,6 +102,30 @@ where
     };
     let text = format!("could not {wanted} {place}: {reason}");
     Error { passing, ..Error::new(problem, text) }
+}
+
+/// Returns the error for a response that is an error: its metadata and HTTP status, and the value of
+/// its `retry-after`.
+pub(super) fn explain_refusal(
+    wanted: &str,
+    place: &str,
+    (meta, status): (&ErrorMetadata, u16),
+    after: Option<&str>,
+) -> Error {
+    let passing = passing(meta, status, after);
+    let text = format!("could not {wanted} {place}: {}", service_reason(meta, status));
+    Error { passing, ..Error::new(problem(meta, status), text) }
+}
+
+/// Returns the error for a request without a response.
+pub(super) fn explain_failure(
+    wanted: &str,
+    place: &str,
+    error: &(dyn StdError + 'static),
+) -> Error {
+    let passing = (!is_for_good(error)).then_some(Passing::Connection);
+    let text = format!("could not {wanted} {place}: {}", local_reason(error));
+    Error { passing, ..Error::new(Problem::Other, text) }
 }
 
 fn problem(meta: &ErrorMetadata, status: u16) -> Problem {
@@ -137,6 +159,8 @@ fn passing(meta: &ErrorMetadata, status: u16, after: Option<&str>) -> Option<Pas
             Some(Passing::Throttled { after })
         }
         (_, 500 | 502..=504) => Some(Passing::Server),
+        // S3 waited in vain for the rest of a request.
+        (Some("RequestTimeout"), _) => Some(Passing::Connection),
         // The page of a proxy or portal, or a truncated response.
         (None, 200..300) => Some(Passing::Connection),
         _ => None,

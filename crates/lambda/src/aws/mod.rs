@@ -18,10 +18,6 @@ mod http;
 mod invoke;
 mod layers;
 mod retry;
-#[cfg(feature = "s3")]
-mod s3;
-#[cfg(not(feature = "s3"))]
-#[path = "s3_left_out.rs"]
 mod s3;
 mod settings;
 mod store;

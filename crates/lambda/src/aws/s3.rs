@@ -1,27 +1,21 @@
 //! Puts a zip into a bucket in parts, several at a time, each with its SHA-256, which S3 checks. An
 //! upload that fails half-way is aborted.
 
-use std::error::Error as StdError;
-use std::future::Future;
+mod endpoint;
+mod request;
+
 use std::time::Duration;
 
-use aws_sdk_s3::Client;
-use aws_sdk_s3::config::Builder;
-use aws_sdk_s3::config::http::HttpResponse;
-use aws_sdk_s3::config::retry::RetryConfig;
-use aws_sdk_s3::error::{ProvideErrorMetadata, SdkError};
-use aws_sdk_s3::operation::upload_part::UploadPartError;
-use aws_sdk_s3::primitives::ByteStream;
-use aws_sdk_s3::types::{ChecksumAlgorithm, ChecksumMode, CompletedMultipartUpload, CompletedPart};
-use aws_types::service_config::ServiceConfigKey;
+use aws_smithy_xml::encode::XmlWriter;
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
-use tokio::task::JoinSet;
+use futures_util::StreamExt;
+use futures_util::stream::FuturesUnordered;
 
-use super::client::{Lambda, timeouts};
-use super::error::{Error, Problem};
-use super::function::UPLOAD_TIMEOUT;
-use super::http::is_loopback;
+use self::endpoint::{endpoint, in_query, url};
+use self::request::{Failure, Request, Response, Signer};
+use super::client::Lambda;
+use super::error::{Error, Problem, explain_failure, explain_refusal, redact};
 use super::retry;
 use super::settings::check_endpoints;
 use super::store::{Bucket, Stored};
@@ -35,12 +29,16 @@ const PARTS_AT_ONCE: usize = 4;
 /// Interval in which signals are noticed while parts are being sent.
 const BETWEEN_LOOKS: Duration = Duration::from_millis(100);
 
+/// The header with the SHA-256 of a part, or of an object's parts.
+const CHECKSUM: &str = "x-amz-checksum-sha256";
+
 const PERMISSIONS: &str = "s3:GetObject, s3:PutObject and s3:AbortMultipartUpload";
 
 /// An object, existing or new.
 struct Object<'a> {
     bucket: &'a str,
     key: &'a str,
+    url: String,
     zip: &'a [u8],
     /// The SHA-256 of all parts' SHA-256; S3 appends the number of parts.
     composite: String,
@@ -56,7 +54,8 @@ impl Lambda<'_> {
         zip: &[u8],
         status: &(dyn Fn(&str) + Sync),
     ) -> Result<Stored, Error> {
-        let client = self.s3()?;
+        check_endpoints(self.project, &["AWS_ENDPOINT_URL_S3"])?;
+        let signer = Signer::new(self);
         let digest = Sha256::of(zip);
         let key = bucket.key(&digest);
         let parts = zip.chunks(PART);
@@ -65,52 +64,34 @@ impl Lambda<'_> {
         let object = Object {
             bucket: bucket.name,
             key: &key,
+            url: url(&endpoint(&self.config, &self.region), bucket.name, &key),
             zip,
             composite: base64(&Sha256::of(&checksums)),
             parts: count,
             whole: base64(&digest),
         };
         status(&format!("looking at {}", object.name()));
-        let there = self.look(&client, &object).map_err(|refusal| refusal.error)?;
+        let there = self.look(&signer, &object).map_err(|refusal| refusal.error)?;
         if let Some(version) = there {
             return Ok(Stored { key, version });
         }
-        let version = self.send_in_parts(&client, &object, status)?;
+        let version = self.send_in_parts(&signer, &object, status)?;
         Ok(Stored { key, version })
     }
 
-    fn s3(&self) -> Result<Client, Error> {
-        check_endpoints(self.project, &["AWS_ENDPOINT_URL_S3"])?;
-        // As the SDK itself determines the endpoint of S3.
-        let wanted = ServiceConfigKey::builder()
-            .service_id("s3")
-            .env("AWS_ENDPOINT_URL")
-            .profile("endpoint_url")
-            .build()
-            .expect("BUG: all three are given");
-        let own = self.config.service_config().and_then(|config| config.load_config(wanted));
-        let endpoint = own.or_else(|| self.config.endpoint_url().map(str::to_owned));
-        // `bucket.localhost` is not a host name.
-        let here = endpoint.is_some_and(|url| is_loopback(&url));
-        let config = Builder::from(&self.config)
-            .force_path_style(here)
-            .retry_config(RetryConfig::disabled())
-            .timeout_config(timeouts(UPLOAD_TIMEOUT));
-        Ok(Client::from_conf(config.build()))
-    }
-
     /// Returns the version of the object, if it exists with this content.
-    fn look(&self, client: &Client, object: &Object) -> Result<Option<Option<String>>, Refusal> {
-        let found = self.ask("look at", object, || {
-            let request = client.head_object().bucket(object.bucket).key(object.key);
-            request.checksum_mode(ChecksumMode::Enabled).send()
+    fn look(&self, signer: &Signer, object: &Object) -> Result<Option<Option<String>>, Refusal> {
+        let found = self.ask("look at", object, signer, || Request {
+            method: "HEAD",
+            url: object.url.clone(),
+            headers: &[("x-amz-checksum-mode", "ENABLED")],
+            body: Vec::new(),
         });
         match found {
             Ok(found) => {
-                let size = found.content_length().and_then(|size| usize::try_from(size).ok());
-                let same = size == Some(object.zip.len())
-                    && found.checksum_sha256().is_none_or(|checksum| object.has(checksum));
-                Ok(same.then(|| version(found.version_id())))
+                let size = found.header("content-length").and_then(|size| size.parse().ok());
+                let same = size == Some(object.zip.len()) && object.is_in(found.header(CHECKSUM));
+                Ok(same.then(|| version(&found)))
             }
             // Without permission to list a bucket, a missing object is reported as forbidden.
             Err(refusal) if matches!(refusal.status, Some(403 | 404)) => Ok(None),
@@ -121,41 +102,44 @@ impl Lambda<'_> {
     /// Sends the object. Returns its version.
     fn send_in_parts(
         &self,
-        client: &Client,
+        signer: &Signer,
         object: &Object,
         status: &(dyn Fn(&str) + Sync),
     ) -> Result<Option<String>, Error> {
-        let begun = self.ask("begin the upload of", object, || {
-            let request = client.create_multipart_upload().bucket(object.bucket).key(object.key);
-            let request = request.content_type("application/zip");
-            request.checksum_algorithm(ChecksumAlgorithm::Sha256).send()
+        let begun = self.ask("begin the upload of", object, signer, || Request {
+            method: "POST",
+            url: format!("{}?uploads", object.url),
+            headers: &[("content-type", "application/zip"), ("x-amz-checksum-algorithm", "SHA256")],
+            body: Vec::new(),
         });
         let begun = begun.map_err(|refusal| refusal.error)?;
-        let Some(id) = begun.upload_id() else {
+        let Some(id) = begun.element("UploadId") else {
             let text = format!("S3 gives no upload for {}", object.name());
             return Err(Error::new(Problem::Other, text));
         };
-        let sent = self.block_on(self.parts(client, object, id, status));
-        let ended = sent.and_then(|parts| self.complete(client, object, id, &parts));
-        ended.map_err(|error| self.take_back(client, object, id, &error))
+        let id = in_query(id);
+        let sent = self.block_on(self.parts(signer, object, &id, status));
+        let ended = sent.and_then(|parts| self.complete(signer, object, &id, &parts));
+        ended.map_err(|error| self.take_back(signer, object, &id, &error))
     }
 
     /// Sends all parts, some of them in parallel.
     async fn parts(
         &self,
-        client: &Client,
+        signer: &Signer<'_>,
         object: &Object<'_>,
         id: &str,
         status: &(dyn Fn(&str) + Sync),
-    ) -> Result<Vec<CompletedPart>, Error> {
+    ) -> Result<Vec<Sent>, Error> {
         let mut waiting = object.zip.chunks(PART).zip(1..);
-        let (mut running, mut done, mut bytes) = (JoinSet::new(), Vec::new(), 0);
+        let mut running = FuturesUnordered::new();
+        let (mut done, mut bytes) = (Vec::new(), 0);
         loop {
             while running.len() < PARTS_AT_ONCE
                 && let Some((data, number)) = waiting.next()
             {
-                let part = Part::new(client, object, id, (data, number));
-                running.spawn(part.send(Duration::ZERO));
+                let part = Part { number, data, checksum: base64(&Sha256::of(data)), attempt: 1 };
+                running.push(part.send(signer, object, id, Duration::ZERO));
             }
             status(&format!(
                 "uploading {} of {} to {}",
@@ -168,48 +152,49 @@ impl Lambda<'_> {
                     let text = format!("the upload of {} was interrupted", object.name());
                     return Err(Error::new(Problem::Other, text));
                 }
-                if let Ok(ended) = tokio::time::timeout(BETWEEN_LOOKS, running.join_next()).await {
+                if let Ok(ended) = tokio::time::timeout(BETWEEN_LOOKS, running.next()).await {
                     break ended;
                 }
             };
-            let Some(ended) = ended else { break };
-            match ended.expect("BUG: no part of an upload panics") {
-                (part, Ok(sent)) => {
-                    bytes += part.size;
-                    done.push(sent);
+            match ended {
+                None => break,
+                Some((part, Ok(answer))) => {
+                    bytes += part.data.len() as u64;
+                    let tag = answer.header("etag").map(str::to_owned);
+                    done.push(Sent { number: part.number, checksum: part.checksum, tag });
                 }
-                (part, Err(error)) => {
-                    let error = self.failed("send", object, &error);
+                Some((part, Err(failure))) => {
+                    let error = self.failed("send", object, &failure).error;
                     let Some(pause) = retry::pause(&error, part.attempt) else {
                         return Err(error.after(part.attempt));
                     };
                     (self.say)(&format!("{error}; trying again in {:.1} s", pause.as_secs_f64()));
-                    running.spawn(part.again().send(pause));
+                    let part = Part { attempt: part.attempt + 1, ..part };
+                    running.push(part.send(signer, object, id, pause));
                 }
             }
         }
-        done.sort_by_key(CompletedPart::part_number);
+        done.sort_by_key(|sent| sent.number);
         Ok(done)
     }
 
     fn complete(
         &self,
-        client: &Client,
+        signer: &Signer,
         object: &Object,
         id: &str,
-        parts: &[CompletedPart],
+        parts: &[Sent],
     ) -> Result<Option<String>, Error> {
-        let ended = self.ask("end the upload of", object, || {
-            let all = CompletedMultipartUpload::builder().set_parts(Some(parts.to_vec())).build();
-            let request = client.complete_multipart_upload().bucket(object.bucket).key(object.key);
-            request.upload_id(id).multipart_upload(all).send()
+        let ended = self.ask("end the upload of", object, signer, || Request {
+            method: "POST",
+            url: format!("{}?uploadId={id}", object.url),
+            headers: &[("content-type", "application/xml")],
+            body: list(parts).into_bytes(),
         });
         match ended {
-            Ok(ended) if ended.checksum_sha256().is_none_or(|checksum| object.has(checksum)) => {
-                Ok(version(ended.version_id()))
-            }
+            Ok(ended) if object.is_in(ended.element("ChecksumSHA256")) => Ok(version(&ended)),
             Ok(ended) => {
-                let checksum = ended.checksum_sha256().unwrap_or_default();
+                let checksum = ended.element("ChecksumSHA256").unwrap_or_default();
                 let text = format!(
                     "S3 received other data than was sent for {}: its checksum is {checksum} \
                      instead of {}-{}; run again",
@@ -220,7 +205,7 @@ impl Lambda<'_> {
                 Err(Error::new(Problem::Other, text))
             }
             // The answer to an earlier attempt may have been lost although the object exists.
-            Err(refusal) => match self.look(client, object) {
+            Err(refusal) => match self.look(signer, object) {
                 Ok(Some(version)) => Ok(version),
                 _ => Err(refusal.error),
             },
@@ -228,10 +213,12 @@ impl Lambda<'_> {
     }
 
     /// Discards the parts that were sent, because the owner of the bucket would pay for them.
-    fn take_back(&self, client: &Client, object: &Object, id: &str, error: &Error) -> Error {
-        let taken = self.ask("take back", object, || {
-            let request = client.abort_multipart_upload().bucket(object.bucket).key(object.key);
-            request.upload_id(id).send()
+    fn take_back(&self, signer: &Signer, object: &Object, id: &str, error: &Error) -> Error {
+        let taken = self.ask("take back", object, signer, || Request {
+            method: "DELETE",
+            url: format!("{}?uploadId={id}", object.url),
+            headers: &[],
+            body: Vec::new(),
         });
         let what_is_left = match taken.map_err(|refusal| refusal.status) {
             Ok(_) => "the parts sent so far were discarded",
@@ -246,24 +233,20 @@ impl Lambda<'_> {
     }
 
     /// Sends a request, and retries it as long as that can help.
-    fn ask<T, E, F>(
+    fn ask<'r>(
         &self,
         deed: &str,
         object: &Object,
-        request: impl Fn() -> F,
-    ) -> Result<T, Refusal>
-    where
-        F: Future<Output = Result<T, SdkError<E, HttpResponse>>>,
-        E: ProvideErrorMetadata + StdError + 'static,
-    {
+        signer: &Signer,
+        request: impl Fn() -> Request<'r>,
+    ) -> Result<Response, Refusal> {
         let mut attempt = 1;
         loop {
-            let error = match self.block_on(request()) {
+            let failure = match self.block_on(signer.send(request())) {
                 Ok(answer) => return Ok(answer),
-                Err(error) => error,
+                Err(failure) => failure,
             };
-            let status = status_of(&error);
-            let error = self.failed(deed, object, &error);
+            let Refusal { status, error } = self.failed(deed, object, &failure);
             if !self.pause(&error, attempt) {
                 return Err(Refusal { status, error: error.after(attempt) });
             }
@@ -271,31 +254,33 @@ impl Lambda<'_> {
         }
     }
 
-    fn failed<E>(&self, deed: &str, object: &Object, error: &SdkError<E, HttpResponse>) -> Error
-    where
-        E: ProvideErrorMetadata + StdError + 'static,
-    {
+    fn failed(&self, deed: &str, object: &Object, failure: &Failure) -> Refusal {
         let wanted = format!("{deed} {}", object.name());
-        if status_of(error) == Some(301) {
-            return Error::new(
-                Problem::Other,
-                format!(
+        let place = self.place();
+        let (status, error) = match failure {
+            Failure::Unanswered(cause) => (None, explain_failure(&wanted, &place, &**cause)),
+            Failure::Refused { status: 301, .. } => {
+                let text = format!(
                     "could not {wanted}: the bucket is in another region than {}, and Lambda takes \
                      code from buckets of its own region only: name another bucket, or set \
                      AWS_REGION",
                     self.region
-                ),
-            );
-        }
-        if error.code() == Some("AccessDenied") {
-            let place = self.place();
-            let text = format!(
-                "could not {wanted} {place}: AccessDenied; zipwright needs {PERMISSIONS} for the \
-                 objects of this bucket"
-            );
-            return Error::new(Problem::Other, text);
-        }
-        self.explain(&wanted, error)
+                );
+                (Some(301), Error::new(Problem::Other, text))
+            }
+            Failure::Refused { status, meta, .. } if meta.code() == Some("AccessDenied") => {
+                let text = format!(
+                    "could not {wanted} {place}: AccessDenied; zipwright needs {PERMISSIONS} for \
+                     the objects of this bucket"
+                );
+                (Some(*status), Error::new(Problem::Other, text))
+            }
+            Failure::Refused { status, meta, retry_after } => {
+                let after = retry_after.as_deref();
+                (Some(*status), explain_refusal(&wanted, &place, (meta, *status), after))
+            }
+        };
+        Refusal { status, error: redact(error, self.project) }
     }
 }
 
@@ -306,52 +291,60 @@ struct Refusal {
 }
 
 /// A part being sent.
-struct Part {
-    client: Client,
-    bucket: String,
-    key: String,
-    upload: String,
-    number: i32,
-    data: Vec<u8>,
-    size: u64,
+struct Part<'a> {
+    number: usize,
+    data: &'a [u8],
     checksum: String,
     attempt: u32,
 }
 
-impl Part {
-    fn new(client: &Client, object: &Object, upload: &str, (data, number): (&[u8], i32)) -> Self {
-        Self {
-            client: client.clone(),
-            bucket: object.bucket.to_owned(),
-            key: object.key.to_owned(),
-            upload: upload.to_owned(),
-            number,
-            data: data.to_vec(),
-            size: data.len() as u64,
-            checksum: base64(&Sha256::of(data)),
-            attempt: 1,
-        }
-    }
+/// A part that S3 has.
+struct Sent {
+    number: usize,
+    checksum: String,
+    tag: Option<String>,
+}
 
-    fn again(mut self) -> Self {
-        self.attempt += 1;
-        self
-    }
-
+impl Part<'_> {
     async fn send(
         self,
+        signer: &Signer<'_>,
+        object: &Object<'_>,
+        id: &str,
         after: Duration,
-    ) -> (Self, Result<CompletedPart, SdkError<UploadPartError, HttpResponse>>) {
+    ) -> (Self, Result<Response, Failure>) {
         tokio::time::sleep(after).await;
-        let request = self.client.upload_part().bucket(&self.bucket).key(&self.key);
-        let request = request.upload_id(&self.upload).part_number(self.number);
-        let request = request.checksum_sha256(&self.checksum);
-        let sent = request.body(ByteStream::from(self.data.clone())).send().await;
-        let part = CompletedPart::builder().part_number(self.number);
-        let part = part.checksum_sha256(&self.checksum);
-        let sent = sent.map(|sent| part.set_e_tag(sent.e_tag).build());
+        let request = Request {
+            method: "PUT",
+            url: format!("{}?partNumber={}&uploadId={id}", object.url, self.number),
+            headers: &[(CHECKSUM, &self.checksum)],
+            body: self.data.to_vec(),
+        };
+        let sent = signer.send(request).await;
         (self, sent)
     }
+}
+
+/// Returns the body of the request that ends an upload.
+fn list(parts: &[Sent]) -> String {
+    let mut text = String::new();
+    let mut writer = XmlWriter::new(&mut text);
+    let root = writer.start_el("CompleteMultipartUpload");
+    let mut root = root.write_ns("http://s3.amazonaws.com/doc/2006-03-01/", None).finish();
+    for part in parts {
+        let mut element = root.start_el("Part").finish();
+        let number = part.number.to_string();
+        let tag = part.tag.as_deref().map(|tag| ("ETag", tag));
+        let rest = [("ChecksumSHA256", &*part.checksum), ("PartNumber", &*number)];
+        for (name, value) in tag.into_iter().chain(rest) {
+            let mut child = element.start_el(name).finish();
+            child.data(value);
+            child.finish();
+        }
+        element.finish();
+    }
+    root.finish();
+    text
 }
 
 impl Object<'_> {
@@ -359,9 +352,10 @@ impl Object<'_> {
         format!("s3://{}/{}", self.bucket, self.key)
     }
 
-    /// Returns whether a checksum is this object's: of the whole, or of its parts. An object that
-    /// was sent in other parts can be compared only by size and key.
-    fn has(&self, checksum: &str) -> bool {
+    /// Returns whether a checksum, if there is one, is this object's: of the whole, or of its parts.
+    /// An object that was sent in other parts can be compared only by size and key.
+    fn is_in(&self, checksum: Option<&str>) -> bool {
+        let Some(checksum) = checksum else { return true };
         match checksum.split_once('-') {
             None => checksum == self.whole || checksum == self.composite,
             Some((value, parts)) => {
@@ -378,12 +372,9 @@ fn base64(bytes: &[u8]) -> String {
 
 /// Returns the version; `None` for `null`, the version of every object in a bucket without
 /// versioning.
-fn version(id: Option<&str>) -> Option<String> {
+fn version(answer: &Response) -> Option<String> {
+    let id = answer.header("x-amz-version-id");
     id.filter(|id| *id != "null" && !id.is_empty()).map(str::to_owned)
-}
-
-fn status_of<E>(error: &SdkError<E, HttpResponse>) -> Option<u16> {
-    error.raw_response().map(|response| response.status().as_u16())
 }
 
 #[cfg(test)]
@@ -395,6 +386,7 @@ mod tests {
         let object = Object {
             bucket: "b",
             key: "k",
+            url: String::new(),
             zip: b"",
             composite: "abc=".into(),
             parts: 7,
@@ -408,15 +400,21 @@ mod tests {
             ("abc=", true),
             ("xyz=-3", true),
         ] {
-            assert_eq!(object.has(checksum), expected, "{checksum}");
+            assert_eq!(object.is_in(Some(checksum)), expected, "{checksum}");
         }
     }
 
     #[test]
-    fn a_bucket_without_versions_has_none() {
-        assert_eq!(
-            [version(None), version(Some("null")), version(Some("v1"))],
-            [None, None, Some("v1".into())]
-        );
+    fn a_list_of_parts_is_escaped() {
+        let sent = |number, tag: Option<&str>| Sent {
+            number,
+            checksum: "c=".into(),
+            tag: tag.map(str::to_owned),
+        };
+        let expected = "<CompleteMultipartUpload xmlns=\"http://s3.amazonaws.com/doc/2006-03-01/\">\
+             <Part><ETag>&quot;a&amp;b&quot;</ETag><ChecksumSHA256>c=</ChecksumSHA256>\
+             <PartNumber>1</PartNumber></Part><Part><ChecksumSHA256>c=</ChecksumSHA256>\
+             <PartNumber>2</PartNumber></Part></CompleteMultipartUpload>";
+        assert_eq!(list(&[sent(1, Some("\"a&b\"")), sent(2, None)]), expected);
     }
 }
