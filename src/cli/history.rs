@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 
 use super::args::{Common, History as Args};
 use super::session::{self, Session, Words};
-use super::{Failure, SUCCESS, note, print, print_json};
+use super::{Failure, SUCCESS, deployed, note, print, print_json};
 use crate::history::{Entry, History, Locks, Query, Repository};
 use crate::project::Project;
 use crate::record::{Origin, Record, Wheel};
@@ -21,17 +21,25 @@ pub(super) fn run(common: &Common, args: &Args) -> Result<u8, Failure> {
     let project = Project::here()?;
     signals::install().map_err(anyhow::Error::from)?;
     let (paths, bundles) = words(common, &project, args)?;
+    let since = match &args.deployed {
+        Some(name) => {
+            let upload = Some(name.as_str()).filter(|name| !name.is_empty());
+            let overrides = Words::new(&args.words).overrides;
+            Some(deployed::commit(common, &project, overrides, upload)?)
+        }
+        None => args.since.clone(),
+    };
     let query = Query {
         tags: args.tags.clone(),
         all: args.all,
         no_renames: args.no_renames,
-        since: args.since.clone(),
+        since: since.clone(),
     };
     let mut history = History::read(&project, &query)?;
     history.notes.iter().for_each(|text| note(text));
     let mut rows = Vec::new();
     for bundle in &bundles {
-        rows.extend(wheel_rows(&project, &history.tags, bundle, args.since.as_deref())?);
+        rows.extend(wheel_rows(&project, &history.tags, bundle, since.as_deref())?);
     }
     let sources = bundles.iter().flat_map(Bundle::sources);
     let all: Vec<String> = paths.iter().cloned().chain(sources).collect();
@@ -126,10 +134,10 @@ fn wheel_rows(
     since: Option<&str>,
 ) -> Result<Vec<Row>> {
     let repository = Repository::open(project)?;
-    let locks = Locks::read(&repository, tags, &bundle.locks)?;
+    let locks = Locks::read(&repository, tags, since, &bundle.locks)?;
     let mut rows = Vec::new();
     for Wheel { project, version, .. } in &bundle.record.body.wheels {
-        let before = since.map(|tag| locks.at(tag, project)).unwrap_or_default();
+        let before = locks.before(project);
         if since.is_some() && before.contains(version) {
             continue;
         }

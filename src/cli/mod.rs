@@ -7,6 +7,7 @@ mod cache_key;
 mod check;
 mod clean;
 mod complete;
+mod deployed;
 mod diff;
 mod digest;
 mod discreet;

@@ -13,6 +13,7 @@ use crate::aws::{Bucket, Function, Lambda, Storage};
 use crate::base::{fs, words};
 use crate::deploy::{self, Artifact, Deployed, Deployment, Publish};
 use crate::project::Project;
+use crate::record::Record;
 use crate::targets::{layer, upload};
 use crate::{bundle, check};
 
@@ -37,7 +38,8 @@ pub(super) fn run(common: &Common, promote: &Promote) -> Result<u8, Failure> {
     }
     let artifact = Artifact::new(zip, bucket);
     bundle::refuse_another(&path, &artifact.code_sha256, &digest)?;
-    let deployed = deploy(promote, &artifact)?;
+    let record = Record::of(Path::new(&path)).ok();
+    let deployed = deploy(promote, &artifact, record.as_ref().and_then(Record::commit))?;
     show(common, promote, &artifact, &deployed)?;
     Ok(SUCCESS)
 }
@@ -71,7 +73,7 @@ fn refuse_names(promote: &Promote) -> Result<()> {
     Ok(())
 }
 
-fn deploy(promote: &Promote, artifact: &Artifact) -> Result<Vec<Deployed>> {
+fn deploy(promote: &Promote, artifact: &Artifact, commit: Option<&str>) -> Result<Vec<Deployed>> {
     let project = Project::here()?;
     let say = |text: &str| warn(text);
     let lambda = Lambda::connect(&project, promote.profile.as_deref(), &say)?;
@@ -104,6 +106,7 @@ fn deploy(promote: &Promote, artifact: &Artifact) -> Result<Vec<Deployed>> {
             kms_key: promote.kms_key.as_deref(),
             reference: promote.s3_storage == S3Storage::Reference,
         },
+        commit,
         alias,
         check: &fits,
         code: &code,

@@ -82,7 +82,7 @@ pub(super) fn run(common: &Common, verify: &Verify) -> Result<u8, Failure> {
 }
 
 /// Returns the requested uploads, each with its zip.
-fn uploads(session: &Session) -> Result<Vec<(&str, &Upload, TargetId)>> {
+pub(super) fn uploads(session: &Session) -> Result<Vec<(&str, &Upload, TargetId)>> {
     let ids: Vec<TargetId> = match session.words.goals.is_empty() {
         true => session.graph.ids().collect(),
         false => {
@@ -97,9 +97,7 @@ fn uploads(session: &Session) -> Result<Vec<(&str, &Upload, TargetId)>> {
             let zip = session.graph.id(&upload.zip.value);
             found.push((name, upload, zip.context("an upload has a zip")?));
         } else if !session.words.goals.is_empty() {
-            bail!(
-                "`{name}` is of kind `{kind}`; only uploads can be compared with the deployed code"
-            );
+            bail!("`{name}` is of kind `{kind}`; only uploads have deployed code");
         }
     }
     if found.is_empty() {

@@ -44,13 +44,17 @@ impl Repository {
         let mut lines = stdout.lines();
         if !status.success() || lines.next() != Some("true") {
             let why = stderr.lines().next().unwrap_or("it is not a work tree").trim_end();
-            bail!("`{}` is not in a git repository ({why})", repository.root.display());
+            bail!(
+                "`{}` is not in a git repository ({why})\n\
+                 run it in a clone of the project, or name its folder with `-C`",
+                repository.root.display()
+            );
         }
         repository.is_shallow = lines.next() == Some("true");
         repository.prefix = lines.next().unwrap_or_default().to_owned();
         if !repository.run(&["rev-parse", "--verify", "--quiet", "HEAD^{commit}"])?.status.success()
         {
-            bail!("the git repository has no commit yet");
+            bail!("the git repository has no commit yet: `git commit` makes one");
         }
         Ok(repository)
     }
@@ -94,15 +98,23 @@ impl Repository {
         Ok(self.output(&args)?.lines().filter_map(parse).collect())
     }
 
-    /// Returns the commit of the tag `name`.
-    pub(super) fn commit_of(&self, name: &str) -> Result<String> {
-        let revision = format!("refs/tags/{name}^{{commit}}");
-        let Captured { status, stdout, .. } =
-            self.run(&["rev-parse", "--verify", "--quiet", &revision])?;
-        if !status.success() {
-            bail!("there is no tag `{name}`; `git tag` lists them");
+    /// Returns the commit of the tag or revision `name`; `None` if there is none.
+    pub fn commit_of(&self, name: &str) -> Result<Option<String>> {
+        for place in ["refs/tags/", ""] {
+            let revision = format!("{place}{name}^{{commit}}");
+            let Captured { status, stdout, .. } =
+                self.run(&["rev-parse", "--verify", "--quiet", &revision])?;
+            if status.success() {
+                return Ok(Some(stdout.trim_end().to_owned()));
+            }
         }
-        Ok(stdout.trim_end().to_owned())
+        Ok(None)
+    }
+
+    /// Returns a commit as people name it: by the last tag that it has.
+    pub fn describe(&self, commit: &str) -> Result<String> {
+        let described = self.output(&["describe", "--tags", "--always", commit])?;
+        Ok(described.trim_end().to_owned())
     }
 
     /// Returns `HEAD`.

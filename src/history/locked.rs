@@ -12,9 +12,10 @@ use super::git::Repository;
 /// Versions by normalised name. A lockfile may have several of one name.
 type Versions = BTreeMap<String, BTreeSet<String>>;
 
-/// The locked versions at each tag, the oldest first, and now.
+/// The locked versions at each tag, the oldest first, at an earlier revision, and now.
 pub struct Locks {
     tags: Vec<(String, Versions)>,
+    before: Versions,
     now: Versions,
 }
 
@@ -28,8 +29,14 @@ pub struct Pin {
 }
 
 impl Locks {
-    /// Reads the lockfiles and requirements files at `paths`, at each of `tags` and at `HEAD`.
-    pub fn read(repository: &Repository, tags: &[String], paths: &[String]) -> Result<Self> {
+    /// Reads the lockfiles and requirements files at `paths`, at each of `tags`, at `since` and at
+    /// `HEAD`.
+    pub fn read(
+        repository: &Repository,
+        tags: &[String],
+        since: Option<&str>,
+        paths: &[String],
+    ) -> Result<Self> {
         let at = |revision: &str| {
             let mut versions = Versions::new();
             for path in paths {
@@ -41,7 +48,9 @@ impl Locks {
         };
         let of_tag = |tag: &String| Ok((tag.clone(), at(&format!("refs/tags/{tag}"))?));
         let tags = tags.iter().map(of_tag).collect::<Result<_>>()?;
-        Ok(Self { tags, now: at("HEAD")? })
+        let since = since.map(|name| repository.commit_of(name)).transpose()?.flatten();
+        let before = since.map(|commit| at(&commit)).transpose()?.unwrap_or_default();
+        Ok(Self { tags, before, now: at("HEAD")? })
     }
 
     /// Returns since when `version` of a package is locked; `None` if it is not locked now.
@@ -58,11 +67,9 @@ impl Locks {
         })
     }
 
-    /// Returns the versions of a package that were locked at `tag`.
-    pub fn at(&self, tag: &str, name: &str) -> Vec<String> {
-        let found = self.tags.iter().find(|(other, _)| other == tag);
-        let versions = found.and_then(|(_, versions)| versions.get(name));
-        versions.into_iter().flatten().cloned().collect()
+    /// Returns the versions of a package that were locked at `since`.
+    pub fn before(&self, name: &str) -> Vec<String> {
+        self.before.get(name).into_iter().flatten().cloned().collect()
     }
 }
 
@@ -129,10 +136,10 @@ mod tests {
         };
         let tags = ["1", "2", "3", "4"].map(str::to_owned).into_iter();
         let tags = tags.zip([Versions::new(), at("3.9"), at("3.10"), at("3.10")]).collect();
-        let locks = Locks { tags, now: at("3.10") };
+        let locks = Locks { tags, before: at("3.9"), now: at("3.10") };
         let pin = Pin { added: Some("2".into()), changed: Some("3".into()) };
         assert_eq!(locks.pin("idna", "3.10"), Some(pin));
         assert_eq!(locks.pin("idna", "3.9"), None);
-        assert_eq!(locks.at("2", "idna"), ["3.9"]);
+        assert_eq!(locks.before("idna"), ["3.9"]);
     }
 }

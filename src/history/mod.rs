@@ -9,7 +9,7 @@ mod locked;
 mod order;
 mod walk;
 
-use anyhow::{Result, bail};
+use anyhow::{Context, Result, bail};
 
 use crate::project::Project;
 pub use git::Repository;
@@ -25,7 +25,7 @@ pub struct Query {
     pub all: bool,
     /// A renamed file counts as a new one.
     pub no_renames: bool,
-    /// List only files that changed after this tag.
+    /// List only files that changed after this tag or commit.
     pub since: Option<String>,
 }
 
@@ -61,7 +61,7 @@ const SHOWN: usize = 5;
 
 impl History {
     /// Reads the history of the repository that contains the project. Fails outside of a repository,
-    /// and if `since` is not one of the tags.
+    /// and if `since` is neither a tag nor a commit.
     pub fn read(project: &Project, query: &Query) -> Result<Self> {
         let repository = Repository::open(project)?;
         let mut notes = Vec::new();
@@ -75,7 +75,9 @@ impl History {
             ));
         }
         let since = match &query.since {
-            Some(name) => Some(repository.commit_of(name)?),
+            Some(name) => Some(repository.commit_of(name)?.with_context(|| {
+                format!("there is no tag or commit `{name}`; `git tag` lists the tags")
+            })?),
             None => None,
         };
         let starts = tags.iter().map(|tag| tag.commit.as_str()).chain(since.as_deref());

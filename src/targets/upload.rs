@@ -19,6 +19,7 @@ use crate::deploy::{self, Artifact, Deployed, Deployment, Publish};
 use crate::diagnostic::Spanned;
 use crate::key::{Key, Value};
 use crate::process::Stream;
+use crate::record::Record;
 use crate::target::{Done, Facts, Findings, Fingerprint, Job, Kind, Preflight, Reference};
 use crate::targets::layer::S3;
 use crate::targets::zip::Zip;
@@ -106,6 +107,8 @@ fn run(upload: &Upload, job: &Job) -> Result<Done> {
     let status = |text: &str| job.messages.status(text);
     let code = || artifact.code(&lambda, &status);
     let note = |text: &str| job.messages.line(Stream::Stderr, text.into());
+    let record =
+        upload.publish.and_then(|_| Record::of(&job.project.place(&zip.output.value)).ok());
     let deployment = |function| Deployment {
         function,
         code_sha256,
@@ -113,6 +116,7 @@ fn run(upload: &Upload, job: &Job) -> Result<Done> {
         layers: &layers,
         publish: upload.publish,
         storage: storage(upload),
+        commit: record.as_ref().and_then(Record::commit),
         alias: upload.alias.as_deref(),
         check: &check,
         code: &code,

@@ -269,6 +269,12 @@ impl Emulator {
         numbers.filter(|number| number != "$LATEST").collect()
     }
 
+    /// Returns the configuration of a version.
+    pub(crate) fn version(&self, name: &str, number: &str) -> Value {
+        let path = format!("/2015-03-31/functions/{name}/configuration?Qualifier={number}");
+        self.lambda("GET", &path, &Value::Null)
+    }
+
     /// Returns the version of an alias.
     pub(crate) fn alias(&self, name: &str, alias: &str) -> String {
         let path = format!("/2015-03-31/functions/{name}/aliases/{alias}");

@@ -5,6 +5,7 @@ use std::path::Path;
 
 use serde_json::{Value, json};
 
+use crate::emulators::{Emulator, REGION, bundle, code_sha256};
 use crate::sandbox::{Run, Sandbox, python, text};
 
 /// Defines `save`, which commits everything; each commit is later than the one before.
@@ -121,12 +122,15 @@ fn paths_are_relative_to_the_project_and_unknown_ones_are_errors() {
     let (code, _, stderr) = inner(&["x", "gone"]);
     assert_eq!(code, Some(2));
     assert!(stderr.contains("there is no file `gone`: `--all` also lists files that are gone"));
-    sandbox.run(["history", "--since", "v9"]).failure().stderr_has("there is no tag `v9`");
+    sandbox
+        .run(["history", "--since", "v9"])
+        .failure()
+        .stderr_has("there is no tag or commit `v9`");
 
     let mut sandbox = Sandbox::new();
     // The sandbox itself is in a repository.
     sandbox.set("GIT_CEILING_DIRECTORIES", sandbox.beside("").display());
-    sandbox.run(["history"]).failure().stderr_has("is not in a git repository");
+    sandbox.run(["history"]).failure().stderr_has("is not in a git repository").stderr_has("`-C`");
     sandbox.sh("git init -q .").success();
     sandbox.run(["history"]).failure().stderr_has("the git repository has no commit yet");
     let mut without = Sandbox::new();
@@ -198,6 +202,122 @@ fn a_zip_has_the_history_of_its_own_files_and_of_its_locked_wheels() {
     assert_eq!(rows[1], alpha);
     assert_eq!(rows.len(), 3);
     sandbox.run(["history", "staging"]).failure().stderr_has("is of kind `staging`, not `zip`");
+}
+
+/// Returns a project with an upload of `app.py` to the function `hello`, and a repository with the tag v1.
+fn deployable(endpoint: &str, more: &str) -> Sandbox {
+    let mut sandbox = Sandbox::with(&format!(
+        r#"
+        [vars]
+        function = "hello"
+        [target.staging]
+        kind = "staging"
+        sources = ["app.py"]
+        [target.package]
+        kind = "zip"
+        staging = "staging"
+        output = "build/lambda.zip"
+        [target.upload]
+        kind = "upload"
+        zip = "package"
+        function = "{{function}}"
+        {more}
+        "#
+    ));
+    sandbox.set("AWS_REGION", REGION);
+    sandbox.set("AWS_ENDPOINT_URL", endpoint);
+    sandbox.write("app.py", APP).write(".gitignore", "build\n.zipwright\n");
+    sandbox.sh(&format!("{SCRIPT}save 1; git tag v1")).success();
+    sandbox
+}
+
+const APP: &str = "def handler(event, context):\n    return 1\n";
+
+#[test]
+#[cfg_attr(not(feature = "online"), ignore = "online tier")]
+fn changes_are_listed_since_the_commit_that_is_deployed() {
+    let aws = Emulator::ministack();
+    aws.create_function("hello", "x86_64", &bundle("app.py", APP));
+    aws.create_function("other", "x86_64", &bundle("app.py", APP));
+    aws.configure("hello", &json!({"Description": "orders"}));
+    let sandbox = deployable(&aws.endpoint(), "alias = 'live'");
+    let git = |script: &str| sandbox.sh(&format!("set -e; {script}")).success().stdout;
+    let since = |args: &[&str]| Run::of(sandbox.zipwright().args(["history"]).args(args));
+    sandbox.run(["history", "--deployed"]).failure().stderr_has("has no alias `live`");
+    sandbox.run(["upload"]).success();
+    let head = git("git rev-parse HEAD");
+    let described = |number: &str| text(&aws.version("hello", number), "Description");
+    assert_eq!(described("1"), format!("orders; commit {}", head.trim_end()));
+    git("echo '# 2' >> app.py; git commit -qam 2; echo new > new; git add new; git commit -qm 3");
+    let run = since(&["--deployed"]).success();
+    let note = "note: v1 is deployed as version 1 of function `hello`";
+    assert_eq!(
+        run.stderr_has(note).stdout,
+        "app.py  v1          unreleased\nnew     unreleased  unreleased\n"
+    );
+    assert_eq!(
+        since(&["package", "--deployed=upload"]).success().stdout,
+        "app.py  v1  unreleased\n"
+    );
+    since(&["--deployed=package"]).failure().stderr_has("`package` is of kind `zip`; only uploads");
+    since(&["--deployed", "--since", "v1"]).failure().stderr_has("cannot be used with");
+
+    // A zip with changes that no commit has.
+    git("echo '# 3' >> app.py");
+    sandbox.run(["upload"]).success();
+    assert_eq!(described("2"), "orders");
+    since(&["--deployed"]).failure().stderr_has(
+        "it is unknown from which commit version 2 of function `hello` was built; the next version",
+    );
+    // The build record names the commit, once the same zip was built from it.
+    git("git commit -qam 4");
+    sandbox.run(["-B", "package"]).success();
+    assert_eq!(since(&["--deployed"]).success().stdout, "");
+    // The version of another clone.
+    git("echo '# 5' >> app.py; git commit -qam 5");
+    sandbox.run(["upload"]).success();
+    git("git reset -q --hard HEAD~1; git reflog expire --expire=now --all; git gc -q --prune=now");
+    since(&["--deployed"]).failure().stderr_has("this clone does not have commit ");
+    since(&["--deployed", "function=other"]).failure().stderr_has("has no alias `live`");
+}
+
+#[test]
+#[cfg_attr(not(feature = "online"), ignore = "online tier")]
+fn without_an_alias_the_version_with_the_same_code_names_the_commit() {
+    let aws = Emulator::ministack();
+    for name in ["hello", "other"] {
+        aws.create_function(name, "x86_64", &bundle("app.py", "old = 1\n"));
+    }
+    let sandbox = deployable(&aws.endpoint(), "publish = true");
+    sandbox.run(["upload"]).success();
+    sandbox.remove("build/lambda.zip");
+    let run = sandbox.run(["history", "--deployed"]).success();
+    run.stderr_has("v1 is deployed as version $LATEST of function `hello`");
+    let other = sandbox.run(["history", "--deployed", "function=other"]).failure();
+    other.stderr_has(
+        "it is unknown from which commit version $LATEST of function `other` was built",
+    );
+
+    // `promote` reads the build record.
+    sandbox.sh("set -e; echo '# 2' >> app.py; git commit -qam 2").success();
+    sandbox.run(["package"]).success();
+    let digest = code_sha256(&sandbox.bytes("build/lambda.zip"));
+    let args = ["promote", "package", "--digest", &digest, "--function", "other", "--publish"];
+    sandbox.run(args).success();
+    sandbox.remove("build/lambda.zip.record.json");
+    let run = sandbox.run(["history", "--deployed", "function=other"]).success();
+    assert_eq!(run.stdout, "");
+    let two = sandbox
+        .read("Buildfile")
+        .replace("function = \"{function}\"", "functions = ['hello', 'other']");
+    sandbox.write("Buildfile", two);
+    let run = sandbox.run(["history", "--deployed"]).failure();
+    run.stderr_has(
+        "the deployed code was built from different commits: version $LATEST of function",
+    );
+    // A commit instead of a tag.
+    let run = sandbox.run(["history", "--since", "HEAD~1", "app.py"]).success();
+    assert_eq!(run.stdout, "app.py  v1  unreleased\n");
 }
 
 /// Returns the releases of every file by `git log --follow` and `git tag --contains`.

@@ -12,9 +12,20 @@ pub(in crate::cli) struct History {
     #[arg(long, value_name = "GLOB")]
     pub(in crate::cli) tags: Option<String>,
 
-    /// List only what changed after this tag
+    /// List only what changed after this tag, or commit
     #[arg(long, value_name = "TAG")]
     pub(in crate::cli) since: Option<String>,
+
+    /// List only what changed after the commit that the live version of an upload was published from
+    #[arg(
+        long,
+        value_name = "UPLOAD",
+        num_args = 0..=1,
+        require_equals = true,
+        default_missing_value = "",
+        conflicts_with = "since"
+    )]
+    pub(in crate::cli) deployed: Option<String>,
 
     /// Also list files that are gone
     #[arg(long)]

@@ -36,6 +36,7 @@ pub struct Function {
     pub update: Update,
     /// `$LATEST`, or a number.
     pub version: Option<String>,
+    pub description: Option<String>,
     /// Lambda's names: `x86_64`, `arm64`.
     pub architectures: Vec<String>,
     /// Lambda's name: `python3.13`.
@@ -225,6 +226,7 @@ impl Function {
             code_size: u64::try_from(output.code_size()).unwrap_or_default(),
             update,
             version: output.version().map(str::to_owned),
+            description: output.description().map(str::to_owned),
             architectures: output.architectures().iter().map(ToString::to_string).collect(),
             runtime: output.runtime().map(ToString::to_string),
             handler: output.handler().map(str::to_owned),

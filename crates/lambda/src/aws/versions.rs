@@ -56,14 +56,21 @@ impl Lambda<'_> {
 
     /// Publishes a version of `function` as it was read. Not retried: if the response is lost, the
     /// version may exist, so the caller checks before it repeats the request. With `latest`,
-    /// republishes [`LATEST_PUBLISHED`] instead of a version with a number.
-    pub fn publish(&self, function: &Function, latest: bool) -> Result<Version, Error> {
+    /// republishes [`LATEST_PUBLISHED`] instead of a version with a number. Without a `description`,
+    /// the version has that of the function.
+    pub fn publish(
+        &self,
+        function: &Function,
+        latest: bool,
+        description: Option<String>,
+    ) -> Result<Version, Error> {
         let request = self
             .client
             .publish_version()
             .function_name(&function.name)
             .code_sha256(&function.code_sha256)
             .set_revision_id(function.revision.clone())
+            .set_description(description)
             .set_publish_to(latest.then_some(FunctionVersionLatestPublished::LatestPublished))
             .send();
         let wanted = format!("publish a version of function `{}`", function.name);
@@ -128,6 +135,7 @@ fn setup(of: &FunctionConfiguration) -> FunctionConfiguration {
     for own in [
         &mut setup.function_arn,
         &mut setup.version,
+        &mut setup.description,
         &mut setup.revision_id,
         &mut setup.last_modified,
         &mut setup.master_arn,

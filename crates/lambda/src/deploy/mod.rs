@@ -7,6 +7,7 @@
 
 mod alias;
 mod check;
+mod commit;
 mod layers;
 mod live;
 mod artifact;
@@ -24,6 +25,7 @@ use zipwright_store::words;
 
 pub use artifact::Artifact;
 pub use check::{Layer, check};
+pub use commit::commit_of;
 pub use layers::publish_layer;
 pub use live::{Live, live, live_layer};
 
@@ -45,6 +47,8 @@ pub struct Deployment<'a> {
     pub publish: Option<Publish>,
     /// How Lambda is to store the code.
     pub storage: Storage<'a>,
+    /// The commit that the bundle was built from, for the description of a published version.
+    pub commit: Option<&'a str>,
     /// The alias to point to the published version; created if it does not exist.
     pub alias: Option<&'a str>,
     /// Fails if the bundle would not run in this function. Called before anything is sent.

@@ -4,7 +4,7 @@
 use anyhow::{Context, Result, bail};
 
 use super::update::waiting;
-use super::{Deployment, Publish};
+use super::{Deployment, Publish, commit};
 use crate::aws::{Function, Lambda, Problem, Update};
 
 /// Largest number of attempts if the function is busy or changes.
@@ -16,7 +16,7 @@ pub(super) fn publish(
     deployment: &Deployment,
     mut function: Function,
 ) -> Result<String> {
-    let Deployment { function: name, code_sha256, status, publish, .. } = *deployment;
+    let Deployment { function: name, code_sha256, status, publish, commit, .. } = *deployment;
     let latest = publish == Some(Publish::Latest);
     let mut attempt = 1;
     let number = loop {
@@ -30,7 +30,9 @@ pub(super) fn publish(
             }
         }
         status(&format!("publishing a version of function `{name}`"));
-        match lambda.publish(&function, latest) {
+        let described =
+            commit.map(|commit| commit::describe(function.description.as_deref(), commit));
+        match lambda.publish(&function, latest, described) {
             Ok(version) if version.code_sha256 == code_sha256 => break version.number,
             Ok(version) => bail!(
                 "version {} of function `{name}` {} has CodeSha256 {} instead of {code_sha256}: \
