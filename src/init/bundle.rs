@@ -230,7 +230,8 @@ fn bundle(
     let (wheels, package) = packaging::wheels(survey, &first.folder);
     if let Some((lock, export)) = &wheels.unread_lock {
         notes.push(format!(
-            "`{lock}` was not read: `{export}` makes a requirements file of it, for `requirements`"
+            "the requirements in `{lock}` were not read: `{export}` makes a requirements file of them, \
+             for `requirements`"
         ));
     }
     let label = match functions.as_slice() {

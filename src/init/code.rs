@@ -24,14 +24,25 @@ pub(super) struct Found {
     pub(super) handler: String,
 }
 
-/// Returns the handlers of all files that are not tests.
-pub(super) fn handlers(survey: &Survey) -> Vec<Found> {
-    let is_module = |path: &&str| {
+fn modules(survey: &Survey) -> impl Iterator<Item = &str> {
+    survey.below("").filter(|path| {
         let name = path.rsplit('/').next().unwrap_or_default();
         path.ends_with(".py") && !is_test(path) && !SCRIPTS.contains(&name)
-    };
+    })
+}
+
+/// Returns a note on each file that does not parse, a few at most.
+pub(super) fn unread(survey: &Survey) -> impl Iterator<Item = String> {
+    let unread = modules(survey).filter(|path| survey.outline(path).is_none()).take(5);
+    unread.map(|path| {
+        format!("`{path}` was not read: `python3 -m py_compile {path}` prints its syntax error, if any")
+    })
+}
+
+/// Returns the handlers of all files that are not tests.
+pub(super) fn handlers(survey: &Survey) -> Vec<Found> {
     let mut found = Vec::new();
-    for file in survey.below("").filter(is_module) {
+    for file in modules(survey) {
         let Some(outline) = survey.outline(file) else { continue };
         let Some(folder) = root(survey, file, &outline.imports) else { continue };
         for handler in preferred(&outline.handlers) {

@@ -2,6 +2,7 @@
 //! `serverless.yml` and Terraform.
 
 use crate::base::RelPath;
+use crate::check::Arch;
 
 /// One Lambda function. A fact that the file does not have, or computes, is `None`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -34,6 +35,31 @@ pub(super) struct Described {
 impl Described {
     pub(super) fn note(&mut self, text: String) {
         self.notes.push(text);
+    }
+
+    /// Adds a function. `states` is whether the file has a runtime and an architecture: if one of them is
+    /// computed, a note names it. Without an architecture, Lambda's default is taken.
+    pub(super) fn push(&mut self, function: Function, states: [bool; 2]) {
+        let Function { name, origin, runtime, .. } = &function;
+        let arch = function.arch.clone().filter(|arch| Arch::parse(arch).is_some());
+        let [has_runtime, has_arch] = states;
+        if has_runtime && runtime.is_none() {
+            self.notes.push(format!(
+                "{origin}: the runtime of `{name}` is computed; --runtime gives it"
+            ));
+        }
+        if has_arch && arch.is_none() {
+            self.notes.push(format!(
+                "{origin}: the architecture of `{name}` is computed; x86_64 is assumed, --arch gives another"
+            ));
+        }
+        let arch = arch.or_else(|| Some("x86_64".into()));
+        self.functions.push(Function { arch, ..function });
+    }
+
+    /// Adds a note on a file that cannot be parsed.
+    pub(super) fn unread(&mut self, path: &str, language: &str) {
+        self.note(format!("`{path}` was not read: it is not {language}"));
     }
 
     pub(super) fn add(&mut self, other: Self) {

@@ -15,6 +15,7 @@ mod terraform;
 mod text;
 mod yaml;
 
+use std::collections::BTreeSet;
 use std::path::Path;
 
 use anyhow::{Result, bail};
@@ -62,8 +63,18 @@ pub fn propose(root: &Path, given: &Given) -> Result<Proposal> {
     if survey.is_cut {
         notes.push("the folder has too many files; only the first were looked at".into());
     }
+    if let [first, ..] = survey.passed_over.as_slice() {
+        notes.push(format!(
+            "{} not looked at, as with `{}`: links to folders and out of the project, and names with \
+             quotes, brackets, braces, `*`, `?` or `\\`",
+            words::count(survey.passed_over.len(), "path"),
+            first.display()
+        ));
+    }
     let functions = functions(&survey, given, &mut notes)?;
     let bundles = bundle::group(&survey, functions, given, &mut notes);
+    let mut told = BTreeSet::new();
+    notes.retain(|note| told.insert(note.clone()));
     Ok(text::proposal(&bundles, notes))
 }
 
@@ -99,6 +110,7 @@ fn functions(survey: &Survey, given: &Given, notes: &mut Vec<String>) -> Result<
         functions = found.iter().map(|found| Resolved::found(survey, found)).collect();
     }
     if functions.is_empty() {
+        notes.extend(code::unread(survey));
         let why: String = notes.iter().map(|note| format!("\nnote: {note}")).collect();
         bail!(
             "no handler in `{}`: no Python file has a function `(event, context)`, and no SAM template, \

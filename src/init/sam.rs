@@ -17,8 +17,9 @@ pub(super) fn read(survey: &Survey) -> Described {
             && NAMES.contains(&path.rsplit('/').next().unwrap_or_default())
     };
     for path in survey.below("").filter(is_template) {
-        if let Some(template) = survey.text(path).as_deref().and_then(Node::parse) {
-            described.add(Template::new(path, &template).functions());
+        match survey.text(path).as_deref().and_then(Node::parse) {
+            Some(template) => described.add(Template::new(path, &template).functions()),
+            None => described.unread(path, "YAML"),
         }
     }
     described
@@ -53,7 +54,7 @@ impl<'a> Template<'a> {
                 continue;
             }
             match self.function(name, kind, resource) {
-                Ok(function) => described.functions.push(function),
+                Ok((function, states)) => described.push(function, states),
                 Err(why) => described.note(format!(
                     "`{}`, line {}: the function `{name}` was not taken over: {why}",
                     self.path, resource.line
@@ -63,7 +64,13 @@ impl<'a> Template<'a> {
         described
     }
 
-    fn function(&self, name: &str, kind: &str, resource: &Node) -> Result<Function, String> {
+    /// Returns a function, and whether it has a runtime and an architecture.
+    fn function(
+        &self,
+        name: &str,
+        kind: &str,
+        resource: &Node,
+    ) -> Result<(Function, [bool; 2]), String> {
         let property = |key: &str| {
             let own = resource.at(&["Properties", key]);
             let global = || self.root.at(&["Globals", "Function", key]);
@@ -86,7 +93,8 @@ impl<'a> Template<'a> {
         };
         let folder = resolve(parent(self.path), &code);
         let folder = folder.ok_or_else(|| format!("`{code}` is not in the project"))?;
-        Ok(Function {
+        let states = ["Runtime", "Architectures"].map(|key| property(key).is_some());
+        let function = Function {
             name: name.to_owned(),
             lambda_name: text("FunctionName"),
             handler: text("Handler"),
@@ -94,11 +102,11 @@ impl<'a> Template<'a> {
             runtime,
             arch: property("Architectures")
                 .and_then(|archs| archs.items().next())
-                .and_then(|arch| self.text(arch))
-                .or_else(|| Some("x86_64".into())),
+                .and_then(|arch| self.text(arch)),
             timeout: text("Timeout").as_deref().and_then(timeout),
             origin: format!("`{}`, line {}", self.path, resource.line),
-        })
+        };
+        Ok((function, states))
     }
 
     /// A text, if it is literal or made of parameters with defaults.
@@ -148,6 +156,8 @@ Resources:
     Properties:
       FunctionName: !Sub "${AWS::StackName}-x"
       Handler: app.main
+      Runtime: !FindInMap [Runtimes, main, python]
+      Architectures: !If [IsArm, [arm64], [x86_64]]
 "#;
 
     #[test]
@@ -167,7 +177,12 @@ Resources:
         };
         assert_eq!(*hello, expected);
         assert_eq!((&computed.lambda_name, computed.folder.as_str()), (&None, "sub"));
-        assert_eq!(described.notes.len(), 1);
-        assert!(described.notes[0].ends_with("its runtime is nodejs22.x"), "{described:?}");
+        assert_eq!((&computed.runtime, computed.arch.as_deref()), (&None, Some("x86_64")));
+        let [node, runtime, arch] = described.notes.as_slice() else { panic!("{described:?}") };
+        assert!(node.ends_with("its runtime is nodejs22.x"), "{node}");
+        let origin = "`sub/template.yaml`, line 24: the";
+        assert_eq!(*runtime, format!("{origin} runtime of `Computed` is computed; --runtime gives it"));
+        let expected = "is computed; x86_64 is assumed, --arch gives another";
+        assert_eq!(*arch, format!("{origin} architecture of `Computed` {expected}"));
     }
 }

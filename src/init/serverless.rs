@@ -12,7 +12,14 @@ pub(super) fn read(survey: &Survey) -> Described {
         return Described::default();
     };
     let root = survey.text(path).as_deref().and_then(Node::parse);
-    root.map_or_else(Described::default, |root| functions(path, &root))
+    root.map_or_else(
+        || {
+            let mut described = Described::default();
+            described.unread(path, "YAML");
+            described
+        },
+        |root| functions(path, &root),
+    )
 }
 
 fn functions(path: &str, root: &Node) -> Described {
@@ -20,7 +27,8 @@ fn functions(path: &str, root: &Node) -> Described {
     let provider = |key: &str| root.at(&["provider", key]);
     // A name such as `${self:service}-api` is computed.
     let literal = |node: &Node| node.text().filter(|text| !text.contains("${")).map(str::to_owned);
-    let service = root.get("service").and_then(literal);
+    // `service` may be a mapping with a name.
+    let service = root.at(&["service", "name"]).or_else(|| root.get("service")).and_then(literal);
     let stage = match provider("stage") {
         Some(stage) => literal(stage),
         None => Some("dev".into()),
@@ -43,18 +51,21 @@ fn functions(path: &str, root: &Node) -> Described {
             ));
             continue;
         }
+        let states =
+            ["runtime", "architecture"].map(|key| node.get(key).or_else(|| provider(key)).is_some());
         let own = node.get("name").map(literal);
         let usual = || Some(format!("{}-{}-{name}", service.as_ref()?, stage.as_ref()?));
-        described.functions.push(Function {
+        let function = Function {
             name: name.to_owned(),
             lambda_name: own.unwrap_or_else(usual),
             handler: node.get("handler").and_then(literal),
             folder: String::new(),
             runtime,
-            arch: property("architecture").or_else(|| Some("x86_64".into())),
+            arch: property("architecture"),
             timeout: property("timeout").as_deref().and_then(timeout),
             origin: format!("`{path}`, line {}", node.line),
-        });
+        };
+        described.push(function, states);
     }
     described
 }

@@ -1,5 +1,6 @@
 //! The files of a project that `init` reads: those that a build could take, without tests, virtual
-//! environments and folders of tools. Nothing outside of the folder is read, and no link followed.
+//! environments and folders of tools. Nothing outside of the folder is read, and no link to a folder
+//! followed.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -31,6 +32,8 @@ pub(super) struct Survey {
     files: BTreeMap<String, PathBuf>,
     /// Folders that were not looked into, and that a source could take along.
     left_out: Vec<String>,
+    /// Paths that a Buildfile could only name with escapes, and links that `init` does not follow.
+    pub(super) passed_over: Vec<PathBuf>,
     /// Whether there were more files than are looked at.
     pub(super) is_cut: bool,
 }
@@ -38,6 +41,12 @@ pub(super) struct Survey {
 impl Survey {
     pub(super) fn of(root: &Path) -> Self {
         let (mut files, mut left_out, mut is_cut) = (BTreeMap::new(), Vec::new(), false);
+        let mut passed_over = Vec::new();
+        let real_root = fs::canonicalize(root).unwrap_or_else(|_| root.to_owned());
+        // A link to a file of the project stands for it, as in a staging tree.
+        let is_linked_file = |place: &Path| {
+            fs::canonicalize(place).is_ok_and(|real| real.starts_with(&real_root) && real.is_file())
+        };
         // Such paths would have to be escaped in a Buildfile, and are not those of modules.
         let relative = |entry: &DirEntry| {
             let path = entry.path().strip_prefix(root).ok()?.to_str()?;
@@ -52,18 +61,26 @@ impl Survey {
         });
         for entry in entries {
             let Ok(entry) = entry else { continue };
-            if !entry.file_type().is_file() {
+            let (kind, place) = (entry.file_type(), entry.path());
+            let is_other_link = kind.is_symlink() && !is_linked_file(place);
+            if kind.is_dir() || !kind.is_file() && !kind.is_symlink() {
                 continue;
             }
             if files.len() == MOST {
                 is_cut = true;
                 break;
             }
-            if let Some(path) = relative(&entry) {
-                files.insert(path, entry.into_path());
+            match relative(&entry).filter(|_| !is_other_link) {
+                Some(path) => {
+                    files.insert(path, entry.into_path());
+                }
+                None if is_other_link || is_python(place) => {
+                    passed_over.push(place.strip_prefix(root).unwrap_or(place).to_owned());
+                }
+                None => {}
             }
         }
-        Self { root: root.to_owned(), files, left_out, is_cut }
+        Self { root: root.to_owned(), files, left_out, passed_over, is_cut }
     }
 
     pub(super) fn root(&self) -> &Path {
@@ -111,6 +128,10 @@ pub(super) fn is_test(path: &str) -> bool {
         || name.starts_with("test_")
         || name.ends_with("_test.py")
         || name == "conftest.py"
+}
+
+fn is_python(place: &Path) -> bool {
+    place.extension().is_some_and(|extension| extension == "py")
 }
 
 fn is_special(c: char) -> bool {

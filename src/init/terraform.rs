@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 
 use hcl_edit::Span;
-use hcl_edit::expr::{Expression, TraversalOperator};
+use hcl_edit::expr::{Expression, ObjectKey, TraversalOperator};
 use hcl_edit::structure::{Block, Body, Structure};
 use hcl_edit::template::{Element, StringTemplate};
 
@@ -21,8 +21,13 @@ pub(super) fn read(survey: &Survey) -> Described {
     }
     let mut described = Described::default();
     for (folder, files) in modules {
-        let parsed: Vec<File> =
-            files.iter().filter_map(|(path, text)| File::new(path, text)).collect();
+        let mut parsed: Vec<File> = Vec::new();
+        for (path, text) in &files {
+            match File::new(path, text) {
+                Some(file) => parsed.push(file),
+                None => described.unread(path, "HCL"),
+            }
+        }
         described.add(Module { folder, files: &parsed }.functions());
     }
     described
@@ -74,7 +79,10 @@ impl Module<'_> {
         for (file, block) in resources.chain(modules) {
             let name = block.labels.last().map_or("function", |label| label.as_str());
             match self.function(name, file, block) {
-                Ok(function) => described.functions.push(function),
+                Ok(function) => {
+                    let keys = ["runtime", "architectures"];
+                    described.push(function, keys.map(|key| block.body.has_attribute(key)));
+                }
                 Err(why) => described.note(format!(
                     "{}: the function `{name}` was not taken over: {why}",
                     file.origin(block)
@@ -101,7 +109,7 @@ impl Module<'_> {
             handler: text("handler"),
             folder: self.source(block).unwrap_or_else(|| self.folder.to_owned()),
             runtime,
-            arch: arch.or_else(|| Some("x86_64".into())),
+            arch,
             timeout: text("timeout").as_deref().and_then(timeout),
             origin: file.origin(block),
         })
@@ -110,8 +118,7 @@ impl Module<'_> {
     /// The folder of the code: `source_path`, or that of the archive that `filename` refers to.
     fn source(&self, block: &Block) -> Option<String> {
         if let Some(path) = block.body.get_attribute("source_path") {
-            let first = path.value.as_array().and_then(|paths| paths.iter().next());
-            return self.folder_of(&self.text(first.unwrap_or(&path.value), 0)?);
+            return self.folder_of(&self.source_path(&path.value)?);
         }
         let filename = block.body.get_attribute("filename")?.value.as_traversal()?;
         let mut names = filename.operators.iter().filter_map(|operator| match operator.value() {
@@ -127,6 +134,20 @@ impl Module<'_> {
         match self.attribute(archive, "source_dir") {
             Some(folder) => self.folder_of(&folder),
             None => self.folder_of(parent(&self.attribute(archive, "source_file")?)),
+        }
+    }
+
+    /// The first path of a `source_path`: a text, an object with `path`, or a list of these.
+    fn source_path(&self, value: &Expression) -> Option<String> {
+        match value {
+            Expression::Array(paths) => self.source_path(paths.iter().next()?),
+            Expression::Object(object) => {
+                let is_path =
+                    |key: &ObjectKey| key.as_ident().is_some_and(|key| key.as_str() == "path");
+                let (_, path) = object.iter().find(|(key, _)| is_path(key))?;
+                self.text(path.expr(), 0)
+            }
+            text => self.text(text, 0),
         }
     }
 
@@ -241,10 +262,15 @@ resource "aws_lambda_function" "web" {
             "module \"worker\" {\n  source = \"terraform-aws-modules/lambda/aws\"\n  \
              function_name = var.unknown\n  handler = \"worker.main\"\n  runtime = \"python3.12\"\n  \
              source_path = [\"../worker\", \"x\"]\n}\n\
-             module \"vpc\" { source = \"terraform-aws-modules/vpc/aws\" }\n",
+             module \"vpc\" { source = \"terraform-aws-modules/vpc/aws\" }\n\
+             module \"mail\" {\n  source = \"./lambda\"\n  handler = \"mail.main\"\n  \
+             architectures = [var.arch]\n  source_path = [{ path = \"${path.module}/../mail\" }]\n}\n",
         );
-        let [worker] = described.functions.as_slice() else { panic!("{described:?}") };
+        let [worker, mail] = described.functions.as_slice() else { panic!("{described:?}") };
         assert_eq!((worker.folder.as_str(), &worker.lambda_name), ("worker", &None));
         assert_eq!(worker.arch.as_deref(), Some("x86_64"));
+        assert_eq!(mail.folder, "mail");
+        let [note] = described.notes.as_slice() else { panic!("{described:?}") };
+        assert!(note.contains("the architecture of `mail` is computed; x86_64 is assumed"), "{note}");
     }
 }

@@ -68,10 +68,10 @@ impl Node {
         entries.iter().filter_map(|(key, value)| Some((key.text()?, value)))
     }
 
-    /// Returns the members of a list; none if it is not a list.
+    /// Returns the members of a list without a tag; none if it is another node.
     pub(super) fn items(&self) -> impl Iterator<Item = &Self> {
         match &self.value {
-            Value::List(items) => items.as_slice(),
+            Value::List(items) if self.tag.is_empty() => items.as_slice(),
             _ => &[],
         }
         .iter()

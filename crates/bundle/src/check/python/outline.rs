@@ -2,7 +2,7 @@
 //! modules that are imported anywhere in the file.
 
 use ruff_python_ast::visitor::{self, Visitor};
-use ruff_python_ast::{self as ast, Expr, PythonVersion, Stmt};
+use ruff_python_ast::{self as ast, Expr, Parameters, PythonVersion, Stmt};
 use ruff_python_parser::{Mode, ParseOptions, parse_unchecked};
 use ruff_text_size::Ranged;
 
@@ -87,24 +87,32 @@ fn handler(statement: &Stmt, text: &str) -> Option<Handler> {
         is_function,
     };
     match statement {
-        Stmt::FunctionDef(function) if !function.is_async => {
-            let parameters = &function.parameters;
-            let mut positional = parameters.posonlyargs.iter().chain(&parameters.args);
-            let (event, context) = (positional.next()?, positional.next()?);
-            let is_called = EVENTS.contains(&event.name().as_str())
-                && CONTEXTS.contains(&context.name().as_str())
-                && positional.all(|more| more.default.is_some())
-                && parameters.kwonlyargs.iter().all(|more| more.default.is_some());
-            is_called.then(|| found(&function.name, function.name.start().to_usize(), true))
-        }
+        Stmt::FunctionDef(function) if !function.is_async => is_called(&function.parameters)
+            .then(|| found(&function.name, function.name.start().to_usize(), true)),
         Stmt::Assign(assign) => {
             let [Expr::Name(name)] = assign.targets.as_slice() else { return None };
+            let is_function = match &*assign.value {
+                Expr::Lambda(lambda) => lambda.parameters.as_deref().is_some_and(is_called),
+                _ => false,
+            };
             let is_usual = USUAL.contains(&name.id.as_str());
-            (is_usual && matches!(*assign.value, Expr::Call(_)))
-                .then(|| found(&name.id, name.start().to_usize(), false))
+            (is_function || is_usual && matches!(*assign.value, Expr::Call(_)))
+                .then(|| found(&name.id, name.start().to_usize(), is_function))
         }
         _ => None,
     }
+}
+
+/// Returns whether the parameters are those of a handler: an event and a context, by their names.
+fn is_called(parameters: &Parameters) -> bool {
+    let mut positional = parameters.posonlyargs.iter().chain(&parameters.args);
+    let (Some(event), Some(context)) = (positional.next(), positional.next()) else {
+        return false;
+    };
+    EVENTS.contains(&event.name().as_str())
+        && CONTEXTS.contains(&context.name().as_str())
+        && positional.all(|more| more.default.is_some())
+        && parameters.kwonlyargs.iter().all(|more| more.default.is_some())
 }
 
 #[derive(Default)]
@@ -159,9 +167,11 @@ mod tests {
              def three(event, context, more): ...\n\
              async def later(event, context): ...\n\
              class A:\n    def method(event, context): ...\n\
+             short = lambda event, context: event\n\
+             double = lambda number: 2 * number\n\
              handler = Mangum(app)\n",
         );
-        assert_eq!(found, ["lambda_handler", "decorated", "handler"]);
+        assert_eq!(found, ["lambda_handler", "decorated", "short", "handler"]);
     }
 
     #[test]
