@@ -27,11 +27,12 @@ pub(super) fn run(common: &Common, options: &Import) -> Result<u8, Failure> {
     if writes && project.root.join(&file).symlink_metadata().is_ok() {
         return Err(init::exists(&file, "import").into());
     }
-    let translation = import::translate(&project, &makefile)?;
+    let mut translation = import::translate(&project, &makefile)?;
     check(common, &translation.buildfile)?;
     if options.compare {
         return compare(common, &project, &makefile, &translation);
     }
+    translation.buildfile = init::with_schema(&file, &translation.buildfile);
     if options.print {
         table(&translation.rows).into_iter().for_each(tell);
         translation.notes.iter().for_each(|text| note(text));
@@ -39,7 +40,7 @@ pub(super) fn run(common: &Common, options: &Import) -> Result<u8, Failure> {
         return Ok(SUCCESS);
     }
     init::write_new(&project.root.join(&file), &file, &translation.buildfile, "import")?;
-    let ignored = init::ignore(&project.root)?;
+    let (_, ignored) = init::write_beside(&project, &file, &mut translation.notes);
     translation.notes.iter().for_each(|text| note(text));
     if !ignored.is_empty() {
         note(&format!("added {} to `.gitignore`", ignored.join(" and ")));

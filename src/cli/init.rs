@@ -31,10 +31,7 @@ pub(super) fn run(common: &Common, options: &Init) -> Result<u8, Failure> {
         return Err(exists(&file, "init").into());
     }
     let mut proposal = init::propose(&root, &given(options)?)?;
-    let has_schema = file.parent().is_none_or(|folder| folder.as_os_str().is_empty());
-    if has_schema {
-        proposal.buildfile = format!("{}\n{}", schema::line(), proposal.buildfile);
-    }
+    proposal.buildfile = with_schema(&file, &proposal.buildfile);
     let loaded = targets::load(&proposal.buildfile, &std::collections::BTreeMap::new());
     assert!(loaded.diagnostics.is_empty(), "BUG: init makes a Buildfile with mistakes");
     if options.print {
@@ -44,11 +41,10 @@ pub(super) fn run(common: &Common, options: &Init) -> Result<u8, Failure> {
         return Ok(SUCCESS);
     }
     write_new(&place, &file, &proposal.buildfile, "init")?;
-    if has_schema {
-        let value = schema::write(&project)?;
+    let (schema, ignored) = write_beside(&project, &file, &mut proposal.notes);
+    if let Some(value) = schema {
         proposal.taken.push(Taken { what: "schema", value, from: "for editors".into() });
     }
-    let ignored = ignore(&root)?;
     if !ignored.is_empty() {
         let value = ignored.join(", ");
         proposal.taken.push(Taken { what: "ignored", value, from: "`.gitignore`".into() });
@@ -133,8 +129,36 @@ pub(super) fn write_new(place: &Path, file: &Path, text: &str, command: &str) ->
     }
 }
 
+fn has_schema(file: &Path) -> bool {
+    file.parent().is_none_or(|folder| folder.as_os_str().is_empty())
+}
+
+/// Returns the text of a Buildfile after the line that names its schema, which is beside it.
+pub(super) fn with_schema(file: &Path, text: &str) -> String {
+    if has_schema(file) { format!("{}\n{text}", schema::line()) } else { text.to_owned() }
+}
+
+/// Writes the schema and the lines of `.gitignore` for a Buildfile that was just written. Returns the
+/// schema's path and the new lines; `notes` says why something is missing.
+pub(super) fn write_beside(
+    project: &Project,
+    file: &Path,
+    notes: &mut Vec<String>,
+) -> (Option<String>, Vec<&'static str>) {
+    let schema = has_schema(file).then(|| schema::write(project)).transpose();
+    let schema = schema.unwrap_or_else(|error| {
+        notes.push(format!("the schema for editors is missing: {error:#}"));
+        None
+    });
+    let ignored = ignore(&project.root).unwrap_or_else(|error| {
+        notes.push(format!("add {} to `.gitignore`: {error:#}", IGNORED.join(" and ")));
+        Vec::new()
+    });
+    (schema, ignored)
+}
+
 /// Adds the folders that builds make to `.gitignore`, if there is one, and returns the new lines.
-pub(super) fn ignore(root: &Path) -> Result<Vec<&'static str>> {
+fn ignore(root: &Path) -> Result<Vec<&'static str>> {
     let place = root.join(".gitignore");
     let Ok(text) = fs::read(&place) else { return Ok(Vec::new()) };
     let text = String::from_utf8_lossy(&text).into_owned();

@@ -193,10 +193,35 @@ fn zip(words: &[Word], place: &WorkingFolder) -> Option<Deed> {
 /// A pattern of `zip -x`, whose `*` matches `/` too, as a pattern of `exclude`.
 fn excluded(pattern: &str) -> Option<String> {
     let inner = pattern.trim_start_matches("*/").trim_end_matches("/*");
-    let core = inner.strip_prefix('*').unwrap_or(inner);
+    let mut core = inner.strip_prefix('*').unwrap_or(inner);
+    // Within one name, a final `*` means the same in both: a folder is left out with all its files.
+    if !core.contains('/') {
+        core = core.strip_suffix('*').unwrap_or(core);
+    }
     if core.contains(['*', '?', '[', '\\']) || core.is_empty() {
         return None;
     }
     let is_anywhere = pattern.starts_with('*');
     Some(format!("{}{inner}", if is_anywhere { "**/" } else { "" }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn patterns_of_zip_become_globs() {
+        for (pattern, expected) in [
+            ("*__pycache__*", Some("**/*__pycache__*")),
+            ("*/__pycache__/*", Some("**/__pycache__")),
+            ("*.pyc", Some("**/*.pyc")),
+            ("tests/*", Some("tests")),
+            ("test*", Some("test*")),
+            ("a/b*", None),
+            ("*a*b*", None),
+            ("*", None),
+        ] {
+            assert_eq!(excluded(pattern).as_deref(), expected, "{pattern}");
+        }
+    }
 }

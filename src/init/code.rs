@@ -35,7 +35,9 @@ fn modules(survey: &Survey) -> impl Iterator<Item = &str> {
 pub(super) fn unread(survey: &Survey) -> impl Iterator<Item = String> {
     let unread = modules(survey).filter(|path| survey.outline(path).is_none()).take(5);
     unread.map(|path| {
-        format!("`{path}` was not read: `python3 -m py_compile {path}` prints its syntax error, if any")
+        format!(
+            "`{path}` was not read: `python3 -m py_compile {path}` prints its syntax error, if any"
+        )
     })
 }
 

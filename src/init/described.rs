@@ -44,9 +44,8 @@ impl Described {
         let arch = function.arch.clone().filter(|arch| Arch::parse(arch).is_some());
         let [has_runtime, has_arch] = states;
         if has_runtime && runtime.is_none() {
-            self.notes.push(format!(
-                "{origin}: the runtime of `{name}` is computed; --runtime gives it"
-            ));
+            self.notes
+                .push(format!("{origin}: the runtime of `{name}` is computed; --runtime gives it"));
         }
         if has_arch && arch.is_none() {
             self.notes.push(format!(

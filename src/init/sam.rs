@@ -181,7 +181,10 @@ Resources:
         let [node, runtime, arch] = described.notes.as_slice() else { panic!("{described:?}") };
         assert!(node.ends_with("its runtime is nodejs22.x"), "{node}");
         let origin = "`sub/template.yaml`, line 24: the";
-        assert_eq!(*runtime, format!("{origin} runtime of `Computed` is computed; --runtime gives it"));
+        assert_eq!(
+            *runtime,
+            format!("{origin} runtime of `Computed` is computed; --runtime gives it")
+        );
         let expected = "is computed; x86_64 is assumed, --arch gives another";
         assert_eq!(*arch, format!("{origin} architecture of `Computed` {expected}"));
     }

@@ -51,8 +51,8 @@ fn functions(path: &str, root: &Node) -> Described {
             ));
             continue;
         }
-        let states =
-            ["runtime", "architecture"].map(|key| node.get(key).or_else(|| provider(key)).is_some());
+        let states = ["runtime", "architecture"]
+            .map(|key| node.get(key).or_else(|| provider(key)).is_some());
         let own = node.get("name").map(literal);
         let usual = || Some(format!("{}-{}-{name}", service.as_ref()?, stage.as_ref()?));
         let function = Function {

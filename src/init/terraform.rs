@@ -271,6 +271,9 @@ resource "aws_lambda_function" "web" {
         assert_eq!(worker.arch.as_deref(), Some("x86_64"));
         assert_eq!(mail.folder, "mail");
         let [note] = described.notes.as_slice() else { panic!("{described:?}") };
-        assert!(note.contains("the architecture of `mail` is computed; x86_64 is assumed"), "{note}");
+        assert!(
+            note.contains("the architecture of `mail` is computed; x86_64 is assumed"),
+            "{note}"
+        );
     }
 }
