@@ -5,34 +5,20 @@ use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 use serde_json::{Value, json};
 
-use crate::emulators::{Emulator, REGION, bundle, code_sha256};
-use crate::sandbox::{Run, Sandbox, text};
+use crate::aws_project::{self, STAMP, create, digest, upload, upload_error, uploading};
+use crate::emulators::{Emulator, bundle};
+use crate::sandbox::Sandbox;
 use crate::scripted::{Answer, Script, answer, failure, plain};
 
 /// A function of `app.py`, its upload, and a call of it.
-pub(crate) const BUILDFILE: &str = r#"
-[target.staging]
-kind = "staging"
-sources = ["app.py"]
-
-[target.package]
-kind = "zip"
-staging = "staging"
-output = "build/lambda.zip"
-compression = "store"
-
-[target.upload]
-kind = "upload"
-zip = "package"
-function = "hello"
-
+pub(crate) const BUILDFILE: &str = uploading!(
+    r#"
 [target.invoke]
 kind = "invoke"
 upload = "upload"
 payload = "payload.json"
-"#;
-
-const STAMP: &str = "build/upload.stamp";
+"#
+);
 
 const ANSWER_1: &str = "def handler(event, context):\n    return {'answer': 1}\n";
 const ANSWER_2: &str = "
@@ -44,39 +30,15 @@ const BOOM: &str = "def handler(event, context):\n    raise ValueError('boom')\n
 
 /// Returns a project with its bundle built, whose requests go to `endpoint`.
 fn project(endpoint: &str) -> Sandbox {
-    let mut sandbox = Sandbox::with(BUILDFILE);
-    sandbox.set("AWS_REGION", REGION);
-    sandbox.set("AWS_ENDPOINT_URL", endpoint);
-    sandbox.write("app.py", ANSWER_1).write("payload.json", "{}");
+    let sandbox = aws_project::project(BUILDFILE, endpoint);
+    sandbox.write("payload.json", "{}").write("app.py", ANSWER_1);
     let _ = sandbox.run(["package"]).success();
     sandbox
 }
 
-/// Returns the `CodeSha256` of the project's bundle.
-fn digest(sandbox: &Sandbox) -> String {
-    code_sha256(&sandbox.bytes("build/lambda.zip"))
-}
-
-/// Returns the event of a successful upload.
-#[track_caller]
-fn upload(sandbox: &Sandbox, args: &[&str]) -> Value {
-    let run = Run::of(sandbox.zipwright().args(["--json", "upload"]).args(args)).success();
-    run.target("upload")
-}
-
-/// Returns the error of a failed upload, after checking that it left no stamp.
-#[track_caller]
-fn upload_error(sandbox: &Sandbox) -> String {
-    let run = sandbox.run(["--json", "upload"]).failure();
-    assert!(!sandbox.exists(STAMP), "{run}");
-    text(&run.target("upload"), "error")
-}
-
-/// Returns a project and a server whose responses depend on the digest of the bundle.
 fn scripted(answers: impl FnOnce(&str) -> Vec<Answer>) -> (Script, Sandbox) {
-    let mut sandbox = project("http://127.0.0.1:1");
-    let server = Script::new(answers(&digest(&sandbox)));
-    sandbox.set("AWS_ENDPOINT_URL", server.endpoint());
+    let (server, sandbox) = aws_project::scripted(BUILDFILE, answers);
+    sandbox.write("payload.json", "{}");
     (server, sandbox)
 }
 
@@ -120,7 +82,7 @@ fn an_upload_sends_what_differs_and_nothing_else() {
 #[test]
 fn an_edit_is_uploaded_and_the_next_invoke_gives_its_answer() {
     let aws = Emulator::ministack_alone();
-    aws.create_function("hello", "x86_64", &bundle("app.py", "old = 1\n"));
+    create(&aws);
     let project = project(&aws.endpoint());
     let run = project.run(["invoke"]).success();
     assert_eq!(run.stdout, "{\"answer\": 1}\n");

@@ -5,23 +5,8 @@
 use std::io::{BufRead, BufReader};
 use std::process::{Child, Stdio};
 
-use crate::emulators::{REGION, code_sha256};
+use crate::aws_project::{self, uploading};
 use crate::sandbox::{Sandbox, python, text};
-
-const BUILDFILE: &str = r#"
-[target.staging]
-kind = "staging"
-sources = ["app.py"]
-
-[target.package]
-kind = "zip"
-staging = "staging"
-
-[target.upload]
-kind = "upload"
-zip = "package"
-function = "hello"
-"#;
 
 /// Responds to every request like a function with the code of `argv[1]`; prints its port first.
 const SERVER: &str = r#"
@@ -65,11 +50,10 @@ impl Drop for Server {
 }
 
 fn project() -> (Server, Sandbox) {
-    let mut sandbox = Sandbox::with(BUILDFILE);
-    sandbox.write("app.py", "def handler(event, context):\n    return 1\n");
+    let mut sandbox = aws_project::project(uploading!(), "");
     let _ = sandbox.run(["package"]).success();
     let _ = sandbox.sh(&format!("set -e\n{CERTIFICATES}")).success();
-    let digest = code_sha256(&sandbox.bytes("build/package.zip"));
+    let digest = aws_project::digest(&sandbox);
     let mut server = sandbox
         .program(python())
         .args(["-c", SERVER, &digest])
@@ -79,7 +63,6 @@ fn project() -> (Server, Sandbox) {
         .unwrap();
     let mut port = String::new();
     BufReader::new(server.stdout.take().unwrap()).read_line(&mut port).unwrap();
-    sandbox.set("AWS_REGION", REGION);
     sandbox.set("AWS_ENDPOINT_URL", format!("https://127.0.0.1:{}", port.trim()));
     sandbox.set("NO_PROXY", "127.0.0.1");
     sandbox.unset("ZIPWRIGHT_REQUIRE_LOOPBACK");

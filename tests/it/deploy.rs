@@ -1,56 +1,25 @@
 //! Steps of an upload after the code: versions, aliases, several functions; and which of them an
 //! invoke then calls. Module `aws` tests the code itself, `outages` tests failures.
 
-use serde_json::{Value, json};
+use serde_json::json;
 
-use crate::emulators::{Emulator, REGION, bundle, code_sha256};
-use crate::sandbox::{Run, Sandbox, text};
+use crate::aws_project::{self, NEW, OLD, create, digest, upload, upload_error, uploading};
+use crate::emulators::{Emulator, bundle, code_sha256};
+use crate::sandbox::Sandbox;
 
-const BUNDLE: &str = r#"
-[target.staging]
-kind = "staging"
-sources = ["app.py"]
-
-[target.package]
-kind = "zip"
-staging = "staging"
-output = "build/lambda.zip"
-compression = "store"
-"#;
-
-const OLD: &str = "def handler(event, context):\n    return 'old'\n";
-const NEW: &str = "def handler(event, context):\n    return 'new'\n";
 const NEWER: &str = "def handler(event, context):\n    return 'newer'\n";
 
+/// Returns a project whose upload has these keys.
 fn project(aws: &Emulator, keys: &str) -> Sandbox {
-    let mut sandbox = Sandbox::with(&format!(
-        "{BUNDLE}\n[target.upload]\nkind = 'upload'\nzip = 'package'\n{keys}\n\
-         [target.invoke]\nkind = 'invoke'\nupload = 'upload'\n"
-    ));
-    sandbox.set("AWS_REGION", REGION);
-    sandbox.set("AWS_ENDPOINT_URL", aws.endpoint());
-    sandbox.write("app.py", NEW);
-    sandbox
-}
-
-#[track_caller]
-fn upload(sandbox: &Sandbox, args: &[&str]) -> Value {
-    let run = Run::of(sandbox.zipwright().args(["--json", "upload"]).args(args)).success();
-    run.target("upload")
-}
-
-#[track_caller]
-fn upload_error(sandbox: &Sandbox) -> String {
-    let run = sandbox.run(["--json", "upload"]).failure();
-    assert!(!sandbox.exists("build/upload.stamp"), "{run}");
-    text(&run.target("upload"), "error")
+    let invoke = "[target.invoke]\nkind = 'invoke'\nupload = 'upload'\n";
+    aws_project::project(&[uploading!(), keys, "\n", invoke].concat(), &aws.endpoint())
 }
 
 #[test]
 fn a_version_is_published_and_the_alias_leads_there_once() {
     let aws = Emulator::ministack();
-    aws.create_function("hello", "x86_64", &bundle("app.py", OLD));
-    let project = project(&aws, "function = 'hello'\nalias = 'live'");
+    create(&aws);
+    let project = project(&aws, "alias = 'live'");
     let run = project.run(["--json", "upload"]).success();
     let first = run.target("upload");
     assert_eq!((&first["version"], &first["alias"]), (&json!("1"), &json!("live")), "{run}");
@@ -82,8 +51,8 @@ fn a_version_is_published_and_the_alias_leads_there_once() {
 #[cfg_attr(not(feature = "online"), ignore = "online tier")]
 fn an_invoke_calls_what_was_published_and_notices_another() {
     let aws = Emulator::ministack_alone();
-    aws.create_function("hello", "x86_64", &bundle("app.py", OLD));
-    let published = project(&aws, "function = 'hello'\npublish = true");
+    create(&aws);
+    let published = project(&aws, "publish = true");
     let run = published.run(["--json", "invoke"]).success();
     assert_eq!(run.target("invoke")["executed_version"], "1", "{run}");
     // The upload is up to date, so the version published then is called.
@@ -91,7 +60,7 @@ fn an_invoke_calls_what_was_published_and_notices_another() {
     let run = published.run(["invoke"]).success();
     assert_eq!(run.stdout, "\"new\"\n");
 
-    let led = project(&aws, "function = 'hello'\nalias = 'live'");
+    let led = project(&aws, "alias = 'live'");
     let run = led.run(["--json", "invoke"]).success();
     assert_eq!(run.target("invoke")["executed_version"], "1", "{run}");
     // Another client points the alias to other code.
@@ -109,13 +78,13 @@ fn an_invoke_calls_what_was_published_and_notices_another() {
 #[cfg_attr(not(feature = "online"), ignore = "online tier")]
 fn an_alias_that_somebody_shares_out_is_left_alone() {
     let aws = Emulator::ministack();
-    aws.create_function("hello", "x86_64", &bundle("app.py", OLD));
+    create(&aws);
     aws.publish("hello", "live");
     aws.update_code("hello", &bundle("app.py", NEWER));
     let other = aws.publish("hello", "other");
     let share = json!({"RoutingConfig": {"AdditionalVersionWeights": {other: 0.1}}});
     aws.move_alias("hello", "live", &share);
-    let project = project(&aws, "function = 'hello'\nalias = 'live'");
+    let project = project(&aws, "alias = 'live'");
     let error = upload_error(&project);
     assert!(
         error.contains("sends a part of its calls to version `2` and the rest to 1"),
@@ -132,13 +101,10 @@ fn several_functions_get_the_code_and_the_one_that_fails_is_named() {
     for name in ["one", "two"] {
         aws.create_function(name, "x86_64", &bundle("app.py", OLD));
     }
-    let project = project(&aws, "functions = ['one', 'gone', 'two']\npublish = true");
-    project.write(
-        "Buildfile",
-        project
-            .read("Buildfile")
-            .replace("upload = 'upload'", "upload = 'upload'\nfunction = 'two'"),
-    );
+    let project = project(&aws, "publish = true");
+    let buildfile = project.read("Buildfile");
+    let buildfile = buildfile.replace("function = \"hello\"", "functions = ['one', 'gone', 'two']");
+    project.write("Buildfile", buildfile + "function = 'two'\n");
     let _ = project.run(["package"]).success();
     let error = upload_error(&project);
     assert!(
@@ -146,7 +112,7 @@ fn several_functions_get_the_code_and_the_one_that_fails_is_named() {
         "{error}"
     );
     assert!(error.ends_with("done, and not done again: `one` and `two`"), "{error}");
-    let digest = code_sha256(&project.bytes("build/lambda.zip"));
+    let digest = digest(&project);
     let revision = |name: &str| aws.function(name)["RevisionId"].clone();
     let revisions = ["one", "two"].map(revision);
     for name in ["one", "two"] {
@@ -171,8 +137,8 @@ fn several_functions_get_the_code_and_the_one_that_fails_is_named() {
 #[cfg_attr(not(feature = "online"), ignore = "online tier")]
 fn moto_publishes_and_leads_as_well() {
     let aws = Emulator::moto();
-    aws.create_function("hello", "x86_64", &bundle("app.py", OLD));
-    let project = project(&aws, "function = 'hello'\nalias = 'live'");
+    create(&aws);
+    let project = project(&aws, "alias = 'live'");
     assert_eq!(upload(&project, &[])["version"], "1");
     assert_eq!(aws.alias("hello", "live"), "1");
     assert_eq!(upload(&project, &["-B"])["version"], "1");

@@ -6,24 +6,13 @@ use std::net::TcpStream;
 
 use serde_json::json;
 
-use crate::emulators::{Emulator, REGION, bundle, code_sha256};
+use crate::aws_project::{self, calls, create, digest, uploading};
+use crate::emulators::Emulator;
 use crate::sandbox::{Sandbox, text};
 use crate::scripted::{Answer, Script, answer, failure, invoked};
 
-const BUILDFILE: &str = r#"
-[target.staging]
-kind = "staging"
-sources = ["app.py"]
-
-[target.package]
-kind = "zip"
-staging = "staging"
-
-[target.upload]
-kind = "upload"
-zip = "package"
-function = "hello"
-
+const BUILDFILE: &str = uploading!(
+    r#"
 [target.invoke]
 kind = "invoke"
 upload = "upload"
@@ -39,43 +28,23 @@ payloads = [{ n = 1 }, { n = 2 }]
 kind = "invoke"
 upload = "upload"
 type = "dry-run"
-"#;
-
-const NEW: &str = "def handler(event, context):\n    return 'new'\n";
-const OLD: &str = "def handler(event, context):\n    return 'old'\n";
-
-fn project(endpoint: &str) -> Sandbox {
-    let mut sandbox = Sandbox::with(BUILDFILE);
-    sandbox.set("AWS_REGION", REGION);
-    sandbox.set("AWS_ENDPOINT_URL", endpoint);
-    sandbox.write("app.py", NEW);
-    sandbox
-}
+"#
+);
 
 /// Returns a project whose code is live already, and a server with these responses to calls.
-fn scripted(answers: Vec<Answer>) -> (Script, Sandbox) {
-    let mut sandbox = project("http://127.0.0.1:1");
-    let _ = sandbox.run(["package"]).success();
-    let digest = code_sha256(&sandbox.bytes("build/package.zip"));
-    let mut all = vec![answer(&json!({"CodeSha256": digest}))];
-    all.extend(answers);
-    let server = Script::new(all);
-    sandbox.set("AWS_ENDPOINT_URL", server.endpoint());
-    (server, sandbox)
-}
-
-/// Returns the paths and bodies of the calls.
-fn calls(server: &Script) -> Vec<(String, String)> {
-    let all = server.requests().into_iter().zip(server.bodies());
-    all.filter(|(head, _)| head.contains("/invocations")).collect()
+fn scripted(mut answers: Vec<Answer>) -> (Script, Sandbox) {
+    aws_project::scripted(BUILDFILE, |digest| {
+        answers.insert(0, answer(&json!({"CodeSha256": digest})));
+        answers
+    })
 }
 
 #[test]
 fn ministack_calls_versions_takes_events_and_dry_runs() {
     let aws = Emulator::ministack_alone();
-    aws.create_function("hello", "x86_64", &bundle("app.py", OLD));
+    create(&aws);
     let version = aws.publish("hello", "live");
-    let project = project(&aws.endpoint());
+    let project = aws_project::project(BUILDFILE, &aws.endpoint());
     assert_eq!(project.run(["invoke"]).success().stdout, "\"new\"\n");
     for qualifier in [version.as_str(), "live"] {
         let run = project.run(["invoke", "--qualifier", qualifier]).success();
@@ -100,7 +69,7 @@ fn a_call_says_what_it_cost_and_which_version_ran() {
     assert_eq!((&target["billed_ms"], &target["memory_mb"]), (&json!(13), &json!(128)));
     assert_eq!(target["max_memory_mb"], 36);
     let calls = calls(&server);
-    assert_eq!(calls[0].0, "POST /2015-03-31/functions/hello/invocations?Qualifier=live");
+    assert_eq!(calls[0].0, "?Qualifier=live");
     assert_eq!(calls[0].1, "{\"n\":1}");
 }
 
@@ -129,9 +98,9 @@ fn eventually_true(mut condition: impl FnMut() -> bool) -> bool {
 #[test]
 #[cfg(target_os = "linux")]
 fn a_silent_connection_is_kept_alive_while_a_function_runs() {
-    let mut sandbox = project("http://127.0.0.1:1");
+    let mut sandbox = aws_project::project(BUILDFILE, "http://127.0.0.1:1");
     let _ = sandbox.run(["package"]).success();
-    let digest = code_sha256(&sandbox.bytes("build/package.zip"));
+    let digest = digest(&sandbox);
     let answers =
         vec![answer(&json!({"CodeSha256": digest})), invoked(200, "$LATEST", &json!(1), "")];
     let (sender, receiver) = std::sync::mpsc::channel();

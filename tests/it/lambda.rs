@@ -5,53 +5,21 @@ use serde_json::{Value, json};
 #[cfg(feature = "login")]
 use sha2::{Digest, Sha256};
 
-use crate::emulators::{REGION, code_sha256};
+use crate::aws_project::{self, uploading};
 use crate::sandbox::{Sandbox, text};
 use crate::scripted::{Answer, Script, answer, failure, invoked, plain, with_header};
 
-/// Returns a project with an uploaded function, with these keys of the upload, and an invoke of it.
-fn project(keys: &str) -> Sandbox {
-    let mut sandbox = Sandbox::with(&format!(
-        r#"
-[target.staging]
-kind = "staging"
-sources = ["app.py"]
-
-[target.package]
-kind = "zip"
-staging = "staging"
-
-[target.upload]
-kind = "upload"
-zip = "package"
-function = "hello"
-{keys}
-
-[target.invoke]
-kind = "invoke"
-upload = "upload"
-"#
-    ));
-    sandbox.set("AWS_REGION", REGION);
-    sandbox.write("app.py", "def handler(event, context):\n    return 1\n");
-    let _ = sandbox.run(["package"]).success();
-    sandbox
-}
-
-/// Returns a project and a server whose responses depend on the digest of the bundle.
+/// Returns a project whose upload has these keys, and a server whose responses depend on the digest
+/// of the bundle.
 fn scripted(keys: &str, answers: impl FnOnce(&str) -> Vec<Answer>) -> (Script, Sandbox) {
-    let mut sandbox = project(keys);
-    let server = Script::new(answers(&code_sha256(&sandbox.bytes("build/package.zip"))));
-    sandbox.set("AWS_ENDPOINT_URL", server.endpoint());
-    (server, sandbox)
+    let invoke = "[target.invoke]\nkind = 'invoke'\nupload = 'upload'\n";
+    let buildfile = [uploading!(), keys, "\n", invoke].concat();
+    aws_project::scripted(&buildfile, answers)
 }
 
-/// Returns the paths of all calls of the function.
+/// Returns the qualifiers of all calls of the function.
 fn calls(server: &Script) -> Vec<String> {
-    let path = "POST /2015-03-31/functions/hello/invocations";
-    let requests = server.requests();
-    let calls = requests.iter().filter_map(|request| request.strip_prefix(path));
-    calls.map(str::to_owned).collect()
+    aws_project::calls(server).into_iter().map(|(path, _)| path).collect()
 }
 
 /// Returns the request that changed the code.

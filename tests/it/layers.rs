@@ -5,7 +5,8 @@ use std::path::Path;
 
 use serde_json::{Value, json};
 
-use crate::emulators::{Emulator, REGION, bundle, code_sha256};
+use crate::aws_project::{self, create, uploading};
+use crate::emulators::{Emulator, bundle, code_sha256};
 use crate::sandbox::{Run, Sandbox, text};
 use crate::scripted::{Answer, Script, answer, failure};
 
@@ -60,15 +61,15 @@ def handler(event, context):
 
 /// Returns a project with a dependency in a layer, and nothing built.
 fn example(endpoint: &str) -> Sandbox {
-    let mut sandbox = Sandbox::with(EXAMPLE);
-    sandbox.set("AWS_REGION", REGION);
-    sandbox.set("AWS_ENDPOINT_URL", endpoint);
+    let sandbox = aws_project::project(EXAMPLE, endpoint);
     sandbox.write("requirements.txt", "iniconfig==2.1.0\n").write("app.py", APP);
     sandbox
 }
 
 /// Buildfile whose layer is a single file, so that it needs no wheels.
-const SMALL: &str = r#"
+const SMALL: &str = uploading!(
+    r#"layers = ["layer"]
+
 [target.shared]
 kind = "staging"
 sources = [{ from = "shared", to = "." }]
@@ -82,26 +83,11 @@ below = "python"
 kind = "layer"
 zip = "shared-zip"
 name = "shared"
-
-[target.code]
-kind = "staging"
-sources = ["app.py"]
-
-[target.package]
-kind = "zip"
-staging = "code"
-
-[target.upload]
-kind = "upload"
-zip = "package"
-function = "hello"
-layers = ["layer"]
-"#;
+"#
+);
 
 fn small(endpoint: &str) -> Sandbox {
-    let mut sandbox = Sandbox::with(SMALL);
-    sandbox.set("AWS_REGION", REGION);
-    sandbox.set("AWS_ENDPOINT_URL", endpoint);
+    let sandbox = aws_project::project(SMALL, endpoint);
     sandbox.write("shared/kit.py", "x = 1\n");
     sandbox.write("app.py", "import kit\ndef handler(event, context):\n    return kit.x\n");
     sandbox
@@ -129,7 +115,7 @@ fn the_example_is_the_documented_one() {
 #[cfg_attr(not(feature = "online"), ignore = "online tier")]
 fn a_dependency_lives_in_a_layer() {
     let aws = Emulator::ministack_alone();
-    aws.create_function("hello", "x86_64", &bundle("app.py", "old = 1\n"));
+    create(&aws);
     let project = example(&aws.endpoint());
     let run = project.run(["--json"]).success();
     let layer = run.target("deps-layer");
@@ -200,7 +186,7 @@ fn a_local_run_has_the_layers_of_its_upload() {
 #[test]
 fn a_layer_is_published_when_it_changed_and_functions_follow() {
     let aws = Emulator::ministack();
-    aws.create_function("hello", "x86_64", &bundle("app.py", "old = 1\n"));
+    create(&aws);
     let project = small(&aws.endpoint());
     let first = event(&project, &["upload"], "layer");
     // A version that another client published has other content, and stays.
@@ -231,10 +217,10 @@ fn a_layer_is_published_when_it_changed_and_functions_follow() {
 #[cfg_attr(not(feature = "online"), ignore = "online tier")]
 fn verify_counts_layers_like_code() {
     let aws = Emulator::ministack();
-    aws.create_function("hello", "x86_64", &bundle("app.py", "old = 1\n"));
+    create(&aws);
     let project = small(&aws.endpoint());
     let _ = project.run(["package"]).success();
-    aws.update_code("hello", &project.bytes("build/package.zip"));
+    aws.update_code("hello", &project.bytes("build/lambda.zip"));
     let run = project.run(["verify"]).status(1);
     assert!(run.stdout.contains("  deployed not attached (layer shared)"), "{run}");
     assert!(!project.exists("build/layer.stamp"), "nothing is published");
@@ -255,7 +241,7 @@ fn verify_counts_layers_like_code() {
 #[cfg_attr(not(feature = "online"), ignore = "online tier")]
 fn layers_of_others_stay_in_front() {
     let aws = Emulator::ministack();
-    aws.create_function("hello", "x86_64", &bundle("app.py", "old = 1\n"));
+    create(&aws);
     let watcher = aws.publish_layer("watcher", &bundle("python/watch.py", ""));
     let old = aws.publish_layer("shared", &bundle("python/kit.py", "old = 1\n"));
     aws.set_layers("hello", &[&old, &watcher]);
@@ -302,12 +288,13 @@ fn too_many_layers_and_layers_for_others_are_refused_before_anything_is_sent() {
 #[cfg_attr(not(feature = "online"), ignore = "online tier")]
 fn a_check_looks_into_layers_and_counts_their_bytes() {
     let aws = Emulator::ministack();
-    aws.create_function("hello", "x86_64", &bundle("app.py", "old = 1\n"));
+    create(&aws);
     let mut project = small(&aws.endpoint());
     // The handler is in the layer, and the function has no other.
     let check = "[target.fits]\nkind = 'check'\nzip = 'package'\nlayers = ['shared-zip']\n\
                  runtime = 'python3.11'\narch = 'x86_64'\nhandler = 'app.handler'\n";
     let buildfile = SMALL.replace("sources = [\"app.py\"]", "sources = [\"data.txt\"]");
+    let buildfile = buildfile.replace("compression = \"store\"", "");
     project.write("Buildfile", format!("{buildfile}\n{check}"));
     project.write("data.txt", "");
     project.write("shared/app.py", "def handler(event, context): pass\n");
@@ -315,7 +302,7 @@ fn a_check_looks_into_layers_and_counts_their_bytes() {
     let warned = run.events().iter().any(|event| event["event"] == "warning");
     assert!(!warned, "{run}");
     let run = project.run(["check", "fits"]).success();
-    assert_eq!(run.stdout, "`build/package.zip`: 0 errors, 0 warnings\n");
+    assert_eq!(run.stdout, "`build/lambda.zip`: 0 errors, 0 warnings\n");
 
     project.write("shared/app.py", "x = 1\n");
     let run = project.run(["--json", "upload"]).failure();
@@ -345,7 +332,7 @@ fn a_check_looks_into_layers_and_counts_their_bytes() {
 #[cfg_attr(not(feature = "online"), ignore = "online tier")]
 fn moto_agrees() {
     let aws = Emulator::moto();
-    aws.create_function("hello", "x86_64", &bundle("app.py", "old = 1\n"));
+    create(&aws);
     let project = small(&aws.endpoint());
     let run = project.run(["--json", "upload"]).success();
     let layer = run.target("layer");
@@ -431,7 +418,7 @@ fn a_change_in_between_is_read_again_before_layers_are_attached() {
     let arn = |name: &str| json!({"Arn": format!("arn:aws:lambda:r:1:layer:{name}")});
     let mut project = small("http://127.0.0.1:1");
     let _ = project.run(["package", "shared-zip"]).success();
-    let own = digest(&project, "build/package.zip");
+    let own = digest(&project, "build/lambda.zip");
     let (theirs, both) = (json!([arn("new:1")]), json!([arn("new:1"), arn("shared:1")]));
     let server = Script::new(vec![
         // The preflight.

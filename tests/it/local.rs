@@ -10,25 +10,19 @@ use std::sync::OnceLock;
 
 use serde_json::{Value, json};
 
+use crate::aws_project::bundling;
 use crate::sandbox::{Run, Sandbox, copy_tree, python, text};
 use crate::wait::{runs, until};
 
-const BUILDFILE: &str = r#"
-[target.staging]
-kind = "staging"
-sources = ["app.py"]
-
-[target.package]
-kind = "zip"
-staging = "staging"
-output = "build/lambda.zip"
-
+const BUILDFILE: &str = bundling!(
+    r#"
 [target.invoke]
 kind = "invoke"
 local = true
 zip = "package"
 handler = "app.handler"
-"#;
+"#
+);
 
 /// Returns a project with this handler. All tests share the folder of installed packages.
 fn project(app: &str) -> Sandbox {

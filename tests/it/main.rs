@@ -2,12 +2,15 @@
 
 #![expect(clippy::print_stderr, reason = "the long runs say how much they did")]
 
+mod aws_project;
 mod dice;
 mod emulators;
 mod index;
 mod proxy;
 mod sandbox;
 mod scripted;
+#[path = "../../crates/fetch/src/server.rs"]
+mod server;
 mod wait;
 mod watching;
 

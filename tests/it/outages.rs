@@ -10,34 +10,16 @@ use std::time::Duration;
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::json;
 
-use crate::emulators::{Emulator, REGION, bundle, code_sha256};
+use crate::aws_project::{self, OLD, STAMP, create, digest, uploading};
+use crate::emulators::{Emulator, bundle, code_sha256};
 use crate::proxy::{Fault, Proxy, Rule};
 use crate::sandbox::{Run, Sandbox, text};
 use crate::wait;
 
-const BUILDFILE: &str = r#"
-[target.staging]
-kind = "staging"
-sources = ["app.py"]
+const BUILDFILE: &str = uploading!("alias = 'live'\n");
 
-[target.package]
-kind = "zip"
-staging = "staging"
-output = "build/lambda.zip"
-compression = "store"
-
-[target.upload]
-kind = "upload"
-zip = "package"
-function = "hello"
-alias = "live"
-"#;
-
-const OLD: &str = "def handler(event, context):\n    return 'old'\n";
-const NEW: &str = "def handler(event, context):\n    return 'new'\n";
 const THEIRS: &str = "def handler(event, context):\n    return 'theirs'\n";
 
-const STAMP: &str = "build/upload.stamp";
 const SECRET: &str = "wJalrXUtnFEMI-K7MDENG-bPxRfiCY";
 
 const LOOK: &str = "GET /2015-03-31/functions/hello/configuration";
@@ -58,15 +40,13 @@ struct Scene {
 impl Scene {
     fn new() -> Self {
         let aws = Arc::new(Emulator::ministack());
-        aws.create_function("hello", "x86_64", &bundle("app.py", OLD));
+        create(&aws);
         aws.publish("hello", "live");
-        let mut project = Sandbox::with(BUILDFILE);
-        project.set("AWS_REGION", REGION);
+        let mut project = aws_project::project(BUILDFILE, &aws.endpoint());
         project.set("AWS_SECRET_ACCESS_KEY", SECRET);
         project.set("AWS_SESSION_TOKEN", SECRET);
-        project.write("app.py", NEW);
         let _ = project.run(["package"]).success();
-        let new = code_sha256(&project.bytes("build/lambda.zip"));
+        let new = digest(&project);
         Self { aws, project, old: code_sha256(&bundle("app.py", OLD)), new }
     }
 

@@ -3,31 +3,15 @@
 
 use serde_json::{Value, json};
 
-use crate::emulators::{Emulator, REGION, bundle};
+use crate::aws_project::{self, NEW, create, uploading};
+use crate::emulators::Emulator;
 use crate::proxy::{DRY_RUN, Fault, Proxy};
 use crate::sandbox::{Run, Sandbox, text};
 use crate::scripted::{Answer, Script, answer, failure};
 
-const BUILDFILE: &str = r#"
-[target.generate]
-kind = "command"
-inputs = ["input.txt"]
-outputs = ["build/app.py"]
-shell = "echo ran >> ran; cp input.txt build/app.py"
-
-[target.staging]
-kind = "staging"
-sources = [{ from = "build/app.py", to = "./" }]
-
-[target.package]
-kind = "zip"
-staging = "staging"
-
-[target.upload]
-kind = "upload"
-zip = "package"
-function = "hello"
-
+/// The bundle's file is made by a command.
+const BUILDFILE: &str = uploading!(
+    r#"
 [target.invoke]
 kind = "invoke"
 upload = "upload"
@@ -37,15 +21,18 @@ payload = "payload.json"
 kind = "command"
 phony = true
 shell = "touch other-ran"
-"#;
 
-const APP: &str = "def handler(event, context):\n    return 1\n";
+[target.generate]
+kind = "command"
+inputs = ["input.txt"]
+outputs = ["app.py"]
+shell = "echo ran >> ran; cp input.txt app.py"
+"#
+);
 
 fn project(endpoint: &str) -> Sandbox {
-    let mut sandbox = Sandbox::with(BUILDFILE);
-    sandbox.set("AWS_REGION", REGION);
-    sandbox.set("AWS_ENDPOINT_URL", endpoint);
-    sandbox.write("input.txt", APP).write("payload.json", "{}");
+    let sandbox = aws_project::project(BUILDFILE, endpoint);
+    sandbox.write("input.txt", NEW).write("payload.json", "{}").remove("app.py");
     sandbox
 }
 
@@ -77,8 +64,8 @@ fn a_function_that_is_not_there_costs_no_build() {
         assert!(error.contains("aws lambda create-function --function-name hello"), "{error}");
         assert!(run.finished().iter().all(|event| event["outcome"] != "ran"), "{run}");
     }
-    aws.create_function("hello", "x86_64", &bundle("app.py", "old = 1\n"));
-    assert_eq!(project.run(["invoke"]).success().stdout, "1\n");
+    create(&aws);
+    assert_eq!(project.run(["invoke"]).success().stdout, "\"new\"\n");
 }
 
 #[test]
@@ -95,7 +82,7 @@ fn credentials_that_expired_cost_no_build() {
 #[cfg_attr(not(feature = "online"), ignore = "online tier")]
 fn credentials_that_may_only_look_cost_no_build() {
     let aws = Emulator::ministack();
-    aws.create_function("hello", "x86_64", &bundle("app.py", "old = 1\n"));
+    create(&aws);
     let denied = Fault::Refuse(403, "AccessDeniedException", "");
     let proxy = Proxy::new(&aws.endpoint(), vec![(DRY_RUN, denied)]);
     let project = project(&proxy.endpoint());
@@ -107,7 +94,7 @@ fn credentials_that_may_only_look_cost_no_build() {
         "{error}"
     );
     assert!(proxy.is_through());
-    assert_eq!(project.run(["invoke"]).success().stdout, "1\n");
+    assert_eq!(project.run(["invoke"]).success().stdout, "\"new\"\n");
 }
 
 #[test]
@@ -115,10 +102,10 @@ fn credentials_that_may_only_look_cost_no_build() {
 fn to_ask_for_leave_changes_nothing() {
     for start in [Emulator::ministack, Emulator::moto] {
         let aws = start();
-        aws.create_function("hello", "x86_64", &bundle("app.py", "old = 1\n"));
+        create(&aws);
         let before = aws.function("hello");
         let project = project(&aws.endpoint());
-        project.write("Buildfile", BUILDFILE.replace("cp input.txt build/app.py", "false"));
+        project.write("Buildfile", BUILDFILE.replace("cp input.txt app.py", "false"));
         project.run(["upload"]).failure().stderr_has("generate: ");
         assert_eq!(aws.function("hello"), before);
     }
@@ -140,7 +127,7 @@ fn what_the_upload_does_not_need_goes_on_with_k() {
 #[cfg_attr(not(feature = "online"), ignore = "online tier")]
 fn a_build_in_which_nothing_runs_before_the_upload_looks_at_nothing() {
     let aws = Emulator::ministack();
-    aws.create_function("hello", "x86_64", &bundle("app.py", "old = 1\n"));
+    create(&aws);
     let mut project = project(&aws.endpoint());
     let _ = project.run(["upload"]).success();
     // If the upload is up to date, no request is sent: one to this port would fail.
@@ -239,8 +226,7 @@ fn a_payload_is_checked_before_anything_is_built() {
 #[cfg_attr(not(feature = "online"), ignore = "online tier")]
 fn a_payload_that_is_made_is_checked_before_the_upload() {
     let aws = Emulator::ministack_alone();
-    let old = bundle("app.py", "old = 1\n");
-    aws.create_function("hello", "x86_64", &old);
+    create(&aws);
     let project = project(&aws.endpoint());
     let made = "\n[target.event]\nkind = 'command'\ninputs = ['event.txt']\n\
                 outputs = ['payload.json']\nshell = 'sleep 1; cp event.txt payload.json'\n";
@@ -254,17 +240,17 @@ fn a_payload_that_is_made_is_checked_before_the_upload() {
         assert_eq!(aws.function("hello")["CodeSha256"], before, "nothing was uploaded for it");
     }
     project.write("event.txt", "{}");
-    assert_eq!(project.run(["-j4", "invoke"]).success().stdout, "1\n");
+    assert_eq!(project.run(["-j4", "invoke"]).success().stdout, "\"new\"\n");
 }
 
 #[test]
 #[cfg_attr(not(feature = "online"), ignore = "online tier")]
 fn a_payload_made_after_the_upload_does_not_hold_it_up() {
     let aws = Emulator::ministack_alone();
-    aws.create_function("hello", "x86_64", &bundle("app.py", "old = 1\n"));
+    create(&aws);
     let project = project(&aws.endpoint());
     let made = "\n[target.event]\nkind = 'command'\nneeds = ['upload']\n\
                 outputs = ['payload.json']\nshell = 'echo {} > payload.json'\n";
     project.write("Buildfile", format!("{BUILDFILE}{made}")).remove("payload.json");
-    assert_eq!(project.run(["invoke"]).success().stdout, "1\n");
+    assert_eq!(project.run(["invoke"]).success().stdout, "\"new\"\n");
 }

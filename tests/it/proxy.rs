@@ -2,12 +2,14 @@
 //! are passed on unchanged, so the emulator's state is real.
 
 use std::io::{BufRead, BufReader, Read, Write};
-use std::net::{Ipv4Addr, TcpListener, TcpStream};
+use std::net::{Ipv4Addr, TcpStream};
 use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::Duration;
 
 use serde_json::{Value, json};
+
+use crate::server;
 
 /// Method of a request that only checks the permission to update a function: it is not in the list
 /// of requests, and rules for updates do not apply to it.
@@ -53,18 +55,9 @@ impl Proxy {
     /// the first.
     pub(crate) fn new(endpoint: &str, rules: Vec<Rule>) -> Self {
         let upstream: u16 = endpoint.rsplit_once(':').unwrap().1.parse().unwrap();
-        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
-        let port = listener.local_addr().unwrap().port();
         let (seen, rules) = (Arc::new(Mutex::new(Vec::new())), Arc::new(Mutex::new(rules)));
         let (all, waiting) = (Arc::clone(&seen), Arc::clone(&rules));
-        thread::spawn(move || {
-            for stream in listener.incoming().flatten() {
-                let (all, waiting) = (Arc::clone(&all), Arc::clone(&waiting));
-                thread::spawn(move || {
-                    let _ = serve(&stream, upstream, &all, &waiting);
-                });
-            }
-        });
+        let port = server::listen(move |stream| _ = serve(stream, upstream, &all, &waiting));
         Self { port, seen, rules }
     }
 
@@ -165,23 +158,9 @@ fn read_body(request: &mut Request, reader: &mut impl Read) -> Option<()> {
 }
 
 fn read_head(reader: &mut impl BufRead) -> Option<Request> {
-    let mut head = String::new();
-    loop {
-        let mut line = String::new();
-        reader.read_line(&mut line).ok().filter(|length| *length > 0)?;
-        if line.trim_end().is_empty() {
-            break;
-        }
-        head.push_str(&line);
-    }
-    let length = head
-        .lines()
-        .find_map(|line| {
-            line.to_ascii_lowercase().strip_prefix("content-length:")?.trim().parse().ok()
-        })
-        .unwrap_or(0);
+    let head = server::read_head(reader)?;
     let what = head.lines().next()?.rsplit_once(' ')?.0.to_owned();
-    Some(Request { what, head, length, body: Vec::new() })
+    Some(Request { what, length: server::content_length(&head), head, body: Vec::new() })
 }
 
 /// Returns the emulator's response, with its head.
@@ -190,7 +169,7 @@ fn ask(upstream: u16, request: &Request) -> Option<Vec<u8>> {
     stream.set_read_timeout(Some(Duration::from_secs(30))).ok()?;
     let kept = request.head.lines().filter(|line| {
         let line = line.to_ascii_lowercase();
-        !line.starts_with("connection:") && !line.starts_with("expect:")
+        !line.is_empty() && !line.starts_with("connection:") && !line.starts_with("expect:")
     });
     let head: Vec<&str> = kept.collect();
     let head = format!("{}\r\nConnection: close\r\n\r\n", head.join("\r\n"));

@@ -1,14 +1,15 @@
 //! A stand-in for Lambda that sends scripted responses in order, and records the requests: for
 //! features that no emulator has on demand.
 
-use std::io::{BufRead, BufReader, Read, Write};
-use std::net::{Ipv4Addr, TcpListener, TcpStream};
+use std::io::{BufReader, Read, Write};
+use std::net::TcpStream;
 use std::sync::{Arc, Mutex};
-use std::thread;
 
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 use serde_json::{Value, json};
+
+use crate::server::{content_length, listen, read_head};
 
 /// One response: status, header lines, body.
 #[derive(Clone)]
@@ -69,24 +70,21 @@ impl Script {
         answers: Vec<Answer>,
         watch: impl Fn(&str, &TcpStream) + Send + 'static,
     ) -> Self {
-        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
-        let port = listener.local_addr().unwrap().port();
         let asked = Arc::new(Mutex::new(Vec::new()));
         let seen = Arc::clone(&asked);
-        thread::spawn(move || {
-            let mut answers = answers.into_iter();
-            for stream in listener.incoming().flatten() {
-                let Some(request) = read(&stream) else { continue };
-                // The response to a permission check: the function changed meanwhile.
-                if request.body.contains("\"DryRun\":true") {
-                    say(&stream, &failure(412, "PreconditionFailedException", "as asked"));
-                    continue;
-                }
-                watch(&request.what, &stream);
-                seen.lock().unwrap().push(request);
-                let spent = failure(500, "ServiceException", "the script is at its end");
-                say(&stream, &answers.next().unwrap_or(spent));
+        // One request after the other, in the order of the responses.
+        let script = Mutex::new((answers.into_iter(), watch));
+        let port = listen(move |stream| {
+            let Some(request) = read(stream) else { return };
+            // The response to a permission check: the function changed meanwhile.
+            if request.body.contains("\"DryRun\":true") {
+                return say(stream, &failure(412, "PreconditionFailedException", "as asked"));
             }
+            let (answers, watch) = &mut *script.lock().unwrap();
+            watch(&request.what, stream);
+            seen.lock().unwrap().push(request);
+            let spent = failure(500, "ServiceException", "the script is at its end");
+            say(stream, &answers.next().unwrap_or(spent));
         });
         Self { port, asked }
     }
@@ -111,23 +109,9 @@ impl Script {
 
 fn read(stream: &TcpStream) -> Option<Asked> {
     let mut reader = BufReader::new(stream);
-    let mut head = String::new();
-    reader.read_line(&mut head).ok().filter(|length| *length > 0)?;
-    let what = head.rsplit_once(' ')?.0.to_owned();
-    let mut length = 0;
-    loop {
-        let mut line = String::new();
-        reader.read_line(&mut line).ok()?;
-        head.push_str(&line);
-        let line = line.trim_end().to_ascii_lowercase();
-        if line.is_empty() {
-            break;
-        }
-        if let Some(value) = line.strip_prefix("content-length:") {
-            length = value.trim().parse().ok()?;
-        }
-    }
-    let mut body = vec![0; length];
+    let head = read_head(&mut reader)?;
+    let what = head.lines().next()?.rsplit_once(' ')?.0.to_owned();
+    let mut body = vec![0; content_length(&head)];
     reader.read_exact(&mut body).ok()?;
     Some(Asked { what, head, body: String::from_utf8_lossy(&body).into_owned() })
 }

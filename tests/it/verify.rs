@@ -3,37 +3,16 @@
 
 use serde_json::{Value, json};
 
-use crate::emulators::{Emulator, REGION, bundle, code_sha256};
+use crate::aws_project::{self, NEW, OLD, create, digest, uploading};
+use crate::emulators::{Emulator, bundle, code_sha256};
 use crate::proxy::Proxy;
 use crate::sandbox::{Run, Sandbox, text};
 use crate::scripted::{Answer, Script, answer, bytes, failure, plain};
 
-const BUILDFILE: &str = r#"
-[target.staging]
-kind = "staging"
-sources = ["app.py"]
-
-[target.package]
-kind = "zip"
-staging = "staging"
-output = "build/lambda.zip"
-compression = "store"
-
-[target.upload]
-kind = "upload"
-zip = "package"
-function = "hello"
-"#;
-
-const OLD: &str = "def handler(event, context):\n    return 'old'\n";
-const NEW: &str = "def handler(event, context):\n    return 'new'\n";
+const BUILDFILE: &str = uploading!();
 
 fn project(endpoint: &str) -> Sandbox {
-    let mut sandbox = Sandbox::with(BUILDFILE);
-    sandbox.set("AWS_REGION", REGION);
-    sandbox.set("AWS_ENDPOINT_URL", endpoint);
-    sandbox.write("app.py", NEW);
-    sandbox
+    aws_project::project(BUILDFILE, endpoint)
 }
 
 #[track_caller]
@@ -44,11 +23,11 @@ fn json_of(run: &Run) -> Value {
 #[test]
 fn verify_builds_and_says_whether_that_is_what_is_deployed() {
     let aws = Emulator::ministack();
-    aws.create_function("hello", "x86_64", &bundle("app.py", OLD));
+    create(&aws);
     let project = project(&aws.endpoint());
     let live = |name: &str| text(&aws.function(name), "CodeSha256");
     let run = project.run(["verify"]).status(1);
-    let here = code_sha256(&project.bytes("build/lambda.zip"));
+    let here = digest(&project);
     let expected = format!(
         "upload: function `hello` differs\n  here     {here}\n  deployed {}\n",
         live("hello")
@@ -88,7 +67,7 @@ fn verify_builds_and_says_whether_that_is_what_is_deployed() {
 #[cfg_attr(not(feature = "online"), ignore = "online tier")]
 fn with_an_alias_its_version_is_what_is_deployed() {
     let aws = Emulator::ministack();
-    aws.create_function("hello", "x86_64", &bundle("app.py", OLD));
+    create(&aws);
     aws.publish("hello", "live");
     let project = project(&aws.endpoint());
     project.write("Buildfile", format!("{BUILDFILE}publish = true\n"));
@@ -125,7 +104,7 @@ fn verify_cannot_say_without_a_function_a_build_or_an_upload() {
 #[cfg_attr(not(feature = "online"), ignore = "online tier")]
 fn moto_is_verified_as_well() {
     let aws = Emulator::moto();
-    aws.create_function("hello", "x86_64", &bundle("app.py", OLD));
+    create(&aws);
     let project = project(&aws.endpoint());
     let _ = project.run(["verify"]).status(1);
     let _ = project.run(["upload"]).success();
@@ -197,7 +176,7 @@ fn an_alias_that_is_shared_is_a_difference_and_one_that_is_missing_cannot_be_sai
     let mut project = project("http://127.0.0.1:1");
     project.write("Buildfile", format!("{BUILDFILE}alias = 'live'\n"));
     let _ = project.run(["package"]).success();
-    let live = json!({"CodeSha256": code_sha256(&project.bytes("build/lambda.zip"))});
+    let live = json!({"CodeSha256": digest(&project)});
     let alias = json!({
         "Name": "live", "FunctionVersion": "3",
         "RoutingConfig": {"AdditionalVersionWeights": {"4": 0.1}},
@@ -216,7 +195,7 @@ fn an_alias_that_is_shared_is_a_difference_and_one_that_is_missing_cannot_be_sai
 fn a_failed_update_is_a_difference_whatever_the_digests_are() {
     let mut project = project("http://127.0.0.1:1");
     let _ = project.run(["package"]).success();
-    let digest = code_sha256(&project.bytes("build/lambda.zip"));
+    let digest = digest(&project);
     let server = Script::new(vec![answer(&json!({
         "CodeSha256": digest, "LastUpdateStatus": "Failed", "LastUpdateStatusReason": "no room"
     }))]);
@@ -233,7 +212,7 @@ fn the_same_zip_goes_to_others_by_its_digest_and_no_other_does() {
     }
     let project = project(&aws.endpoint());
     let _ = project.run(["upload"]).success();
-    let digest = code_sha256(&project.bytes("build/lambda.zip"));
+    let digest = digest(&project);
     let promote = |zip: &str, digest: &str, more: &[&str]| {
         let args = ["promote", zip, "--digest", digest, "--function", "prod-a"];
         Run::of(project.zipwright().args(args).args(more))
@@ -280,7 +259,7 @@ fn a_zip_that_no_request_can_hold_is_promoted_by_way_of_s3() {
     let sources = BUILDFILE.replace("[\"app.py\"]", "[\"app.py\", \"data.bin\"]");
     project.write("Buildfile", sources);
     let _ = project.run(["package"]).success();
-    let digest = code_sha256(&project.bytes("build/lambda.zip"));
+    let digest = digest(&project);
     let args =
         ["promote", "package", "--digest", &digest, "--function", "one", "--function", "two"];
     let _ = project.run(args).failure().stderr_has("add `--s3 BUCKET`, with a bucket of the");
@@ -301,7 +280,7 @@ fn a_zip_that_no_request_can_hold_is_promoted_by_way_of_s3() {
 #[cfg_attr(not(feature = "online"), ignore = "online tier")]
 fn a_bundle_that_cannot_run_there_is_not_promoted() {
     let aws = Emulator::ministack();
-    aws.create_function("hello", "x86_64", &bundle("app.py", OLD));
+    create(&aws);
     let project = project(&aws.endpoint());
     project.write("lambda.zip", bundle("other.py", NEW));
     let digest = code_sha256(&bundle("other.py", NEW));
@@ -322,7 +301,7 @@ fn a_bundle_that_cannot_run_there_is_not_promoted() {
 #[cfg_attr(not(feature = "online"), ignore = "online tier")]
 fn a_profile_wins_over_credentials_of_the_environment() {
     let aws = Emulator::ministack();
-    aws.create_function("hello", "x86_64", &bundle("app.py", OLD));
+    create(&aws);
     let proxy = Proxy::new(&aws.endpoint(), Vec::new());
     let mut project = project(&proxy.endpoint());
     project.set("AWS_ACCESS_KEY_ID", "AKIAENVIRONMENT00000");
@@ -331,7 +310,7 @@ fn a_profile_wins_over_credentials_of_the_environment() {
     let keys = format!("[prod]\naws_access_key_id = {key}\naws_secret_access_key = test\n");
     project.write("../home/.aws/credentials", keys);
     let _ = project.run(["package"]).success();
-    let digest = code_sha256(&project.bytes("build/lambda.zip"));
+    let digest = digest(&project);
     let args =
         ["promote", "package", "--digest", &digest, "--function", "hello", "--profile", "prod"];
     let run = project.run(args).success();
@@ -347,10 +326,10 @@ fn a_profile_wins_over_credentials_of_the_environment() {
 #[cfg_attr(not(feature = "online"), ignore = "online tier")]
 fn an_upload_of_a_digest_takes_no_other_zip() {
     let aws = Emulator::ministack();
-    aws.create_function("hello", "x86_64", &bundle("app.py", OLD));
+    create(&aws);
     let project = project(&aws.endpoint());
     let _ = project.run(["package"]).success();
-    let digest = code_sha256(&project.bytes("build/lambda.zip"));
+    let digest = digest(&project);
     let other = code_sha256(b"another");
     let run = project.run(["--json", "upload", "--digest", &other]).failure();
     let error = text(&run.target("upload"), "error");

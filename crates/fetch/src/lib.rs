@@ -10,6 +10,8 @@ mod download;
 mod page;
 mod proxy;
 #[cfg(test)]
+mod server;
+#[cfg(test)]
 mod tests;
 mod url;
 

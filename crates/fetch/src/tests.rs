@@ -1,85 +1,33 @@
 //! Downloads from servers on this machine that break off, refuse, redirect, and stand behind proxies.
 
-use std::io::{self, BufRead, BufReader, Write};
-use std::net::{TcpListener, TcpStream};
-use std::sync::{Arc, Mutex};
+use std::io::{self, Write};
+use std::net::TcpListener;
+use std::sync::Mutex;
 use std::thread;
 use std::time::Duration;
 
+use super::server::{Server, response};
 use super::*;
 
-/// One answer of a server: the bytes that it sends, after which it may close the connection.
-struct Answer {
-    bytes: Vec<u8>,
-    closes: bool,
+fn answer(status: &str, body: &str) -> Vec<u8> {
+    response(status, body.as_bytes())
 }
 
-fn answer(head: &str, body: &str) -> Answer {
-    let length = body.len();
-    let bytes = format!("HTTP/1.1 {head}\r\nContent-Length: {length}\r\n\r\n{body}").into_bytes();
-    Answer { bytes, closes: false }
-}
-
-/// Sends only `sent` bytes of the body, and closes.
-fn broken(head: &str, body: &str, sent: usize) -> Answer {
-    let mut answer = answer(head, body);
-    answer.bytes.truncate(answer.bytes.len() - body.len() + sent);
-    Answer { closes: true, ..answer }
-}
-
-/// A server on this machine, and the requests that it was sent.
-struct Server {
-    port: u16,
-    requests: Arc<Mutex<Vec<String>>>,
+/// Returns a response with only `sent` bytes of its body, after which the connection is closed.
+fn broken(status: &str, body: &str, sent: usize) -> Vec<u8> {
+    let mut bytes = answer(status, body);
+    bytes.truncate(bytes.len() - body.len() + sent);
+    bytes
 }
 
 impl Server {
-    /// `reply` receives the number of the request and its head.
-    fn start(reply: impl Fn(usize, &str) -> Answer + Send + Sync + 'static) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let port = listener.local_addr().unwrap().port();
-        let requests = Arc::new(Mutex::new(Vec::new()));
-        let (reply, kept) = (Arc::new(reply), requests.clone());
-        thread::spawn(move || {
-            for stream in listener.incoming() {
-                let (reply, kept) = (reply.clone(), kept.clone());
-                thread::spawn(move || serve(&stream.unwrap(), &*reply, &kept));
-            }
-        });
-        Self { port, requests }
-    }
-
     fn url(&self, path: &str) -> String {
         format!("http://127.0.0.1:{}{path}", self.port)
     }
 
+    /// Returns the heads of all requests, in lower case.
     fn requests(&self) -> Vec<String> {
-        self.requests.lock().unwrap().clone()
-    }
-}
-
-fn serve(
-    mut stream: &TcpStream,
-    reply: &dyn Fn(usize, &str) -> Answer,
-    requests: &Mutex<Vec<String>>,
-) {
-    let mut reader = BufReader::new(stream);
-    loop {
-        let mut head = String::new();
-        while !head.ends_with("\r\n\r\n") {
-            if reader.read_line(&mut head).unwrap_or(0) == 0 {
-                return;
-            }
-        }
-        let number = {
-            let mut requests = requests.lock().unwrap();
-            requests.push(head.to_ascii_lowercase());
-            requests.len()
-        };
-        let Answer { bytes, closes } = reply(number, &head);
-        if stream.write_all(&bytes).is_err() || closes {
-            return;
-        }
+        self.heads.lock().unwrap().iter().map(|head| head.to_ascii_lowercase()).collect()
     }
 }
 
@@ -119,7 +67,7 @@ fn get(url: &str) -> Result<String, String> {
 
 #[test]
 fn many_files_come_at_once_over_few_connections() {
-    let server = Server::start(|_, head| answer("200 OK", head.split(' ').nth(1).unwrap()));
+    let server = Server::new(|head, _| answer("200 OK", head.split(' ').nth(1).unwrap()));
     let urls: Vec<String> = (0..100).map(|number| server.url(&format!("/file-{number}"))).collect();
     let mut files: Vec<(Download, Bytes)> = urls
         .iter()
@@ -140,7 +88,7 @@ fn many_files_come_at_once_over_few_connections() {
 #[test]
 fn a_download_that_breaks_off_is_resumed() {
     let body = "0123456789";
-    let server = Server::start(move |number, _| match number {
+    let server = Server::new(move |_, number| match number {
         1 => broken("200 OK\r\nETag: \"one\"", body, 4),
         2 => broken("206 Partial Content\r\nContent-Range: bytes 4-9/10", &body[4..], 2),
         _ => answer("206 Partial Content\r\nContent-Range: bytes 6-9/10", &body[6..]),
@@ -154,7 +102,7 @@ fn a_download_that_breaks_off_is_resumed() {
 
 #[test]
 fn a_file_that_changed_meanwhile_begins_again() {
-    let server = Server::start(|number, _| match number {
+    let server = Server::new(|_, number| match number {
         1 => broken("200 OK", "old old old", 4),
         // Servers that know no ranges send the whole file.
         2 => broken("200 OK", "new", 2),
@@ -169,7 +117,7 @@ fn a_file_that_changed_meanwhile_begins_again() {
 
 #[test]
 fn failures_that_may_pass_are_retried_and_others_are_not() {
-    let server = Server::start(|number, head| match (head.split(' ').nth(1).unwrap(), number) {
+    let server = Server::new(|head, number| match (head.split(' ').nth(1).unwrap(), number) {
         ("/busy", 1) => answer("503 Service Unavailable\r\nRetry-After: 0", ""),
         ("/busy", 2) => answer("429 Too Many Requests", ""),
         ("/busy", _) => answer("200 OK", "done"),
@@ -185,7 +133,7 @@ fn failures_that_may_pass_are_retried_and_others_are_not() {
 
 #[test]
 fn a_file_has_the_size_that_it_should_have() {
-    let server = Server::start(|_, _| answer("200 OK", "12345"));
+    let server = Server::new(|_, _| answer("200 OK", "12345"));
     let url = server.url("/a");
     assert_eq!(get_with(&url, Some(5), &settings()).as_deref(), Ok("12345"));
     let error = get_with(&url, Some(4), &settings()).unwrap_err();
@@ -196,9 +144,9 @@ fn a_file_has_the_size_that_it_should_have() {
 
 #[test]
 fn credentials_go_to_their_own_server_alone() {
-    let other = Server::start(|_, _| answer("200 OK", "file"));
+    let other = Server::new(|_, _| answer("200 OK", "file"));
     let location = other.url("/file");
-    let server = Server::start(move |_, head| {
+    let server = Server::new(move |head, _| {
         // `me:secret`
         match head.to_ascii_lowercase().contains("authorization: basic bwu6c2vjcmv0") {
             true => answer(&format!("302 Found\r\nLocation: {location}"), ""),
@@ -218,7 +166,7 @@ fn credentials_go_to_their_own_server_alone() {
 
 #[test]
 fn plain_http_goes_through_the_proxy() {
-    let proxy = Server::start(|_, _| answer("200 OK", "by proxy"));
+    let proxy = Server::new(|_, _| answer("200 OK", "by proxy"));
     let http = Some(format!("http://me:secret@127.0.0.1:{}", proxy.port));
     let proxies = Proxies { http, no_proxy: Some("127.0.0.1".into()), ..Proxies::default() };
     let settings = Settings { proxies, ..settings() };
@@ -226,13 +174,13 @@ fn plain_http_goes_through_the_proxy() {
     let request = &proxy.requests()[0];
     assert!(request.starts_with("get http://files.example/a?b http/1.1\r\n"), "{request}");
     assert!(request.contains("proxy-authorization: basic bwu6c2vjcmv0"), "{request}");
-    let direct = Server::start(|_, _| answer("200 OK", "direct"));
+    let direct = Server::new(|_, _| answer("200 OK", "direct"));
     assert_eq!(get_with(&direct.url("/"), None, &settings).as_deref(), Ok("direct"));
 }
 
 #[test]
 fn https_goes_through_a_tunnel_of_the_proxy() {
-    let proxy = Server::start(|_, head| match head.starts_with("CONNECT files.example:443 ") {
+    let proxy = Server::new(|head, _| match head.starts_with("CONNECT files.example:443 ") {
         true => answer("407 Proxy Authentication Required", ""),
         false => answer("400 Bad Request", ""),
     });
@@ -244,7 +192,7 @@ fn https_goes_through_a_tunnel_of_the_proxy() {
 
 #[test]
 fn downloads_stop_when_they_are_told_to() {
-    let server = Server::start(|_, _| {
+    let server = Server::new(|_, _| {
         thread::sleep(Duration::from_secs(60));
         answer("200 OK", "")
     });
@@ -269,7 +217,7 @@ fn pages_are_unpacked_and_their_links_are_joined() {
     let mut packed = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
     packed.write_all(b"<a href=f>").unwrap();
     let packed = packed.finish().unwrap();
-    let server = Server::start(move |_, head| match head.split(' ').nth(1) {
+    let server = Server::new(move |head, _| match head.split(' ').nth(1) {
         Some("/simple/a") => answer("301 Moved\r\nLocation: /simple/a/", ""),
         Some("/simple/a/") => {
             let length = packed.len();
@@ -277,7 +225,7 @@ fn pages_are_unpacked_and_their_links_are_joined() {
                 "HTTP/1.1 200 OK\r\nContent-Type: Text/HTML; charset=utf-8\r\n\
                  Content-Encoding: gzip\r\nContent-Length: {length}\r\n\r\n"
             );
-            Answer { bytes: [head.as_bytes(), &packed].concat(), closes: false }
+            [head.as_bytes(), &packed].concat()
         }
         _ => answer("404 Not Found", ""),
     });
