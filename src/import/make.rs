@@ -48,7 +48,10 @@ pub(super) fn read(project: &Project, file: &Path) -> Result<Makefile> {
     let mut makefile = parse(&database);
     makefile.file = file.display().to_string();
     if makefile.rules.is_empty() {
-        bail!("`{}` has no rule", file.display());
+        bail!(
+            "`{}` has no rule; `zipwright init` writes a Buildfile from the files of a project",
+            file.display()
+        );
     }
     let mut arguments = vec!["-B".to_owned(), "-k".into(), "--trace".into(), "-p".into()];
     for rule in &makefile.rules {

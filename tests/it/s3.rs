@@ -271,9 +271,11 @@ fn what_was_begun_and_fails_is_taken_back() {
     assert!(error.contains("zipwright needs s3:GetObject, s3:PutObject and"), "{error}");
     assert!(error.contains("nothing was deployed"), "{error}");
     let requests = server.requests();
-    let last = requests.last().unwrap();
-    assert!(last.starts_with("DELETE /bundles/lambda/hello/"), "{requests:?}");
-    assert!(last.ends_with("uploadId=u1"), "{requests:?}");
+    // A part that was on its way may arrive later.
+    let is_end = |head: &String| {
+        head.starts_with("DELETE /bundles/lambda/hello/") && head.ends_with("uploadId=u1")
+    };
+    assert!(requests.iter().any(is_end), "{requests:?}");
     assert!(!requests.iter().any(|head| head.starts_with("PUT /2015")), "{requests:?}");
 }
 
