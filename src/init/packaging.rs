@@ -1,10 +1,12 @@
 //! Where the wheels of a function come from: requirement files, a Python project with its build back
 //! end, a lockfile.
 
+use std::collections::BTreeSet;
+
 use toml::{Table, Value};
 
 use super::described::{join, parent};
-use super::survey::{Survey, is_below};
+use super::survey::{Survey, is_below, is_test};
 
 /// Folders of requirement files, and files in them, by preference.
 const REQUIREMENTS: [&str; 13] = [
@@ -130,14 +132,53 @@ fn package(survey: &Survey, folder: &str, manifest: Option<&Table>) -> Option<Pa
     let text = |keys: &[&str]| Some(at(manifest?, keys)?.as_str()?.to_owned());
     let name = text(&["project", "name"]).or_else(|| text(&["tool", "poetry", "name"]));
     let backend = text(&["build-system", "build-backend"]);
-    Some(Package {
+    let package = Package {
         folder: folder.to_owned(),
         name: name.map(|name| normalized(&name)),
         is_setuptools: backend.is_none_or(|backend| backend.starts_with("setuptools")),
-    })
+    };
+    // Otherwise the dependencies could not be taken without a build.
+    let is_standard = manifest.is_some_and(|manifest| at(manifest, &["project"]).is_some());
+    let is_configured = has_setup
+        || survey.has(&join(folder, "setup.cfg"))
+        || CONFIGURATION.iter().any(|keys| manifest.is_some_and(|it| at(it, keys).is_some()));
+    (!is_standard || is_configured || package.is_found(survey)).then_some(package)
 }
 
+/// Keys by which a project tells its back end what to package.
+const CONFIGURATION: [&[&str]; 7] = [
+    &["tool", "setuptools"],
+    &["tool", "hatch", "build"],
+    &["tool", "poetry", "packages"],
+    &["tool", "poetry", "include"],
+    &["tool", "flit"],
+    &["tool", "pdm", "build"],
+    &["tool", "uv", "build-backend"],
+];
+
 impl Package {
+    /// Returns whether the back end finds something to package without configuration: a package or
+    /// module of the project's name; setuptools, a folder `src`, or a single package or module.
+    fn is_found(&self, survey: &Survey) -> bool {
+        let start = if self.folder.is_empty() { 0 } else { self.folder.len() + 1 };
+        let files = survey.below(&self.folder).filter(|file| file.ends_with(".py"));
+        let files: Vec<&str> =
+            files.filter(|file| !is_test(file)).map(|file| &file[start..]).collect();
+        if self.is_setuptools {
+            let top = |file: &&str| file.split_once('/').map(|(top, _)| top.to_owned());
+            let folders: BTreeSet<String> = files.iter().filter_map(top).collect();
+            return match folders.len() {
+                0 => files.len() == 1,
+                count => count == 1 || folders.contains("src"),
+            };
+        }
+        let is_named = |part: &str| {
+            let part = part.strip_suffix(".py").unwrap_or(part);
+            self.name.as_deref() == Some(normalized(part).as_str())
+        };
+        files.iter().any(|file| file.split('/').any(is_named))
+    }
+
     /// Returns whether a file of the project is in its wheel, by the usual rules of back ends.
     pub(super) fn holds(&self, file: &str) -> Holds {
         if !is_below(file, &self.folder) {

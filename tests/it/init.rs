@@ -315,6 +315,29 @@ fn dependencies_of_a_pyproject_that_is_not_built_are_taken() {
     assert!(members.contains("idna/core.py"));
 }
 
+/// Its build would fail: the back end finds no package, or several.
+#[test]
+#[cfg_attr(not(feature = "online"), ignore = "online tier")]
+fn a_project_without_a_package_gives_its_dependencies() {
+    for (manifest, other) in [
+        (pyproject("hatchling.build", "hatchling"), None),
+        (pyproject("poetry.core.masonry.api", "poetry-core"), None),
+        (pyproject("setuptools.build_meta", "setuptools"), Some("helper.py")),
+    ] {
+        let sandbox = Sandbox::new();
+        sandbox.write("pyproject.toml", manifest).write("app.py", HANDLER);
+        let mut expected = vec!["app.py"];
+        if let Some(other) = other {
+            sandbox.write(other, "X = 1\n");
+            sandbox.write("app.py", format!("import helper\n{HANDLER}"));
+            expected.push(other);
+        }
+        let members = next(&sandbox);
+        assert_eq!(own(&members), expected);
+        assert!(members.contains("idna/core.py"));
+    }
+}
+
 #[test]
 #[cfg_attr(not(feature = "online"), ignore = "online tier")]
 fn packages_of_other_back_ends_are_built() {
