@@ -73,8 +73,9 @@ pub fn propose(root: &Path, given: &Given) -> Result<Proposal> {
     }
     let functions = functions(&survey, given, &mut notes)?;
     let bundles = bundle::group(&survey, functions, given, &mut notes);
-    let mut told = BTreeSet::new();
-    notes.retain(|note| told.insert(note.clone()));
+    // Several bundles of one folder give the same notes.
+    let mut seen = BTreeSet::new();
+    notes.retain(|note| seen.insert(note.clone()));
     Ok(text::proposal(&bundles, notes))
 }
 

@@ -32,6 +32,17 @@ const LOCKS: [(&str, &str); 3] = [
     ("Pipfile.lock", "pipenv requirements > requirements.txt"),
 ];
 
+/// Keys of `pyproject.toml` by which a project configures what its back end packages.
+const CONFIGURATION: [&[&str]; 7] = [
+    &["tool", "setuptools"],
+    &["tool", "hatch", "build"],
+    &["tool", "poetry", "packages"],
+    &["tool", "poetry", "include"],
+    &["tool", "flit"],
+    &["tool", "pdm", "build"],
+    &["tool", "uv", "build-backend"],
+];
+
 /// The input of one wheelhouse. Paths are relative to the project.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Wheels {
@@ -145,25 +156,13 @@ fn package(survey: &Survey, folder: &str, manifest: Option<&Table>) -> Option<Pa
     (!is_standard || is_configured || package.is_found(survey)).then_some(package)
 }
 
-/// Keys by which a project tells its back end what to package.
-const CONFIGURATION: [&[&str]; 7] = [
-    &["tool", "setuptools"],
-    &["tool", "hatch", "build"],
-    &["tool", "poetry", "packages"],
-    &["tool", "poetry", "include"],
-    &["tool", "flit"],
-    &["tool", "pdm", "build"],
-    &["tool", "uv", "build-backend"],
-];
-
 impl Package {
     /// Returns whether the back end finds something to package without configuration: a package or
     /// module of the project's name; setuptools, a folder `src`, or a single package or module.
     fn is_found(&self, survey: &Survey) -> bool {
-        let start = if self.folder.is_empty() { 0 } else { self.folder.len() + 1 };
         let files = survey.below(&self.folder).filter(|file| file.ends_with(".py"));
         let files: Vec<&str> =
-            files.filter(|file| !is_test(file)).map(|file| &file[start..]).collect();
+            files.filter(|file| !is_test(file)).map(|file| self.inside(file)).collect();
         if self.is_setuptools {
             let top = |file: &&str| file.split_once('/').map(|(top, _)| top.to_owned());
             let folders: BTreeSet<String> = files.iter().filter_map(top).collect();
@@ -179,12 +178,17 @@ impl Package {
         files.iter().any(|file| file.split('/').any(is_named))
     }
 
+    /// Returns the path of a file of the project in its folder.
+    fn inside<'a>(&self, file: &'a str) -> &'a str {
+        if self.folder.is_empty() { file } else { &file[self.folder.len() + 1..] }
+    }
+
     /// Returns whether a file of the project is in its wheel, by the usual rules of back ends.
     pub(super) fn holds(&self, file: &str) -> Holds {
         if !is_below(file, &self.folder) {
             return Holds::No;
         }
-        let below = if self.folder.is_empty() { file } else { &file[self.folder.len() + 1..] };
+        let below = self.inside(file);
         let (below, in_src) = match below.strip_prefix("src/") {
             Some(rest) => (rest, true),
             None => (below, false),

@@ -5,7 +5,8 @@ use std::path::Path;
 
 use serde_json::{Value, json};
 
-use crate::emulators::{Emulator, REGION, bundle, code_sha256};
+use crate::aws_project::{self, NEW, uploading};
+use crate::emulators::{Emulator, bundle, code_sha256};
 use crate::sandbox::{Run, Sandbox, python, text};
 
 /// Defines `save`, which commits everything; each commit is later than the one before.
@@ -206,39 +207,20 @@ fn a_zip_has_the_history_of_its_own_files_and_of_its_locked_wheels() {
 
 /// Returns a project with an upload of `app.py` to the function `hello`, and a repository with the tag v1.
 fn deployable(endpoint: &str, more: &str) -> Sandbox {
-    let mut sandbox = Sandbox::with(&format!(
-        r#"
-        [vars]
-        function = "hello"
-        [target.staging]
-        kind = "staging"
-        sources = ["app.py"]
-        [target.package]
-        kind = "zip"
-        staging = "staging"
-        output = "build/lambda.zip"
-        [target.upload]
-        kind = "upload"
-        zip = "package"
-        function = "{{function}}"
-        {more}
-        "#
-    ));
-    sandbox.set("AWS_REGION", REGION);
-    sandbox.set("AWS_ENDPOINT_URL", endpoint);
-    sandbox.write("app.py", APP).write(".gitignore", "build\n.zipwright\n");
+    let uploading = uploading!().replace("\"hello\"", "\"{function}\"");
+    let buildfile = format!("[vars]\nfunction = \"hello\"\n{uploading}{more}\n");
+    let sandbox = aws_project::project(&buildfile, endpoint);
+    sandbox.write(".gitignore", "build\n.zipwright\n");
     sandbox.sh(&format!("{SCRIPT}save 1; git tag v1")).success();
     sandbox
 }
-
-const APP: &str = "def handler(event, context):\n    return 1\n";
 
 #[test]
 #[cfg_attr(not(feature = "online"), ignore = "online tier")]
 fn changes_are_listed_since_the_commit_that_is_deployed() {
     let aws = Emulator::ministack();
-    aws.create_function("hello", "x86_64", &bundle("app.py", APP));
-    aws.create_function("other", "x86_64", &bundle("app.py", APP));
+    aws.create_function("hello", "x86_64", &bundle("app.py", NEW));
+    aws.create_function("other", "x86_64", &bundle("app.py", NEW));
     aws.configure("hello", &json!({"Description": "orders"}));
     let sandbox = deployable(&aws.endpoint(), "alias = 'live'");
     let git = |script: &str| sandbox.sh(&format!("set -e; {script}")).success().stdout;

@@ -9,9 +9,10 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
-use crate::emulators::{Emulator, REGION, bundle, code_sha256};
+use crate::aws_project::{self, create, upload_error};
+use crate::emulators::{Emulator, bundle, code_sha256};
 use crate::proxy::{Fault, Proxy, Rule};
-use crate::sandbox::{Sandbox, text};
+use crate::sandbox::Sandbox;
 use crate::scripted::{Answer, Script, answer, plain};
 use crate::wait::until;
 
@@ -38,10 +39,7 @@ const WEIGHTS: u64 = 53 << 20;
 
 /// Returns a project with a built bundle that exceeds the request limit.
 fn project(endpoint: &str) -> Sandbox {
-    let mut sandbox = Sandbox::with(BUILDFILE);
-    sandbox.set("AWS_REGION", REGION);
-    sandbox.set("AWS_ENDPOINT_URL", endpoint);
-    sandbox.write("app.py", "def handler(event, context):\n    return 1\n");
+    let sandbox = aws_project::project(BUILDFILE, endpoint);
     // Each part of the upload differs: each MiB begins with its number.
     let mut file = std::fs::File::create(sandbox.path("weights.bin")).unwrap();
     let mut piece = vec![b'w'; 1 << 20];
@@ -63,15 +61,8 @@ fn key(sandbox: &Sandbox) -> String {
     format!("lambda/hello/{}.zip", hex.concat())
 }
 
-#[track_caller]
-fn upload_error(sandbox: &Sandbox) -> String {
-    let run = sandbox.run(["--json", "upload"]).failure();
-    assert!(!sandbox.exists("build/upload.stamp"), "{run}");
-    text(&run.target("upload"), "error")
-}
-
 fn goes_by_way_of_s3(aws: &Emulator) {
-    aws.create_function("hello", "x86_64", &bundle("app.py", "old = 1\n"));
+    create(aws);
     aws.create_bucket("bundles");
     let project = project(&aws.endpoint());
     let run = project.run(["--json", "upload"]).success();
@@ -181,7 +172,7 @@ fn a_layer_goes_the_same_way() {
 #[cfg_attr(not(feature = "online"), ignore = "online tier")]
 fn a_bundle_that_fits_into_a_request_needs_no_bucket() {
     let aws = Emulator::ministack();
-    aws.create_function("hello", "x86_64", &bundle("app.py", "old = 1\n"));
+    create(&aws);
     let project = project(&aws.endpoint());
     project.write("weights.bin", "few");
     let upload = project.run(["--json", "upload"]).success().target("upload");
@@ -213,7 +204,7 @@ fn without_a_bucket_the_way_out_is_said_before_the_network() {
 #[cfg_attr(not(feature = "online"), ignore = "online tier")]
 fn a_bucket_that_is_not_there_is_named() {
     let aws = Emulator::ministack();
-    aws.create_function("hello", "x86_64", &bundle("app.py", "old = 1\n"));
+    create(&aws);
     let error = upload_error(&project(&aws.endpoint()));
     let expected = "could not begin the upload of s3://bundles/lambda/hello/";
     assert!(error.contains(expected), "{error}");
@@ -225,7 +216,7 @@ fn a_bucket_that_is_not_there_is_named() {
 #[cfg_attr(not(feature = "online"), ignore = "online tier")]
 fn nothing_but_loopback_is_asked_when_so_required() {
     let aws = Emulator::ministack_alone();
-    aws.create_function("hello", "x86_64", &bundle("app.py", "old = 1\n"));
+    create(&aws);
     let mut project = project(&aws.endpoint());
     project.set("AWS_ENDPOINT_URL_S3", "https://s3.eu-west-1.amazonaws.com");
     let error = upload_error(&project);
@@ -309,7 +300,7 @@ fn a_part_that_fails_for_a_moment_is_sent_again() {
 
 /// Returns a project whose S3 is MiniStack behind a proxy with faults.
 fn with_faults(aws: &Emulator, rules: Vec<Rule>) -> (Proxy, Sandbox) {
-    aws.create_function("hello", "x86_64", &bundle("app.py", "old = 1\n"));
+    create(aws);
     aws.create_bucket("bundles");
     let proxy = Proxy::new(&aws.endpoint(), rules);
     let mut project = project(&aws.endpoint());

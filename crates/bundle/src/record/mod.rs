@@ -218,9 +218,7 @@ impl Record {
         );
         Ok(record)
     }
-}
 
-impl Record {
     /// Returns the commit that the zip was built from; `None` if files were changed, or without git.
     pub fn commit(&self) -> Option<&str> {
         self.body.informative.git.as_ref().filter(|git| git.clean).map(|git| git.commit.as_str())

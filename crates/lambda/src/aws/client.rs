@@ -15,12 +15,10 @@ use aws_sdk_lambda::config::timeout::TimeoutConfig;
 use aws_sdk_lambda::error::{ProvideErrorMetadata, SdkError};
 
 use super::error::{Error, Problem, explain, is_about_credentials, redact};
-use super::http::HttpClient;
+use super::http::{CONNECT_TIMEOUT, HttpClient};
 use super::{retry, settings};
 use zipwright_store::project::Project;
 
-/// Time limit for opening a connection.
-pub(super) const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 /// Time limit for the first byte of a response.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(20);
 

@@ -4,13 +4,12 @@
 use std::error::Error as StdError;
 use std::time::Duration;
 
-use aws_sdk_lambda::primitives::ByteStream;
-use aws_smithy_runtime_api::client::http::{HttpConnector, HttpConnectorSettings};
+use aws_smithy_runtime_api::client::http::HttpConnector;
 use aws_smithy_runtime_api::client::orchestrator::HttpRequest;
 
 use super::Lambda;
-use super::client::CONNECT_TIMEOUT;
 use super::error::{Error, Passing, Problem};
+use super::http::{Unread, read_body};
 
 /// Time limit until the first byte, and between two parts.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -56,15 +55,9 @@ impl Lambda<'_> {
     }
 
     async fn fetch(&self, url: &str, limit: u64) -> Result<Vec<u8>, (String, Option<Passing>)> {
-        let broken = |reason: String| (reason, Some(Passing::Connection));
         let request = HttpRequest::get(url)
             .map_err(|_| ("the address that Lambda returned is not a URL".to_owned(), None))?;
-        let settings = HttpConnectorSettings::builder()
-            .connect_timeout(CONNECT_TIMEOUT)
-            .read_timeout(PATIENCE)
-            .build();
-        let connector = self.http.connector(&settings);
-        let answer = connector.call(request).await.map_err(|error| {
+        let answer = self.http.connector(PATIENCE).call(request).await.map_err(|error| {
             let passing = (!error.is_user()).then_some(Passing::Connection);
             (deepest(&error), passing)
         })?;
@@ -75,19 +68,10 @@ impl Lambda<'_> {
             }
             status => return Err((format!("HTTP {status}"), None)),
         }
-        let mut body = ByteStream::new(answer.into_body());
-        let mut zip = Vec::new();
-        loop {
-            let part = tokio::time::timeout(PATIENCE, body.try_next()).await;
-            let part = part.map_err(|_| broken("nothing more came".into()))?;
-            match part.map_err(|error| broken(deepest(&error)))? {
-                None => return Ok(zip),
-                Some(part) if (zip.len() + part.len()) as u64 > limit => {
-                    return Err((format!("it has more than {limit} bytes"), None));
-                }
-                Some(part) => zip.extend_from_slice(&part),
-            }
-        }
+        read_body(answer.into_body(), limit, PATIENCE).await.map_err(|unread| match unread {
+            Unread::Broken(error) => (deepest(&*error), Some(Passing::Connection)),
+            Unread::TooLong => (format!("it has more than {limit} bytes"), None),
+        })
     }
 }
 

@@ -6,6 +6,7 @@ use std::net::{Ipv4Addr, Ipv6Addr};
 use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
 
+use aws_sdk_lambda::primitives::{ByteStream, SdkBody};
 use aws_smithy_http_client::pool;
 use aws_smithy_http_client::proxy::ProxyConfig;
 use aws_smithy_http_client::tls::rustls_provider::CryptoMode;
@@ -17,6 +18,9 @@ use aws_smithy_runtime_api::client::http::{
 use aws_smithy_runtime_api::client::orchestrator::HttpRequest;
 use aws_smithy_runtime_api::client::result::ConnectorError;
 use aws_smithy_runtime_api::client::runtime_components::RuntimeComponents;
+
+/// Time limit for opening a connection.
+pub(super) const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Time after which the kernel probes a silent connection. Routers drop silent connections, some
 /// within minutes, and the response of a function may take half an hour.
@@ -59,11 +63,15 @@ impl HttpClient {
         self.0.last.lock().expect(LOCK).clone()
     }
 
-    /// Returns a connector for a request that the SDK does not make. The SDK must have sent a
-    /// request before.
-    pub(super) fn connector(&self, settings: &HttpConnectorSettings) -> SharedHttpConnector {
+    /// Returns a connector for requests that the SDK does not make, which waits this long for the
+    /// first byte of a response. The SDK must have sent a request before.
+    pub(super) fn connector(&self, patience: Duration) -> SharedHttpConnector {
+        let settings = HttpConnectorSettings::builder()
+            .connect_timeout(CONNECT_TIMEOUT)
+            .read_timeout(patience)
+            .build();
         let components = self.0.components.lock().expect(LOCK).clone();
-        self.http_connector(settings, &components.expect("BUG: the SDK has sent no request yet"))
+        self.http_connector(&settings, &components.expect("BUG: the SDK has sent no request yet"))
     }
 
     fn pool(&self) -> &pool::Client {
@@ -140,6 +148,42 @@ impl fmt::Display for NotLoopback {
 
 impl std::error::Error for NotLoopback {}
 
+/// A reason why the body of a response was not read.
+#[derive(Debug)]
+pub(super) enum Unread {
+    /// It broke off, or no further byte came in time.
+    Broken(Box<dyn std::error::Error + Send + Sync>),
+    /// It has more bytes than the limit.
+    TooLong,
+}
+
+/// Returns the body of a response that the SDK does not read. `patience` is the time limit for each
+/// part of it.
+pub(super) async fn read_body(
+    body: SdkBody,
+    limit: u64,
+    patience: Duration,
+) -> Result<Vec<u8>, Unread> {
+    let (mut body, mut bytes) = (ByteStream::new(body), Vec::new());
+    loop {
+        let part = tokio::time::timeout(patience, body.try_next()).await;
+        let part = part.map_err(|_| Unread::Broken("nothing more came".into()))?;
+        match part.map_err(|error| Unread::Broken(error.into()))? {
+            None => return Ok(bytes),
+            Some(part) if (bytes.len() + part.len()) as u64 > limit => return Err(Unread::TooLong),
+            Some(part) => bytes.extend_from_slice(&part),
+        }
+    }
+}
+
+/// Returns the host of `host:port`.
+pub(super) fn host(authority: &str) -> &str {
+    match authority.rsplit_once(':') {
+        Some((host, port)) if port.bytes().all(|byte| byte.is_ascii_digit()) => host,
+        _ => authority,
+    }
+}
+
 /// Returns scheme, host and port of a URL.
 fn origin(url: &str) -> String {
     let url = without_userinfo(url);
@@ -153,10 +197,7 @@ fn origin(url: &str) -> String {
 pub(super) fn is_loopback(url: &str) -> bool {
     let Some(rest) = url.strip_prefix("http://") else { return false };
     let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
-    let host = match authority.rsplit_once(':') {
-        Some((host, port)) if port.bytes().all(|byte| byte.is_ascii_digit()) => host,
-        _ => authority,
-    };
+    let host = host(authority);
     let bare = host.strip_prefix('[').and_then(|host| host.strip_suffix(']'));
     match bare {
         Some(v6) => v6.parse::<Ipv6Addr>().is_ok_and(|address| address.is_loopback()),

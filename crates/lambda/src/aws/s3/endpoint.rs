@@ -6,7 +6,7 @@ use aws_config::SdkConfig;
 use aws_types::service_config::ServiceConfigKey;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 
-use crate::aws::http::is_loopback;
+use crate::aws::http::{host, is_loopback};
 
 /// Characters that a key keeps in a path: those that Signature Version 4 does not encode, and `/`.
 const PATH: &AsciiSet =
@@ -53,11 +53,7 @@ fn of_region(region: &str, fips: bool, dual_stack: bool) -> String {
 pub(super) fn url(endpoint: &str, bucket: &str, key: &str) -> String {
     let base = endpoint.trim_end_matches('/');
     let (scheme, rest) = base.split_once("://").unwrap_or(("https", base));
-    let authority = rest.split('/').next().unwrap_or_default();
-    let host = match authority.rsplit_once(':') {
-        Some((host, port)) if port.bytes().all(|byte| byte.is_ascii_digit()) => host,
-        _ => authority,
-    };
+    let host = host(rest.split('/').next().unwrap_or_default());
     let is_address = host.trim_matches(['[', ']']).parse::<IpAddr>().is_ok();
     let is_label = bucket
         .bytes()

@@ -7,27 +7,25 @@ use std::time::{Duration, SystemTime};
 use aws_config::SdkConfig;
 use aws_sdk_lambda::config::{Credentials, ProvideCredentials};
 use aws_sdk_lambda::error::ErrorMetadata;
-use aws_sdk_lambda::primitives::{ByteStream, SdkBody};
+use aws_sdk_lambda::primitives::SdkBody;
 use aws_sigv4::http_request::{
     PayloadChecksumKind, PercentEncodingMode, SignableBody, SignableRequest, SigningSettings,
     UriPathNormalizationMode, sign,
 };
 use aws_sigv4::sign::v4;
-use aws_smithy_runtime_api::client::http::{
-    HttpConnector, HttpConnectorSettings, SharedHttpConnector,
-};
+use aws_smithy_runtime_api::client::http::{HttpConnector, SharedHttpConnector};
 use aws_smithy_runtime_api::client::orchestrator::HttpRequest;
 use aws_smithy_xml::decode::{Document, XmlDecodeError, try_data};
 
 use crate::aws::Lambda;
-use crate::aws::client::CONNECT_TIMEOUT;
 use crate::aws::function::UPLOAD_TIMEOUT;
+use crate::aws::http::{Unread, read_body};
 use zipwright_store::{Sha256, sha256};
 
 /// Credentials that expire within this time are renewed first.
 const RENEWED_BEFORE: Duration = Duration::from_secs(5 * 60);
 /// Most bytes of a response. S3's are a few hundred bytes of XML.
-const MOST: usize = 1 << 20;
+const MOST: u64 = 1 << 20;
 
 type Cause = Box<dyn std::error::Error + Send + Sync>;
 
@@ -77,14 +75,10 @@ pub(super) struct Signer<'a> {
 impl<'a> Signer<'a> {
     /// Creates it. `lambda` must have sent a request before.
     pub(super) fn new(lambda: &'a Lambda) -> Self {
-        let settings = HttpConnectorSettings::builder()
-            .connect_timeout(CONNECT_TIMEOUT)
-            .read_timeout(UPLOAD_TIMEOUT)
-            .build();
         Self {
             config: &lambda.config,
             region: &lambda.region,
-            connector: lambda.http.connector(&settings),
+            connector: lambda.http.connector(UPLOAD_TIMEOUT),
             credentials: RefCell::new(None),
         }
     }
@@ -98,21 +92,14 @@ impl<'a> Signer<'a> {
             .iter()
             .map(|(name, value)| (name.to_ascii_lowercase(), value.to_owned()))
             .collect();
-        let mut body = ByteStream::new(answer.into_body());
-        let mut text = Vec::new();
-        loop {
-            let part = tokio::time::timeout(UPLOAD_TIMEOUT, body.try_next()).await;
-            let part = part.map_err(|_| Failure::Unanswered("nothing more came".into()))?;
-            match part.map_err(|error| Failure::Unanswered(error.into()))? {
-                Some(part) if text.len() + part.len() > MOST => {
-                    let text = format!("the response has more than {MOST} bytes");
-                    return Err(Failure::Unanswered(text.into()));
-                }
-                Some(part) => text.extend_from_slice(&part),
-                None => break,
+        let body = read_body(answer.into_body(), MOST, UPLOAD_TIMEOUT).await;
+        let body = body.map_err(|unread| match unread {
+            Unread::Broken(cause) => Failure::Unanswered(cause),
+            Unread::TooLong => {
+                Failure::Unanswered(format!("the response has more than {MOST} bytes").into())
             }
-        }
-        read(status, headers, &text)
+        });
+        read(status, headers, &body?)
     }
 
     /// Returns the request with a signature, which is valid for some minutes.
