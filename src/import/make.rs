@@ -49,7 +49,7 @@ pub(super) fn read(project: &Project, file: &Path) -> Result<Makefile> {
     makefile.file = file.display().to_string();
     if makefile.rules.is_empty() {
         bail!(
-            "`{}` has no rule; `zipwright init` writes a Buildfile from the files of a project",
+            "`{}` has no rule\n`zipwright init` writes a Buildfile from the files of a project",
             file.display()
         );
     }

@@ -65,8 +65,9 @@ pub fn translate(project: &Project, file: &Path) -> Result<Translation> {
     if facts.zips.is_empty() {
         bail!(
             "`{shown}` has no rule that makes a zip by commands that are understood here; docs/IMPORT.md \
-             lists them; `zipwright init` writes a Buildfile from the files of a project, `zipwright -C \
-             FOLDER import` one from the Makefile of another folder{}",
+             lists them{}\n\
+             `zipwright init` writes a Buildfile from the files of a project, `zipwright -C FOLDER import` \
+             one from the Makefile of another folder",
             not_understood(&makefile, &facts)
         );
     }
