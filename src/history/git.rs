@@ -1,6 +1,8 @@
-//! Runs git: tags, commits, files, and the log with the changes of each commit.
+//! Runs git: tags, commits, files, and the changes between commits.
 
+use std::collections::{BTreeSet, HashMap};
 use std::path::PathBuf;
+use std::rc::Rc;
 use std::sync::Mutex;
 
 use anyhow::{Context, Result, anyhow, bail};
@@ -10,15 +12,7 @@ use crate::process::{self, Captured, Invocation, Stream};
 use crate::project::Project;
 
 /// Settings that would change the form of the output.
-const SETTINGS: [&str; 7] = [
-    "core.quotePath=true",
-    "color.ui=false",
-    "diff.relative=false",
-    "diff.ignoreSubmodules=none",
-    "log.diffMerges=separate",
-    "log.showRoot=true",
-    "log.showSignature=false",
-];
+const SETTINGS: [&str; 2] = ["core.quotePath=true", "color.ui=false"];
 
 /// A git repository, seen from a folder of its work tree.
 pub struct Repository {
@@ -27,6 +21,8 @@ pub struct Repository {
     root: PathBuf,
     /// Path of the project in the repository: empty, or with a `/` at its end.
     prefix: String,
+    /// The commit of `HEAD`.
+    pub(super) head: String,
     pub is_shallow: bool,
 }
 
@@ -36,13 +32,18 @@ impl Repository {
         let git = project.find_program("git").context(
             "there is no program `git` on PATH; the history of files is read from a git repository",
         )?;
+        let root = project.root.clone();
         let mut repository =
-            Self { git, root: project.root.clone(), prefix: String::new(), is_shallow: false };
-        let args =
-            ["rev-parse", "--is-inside-work-tree", "--is-shallow-repository", "--show-prefix"];
-        let Captured { status, stdout, stderr } = repository.run(&args)?;
+            Self { git, root, prefix: String::new(), head: String::new(), is_shallow: false };
+        let Captured { status, stdout, stderr } = repository.run(&[
+            "rev-parse",
+            "--is-inside-work-tree",
+            "--is-shallow-repository",
+            "--show-prefix",
+            "HEAD^{commit}",
+        ])?;
         let mut lines = stdout.lines();
-        if !status.success() || lines.next() != Some("true") {
+        if lines.next() != Some("true") {
             let why = stderr.lines().next().unwrap_or("it is not a work tree").trim_end();
             bail!(
                 "`{}` is not in a git repository ({why})\n\
@@ -50,12 +51,12 @@ impl Repository {
                 repository.root.display()
             );
         }
-        repository.is_shallow = lines.next() == Some("true");
-        repository.prefix = lines.next().unwrap_or_default().to_owned();
-        if !repository.run(&["rev-parse", "--verify", "--quiet", "HEAD^{commit}"])?.status.success()
-        {
+        if !status.success() {
             bail!("the git repository has no commit yet: `git commit` makes one");
         }
+        repository.is_shallow = lines.next() == Some("true");
+        repository.prefix = lines.next().unwrap_or_default().to_owned();
+        repository.head = lines.next().unwrap_or_default().to_owned();
         Ok(repository)
     }
 
@@ -72,9 +73,14 @@ impl Repository {
     }
 
     fn output(&self, args: &[&str]) -> Result<String> {
-        let Captured { status, stdout, stderr } = self.run(args)?;
+        Self::complete(&self.invocation(args))
+    }
+
+    /// Returns the output of git. Fails if it fails.
+    fn complete(git: &Invocation) -> Result<String> {
+        let Captured { status, stdout, stderr } = git.capture()?;
         if !status.success() {
-            return Err(failure(args[0], &stderr, status));
+            return Err(failure(git, &stderr, status));
         }
         Ok(stdout)
     }
@@ -117,56 +123,81 @@ impl Repository {
         Ok(described.trim_end().to_owned())
     }
 
-    /// Returns `HEAD`.
-    pub(super) fn head(&self) -> Result<String> {
-        Ok(self.output(&["rev-parse", "HEAD"])?.trim_end().to_owned())
+    /// Calls `each` with every line of `git rev-list --parents` of `HEAD`: a commit, and its parents. A
+    /// commit comes after all commits that it is a parent of.
+    pub(super) fn commits(&self, each: &mut (dyn FnMut(&str) + Send)) -> Result<()> {
+        self.lines(&self.invocation(&["rev-list", "--topo-order", "--parents", &self.head]), each)
     }
 
-    /// Calls `each` with every line of `git rev-list --parents` of `starts`.
-    pub(super) fn commits<'a>(
-        &self,
-        starts: impl Iterator<Item = &'a str>,
-        each: &mut (dyn FnMut(&str) + Send),
-    ) -> Result<()> {
-        let mut args = vec!["rev-list", "--parents"];
-        let fixed = args.len();
-        args.extend(starts);
-        args[fixed..].sort_unstable();
-        args.dedup();
-        self.lines(&args, each)
+    /// Returns the lines of `git rev-list --parents` for commits that `tips` reach and `HEAD` does not.
+    pub(super) fn other_commits(&self, tips: &[&str]) -> Result<String> {
+        if tips.is_empty() {
+            return Ok(String::new());
+        }
+        let tips: String = tips.iter().map(|tip| format!("{tip}\n")).collect();
+        let git = self.invocation(&["rev-list", "--parents", "--stdin"]);
+        Self::complete(&git.input(format!("{tips}^{}\n", self.head)))
     }
 
     /// Returns the paths of all files in `HEAD`, relative to the repository, quoted as git does.
     pub(super) fn files(&self) -> Result<Vec<String>> {
-        let listed = self.output(&["ls-tree", "--full-tree", "-r", "--name-only", "HEAD"])?;
+        let listed = self.output(&["ls-tree", "--full-tree", "-r", "--name-only", &self.head])?;
         Ok(listed.lines().map(str::to_owned).collect())
     }
 
-    /// Calls `each` with every line of the log of `HEAD`: a commit, then its changes. A commit comes
-    /// after all commits that it is a parent of. A merge comes once for each parent that it differs
-    /// from.
-    pub(super) fn log(&self, renames: bool, each: &mut (dyn FnMut(&str) + Send)) -> Result<()> {
-        let renames = if renames { "-M" } else { "--no-renames" };
-        let args = [
-            "log",
-            "--topo-order",
-            "--format=oneline",
-            "--no-decorate",
-            "--no-notes",
+    /// Compares commits with their parents. Each line of `pairs` has a commit and one of its parents,
+    /// or a commit without parents. Calls `each` with the lines of `git diff-tree --name-status`: the
+    /// commit, then the changes, in the order of `pairs`.
+    pub(super) fn changes(
+        &self,
+        pairs: String,
+        renames: bool,
+        each: &mut (dyn FnMut(&str) + Send),
+    ) -> Result<()> {
+        let git = self.invocation(&[
+            "diff-tree",
+            "--stdin",
+            "--always",
+            "--root",
+            "-r",
             "--name-status",
-            "-m",
-            renames,
-            "HEAD",
-            "--",
-        ];
-        self.lines(&args, each)
+            "--ignore-submodules=none",
+            if renames { "-M" } else { "--no-renames" },
+        ]);
+        self.lines(&git.input(pairs), each)
     }
 
-    /// Returns the content of a file of the project at a revision; `None` if there is none.
-    pub(super) fn content(&self, revision: &str, path: &str) -> Result<Option<String>> {
-        let name = format!("{revision}:{}{path}", self.prefix);
-        let Captured { status, stdout, .. } = self.run(&["show", "--no-textconv", &name])?;
-        Ok(status.success().then_some(stdout))
+    /// Returns the contents of files of the project, each a revision and a path. Equal contents are
+    /// read once; `None` if the revision does not have the file.
+    pub(super) fn contents<'a>(
+        &self,
+        files: impl Iterator<Item = (&'a String, &'a String)>,
+    ) -> Result<Vec<Option<Rc<str>>>> {
+        let name = |(revision, path)| format!("{revision}:{}{path}\n", self.prefix);
+        let git = self.invocation(&["cat-file", "--batch-check=%(objectname)"]);
+        let listed = Self::complete(&git.input(files.map(name).collect::<String>()))?;
+        let object = |line: &str| (!line.ends_with(" missing")).then(|| line.to_owned());
+        let objects: Vec<Option<String>> = listed.lines().map(object).collect();
+        let wanted: BTreeSet<&str> = objects.iter().flatten().map(String::as_str).collect();
+        let git = self.invocation(&["cat-file", "--batch"]);
+        let input: String = wanted.iter().map(|object| format!("{object}\n")).collect();
+        let printed = Self::complete(&git.input(input))?;
+        let mut contents: HashMap<&str, String> = HashMap::new();
+        let mut wanted = wanted.into_iter().peekable();
+        let mut current = None;
+        for line in printed.lines() {
+            // `OBJECT blob SIZE`, then the content.
+            if let Some(object) = wanted.next_if(|object| line.starts_with(*object)) {
+                current = Some(contents.entry(object).or_default());
+            } else if let Some(content) = &mut current {
+                content.push_str(line);
+                content.push('\n');
+            }
+        }
+        let contents: HashMap<&str, Rc<str>> =
+            contents.into_iter().map(|(object, content)| (object, content.into())).collect();
+        let content = |object: &Option<String>| contents.get(object.as_deref()?).cloned();
+        Ok(objects.iter().map(content).collect())
     }
 
     /// Returns a path of the repository relative to the project; `None` outside of it.
@@ -174,9 +205,9 @@ impl Repository {
         path.strip_prefix(&self.prefix).map(str::to_owned)
     }
 
-    fn lines(&self, args: &[&str], each: &mut (dyn FnMut(&str) + Send)) -> Result<()> {
+    fn lines(&self, git: &Invocation, each: &mut (dyn FnMut(&str) + Send)) -> Result<()> {
         let (each, errors) = (Mutex::new(each), Mutex::new(String::new()));
-        let status = self.invocation(args).stream(&|stream, line| match stream {
+        let status = git.stream(&|stream, line| match stream {
             Stream::Stdout => each.lock().expect("BUG: the reader does not panic")(line),
             Stream::Stderr => {
                 errors.lock().expect("BUG: it is only appended to").push_str(line);
@@ -184,15 +215,16 @@ impl Repository {
         })?;
         if !status.success() {
             let errors = errors.into_inner().expect("BUG: as above");
-            return Err(failure(args[0], &errors, status));
+            return Err(failure(git, &errors, status));
         }
         Ok(())
     }
 }
 
-fn failure(command: &str, stderr: &str, status: std::process::ExitStatus) -> anyhow::Error {
+fn failure(git: &Invocation, stderr: &str, status: std::process::ExitStatus) -> anyhow::Error {
     let end = process::describe(status);
-    anyhow!("`git {command}` ended with {end}: {}", stderr.trim())
+    let command = git.args.get(2 * SETTINGS.len()).map(|word| word.to_string_lossy());
+    anyhow!("`git {}` ended with {end}: {}", command.unwrap_or_default(), stderr.trim())
 }
 
 /// Returns the path that git wrote, with quotes and escapes if it has unusual characters. Bytes that

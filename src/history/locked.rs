@@ -2,6 +2,7 @@
 //! were at each tag.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::rc::Rc;
 
 use anyhow::Result;
 use toml::Table;
@@ -37,20 +38,25 @@ impl Locks {
         since: Option<&str>,
         paths: &[String],
     ) -> Result<Self> {
-        let at = |revision: &str| {
-            let mut versions = Versions::new();
-            for path in paths {
-                if let Some(text) = repository.content(revision, path)? {
-                    add(&mut versions, path, &text);
-                }
-            }
-            anyhow::Ok(versions)
-        };
-        let of_tag = |tag: &String| Ok((tag.clone(), at(&format!("refs/tags/{tag}"))?));
-        let tags = tags.iter().map(of_tag).collect::<Result<_>>()?;
         let since = since.map(|name| repository.commit_of(name)).transpose()?.flatten();
-        let before = since.map(|commit| at(&commit)).transpose()?.unwrap_or_default();
-        Ok(Self { tags, before, now: at("HEAD")? })
+        let of_tags = tags.iter().map(|tag| format!("refs/tags/{tag}"));
+        let revisions: Vec<String> = of_tags.chain(["HEAD".into()]).chain(since).collect();
+        let of = |revision| paths.iter().map(move |path| (revision, path));
+        let contents = repository.contents(revisions.iter().flat_map(of))?;
+        let mut all: Vec<Versions> = Vec::with_capacity(revisions.len());
+        let mut last: &[Option<Rc<str>>] = &[];
+        for contents in contents.chunks(paths.len().max(1)) {
+            // Most tags have the files of the tag before.
+            match all.last().filter(|_| last == contents) {
+                Some(versions) => all.push(versions.clone()),
+                None => all.push(versions(paths, contents)),
+            }
+            last = contents;
+        }
+        let mut all = all.into_iter();
+        let mut next = || all.next().unwrap_or_default();
+        let tags = tags.iter().map(|tag| (tag.clone(), next())).collect();
+        Ok(Self { tags, now: next(), before: next() })
     }
 
     /// Returns since when `version` of a package is locked; `None` if it is not locked now.
@@ -71,6 +77,17 @@ impl Locks {
     pub fn before(&self, name: &str) -> Vec<String> {
         self.before.get(name).into_iter().flatten().cloned().collect()
     }
+}
+
+/// Returns the versions that these files lock together.
+fn versions(paths: &[String], contents: &[Option<Rc<str>>]) -> Versions {
+    let mut versions = Versions::new();
+    for (path, content) in paths.iter().zip(contents) {
+        if let Some(text) = content {
+            add(&mut versions, path, text);
+        }
+    }
+    versions
 }
 
 /// Adds the versions that a file locks: a lockfile has tables `package` or `packages`; every other file

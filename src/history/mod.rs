@@ -4,17 +4,23 @@
 //! Git is run as a program: it lists the tags, the commits with their parents, and the changes of
 //! each commit. Knows nothing of Buildfiles, targets and output.
 
+mod changes;
 mod git;
+mod graph;
 mod locked;
 mod order;
 mod walk;
+
+use std::panic;
+use std::thread::{self, ScopedJoinHandle};
 
 use anyhow::{Context, Result, bail};
 
 use crate::project::Project;
 pub use git::Repository;
+use graph::Graph;
 pub use locked::{Locks, Pin};
-use walk::{Graph, Walk};
+use walk::Walk;
 
 /// What to read, and of which files.
 #[derive(Clone, Debug, Default)]
@@ -56,6 +62,9 @@ pub struct History {
     pub notes: Vec<String>,
 }
 
+const SHALLOW_NOTE: &str = "this is a shallow clone: a file that is as old as its oldest commits may \
+                            have been added earlier; `git fetch --unshallow` fetches the rest";
+
 /// Most tags that a note lists.
 const SHOWN: usize = 5;
 
@@ -64,15 +73,19 @@ impl History {
     /// and if `since` is neither a tag nor a commit.
     pub fn read(project: &Project, query: &Query) -> Result<Self> {
         let repository = Repository::open(project)?;
-        let mut notes = Vec::new();
-        let (tags, left_out) = order::sorted(repository.tags(query.tags.as_deref())?, query);
+        // Git has to start for each of them.
+        let (all_tags, graph, files) = thread::scope(|scope| {
+            let graph = scope.spawn(|| Graph::new(&repository));
+            let files = scope.spawn(|| repository.files());
+            (repository.tags(query.tags.as_deref()), join(graph), join(files))
+        });
+        let (mut graph, mut notes) = (graph?, Vec::new());
+        let (tags, left_out) = order::sorted(all_tags?, query);
         if !left_out.is_empty() {
-            let shown: Vec<&str> = left_out.iter().take(SHOWN).map(String::as_str).collect();
-            let more = if left_out.len() > SHOWN { ", …" } else { "" };
-            notes.push(format!(
-                "tags that are not versions are left out: {}{more}; `--tags GLOB` selects tags",
-                shown.join(", ")
-            ));
+            notes.push(left_out_note(&left_out));
+        }
+        if repository.is_shallow {
+            notes.push(SHALLOW_NOTE.into());
         }
         let since = match &query.since {
             Some(name) => Some(repository.commit_of(name)?.with_context(|| {
@@ -80,23 +93,25 @@ impl History {
             })?),
             None => None,
         };
-        let starts = tags.iter().map(|tag| tag.commit.as_str()).chain(since.as_deref());
-        let graph = Graph::new(&repository, starts)?;
-        if repository.is_shallow {
-            notes.push(
-                "this is a shallow clone: a file that is as old as its oldest commits may have been \
-                 added earlier; `git fetch --unshallow` fetches the rest"
-                    .into(),
-            );
-        }
-        let releases = graph.first_to_reach(tags.iter().map(|tag| tag.commit.as_str()));
+        let tips = || tags.iter().map(|tag| tag.commit.as_str());
+        let others: Vec<&str> =
+            tips().chain(since.as_deref()).filter(|tip| !graph.has(tip)).collect();
+        let mut walk = Walk::new(&graph, files?, query.all);
+        let (lines, compared) = thread::scope(|scope| {
+            let lines = scope.spawn(|| repository.other_commits(&others));
+            let compared = changes::read(&repository, &graph, !query.no_renames, |pair, lines| {
+                walk.compared(pair, lines);
+            });
+            (join(lines), compared)
+        });
+        compared?;
+        let files = walk.into_files();
+        lines?.lines().for_each(|line| _ = graph.add(line));
+        let releases = graph.first_to_reach(tips());
         let old = since.map(|commit| graph.first_to_reach([commit.as_str()]));
-        let mut walk = Walk::new(&graph, repository.files()?, query.all);
-        repository.log(!query.no_renames, &mut |line| walk.line(line))?;
-        walk.end();
         let name = |commit: u32| releases[commit as usize].map(|at| tags[at as usize].name.clone());
         let (mut entries, mut known) = (Vec::new(), Vec::new());
-        for file in walk.files() {
+        for file in files {
             let Some(path) = repository.path_in_project(&file.path) else { continue };
             known.push(path.clone());
             let changed = file.changed.unwrap_or(graph.head);
@@ -110,7 +125,7 @@ impl History {
                 added: name(added),
                 changed: name(changed),
                 removed: file.removed.map(name),
-                is_cut: repository.is_shallow && graph.is_root(added),
+                is_cut: repository.is_shallow && graph.parents(added).is_empty(),
             });
         }
         entries.sort_by(|a, b| a.path.cmp(&b.path));
@@ -141,6 +156,17 @@ impl History {
         self.entries.dedup();
         Ok(())
     }
+}
+
+fn left_out_note(tags: &[String]) -> String {
+    let shown: Vec<&str> = tags.iter().take(SHOWN).map(String::as_str).collect();
+    let more = if tags.len() > SHOWN { ", …" } else { "" };
+    let shown = shown.join(", ");
+    format!("tags that are not versions are left out: {shown}{more}; `--tags GLOB` selects tags")
+}
+
+fn join<T>(thread: ScopedJoinHandle<'_, T>) -> T {
+    thread.join().unwrap_or_else(|cause| panic::resume_unwind(cause))
 }
 
 impl Entry {

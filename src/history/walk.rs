@@ -1,4 +1,4 @@
-//! One walk over the log, from `HEAD` to the roots, for all files at once.
+//! One walk over the commits, from `HEAD` to the roots, for all files at once.
 //!
 //! Each commit gets the set of files whose history passes through it, from the commits that it is a
 //! parent of, and passes it on to its own parents. A merge passes a file on to the first parent that
@@ -8,77 +8,8 @@
 use std::collections::HashMap;
 use std::collections::hash_map::Entry as Slot;
 
-use anyhow::Result;
-
-use super::git::{Repository, unquoted};
-
-/// The commits of `HEAD` and of all tags, by number.
-pub(super) struct Graph {
-    numbers: HashMap<Box<str>, u32>,
-    parents: Vec<Vec<u32>>,
-    pub(super) head: u32,
-    /// Whether `HEAD` reaches a commit.
-    of_head: Vec<bool>,
-}
-
-impl Graph {
-    /// Reads the commits that `HEAD` and `starts` reach.
-    pub(super) fn new<'a>(
-        repository: &Repository,
-        starts: impl Iterator<Item = &'a str>,
-    ) -> Result<Self> {
-        let head = repository.head()?;
-        let mut graph =
-            Self { numbers: HashMap::new(), parents: Vec::new(), head: 0, of_head: Vec::new() };
-        repository.commits(starts.chain(["HEAD"]), &mut |line| {
-            let mut words = line.split(' ');
-            let Some(commit) = words.next() else { return };
-            let commit = graph.number(commit);
-            graph.parents[commit as usize] = words.map(|parent| graph.number(parent)).collect();
-        })?;
-        graph.head = graph.number(&head);
-        let reached = graph.first_to_reach([head.as_str()]);
-        graph.of_head = reached.iter().map(Option::is_some).collect();
-        Ok(graph)
-    }
-
-    fn number(&mut self, commit: &str) -> u32 {
-        if let Some(number) = self.numbers.get(commit) {
-            return *number;
-        }
-        let number = u32::try_from(self.parents.len()).expect("BUG: git has fewer commits");
-        self.numbers.insert(commit.into(), number);
-        self.parents.push(Vec::new());
-        number
-    }
-
-    pub(super) fn is_root(&self, commit: u32) -> bool {
-        self.parents[commit as usize].is_empty()
-    }
-
-    pub(super) fn head_reaches(&self, commit: &str) -> bool {
-        self.numbers.get(commit).is_some_and(|number| self.of_head[*number as usize])
-    }
-
-    /// Returns for each commit the position of the first of `tips` that reaches it.
-    pub(super) fn first_to_reach<'a>(
-        &self,
-        tips: impl IntoIterator<Item = &'a str>,
-    ) -> Vec<Option<u32>> {
-        let mut first = vec![None; self.parents.len()];
-        for (at, tip) in tips.into_iter().enumerate() {
-            let mut waiting: Vec<u32> = self.numbers.get(tip).copied().into_iter().collect();
-            while let Some(commit) = waiting.pop() {
-                let slot = &mut first[commit as usize];
-                if slot.is_none() {
-                    *slot = Some(at as u32);
-                    waiting.extend(&self.parents[commit as usize]);
-                }
-            }
-        }
-        first
-    }
-}
+use super::git::unquoted;
+use super::graph::{Graph, Pair};
 
 /// A file, and the commits that tell of it.
 #[derive(Clone, Debug)]
@@ -115,8 +46,7 @@ pub(super) struct Walk<'a> {
     files: Vec<File>,
     /// The sets of commits that are still to come.
     sets: HashMap<u32, Set>,
-    /// The commit whose lines are read, and its changes to each parent that it differs from.
-    commit: Option<u32>,
+    /// The changes of the current commit to the first of its parents.
     changes: Vec<(Option<u32>, Changes)>,
     /// Whether files that are gone are followed as well.
     all: bool,
@@ -131,7 +61,6 @@ impl<'a> Walk<'a> {
             names: Vec::with_capacity(files.len()),
             files: Vec::with_capacity(files.len()),
             sets: HashMap::new(),
-            commit: None,
             changes: Vec::new(),
             all,
         };
@@ -146,9 +75,9 @@ impl<'a> Walk<'a> {
         walk
     }
 
-    /// Returns the files, after the last line.
-    pub(super) fn files(&self) -> &[File] {
-        &self.files
+    /// Returns the files, after the last comparison.
+    pub(super) fn into_files(self) -> Vec<File> {
+        self.files
     }
 
     fn path(&mut self, path: &str) -> u32 {
@@ -161,69 +90,39 @@ impl<'a> Walk<'a> {
         id
     }
 
-    /// Takes in a line of the log.
-    pub(super) fn line(&mut self, line: &str) {
-        let mut fields = line.split('\t');
-        let first = fields.next().unwrap_or_default();
-        let change = match (first.bytes().next(), fields.next()) {
-            (Some(b'A'), Some(path)) => (path, Change::Added),
-            (Some(b'M' | b'T'), Some(path)) => (path, Change::Changed),
-            (Some(b'D'), Some(path)) => (path, Change::Removed),
-            (Some(b'R'), Some(old)) => match fields.next() {
-                Some(new) => (new, Change::Renamed(self.path(old))),
-                None => return,
-            },
-            _ => return self.start(line),
-        };
-        let path = self.path(change.0);
-        if let Some((_, changes)) = self.changes.last_mut() {
-            changes.insert(path, change.1);
+    /// Takes in the comparison of a commit with one of its parents: lines of `git diff-tree
+    /// --name-status`. After the last of its parents, the files are passed on to them.
+    pub(super) fn compared(&mut self, (commit, parent): Pair, lines: &[String]) {
+        let changes = lines.iter().filter_map(|line| self.change(line)).collect();
+        self.changes.push((parent, changes));
+        let parents = self.graph.parents(commit);
+        if self.changes.len() < parents.len() {
+            return;
         }
-    }
-
-    /// Takes in the line of a commit, or of a merge and one of its parents.
-    fn start(&mut self, line: &str) {
-        let mut words = line.split(' ');
-        let number = words.next().and_then(|word| self.graph.numbers.get(word)).copied();
-        let Some(number) = number else { return };
-        if self.commit != Some(number) {
-            self.end();
-            self.commit = Some(number);
-        }
-        let parents = &self.graph.parents[number as usize];
-        let parent = match parents.as_slice() {
-            [] => None,
-            [only] => Some(*only),
-            // Without `(from PARENT)`, the merge differs from none of them.
-            _ => {
-                let word = words.nth(1).filter(|_| line.contains(" (from "));
-                let word = word.and_then(|word| word.strip_suffix(')'));
-                match word.and_then(|word| self.graph.numbers.get(word)) {
-                    Some(parent) => Some(*parent),
-                    None => return,
-                }
-            }
-        };
-        self.changes.push((parent, Changes::new()));
-    }
-
-    /// Passes the files of the last commit on to its parents.
-    pub(super) fn end(&mut self) {
-        let Some(commit) = self.commit.take() else { return };
         let changes = std::mem::take(&mut self.changes);
         let set = self.sets.remove(&commit).unwrap_or_default();
-        match self.graph.parents[commit as usize].as_slice() {
-            [] => self.root(commit, &set, changes.first().map(|(_, changes)| changes)),
-            [parent] => {
-                let changes = changes.into_iter().next().map(|(_, changes)| changes);
-                self.ordinary(commit, *parent, set, &changes.unwrap_or_default());
-            }
-            parents => self.merge(commit, parents, set, &changes),
+        match (parents, changes.as_slice()) {
+            ([], [(_, changes)]) => self.root(commit, &set, changes),
+            ([parent], [(_, changes)]) => self.ordinary(commit, *parent, set, changes),
+            _ => self.merge(commit, set, &changes),
         }
     }
 
-    fn root(&mut self, commit: u32, set: &Set, changes: Option<&Changes>) {
-        for path in changes.into_iter().flat_map(Changes::keys) {
+    fn change(&mut self, line: &str) -> Option<(u32, Change)> {
+        let mut fields = line.split('\t');
+        let kind = fields.next()?.bytes().next()?;
+        let path = fields.next()?;
+        Some(match kind {
+            b'A' => (self.path(path), Change::Added),
+            b'M' | b'T' => (self.path(path), Change::Changed),
+            b'D' => (self.path(path), Change::Removed),
+            b'R' => (self.path(fields.next()?), Change::Renamed(self.path(path))),
+            _ => return None,
+        })
+    }
+
+    fn root(&mut self, commit: u32, set: &Set, changes: &Changes) {
+        for path in changes.keys() {
             if let Some(files) = set.get(path) {
                 self.apply(files, *path, commit, Change::Added);
             }
@@ -247,32 +146,17 @@ impl<'a> Walk<'a> {
         self.pass_on(parent, set);
     }
 
-    fn merge(
-        &mut self,
-        commit: u32,
-        parents: &[u32],
-        mut set: Set,
-        changes: &[(Option<u32>, Changes)],
-    ) {
-        let changes_to = |parent: u32| {
-            changes.iter().find(|(of, _)| *of == Some(parent)).map(|(_, changes)| changes)
-        };
-        let mut sets: Vec<Set> = parents.iter().map(|_| Set::new()).collect();
-        let first = changes_to(parents[0]);
-        for path in first.into_iter().flat_map(Changes::keys) {
+    fn merge(&mut self, commit: u32, mut set: Set, changes: &[(Option<u32>, Changes)]) {
+        let mut sets: Vec<Set> = changes.iter().map(|_| Set::new()).collect();
+        for path in changes[0].1.keys() {
             let Some(files) = set.remove(path) else { continue };
-            let is_same = |parent: &u32| {
-                !changes_to(*parent).is_some_and(|changes| changes.contains_key(path))
-            };
-            if let Some(at) = parents.iter().position(is_same) {
+            let is_same = |(_, changes): &(_, Changes)| !changes.contains_key(path);
+            if let Some(at) = changes.iter().position(is_same) {
                 add(&mut sets[at], *path, files);
                 continue;
             }
             // The merge itself changed it, so all its parents count.
-            let all: Vec<Change> = parents
-                .iter()
-                .filter_map(|parent| changes_to(*parent)?.get(path).copied())
-                .collect();
+            let all: Vec<Change> = changes.iter().map(|(_, changes)| changes[path]).collect();
             let is_new = all.iter().all(|change| matches!(change, Change::Added));
             for (at, change) in all.into_iter().enumerate() {
                 if is_new || !matches!(change, Change::Added) {
@@ -281,11 +165,14 @@ impl<'a> Walk<'a> {
                 }
             }
         }
-        for (path, files) in set {
+        // All others are the same in the first parent.
+        for (path, files) in std::mem::replace(&mut sets[0], set) {
             add(&mut sets[0], path, files);
         }
-        for (parent, set) in parents.iter().zip(sets) {
-            self.pass_on(*parent, set);
+        for ((parent, _), set) in changes.iter().zip(sets) {
+            if let Some(parent) = parent {
+                self.pass_on(*parent, set);
+            }
         }
     }
 

@@ -341,7 +341,8 @@ fn generated(files: u32, tags: u32, commits: u32, seed: u32) -> Sandbox {
 
 #[test]
 fn a_branchy_history_has_the_answers_of_git() {
-    let sandbox = generated(40, 12, 6, 1);
+    // Enough commits for several processes of git.
+    let sandbox = generated(40, 24, 24, 1);
     assert_eq!(history(&sandbox, []), oracle(&sandbox));
 }
 

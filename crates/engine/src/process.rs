@@ -53,6 +53,8 @@ pub struct Invocation {
     /// Whether zipwright's own environment is not inherited.
     pub env_empty: bool,
     pub directory: PathBuf,
+    /// Standard input of [`Invocation::stream`] and [`Invocation::capture`].
+    pub input: Vec<u8>,
     /// The program is ended after this time, and running it is an error.
     pub limit: Option<Duration>,
 }
@@ -66,6 +68,7 @@ impl Invocation {
             env_remove: Vec::new(),
             env_empty: false,
             directory: directory.into(),
+            input: Vec::new(),
             limit: None,
         }
     }
@@ -88,6 +91,13 @@ impl Invocation {
         self
     }
 
+    /// Sets the program's standard input, which is empty otherwise.
+    #[must_use]
+    pub fn input(mut self, input: impl Into<Vec<u8>>) -> Self {
+        self.input = input.into();
+        self
+    }
+
     /// Starts the program without zipwright's own environment.
     #[must_use]
     pub fn empty_environment(mut self) -> Self {
@@ -96,18 +106,21 @@ impl Invocation {
     }
 
     /// Runs the program to its end. `on_line` receives each line without its line break; one longer
-    /// than [`LINE_MAX`] in pieces. Bytes that are not UTF-8 are replaced. Standard input is empty.
-    /// The end is that of the program: a process that it left behind with its output open is not
-    /// waited for.
+    /// than [`LINE_MAX`] in pieces. Bytes that are not UTF-8 are replaced. The end is that of the
+    /// program: a process that it left behind with its output open is not waited for.
     pub fn stream(&self, on_line: &(dyn Fn(Stream, &str) + Sync)) -> Result<ExitStatus> {
         let lost = || format!("lost track of `{}`", self.program.display());
         let (ended, tell_of_end) = io::pipe().with_context(lost)?;
         let (stdout, to_stdout) = io::pipe().with_context(lost)?;
         let (stderr, to_stderr) = io::pipe().with_context(lost)?;
-        let mut child = self.spawn(to_stdout, to_stderr)?;
+        announce(&[&to_stdout, &to_stderr], false);
+        let (stdin, to_stdin) = self.stdin().with_context(lost)?;
+        let mut child = self.spawn_unannounced(stdin, to_stdout, to_stderr)?;
         let running = Running::new(&child);
         let pipes = vec![Lines::new(stdout, Stream::Stdout), Lines::new(stderr, Stream::Stderr)];
         let in_time = thread::scope(|scope| {
+            // A program may end without reading all of it.
+            to_stdin.map(|mut pipe| scope.spawn(move || _ = pipe.write_all(&self.input)));
             scope.spawn(|| {
                 running.wait();
                 drop(tell_of_end);
@@ -176,13 +189,25 @@ impl Invocation {
     /// Starts the program in a process group of its own, with its output in these pipes.
     fn spawn(&self, stdout: PipeWriter, stderr: PipeWriter) -> Result<Child> {
         announce(&[&stdout, &stderr], false);
-        self.spawn_unannounced(stdout, stderr)
+        self.spawn_unannounced(Stdio::null(), stdout, stderr)
     }
 
-    fn spawn_unannounced(&self, stdout: PipeWriter, stderr: PipeWriter) -> Result<Child> {
-        self.start(|command| {
-            command.stdin(Stdio::null()).stdout(stdout).stderr(stderr).process_group(0)
-        })
+    fn spawn_unannounced(
+        &self,
+        stdin: Stdio,
+        stdout: PipeWriter,
+        stderr: PipeWriter,
+    ) -> Result<Child> {
+        self.start(|command| command.stdin(stdin).stdout(stdout).stderr(stderr).process_group(0))
+    }
+
+    /// Returns the program's standard input, and the pipe into it if there is any.
+    fn stdin(&self) -> io::Result<(Stdio, Option<PipeWriter>)> {
+        if self.input.is_empty() {
+            return Ok((Stdio::null(), None));
+        }
+        let (stdin, to_stdin) = io::pipe()?;
+        Ok((stdin.into(), Some(to_stdin)))
     }
 
     fn start(
@@ -555,6 +580,14 @@ mod tests {
         let pieces = pieces.into_inner().unwrap();
         assert!(pieces.len() >= 4 && pieces.iter().all(|piece| piece.len() <= LINE_MAX + 32_768));
         assert_eq!(pieces.concat(), "x".repeat(3_000_000) + &"é".repeat(600_000));
+    }
+
+    #[test]
+    fn input_is_written_as_far_as_it_is_read() {
+        let input = vec![b'x'; 200_000];
+        let count = Invocation::new("/bin/sh", "/").args(["-c", "wc -c"]).input(input.clone());
+        assert_eq!(count.capture().unwrap().stdout.trim(), "200000");
+        assert!(Invocation::new("/bin/true", "/").input(input).capture().unwrap().status.success());
     }
 
     #[test]

@@ -2,7 +2,7 @@
 //! passed on line by line by a thread of its own.
 
 use std::io;
-use std::process::ExitStatus;
+use std::process::{ExitStatus, Stdio};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
@@ -70,7 +70,7 @@ impl Invocation {
         let (stdout, to_stdout) = io::pipe().with_context(lost)?;
         let (stderr, to_stderr) = io::pipe().with_context(lost)?;
         announce(&[&to_stdout, &to_stderr], true);
-        let mut child = self.spawn_unannounced(to_stdout, to_stderr)?;
+        let mut child = self.spawn_unannounced(Stdio::null(), to_stdout, to_stderr)?;
         let running = Running::lasting(&child);
         let group = running.0;
         let end = Arc::new(End::default());
