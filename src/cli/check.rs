@@ -10,7 +10,7 @@ use super::args::{Check, Common};
 use super::session::Session;
 use super::{FAULTY, Failure, SUCCESS, print, print_json, tell};
 use crate::base::{fs, words};
-use crate::check::{self, Arch, Finding, Python, RULES, Severity, Subject};
+use crate::check::{self, Arch, Finding, Location, Python, RULES, Severity, Subject};
 use crate::diagnostic::Spanned;
 use crate::project::Project;
 use crate::target::Target;
@@ -119,11 +119,12 @@ fn annotate(common: &Common, findings: &[Finding]) -> Result<()> {
     let Some(runner) = super::github(common, &project) else { return Ok(()) };
     let mut annotations = Vec::new();
     for finding in findings.iter().filter(|finding| finding.origin.is_none()) {
-        let files = finding.members.iter().filter(|member| project.root.join(member).is_file());
-        annotations.extend(files.map(|file| Annotation {
+        let is_here = |location: &&Location| project.root.join(&location.member).is_file();
+        let locations = finding.locations.iter().filter(is_here);
+        annotations.extend(locations.map(|location| Annotation {
             is_error: finding.severity == Severity::Error,
-            file: file.clone(),
-            line: finding.line,
+            file: location.member.clone(),
+            line: location.line,
             column: None,
             title: finding.rule.into(),
             text: format!("{}\nhint: {}", finding.text, finding.hint),
@@ -137,13 +138,15 @@ fn annotate(common: &Common, findings: &[Finding]) -> Result<()> {
 }
 
 fn as_json(finding: &Finding) -> Value {
-    let Finding { rule, severity, members, origin, line, text, hint } = finding;
+    let Finding { rule, severity, locations, origin, text, hint } = finding;
+    let members: Vec<&String> = locations.iter().map(|location| &location.member).collect();
+    let lines: Vec<Option<usize>> = locations.iter().map(|location| location.line).collect();
     json!({
         "rule": rule,
         "severity": severity.name(),
         "members": members,
+        "lines": lines,
         "origin": origin,
-        "line": line,
         "text": text,
         "hint": hint,
     })

@@ -14,7 +14,7 @@ use crate::base::fs;
 use crate::buildfile::table::{Reader, Table, string};
 use crate::buildfile::value;
 use crate::bundle::Origin;
-use crate::check::{self, Finding, Python, Severity, Subject};
+use crate::check::{self, Finding, Location, Python, Severity, Subject};
 use crate::deploy;
 use crate::diagnostic::Spanned;
 use crate::event::Located;
@@ -103,7 +103,7 @@ fn run(check: &Check, job: &Job) -> Result<Done> {
 /// Passes on the findings about the project's own files, with their places.
 fn report_places(findings: &[Finding], zip: &Zip, job: &Job) {
     let Ok(manifest) = zip::manifest(zip, job) else { return };
-    let source = |member: &String| {
+    let source = |member: &str| {
         let entry = manifest.entries.iter().find(|entry| entry.path.as_str() == member)?;
         match &entry.origin {
             Origin::Source(path) => Some(path.to_string()),
@@ -111,11 +111,12 @@ fn report_places(findings: &[Finding], zip: &Zip, job: &Job) {
         }
     };
     for finding in findings {
-        for file in finding.members.iter().filter_map(source) {
+        for Location { member, line } in &finding.locations {
+            let Some(file) = source(member) else { continue };
             job.messages.found(Located {
                 is_error: finding.severity == Severity::Error,
                 file,
-                line: finding.line,
+                line: *line,
                 title: finding.rule.into(),
                 text: format!("{}\nhint: {}", finding.text, finding.hint),
             });
@@ -197,8 +198,8 @@ pub(super) fn before_publishing(layer: &Layer, zip: &Zip, bytes: &[u8], job: &Jo
             for finding in found {
                 // A finding of several runtimes is reported once, with the hint for the first.
                 let same = findings.iter().any(|other| {
-                    (other.rule, &other.members, &other.text)
-                        == (finding.rule, &finding.members, &finding.text)
+                    (other.rule, &other.locations, &other.text)
+                        == (finding.rule, &finding.locations, &finding.text)
                 });
                 findings.extend(Some(finding).filter(|_| !same));
             }

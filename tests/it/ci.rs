@@ -85,6 +85,15 @@ fn the_cache_key_is_the_same_on_every_machine() {
     sandbox
         .write("Buildfile", text.replace("[target.staging]", "output = \"x/y\"\n[target.staging]"));
     assert_eq!(key(&sandbox), first);
+    // Comments, blank lines, and the files in which the requirements are.
+    let text = sandbox.read("requirements.txt");
+    sandbox.write("requirements.txt", "# What it needs.\n-r more/deps.txt  # more\n\n");
+    sandbox.write("more/deps.txt", format!("\n{}  # pinned\n", text.trim_end()));
+    assert_eq!(key(&sandbox), first);
+    sandbox.write("deps.txt", text);
+    let text = sandbox.read("Buildfile");
+    sandbox.write("Buildfile", text.replace("requirements.txt", "deps.txt"));
+    assert_eq!(key(&sandbox), first);
     let run = sandbox.run(["--json", "cache-key", "package"]).success();
     assert_eq!(run.events()[0]["key"], first.as_str());
     assert_eq!(run.events()[0]["wheelhouses"], serde_json::json!(["house"]));
@@ -203,7 +212,7 @@ fn errors_and_findings_on_github_are_annotations() {
     let run = sandbox.run(["-k", "bundle-check", "fails"]).failure();
     let commands: Vec<&str> = run.stderr.lines().filter(|line| line.starts_with("::")).collect();
     let starts = [
-        "::error file=app.py,line=2,title=syntax (bundle-check)::python3.13 does not compile it: line 2: ",
+        "::error file=app.py,line=2,title=syntax (bundle-check)::python3.13 does not compile it: ",
         "::error file=Buildfile,line=9,col=9,title=target bundle-check::`build/lambda.zip` will not run",
         "::error file=Buildfile,line=14,col=9,title=target fails::",
     ];

@@ -64,13 +64,19 @@ pub struct Finding {
     pub rule: &'static str,
     pub severity: Severity,
     /// Sorted. Empty if the finding is about the bundle as a whole.
-    pub members: Vec<String>,
+    pub locations: Vec<Location>,
     /// The wheel of the members.
     pub origin: Option<String>,
-    /// The line in the only member, from 1.
-    pub line: Option<usize>,
     pub text: String,
     pub hint: String,
+}
+
+/// A member with a problem, and the line of it.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Location {
+    pub member: String,
+    /// From 1. `None` if the member has no lines, or the finding is about all of it.
+    pub line: Option<usize>,
 }
 
 /// Passes each warning to `warn`, and returns the number of warnings. Fails if there is an error.
@@ -110,19 +116,20 @@ impl Finding {
     ) -> Self {
         assert!(is_rule(rule), "BUG: unknown rule `{rule}`");
         let (text, hint) = (text.into(), hint.into());
-        Self { rule, severity, members: Vec::new(), origin: None, line: None, text, hint }
-    }
-
-    /// Sets the line in the member.
-    pub(super) fn at_line(mut self, line: usize) -> Self {
-        self.line = Some(line).filter(|line| *line > 0);
-        self
+        Self { rule, severity, locations: Vec::new(), origin: None, text, hint }
     }
 
     /// Adds this member to the finding.
     pub(super) fn of(mut self, member: &str, origin: Option<&String>) -> Self {
-        self.members.push(member.to_owned());
+        self.locations.push(Location { member: member.to_owned(), line: None });
         self.origin = origin.cloned();
+        self
+    }
+
+    /// Adds this line of a member of the project to the finding. `line` is 0 if it is unknown.
+    pub(super) fn at(mut self, member: &str, line: usize) -> Self {
+        let line = Some(line).filter(|line| *line > 0);
+        self.locations.push(Location { member: member.to_owned(), line });
         self
     }
 
@@ -132,13 +139,23 @@ impl Finding {
         if let Some(origin) = &self.origin {
             text += &format!(" (from {origin})");
         }
-        for member in self.members.iter().take(SHOWN) {
-            text += &format!("\n    {member}");
+        for location in self.locations.iter().take(SHOWN) {
+            text += &format!("\n    {location}");
         }
-        if self.members.len() > SHOWN {
-            text += &format!("\n    and {}", words::count(self.members.len() - SHOWN, "more file"));
+        if let Some(more) = self.locations.len().checked_sub(SHOWN).filter(|more| *more > 0) {
+            text += &format!("\n    and {}", words::count(more, "more place"));
         }
         text + &format!("\n  hint: {}", self.hint)
+    }
+}
+
+impl fmt::Display for Location {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { member, line } = self;
+        match line {
+            Some(line) => write!(f, "{member}:{line}"),
+            None => f.write_str(member),
+        }
     }
 }
 
@@ -151,13 +168,12 @@ impl fmt::Display for Finding {
 impl Findings {
     pub(super) fn add(&mut self, finding: Finding) {
         let same = self.0.iter_mut().find(|other| {
-            let Finding { rule, severity, members: _, origin, line, text, hint } = &finding;
+            let Finding { rule, severity, locations: _, origin, text, hint } = &finding;
             (other.rule, other.severity) == (*rule, *severity)
                 && (&other.origin, &other.text, &other.hint) == (origin, text, hint)
-                && other.line == *line
         });
         match same {
-            Some(other) => other.members.extend(finding.members),
+            Some(other) => other.locations.extend(finding.locations),
             None => self.0.push(finding),
         }
     }
@@ -167,13 +183,13 @@ impl Findings {
         let mut findings = self.0;
         findings.retain(|finding| !silence.iter().any(|rule| rule == finding.rule));
         for finding in &mut findings {
-            finding.members.sort();
-            finding.members.dedup();
+            finding.locations.sort();
+            finding.locations.dedup();
         }
         let place = |finding: &Finding| RULES.iter().position(|rule| *rule == finding.rule);
         findings.sort_by(|a, b| {
             let of = |finding: &Finding| (finding.severity, place(finding));
-            of(a).cmp(&of(b)).then_with(|| a.members.cmp(&b.members))
+            of(a).cmp(&of(b)).then_with(|| a.locations.cmp(&b.locations))
         });
         findings
     }

@@ -93,10 +93,11 @@ fn report(
     if source.is_some_and(|source| !source.faults.is_empty()) {
         return;
     }
-    let defined = source.and_then(|source| source.names.get(function));
+    let definition = source.and_then(|source| source.names.get(function));
     let is_open = source.is_none_or(|source| source.unread || source.names.is_open);
-    let finding = match defined {
-        Some(defined) => match misfit(defined) {
+    let line = definition.map_or(0, |(_, line)| *line);
+    let finding = match definition {
+        Some((defined, _)) => match misfit(defined) {
             Some(misfit) => Finding::new(
                 "handler-call",
                 Severity::Error,
@@ -120,7 +121,7 @@ fn report(
             "define it there, or correct the function's handler",
         ),
     };
-    findings.add(finding.of(&member.name, None));
+    findings.add(finding.at(&member.name, line));
 }
 
 /// Returns where a module of this name is instead, if anywhere.

@@ -59,7 +59,7 @@ pub(super) fn report<R: Read + Seek>(
                  `import helper`, not `from . import helper`",
             ),
         };
-        findings.add(finding.of(&missing.member, None));
+        findings.add(finding.at(&missing.member, missing.line));
     }
 }
 

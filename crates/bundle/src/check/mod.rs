@@ -36,7 +36,7 @@ use archive::Archive;
 use findings::Findings;
 use layer::Layer;
 
-pub use findings::{Finding, RULES, Severity, conclude, is_rule};
+pub use findings::{Finding, Location, RULES, Severity, conclude, is_rule};
 pub use python::{Handler, Imported, Outline, outline};
 pub use runtime::Python;
 pub use zipwright_python::Arch;

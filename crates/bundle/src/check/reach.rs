@@ -90,6 +90,8 @@ pub(super) struct Missing {
     pub(super) level: Level,
     /// The file with the import.
     pub(super) member: String,
+    /// The line of the import, from 1.
+    pub(super) line: usize,
 }
 
 #[derive(Clone, Debug)]
@@ -236,14 +238,14 @@ impl<'a, 's, R: Read + Seek> Reach<'a, 's, R> {
     fn statement(&mut self, import: &Import, own: &Own, level: Level) -> Result<bool> {
         let Some(module) = absolute(import, own) else {
             let missing = Missing::relative(import, level);
-            return Ok(self.miss(missing, own));
+            return Ok(self.miss(missing, own, import.line));
         };
         let (target, mut fails) = match self.import(&module, level)? {
             Ok(found) => found,
-            Err(missing) => return Ok(self.miss(missing, own)),
+            Err(missing) => return Ok(self.miss(missing, own, import.line)),
         };
         for name in &import.names {
-            fails |= self.name(&target, &module, name, own, level)?;
+            fails |= self.name(&target, &module, (name, import.line), own, level)?;
         }
         Ok(fails)
     }
@@ -254,7 +256,7 @@ impl<'a, 's, R: Read + Seek> Reach<'a, 's, R> {
         &mut self,
         target: &Target,
         module: &[String],
-        name: &str,
+        (name, line): (&str, usize),
         own: &Own,
         level: Level,
     ) -> Result<bool> {
@@ -263,7 +265,7 @@ impl<'a, 's, R: Read + Seek> Reach<'a, 's, R> {
             Target::Foreign => Ok(false),
             Target::Namespace => match self.import(&inner, level)? {
                 Ok((_, fails)) => Ok(fails),
-                Err(missing) => Ok(self.miss(missing, own)),
+                Err(missing) => Ok(self.miss(missing, own, line)),
             },
             Target::Own(package) => {
                 let source = self.sources.get(&package.file)?;
@@ -276,10 +278,10 @@ impl<'a, 's, R: Read + Seek> Reach<'a, 's, R> {
                 if is_module {
                     return Ok(self.import(&inner, level)?.is_ok_and(|(_, fails)| fails));
                 }
-                if is_known || source.names.get(name).is_some() {
+                if is_known || source.names.has(name) {
                     return Ok(false);
                 }
-                Ok(self.miss(Missing::name(module, name, level), own))
+                Ok(self.miss(Missing::name(module, name, level), own, line))
             }
         }
     }
@@ -289,9 +291,9 @@ impl<'a, 's, R: Read + Seek> Reach<'a, 's, R> {
         self.roots.iter().any(|root| root.file(&path).is_some() || root.has_folder(&path))
     }
 
-    fn miss(&mut self, missing: Missing, own: &Own) -> bool {
+    fn miss(&mut self, missing: Missing, own: &Own, line: usize) -> bool {
         if missing.level > Level::Guarded {
-            let missing = Missing { member: own.file.name.clone(), ..missing };
+            let missing = Missing { member: own.file.name.clone(), line, ..missing };
             self.missing.push(missing);
         }
         // A layer that cannot be read may have the module.
@@ -306,17 +308,17 @@ impl<'a, 's, R: Read + Seek> Reach<'a, 's, R> {
 
 impl Missing {
     pub(super) fn module(name: &[String], level: Level) -> Self {
-        Self { kind: Kind::Module(name.join(".")), level, member: String::new() }
+        Self { kind: Kind::Module(name.join(".")), level, member: String::new(), line: 0 }
     }
 
     pub(super) fn name(module: &[String], name: &str, level: Level) -> Self {
         let kind = Kind::Name { module: module.join("."), name: name.to_owned() };
-        Self { kind, level, member: String::new() }
+        Self { kind, level, member: String::new(), line: 0 }
     }
 
     pub(super) fn relative(import: &Import, level: Level) -> Self {
         let kind = Kind::Relative(format!("{}{}", ".".repeat(import.level), import.module));
-        Self { kind, level, member: String::new() }
+        Self { kind, level, member: String::new(), line: 0 }
     }
 }
 

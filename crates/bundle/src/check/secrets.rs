@@ -27,18 +27,18 @@ pub(super) fn check<R: Read + Seek>(
     }
     let bytes = contents.whole(member)?;
     let Ok(text) = std::str::from_utf8(&bytes) else { return Ok(()) };
-    if has_private_key(text) {
+    if let Some(line) = private_key(text) {
         let hint = "leave it out with `exclude`, and let the function fetch it, e.g. from Secrets \
                     Manager";
         let what = "a private key";
-        findings
-            .add(Finding::new("private-key", Severity::Error, what, hint).of(&member.name, None));
+        let finding = Finding::new("private-key", Severity::Error, what, hint);
+        findings.add(finding.at(&member.name, line));
     }
-    if has_access_key(text) {
+    if let Some(line) = access_key(text) {
         let what = "the id of an AWS access key";
         let hint = "remove it: the function has its role's credentials";
-        findings
-            .add(Finding::new("access-key", Severity::Warning, what, hint).of(&member.name, None));
+        let finding = Finding::new("access-key", Severity::Warning, what, hint);
+        findings.add(finding.at(&member.name, line));
     }
     Ok(())
 }
@@ -66,18 +66,20 @@ fn by_name(path: &str) -> Option<&'static str> {
     }
 }
 
-/// Returns whether the text has a private key in PEM, and not only its first line.
-fn has_private_key(text: &str) -> bool {
+/// Returns the line, from 1, at which a private key in PEM begins, if the text has one with a body.
+fn private_key(text: &str) -> Option<usize> {
     let mut lines = text.lines().map(str::trim);
+    let mut number = 0;
     while let Some(line) = lines.next() {
+        number += 1;
         let begins = line.starts_with("-----BEGIN ") && line.ends_with("PRIVATE KEY-----");
         // An encrypted key has headers with the method, then an empty line.
         let body = |line: &&str| !line.contains(':') && !line.is_empty();
         if begins && lines.clone().find(body).is_some_and(is_base64) {
-            return true;
+            return Some(number);
         }
     }
-    false
+    None
 }
 
 fn is_base64(line: &str) -> bool {
@@ -85,15 +87,19 @@ fn is_base64(line: &str) -> bool {
     line.len() >= 40 && line.chars().all(in_base64)
 }
 
-/// Returns whether the text has the id of an access key that is not an example of AWS.
-fn has_access_key(text: &str) -> bool {
+/// Returns the first line, from 1, with the id of an access key that is not an example of AWS.
+fn access_key(text: &str) -> Option<usize> {
     let is_part = |c: char| c.is_ascii_uppercase() || c.is_ascii_digit();
-    text.split(|c: char| !c.is_ascii_alphanumeric() && c != '_').any(|word| {
+    let is_key = |word: &str| {
         word.len() == 20
             && (word.starts_with("AKIA") || word.starts_with("ASIA"))
             && word.chars().all(is_part)
             && !word.ends_with("EXAMPLE")
-    })
+    };
+    let mut lines = text.lines();
+    let has_key =
+        |line: &str| line.split(|c: char| !c.is_ascii_alphanumeric() && c != '_').any(is_key);
+    lines.position(has_key).map(|index| index + 1)
 }
 
 #[cfg(test)]
@@ -115,24 +121,24 @@ mod tests {
         let body = "MIIEvQIBADANBgkqhkiG9w0BAQEFAASCBKcwggSjAgEAAoIBAQC7";
         let pem = |kind: &str| format!("x\n-----BEGIN {kind}-----\n{body}\n-----END {kind}-----");
         for kind in ["PRIVATE KEY", "RSA PRIVATE KEY", "OPENSSH PRIVATE KEY"] {
-            assert!(has_private_key(&pem(kind)), "{kind}");
+            assert_eq!(private_key(&pem(kind)), Some(2), "{kind}");
         }
-        assert!(!has_private_key(&pem("CERTIFICATE")));
-        assert!(!has_private_key("-----BEGIN PRIVATE KEY-----\n"));
-        assert!(!has_private_key("marker = '-----BEGIN PRIVATE KEY-----'"));
+        assert!(private_key(&pem("CERTIFICATE")).is_none());
+        assert!(private_key("-----BEGIN PRIVATE KEY-----\n").is_none());
+        assert!(private_key("marker = '-----BEGIN PRIVATE KEY-----'").is_none());
         let encrypted = format!(
             "-----BEGIN RSA PRIVATE KEY-----\nProc-Type: 4,ENCRYPTED\nDEK-Info: AES,0\n\n{body}\n"
         );
-        assert!(has_private_key(&encrypted));
+        assert!(private_key(&encrypted).is_some());
     }
 
     #[test]
     fn an_access_key_is_a_word_of_its_own() {
-        assert!(has_access_key("key = 'AKIA2E0A8F3B244C9986'"));
+        assert_eq!(access_key("a\nkey = 'AKIA2E0A8F3B244C9986'"), Some(2));
         for text in
             ["AKIAIOSFODNN7EXAMPLE", "AKIA", "xAKIA2E0A8F3B244C9986", "AKIA2e0A8F3B244C9986"]
         {
-            assert!(!has_access_key(text), "{text}");
+            assert!(access_key(text).is_none(), "{text}");
         }
     }
 }

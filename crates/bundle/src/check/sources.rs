@@ -63,28 +63,30 @@ fn findings_of(
     python: Python,
     findings: &mut Findings,
 ) {
-    let finding = match source.faults.first() {
+    let (finding, line) = match source.faults.first() {
         Some(Fault { line, text }) => {
-            let place = if *line > 0 { format!("line {line}: ") } else { String::new() };
             let is_error = is_reached || is_importable(&member.name);
             let severity = if is_error { Severity::Error } else { Severity::Warning };
-            Finding::new(
+            let finding = Finding::new(
                 "syntax",
                 severity,
-                format!("{python} does not compile it: {place}{text}"),
+                format!("{python} does not compile it: {text}"),
                 "correct it, leave the file out, or use a runtime whose Python has this syntax",
-            )
-            .at_line(*line)
+            );
+            (finding, *line)
         }
-        None if source.unread && is_reached => Finding::new(
-            "syntax",
-            Severity::Warning,
-            "was not read: it is too long or too deeply nested, or its encoding is not supported",
-            "`python -m py_compile FILE` shows whether Python compiles it",
-        ),
+        None if source.unread && is_reached => {
+            let finding = Finding::new(
+                "syntax",
+                Severity::Warning,
+                "was not read: it is too long or too deeply nested, or its encoding is not supported",
+                "`python -m py_compile FILE` shows whether Python compiles it",
+            );
+            (finding, 0)
+        }
         None => return,
     };
-    findings.add(finding.of(&member.name, None));
+    findings.add(finding.at(&member.name, line));
 }
 
 /// Reports modules at the root with the name of a module in the standard library.

@@ -34,7 +34,7 @@ fn findings(files: &[File], subject: &Subject) -> Vec<Finding> {
 fn short(findings: &[Finding]) -> Vec<String> {
     let mark = |severity| if severity == Severity::Error { "!" } else { "" };
     let line = |finding: &Finding| {
-        let member = finding.members.first().map_or("", String::as_str);
+        let member = finding.locations.first().map_or("", |it| &it.member);
         format!("{}{} {member}", finding.rule, mark(finding.severity)).trim_end().to_owned()
     };
     findings.iter().map(line).collect()
@@ -231,7 +231,8 @@ fn secrets_are_the_projects_own() {
     ];
     let expected = ["private-key! key.pem", "secret-file .env", "secret-file .git/HEAD"];
     let found = expect(&files, &subject(13), &expected);
-    assert_eq!(found[2].members, [".git/HEAD", ".git/config"]);
+    let members = found[2].locations.iter().map(|location| location.member.as_str());
+    assert!(members.eq([".git/HEAD", ".git/config"]));
     assert!(!format!("{found:?}").contains(body));
 }
 
@@ -260,9 +261,9 @@ fn one_finding_stands_for_all_that_say_the_same() {
     let files: [File; 5] =
         [("a.so", &arm), ("b.so", &arm), ("c.so", &arm), ("d.so", &arm), ("e.so", &arm)];
     let found = expect(&files, &subject(13), &["machine! a.so"]);
-    assert_eq!(found[0].members.len(), 5);
+    assert_eq!(found[0].locations.len(), 5);
     let expected = "error[machine] native code for arm64, and the function runs on x86_64\n    \
-                    a.so\n    b.so\n    c.so\n    and 2 more files\n  hint: give the wheelhouse ";
+                    a.so\n    b.so\n    c.so\n    and 2 more places\n  hint: give the wheelhouse ";
     assert!(found[0].to_string().starts_with(expected), "{}", found[0]);
 }
 
@@ -302,7 +303,8 @@ fn expect_of(text: &str, others: &[File], minor: u8, expected: &[&str]) -> Vec<F
 fn a_file_that_does_not_compile_is_found() {
     let found =
         expect(&[("app.py", b"x = 1\ndef main(e, c)\n  pass")], &handled(13), &["syntax! app.py"]);
-    assert!(found[0].text.starts_with("python3.13 does not compile it: line 2: "), "{found:?}");
+    assert!(found[0].text.starts_with("python3.13 does not compile it: "), "{found:?}");
+    assert_eq!(found[0].locations[0].to_string(), "app.py:2");
     expect_of("match 1:\n    case 1: pass", &[], 10, &[]);
     expect_of("match 1:\n    case 1: pass", &[], 9, &["syntax! app.py"]);
     let broken: File = ("lib.py", b"def f(:");
@@ -576,4 +578,21 @@ fn a_library_of_a_desktop_has_a_way_out() {
     assert!(found[0].hint.contains("`opencv-contrib-python-headless`"), "{found:?}");
     let found = expect(&files[..1], &subject(13), &["library! cv2/cv2.abi3.so"]);
     assert!(found[0].hint.contains("`opencv-python-headless`"), "{found:?}");
+}
+
+#[test]
+fn findings_about_sources_name_their_lines() {
+    let files: [File; 3] = [
+        ("app.py", b"import os\nimport helper, nowhere\nfrom helper import gone\n\nhandler = 1\n"),
+        ("helper.py", b"\"\"\"Help.\"\"\"\n\nimport nowhere\n"),
+        ("keys.txt", b"\nAKIA2E0A8F3B244C9986\n"),
+    ];
+    let subject = Subject { handler: Some("app.handler".into()), ..subject(13) };
+    let shown: Vec<Vec<String>> = findings(&files, &subject)
+        .iter()
+        .map(|finding| finding.locations.iter().map(ToString::to_string).collect())
+        .collect();
+    let expected: [&[&str]; 4] =
+        [&["app.py:5"], &["app.py:2", "helper.py:3"], &["app.py:3"], &["keys.txt:2"]];
+    assert_eq!(shown, expected);
 }

@@ -101,7 +101,7 @@ fn parse(text: &str, python: Python, is_init: bool) -> Source {
     Source {
         faults,
         unread: false,
-        names: names::of(suite, is_init),
+        names: names::of(suite, text, is_init),
         steps: imports::steps(suite, text, python),
         changes_path: imports::changes_path(suite),
     }

@@ -5,6 +5,9 @@ use std::collections::{BTreeMap, HashSet};
 
 use ruff_python_ast::visitor::{self, Visitor};
 use ruff_python_ast::{self as ast, Expr, ExprContext, Pattern, Stmt};
+use ruff_text_size::{Ranged, TextSize};
+
+use super::text;
 
 /// The value of a name after the whole module has run.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -31,13 +34,19 @@ pub(in crate::check) struct Function {
 
 #[derive(Clone, Debug, Default)]
 pub(in crate::check) struct Names {
-    defined: BTreeMap<String, Defined>,
+    /// The value of each name, and the line of its last definition, from 1.
+    defined: BTreeMap<String, (Defined, usize)>,
     /// Whether names may come from elsewhere: a star import, `globals()`, a module's `__getattr__`.
     pub(in crate::check) is_open: bool,
 }
 
 impl Names {
-    pub(in crate::check) fn get(&self, name: &str) -> Option<&Defined> {
+    pub(in crate::check) fn has(&self, name: &str) -> bool {
+        self.defined.contains_key(name)
+    }
+
+    /// Returns the value of a name, and the line of its last definition, from 1.
+    pub(in crate::check) fn get(&self, name: &str) -> Option<&(Defined, usize)> {
         self.defined.get(name)
     }
 }
@@ -47,14 +56,20 @@ const OPENING: [&str; 5] = ["exec", "globals", "locals", "setattr", "vars"];
 
 /// Returns the names of a module. In an `__init__.py`, `from . import x` alone binds no name: the
 /// import decides whether `x` exists.
-pub(super) fn of(suite: &[Stmt], is_init: bool) -> Names {
+pub(super) fn of(suite: &[Stmt], text: &str, is_init: bool) -> Names {
     let mut binder = Binder { is_init, is_module: true, ..Binder::default() };
     binder.visit_body(suite);
     let mut opening = Opening::default();
     opening.visit_body(suite);
-    let mut names = Names { defined: binder.found, is_open: binder.has_star || opening.found };
+    let with_line = |(name, (defined, at)): (String, (Defined, TextSize))| {
+        (name, (defined, text::line_of(text, at.to_usize())))
+    };
+    let mut names = Names {
+        defined: binder.found.into_iter().map(with_line).collect(),
+        is_open: binder.has_star || opening.found,
+    };
     for name in opening.globals {
-        if let Some(defined) = names.defined.get_mut(&name) {
+        if let Some((defined, _)) = names.defined.get_mut(&name) {
             *defined = Defined::Unknown;
         } else {
             names.is_open = true;
@@ -74,23 +89,23 @@ pub(super) fn bound(body: &[Stmt]) -> HashSet<String> {
 struct Binder {
     is_init: bool,
     is_module: bool,
-    found: BTreeMap<String, Defined>,
+    found: BTreeMap<String, (Defined, TextSize)>,
     has_star: bool,
     /// Number of blocks around the current statement that may not run.
     conditions: usize,
 }
 
 impl Binder {
-    fn bind(&mut self, name: &str, defined: Defined) {
+    fn bind(&mut self, name: &str, at: TextSize, defined: Defined) {
         let is_certain = self.conditions == 0 || !self.found.contains_key(name);
         let defined = if is_certain { defined } else { Defined::Unknown };
-        self.found.insert(name.to_owned(), defined);
+        self.found.insert(name.to_owned(), (defined, at));
     }
 
     fn assign(&mut self, targets: &[Expr], value: &Expr) {
         for target in targets {
             match target {
-                Expr::Name(name) => self.bind(&name.id, of_value(value)),
+                Expr::Name(name) => self.bind(&name.id, name.start(), of_value(value)),
                 target => self.visit_expr(target),
             }
         }
@@ -106,9 +121,11 @@ impl<'a> Visitor<'a> for Binder {
                     true => Defined::Function(of_function(function)),
                     false => Defined::Unknown,
                 };
-                self.bind(&function.name, defined);
+                self.bind(&function.name, function.name.start(), defined);
             }
-            Stmt::ClassDef(class) => self.bind(&class.name, Defined::Unknown),
+            Stmt::ClassDef(class) => {
+                self.bind(&class.name, class.name.start(), Defined::Unknown);
+            }
             Stmt::Assign(assign) => {
                 self.visit_expr(&assign.value);
                 self.assign(&assign.targets, &assign.value);
@@ -124,7 +141,8 @@ impl<'a> Visitor<'a> for Binder {
             Stmt::Import(import) => {
                 for alias in &import.names {
                     let first = alias.name.split('.').next().unwrap_or_default();
-                    self.bind(alias.asname.as_deref().unwrap_or(first), Defined::Unknown);
+                    let name = alias.asname.as_deref().unwrap_or(first);
+                    self.bind(name, alias.start(), Defined::Unknown);
                 }
             }
             Stmt::ImportFrom(import) => {
@@ -134,7 +152,8 @@ impl<'a> Visitor<'a> for Binder {
                         "*" => self.has_star = true,
                         _ if from_itself && alias.asname.is_none() => {}
                         name => {
-                            self.bind(alias.asname.as_deref().unwrap_or(name), Defined::Unknown);
+                            let name = alias.asname.as_deref().unwrap_or(name);
+                            self.bind(name, alias.start(), Defined::Unknown);
                         }
                     }
                 }
@@ -151,7 +170,7 @@ impl<'a> Visitor<'a> for Binder {
     fn visit_expr(&mut self, expression: &'a Expr) {
         match expression {
             Expr::Name(name) if name.ctx != ExprContext::Load => {
-                self.bind(&name.id, Defined::Unknown);
+                self.bind(&name.id, name.start(), Defined::Unknown);
             }
             Expr::Lambda(_) => {}
             _ => visitor::walk_expr(self, expression),
@@ -166,7 +185,7 @@ impl<'a> Visitor<'a> for Binder {
     fn visit_except_handler(&mut self, handler: &'a ast::ExceptHandler) {
         let ast::ExceptHandler::ExceptHandler(it) = handler;
         if let Some(name) = it.name.as_ref().filter(|_| !self.is_module) {
-            self.bind(name, Defined::Unknown);
+            self.bind(name, name.start(), Defined::Unknown);
         }
         visitor::walk_except_handler(self, handler);
     }
@@ -179,7 +198,7 @@ impl<'a> Visitor<'a> for Binder {
             _ => None,
         };
         if let Some(name) = name {
-            self.bind(name, Defined::Unknown);
+            self.bind(name, name.start(), Defined::Unknown);
         }
         visitor::walk_pattern(self, pattern);
     }
