@@ -14,15 +14,11 @@ use crate::base::printable::Printable;
 use crate::event::Reporter;
 use crate::files::View;
 use crate::graph::TargetId;
-use crate::key::Component;
 use crate::ownership;
 use crate::pip;
 use crate::process::Stream;
 use crate::target::{Job, Shared, Surroundings};
 use crate::targets::wheelhouse::Wheelhouse;
-
-/// Components of a fingerprint that do not change the wheels.
-const IRRELEVANT: [&str; 1] = ["output"];
 
 /// Hexadecimal digits of the line.
 const DIGITS: usize = 32;
@@ -33,21 +29,23 @@ pub(super) fn run(common: &Common, given: &Given) -> Result<u8, Failure> {
         true => session.graph.ids().collect(),
         false => session.goal_ids()?,
     };
-    let is_house =
-        |id: &TargetId| session.model.targets[id.index()].kind.get::<Wheelhouse>().is_some();
-    let houses: Vec<TargetId> =
-        session.graph.closure(&goals).into_iter().filter(is_house).collect();
+    let house = |id: TargetId| {
+        let target = &session.model.targets[id.index()];
+        target.kind.get::<Wheelhouse>().map(|house| (id, house))
+    };
+    let houses: Vec<(TargetId, &Wheelhouse)> =
+        session.graph.closure(&goals).into_iter().filter_map(house).collect();
     if houses.is_empty() {
         return Err(anyhow!("no wheelhouse is needed; a cache would have nothing to keep").into());
     }
     // Requirements may be the output of a target.
     let needs: Vec<TargetId> =
-        houses.iter().flat_map(|id| session.graph.needs(*id)).copied().collect();
+        houses.iter().flat_map(|(id, _)| session.graph.needs(*id)).copied().collect();
     if !needs.is_empty() && build::for_command(common, &[], &session, needs)?.failed > 0 {
         return Ok(FAILURE);
     }
     let mut digests: Vec<String> =
-        houses.iter().map(|id| digest(&session, *id)).collect::<anyhow::Result<_>>()?;
+        houses.iter().map(|house| digest(&session, *house)).collect::<anyhow::Result<_>>()?;
     digests.sort();
     digests.dedup();
     let mut hasher = FieldHasher::new();
@@ -57,8 +55,8 @@ pub(super) fn run(common: &Common, given: &Given) -> Result<u8, Failure> {
     }
     let key = format!("{:.DIGITS$}", hasher.finish());
     if common.json {
-        let name = |id: &TargetId| session.model.targets[id.index()].name.value.clone();
-        let names: Vec<String> = houses.iter().map(name).collect();
+        let name = |id: TargetId| session.model.targets[id.index()].name.value.clone();
+        let names: Vec<String> = houses.iter().map(|(id, _)| name(*id)).collect();
         print_json(&json!({ "key": key, "wheelhouses": names }))?;
     } else {
         print(key)?;
@@ -66,8 +64,8 @@ pub(super) fn run(common: &Common, given: &Given) -> Result<u8, Failure> {
     Ok(SUCCESS)
 }
 
-/// Returns the digest of the components on which the wheels of a target depend.
-fn digest(session: &Session, id: TargetId) -> anyhow::Result<String> {
+/// Returns the digest of the key of a target's wheels.
+fn digest(session: &Session, (id, house): (TargetId, &Wheelhouse)) -> anyhow::Result<String> {
     let target = &session.model.targets[id.index()];
     let files = session.files_anew();
     let view = View::unlogged(&files, &session.project);
@@ -85,14 +83,7 @@ fn digest(session: &Session, id: TargetId) -> anyhow::Result<String> {
         pool: None,
         messages: &Silent,
     };
-    let key = target.kind.fingerprint(&job)?.key;
-    let mut hasher = FieldHasher::new();
-    for Component { name, value } in key.components() {
-        if !IRRELEVANT.contains(&name) {
-            hasher.field(name).field(format!("{value:?}"));
-        }
-    }
-    Ok(hasher.finish().to_string())
+    Ok(house.key_of_wheels(&job)?.digest().to_string())
 }
 
 /// Drops all messages: a fingerprint has none that a user needs.

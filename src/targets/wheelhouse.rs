@@ -188,36 +188,40 @@ fn version(item: Item, reader: &mut Reader) -> Option<PythonVersion> {
     parsed
 }
 
-fn key(wheelhouse: &Wheelhouse, job: &Job) -> Result<Key> {
-    let Wheelhouse {
-        requirements,
-        lock,
-        // With its version, below.
-        resolver: _,
-        constraints,
-        projects,
-        python,
-        platform,
-        pip_args: _,
-        // Part of the settings below, with the other variables for builds.
-        build_env: _,
-        output,
-    } = wheelhouse;
+/// The purpose of a key.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Purpose {
+    /// To decide whether the target is up to date.
+    Target,
+    /// To name a set of wheels: without the names of requirement files and of the output, and with
+    /// the lines of requirement files that count instead of their text.
+    Wheels,
+}
+
+fn key(wheelhouse: &Wheelhouse, job: &Job, purpose: Purpose) -> Result<Key> {
+    let Wheelhouse { requirements, lock, constraints, projects, platform, output, .. } = wheelhouse;
     // pip's configuration and the interpreter are not observed.
     job.files.partial();
     let paths = Paths::of(wheelhouse, job);
     let inputs = Inputs::read(&paths.request(wheelhouse, job))?;
     let mut key = Key::new();
-    key.text("requirements", joined(requirements));
-    key.text("constraints", joined(constraints));
+    let is_of_target = purpose == Purpose::Target;
+    if is_of_target {
+        key.text("requirements", joined(requirements));
+        key.text("constraints", joined(constraints));
+    }
     key.text("projects", joined(projects));
     key.text(
         "platform",
         platform.as_ref().map_or("this host".into(), |platform| runtime(platform).describe()),
     );
-    key.text("output", &output.value);
+    if is_of_target {
+        key.text("output", &output.value);
+    }
     if let (Some(lock), Some(locked)) = (lock, &inputs.locked) {
-        key.text("lock", &lock.path.value);
+        if is_of_target {
+            key.text("lock", &lock.path.value);
+        }
         for (name, version) in locked.versions() {
             key.text(format!("package {name}"), version);
         }
@@ -228,19 +232,13 @@ fn key(wheelhouse: &Wheelhouse, job: &Job) -> Result<Key> {
     } else if let Some(platform) = platform {
         key.text("markers of the platform", runtime(platform).markers());
     }
-    if let Some(uv) = &inputs.uv {
-        key.text("resolver", format!("uv {}", uv.version));
+    // The Buildfile's `pip-args` and `build-env` are part of these.
+    let interpreter = if is_of_target { wheelhouse.python.value.as_str() } else { "" };
+    add_tools(&mut key, &inputs, interpreter);
+    match purpose {
+        Purpose::Target => add_requirements(&mut key, &inputs, job)?,
+        Purpose::Wheels => add_lines(&mut key, &inputs, job)?,
     }
-    key.text("pip-args", inputs.pip_args.join(" "));
-    key.text(format!("python {}", python.value), &inputs.interpreter.identity.python);
-    key.text("pip", &inputs.interpreter.identity.pip);
-    for (name, value) in &inputs.config.settings {
-        key.text(name, value);
-    }
-    for (name, digest) in &inputs.config.files {
-        key.push(format!("file of {name}"), digest.map_or(Value::Missing, Value::Digest));
-    }
-    add_requirements(&mut key, &inputs, job)?;
     for source in &inputs.sources {
         for (path, digest, executable) in source.files() {
             let name = format!("project {} file {path}", source.folder);
@@ -248,6 +246,23 @@ fn key(wheelhouse: &Wheelhouse, job: &Job) -> Result<Key> {
         }
     }
     Ok(key)
+}
+
+/// Adds the resolver, pip, its arguments and its configuration. `python` is the name of the
+/// interpreter.
+fn add_tools(key: &mut Key, inputs: &Inputs, python: &str) {
+    if let Some(uv) = &inputs.uv {
+        key.text("resolver", format!("uv {}", uv.version));
+    }
+    key.text("pip-args", inputs.pip_args.join(" "));
+    key.text(format!("python {python}"), &inputs.interpreter.identity.python);
+    key.text("pip", &inputs.interpreter.identity.pip);
+    for (name, value) in &inputs.config.settings {
+        key.text(name, value);
+    }
+    for (name, digest) in &inputs.config.files {
+        key.push(format!("file of {name}"), digest.map_or(Value::Missing, Value::Digest));
+    }
 }
 
 fn run(wheelhouse: &Wheelhouse, job: &Job) -> Result<Done> {
@@ -331,6 +346,14 @@ fn add_requirements(key: &mut Key, inputs: &Inputs, job: &Job) -> Result<()> {
     offered.try_for_each(|path| if added.insert(path) { job.add_file(key, path) } else { Ok(()) })
 }
 
+/// Adds the lines of the files that pip reads, and the files in folders that it searches.
+fn add_lines(key: &mut Key, inputs: &Inputs, job: &Job) -> Result<()> {
+    for (line, is_constraint) in inputs.requirements.effective_lines() {
+        key.text(if is_constraint { "constraint" } else { "requirement" }, line);
+    }
+    inputs.offered.iter().try_for_each(|path| job.add_file(key, path))
+}
+
 /// The paths of a wheelhouse, in the form that [`Request`] borrows.
 struct Paths {
     requirements: Vec<RelPath>,
@@ -395,6 +418,12 @@ fn joined(paths: &[Spanned<RelPath>]) -> String {
 }
 
 impl Wheelhouse {
+    /// Returns a key that changes when the wheels would: the same for another name of a file or of the
+    /// target, another comment, or another place of the project.
+    pub fn key_of_wheels(&self, job: &Job) -> Result<Key> {
+        key(self, job, Purpose::Wheels)
+    }
+
     /// Returns the text of a `pylock.toml` for the wheels in its folder, and their number.
     pub fn pylock(&self, project: &Project) -> Result<(String, usize)> {
         let runtime = self.platform.as_ref().map(runtime);
@@ -419,7 +448,7 @@ impl Kind for Wheelhouse {
     }
 
     fn fingerprint(&self, job: &Job) -> Result<Fingerprint> {
-        key(self, job).map(Fingerprint::from)
+        key(self, job, Purpose::Target).map(Fingerprint::from)
     }
 
     fn run(&self, job: &Job, _findings: Findings) -> Result<Done> {

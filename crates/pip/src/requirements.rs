@@ -78,6 +78,8 @@ pub struct ReadFile {
 #[derive(Clone, Debug)]
 struct ReadLine {
     line: Line,
+    /// Its text with variables filled in, free of credentials and of the project's folder.
+    shown: String,
     meaning: Meaning,
     /// The local path that it includes or requires.
     local: Option<RelPath>,
@@ -179,16 +181,16 @@ impl Requirements {
         applies: Applies,
     ) -> Result<ReadLine> {
         let text = lines::expand(&line.text, |name| project.var(name));
+        let shown = fingerprint(&without_root(project, &text));
         if text != line.text {
             if text.contains(ends_line) {
                 bail!("the value of a variable in this line has a line break");
             }
             self.secrets.learn(&text);
-            let shown = fingerprint(&without_root(project, &text));
-            self.expanded.push((format!("{file} line {}", line.number), shown));
+            self.expanded.push((format!("{file} line {}", line.number), shown.clone()));
         }
         let meaning = lines::meaning(&text, &|path| look(project, path));
-        let mut read = ReadLine { line, meaning, local: None, wanted: true };
+        let mut read = ReadLine { line, shown, meaning, local: None, wanted: true };
         match &read.meaning {
             Meaning::Include { path, constraint } => {
                 let beside = (&*project.place(&file.parent()), by_url);
@@ -274,6 +276,21 @@ impl Requirements {
         set.insert(local.clone());
         self.settings.add_path(&local, &found.settings)?;
         Ok(Some(local))
+    }
+
+    /// Returns the lines that decide which wheels there are, each with whether it is a constraint:
+    /// not blank lines, comments, includes of files that were read, and requirements whose marker is
+    /// false. Variables are filled in, credentials removed.
+    pub fn effective_lines(&self) -> impl Iterator<Item = (&str, bool)> {
+        self.files.iter().flat_map(|file| {
+            let counts = |read: &&ReadLine| match read.meaning {
+                Meaning::Nothing => false,
+                Meaning::Include { .. } => read.local.is_none(),
+                _ => read.wanted,
+            };
+            let lines = file.lines.iter().filter(counts);
+            lines.map(|read| (read.shown.as_str(), file.constraint))
+        })
     }
 
     /// Returns the local source archives that are always installed: named by a line without options
