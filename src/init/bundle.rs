@@ -2,9 +2,11 @@
 
 use std::collections::BTreeSet;
 
+use anyhow::Result;
+
 use super::code::{self, Found};
 use super::described::{Function, is_python, join, parent};
-use super::packaging::{self, Holds, Package, Wheels};
+use super::packaging::{self, Export, Holds, Package, Tool, Wheels};
 use super::survey::{Survey, is_below, is_test};
 use super::{Given, Taken};
 use crate::targets::upload;
@@ -121,7 +123,7 @@ pub(super) fn group(
     mut functions: Vec<Resolved>,
     given: &Given,
     notes: &mut Vec<String>,
-) -> Vec<Bundle> {
+) -> Result<Vec<Bundle>> {
     let is_only = functions.len() == 1;
     for function in &mut functions {
         override_facts(function, given, is_only);
@@ -139,13 +141,13 @@ pub(super) fn group(
     let is_one = groups.len() == 1;
     let mut bundles: Vec<Bundle> = Vec::new();
     for group in groups {
-        let mut bundle = bundle(survey, group, is_one, notes);
+        let mut bundle = bundle(survey, group, is_one, notes)?;
         if bundles.iter().any(|other| other.label == bundle.label) {
             bundle.label = format!("{}-{}", bundle.label, bundles.len() + 1);
         }
         bundles.push(bundle);
     }
-    bundles
+    Ok(bundles)
 }
 
 fn override_facts(function: &mut Resolved, given: &Given, is_only: bool) {
@@ -225,13 +227,20 @@ fn bundle(
     functions: Vec<Resolved>,
     is_one: bool,
     notes: &mut Vec<String>,
-) -> Bundle {
+) -> Result<Bundle> {
     let first = &functions[0];
-    let (wheels, package) = packaging::wheels(survey, &first.folder);
-    if let Some((lock, export)) = &wheels.unread_lock {
+    let (wheels, package) = packaging::wheels(survey, &first.folder)?;
+    if let Some((lock, tool)) = &wheels.unread_lock {
         notes.push(format!(
-            "the requirements in `{lock}` were not read: `{export}` makes a requirements file of them, \
-             for `requirements`"
+            "the versions in `{lock}` were not read: `{} > requirements.txt` makes a requirements file \
+             of them, for `requirements`",
+            tool.exports
+        ));
+    }
+    if let Some(Export::Tool { tool, is_locked: false, .. }) = &wheels.export {
+        let Tool { manifest, locks, .. } = tool;
+        notes.push(format!(
+            "`{manifest}` is not locked: `{locks}` is needed before the first build"
         ));
     }
     let label = match functions.as_slice() {
@@ -257,7 +266,7 @@ fn bundle(
         functions,
     };
     own_code(survey, package.as_ref(), &mut bundle);
-    bundle
+    Ok(bundle)
 }
 
 /// Adds the project's own code, as far as it is not in the wheel of its package.

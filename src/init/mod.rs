@@ -72,7 +72,7 @@ pub fn propose(root: &Path, given: &Given) -> Result<Proposal> {
         ));
     }
     let functions = functions(&survey, given, &mut notes)?;
-    let bundles = bundle::group(&survey, functions, given, &mut notes);
+    let bundles = bundle::group(&survey, functions, given, &mut notes)?;
     // Several bundles of one folder give the same notes.
     let mut seen = BTreeSet::new();
     notes.retain(|note| seen.insert(note.clone()));

@@ -3,6 +3,7 @@
 
 use std::collections::BTreeSet;
 
+use anyhow::{Result, anyhow};
 use toml::{Table, Value};
 
 use super::described::{join, parent};
@@ -25,11 +26,32 @@ const REQUIREMENTS: [&str; 13] = [
     "requirements.in",
 ];
 
-/// Locks that no wheelhouse reads, and the command that makes a requirements file of each.
-const LOCKS: [(&str, &str); 3] = [
-    ("poetry.lock", "poetry export -o requirements.txt"),
-    ("pdm.lock", "pdm export -o requirements.txt"),
-    ("Pipfile.lock", "pipenv requirements > requirements.txt"),
+/// A tool with a lock that no wheelhouse reads.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Tool {
+    pub(super) lock: &'static str,
+    /// The file that it locks.
+    pub(super) manifest: &'static str,
+    /// Makes the lock.
+    pub(super) locks: &'static str,
+    /// Prints a requirements file with the packages of the lock.
+    pub(super) exports: &'static str,
+}
+
+const TOOLS: [Tool; 3] = [
+    Tool {
+        lock: "poetry.lock",
+        manifest: "pyproject.toml",
+        locks: "poetry lock",
+        exports: "poetry export",
+    },
+    Tool { lock: "pdm.lock", manifest: "pyproject.toml", locks: "pdm lock", exports: "pdm export" },
+    Tool {
+        lock: "Pipfile.lock",
+        manifest: "Pipfile",
+        locks: "pipenv lock",
+        exports: "pipenv requirements",
+    },
 ];
 
 /// Keys of `pyproject.toml` by which a project configures what its back end packages.
@@ -53,8 +75,8 @@ pub(super) struct Wheels {
     pub(super) lock: Option<String>,
     /// How a requirements file is made, if none is in the project.
     pub(super) export: Option<Export>,
-    /// A lock that pins more than the wheelhouse reads, and the command that exports it.
-    pub(super) unread_lock: Option<(String, &'static str)>,
+    /// A lock that pins more than the wheelhouse reads, and the tool that exports it.
+    pub(super) unread_lock: Option<(String, Tool)>,
 }
 
 /// A requirements file that a command makes of a file of the project.
@@ -62,6 +84,8 @@ pub(super) struct Wheels {
 pub(super) enum Export {
     /// The folder of a `pyproject.toml` whose dependencies count, and which is not built itself.
     Dependencies(String),
+    /// A folder whose requirements only this tool can read.
+    Tool { folder: String, tool: Tool, is_locked: bool },
 }
 
 /// A Python project that pip can build.
@@ -84,18 +108,20 @@ pub(super) enum Holds {
 
 /// Returns the input for a function whose code is in `folder`: of the nearest folder, from there
 /// up, that has a requirements file or a project.
-pub(super) fn wheels(survey: &Survey, folder: &str) -> (Wheels, Option<Package>) {
+///
+/// Fails if the `pyproject.toml` is not valid TOML.
+pub(super) fn wheels(survey: &Survey, folder: &str) -> Result<(Wheels, Option<Package>)> {
     let mut folder = folder;
     loop {
-        let (wheels, package) = of_folder(survey, folder);
+        let (wheels, package) = of_folder(survey, folder)?;
         if folder.is_empty() || wheels != Wheels::default() {
-            return (wheels, package);
+            return Ok((wheels, package));
         }
         folder = parent(folder);
     }
 }
 
-fn of_folder(survey: &Survey, folder: &str) -> (Wheels, Option<Package>) {
+fn of_folder(survey: &Survey, folder: &str) -> Result<(Wheels, Option<Package>)> {
     let within = |name: &str| join(folder, name);
     let existing = |name: &&str| survey.has(&within(name));
     let mut wheels = Wheels::default();
@@ -104,15 +130,10 @@ fn of_folder(survey: &Survey, folder: &str) -> (Wheels, Option<Package>) {
     if requirements.is_some() && survey.has(&within("constraints.txt")) {
         wheels.constraints.push(within("constraints.txt"));
     }
-    let manifest = survey.text(&within("pyproject.toml")).and_then(|text| text.parse().ok());
-    let manifest: Option<Table> = manifest;
+    let manifest = manifest(survey, &within("pyproject.toml"))?;
     let package = package(survey, folder, manifest.as_ref());
     if package.is_some() && !wheels.requirements.iter().any(|path| names_itself(survey, path)) {
         wheels.projects.push(if folder.is_empty() { ".".into() } else { folder.to_owned() });
-    }
-    let lock = LOCKS.iter().find(|(name, _)| existing(name));
-    if requirements.is_none() && !existing(&"uv.lock") && !existing(&"pylock.toml") {
-        wheels.unread_lock = lock.map(|(name, export)| (within(name), *export));
     }
     let has_dependencies = manifest.as_ref().is_some_and(|manifest| {
         let dependencies = at(manifest, &["project", "dependencies"]).and_then(Value::as_array);
@@ -122,10 +143,47 @@ fn of_folder(survey: &Survey, folder: &str) -> (Wheels, Option<Package>) {
         wheels.lock =
             ["uv.lock", "pylock.toml"].iter().find(|it| existing(it)).map(|it| within(it));
     }
-    if requirements.is_none() && wheels.lock.is_none() && package.is_none() && has_dependencies {
-        wheels.export = Some(Export::Dependencies(folder.to_owned()));
+    if requirements.is_some() || wheels.lock.is_some() {
+        return Ok((wheels, package));
     }
-    (wheels, package)
+    let locked = TOOLS.into_iter().find(|tool| existing(&tool.lock));
+    if package.is_some() || has_dependencies {
+        wheels.unread_lock = locked.map(|tool| (within(tool.lock), tool));
+    }
+    if package.is_none() && has_dependencies {
+        wheels.export = Some(Export::Dependencies(folder.to_owned()));
+    } else if package.is_none() {
+        let of_poetry = manifest.as_ref().is_some_and(has_poetry_dependencies);
+        let is_used = |tool: &Tool| match tool.manifest {
+            "pyproject.toml" => of_poetry && tool.lock == "poetry.lock",
+            manifest => existing(&manifest),
+        };
+        let tool = locked.or_else(|| TOOLS.into_iter().find(is_used));
+        wheels.export = tool.map(|tool| Export::Tool {
+            folder: folder.to_owned(),
+            tool,
+            is_locked: existing(&tool.lock),
+        });
+    }
+    Ok((wheels, package))
+}
+
+fn manifest(survey: &Survey, path: &str) -> Result<Option<Table>> {
+    let Some(text) = survey.text(path) else { return Ok(None) };
+    let invalid = |error: toml::de::Error| {
+        let line = error.span().map_or(1, |span| text[..span.start].lines().count().max(1));
+        anyhow!(
+            "`{path}` line {line} is not valid TOML: {}\nhint: correct it; its dependencies are needed for the bundle",
+            error.message()
+        )
+    };
+    text.parse().map(Some).map_err(invalid)
+}
+
+/// Returns whether Poetry's own table has a requirement besides Python.
+fn has_poetry_dependencies(manifest: &Table) -> bool {
+    let table = at(manifest, &["tool", "poetry", "dependencies"]).and_then(Value::as_table);
+    table.is_some_and(|table| table.keys().any(|name| name != "python"))
 }
 
 fn package(survey: &Survey, folder: &str, manifest: Option<&Table>) -> Option<Package> {

@@ -30,7 +30,8 @@ pub(super) struct Survey {
     root: PathBuf,
     /// By path relative to the root, with `/`.
     files: BTreeMap<String, PathBuf>,
-    /// Folders that were not looked into, and that a source could take along.
+    /// Folders that were not looked into, and links that are not followed, which a source could take
+    /// along.
     left_out: Vec<String>,
     /// Paths that a Buildfile could only name with escapes, and links that `init` does not follow.
     pub(super) passed_over: Vec<PathBuf>,
@@ -41,7 +42,7 @@ pub(super) struct Survey {
 impl Survey {
     pub(super) fn of(root: &Path) -> Self {
         let (mut files, mut left_out, mut is_cut) = (BTreeMap::new(), Vec::new(), false);
-        let mut passed_over = Vec::new();
+        let (mut links, mut passed_over) = (Vec::new(), Vec::new());
         let real_root = fs::canonicalize(root).unwrap_or_else(|_| root.to_owned());
         // A link to a file of the project stands for it, as in a staging tree.
         let is_linked_file = |place: &Path| {
@@ -75,11 +76,14 @@ impl Survey {
                     files.insert(path, entry.into_path());
                 }
                 None if is_other_link || is_python(place) => {
+                    // As a source, it would be an error.
+                    links.extend(relative(&entry).filter(|_| is_other_link));
                     passed_over.push(place.strip_prefix(root).unwrap_or(place).to_owned());
                 }
                 None => {}
             }
         }
+        left_out.append(&mut links);
         Self { root: root.to_owned(), files, left_out, passed_over, is_cut }
     }
 
@@ -96,7 +100,7 @@ impl Survey {
         self.files.keys().map(String::as_str).filter(move |path| is_below(path, folder))
     }
 
-    /// Returns folders below this one that were not looked into.
+    /// Returns folders and links below this folder that a bundle is to leave out.
     pub(super) fn left_out(&self, folder: &str) -> impl Iterator<Item = &str> {
         self.left_out.iter().map(String::as_str).filter(move |path| is_below(path, folder))
     }

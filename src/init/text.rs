@@ -128,10 +128,11 @@ fn wheels_target<'a>(
         requirements.push(export_target(bundle, export, text, taken));
     }
     let _ = write!(text, "\n[target.{name}]\nkind = \"wheelhouse\"\n");
-    if let Some((lock, export)) = &wheels.unread_lock {
+    if let Some((lock, tool)) = &wheels.unread_lock {
         let _ = writeln!(
             text,
-            "# `{lock}` is not read. `{export}` makes a file of it; name that in `requirements`."
+            "# `{lock}` is not read. `{}` prints it as a file for `requirements`.",
+            tool.exports
         );
     }
     if let Some(lock) = &wheels.lock {
@@ -170,12 +171,32 @@ fn wheels_target<'a>(
 /// Writes the command that makes a requirements file, and returns its path.
 fn export_target(
     bundle: &Bundle,
-    Export::Dependencies(folder): &Export,
+    export: &Export,
     text: &mut String,
     taken: &mut Vec<Taken>,
 ) -> String {
     let name = bundle.target("requirements");
     let output = format!("build/{name}.txt");
+    let folder = match export {
+        Export::Dependencies(folder) => folder,
+        Export::Tool { folder, tool, .. } => {
+            let lock = super::described::join(folder, tool.lock);
+            let exports = match folder.as_str() {
+                "" => tool.exports.to_owned(),
+                folder => format!("(cd '{folder}' && {})", tool.exports),
+            };
+            taken.push(fact("requirements", &lock, "a file of this name"));
+            let _ = write!(
+                text,
+                "\n# The versions of the lock, by the tool that made it.\n[target.{name}]\n\
+                 kind = \"command\"\ninputs = {}\noutputs = {}\nshell = {}\n",
+                array(&[&lock]),
+                array(&[&output]),
+                quote(&format!("{exports} > {output}"))
+            );
+            return output;
+        }
+    };
     let manifest = super::described::join(folder, "pyproject.toml");
     let script = format!(
         "import tomllib; project = tomllib.load(open('{manifest}', 'rb'))['project']; \

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::path::Path;
 
+use crate::emulators;
 use crate::sandbox::{Run, Sandbox};
 
 const HANDLER: &str = "import idna\n\n\ndef lambda_handler(event, context):\n    return idna.encode(event['domain']).decode()\n";
@@ -313,6 +314,87 @@ fn dependencies_of_a_pyproject_that_is_not_built_are_taken() {
     let members = next(&sandbox);
     assert_eq!(own(&members), ["main.py"]);
     assert!(members.contains("idna/core.py"));
+}
+
+#[test]
+fn requirements_that_only_another_tool_reads_are_exported_by_it() {
+    let exported = |sandbox: &Sandbox| {
+        let run = sandbox.write("app.py", PLAIN).run(["init", "--print"]).success();
+        let text = run.stdout.clone();
+        let lines = text.lines().skip_while(|line| *line != "[target.requirements]").skip(1);
+        let lines: Vec<String> =
+            lines.take_while(|line| !line.is_empty()).map(str::to_owned).collect();
+        (run, lines)
+    };
+    let pipenv = Sandbox::new();
+    let (run, lines) = exported(pipenv.write("Pipfile", "[packages]\nidna = \"*\"\n"));
+    let expected = [
+        "kind = \"command\"",
+        "inputs = [\"Pipfile.lock\"]",
+        "outputs = [\"build/requirements.txt\"]",
+        "shell = \"pipenv requirements > build/requirements.txt\"",
+    ];
+    assert_eq!(lines, expected);
+    run.stderr_has("`Pipfile` is not locked: `pipenv lock` is needed before the first build");
+    let (run, lines) = exported(pipenv.write("Pipfile.lock", "{}"));
+    assert_eq!(lines, expected);
+    run.stderr_lacks("not locked");
+    let poetry = Sandbox::new();
+    let manifest =
+        "[tool.poetry]\npackage-mode = false\n[tool.poetry.dependencies]\npython = \"^3.9\"\n";
+    let (_, lines) = exported(poetry.write("pyproject.toml", manifest));
+    assert_eq!(lines, [""; 0]);
+    let (run, lines) =
+        exported(poetry.write("pyproject.toml", format!("{manifest}idna = \"^3\"\n")));
+    assert_eq!(lines[3], "shell = \"poetry export > build/requirements.txt\"");
+    run.stderr_has("`pyproject.toml` is not locked: `poetry lock` is needed");
+}
+
+#[test]
+#[cfg_attr(not(feature = "online"), ignore = "online tier")]
+fn the_tools_of_other_locks_give_the_requirements() {
+    for (package, file, text, lock) in [
+        ("pipenv", "Pipfile", "[packages]\nidna = \"==3.10\"\n", "pipenv lock"),
+        (
+            "poetry poetry-plugin-export",
+            "pyproject.toml",
+            "[tool.poetry]\npackage-mode = false\n[tool.poetry.dependencies]\npython = \">=3.9\"\nidna = \"3.10\"\n\
+             [[tool.poetry.source]]\nname = \"pypi-simple\"\nurl = \"https://pypi.org/simple/\"\n",
+            "poetry lock",
+        ),
+    ] {
+        let name = package.split(' ').next().unwrap();
+        let tool = emulators::install_python(&format!("tool-{name}"), package).join("bin");
+        let mut sandbox = Sandbox::new();
+        let path = format!("{}:{}", tool.display(), std::env::var("PATH").unwrap());
+        sandbox.set("PATH", path);
+        sandbox.set("PIPENV_IGNORE_VIRTUALENVS", "1");
+        if let Ok(certificates) = std::env::var("PIP_CERT") {
+            sandbox.set("REQUESTS_CA_BUNDLE", certificates);
+        }
+        sandbox.write(file, text).write("src/app.py", HANDLER);
+        sandbox.sh(lock).success();
+        let members = next(&sandbox);
+        assert_eq!(own(&members), ["app.py"]);
+        assert!(members.contains("idna/core.py"));
+    }
+}
+
+#[test]
+fn a_broken_pyproject_is_an_error_with_its_line() {
+    let sandbox = Sandbox::new();
+    sandbox.write("app.py", PLAIN).write("pyproject.toml", "[project]\nname = \n");
+    let run = sandbox.run(["init"]).failure();
+    assert!(run.stderr.starts_with("error: `pyproject.toml` line 2 is not valid TOML: "), "{run}");
+    assert!(!sandbox.exists("Buildfile"));
+}
+
+#[test]
+fn links_that_are_not_followed_are_left_out() {
+    let sandbox = Sandbox::new();
+    sandbox.write("src/app.py", PLAIN).write("lib/x.py", "");
+    sandbox.sh("ln -s ../lib src/linked; ln -s /etc/hostname src/host").success();
+    assert_eq!(own(&next(&sandbox)), ["app.py"]);
 }
 
 /// Its build would fail: the back end finds no package, or several.
