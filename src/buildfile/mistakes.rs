@@ -180,10 +180,10 @@ pub(crate) fn reference_in_variable(span: &Span, name: &str) -> Diagnostic {
 
 pub(crate) fn undeclared_override(name: &str, known: &[&str]) -> Diagnostic {
     if !is_name(name) {
-        return Diagnostic::nowhere(format!("`{name}=` on the command line names no variable"))
+        return Diagnostic::nowhere(format!("`{name}=` names no variable"))
             .hint("a goal has no `=`; a variable is set by `NAME=VALUE`");
     }
-    Diagnostic::nowhere(format!("the command line sets `{name}`, which `[vars]` does not declare"))
+    Diagnostic::nowhere(format!("`{name}=` sets no variable: `[vars]` does not declare `{name}`"))
         .hint(match nearest(name, known.iter().copied()) {
             Some(nearest) => format!("did you mean `{nearest}`?"),
             None => format!("declare it: `{name} = \"…\"` in `[vars]`"),

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
+use anyhow::anyhow;
 use serde_json::json;
 
 use super::args::{Common, Lint};
@@ -19,6 +20,9 @@ pub(super) fn run(common: &Common, lint: &Lint) -> Result<u8, Failure> {
     let files = if lint.files.is_empty() { usual() } else { lint.files.clone() };
     let mut count = 0;
     for file in &files {
+        if !lint.files.is_empty() && !project.root.join(file).exists() {
+            return Err(anyhow!("there is no file `{}`", file.display()).into());
+        }
         let text = session::read_buildfile(&project, file)?;
         let diagnostics = diagnostics(&text);
         count += diagnostics.len();

@@ -72,6 +72,9 @@ impl Session {
         if path.is_dir() {
             return Err(anyhow!("`{name}` is a folder; name a zip file, or a target").into());
         }
+        if path.exists() {
+            return Err(anyhow!("`{name}` is not a regular file; name a zip file").into());
+        }
         let project = Project::here()?;
         if common.file.is_none() && !project.root.join(BUILDFILE).exists() {
             return Err(anyhow!(

@@ -98,9 +98,11 @@ fn git_folder(project: &Project) -> Option<PathBuf> {
 
 /// Copies a project without the outputs of builds.
 fn copy(from: &Path, to: &Path, outputs: &[String]) -> Result<()> {
+    // Programs of a virtual environment have its path in them, and would change the original.
     let is_left_out = |path: &Path| {
         [".git", STATE_FOLDER].iter().any(|name| path.starts_with(name))
             || outputs.iter().any(|output| path.starts_with(output))
+            || from.join(path).join("pyvenv.cfg").exists()
     };
     let below = |path: &Path| path.strip_prefix(from).unwrap_or(path).to_owned();
     let entries =

@@ -7,6 +7,14 @@ use crate::base::RelPath;
 pub(super) enum Deed {
     /// Messages, folders, times of files: a Buildfile has no use for it, for this reason.
     Nothing(&'static str),
+    /// Makes a virtual environment, which a Buildfile needs for nothing but pip.
+    Environment(String),
+    /// Writes the packages of a lock as a requirements file.
+    Export {
+        script: String,
+        lock: String,
+        output: String,
+    },
     /// Paths or patterns.
     Remove(Vec<String>),
     /// Files of this name anywhere below a folder.
@@ -83,9 +91,15 @@ pub(super) struct WorkingFolder {
     pub(super) root: String,
     /// Relative to the project.
     pub(super) folder: String,
+    /// The activated virtual environment.
+    pub(super) environment: Option<String>,
 }
 
 impl WorkingFolder {
+    pub(super) fn at_root(root: &str) -> Self {
+        Self { root: root.to_owned(), folder: String::new(), environment: None }
+    }
+
     /// A path of a command, relative to the project. `None` if it is outside.
     pub(super) fn path(&self, text: &str) -> Option<String> {
         let inside = match text.strip_prefix(&self.root) {
@@ -100,7 +114,24 @@ impl WorkingFolder {
             return Some(String::new());
         }
         let path = RelPath::parse(&inside).ok()?;
-        Some(if path.is_root() { String::new() } else { path.as_str().to_owned() })
+        Some(if path.is_root() { String::new() } else { of_any_python(path.as_str()) })
+    }
+}
+
+/// The folder of packages in a virtual environment, whatever its Python.
+pub(super) fn site_packages(environment: &str) -> String {
+    format!("{environment}/lib/python3/site-packages")
+}
+
+/// A path in `lib/python3.13/site-packages` as one in [`site_packages`].
+fn of_any_python(path: &str) -> String {
+    let Some((environment, rest)) = path.split_once("/lib/python") else { return path.to_owned() };
+    match rest.split_once('/') {
+        Some((version, inside)) if inside.split('/').next() == Some("site-packages") => {
+            let is_version = version.chars().all(|c| c.is_ascii_digit() || ".*".contains(c));
+            if is_version { format!("{environment}/lib/python3/{inside}") } else { path.to_owned() }
+        }
+        _ => path.to_owned(),
     }
 }
 

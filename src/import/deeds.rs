@@ -5,10 +5,9 @@ use super::deed::{Deed, Members, WorkingFolder};
 use super::shell::{Joint, Simple, Word};
 use super::{aws, pip};
 
-/// Returns the deeds of a line, with the folder that each runs in changed by `cd`. `None` if a command
-/// has no deed.
-pub(super) fn of_line(simples: &[Simple], place: &WorkingFolder) -> Option<Vec<Deed>> {
-    let mut place = place.clone();
+/// Returns the deeds of a line, which changes the folder of the following ones by `cd`. `None` if a
+/// command has no deed.
+pub(super) fn of_line(simples: &[Simple], place: &mut WorkingFolder) -> Option<Vec<Deed>> {
     let mut deeds = Vec::new();
     let mut at = 0;
     while let Some(simple) = simples.get(at) {
@@ -18,18 +17,28 @@ pub(super) fn of_line(simples: &[Simple], place: &WorkingFolder) -> Option<Vec<D
             && simple.words.len() == 1
             && ["true", ":"].contains(&simple.words[0].text.as_str());
         if pipe > 0 {
-            deeds.push(pipeline(&simples[at..=at + pipe], &place)?);
+            deeds.push(pipeline(&simples[at..=at + pipe], place)?);
         } else if simple.joint == Joint::Or && !is_excuse {
             return None;
         } else if simple.words[0].text == "cd" {
             let [_, folder] = simple.words.as_slice() else { return None };
             place.folder = place.path(&folder.text)?;
+        } else if let Some(environment) = activated(simple) {
+            place.environment = Some(place.path(environment)?);
+            deeds.push(Deed::Nothing(ENVIRONMENT));
         } else if !is_excuse {
-            deeds.push(of_command(simple, &place)?);
+            deeds.push(of_command(simple, place)?);
         }
         at += 1 + pipe;
     }
     Some(deeds)
+}
+
+/// The environment that `. FOLDER/bin/activate` activates.
+fn activated(simple: &Simple) -> Option<&str> {
+    let [dot, script] = simple.words.as_slice() else { return None };
+    let is_dot = [".", "source"].contains(&dot.text.as_str());
+    script.text.strip_suffix("/bin/activate").filter(|_| is_dot)
 }
 
 /// `find TREE … -print0 | xargs -0r touch …`
@@ -47,20 +56,33 @@ fn pipeline(simples: &[Simple], place: &WorkingFolder) -> Option<Deed> {
 }
 
 const TIMES: &str = "times in the zip are a constant";
+const ENVIRONMENT: &str = "wheels need no virtual environment";
 const FOLDERS: &str = "folders are made by themselves";
 
 fn of_command(simple: &Simple, place: &WorkingFolder) -> Option<Deed> {
     let words: Vec<&str> = simple.words.iter().map(|word| word.text.as_str()).collect();
     let (program, arguments) = words.split_first()?;
+    let (mut program, mut place) = (*program, place.clone());
+    // `.venv/bin/pip`
+    if let Some((environment, name)) = program.split_once("/bin/")
+        && ["pip", "python"].iter().any(|tool| name.starts_with(tool))
+    {
+        place.environment = Some(place.path(environment)?);
+        program = &words[0][environment.len() + "/bin/".len()..];
+    }
+    let place = &place;
+    if let Some(export) = export(simple, place) {
+        return Some(export);
+    }
     let paths =
         |words: &[&str]| words.iter().map(|word| place.path(word)).collect::<Option<Vec<String>>>();
-    match *program {
+    match program {
         "echo" | "printf" if !simple.is_redirected => Some(Deed::Nothing("a message")),
         "true" | ":" => Some(Deed::Nothing("it does nothing")),
         "mkdir" => Some(Deed::Nothing(FOLDERS)),
         "chmod" | "date" if !simple.is_redirected => {
             Some(Deed::Nothing("modes in the zip are 644, or 755 for programs"))
-                .filter(|_| *program == "chmod")
+                .filter(|_| program == "chmod")
         }
         "rm" | "rmdir" => {
             let (options, files): (Vec<&str>, Vec<&str>) =
@@ -76,10 +98,16 @@ fn of_command(simple: &Simple, place: &WorkingFolder) -> Option<Deed> {
             _ => Some(Deed::Nothing(TIMES)),
         },
         "find" => find(arguments, place),
+        "deactivate" => Some(Deed::Nothing(ENVIRONMENT)),
+        "virtualenv" => environment(arguments, place),
+        "uv" if arguments.first() == Some(&"venv") => environment(&arguments[1..], place),
+        python if python.starts_with("python") && arguments.starts_with(&["-m", "venv"]) => {
+            environment(&arguments[2..], place)
+        }
         "pip" | "pip3" => pip::deed(arguments, place),
         "uv" if arguments.first() == Some(&"pip") => pip::deed(&arguments[1..], place),
         "unzip" => unzip(arguments, place),
-        "cp" | "install" if *program == "cp" => copy(&simple.words[1..], place),
+        "cp" => copy(&simple.words[1..], place),
         "zip" => zip(&simple.words[1..], place),
         "aws" => aws::deed(arguments, place),
         python if python.starts_with("python") && arguments.starts_with(&["-m", "pip"]) => {
@@ -87,6 +115,37 @@ fn of_command(simple: &Simple, place: &WorkingFolder) -> Option<Deed> {
         }
         _ => None,
     }
+}
+
+/// `python -m venv [OPTION]… FOLDER`
+fn environment(arguments: &[&str], place: &WorkingFolder) -> Option<Deed> {
+    let mut folders = arguments.iter().filter(|word| !word.starts_with('-'));
+    let folder = place.path(folders.next().unwrap_or(&".venv"))?;
+    folders.next().is_none().then_some(Deed::Environment(folder))
+}
+
+/// `poetry export -o FILE` and its like, which print the packages of a lock or write them to a file.
+fn export(simple: &Simple, place: &WorkingFolder) -> Option<Deed> {
+    let words: Vec<&str> = simple.words.iter().map(|word| word.text.as_str()).collect();
+    let lock = match words.as_slice() {
+        ["poetry", "export", ..] => "poetry.lock",
+        ["pdm", "export", ..] => "pdm.lock",
+        ["pipenv", "requirements", ..] => "Pipfile.lock",
+        ["uv", "export", ..] => "uv.lock",
+        _ => return None,
+    };
+    let names = ["-o", "--output", "--output-file"];
+    let option = words.windows(2).find(|pair| names.contains(&pair[0])).map(|pair| pair[1]);
+    let joined = words.iter().find_map(|word| word.strip_prefix("--output=")).or(option);
+    let output = joined.or_else(|| simple.output.as_ref().map(|word| word.text.as_str()))?;
+    let mut script = simple.script();
+    if let Some(output) = &simple.output {
+        script += &format!(" > {}", output.text);
+    }
+    if !place.folder.is_empty() {
+        script = format!("cd '{}' && {script}", place.folder);
+    }
+    Some(Deed::Export { script, lock: place.path(lock)?, output: place.path(output)? })
 }
 
 /// `find FOLDER -name NAME -delete`, or with `-exec rm -rf {} +`; and `-exec touch`.

@@ -2,6 +2,7 @@
 //! with a step that has no meaning here stay commands, and so do rules whose results they change.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
 
 use super::deed::{Code, Deed, Members, Pip, WorkingFolder};
 use super::deeds;
@@ -50,14 +51,16 @@ pub(super) struct Facts {
     pub(super) zips: BTreeMap<String, Zip>,
     /// Files sent to a bucket, by bucket and key.
     pub(super) sent: BTreeMap<(String, String), String>,
+    /// Folders with own files that are zipped: with those that rules put beside them, if any.
+    pub(super) source_folders: BTreeSet<String>,
     /// The root of the project, as recipes have it.
     root: String,
 }
 
 impl Facts {
     pub(super) fn of(makefile: &Makefile, root: &str) -> Self {
-        let place = WorkingFolder { root: root.to_owned(), folder: String::new() };
-        let steps: Vec<Vec<Step>> = makefile.rules.iter().map(|rule| steps(rule, &place)).collect();
+        let steps: Vec<Vec<Step>> =
+            makefile.rules.iter().map(|rule| steps(rule, makefile.has_one_shell, root)).collect();
         let unknown = |steps: &[Step]| steps.iter().any(|step| step.deeds.is_none());
         let foreign = (0..steps.len()).filter(|at| unknown(&steps[*at])).collect();
         let mut facts = Self {
@@ -66,8 +69,10 @@ impl Facts {
             wheels: BTreeMap::new(),
             zips: BTreeMap::new(),
             sent: BTreeMap::new(),
+            source_folders: BTreeSet::new(),
             root: root.to_owned(),
         };
+        facts.source_folders = facts.source_folders(makefile);
         loop {
             let before = facts.foreign.len();
             facts.collect();
@@ -96,7 +101,37 @@ impl Facts {
 
     /// A path of make, relative to the project.
     pub(super) fn path(&self, text: &str) -> Option<String> {
-        WorkingFolder { root: self.root.clone(), folder: String::new() }.path(text)
+        WorkingFolder::at_root(&self.root).path(text)
+    }
+
+    /// The zipped folders that are there before any rule runs: they have needs that no rule makes, or
+    /// exist and are neither made nor removed by a recipe.
+    fn source_folders(&self, makefile: &Makefile) -> BTreeSet<String> {
+        let is_made = |path: &str| {
+            makefile.rules.iter().any(|rule| self.path(&rule.name).as_deref() == Some(path))
+        };
+        let needs: Vec<String> = makefile
+            .rules
+            .iter()
+            .flat_map(|rule| &rule.needs)
+            .filter_map(|need| self.path(need))
+            .filter(|need| !is_made(need))
+            .collect();
+        let is_own = |folder: &str| {
+            let is_there = || Path::new(&self.root).join(folder).is_dir();
+            let is_new = |step: &Step| {
+                let words = step.text.split(' ').next().unwrap_or_default();
+                ["mkdir", "rm"].contains(&words.trim_start_matches(['@', '-']))
+                    && step.text.split(' ').any(|word| self.path(word).as_deref() == Some(folder))
+            };
+            needs.iter().any(|need| need != folder && within(need, folder))
+                || is_there() && !self.steps.iter().flatten().any(is_new)
+        };
+        let zipped = self.deeds().filter_map(|(_, deed)| match deed {
+            Deed::Zip { members: Members::Folder(folder), .. } => Some(folder),
+            _ => None,
+        });
+        zipped.filter(|folder| is_own(folder)).cloned().collect()
     }
 
     fn collect(&mut self) {
@@ -131,7 +166,7 @@ impl Facts {
             match members {
                 Members::Folder(folder) => {
                     let tree = folders.get(folder).cloned().unwrap_or_default();
-                    if tree.parts.is_empty() {
+                    if tree.parts.is_empty() || self.source_folders.contains(folder) {
                         let from = if folder.is_empty() { "**/*" } else { folder };
                         zip.tree.parts.push(source(from, Some(".")));
                     }
@@ -197,6 +232,14 @@ impl Facts {
             Deed::Invoke { function, .. } | Deed::Publish { function } | Deed::Alias { function, .. } => {
                 self.deeds().any(|(_, deed)| matches!(deed, Deed::Update { function: other, .. } if other == function))
             }
+            // An environment that a command uses is needed.
+            Deed::Environment(folder) => {
+                !self.foreign.iter().any(|at| self.mentions(*at, &format!("{folder}/")))
+            }
+            Deed::Export { output, .. } => self.deeds().any(|(_, deed)| {
+                matches!(deed, Deed::Wheels { pip, .. } | Deed::Install { pip, .. }
+                    if pip.requirements.contains(output))
+            }),
             Deed::Zip { .. } | Deed::Wheels { .. } | Deed::Nothing(_) => true,
         }
     }
@@ -207,23 +250,46 @@ impl Facts {
             makefile.rules.iter().filter_map(|rule| self.path(&rule.name)).collect();
         outputs.extend(self.wheels.keys().cloned());
         outputs.extend(self.zips.keys().cloned());
-        outputs.extend(self.zips.values().filter_map(|zip| zip.folder.clone()));
+        // A folder that no rule fills has sources.
+        let is_filled = |folder: &&String| {
+            !self.source_folders.contains(*folder)
+                && self.deeds().any(|(_, deed)| filled(deed).is_some_and(|it| within(it, folder)))
+        };
+        let folders = self.zips.values().filter_map(|zip| zip.folder.as_ref());
+        outputs.extend(folders.filter(is_filled).cloned());
+        outputs.extend(self.deeds().filter_map(|(_, deed)| match deed {
+            Deed::Export { output, .. } | Deed::Environment(output) => Some(output.clone()),
+            _ => None,
+        }));
         outputs.remove("");
         outputs
     }
 
-    /// Whether the recipe of a rule has this path in it.
+    /// Whether the recipe of a rule has this path in it, or one below it.
     pub(super) fn mentions(&self, rule: usize, path: &str) -> bool {
-        self.steps[rule].iter().any(|step| step.text.contains(path))
+        self.steps[rule].iter().any(|step| has_path(&step.text, path))
     }
 }
 
-fn steps(rule: &Rule, place: &WorkingFolder) -> Vec<Step> {
+/// Whether a text has a path, and not only as a part of another name.
+fn has_path(text: &str, path: &str) -> bool {
+    let is_of_name = |c: char| c.is_alphanumeric() || "_.-".contains(c);
+    text.match_indices(path).any(|(at, _)| {
+        let (before, after) = (&text[..at], &text[at + path.len()..]);
+        !before.ends_with(is_of_name) && (path.ends_with('/') || !after.starts_with(is_of_name))
+    })
+}
+
+fn steps(rule: &Rule, has_one_shell: bool, root: &str) -> Vec<Step> {
     let Some(recipe) = &rule.recipe else {
         return rule.written.iter().map(|text| Step { text: text.clone(), deeds: None }).collect();
     };
+    let mut place = WorkingFolder::at_root(root);
     let line = |text: String| {
-        let deeds = shell::split(&text).and_then(|simples| deeds::of_line(&simples, place));
+        if !has_one_shell {
+            place = WorkingFolder::at_root(root);
+        }
+        let deeds = shell::split(&text).and_then(|simples| deeds::of_line(&simples, &mut place));
         Step { text, deeds }
     };
     shell::lines(recipe).into_iter().map(line).collect()

@@ -24,6 +24,8 @@ pub(super) struct Makefile {
     pub(super) default: Option<String>,
     /// Its name.
     pub(super) file: String,
+    /// Whether all lines of a recipe go to one shell: `.ONESHELL`.
+    pub(super) has_one_shell: bool,
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -173,6 +175,7 @@ fn parse(database: &str) -> Makefile {
             let needs = needs.trim_start_matches(':');
             let (needs, after) = needs.split_once('|').unwrap_or((needs, ""));
             let words = |text: &str| text.split_whitespace().map(str::to_owned).collect::<Vec<_>>();
+            makefile.has_one_shell |= name == ".ONESHELL";
             if name == ".PHONY" {
                 phony = words(needs);
             } else if !name.starts_with('.') || name.contains('/') {

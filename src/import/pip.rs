@@ -1,6 +1,6 @@
 //! `pip wheel`, `pip install --target` and `uv pip install --target`.
 
-use super::deed::{Deed, Pip, WorkingFolder};
+use super::deed::{self, Deed, Pip, WorkingFolder};
 
 /// Options without an effect on which wheels there are.
 const QUIET: [&str; 18] = [
@@ -33,11 +33,18 @@ const HANDED_ON: [&str; 4] = ["--no-deps", "--pre", "--require-hashes", "--no-in
 const HANDED_ON_WITH_VALUE: [&str; 5] =
     ["--index-url", "-i", "--extra-index-url", "--no-binary", "--trusted-host"];
 
+/// Programs that build or install, and are no part of a bundle.
+const INSTALLERS: [&str; 6] = ["pip", "setuptools", "wheel", "build", "uv", "virtualenv"];
+
 pub(super) fn deed(arguments: &[&str], place: &WorkingFolder) -> Option<Deed> {
     let (command, rest) = arguments.split_first()?;
     let is_wheel = *command == "wheel";
     if !is_wheel && *command != "install" {
         return None;
+    }
+    let is_installer = |word: &&str| INSTALLERS.contains(word) || word.starts_with('-');
+    if !rest.is_empty() && rest.iter().all(is_installer) && !rest.contains(&"-r") {
+        return Some(Deed::Nothing("pip itself is not in the bundle"));
     }
     let mut pip = Pip::default();
     let mut folder = None;
@@ -72,7 +79,10 @@ pub(super) fn deed(arguments: &[&str], place: &WorkingFolder) -> Option<Deed> {
             }
         }
     }
-    let folder = folder.or_else(|| is_wheel.then(|| place.folder.clone()))?;
+    let environment = place.environment.as_deref().filter(|_| !is_wheel);
+    let folder = folder
+        .or_else(|| is_wheel.then(|| place.folder.clone()))
+        .or_else(|| environment.map(deed::site_packages))?;
     let is_empty = pip.requirements.is_empty() && pip.projects.is_empty();
     // A platform needs both.
     let is_whole = pip.arch.is_some() == pip.python.is_some();

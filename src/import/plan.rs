@@ -29,6 +29,8 @@ pub(super) struct Plan<'a> {
     /// Names of the targets of zips, by output.
     pub(super) of_zip: BTreeMap<String, String>,
     pub(super) wheelhouses: Vec<(Pip, String)>,
+    /// Names of the commands that make requirements files, by output.
+    pub(super) of_export: BTreeMap<String, String>,
 }
 
 impl<'a> Plan<'a> {
@@ -44,8 +46,10 @@ impl<'a> Plan<'a> {
             names: BTreeSet::new(),
             of_zip: BTreeMap::new(),
             wheelhouses: Vec::new(),
+            of_export: BTreeMap::new(),
         };
         plan.name_commands();
+        plan.exports();
         for output in facts.zips.keys() {
             let stem = output.rsplit('/').next().unwrap_or(output).trim_end_matches(".zip");
             let name = if facts.zips.len() == 1 { "package" } else { stem };
@@ -245,6 +249,27 @@ impl<'a> Plan<'a> {
         }
         names.sort();
         names
+    }
+
+    /// Commands that make requirements files of locks.
+    fn exports(&mut self) {
+        let deeds: Vec<Deed> = self.facts.deeds().map(|(_, deed)| deed.clone()).collect();
+        let mut made = BTreeSet::new();
+        for deed in deeds {
+            let Deed::Export { script, lock, output } = deed else { continue };
+            if !made.insert(output.clone()) {
+                continue;
+            }
+            let name = self.free("requirements");
+            let lines = vec![
+                "kind = \"command\"".to_owned(),
+                format!("inputs = {}", array(&[&lock])),
+                format!("outputs = {}", array(&[&output])),
+                format!("shell = {}", toml::script(&script)),
+            ];
+            self.targets.push(Target { name: name.clone(), lines });
+            self.of_export.insert(output, name);
+        }
     }
 
     fn wheelhouse(&mut self, pip: &Pip, suffix: &str) -> String {
@@ -481,6 +506,7 @@ impl<'a> Plan<'a> {
         let texts: Vec<&str> = texts.filter(|text| !text.trim_start().starts_with('#')).collect();
         let script = match texts.as_slice() {
             [only] => self.relative(only),
+            texts if self.makefile.has_one_shell => self.relative(&texts.join("\n")),
             // Each line has a shell of its own, as in make.
             texts => {
                 let lines: Vec<String> =

@@ -2,7 +2,7 @@
 
 use super::Row;
 use super::deed::Deed;
-use super::facts;
+use super::facts::{self, Part};
 use super::plan::Plan;
 use crate::base::words;
 
@@ -22,6 +22,7 @@ impl Plan<'_> {
                     _ if self.facts.foreign.contains(&at) => {
                         format!("command `{}`", names.join(", "))
                     }
+                    Some(deeds) if deeds.is_empty() => "the folder of the next lines".into(),
                     Some(deeds) => self.became(at, deeds),
                     None => String::new(),
                 };
@@ -39,6 +40,29 @@ impl Plan<'_> {
                 words::list(&settings)
             ));
         }
+        let is_environment = |folder: Option<&str>| {
+            folder.is_some_and(|it| it.ends_with("/lib/python3/site-packages"))
+        };
+        if self.facts.zips.values().any(|zip| is_environment(zip.folder.as_deref())) {
+            self.notes.push(
+                "pip and setuptools of the virtual environment are not in the bundle of zipwright"
+                    .into(),
+            );
+        }
+        for zip in self.facts.zips.values() {
+            let Some(folder) =
+                zip.folder.as_ref().filter(|it| self.facts.source_folders.contains(*it))
+            else {
+                continue;
+            };
+            let has_wheels = |part: &Part| !matches!(part, Part::Source { .. });
+            if zip.tree.parts.iter().any(has_wheels) {
+                self.notes.push(format!(
+                    "`{folder}` has own files, and make installs packages beside them: remove those, as \
+                     zipwright takes all of it for sources"
+                ));
+            }
+        }
         self.rows.sort_by(|a, b| (&a.file, a.line).cmp(&(&b.file, b.line)));
     }
 
@@ -54,6 +78,10 @@ impl Plan<'_> {
             .iter()
             .map(|deed| match deed {
                 Deed::Nothing(why) => format!("not needed: {why}"),
+                Deed::Environment(_) => "not needed: wheels need no virtual environment".into(),
+                Deed::Export { output, .. } => {
+                    format!("command `{}`", self.of_export.get(output).map_or("", String::as_str))
+                }
                 Deed::Remove(_) if own.is_empty() => "`zipwright clean`".into(),
                 Deed::Remove(paths) if paths.iter().any(|path| self.is_in_tree(path)) => {
                     "`exclude` of the staging".into()

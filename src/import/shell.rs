@@ -8,6 +8,8 @@ pub(super) struct Simple {
     pub(super) joint: Joint,
     /// Whether its output goes elsewhere than to the terminal.
     pub(super) is_redirected: bool,
+    /// The file of its output, if that is all that is redirected.
+    pub(super) output: Option<Word>,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -26,6 +28,20 @@ pub(super) struct Word {
     pub(super) text: String,
     /// Whether the shell would expand it: a `*`, `?` or `[` outside of quotes.
     pub(super) is_pattern: bool,
+}
+
+impl Simple {
+    /// The command as text, without its redirections.
+    pub(super) fn script(&self) -> String {
+        let quoted = |word: &Word| {
+            let is_plain = |c: char| c.is_ascii_alphanumeric() || "@%+=:,./_-".contains(c);
+            match word.text.chars().all(is_plain) && !word.text.is_empty() {
+                true => word.text.clone(),
+                false => format!("'{}'", word.text.replace('\'', r"'\''")),
+            }
+        };
+        self.words.iter().map(quoted).collect::<Vec<_>>().join(" ")
+    }
 }
 
 /// Words at the start of a command that make it something else than a simple one.
@@ -98,15 +114,18 @@ pub(super) fn split(line: &str) -> Option<Vec<Simple>> {
             },
             '>' => {
                 // The number in front is that of a stream.
-                if reader.word.as_ref().is_some_and(|word| ["1", "2"].contains(&word.text.as_str()))
-                {
-                    reader.word = None;
-                }
+                let stream = reader.word.take_if(|word| ["1", "2"].contains(&word.text.as_str()));
                 reader.end_word();
-                let _ = chars.next_if_eq(&'>');
-                let _ = chars.next_if_eq(&'&');
-                while chars.next_if_eq(&' ').is_some() {}
-                while chars.next_if(|c| !" ;&|".contains(*c)).is_some() {}
+                let is_plain = stream.is_none_or(|stream| stream.text == "1")
+                    && chars.next_if_eq(&'>').is_none()
+                    && chars.next_if_eq(&'&').is_none();
+                while chars.next_if(|c| ">& ".contains(*c)).is_some() {}
+                let mut text = String::new();
+                text.extend(std::iter::from_fn(|| chars.next_if(|c| !" ;&|".contains(*c))));
+                let is_literal = !text.contains(['$', '\'', '"', '*', '?', '`', '(']);
+                let word = Word { text, is_pattern: false };
+                reader.simple.output =
+                    Some(word).filter(|_| is_plain && is_literal && !reader.simple.is_redirected);
                 reader.simple.is_redirected = true;
             }
             '*' | '?' | '[' => {

@@ -112,12 +112,14 @@ fn terraform_gets_errors_on_standard_error() {
         ("[1]", "the query on standard input is not a JSON object of strings"),
         (r#"{"target": "pakage"}"#, "there is no target `pakage`; did you mean `package`?"),
         (r#"{"target": "staging"}"#, "`staging` is of kind `staging`; name a zip target"),
-        (r#"{"tagret": "package"}"#, "the command line sets `tagret`"),
+        (r#"{"tagret": "package"}"#, "`tagret=` sets no variable"),
         (r#"{"directory": "nowhere"}"#, "could not change to `nowhere`"),
     ] {
         let run = query(&sandbox, "", text).failure().stderr_has(expected);
         assert_eq!(run.stdout, "");
     }
+    sandbox.sh("mkfifo pipe").success();
+    sandbox.run(["unpack", "pipe", "out"]).failure().stderr_has("`pipe` is not a regular file");
     sandbox.remove("one.txt");
     let run = query(&sandbox, "", "{}").failure().stderr_has("one.txt");
     assert_eq!(run.stdout, "");

@@ -57,6 +57,16 @@ fn steps_of_other_kinds_become_commands_as_they_are() {
 }
 
 #[test]
+fn virtual_environments_are_translated() {
+    assert_translated("environment");
+}
+
+#[test]
+fn recipes_of_one_shell_and_exported_locks_are_translated() {
+    assert_translated("one-shell");
+}
+
+#[test]
 fn nothing_is_overwritten_and_print_writes_nothing() {
     let sandbox = project("article.mk");
     let run = sandbox.run(["import", "--print"]).success();
@@ -140,6 +150,56 @@ build/words.txt: words.in
     );
     let run = sandbox.run(["import", "--compare"]).status(1);
     assert!(run.stdout.contains("app.py"), "{run}");
+}
+
+#[test]
+fn folders_of_sources_are_not_taken_for_outputs_in_a_comparison() {
+    let sandbox = Sandbox::new();
+    sandbox.write("fn/app.py", "").write("fn/lib/x.py", "");
+    for (head, recipe) in [
+        ("", "cd fn && zip -qr ../lambda.zip ."),
+        (".ONESHELL:", "cd fn\n\tzip -qr ../lambda.zip ."),
+    ] {
+        sandbox.write("Makefile", format!("{head}\nlambda.zip: fn/app.py\n\t{recipe}\n"));
+        let run = sandbox.run(["import", "--compare"]).success();
+        let expected =
+            "`lambda.zip` of make and of zipwright: the same files with the same content\n";
+        assert_eq!(run.stdout, expected);
+    }
+}
+
+#[test]
+fn own_files_beside_installed_ones_are_sources() {
+    let sandbox = Sandbox::new();
+    sandbox.write("requirements.txt", "idna==3.10\n").write("fn/app.py", "import idna\n");
+    let makefile = "pack:\n\tcd fn && python3 -m pip install -q -r ../requirements.txt -t . --no-compile\n\
+                    \tcd fn && zip -qr ../lambda.zip . -x '*.dist-info/*'\n";
+    sandbox.write("Makefile", makefile);
+    let run = sandbox.run(["import", "--compare"]).success();
+    let expected = "`lambda.zip` of make and of zipwright: the same files with the same content\n";
+    assert_eq!(run.stdout, expected);
+    let run = sandbox.run(["import"]).success();
+    run.stderr_has("`fn` has own files, and make installs packages beside them");
+    sandbox.run([]).success();
+    let names = sandbox.sh("python3 -m zipfile -l lambda.zip").success().stdout;
+    assert!(names.contains("app.py") && names.contains("idna/core.py"), "{names}");
+}
+
+#[test]
+#[cfg_attr(not(feature = "online"), ignore = "online tier")]
+fn a_virtual_environment_and_its_translation_differ_in_pip_alone() {
+    let sandbox = Sandbox::new();
+    sandbox.write("Makefile", sample("environment.mk"));
+    sandbox.write("requirements.txt", "idna==3.10\n").write("src/app.py", "import idna\n");
+    let run = sandbox.run(["import", "--compare"]).status(1);
+    let other = run.stdout.lines().filter(|line| line.starts_with("  `"));
+    let expected = ["pip", "setuptools", "pkg_resources", "_distutils_hack", "distutils-"];
+    let other: Vec<&str> = other
+        .filter(|line| !line.contains(".dist-info/") && !line.contains("__pycache__"))
+        .filter(|line| !expected.iter().any(|name| line.starts_with(&format!("  `{name}"))))
+        .collect();
+    assert!(other.is_empty(), "{run}");
+    assert!(run.stdout.contains("  `pip/__init__.py`"), "{run}");
 }
 
 #[test]

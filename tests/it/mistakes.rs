@@ -85,7 +85,7 @@ fn words_that_are_no_goal_and_no_option_get_a_hint() {
     sandbox.run(["cpoy"]).failure().stderr_has("did you mean `copy`?");
     sandbox.run(["build", "nope"]).failure().stderr_has("`zipwright list` shows what there is");
     sandbox.run(["a=1"]).failure().stderr_has("declare it: `a = \"…\"` in `[vars]`");
-    sandbox.run(["=1"]).failure().stderr_has("`=` on the command line names no variable");
+    sandbox.run(["=1"]).failure().stderr_has("`=` names no variable");
     sandbox.run(["-j0"]).failure().stderr_has("it takes a number from 1");
     sandbox.run(["digest", "copy"]).failure().stderr_has("`copy` is of kind `command`; only a zip");
     sandbox.run(["-C", "nowhere"]).failure().stderr_has("could not change to `nowhere`");
