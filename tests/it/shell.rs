@@ -73,7 +73,7 @@ fn lint_reports_every_mistake_and_builds_nothing() {
     assert_eq!((&first["line"], &first["column"]), (&3.into(), &11.into()));
     assert_eq!(second["message"], "unknown kind `zap`");
     assert_eq!(second["file"], "sub/Buildfile");
-    sandbox.run(["lint", "gone"]).failure().stderr_has("there is no `gone` in ");
+    sandbox.run(["lint", "gone"]).failure().stderr_has("there is no file `gone`");
 }
 
 /// Every sample with a mistake has one for `lint` too, unless the mistake is one of the command line.
