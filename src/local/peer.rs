@@ -3,14 +3,11 @@
 //!
 //! The kernel lists every connection with the user who opened it.
 
-use std::fs;
+use crate::base::platform;
 use std::io;
 use std::net::SocketAddr;
 
 use anyhow::{Context, Result};
-
-#[cfg(target_os = "linux")]
-const CONNECTIONS: &str = "/proc/net/tcp";
 
 /// State of an open connection (`TCP_ESTABLISHED`). In any other the user is no longer listed.
 const ESTABLISHED: &str = "01";
@@ -18,12 +15,13 @@ const ESTABLISHED: &str = "01";
 /// The list is not atomic: while others connect and disconnect, an entry may be missing.
 const ATTEMPTS: usize = 5;
 
-/// Returns whether a process of this user opened the connection from `peer` to `own`.
-#[cfg(target_os = "linux")]
+/// Returns whether a process of this user opened the connection from `peer` to `own`; `true` if the
+/// system has no list of connections.
 pub(super) fn is_own_user(peer: SocketAddr, own: SocketAddr) -> io::Result<bool> {
     let user = rustix::process::geteuid().as_raw();
     for _ in 0..ATTEMPTS {
-        if let Some(found) = user_of(&fs::read_to_string(CONNECTIONS)?, peer, own) {
+        let Some(list) = platform::connections() else { return Ok(true) };
+        if let Some(found) = user_of(&list?, peer, own) {
             return Ok(found == user);
         }
     }
@@ -31,21 +29,10 @@ pub(super) fn is_own_user(peer: SocketAddr, own: SocketAddr) -> io::Result<bool>
 }
 
 /// Fails if the list cannot be read: then every connection would be refused.
-#[cfg(target_os = "linux")]
 pub(super) fn check() -> Result<()> {
-    let open = fs::File::open(CONNECTIONS).map(drop);
-    open.with_context(|| format!("a local call needs `{CONNECTIONS}`, to identify its clients"))
-}
-
-#[cfg(not(target_os = "linux"))]
-pub(super) fn check() -> Result<()> {
+    let list = platform::connections().transpose();
+    list.context("a local call needs the list of connections, to identify its clients")?;
     Ok(())
-}
-
-/// Returns `true`: other systems have no such list, so every local connection is accepted.
-#[cfg(not(target_os = "linux"))]
-pub(super) fn is_own_user(_: SocketAddr, _: SocketAddr) -> io::Result<bool> {
-    Ok(true)
 }
 
 /// Returns the user with the end `peer` of an open connection to `own`.

@@ -1,5 +1,6 @@
 //! The variations of a second build's environment, as far as this machine allows them.
 
+use crate::base::platform;
 use std::collections::BTreeSet;
 use std::ffi::OsString;
 
@@ -128,7 +129,7 @@ fn locale(project: &Project) -> String {
 
 /// Returns a command prefix that changes the host name.
 fn host_prefix(project: &Project) -> Option<Vec<OsString>> {
-    let unshare = project.find_program("unshare")?;
+    let unshare = platform::unshare(project)?;
     let rename = format!("hostname {HOSTNAME} && exec \"$@\"");
     // Without privileges, a user namespace allows it.
     [vec!["--uts"], vec!["-r", "--uts"]].into_iter().find_map(|options| {
@@ -144,8 +145,7 @@ fn host_prefix(project: &Project) -> Option<Vec<OsString>> {
 /// Returns a command prefix that leaves one CPU.
 fn cpu_prefix(project: &Project) -> Option<Vec<OsString>> {
     let taskset = project.find_program("taskset")?;
-    let status = std::fs::read_to_string("/proc/self/status").ok()?;
-    let allowed = status.lines().find_map(|line| line.strip_prefix("Cpus_allowed_list:"))?.trim();
+    let allowed = platform::allowed_cpus()?;
     if !allowed.contains([',', '-']) {
         return None;
     }

@@ -1,6 +1,7 @@
 //! The programs that outlast the builds of a watch: one file for each watch, locked by its process.
 //! A file that is not locked is that of a killed watch, whose programs the next build ends.
 
+use crate::base::platform;
 use std::fs::{self, File};
 use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
@@ -27,7 +28,7 @@ impl Journal {
         let mut file = open_own(&place, true).with_context(failed)?;
         file.try_lock().with_context(failed)?;
         file.set_len(0).with_context(failed)?;
-        writeln!(file, "{}", process::namespace()).with_context(failed)?;
+        writeln!(file, "{}", platform::process_namespace()).with_context(failed)?;
         process::keep_lasting_journal(Some(file.try_clone().with_context(failed)?));
         Ok(Self { place, _locked: file })
     }
@@ -58,7 +59,7 @@ fn end_those_in(place: &Path) {
     }
     let text = String::from_utf8_lossy(&bytes);
     if let Some((space, programs)) = text.split_once('\n')
-        && space == process::namespace()
+        && space == platform::process_namespace()
     {
         process::end_orphans(programs);
     }

@@ -10,6 +10,7 @@ use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::thread;
 use std::time::Duration;
+use zipwright_store::platform;
 
 use anyhow::{Context, Result, bail};
 
@@ -64,7 +65,7 @@ impl Lock {
             }
         };
         let left = text_of(&mut file);
-        let space = process::namespace();
+        let space = platform::process_namespace();
         let mut lines = left.lines();
         if lines.nth(1) == Some(&space) {
             process::end_orphans(&lines.collect::<Vec<_>>().join("\n"));

@@ -27,7 +27,7 @@ use zipwright_store::words;
 
 pub use background::Background;
 pub use lasting::{End, Lasting};
-pub use orphans::{end_orphans, namespace};
+pub use orphans::end_orphans;
 
 /// Largest length of a line in bytes; longer ones are passed on in pieces of this size.
 pub const LINE_MAX: usize = 1 << 20;

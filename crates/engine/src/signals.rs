@@ -6,12 +6,12 @@
 //!
 //! `watch` interrupts a build in the same way without a signal, and then goes on: see [`interrupt`].
 
-use std::fs;
 use std::io;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicI32, AtomicU64, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
+use zipwright_store::platform;
 
 use signal_hook::consts::{SIGHUP, SIGINT, SIGKILL, SIGTERM};
 use signal_hook::iterator::Signals;
@@ -51,7 +51,7 @@ pub fn install() -> io::Result<()> {
     if INSTALLED.swap(true, Ordering::Relaxed) {
         return Ok(());
     }
-    let ignored = ignored();
+    let ignored = platform::ignored_signals();
     let heeded = [SIGHUP, SIGINT, SIGTERM].into_iter().filter(|signal| !ignored.contains(signal));
     let mut signals = Signals::new(heeded)?;
     thread::spawn(move || {
@@ -124,14 +124,6 @@ fn is_interrupted() -> bool {
 /// Returns whether the current build is to end.
 pub fn is_ending() -> bool {
     received().is_some() || is_interrupted()
-}
-
-/// Returns the signals that were ignored at the start of this process, if the system reports them.
-fn ignored() -> Vec<i32> {
-    let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
-    let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
-    let mask = mask.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok()).unwrap_or(0);
-    (1..=64).filter(|signal| mask >> (signal - 1) & 1 == 1).collect()
 }
 
 pub fn received() -> Option<i32> {

@@ -12,6 +12,7 @@ mod update;
 use std::collections::{BTreeMap, HashMap};
 use std::fs::{self, File};
 use std::path::Path;
+use zipwright_store::platform;
 
 use rayon::prelude::*;
 
@@ -388,7 +389,7 @@ impl Overrides {
 
 /// Returns the stat data of this program: another build of the same version may decide otherwise.
 fn own_stat() -> Option<Stat> {
-    stat_at(Path::new("/proc/self/exe")).or_else(|| stat_at(&std::env::current_exe().ok()?))
+    stat_at(&platform::program()?)
 }
 
 fn state_stat(project: &Project) -> Option<Stat> {

@@ -153,7 +153,7 @@ impl Source {
         builder.warn(&basis);
         let wheel = Wheel::put(cache, &file)?;
         cache.put(Bucket::Provenance, &wheel.key(), &basis.build_inputs())?;
-        let read = watch.and_then(|watch| watch.opened(&building.source()));
+        let read = watch.and_then(|watch| watch.finish(&building.source()));
         let read = read.map(|paths| paths.iter().map(ToString::to_string).collect());
         let built = BuiltProject { files: texts(&copied), read, wheel: wheel.clone(), basis };
         self.remember(cache, built)?;

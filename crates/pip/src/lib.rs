@@ -37,7 +37,6 @@ mod text;
 mod tree;
 mod unusable;
 mod uv;
-mod watch;
 mod wheel_command;
 mod wheels;
 

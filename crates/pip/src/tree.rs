@@ -9,11 +9,11 @@ use std::collections::BTreeMap;
 use std::fs::{self, Permissions};
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::Path;
+use zipwright_store::platform::OpenedFiles;
 
 use anyhow::{Context, Result, bail};
 use filetime::FileTime;
 
-use super::watch::Watch;
 use zipwright_engine::files::{Content, View};
 use zipwright_store::digest::FieldHasher;
 use zipwright_store::fs::{EXECUTABLE_MODE, FILE_MODE, create_dir_all, read};
@@ -132,9 +132,9 @@ impl Tree {
     }
 
     /// Watches the files of a finished copy. Returns `None` if the system's limit is reached.
-    pub(super) fn watch(&self, copy: &Path) -> Option<Watch> {
+    pub(super) fn watch(&self, copy: &Path) -> Option<OpenedFiles> {
         let paths = self.files.keys().map(|path| (path.clone(), path.under(copy)));
-        Watch::start(paths)
+        OpenedFiles::watch(paths)
     }
 }
 
@@ -275,7 +275,7 @@ mod tests {
         rustix::fs::open(at("kept-time"), quiet, rustix::fs::Mode::empty()).unwrap();
         fs::metadata(at("listed")).unwrap();
         fs::remove_file(at("removed")).unwrap();
-        let seen = watch.opened(&copy).expect("the system tells");
+        let seen = watch.finish(&copy).expect("the system tells");
         assert_eq!(seen.iter().map(RelPath::as_str).collect::<Vec<_>>(), opened);
     }
 

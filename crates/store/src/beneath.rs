@@ -10,7 +10,7 @@ use anyhow::{Result, bail};
 use rustix::fs::{CWD, Mode, OFlags, openat};
 use rustix::io::Errno;
 
-use super::RelPath;
+use super::{RelPath, platform};
 
 const FOLDER: OFlags = OFlags::DIRECTORY.union(OFlags::NOFOLLOW).union(OFlags::CLOEXEC);
 
@@ -34,17 +34,10 @@ pub fn check_parents(root: &Path, path: &RelPath) -> Result<()> {
 /// Opens a folder below `root`, which itself may be reached through links.
 fn open_folder(root: &Path, path: &RelPath) -> Result<OwnedFd, Errno> {
     let root = openat(CWD, root, OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?;
-    #[cfg(target_os = "linux")]
-    {
-        use rustix::fs::{ResolveFlags, openat2};
-        let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS;
-        match openat2(&root, path.as_str(), FOLDER | OFlags::PATH, Mode::empty(), resolve) {
-            // An older kernel, or a sandbox that does not know the call.
-            Err(Errno::NOSYS | Errno::PERM) => {}
-            opened => return opened,
-        }
+    match platform::open_beneath(&root, path.as_str(), FOLDER) {
+        Some(opened) => opened,
+        None => descend(root, path),
     }
-    descend(root, path)
 }
 
 /// Opens the folders on the way one after the other.

@@ -9,11 +9,10 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 use filetime::FileTime;
-use rustix::fs::{CWD, OFlags, RenameFlags, renameat_with};
-use rustix::io::Errno;
+use rustix::fs::OFlags;
 use tempfile::{NamedTempFile, TempDir};
 
-use super::private;
+use super::{platform, private};
 
 /// Mode of the files and folders that zipwright writes, independent of the umask.
 pub const FILE_MODE: u32 = 0o644;
@@ -91,13 +90,11 @@ pub fn aside(place: &Path) -> PathBuf {
 
 /// Renames a file to a name that nothing has.
 pub fn rename_to_free(from: &Path, to: &Path) -> Result<()> {
-    match renameat_with(CWD, from, CWD, to, RenameFlags::NOREPLACE) {
-        Ok(()) => Ok(()),
-        // The file system has no such operation.
-        Err(Errno::INVAL | Errno::NOSYS) if to.symlink_metadata().is_err() => rename(from, to),
-        Err(error) => Err(io::Error::from(error)).with_context(|| {
-            format!("could not rename `{}` to `{}`", from.display(), to.display())
-        }),
+    let failed = || format!("could not rename `{}` to `{}`", from.display(), to.display());
+    match platform::rename_to_free(from, to) {
+        Some(renamed) => renamed.with_context(failed),
+        None if to.symlink_metadata().is_err() => rename(from, to),
+        None => Err(io::Error::from(ErrorKind::AlreadyExists)).with_context(failed),
     }
 }
 
@@ -155,8 +152,7 @@ pub fn persist(file: NamedTempFile, place: &Path, mode: u32) -> Result<()> {
 /// none, or the file system has no such operation. A rename onto a file makes ext4 write all of the
 /// new one to the disk first, which takes as long as half of writing it.
 fn trade_places(file: &Path, place: &Path) -> bool {
-    place.symlink_metadata().is_ok_and(|meta| !meta.is_dir())
-        && renameat_with(CWD, file, CWD, place, RenameFlags::EXCHANGE).is_ok()
+    place.symlink_metadata().is_ok_and(|meta| !meta.is_dir()) && platform::exchange(file, place)
 }
 
 /// [`write`], unless the file already has these bytes: then it is left as it is, mtime included.

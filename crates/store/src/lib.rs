@@ -15,6 +15,7 @@ pub mod fs;
 mod memo;
 pub mod parallel;
 pub mod path;
+pub mod platform;
 pub mod printable;
 pub mod private;
 pub mod project;

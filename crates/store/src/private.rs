@@ -5,13 +5,13 @@
 //! read by system calls of one kind, so that a program that feigns some, such as fakeroot, feigns all
 //! or none.
 
-use std::fs::{DirBuilder, File, OpenOptions, Permissions};
+use std::fs::{DirBuilder, File, OpenOptions};
 use std::io::{self, ErrorKind, Read};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::Path;
 
 use anyhow::{Context, Result, bail};
-use rustix::fs::{FileType, OFlags, Stat, fstat, lstat, stat};
+use rustix::fs::{FileType, Mode, OFlags, Stat, fchmod, fstat, lstat, stat};
 
 /// Modes of files and folders that only their owner reads.
 pub const FILE_MODE: u32 = 0o600;
@@ -19,10 +19,7 @@ pub const FOLDER_MODE: u32 = 0o700;
 
 const ROOT: u32 = 0;
 
-/// Permission bits: of group and others; to write, for others and for the group.
-const NOT_THE_OWNER: u32 = 0o077;
-const OTHERS_WRITE: u32 = 0o002;
-const GROUP_WRITES: u32 = 0o020;
+const NOT_THE_OWNER: Mode = Mode::RWXG.union(Mode::RWXO);
 
 /// Creates a folder and its missing parents, all with [`FOLDER_MODE`].
 pub fn create_dir_all(folder: &Path) -> Result<()> {
@@ -48,7 +45,7 @@ pub(super) fn could_not_create(folder: &Path) -> String {
 /// Fails if it belongs to another user, or if others can write it: its content may then be theirs.
 pub fn claim(folder: &Path) -> Result<()> {
     create_dir_all(folder)?;
-    claim_for(folder, own_id(), 0)
+    claim_for(folder, own_id(), Mode::empty())
 }
 
 /// As [`claim`], for a folder below `root` that exists. It may also belong to the owner of `root`,
@@ -58,7 +55,7 @@ pub fn claim_below(root: &Path, folder: &Path) -> Result<()> {
     claim_for(folder, above.st_uid, writers(&above))
 }
 
-fn claim_for(folder: &Path, owner: u32, allowed: u32) -> Result<()> {
+fn claim_for(folder: &Path, owner: u32, allowed: Mode) -> Result<()> {
     let shown = folder.display();
     let link = lstat(folder).with_context(|| could_not_read(folder))?;
     let open = File::open(folder).with_context(|| could_not_read(folder))?;
@@ -73,21 +70,22 @@ fn claim_for(folder: &Path, owner: u32, allowed: u32) -> Result<()> {
     if let Some((found, _)) = foreign {
         bail!("`{shown}` belongs to the user with the number {found}, and not to you");
     }
-    if writers(&meta) & !allowed != 0 {
+    if !allowed.contains(writers(&meta)) {
         bail!("other users can write in `{shown}`: its content may be theirs");
     }
-    if meta.st_uid == user && meta.st_mode & NOT_THE_OWNER != 0 {
+    let mode = Mode::from_raw_mode(meta.st_mode);
+    if meta.st_uid == user && mode.intersects(NOT_THE_OWNER) {
         // A file system that has no permissions of its own refuses this.
-        let _ = open.set_permissions(Permissions::from_mode(meta.st_mode & FOLDER_MODE));
+        let _ = fchmod(&open, mode & Mode::RWXU);
     }
     Ok(())
 }
 
 /// The permission bits by which others can write. A group with the number of its user has no other
 /// members: the custom of systems whose umask is 002.
-fn writers(meta: &Stat) -> u32 {
-    let group = if meta.st_gid == meta.st_uid { 0 } else { GROUP_WRITES };
-    meta.st_mode & (OTHERS_WRITE | group)
+fn writers(meta: &Stat) -> Mode {
+    let group = if meta.st_gid == meta.st_uid { Mode::empty() } else { Mode::WGRP };
+    Mode::from_raw_mode(meta.st_mode) & (Mode::WOTH | group)
 }
 
 /// Reads a file that belongs to this user and that others cannot write. Any other is an error of
@@ -104,7 +102,7 @@ pub fn open(place: &Path) -> io::Result<File> {
     let file = OpenOptions::new().read(true).custom_flags(flags).open(place)?;
     let meta = fstat(&file)?;
     let is_file = FileType::from_raw_mode(meta.st_mode) == FileType::RegularFile;
-    if !is_file || meta.st_uid != own_id() || writers(&meta) != 0 {
+    if !is_file || meta.st_uid != own_id() || !writers(&meta).is_empty() {
         return Err(io::Error::new(
             ErrorKind::PermissionDenied,
             "another user may have written it",
@@ -123,8 +121,8 @@ fn could_not_read(path: &Path) -> String {
 
 #[cfg(test)]
 mod tests {
-    use std::fs;
-    use std::os::unix::fs::MetadataExt;
+    use std::fs::{self, Permissions};
+    use std::os::unix::fs::{MetadataExt, PermissionsExt};
 
     use super::*;
 

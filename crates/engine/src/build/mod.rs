@@ -18,11 +18,11 @@ mod until;
 mod work;
 
 use std::collections::{BTreeMap, HashMap};
-use std::fs;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::thread::{self, Scope};
 use std::time::{Duration, Instant};
+use zipwright_store::platform;
 
 use anyhow::{Context, Result};
 use rayon::prelude::*;
@@ -144,12 +144,6 @@ const AT_A_TIME: usize = 4096;
 /// Interval in which the loop reads the load and signals if there is no message.
 const LOOK_AGAIN: Duration = Duration::from_millis(200);
 
-/// Returns the number of processes that ran or waited for a core, averaged over the last minute;
-/// `None` if the system does not provide it.
-fn load_average() -> Option<f64> {
-    fs::read_to_string("/proc/loadavg").ok()?.split_whitespace().next()?.parse().ok()
-}
-
 impl<'a> Engine<'a, '_> {
     fn run(mut self) -> Result<Built> {
         let started = Instant::now();
@@ -253,7 +247,7 @@ impl<'a> Engine<'a, '_> {
     fn is_loaded(&self) -> bool {
         self.running > 0
             && self.options.load_max.is_finite()
-            && load_average().is_some_and(|load| load >= self.options.load_max)
+            && platform::load_average().is_some_and(|load| load >= self.options.load_max)
     }
 
     /// Checks every target that is ready. Returns whether there was one.

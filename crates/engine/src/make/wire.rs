@@ -13,8 +13,10 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail, ensure};
 use rustix::event::{PollFd, PollFlags, poll};
-use rustix::fs::{CWD, FileType, Mode, OFlags, mknodat};
+use rustix::fs::OFlags;
 use rustix::io::{Errno, FdFlags, fcntl_setfd, read, retry_on_intr, write};
+
+use zipwright_store::platform;
 
 use super::flags::Auth;
 
@@ -76,7 +78,7 @@ impl Wire {
         let what = || format!("could not create `{}` for job slots", path.display());
         let path = std::path::absolute(path).with_context(what)?;
         let text = path.to_str().with_context(what)?.to_owned();
-        mknodat(CWD, &path, FileType::Fifo, Mode::RUSR | Mode::WUSR, 0).with_context(what)?;
+        platform::make_fifo(&path).with_context(what)?;
         let origin = Origin::Fifo(path.clone());
         let connected = Self::connect(&Auth::Fifo(text));
         if connected.is_err() {
@@ -143,19 +145,14 @@ fn inherited(read: i32, write: i32) -> Result<(PathBuf, PathBuf)> {
     let closed = "the outer make does not share its job slots with this command: \
                   put `+` in front of its recipe line";
     ensure!(read >= 0 && write >= 0, closed);
-    let folder = Path::new("/proc/self");
     ensure!(
-        folder.exists(),
+        platform::has_descriptors(),
         "the outer make shares its job slots by descriptor, which needs /proc"
     );
     let mut pipes = Vec::new();
     for (number, wrong_access) in [(read, OFlags::WRONLY), (write, OFlags::RDONLY)] {
-        let path = folder.join(format!("fd/{number}"));
-        let info = folder.join(format!("fdinfo/{number}"));
-        let (Ok(metadata), Ok(info)) = (fs::metadata(&path), fs::read_to_string(info)) else {
-            bail!(closed);
-        };
-        let flags = OFlags::from_bits_retain(open_flags(&info).context("/proc is unreadable")?);
+        let Some((path, flags)) = platform::descriptor(number) else { bail!(closed) };
+        let Ok(metadata) = fs::metadata(&path) else { bail!(closed) };
         let ours = flags.contains(OFlags::CLOEXEC);
         let access = flags & OFlags::RWMODE;
         ensure!(metadata.file_type().is_fifo() && !ours && access != wrong_access, closed);
@@ -165,12 +162,6 @@ fn inherited(read: i32, write: i32) -> Result<(PathBuf, PathBuf)> {
         pipes.try_into().expect("BUG: two");
     ensure!((device, inode) == (other_device, other_inode), closed);
     Ok((read, write))
-}
-
-/// Reads the `flags:` of `/proc/self/fdinfo/N`, which are octal.
-fn open_flags(info: &str) -> Option<u32> {
-    let octal = info.lines().find_map(|line| line.strip_prefix("flags:"))?;
-    u32::from_str_radix(octal.trim(), 8).ok()
 }
 
 /// Opens both ends without blocking. The reading end comes first: a named pipe without a reader

@@ -4,36 +4,27 @@
 //! A process number alone does not identify a process, because numbers are reused. So the journal
 //! describes a program by number, group, session and start time, within one boot and one process
 //! namespace. Before it is started, the journal also has the numbers of the pipes for its output,
-//! because a zipwright may be killed before it can write the first line. On systems without
-//! `/proc`, nothing is ended.
+//! because a zipwright may be killed before it can write the first line. On systems without a
+//! list of processes, nothing is ended.
 //!
 //! Processes are ended one by one, never by the number of a group: a program on the terminal shares
 //! the group of the shell that started zipwright. This process, its ancestors, and a program with
 //! one of them below it are never ended.
 
 use std::collections::{HashMap, HashSet};
-use std::fs;
 use std::io::PipeWriter;
 use std::thread;
 use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process, test_kill_process_group};
+use zipwright_store::platform::{self, Process};
 
 /// Time limit for the kernel to end the killed processes.
 const PATIENCE: Duration = Duration::from_secs(5);
 
-/// Returns a text that differs if process numbers have another meaning: another boot, another
-/// process namespace, or another first process in it (numbers of namespaces are reused as well).
-pub fn namespace() -> String {
-    let boot = fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
-    let numbers = fs::read_link("/proc/self/ns/pid").unwrap_or_default();
-    let first = Process::read(1).map_or(0, |first| first.started);
-    format!("{} {} {first}", boot.trim(), numbers.display())
-}
-
 /// Returns the journal's line for a program that was just started.
 pub(super) fn describe(id: i32) -> String {
-    match Process::read(id) {
+    match platform::process(id) {
         Some(Process { group, session, started, .. }) => {
             format!("{id} {group} {session} {started}")
         }
@@ -96,14 +87,7 @@ fn writers_of(pipes: &HashSet<&str>) -> Vec<Process> {
         return Vec::new();
     }
     let has_one = |process: &Process| {
-        ["1", "2"].iter().any(|number| {
-            let link = fs::read_link(format!("/proc/{}/fd/{number}", process.id));
-            link.is_ok_and(|link| {
-                let link = link.to_string_lossy();
-                let pipe = link.strip_prefix("pipe:[").and_then(|link| link.strip_suffix(']'));
-                pipe.is_some_and(|pipe| pipes.contains(pipe))
-            })
-        })
+        platform::output_pipes(process.id).iter().any(|pipe| pipes.contains(pipe.as_str()))
     };
     Running::read().0.into_values().filter(has_one).collect()
 }
@@ -118,39 +102,11 @@ fn parse(line: &str) -> Option<Process> {
     Some(Process { id, parent: 0, group, session, started })
 }
 
-struct Process {
-    id: i32,
-    parent: i32,
-    group: i32,
-    session: i32,
-    /// In clock ticks since the system started.
-    started: u64,
-}
-
 /// Number and start time of a process: the pair is never reused.
 type Identity = (i32, u64);
 
-impl Process {
-    /// Returns `None` also for a process that has ended and was not collected yet.
-    fn read(id: i32) -> Option<Self> {
-        let text = fs::read_to_string(format!("/proc/{id}/stat")).ok()?;
-        // The name in parentheses may itself contain spaces and parentheses.
-        let fields: Vec<&str> = text.rsplit_once(')')?.1.split_whitespace().collect();
-        if matches!(*fields.first()?, "Z" | "X") {
-            return None;
-        }
-        Some(Self {
-            id,
-            parent: fields.get(1)?.parse().ok()?,
-            group: fields.get(2)?.parse().ok()?,
-            session: fields.get(3)?.parse().ok()?,
-            started: fields.get(19)?.parse().ok()?,
-        })
-    }
-
-    fn identity(&self) -> Identity {
-        (self.id, self.started)
-    }
+fn identity(process: &Process) -> Identity {
+    (process.id, process.started)
 }
 
 /// The processes of the system, by number.
@@ -158,10 +114,7 @@ struct Running(HashMap<i32, Process>);
 
 impl Running {
     fn read() -> Self {
-        let entries = fs::read_dir("/proc").into_iter().flatten();
-        let processes = entries
-            .filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok())
-            .filter_map(Process::read);
+        let processes = platform::processes().into_iter();
         Self(processes.map(|process| (process.id, process)).collect())
     }
 
@@ -173,7 +126,7 @@ impl Running {
         let mut found = HashSet::new();
         let mut next = self.0.get(&id);
         while let Some(process) = next
-            && found.insert(process.identity())
+            && found.insert(identity(process))
         {
             next = self.0.get(&process.parent);
         }
@@ -188,20 +141,20 @@ impl Running {
         // If the number was reused by another process, so was the number of the group.
         let leads = program.id == program.group && !is_other;
         let is_own = |process: &Process| {
-            process.identity() == program.identity()
+            identity(process) == identity(program)
                 || (leads
                     && (process.group, process.session) == (program.group, program.session)
                     && process.started >= program.started)
         };
         let members = self.0.values().filter(|process| is_own(process));
-        let mut found: HashSet<Identity> = members.map(Process::identity).collect();
+        let mut found: HashSet<Identity> = members.map(identity).collect();
         found.extend(known.iter().filter(|orphan| self.has(**orphan)));
         loop {
             let is_child = |process: &&Process| {
-                let parent = self.0.get(&process.parent).map(Process::identity);
+                let parent = self.0.get(&process.parent).map(identity);
                 parent.is_some_and(|parent| found.contains(&parent))
             };
-            let children = self.0.values().filter(is_child).map(Process::identity);
+            let children = self.0.values().filter(is_child).map(identity);
             let new: Vec<Identity> = children.filter(|child| !found.contains(child)).collect();
             if new.is_empty() {
                 return found;

@@ -6,6 +6,7 @@
 
 use std::collections::BTreeMap;
 use std::path::Path;
+use zipwright_store::platform;
 
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
@@ -129,9 +130,9 @@ impl Needles {
         if let Some(name) = workshop.and_then(|name| name.to_str()) {
             add(name, Sort::Random);
         }
-        let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+        let host = platform::host_name().unwrap_or_default();
         let users = ["USER", "LOGNAME"].into_iter().filter_map(|name| project.var(name));
-        let names = users.map(|user| (user, Sort::User)).chain([(host.trim(), Sort::Host)]);
+        let names = users.map(|user| (user, Sort::User)).chain([(host.as_str(), Sort::Host)]);
         for (name, sort) in names {
             if name.len() >= SHORTEST_NAME && !COMMON.contains(&name) {
                 add(name, sort);

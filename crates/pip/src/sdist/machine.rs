@@ -8,6 +8,7 @@ use std::fs;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
+use zipwright_store::platform;
 
 use serde::{Deserialize, Serialize};
 use zipwright_store::{Bucket, Cache, Memo, Observation};
@@ -18,20 +19,6 @@ use super::tools::{self, Tools};
 use zipwright_store::Digest;
 use zipwright_store::digest::FieldHasher;
 use zipwright_store::project::Project;
-
-/// Files with the settings of the kernel and the container that decide whether namespaces can be
-/// made.
-const SETTINGS: [&str; 6] = [
-    "/proc/sys/kernel/random/boot_id",
-    "/proc/sys/kernel/unprivileged_userns_clone",
-    "/proc/sys/kernel/apparmor_restrict_unprivileged_userns",
-    "/proc/sys/user/max_user_namespaces",
-    "/proc/sys/user/max_mnt_namespaces",
-    "/proc/self/attr/current",
-];
-
-/// Lines of `/proc/self/status` of the same kind.
-const CONFINEMENT: [&str; 4] = ["Uid:", "CapEff:", "NoNewPrivs:", "Seccomp:"];
 
 /// The compilers that a compiler cache or another wrapper may start.
 const BEHIND: [&str; 4] = ["gcc", "g++", "clang", "clang++"];
@@ -108,13 +95,11 @@ impl Identity {
 fn key(project: &Project) -> Digest {
     let mut hasher = FieldHasher::new();
     hasher.field([u8::from(is_without_namespaces(project))]);
-    let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
-    let confinement = |line: &&str| CONFINEMENT.iter().any(|name| line.starts_with(name));
-    status.lines().filter(confinement).for_each(|line| {
+    for line in platform::confinement() {
         hasher.field(line);
-    });
+    }
     let programs = compilers(project).into_iter().chain(rustc(project));
-    for program in programs.chain(project.find_program("unshare")) {
+    for program in programs.chain(platform::unshare(project)) {
         hasher.field(program.as_os_str().as_encoded_bytes());
     }
     hasher.field(rustup_home(project).as_os_str().as_encoded_bytes());
@@ -129,9 +114,9 @@ fn observations(project: &Project) -> Option<Vec<Observation>> {
     if programs.iter().any(|program| is_script(program)) {
         return None;
     }
-    let others = toolchains(project).into_iter().chain(project.find_program("unshare"));
+    let others = toolchains(project).into_iter().chain(platform::unshare(project));
     let files = programs.into_iter().chain(others).map(Observation::file);
-    Some(SETTINGS.into_iter().map(Observation::content).chain(files).collect())
+    Some(platform::NAMESPACE_SETTINGS.iter().map(Observation::content).chain(files).collect())
 }
 
 /// Returns the places where a build would find compilers.

@@ -9,6 +9,7 @@ use std::ffi::OsString;
 use std::fs::{self, File};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::path::{Path, PathBuf};
+use zipwright_store::platform;
 
 use anyhow::{Context, Result, bail};
 use tempfile::TempDir;
@@ -47,7 +48,7 @@ impl Isolation {
         if is_without_namespaces(project) {
             return folder;
         }
-        let Some(unshare) = project.find_program("unshare") else { return folder };
+        let Some(unshare) = platform::unshare(project) else { return folder };
         let namespaces = Self::Namespaces(unshare);
         let tried =
             workshop.and_then(|workshop| namespaces.sandbox(workshop)).and_then(|sandbox| {

@@ -12,18 +12,18 @@ use std::path::{Path, PathBuf};
 use rustix::fs::inotify::{self, CreateFlags, ReadFlags, Reader, WatchFlags};
 use rustix::io::Errno;
 
-use zipwright_store::RelPath;
+use crate::RelPath;
 
-/// Watches files from its creation on.
-pub(super) struct Watch {
+/// The files of a set that are opened while it exists.
+pub struct OpenedFiles {
     queue: OwnedFd,
     files: HashMap<i32, RelPath>,
 }
 
-impl Watch {
+impl OpenedFiles {
     /// Starts to watch these files, each at its place. Returns `None` if the kernel refuses one:
     /// the number of watches per user is limited.
-    pub(super) fn start(files: impl Iterator<Item = (RelPath, PathBuf)>) -> Option<Self> {
+    pub fn watch(files: impl Iterator<Item = (RelPath, PathBuf)>) -> Option<Self> {
         let queue = inotify::init(CreateFlags::CLOEXEC | CreateFlags::NONBLOCK).ok()?;
         let files = files.map(|(path, place)| Some((watch(&queue, &place)?, path)));
         let files = files.collect::<Option<_>>()?;
@@ -32,7 +32,7 @@ impl Watch {
 
     /// Returns the files that were opened since the start; `None` if the result is incomplete: the
     /// queue of events overflowed, or the file system of `folder` sends none.
-    pub(super) fn opened(self, folder: &Path) -> Option<BTreeSet<RelPath>> {
+    pub fn finish(self, folder: &Path) -> Option<BTreeSet<RelPath>> {
         let probe = tempfile::NamedTempFile::new_in(folder).ok()?;
         let number = watch(&self.queue, probe.path())?;
         fs::read(probe.path()).ok()?;
