@@ -8,7 +8,7 @@ use std::collections::{BTreeSet, HashSet};
 use std::panic;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 
 use anyhow::{Context, Result, anyhow, bail};
@@ -27,7 +27,8 @@ use crate::signals;
 use crate::snapshot::Snapshot;
 use crate::target::{Input, Target};
 use crate::watch::{
-    Events, Handlers, Hosts, InRound, Journal, Method, Pattern, Screen, Services, Tracker,
+    Events, Handlers, Hosts, InRound, Journal, Method, Observations, Pattern, Screen, Services,
+    Tracker,
 };
 
 /// Bytes of the stack of a round: as much as the main thread has.
@@ -69,7 +70,7 @@ pub(super) fn run(common: &Common, options: &Watch) -> Result<u8, Failure> {
     let events = Events::new(method, options.settle, move || _ = wake.send(Notice::Changed))?;
     let screen = Arc::new(Screen::new(build::plain_reporter(common, &build)));
     let services = Services::new(Arc::clone(&screen) as Arc<_>);
-    let tracker = Arc::new(Mutex::new(Tracker::new(project.clone())));
+    let observations = Arc::new(Observations::new(Tracker::new(project.clone())));
     let hosts = Arc::new(Hosts { services, handlers: Handlers::default() });
     let notified = Arc::default();
     let mut watching = Watching {
@@ -78,7 +79,7 @@ pub(super) fn run(common: &Common, options: &Watch) -> Result<u8, Failure> {
         project,
         events,
         screen,
-        tracker,
+        observations,
         hosts,
         sender,
         notices,
@@ -112,7 +113,7 @@ struct Watching<'a> {
     project: Project,
     events: Events,
     screen: Arc<Screen>,
-    tracker: Arc<Mutex<Tracker>>,
+    observations: Arc<Observations>,
     hosts: Arc<Hosts>,
     sender: Sender<Notice>,
     notices: Receiver<Notice>,
@@ -161,19 +162,19 @@ impl Watching<'_> {
     /// Builds once. Ends the build early if something changes meanwhile.
     fn round(&mut self) -> Result<Round> {
         let place = self.project.root.join(session::buildfile(self.common));
-        lock(&self.tracker).begin(&place);
+        self.observations.tracker().begin(&place);
         let maker = Maker {
             common: self.common,
             build: &self.build,
             project: &self.project,
             screen: Arc::clone(&self.screen),
-            tracker: Arc::clone(&self.tracker),
+            observations: Arc::clone(&self.observations),
             hosts: Arc::clone(&self.hosts),
             sender: self.sender.clone(),
             notified: Arc::clone(&self.notified),
         };
         let notified = &self.notified;
-        let (events, tracker) = (&mut self.events, &self.tracker);
+        let (events, observations) = (&mut self.events, &self.observations);
         let (notices, screen) = (&self.notices, &self.screen);
         let mut again = BTreeSet::new();
         let mut problem = None;
@@ -192,7 +193,7 @@ impl Watching<'_> {
                     continue;
                 }
                 notified.store(false, Ordering::Relaxed);
-                match compare(events, tracker) {
+                match compare(events, observations) {
                     Ok(changed) if changed.is_empty() => {}
                     Ok(changed) => {
                         again.extend(changed);
@@ -234,7 +235,7 @@ impl Watching<'_> {
                 return Ok(());
             }
         };
-        let mut tracker = lock(&self.tracker);
+        let mut tracker = self.observations.tracker();
         if let Some(snapshot) = Snapshot::load(&self.project) {
             tracker.add(&snapshot.observed(|name| targets.contains(name)));
         }
@@ -249,7 +250,7 @@ impl Watching<'_> {
         if self.common.json || self.build.silent {
             return;
         }
-        let (files, folders) = lock(&self.tracker).size();
+        let (files, folders) = self.observations.tracker().size();
         let (files, folders) = (words::count(files, "file"), words::count(folders, "folder"));
         tell(format!("watching {files} and {folders}; Ctrl-C ends it"));
     }
@@ -260,7 +261,7 @@ impl Watching<'_> {
             if signals::received().is_some() {
                 return Ok(BTreeSet::new());
             }
-            let changed = compare(&mut self.events, &self.tracker)?;
+            let changed = compare(&mut self.events, &self.observations)?;
             if !changed.is_empty() {
                 return Ok(changed);
             }
@@ -270,8 +271,8 @@ impl Watching<'_> {
 }
 
 /// Watches the folders of all observed paths, and returns the paths that have changed.
-fn compare(events: &mut Events, tracker: &Mutex<Tracker>) -> Result<BTreeSet<String>> {
-    let mut tracker = lock(tracker);
+fn compare(events: &mut Events, observations: &Observations) -> Result<BTreeSet<String>> {
+    let mut tracker = observations.tracker();
     let mut changed = tracker.compare();
     // Until no folder is new: its files may have changed before it was watched.
     while events.watch(&tracker.watched(), tracker.ignored())? {
@@ -303,7 +304,7 @@ struct Maker<'a> {
     build: &'a Build,
     project: &'a Project,
     screen: Arc<Screen>,
-    tracker: Arc<Mutex<Tracker>>,
+    observations: Arc<Observations>,
     hosts: Arc<Hosts>,
     sender: Sender<Notice>,
     notified: Arc<AtomicBool>,
@@ -354,24 +355,21 @@ impl Maker<'_> {
                 }
             }
         }
-        lock(&self.tracker).plan(outputs, patterns, &paths);
+        self.observations.tracker().plan(outputs, patterns, &paths);
         names
     }
 
     /// Returns the receiver of the observations of targets that are checked.
     fn observer(&self) -> Observer {
-        let (tracker, sender) = (Arc::clone(&self.tracker), Mutex::new(self.sender.clone()));
+        let (observations, sender) =
+            (Arc::clone(&self.observations), Mutex::new(self.sender.clone()));
         let notified = Arc::clone(&self.notified);
         Observer::new(move |observed| {
-            lock(&tracker).add(observed);
+            observations.add(observed);
             if !notified.swap(true, Ordering::Relaxed) {
                 let sender = sender.lock().unwrap_or_else(PoisonError::into_inner);
                 let _ = sender.send(Notice::Observed);
             }
         })
     }
-}
-
-fn lock(tracker: &Mutex<Tracker>) -> MutexGuard<'_, Tracker> {
-    tracker.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -6,6 +6,7 @@
 mod events;
 mod handlers;
 mod journal;
+mod observations;
 mod ready;
 mod screen;
 mod services;
@@ -14,6 +15,7 @@ mod tracker;
 pub use events::{Events, Method};
 pub use handlers::Handlers;
 pub use journal::{Journal, end_orphans};
+pub use observations::Observations;
 pub use ready::{Ready, Url};
 pub use screen::{InRound, Screen};
 pub use services::{Listener, Restart, Services, Spec};

@@ -109,7 +109,8 @@ impl Tracker {
     }
 
     /// Sets the outputs of all targets, and the paths and patterns that the targets of the round have
-    /// as inputs. The paths are observed as they are now.
+    /// as inputs. The paths are observed as they are now, and folders that patterns list are listed:
+    /// what is put into them later is new, even if no target has listed them yet.
     pub fn plan(&mut self, outputs: HashSet<RelPath>, patterns: Vec<Pattern>, paths: &[RelPath]) {
         (self.outputs, self.patterns) = (outputs, patterns);
         let now = now();
@@ -117,6 +118,18 @@ impl Tracker {
             let known = FileState { stat: Stat::default(), digest: Digest::default() };
             let add = || Entry::bare(&path.under(&self.project.root), now, known);
             self.paths.entry(path.clone()).or_insert_with(add).round = self.round;
+        }
+        let mut waiting: Vec<RelPath> = self.patterns.iter().map(|of| of.base.clone()).collect();
+        while let Some(path) = waiting.pop() {
+            let is_listed =
+                self.folders.contains_key(&path) || path.under(&self.project.root).is_dir();
+            if self.is_foreign(&path) || !is_listed {
+                continue;
+            }
+            self.add_folder(&path, now);
+            let folders =
+                self.folders[&path].names.iter().filter_map(|name| name.strip_suffix('/'));
+            waiting.extend(folders.filter_map(|name| path.member(name)));
         }
     }
 
@@ -406,6 +419,13 @@ mod tests {
         /// A project whose only target has the inputs `src/**/*.py` and `one`, and the output
         /// `src/made.py`.
         fn new() -> Self {
+            let mut sample = Self::planned();
+            sample.observe();
+            sample
+        }
+
+        /// Like [`Sample::new`], before the target was checked.
+        fn planned() -> Self {
             let folder = tempfile::tempdir().unwrap();
             let project = Project::new(folder.path().to_path_buf(), BTreeMap::new());
             let mut sample = Self { folder, tracker: Tracker::new(project) };
@@ -416,7 +436,11 @@ mod tests {
             let buildfile = sample.folder.path().join("Buildfile");
             sample.tracker.begin(&buildfile);
             sample.tracker.plan(outputs, vec![Pattern::from(&glob)], &[path("one")]);
-            let file = look(&sample.folder.path().join("src/a.py"), false, None);
+            sample
+        }
+
+        fn observe(&mut self) {
+            let file = look(&self.folder.path().join("src/a.py"), false, None);
             let looked = |text: &str, observation| Looked {
                 path: path(text),
                 observation: Some(observation),
@@ -424,8 +448,7 @@ mod tests {
             };
             let listed = Observation::Listed(Stat::default(), 2);
             let paths = vec![looked("src", listed), looked("src/a.py", file)];
-            sample.tracker.add(&Observed { paths, ..Observed::default() });
-            sample
+            self.tracker.add(&Observed { paths, ..Observed::default() });
         }
 
         fn write(&self, path: &str, text: &str) -> &Self {
@@ -470,6 +493,14 @@ mod tests {
         assert_eq!(sample.changed(), ["src/new/deep/d.py"], "the new folder is watched");
         let watched = sample.tracker.watched();
         assert!(watched.contains(&sample.folder.path().join("src/new/deep")), "{watched:?}");
+    }
+
+    #[test]
+    fn a_file_that_appears_while_a_target_is_checked_is_new() {
+        let mut sample = Sample::planned();
+        sample.write("src/late.py", "").write("src/in/late.py", "");
+        sample.observe();
+        assert_eq!(sample.changed(), ["src/in/late.py", "src/late.py"]);
     }
 
     #[test]

@@ -34,11 +34,12 @@ impl Dice {
 }
 
 /// Amounts of the long runs with the feature `soak`, unless their variable is set.
-const SOAK: [(&str, u64); 4] = [
+const SOAK: [(&str, u64); 5] = [
     ("ZIPWRIGHT_SOAK_KILLS", 1_000),
     ("ZIPWRIGHT_SOAK_SEEDS", 90),
     ("ZIPWRIGHT_SOAK_FAULTS", 1),
     ("ZIPWRIGHT_SOAK_FUZZ", 25),
+    ("ZIPWRIGHT_SOAK_WATCH", 1_000),
 ];
 
 /// Returns a number from the environment: by how much a test is extended, or the seed that it

@@ -79,5 +79,6 @@ mod trust;
 mod tutorial;
 mod verify;
 mod watch;
+mod watch_random;
 mod wheelhouse;
 mod whole;

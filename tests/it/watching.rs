@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex};
 use std::thread::{self, JoinHandle};
 
 use rustix::process::Signal;
+use serde_json::Value;
 
 use crate::sandbox::Sandbox;
 use crate::wait::{end_of, send, until};
@@ -64,6 +65,14 @@ impl Watching {
     /// Returns all lines so far.
     pub(crate) fn text(&self) -> String {
         self.lines.lock().unwrap().join("\n")
+    }
+
+    /// Returns the last event of a round that was not interrupted, with `--json`.
+    pub(crate) fn last_round(&self) -> Option<Value> {
+        let lines = self.lines.lock().unwrap();
+        let mut rounds = lines.iter().rev().filter(|line| line.contains(r#""event":"round""#));
+        let is_complete = |round: &Value| round["outcome"] != "interrupted";
+        rounds.find_map(|line| serde_json::from_str(line).ok().filter(is_complete))
     }
 
     pub(crate) fn send(&self, signal: Signal) {

@@ -38,20 +38,21 @@ pub struct Options {
     pub observer: Observer,
 }
 
-/// Receives the observations of every target that is checked, successfully or not.
+/// Receives the observations of every target that is checked, successfully or not. It is called by
+/// threads of the pool for data-parallel work, so it must not wait for other work of that pool.
 #[derive(Clone, Default)]
 pub struct Observer(Option<Arc<Receiver>>);
 
-type Receiver = dyn Fn(&Observed) + Send + Sync;
+type Receiver = dyn Fn(Observed) + Send + Sync;
 
 impl Observer {
-    pub fn new(observer: impl Fn(&Observed) + Send + Sync + 'static) -> Self {
+    pub fn new(observer: impl Fn(Observed) + Send + Sync + 'static) -> Self {
         Self(Some(Arc::new(observer)))
     }
 
     pub(super) fn notify(&self, read: impl FnOnce() -> Observed) {
         if let Some(observer) = &self.0 {
-            observer(&read());
+            observer(read());
         }
     }
 }
