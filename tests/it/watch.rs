@@ -177,6 +177,38 @@ fn the_lock_is_free_between_rounds_and_a_build_beside_it_starts_none() {
 }
 
 #[test]
+fn changes_whose_events_were_lost_are_seen() {
+    let sandbox = join();
+    sandbox.write("src/old/b.py", "b").write("src/same/c.py", "c");
+    let mut watch = watch(&sandbox, &[]);
+    watch.expect("round 1: 1 ran (join)");
+    watch.expect("watching");
+    // The queue of a stopped process is filled, and the kernel drops every event after that.
+    watch.send(Signal::STOP);
+    let limit = fs::read_to_string("/proc/sys/fs/inotify/max_queued_events").unwrap();
+    let limit: usize = limit.trim().parse().unwrap();
+    for at in 0..limit {
+        // Equal events in succession are one event.
+        let name = ["src/one.tmp", "src/two.tmp"][at % 2];
+        fs::write(sandbox.path(name), "").unwrap();
+    }
+    sandbox.write("src/a.py", "A").write("src/new/deep/z.py", "z").remove("src/old");
+    sandbox.remove("src/same").write("src/same/c.py", "C");
+    watch.send(Signal::CONT);
+    let round = watch.expect("1 ran (join)");
+    for path in ["src/a.py", "src/new/deep/z.py", "src/old/b.py", "src/same/c.py"] {
+        assert!(round.contains(path), "{round}");
+    }
+    assert_eq!(sandbox.read("build/out"), "1AzC");
+    edit(&sandbox, "src/same/c.py", "D");
+    watch.expect("round 3 (src/same/c.py changed)");
+    edit(&sandbox, "src/new/deep/z.py", "y");
+    watch.expect("round 4 (src/new/deep/z.py changed)");
+    assert_eq!(sandbox.read("build/out"), "1AyD");
+    watch.end(Signal::TERM);
+}
+
+#[test]
 fn a_limit_of_the_system_that_is_too_small_is_one_error() {
     let sandbox = join();
     // A user namespace has a limit of its own.
