@@ -191,6 +191,112 @@ fn a_killed_watch_leaves_its_service_to_the_next_build() {
     until("the end of both", || (!runs(server) && !runs(child)).then_some(()));
 }
 
+/// Runs while the service runs, until the file `quick` exists.
+const SLOW: &str = r#"
+[target.slow]
+kind = "command"
+needs = ["server"]
+inputs = ["in"]
+outputs = ["build/slow"]
+shell = '''
+test -e quick || { sleep 600 & echo $! > slow.tmp && mv slow.tmp "slow-$(cat in)"; wait; }
+cp in build/slow
+'''
+"#;
+
+/// Returns a project with a service, a watch in the middle of a round, and the processes of the service
+/// and of the command that runs.
+fn in_a_round() -> (Sandbox, Watching, [Pid; 3]) {
+    let sandbox = service("", "");
+    sandbox.write("Buildfile", sandbox.read("Buildfile") + SLOW);
+    let watch = watch(&sandbox, &["slow"]);
+    let pids = ["server-one", "child-one", "slow-one"].map(|name| pid_in(&sandbox.path(name)));
+    assert!(pids.into_iter().all(runs));
+    (sandbox, watch, pids)
+}
+
+#[test]
+fn ctrl_c_in_a_round_ends_the_service_and_the_round() {
+    let (sandbox, mut watch, pids) = in_a_round();
+    assert_eq!(watch.end(Signal::INT).signal(), Some(Signal::INT.as_raw()));
+    assert!(!pids.into_iter().any(runs), "{}", watch.text());
+    assert!(!sandbox.exists("build/slow"));
+}
+
+#[test]
+fn a_watch_that_is_killed_in_a_round_leaves_service_and_round_to_the_next_build() {
+    let (sandbox, mut watch, pids) = in_a_round();
+    let id = Pid::from_raw(i32::try_from(watch.id()).unwrap()).unwrap();
+    kill_process(id, Signal::KILL).unwrap();
+    watch.ended();
+    assert!(pids.into_iter().all(runs));
+    sandbox.run(["made"]).success();
+    until("the end of all", || (!pids.into_iter().any(runs)).then_some(()));
+}
+
+#[test]
+fn a_change_in_a_round_leaves_a_service_alone_that_it_does_not_concern() {
+    let (sandbox, mut watch, [server, child, slow]) = in_a_round();
+    sandbox.write("quick", "");
+    let buildfile = sandbox.read("Buildfile");
+    edit(&sandbox, "Buildfile", &buildfile.replace("cp in build/slow", "cat in > build/slow"));
+    watch.expect("round 1: interrupted after");
+    watch.expect("round 2 (Buildfile changed): 1 ran (slow)");
+    assert!(runs(server) && runs(child) && !runs(slow), "{}", watch.text());
+    watch.end(Signal::TERM);
+}
+
+#[test]
+fn a_service_that_its_guard_refuses_goes_on_as_it_was() {
+    let guard = "require = [{ shell = 'test -e allowed', message = 'the database is not there' }]";
+    let sandbox = service(guard, "");
+    let mut watch = watch(&sandbox, &["server"]);
+    watch.expect("error: server: the database is not there");
+    watch.expect("round 1: failed: server");
+    assert!(!sandbox.exists("build/made") && !sandbox.exists("server-one"), "nothing has started");
+    sandbox.write("allowed", "");
+    edit(&sandbox, "in", "two");
+    watch.expect("round 2 (in changed): 2 ran (made, server)");
+    let server = pid_in(&sandbox.path("server-two"));
+    sandbox.remove("allowed");
+    edit(&sandbox, "in", "three");
+    watch.expect("round 3 (in changed): failed: server");
+    assert!(runs(server), "{}", watch.text());
+    watch.end(Signal::TERM);
+    assert!(!runs(server));
+}
+
+#[test]
+fn a_service_is_up_to_date_once_its_wait_has_succeeded() {
+    let wait = "until = { shell = 'echo cold; test -e warm', every = '10ms', timeout = '300ms' }";
+    let sandbox = service(wait, "");
+    let mut watch = watch(&sandbox, &["after"]);
+    watch.expect("but `echo cold; test -e warm` did not within 0.30 s");
+    watch.expect("round 1: failed: server");
+    let server = pid_in(&sandbox.path("server-one"));
+    assert!(runs(server) && !sandbox.exists("build/after"), "{}", watch.text());
+    // Any change starts it again, as its last wait has failed.
+    sandbox.write("warm", "");
+    edit(&sandbox, "Buildfile", &format!("# a comment\n{}", sandbox.read("Buildfile")));
+    watch.expect("round 2 (Buildfile changed): 2 ran (server, after)");
+    assert!(!runs(server));
+    watch.end(Signal::TERM);
+}
+
+#[test]
+fn an_interrupted_wait_of_a_service_is_resumed_without_a_restart() {
+    let sandbox = service("until = { shell = 'touch tried; test -e warm', every = '10ms' }", "");
+    let mut watch = watch(&sandbox, &["after"]);
+    let server = pid_in(&sandbox.path("server-one"));
+    sandbox.wait_for("tried");
+    edit(&sandbox, "Buildfile", &format!("# a comment\n{}", sandbox.read("Buildfile")));
+    watch.expect("round 1: interrupted after");
+    sandbox.write("warm", "");
+    watch.expect("round 2 (Buildfile changed): 2 ran (server, after)");
+    assert!(runs(server), "{}", watch.text());
+    watch.end(Signal::TERM);
+}
+
 #[test]
 fn an_ordinary_build_runs_no_services() {
     let sandbox = service("", "");
