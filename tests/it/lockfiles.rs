@@ -14,6 +14,7 @@ use sha2::{Digest, Sha256};
 
 use crate::index::{Index, file_of, response};
 use crate::kills;
+use crate::lock_tools::{UV, install, trust, uv};
 use crate::sandbox::{Run, Sandbox};
 use crate::wait::{end_of, send, until};
 
@@ -53,7 +54,7 @@ fn entry(sandbox: &Sandbox, name: &str, place: &str) -> String {
     )
 }
 
-fn lock(sandbox: &Sandbox, index: &Index) -> String {
+pub(crate) fn lock(sandbox: &Sandbox, index: &Index) -> String {
     let entry = |name| entry(sandbox, name, &format!("url = \"{}\"", index.url(&file(name))));
     format!("lock-version = \"1.0\"\ncreated-by = \"test\"\n{}{}", entry("alpha"), entry("beta"))
 }
@@ -392,6 +393,8 @@ const PYPROJECT: &str = r#"
 name = "app"
 version = "1"
 dependencies = ["greeting", "alpha>=1; python_version < '3.12'"]
+[tool.uv.sources]
+greeting = { workspace = true }
 "#;
 
 #[test]
@@ -409,6 +412,11 @@ fn members_of_a_workspace_are_built_and_a_lock_behind_its_project_is_an_error() 
     sandbox.write("pyproject.toml", PYPROJECT.replace("alpha>=1", "alpha>=2"));
     build(&sandbox).failure().stderr_has(
         "`uv.lock` is behind `pyproject.toml`, which requires `alpha>=2`: run `uv lock`",
+    );
+    sandbox.write("pyproject.toml", PYPROJECT.replace("'3.12'", "'3.14'"));
+    build(&sandbox).failure().stderr_has(
+        "`uv.lock` is behind `pyproject.toml`, which requires `alpha>=1` under another marker: run \
+         `uv lock`",
     );
     sandbox.write("pyproject.toml", PYPROJECT);
     let add = |line: &str| {
@@ -479,8 +487,6 @@ fn a_wheel_of_the_package_index_is_fetched() {
     assert_eq!(wheels(&sandbox), ["idna-3.7-py3-none-any.whl"]);
 }
 
-pub(crate) const UV: &str = "uv==0.13.9";
-
 const APP: &str = r#"
 [project]
 name = "app"
@@ -501,19 +507,13 @@ greeting = { workspace = true }
 #[test]
 #[cfg_attr(not(feature = "online"), ignore = "online tier")]
 fn locks_of_uv_give_the_wheels_that_uv_installs() {
-    let sandbox = Sandbox::new();
+    let mut sandbox = Sandbox::new();
     sandbox.fixture("greeting");
     sandbox.sh("mkdir -p libs/greeting && mv pyproject.toml backend src libs/greeting/").success();
     sandbox.write("pyproject.toml", APP);
-    let uv = sandbox.beside("uv").display().to_string();
-    sandbox.sh(&format!("python3 -m venv '{uv}' && '{uv}/bin/pip' install -q {UV}")).success();
-    let certificates = std::env::var("SSL_CERT_FILE").unwrap_or_default();
-    let run = |command: &str| {
-        let set = format!(
-            "export SSL_CERT_FILE='{certificates}'; test -n \"$SSL_CERT_FILE\" || unset SSL_CERT_FILE"
-        );
-        sandbox.sh(&format!("{set}\n'{uv}/bin/uv' {command}")).success()
-    };
+    trust(&mut sandbox);
+    install(&sandbox, UV);
+    let run = |command: &str| uv(&sandbox, command).success();
     run("lock -q");
     run("export -q --frozen --no-dev --extra cloud --format pylock.toml -o pylock.toml");
     run(

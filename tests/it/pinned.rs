@@ -10,7 +10,8 @@ use zip::ZipWriter;
 use zip::write::SimpleFileOptions;
 
 use crate::index::{Index, response};
-use crate::lockfiles::{UV, sha256, wheels};
+use crate::lock_tools::UV;
+use crate::lockfiles::{sha256, wheels};
 use crate::markers::compare_with;
 use crate::sandbox::{Run, Sandbox};
 

@@ -1,9 +1,12 @@
 //! Lockfiles in place of requirements: which packages one selects, and where each comes from.
 
+use std::fs;
 use std::path::Path;
 
 use anyhow::{Context, Result, bail};
-use zipwright_python::lock::{File, Location, Locked, LockedSet, Pylock, Source, UvLock, Wanted};
+use zipwright_python::lock::{
+    Behind, Checkout, File, Location, Locked, LockedSet, Pylock, Source, UvLock, Wanted,
+};
 use zipwright_python::{Runtime, Target};
 
 use super::interpreter::Interpreter;
@@ -156,7 +159,7 @@ pub(super) fn target(interpreter: &Interpreter, runtime: Option<Runtime>) -> Res
 }
 
 fn read(place: &Path, path: &RelPath) -> Result<String> {
-    match std::fs::read_to_string(place) {
+    match fs::read_to_string(place) {
         Ok(text) => Ok(text),
         Err(error) if zipwright_store::fs::is_missing(&error) => {
             bail!("there is no file `{path}`")
@@ -167,7 +170,7 @@ fn read(place: &Path, path: &RelPath) -> Result<String> {
 
 /// Returns the names and URLs of `tool.uv.index` in a `pyproject.toml`, as far as it has them.
 fn indexes(pyproject: &Path) -> Vec<(String, String)> {
-    let text = std::fs::read_to_string(pyproject).unwrap_or_default();
+    let text = fs::read_to_string(pyproject).unwrap_or_default();
     let table: toml::Table = text.parse().unwrap_or_default();
     let list = table.get("tool").and_then(|tool| tool.get("uv")?.get("index")?.as_array());
     let entry = |index: &toml::Value| {
@@ -183,21 +186,15 @@ fn check_current(
     lock: &UvLock,
     (target, wanted): (&Target, &Wanted),
 ) -> Result<()> {
-    let unusable = || format!("`{path}` cannot be used");
-    for member in lock.members(target, wanted).with_context(unusable)? {
-        let folder = project.place(&path.parent()).join(&member);
-        // A lockfile may be given without the projects that it was made from.
-        let Ok(text) = std::fs::read_to_string(folder.join("pyproject.toml")) else { continue };
-        if let Some(difference) = lock.difference(&member, &text).with_context(unusable)? {
-            let shown = if member == "." {
-                "pyproject.toml".into()
-            } else {
-                format!("{member}/pyproject.toml")
-            };
-            bail!("`{path}` is behind `{shown}`, which {difference}: run `uv lock`");
-        }
-    }
-    Ok(())
+    let folder = project.place(&path.parent());
+    let read = |member: &str| fs::read_to_string(folder.join(member).join("pyproject.toml")).ok();
+    let checkout = Checkout { folder: &folder.to_string_lossy(), read: &read };
+    let behind = lock.behind(target, wanted, &checkout);
+    let Some(behind) = behind.with_context(|| format!("`{path}` cannot be used"))? else {
+        return Ok(());
+    };
+    let Behind { pyproject, difference } = behind;
+    bail!("`{path}` is behind `{pyproject}`, which {difference}: run `uv lock`");
 }
 
 fn folder_of(base: &RelPath, path: &str, package: &Locked) -> Result<RelPath> {

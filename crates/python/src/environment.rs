@@ -46,6 +46,17 @@ impl Environment {
         host
     }
 
+    /// Returns the environment with other values of these variables.
+    pub(crate) fn with(&self, changes: &[(&str, &str)]) -> Self {
+        let mut changed = self.clone();
+        for (variable, value) in &mut changed.values {
+            if let Some((_, other)) = changes.iter().find(|(name, _)| name == variable) {
+                *value = (*other).into();
+            }
+        }
+        changed
+    }
+
     /// Returns all variables with their values, sorted by name.
     pub fn values(&self) -> impl Iterator<Item = (&'static str, &str)> {
         self.values.iter().map(|(name, value)| (*name, value.as_str()))

@@ -72,6 +72,28 @@ impl Marker {
         let selected = Selected { extra: None, extras, groups: &BTreeSet::new() };
         evaluate(&self.0, environment, &selected)
     }
+
+    /// Visits each comparison: the variable, the operator, and the text that it is compared with.
+    pub(crate) fn each(&self, visit: &mut dyn FnMut(&str, &str, &str)) {
+        each(&self.0, visit);
+    }
+}
+
+fn each(expression: &Expression, visit: &mut dyn FnMut(&str, &str, &str)) {
+    match expression {
+        Expression::Any(parts) | Expression::All(parts) => {
+            parts.iter().for_each(|part| each(part, visit));
+        }
+        Expression::One(Comparison { left, operator, right }) => match (left, right) {
+            (Operand::Variable(name), Operand::Text(text))
+            | (Operand::Text(text), Operand::Variable(name)) => visit(name, operator, text),
+            (Operand::Variable(one), Operand::Variable(other)) => {
+                visit(one, operator, "");
+                visit(other, operator, "");
+            }
+            (Operand::Text(_), Operand::Text(_)) => {}
+        },
+    }
 }
 
 fn evaluate(

@@ -16,6 +16,7 @@ use crate::version::Specifier;
 use crate::wheel_name::WheelName;
 
 pub use pylock::{Pylock, is_pylock};
+pub use stale::{Behind, Checkout};
 pub use uv::UvLock;
 
 /// What of a lockfile is wanted. Names are as written in the Buildfile.

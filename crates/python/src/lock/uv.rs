@@ -18,20 +18,29 @@ use crate::target::Target;
 #[serde(rename_all = "kebab-case")]
 pub struct UvLock {
     version: u32,
-    requires_python: Option<String>,
+    pub(super) requires_python: Option<String>,
     #[serde(default)]
-    supported_markers: Vec<String>,
+    pub(super) supported_markers: Vec<String>,
     #[serde(default)]
-    manifest: Manifest,
+    pub(super) manifest: Manifest,
     #[serde(default, rename = "package")]
     pub(super) packages: Vec<Package>,
 }
 
 #[derive(Debug, Default, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-struct Manifest {
+pub(super) struct Manifest {
     #[serde(default)]
-    members: Vec<String>,
+    pub(super) members: Vec<String>,
+    // Requirements, read by `stale`: a form that is not known there is no error.
+    #[serde(default)]
+    pub(super) overrides: Vec<toml::Value>,
+    #[serde(default)]
+    pub(super) constraints: Vec<toml::Value>,
+    #[serde(default)]
+    pub(super) build_constraints: Vec<toml::Value>,
+    #[serde(default)]
+    pub(super) excludes: Vec<String>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -70,7 +79,7 @@ pub(super) struct Required {
     #[serde(default)]
     pub(super) extras: Vec<String>,
     pub(super) specifier: Option<String>,
-    /// The other keys; those of [`DIRECT`] replace the versions that the project requires.
+    /// The other keys: the marker, and the source.
     #[serde(flatten)]
     pub(super) rest: BTreeMap<String, toml::Value>,
 }
@@ -141,7 +150,7 @@ impl UvLock {
 
     /// Returns the folders of all members that the selection reads the metadata of: the member itself
     /// and the members that it needs.
-    pub fn members(&self, target: &Target, wanted: &Wanted) -> Result<Vec<String>> {
+    pub(super) fn members(&self, target: &Target, wanted: &Wanted) -> Result<Vec<String>> {
         let mut walk = Walk::new(self, target);
         walk.start(self.root(wanted.package)?, wanted)?;
         let folders = walk.reached().filter_map(|package| package.member_folder());
