@@ -26,6 +26,7 @@ impl Repository {
         let mut asking = self.asking.lock().unwrap_or_else(PoisonError::into_inner);
         if asking.is_none()
             && self.checkout.get().is_none()
+            && may_be_repository(project)
             && let Some(git) = project.find_program("git")
         {
             let root = project.root.clone();
@@ -41,6 +42,12 @@ impl Repository {
         };
         self.checkout.get_or_init(answer).as_ref()
     }
+}
+
+/// Returns whether git could find a repository: without one, it need not be started.
+fn may_be_repository(project: &Project) -> bool {
+    project.var("GIT_DIR").is_some()
+        || project.root.ancestors().any(|folder| folder.join(".git").exists())
 }
 
 /// Waits for git, so that no process outlives the build.

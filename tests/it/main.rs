@@ -71,6 +71,7 @@ mod recipe;
 mod repeat;
 mod requirements;
 mod s3;
+mod second_project;
 mod services;
 mod sessions;
 mod shell;

@@ -21,13 +21,24 @@ use zipwright_store::Digest;
 use zipwright_store::digest::FieldHasher;
 use zipwright_store::project::Project;
 
-/// Variables that decide where an interpreter finds its modules.
-const SEARCH_VARIABLES: [&str; 6] =
-    ["PYTHONPATH", "PYTHONHOME", "PYTHONNOUSERSITE", "PYTHONUSERBASE", "PYTHONSAFEPATH", "HOME"];
+/// Variables with places where an interpreter finds its modules.
+const PLACES: [&str; 4] = ["PYTHONPATH", "PYTHONHOME", "PYTHONUSERBASE", "HOME"];
 
-/// Python program that prints the interpreter's identity as one JSON object.
+/// Variables that decide which of these places count.
+const SWITCHES: [&str; 2] = ["PYTHONNOUSERSITE", "PYTHONSAFEPATH"];
+
+/// Files of the working directory that are pip to Python.
+const LOCAL_PIPS: [&str; 3] = ["pip", "pip.py", "pip.pyc"];
+
+/// Python program that prints the interpreter's identity as one JSON object. It depends on the working
+/// directory only if that has a pip, so projects can share an answer.
 const QUESTIONS: &str = r"
-import json, os, platform, sys, sysconfig
+import sys
+if sys.path[:1] == ['']:
+    del sys.path[0]
+import json, os, platform, sysconfig
+if any(map(os.path.exists, ['pip', 'pip.py', 'pip.pyc'])):
+    sys.path.insert(0, '')
 try:
     import pip
     version, place = pip.__version__, pip.__file__
@@ -37,7 +48,7 @@ config = sysconfig.get_config_var
 library = os.path.join(config('LIBDIR') or '', config('INSTSONAME') or '')
 witnesses = [library, os.__file__, os.path.join(sys.prefix, 'pyvenv.cfg'),
              os.path.join(os.path.dirname(sys.executable), '..', 'pyvenv.cfg')]
-for folder in sys.path[1:]:
+for folder in filter(None, sys.path):
     found = os.path.join(folder, 'pip', '__init__.py')
     witnesses.append(found)
     if place and os.path.exists(found):
@@ -87,9 +98,9 @@ impl Interpreter {
             return Err(unusable::missing(project, python));
         };
         let cache = project.cache()?;
-        let key = key(project, &program);
         let binary = fs::canonicalize(&program).ok().filter(|real| is_binary(real));
         let shim = if binary.is_none() { Shim::of(project, &program) } else { None };
+        let key = key(project, &program, shim.is_some());
         if (binary.is_some() || shim.is_some())
             && let Some(identity) = cached(cache, &key)
         {
@@ -114,15 +125,25 @@ impl Interpreter {
     }
 }
 
-fn key(project: &Project, program: &Path) -> Digest {
+fn key(project: &Project, program: &Path, is_shim: bool) -> Digest {
     let mut hasher = FieldHasher::new();
     hasher.field(program.as_os_str().as_encoded_bytes()).field(QUESTIONS);
-    // Python also looks for modules in its working directory.
-    hasher.field(project.root.as_os_str().as_encoded_bytes());
-    for name in SEARCH_VARIABLES.into_iter().chain(pyenv::VARIABLES) {
+    let root = project.root.as_os_str().as_encoded_bytes();
+    hasher.field(if sees_root(project) { root } else { b"" });
+    hasher.field(if is_shim { Shim::choice(project) } else { String::new() });
+    for name in PLACES.into_iter().chain(SWITCHES).chain(pyenv::VARIABLES) {
         hasher.field(project.vars().get(name).map_or("", String::as_str));
     }
     hasher.finish()
+}
+
+/// Returns whether Python may find modules in the root of the project, its working directory.
+fn sees_root(project: &Project) -> bool {
+    let is_relative = |name: &&str| {
+        let value = project.vars().get(*name).filter(|value| !value.is_empty());
+        value.is_some_and(|value| value.split(':').any(|path| !path.starts_with('/')))
+    };
+    PLACES.iter().any(is_relative) || LOCAL_PIPS.iter().any(|name| project.root.join(name).exists())
 }
 
 fn cached(cache: &Cache, key: &Digest) -> Option<Identity> {
@@ -218,6 +239,26 @@ mod tests {
         }
         let count = fs::read_to_string(folder.path().join("count")).unwrap();
         assert_eq!(count.lines().count(), 2);
+    }
+
+    #[test]
+    fn the_project_counts_only_if_python_looks_into_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let root = folder.path().canonicalize().unwrap();
+        let key_in = |name: &str, variable: (&str, &str)| {
+            let root = root.join(name);
+            fs::create_dir_all(&root).unwrap();
+            let env = [(variable.0.to_owned(), variable.1.to_owned())];
+            key(&Project::new(root, BTreeMap::from(env)), Path::new("/usr/bin/python3"), false)
+        };
+        for same in [("LANG", "C"), ("PYTHONPATH", "/lib"), ("PYTHONSAFEPATH", "1")] {
+            assert_eq!(key_in("a", same), key_in("b", same), "{same:?}");
+        }
+        for own in [("PYTHONPATH", "/lib:src"), ("PYTHONPATH", "/lib:"), ("PYTHONUSERBASE", ".")] {
+            assert_ne!(key_in("a", own), key_in("b", own), "{own:?}");
+        }
+        fs::write(root.join("b/pip.py"), "").unwrap();
+        assert_ne!(key_in("a", ("LANG", "C")), key_in("b", ("LANG", "C")));
     }
 
     #[test]

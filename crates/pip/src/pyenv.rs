@@ -40,10 +40,7 @@ impl Shim {
             return None;
         }
         let mut witnesses = vec![program.to_path_buf()];
-        let named = project.var("PYENV_DIR").map(PathBuf::from);
-        for start in named.iter().chain([&project.root]) {
-            witnesses.extend(start.ancestors().map(|folder| folder.join(".python-version")));
-        }
+        witnesses.extend(version_files(project));
         for place in ["version", "versions", "plugins", "pyenv.d", "pyenv.d/exec", "libexec"] {
             witnesses.push(root.join(place));
         }
@@ -53,11 +50,32 @@ impl Shim {
         Some(Self { root, witnesses })
     }
 
+    /// Returns the part of the choice that depends on the project: the text of the first file with a
+    /// version.
+    pub(super) fn choice(project: &Project) -> String {
+        let Some(file) = version_files(project).find(|path| path.exists()) else {
+            return String::new();
+        };
+        // A file that cannot be read belongs to its folder alone.
+        fs::read_to_string(&file).unwrap_or_else(|_| file.to_string_lossy().into_owned())
+    }
+
     /// Returns whether the started program is one of pyenv's own versions. Any other is found on
     /// PATH and may be another program next time.
     pub(super) fn owns(&self, program: &Path) -> bool {
         program.starts_with(self.root.join("versions"))
     }
+}
+
+/// Returns the files that may name a version, in the order in which pyenv looks for them.
+fn version_files(project: &Project) -> impl Iterator<Item = PathBuf> {
+    let named = project.var("PYENV_DIR").map(PathBuf::from);
+    let starts = named.into_iter().chain([project.root.clone()]);
+    starts.flat_map(|start| {
+        let folders: Vec<PathBuf> =
+            start.ancestors().map(|folder| folder.join(".python-version")).collect();
+        folders
+    })
 }
 
 #[cfg(test)]
