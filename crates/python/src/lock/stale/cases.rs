@@ -3,7 +3,6 @@
 
 use std::collections::BTreeSet;
 
-use super::wish::Entry;
 use crate::environment::Environment;
 use crate::marker::Marker;
 use crate::target::Target;
@@ -104,13 +103,19 @@ impl Cases {
         self
     }
 
-    /// Returns in which cases an entry holds: selection by selection.
-    pub(super) fn truth(&self, entry: &Entry) -> Vec<bool> {
+    /// Returns in which cases all markers in `when` are true and none in `unless`: selection by selection.
+    pub(super) fn truth(&self, when: &[Marker], unless: &[Marker]) -> Vec<bool> {
         let count = self.environments.len();
         let mut variables = BTreeSet::new();
-        for marker in entry.when.iter().chain(&entry.unless) {
+        for marker in when.iter().chain(unless) {
             marker.each(&mut |variable, _, _| variables.extend([variable.to_owned()]));
         }
+        // A marker that cannot be evaluated is false, as in uv.
+        let holds = |environment: &Environment, selection: &BTreeSet<String>| {
+            let eval =
+                |marker: &Marker| marker.eval_with_set(environment, selection).unwrap_or(false);
+            when.iter().all(eval) && !unless.iter().any(eval)
+        };
         let has_extra = variables.remove("extra");
         let mut truth = Vec::with_capacity(count * self.selections.len());
         for (at, selection) in self.selections.iter().enumerate() {
@@ -118,12 +123,9 @@ impl Cases {
                 truth.extend_from_within(..count);
             } else if variables.is_empty() {
                 let first = self.environments.first();
-                truth.resize(
-                    truth.len() + count,
-                    first.is_some_and(|it| holds(entry, it, selection)),
-                );
+                truth.resize(truth.len() + count, first.is_some_and(|it| holds(it, selection)));
             } else {
-                truth.extend(self.environments.iter().map(|it| holds(entry, it, selection)));
+                truth.extend(self.environments.iter().map(|it| holds(it, selection)));
             }
         }
         truth
@@ -147,12 +149,6 @@ pub(super) fn is_usual(marker: &Marker) -> bool {
         };
     });
     is_usual
-}
-
-/// Returns whether an entry holds. A marker that cannot be evaluated is false, as in uv.
-fn holds(entry: &Entry, environment: &Environment, selection: &BTreeSet<String>) -> bool {
-    let eval = |marker: &Marker| marker.eval_with_set(environment, selection).unwrap_or(false);
-    entry.when.iter().all(eval) && !entry.unless.iter().any(eval)
 }
 
 fn product<T>(

@@ -447,6 +447,7 @@ url = "https://h/simple/"
             (("\"HTTPX[socks,http2]\",", ""), "no longer requires `httpx[http2,socks]`"),
             (("HTTPX[socks,http2]", "httpx[socks]"), "requires `httpx[socks]`"),
             (("==8.0", "==8.1"), "requires `pytest==8.1`"),
+            (("pytest==8.0", "pytest"), "requires `pytest`"),
             (("\"ruff\"", "\"x>=1\""), "requires `x>=1` in the dependency group `dev`"),
             (("more = ", "new = [\"x\"]\nmore = "), "has the new dependency group `new`"),
             (("Windows", "Darwin"), "requires `colorama` under another marker"),

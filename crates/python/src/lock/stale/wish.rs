@@ -57,6 +57,7 @@ impl Wish {
 
     fn is_same_but_source(&self, other: &Self) -> bool {
         (&self.name, &self.extras) == (&other.name, &other.extras)
+            && self.source != other.source
             && (self.versions == other.versions
                 || self.versions.is_empty()
                 || other.versions.is_empty())
@@ -141,7 +142,7 @@ fn describe(wish: &Wish, other: &BTreeMap<Wish, Vec<bool>>, is_new: bool) -> Str
 fn truth(entries: &[Entry], cases: &Cases) -> BTreeMap<Wish, Vec<bool>> {
     let mut all: BTreeMap<Wish, Vec<bool>> = BTreeMap::new();
     for entry in entries {
-        let own = cases.truth(entry);
+        let own = cases.truth(&entry.when, &entry.unless);
         if !own.contains(&true) {
             continue;
         }
