@@ -3,14 +3,14 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 
 use crate::name::normalise;
 use crate::requirement::Requirement;
 use crate::target::Target;
 use crate::version::Specifier;
 
-/// The fields of a `METADATA` file that are used for resolving.
+/// The fields of a `METADATA` file that say what a distribution is and needs (PEP 345, PEP 566).
 #[derive(Clone, Debug)]
 pub struct Metadata {
     /// Normalised.
@@ -18,10 +18,12 @@ pub struct Metadata {
     pub version: String,
     pub requires_python: Option<String>,
     pub requires: Vec<Requirement>,
+    /// The first requirement that cannot be read. pip of before version 24.1 ignored such ones.
+    pub unreadable: Option<String>,
 }
 
 impl Metadata {
-    /// Reads the headers. Fails if name, version or a requirement is not readable.
+    /// Reads the headers. Fails if there is no name or version.
     pub fn parse(text: &str) -> Result<Self> {
         let head = || text.lines().take_while(|line| !line.is_empty());
         let field = |name: &'static str| {
@@ -32,11 +34,14 @@ impl Metadata {
         };
         let name = field("Name").next().context("the metadata has no `Name`")?;
         let version = field("Version").next().context("the metadata has no `Version`")?;
+        let requires = field("Requires-Dist").map(|need| (need, Requirement::parse(need)));
+        let (read, unreadable): (Vec<_>, Vec<_>) = requires.partition(|(_, read)| read.is_ok());
         Ok(Self {
             name: normalise(name),
             version: version.into(),
             requires_python: field("Requires-Python").next().map(String::from),
-            requires: field("Requires-Dist").map(Requirement::parse).collect::<Result<_>>()?,
+            requires: read.into_iter().filter_map(|(_, read)| read.ok()).collect(),
+            unreadable: unreadable.first().map(|(need, _)| (*need).to_owned()),
         })
     }
 }
@@ -48,6 +53,11 @@ pub fn lack(
     extras: &BTreeMap<String, Vec<String>>,
     target: &Target,
 ) -> Result<Option<String>> {
+    if let Some((name, need)) =
+        members.iter().find_map(|member| Some((&member.name, member.unreadable.as_ref()?)))
+    {
+        bail!("{name} requires `{need}`, which is not a requirement");
+    }
     let versions: BTreeMap<&str, &str> =
         members.iter().map(|member| (member.name.as_str(), member.version.as_str())).collect();
     let mut wanted: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
@@ -121,6 +131,9 @@ mod tests {
         let expected = Some("c requires Python <3.13".to_string());
         assert_eq!(lacking(&[a, b, python], ""), expected);
         assert!(Metadata::parse("Name: a\n").is_err());
-        assert!(Metadata::parse("Name: a\nVersion: 1\nRequires-Dist: ???\n").is_err());
+        let odd = Metadata::parse("Name: a\nVersion: 1\nRequires-Dist: ???\n").unwrap();
+        assert_eq!(odd.unreadable.as_deref(), Some("???"));
+        let target = Target::of_runtime(Runtime { major: 3, minor: 13, arch: Arch::Arm64 });
+        assert!(lack(&[odd], &BTreeMap::new(), &target).is_err());
     }
 }

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::io::{Read, Seek};
 
 use anyhow::Result;
-use zipwright_python::{Environment, Requirement, Specifier, normalise};
+use zipwright_python::{Environment, Metadata, Requirement, Specifier, normalise};
 
 use super::Subject;
 use super::archive::{Contents, Member};
@@ -14,14 +14,11 @@ use super::layer::{self, Layer};
 use super::runtime::Python;
 use super::stdlib;
 
-/// An installed distribution, by its METADATA.
+/// An installed distribution.
 struct Distribution {
+    /// Its `METADATA`.
     member: String,
-    /// The name as written.
-    name: String,
-    version: String,
-    python: Option<String>,
-    needs: Vec<Requirement>,
+    metadata: Metadata,
 }
 
 /// Distributions whose modules the runtime provides under another name.
@@ -46,30 +43,30 @@ pub(super) fn check<R: Read + Seek>(
     for layer in layers {
         let folders = layer::search_path(Some(python));
         for distribution in read(&layer.members, &mut layer.contents, &folders)? {
-            versions.insert(normalise(&distribution.name), distribution.version);
+            versions.insert(distribution.metadata.name, distribution.metadata.version);
         }
     }
-    let of_own = own.iter().map(|it| (normalise(&it.name), it.version.clone()));
+    let of_own = own.iter().map(|it| (it.metadata.name.clone(), it.metadata.version.clone()));
     versions.extend(of_own);
     let environment = Environment::of_runtime((3, python.minor), arch.machine());
     let extras = extras(&own, &environment);
-    for distribution in &own {
+    for Distribution { member, metadata } in &own {
         let mut unmet = Vec::new();
         let none = BTreeSet::new();
-        let extras = extras.get(&normalise(&distribution.name)).unwrap_or(&none);
+        let extras = extras.get(&metadata.name).unwrap_or(&none);
         let extras: Vec<&str> = extras.iter().map(String::as_str).collect();
-        for need in &distribution.needs {
+        for need in &metadata.requires {
             if need.applies(&environment, &extras).unwrap_or(false) {
                 unmet.extend(lack(need, &versions, python));
             }
         }
-        unmet.extend(wrong_python(distribution, python));
+        unmet.extend(wrong_python(metadata, python));
         for lack in unmet {
-            let text = format!("`{}` {lack}", distribution.name);
+            let text = format!("`{}` {lack}", metadata.name);
             let hint = "build the bundle for the runtime (`platform` on the wheelhouse, and pip's \
                         resolution as it is); if it is left out on purpose, silence this rule";
             let finding = Finding::new("requires", Severity::Warning, text, hint);
-            findings.add(finding.of(&distribution.member, origins.get(&distribution.member)));
+            findings.add(finding.of(member, origins.get(member)));
         }
     }
     Ok(())
@@ -80,10 +77,10 @@ fn extras(own: &[Distribution], environment: &Environment) -> BTreeMap<String, B
     let mut extras: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
     // An extra may require another one; chains are short.
     for _ in 0..4 {
-        for distribution in own {
-            let mine = extras.get(&normalise(&distribution.name)).cloned().unwrap_or_default();
+        for Distribution { metadata, .. } in own {
+            let mine = extras.get(&metadata.name).cloned().unwrap_or_default();
             let mine: Vec<&str> = mine.iter().map(String::as_str).collect();
-            for need in distribution.needs.iter().filter(|need| !need.extras.is_empty()) {
+            for need in metadata.requires.iter().filter(|need| !need.extras.is_empty()) {
                 if need.applies(environment, &mine).unwrap_or(false) {
                     let wanted = extras.entry(normalise(&need.name)).or_default();
                     wanted.extend(need.extras.iter().map(|extra| normalise(extra)));
@@ -113,18 +110,11 @@ fn is_of_runtime(name: &str, python: Python) -> bool {
     stdlib::is_of_runtime(module, python)
 }
 
-fn wrong_python(distribution: &Distribution, python: Python) -> Option<String> {
-    let text = distribution.python.as_deref()?;
-    let specifiers: Result<Vec<Specifier>> = text
-        .split(',')
-        .map(str::trim)
-        .filter(|text| !text.is_empty())
-        .map(Specifier::parse)
-        .collect();
-    let specifiers = specifiers.ok()?;
+fn wrong_python(metadata: &Metadata, python: Python) -> Option<String> {
+    let text = metadata.requires_python.as_deref()?;
     // The patch release of Lambda's Python is unknown.
     let mut releases = [0, 99].iter().map(|patch| format!("3.{}.{patch}", python.minor));
-    let fits = releases.any(|release| specifiers.iter().all(|it| it.allows(&release)));
+    let fits = releases.any(|release| Specifier::all_allow(text, &release).unwrap_or(true));
     (!fits).then(|| format!("needs Python {text}, and the runtime is {python}"))
 }
 
@@ -142,27 +132,11 @@ fn read<R: Read + Seek>(
         });
         if is_there {
             let text = String::from_utf8_lossy(&contents.whole(member)?).into_owned();
-            found.extend(parse(&text, &member.name));
+            let metadata = Metadata::parse(&text).ok();
+            found.extend(
+                metadata.map(|metadata| Distribution { member: member.name.clone(), metadata }),
+            );
         }
     }
     Ok(found)
-}
-
-fn parse(text: &str, member: &str) -> Option<Distribution> {
-    // A licence text continues in lines of blanks, which do not end the headers.
-    let head = || text.lines().take_while(|line| !line.is_empty());
-    let field = |name: &'static str| {
-        head().filter_map(move |line| {
-            let (key, value) = line.split_once(':')?;
-            key.eq_ignore_ascii_case(name).then(|| value.trim().to_owned())
-        })
-    };
-    Some(Distribution {
-        member: member.to_owned(),
-        name: field("Name").next()?,
-        version: field("Version").next()?,
-        python: field("Requires-Python").next(),
-        // pip ignored an unreadable requirement, too.
-        needs: field("Requires-Dist").filter_map(|need| Requirement::parse(&need).ok()).collect(),
-    })
 }
