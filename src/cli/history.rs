@@ -5,7 +5,8 @@ use serde_json::{Value, json};
 
 use super::args::{Common, History as Args};
 use super::session::{self, Session, Words};
-use super::{Failure, SUCCESS, deployed, note, print, print_json};
+use super::{Failure, SUCCESS, deployed, note, print};
+use crate::base::Printable;
 use crate::history::{Entry, History, Locks, Query, Repository};
 use crate::project::Project;
 use crate::record::{Origin, Record, Wheel};
@@ -196,7 +197,12 @@ fn release(tag: Option<&str>) -> String {
 
 fn show(common: &Common, rows: &[Row]) -> Result<()> {
     if common.json {
-        return rows.iter().try_for_each(|row| print_json(&row.object));
+        // At once: there may be thousands of them.
+        let lines: Vec<String> = rows.iter().map(|row| row.object.to_string()).collect();
+        return match lines.is_empty() {
+            true => Ok(()),
+            false => print(Printable::json(&lines.join("\n"))),
+        };
     }
     let width = |of: fn(&Row) -> &str| rows.iter().map(|row| of(row).chars().count()).max();
     let first = width(|row| &row.subject).unwrap_or(0);

@@ -64,6 +64,8 @@ impl Repository {
         let settings = SETTINGS.iter().flat_map(|setting| ["-c", *setting]);
         Invocation::new(&self.git, &self.root)
             .env("LC_ALL", "C")
+            // Otherwise, each commit is written by itself.
+            .env("GIT_FLUSH", "0")
             .args(settings)
             .args(args.iter().copied())
     }
