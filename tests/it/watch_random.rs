@@ -190,7 +190,7 @@ impl Life {
             10 => self.new_folder(&text),
             11 => self.touch(&file),
             12 => self.edit_buildfile(),
-            13 => self.link(&any),
+            13 if !any.starts_with(self.sandbox.path("pool")) => self.link(&any),
             14 => {
                 let place = self.sandbox.path("pool/x.txt");
                 self.write(&place, &text)
@@ -318,13 +318,12 @@ impl Life {
         self.word += 1;
         let word = format!("word{}", self.word);
         self.sandbox.write("Buildfile", BUILDFILE.replace("WORD", &word));
-        self.sandbox.write("pool/x.txt", "repaired\n");
         for path in self.existing(false) {
             if fs::metadata(self.sandbox.path(&path)).is_err() {
                 self.sandbox.remove(&path);
             }
         }
-        for path in ["one", "readme.md", "docs/en/a.md", "src/a/x.txt", "app/m.py"] {
+        for path in ["one", "readme.md", "docs/en/a.md", "src/a/x.txt", "app/m.py", "pool/x.txt"] {
             if !self.sandbox.exists(path) {
                 self.sandbox.write(path, "repaired\n");
             }
