@@ -418,31 +418,39 @@ pub(crate) fn eventually(mut condition: impl FnMut() -> bool) {
 }
 
 /// Installs packages, named with spaces between them, into a virtual environment of their own,
-/// once; returns the folder. Test processes that need the same one wait for each other.
+/// once; returns the folder.
 pub(crate) fn install_python(name: &str, package: &str) -> PathBuf {
+    let python = Command::new("python3").arg("-VV").output().expect("python3 on PATH").stdout;
+    let wanted = format!("{package}\n{}", String::from_utf8_lossy(&python));
+    install(name, &wanted, |venv| {
+        run(Command::new("python3").args(["-m", "venv"]).arg(venv));
+        let pip = ["-m", "pip", "install", "--quiet", "--disable-pip-version-check"];
+        run(Command::new(venv.join("bin/python")).args(pip).args(package.split(' ')));
+    })
+}
+
+/// Installs a tool into a folder of its own, once for each text in `wanted`; returns the folder. Test
+/// processes that need the same one wait for each other.
+pub(crate) fn install(name: &str, wanted: &str, put: impl FnOnce(&Path)) -> PathBuf {
     let tools = Path::new(env!("CARGO_TARGET_TMPDIR")).parent().unwrap().join("test-tools");
     fs::create_dir_all(&tools).unwrap();
     let lock = File::create(tools.join(format!("{name}.lock"))).unwrap();
     lock.lock().unwrap();
-    let venv = tools.join(name);
-    // Written last, with the names of the packages, so that another version is installed again.
-    let mark = venv.join("zipwright-installed");
-    let python = Command::new("python3").arg("-VV").output().expect("python3 on PATH").stdout;
-    let wanted = format!("{package}\n{}", String::from_utf8_lossy(&python));
+    let folder = tools.join(name);
+    // Written last, so that another version is installed again.
+    let mark = folder.join("zipwright-installed");
     if fs::read_to_string(&mark).is_ok_and(|found| found == wanted) {
-        return venv;
+        return folder;
     }
-    if venv.exists() {
-        fs::remove_dir_all(&venv).unwrap();
+    if folder.exists() {
+        fs::remove_dir_all(&folder).unwrap();
     }
-    run(Command::new("python3").args(["-m", "venv"]).arg(&venv));
-    let pip = ["-m", "pip", "install", "--quiet", "--disable-pip-version-check"];
-    run(Command::new(venv.join("bin/python")).args(pip).args(package.split(' ')));
+    put(&folder);
     fs::write(mark, wanted).unwrap();
-    venv
+    folder
 }
 
-fn run(command: &mut Command) {
+pub(crate) fn run(command: &mut Command) {
     let output = command.output().unwrap();
     let text = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "{command:?} failed:\n{text}");

@@ -21,6 +21,7 @@ mod behind;
 mod aws;
 mod bench;
 mod bridges;
+mod browser;
 mod building;
 mod bytecode;
 mod cache;

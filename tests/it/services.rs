@@ -12,7 +12,7 @@ use crate::wait::{pid_in, runs, until};
 use crate::watching::{Watching, edit};
 
 /// Returns a port on which nothing listens.
-fn free_port() -> u16 {
+pub(crate) fn free_port() -> u16 {
     TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
 }
 
