@@ -168,7 +168,9 @@ impl<'a> Table<'a> {
 
     /// Returns the value of a key as it is.
     pub fn take(&mut self, key: &'static str) -> Option<Item<'a>> {
-        self.asked.push(key);
+        if !self.asked.contains(&key) {
+            self.asked.push(key);
+        }
         let Entries { table, origin } = self.entries;
         table.get(key).map(|value| Item::of(key, value, origin))
     }

@@ -49,6 +49,7 @@ impl Report for Discreet<'_> {
             | Event::Line { .. }
             | Event::Downloading { .. }
             | Event::Service { .. }
+            | Event::Note { .. }
             | Event::Round(_)
             | Event::Summary(_) => {}
             Event::Started { reasons, .. } => clean_reasons(reasons),

@@ -247,12 +247,9 @@ impl Watching<'_> {
 
     /// Reports the size of the watch, once.
     fn greet(&self) {
-        if self.common.json || self.build.silent {
-            return;
-        }
         let (files, folders) = self.observations.tracker().size();
         let (files, folders) = (words::count(files, "file"), words::count(folders, "folder"));
-        tell(format!("watching {files} and {folders}; Ctrl-C ends it"));
+        self.screen.note(format!("watching {files} and {folders}; Ctrl-C ends it"));
     }
 
     /// Waits for changes; returns none after a signal.

@@ -96,6 +96,7 @@ impl Recorder {
             | Event::Planned { .. }
             | Event::Line { .. }
             | Event::Service { .. }
+            | Event::Note { .. }
             | Event::Round(_)
             | Event::Status { .. }
             | Event::Downloading { .. }

@@ -50,6 +50,7 @@ pub(super) fn object(event: &Event) -> Option<Value> {
         Event::Planned { .. }
         | Event::Status { .. }
         | Event::Checking { .. }
+        | Event::Note { .. }
         | Event::Found { .. } => return None,
         Event::Started { target, kind, reasons, .. } => json!({
             "event": "started",

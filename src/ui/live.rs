@@ -34,18 +34,32 @@ pub(super) struct Live {
     narrator: Narrator,
     writers: Writers,
     moving: Moving,
+    terminal: Terminal,
+    /// After a round of a watch.
+    last_round: Option<LastRound>,
 }
+
+/// The line of the last round. It stays below the lines that services write until the next round.
+struct LastRound {
+    line: Printable,
+    bar: Option<ProgressBar>,
+}
+
+/// Returns the terminal to draw on.
+type Terminal = Box<dyn Fn() -> ProgressDrawTarget + Send>;
 
 impl Live {
     pub(super) fn new(style: Style, writers: Writers) -> Self {
-        Self::on(ProgressDrawTarget::stderr(), PATIENCE, style, writers)
+        Self::on(Box::new(ProgressDrawTarget::stderr), PATIENCE, style, writers)
     }
 
-    fn on(screen: ProgressDrawTarget, wait: Duration, style: Style, writers: Writers) -> Self {
+    fn on(terminal: Terminal, wait: Duration, style: Style, writers: Writers) -> Self {
         Self {
             narrator: Narrator::new(style, Announce::AtEnd),
             writers,
-            moving: Moving::new(screen, wait, style.wording()),
+            moving: Moving::new(terminal(), wait, style.wording()),
+            terminal,
+            last_round: None,
         }
     }
 }
@@ -70,16 +84,51 @@ impl Report for Live {
             Event::Line { .. }
             | Event::Service { .. }
             | Event::Warning { .. }
+            | Event::Note { .. }
             | Event::Found { .. } => {}
         }
-        let Self { narrator, writers, moving } = self;
+        let Self { narrator, writers, moving, terminal, last_round } = self;
+        let mut line = Printable::default();
         narrator.narrate(event, &mut |chunks| {
-            moving.bars.suspend(|| {
+            if let Some(chunk) = chunks.last() {
+                line = chunk.text.clone();
+            }
+            let write = || {
                 for chunk in chunks {
                     writers.write(chunk.stream, &chunk.text);
                 }
-            });
+            };
+            match last_round {
+                Some(round) if matches!(event, Event::Service { .. }) => {
+                    round.bar(terminal).suspend(write);
+                }
+                Some(LastRound { bar: Some(bar), .. }) => bar.suspend(write),
+                _ => moving.bars.suspend(write),
+            }
         });
+        let is_end = matches!(event, Event::Round(_)) || last_round.is_some();
+        if is_end && matches!(event, Event::Round(_) | Event::Summary(_)) {
+            *last_round = Some(LastRound { line, bar: None });
+        }
+    }
+}
+
+impl LastRound {
+    /// Returns the line that stays. It is drawn with the first line of a service.
+    fn bar(&mut self, terminal: &Terminal) -> &ProgressBar {
+        self.bar.get_or_insert_with(|| {
+            let bar = ProgressBar::with_draw_target(None, terminal());
+            bar.with_style(template("{wide_msg}"))
+                .with_message(self.line.as_str().trim_end().to_owned())
+        })
+    }
+}
+
+impl Drop for LastRound {
+    fn drop(&mut self) {
+        if let Some(bar) = &self.bar {
+            bar.finish_and_clear();
+        }
     }
 }
 
@@ -231,7 +280,8 @@ mod tests {
     use std::time::Instant;
 
     use super::*;
-    use crate::event::Outcome;
+    use crate::event::{Outcome, Round, RoundEnd};
+    use crate::process::Stream;
     use crate::ui::Verbosity;
     use crate::ui::testing::{Screen, Transcript, ended, line, ran, started, summary};
 
@@ -246,8 +296,10 @@ mod tests {
             dry_run: false,
             hold: true,
         };
-        let target = ProgressDrawTarget::term_like(Box::new(screen.clone()));
-        (Live::on(target, wait, style, transcript.writers()), screen, transcript)
+        let shown = screen.clone();
+        let terminal = move || ProgressDrawTarget::term_like(Box::new(shown.clone()));
+        let live = Live::on(Box::new(terminal), wait, style, transcript.writers());
+        (live, screen, transcript)
     }
 
     fn wait_for(screen: &Screen, text: &str) {
@@ -309,6 +361,36 @@ mod tests {
              out hello\n\
              err wheels: ran, 0.25 s\n\
              err 1 ran (wheels), 0.42 s\n",
+        );
+    }
+
+    #[test]
+    fn the_line_of_the_last_round_stays_below_those_of_services() {
+        let (mut live, screen, transcript) = live(LONG);
+        let service = |text: &str| {
+            let (target, text) = ("server".to_owned(), Printable::from(text));
+            Event::Service { target, stream: Stream::Stdout, text }
+        };
+        live.event(&service("early"));
+        live.event(&started("zip", 1));
+        live.event(&ran("zip", 1));
+        let (changed, ran) = (vec!["app.py".to_owned()], vec!["zip".to_owned()]);
+        let round = Round { number: 2, changed, end: RoundEnd::Built, ran, seconds: 0.4 };
+        live.event(&Event::Round(round));
+        live.event(&summary(&[Outcome::Ran]));
+        assert_eq!(screen.text(), "", "it is a line of the log");
+        for _ in 0..3 {
+            live.event(&service("a request"));
+            assert_eq!(screen.text(), "round 2 (app.py changed): 1 ran (zip), 0.42 s\n");
+        }
+        drop(live);
+        assert_eq!(screen.text(), "", "the next round begins");
+        assert_eq!(
+            transcript.text(),
+            "out server: early\n\
+             err zip: ran, 0.25 s (file zip-1: aaaa -> bbbb)\n\
+             err round 2 (app.py changed): 1 ran (zip), 0.42 s\n\
+             out server: a request\nout server: a request\nout server: a request\n",
         );
     }
 

@@ -98,6 +98,10 @@ impl Narrator {
                 let name = self.wording.target(target);
                 self.chunk(*stream, printable![name, ": ", text, "\n"]);
             }
+            Event::Note { text } if self.style.verbosity != Verbosity::Silent => {
+                self.say(None, printable![text, "\n"]);
+            }
+            Event::Note { .. } => {}
             Event::Round(round) => self.round(round),
             Event::Summary(summary) => {
                 if self.style.verbosity != Verbosity::Silent {

@@ -1,5 +1,5 @@
 //! The report of a watch, shared by its rounds and its services. A round that runs nothing is not
-//! shown, and of an interrupted round only the targets that ran.
+//! shown unless the one before it went wrong, and of an interrupted round only the targets that ran.
 
 use std::collections::BTreeSet;
 use std::mem;
@@ -15,6 +15,8 @@ pub struct Screen(Mutex<Inner>);
 
 struct Inner {
     report: Box<dyn Report + Send>,
+    /// The report of a round that has not been shown yet: until then, services write to the last one.
+    next: Option<Box<dyn Report + Send>>,
     round: u64,
     started: Instant,
     changed: Vec<String>,
@@ -25,12 +27,15 @@ struct Inner {
     /// The events of a round that has not been shown yet.
     held: Vec<Event>,
     shown: bool,
+    /// Whether the last shown round has built everything.
+    is_right: bool,
 }
 
 impl Screen {
     pub fn new(report: Box<dyn Report + Send>) -> Self {
         Self(Mutex::new(Inner {
             report,
+            next: None,
             round: 0,
             started: Instant::now(),
             changed: Vec::new(),
@@ -39,6 +44,7 @@ impl Screen {
             ended: false,
             held: Vec::new(),
             shown: false,
+            is_right: true,
         }))
     }
 
@@ -53,7 +59,10 @@ impl Screen {
         if is_first || inner.shown {
             inner.round += 1;
         }
-        inner.report = report;
+        match is_first {
+            true => inner.report = report,
+            false => inner.next = Some(report),
+        }
         inner.started = Instant::now();
         inner.changed = changed.into_iter().collect();
         inner.ran.clear();
@@ -79,6 +88,11 @@ impl Screen {
         inner.interrupted
     }
 
+    /// Writes a line for people.
+    pub fn note(&self, text: String) {
+        self.lock().report.event(&Event::Note { text });
+    }
+
     /// Ends a round in which no target was checked.
     pub fn end_broken(&self) {
         self.lock().end(RoundEnd::Broken);
@@ -88,6 +102,7 @@ impl Screen {
 impl Inner {
     fn end(&mut self, end: RoundEnd) {
         self.show();
+        self.is_right = end == RoundEnd::Built;
         let round = Round {
             number: self.round,
             changed: mem::take(&mut self.changed),
@@ -100,6 +115,7 @@ impl Inner {
 
     fn show(&mut self) {
         if !mem::replace(&mut self.shown, true) {
+            self.report = self.next.take().expect("BUG: each round has a report");
             for event in mem::take(&mut self.held) {
                 self.report.event(&event);
             }
@@ -121,7 +137,8 @@ impl Inner {
             Event::Started { .. }
             | Event::Finished(Finished { outcome: Outcome::Failed, .. })
             | Event::Warning { .. } => self.show(),
-            Event::Summary(_) if !self.shown => return self.held.clear(),
+            // After another end, people wait for this one.
+            Event::Summary(_) if !self.shown && self.is_right => return self.held.clear(),
             Event::Summary(summary) if summary.failed > 0 => self.end(RoundEnd::Failed),
             Event::Summary(_) => self.end(RoundEnd::Built),
             _ => {}

@@ -102,9 +102,12 @@ fn a_failing_round_waits_for_the_next_change() {
     watch.expect("round 5 (Buildfile changed): failed");
     edit(&sandbox, "one", "3");
     watch.expect("round 6 (one changed): failed");
-    // Back to the Buildfile and the file of round 4: nothing has to run.
     edit(&sandbox, "one", "2");
+    watch.expect("round 7 (one changed): failed");
+    // Back to the Buildfile and the file of round 4: nothing has to run, but people wait for it.
     edit(&sandbox, "Buildfile", JOIN);
+    watch.expect("round 8 (Buildfile changed): up to date: 1 target");
+    edit(&sandbox, "Buildfile", &format!("{JOIN}# a comment\n"));
     edit(&sandbox, "one", "4");
     watch.expect("1 ran (join)");
     assert_eq!(sandbox.read("build/out"), "4a");

@@ -339,7 +339,10 @@ impl Life {
         loop {
             let outcome = self.watch.last_round().map(|round| round["outcome"].clone());
             let is_right = match run.code {
-                Some(0) => outputs(&self.sandbox) == expected,
+                Some(0) => {
+                    outcome.as_ref().is_some_and(|outcome| outcome == "built")
+                        && outputs(&self.sandbox) == expected
+                }
                 _ => outcome.as_ref().is_some_and(|outcome| outcome == "failed"),
             };
             if is_right {

@@ -70,6 +70,10 @@ pub enum Event {
         stream: Stream,
         text: Printable,
     },
+    /// A line for people, about no target.
+    Note {
+        text: String,
+    },
     /// The end of a round of `watch`. The summary follows if all targets had their turn.
     Round(Round),
     Summary(Summary),
