@@ -66,6 +66,9 @@ mod tests {
         let client = TcpStream::connect(own).unwrap();
         let (_server, peer) = listener.accept().unwrap();
         assert!(is_own_user(peer, own).unwrap());
+        if platform::connections().is_none() {
+            return;
+        }
         // For a connection without an owner, the kernel lists root.
         drop(client);
         assert!(!is_own_user(peer, own).unwrap());

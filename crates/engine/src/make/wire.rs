@@ -6,8 +6,8 @@
 //! where it would break processes that expect a read to wait.
 
 use std::fs::{self, File, OpenOptions};
-use std::io::{self, PipeReader, PipeWriter};
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
+use std::io;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::{FileTypeExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
@@ -42,7 +42,7 @@ enum Origin {
     /// Another process made them.
     Outer,
     /// Descriptors that children inherit.
-    Pipe { _read: PipeReader, _write: PipeWriter },
+    Pipe { _read: OwnedFd, _write: OwnedFd },
     /// A file that is removed with this.
     Fifo(PathBuf),
 }
@@ -64,13 +64,32 @@ impl Wire {
     /// Creates a pipe whose two descriptors every child inherits.
     pub(super) fn pipe(slots: usize) -> Result<Self> {
         let what = "could not create a pipe for job slots";
+        if !platform::has_descriptors() {
+            return Self::unnamed_fifo(slots).context(what);
+        }
         let (reader, writer) = io::pipe().context(what)?;
         fcntl_setfd(&reader, FdFlags::empty()).context(what)?;
         fcntl_setfd(&writer, FdFlags::empty()).context(what)?;
         let auth = Auth::Pipe { read: reader.as_raw_fd(), write: writer.as_raw_fd() };
         let mut wire = Self::connect(&auth)?;
-        wire.origin = Origin::Pipe { _read: reader, _write: writer };
+        wire.origin = Origin::Pipe { _read: reader.into(), _write: writer.into() };
         wire.fill(slots)
+    }
+
+    /// Creates a pipe as [`Self::pipe`] does, where a descriptor cannot be opened again: this process
+    /// needs ends of its own, which do not block.
+    fn unnamed_fifo(slots: usize) -> Result<Self> {
+        let folder = tempfile::tempdir()?;
+        let path = folder.path().join("slots");
+        platform::make_fifo(&path)?;
+        let (own_slots, own_returns) = open(&path, &path)?;
+        let reader = OpenOptions::new().read(true).open(&path)?;
+        let writer = OpenOptions::new().write(true).open(&path)?;
+        fcntl_setfd(&reader, FdFlags::empty())?;
+        fcntl_setfd(&writer, FdFlags::empty())?;
+        let auth = Auth::Pipe { read: reader.as_raw_fd(), write: writer.as_raw_fd() };
+        let origin = Origin::Pipe { _read: reader.into(), _write: writer.into() };
+        Self { slots: own_slots, returns: own_returns, auth, origin }.fill(slots)
     }
 
     /// Creates a named pipe at `path`, where no file may exist.
