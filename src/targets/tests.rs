@@ -241,7 +241,7 @@ fn the_command_line_overrides_declared_variables_only() {
     let Loaded { diagnostics, .. } = load(text, &set("funtion"));
     assert_eq!(diagnostics.len(), 1);
     let shown = diagnostics[0].render("Buildfile", text, false);
-    assert!(shown.contains("sets `funtion`"), "{shown}");
+    assert!(shown.contains("`funtion=` sets no variable"), "{shown}");
     assert!(shown.contains("did you mean `function`?"), "{shown}");
 }
 

@@ -44,6 +44,7 @@ fn contents(place: &Path) -> BTreeMap<String, (u32, u64)> {
 
 /// A single test, because all of it uses one folder.
 #[test]
+#[cfg_attr(not(feature = "online"), ignore = "online tier")]
 fn the_short_form_has_every_row_or_says_why_not() {
     let run = quick([]).success();
     let lines = lines(&run.stdout);

@@ -59,6 +59,7 @@ const MARKERS: &str = "\
     tomli==2.0.1; platform_system == 'Linux' and python_version in '3.12 3.13'\n";
 
 #[test]
+#[cfg_attr(not(feature = "online"), ignore = "online tier")]
 fn the_same_wheels_are_chosen_under_every_python() {
     let pythons = pythons();
     say(&format!("{} interpreters", pythons.len()));
@@ -157,6 +158,7 @@ fn a_source_distribution_with_compiled_code_is_named() {
 }
 
 #[test]
+#[cfg_attr(not(feature = "online"), ignore = "online tier")]
 fn a_project_may_depend_on_another_by_its_path() {
     let both = "projects = [\"one\", \"two\"]\n";
     for url in ["file://{root}/two", "file://localhost{root}/two/", "file://{here}/../two"] {

@@ -251,6 +251,7 @@ fn the_same_files_in_another_container_are_told_apart_from_others() {
 
 /// The build requirement of a package is another version each time, as after a new release.
 #[test]
+#[cfg_attr(not(feature = "online"), ignore = "online tier")]
 fn other_inputs_of_a_build_are_said_first() {
     let sandbox = Sandbox::with(
         "[target.make]\nkind = \"command\"\noutputs = [\"made\"]\nrun = [\"python3\", \"make.py\"]\n\

@@ -203,7 +203,7 @@ fn a_process_left_behind_that_never_stops_writing_holds_nothing_up() {
         r#"
         [target.noise]
         kind = "command"
-        shell = "yes & echo $! > pid; sleep 0.1"
+        shell = "yes $(seq 500) & echo $! > pid; sleep 0.1"
         "#,
     );
     sandbox.run(["-s", "noise"]).success();

@@ -234,6 +234,7 @@ fn back_end(mark: &str) -> Vec<u8> {
 }
 
 #[test]
+#[cfg_attr(not(feature = "online"), ignore = "online tier")]
 fn back_ends_of_one_name_are_told_apart_by_what_is_in_them() {
     let (one, two) = (back_end("one"), back_end("two"));
     let put = |house: &House, wheel: &[u8]| {
