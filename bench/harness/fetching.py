@@ -7,7 +7,7 @@ import shutil
 from .bundles import settled
 from .index import Index
 from .measure import Failed, Side, call
-from .table import Target, line, size
+from .table import Target, line, size, times
 from .workloads import Project, contents
 
 BUILDFILE = """\
@@ -55,10 +55,10 @@ class Fetching:
             UV_PYTHON=self.tools.python,
             UV=self.tools.found.get("uv") or "uv",
         )
-        self.project = self._project("fetch")
+        self.project = self.another("fetch")
         self._lock()
 
-    def _project(self, name):
+    def another(self, name):
         return Project(self.tools, self.workload, name)
 
     def _lock(self):
@@ -96,12 +96,12 @@ class Fetching:
         return Side("zipwright, " + what, argv, self.project.folder, self.env, prepare, complete)
 
     def shell(self, name, script, project=None):
-        project = project or self._project("fetch-peer")
+        project = project or self.another("fetch-peer")
         return Side(name, ["/bin/sh", "-ec", script], project.folder, self.env, self.clean(project))
 
     def uv(self, requirements, zips):
         name = "uv" + (" + zip -6" if zips else "")
-        project = self._project("fetch-peer")
+        project = self.another("fetch-peer")
         for file in ("hashed.txt", "pylock.toml"):
             project.write(file, self.project.read(file))
         script = "%s pip install -q --target build/staging -r %s" % (self.tools.found["uv"], requirements)
@@ -116,7 +116,7 @@ class Fetching:
         return self.shell("curl -Z", script)
 
     def make(self):
-        project = self._project("fetch-make")
+        project = self.another("fetch-make")
         return Side("make", ["make"], project.folder, self.env, self.clean(project))
 
 
@@ -144,6 +144,45 @@ def locked(bench, workload):
         judged = None if bench.options.quick else peak <= 100e6
         lines.append(line(work, "memory", "≤ 100 MB", "–", size(peak), "–", judged, len(pylock.samples)))
     return lines
+
+
+# Adds a line to a file for each Python that starts.
+HOOK = "import sys\nopen(%r, 'a').write(sys.executable + '\\n')\n"
+
+
+def second(bench, workload):
+    """The first project from nothing, then another one with the same lock and the filled cache."""
+    f = Fetching(bench, workload)
+    hooks = os.path.join(bench.tools.folder, "hooks")
+    log = os.path.join(hooks, "started")
+    os.makedirs(hooks, exist_ok=True)
+    with open(os.path.join(hooks, "sitecustomize.py"), "w") as file:
+        file.write(HOOK % log)
+    f.env["PYTHONPATH"] = hooks
+    first, project, counts = f.ours("pylock"), f.another("fetch-second"), []
+    for name in ("Buildfile", "pylock.toml"):
+        project.write(name, f.project.read(name))
+
+    def prepare():
+        project.remove("build", ".zipwright")
+        open(log, "w").close()
+        counts.append(f.index.requests)
+
+    def check():
+        if "lambda_handler.py" not in contents(project.zip):
+            raise Failed("%s is not complete" % project.zip)
+        with open(log) as file:
+            counts[-1] = (f.index.requests - counts[-1], len(file.readlines()))
+
+    argv = [bench.tools.zipwright, "package"]
+    ours = Side("zipwright, second", argv, project.folder, f.env, settled(prepare), check)
+    bench.rounds("second-" + workload, [first, ours], bench.count(5))
+    requests, starts = map(max, zip(*counts))
+    found = "%d requests, %d starts of Python" % (requests, starts)
+    work = "%s, locked, second project with the same wheels" % workload
+    target = "no request, no start"
+    runs = len(ours.samples)
+    return [line(work, "the first, empty caches", target, times(first), times(ours), found, not (requests or starts), runs)]
 
 
 def unpinned(bench, workload):

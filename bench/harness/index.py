@@ -35,7 +35,7 @@ class Index:
     """Serves until the process ends."""
 
     def __init__(self, folder):
-        self.folder, self.files, self.line = folder, {}, Line()
+        self.folder, self.files, self.line, self.requests = folder, {}, Line(), 0
         for name in sorted(os.listdir(folder)):
             if name.endswith(".whl"):
                 self.files[name] = self._describe(name)
@@ -80,6 +80,7 @@ class Index:
         return json.dumps(page).encode() if files else None
 
     def answer(self, request):
+        self.requests += 1
         time.sleep(LATENCY)
         kind, name = (request.path.strip("/").split("/") + ["", ""])[:2]
         body, media_type = None, "application/octet-stream"

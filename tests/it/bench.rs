@@ -62,6 +62,7 @@ fn the_short_form_has_every_row_or_says_why_not() {
         "S, pinned with hashes, wheels cached, new checkout",
         "S, locked, empty caches, 20 ms, 200 Mbit/s (pylock.toml)",
         "S, locked, empty caches, 20 ms, 200 Mbit/s (hashed requirements)",
+        "S, locked, second project with the same wheels",
         "S, not pinned, empty caches, 20 ms, 200 Mbit/s",
         "no-op of 100 `command` targets",
         "300 files by globs into one staging target, no-op",
@@ -73,6 +74,8 @@ fn the_short_form_has_every_row_or_says_why_not() {
     for work in expected {
         assert!(works.contains(&work), "no `{work}` in\n{run}");
     }
+    let second = lines.iter().find(|line| line[0].contains("second project")).unwrap();
+    assert_eq!((second[5], second[6]), ("0 requests, 0 starts of Python", "yes"));
     for peer in ["ninja", "samurai", "uv", "sam build --cached", "package.py"] {
         let compared = lines.iter().any(|line| line[1].contains(peer));
         let excused = run.stdout.lines().any(|line| line.starts_with("- ") && line.contains(peer));
