@@ -148,25 +148,30 @@ fn names(dice: &mut Dice, from: &[&str]) -> Vec<String> {
 fn question(dice: &mut Dice) -> (Value, Value) {
     let minor = *dice.pick(&[10, 11, 12, 13, 14]);
     let runtime = Runtime { major: 3, minor, arch: *dice.pick(&Arch::ALL) };
-    let mut target = Target::of_runtime(runtime);
-    // The oracle compares `requires-python` with the version of the markers.
-    target.python = format!("3.{minor}.0");
     let lock = lockfile(dice);
     let known: &[&str] = if dice.once_in(20) { &["unknown"] } else { &["one", "two"] };
     let extras = names(dice, known);
     let groups = dice.once_in(2).then(|| names(dice, &["dev", "prod"]));
+    let wanted = Wanted { package: None, extras: &extras, groups: groups.as_deref() };
+    selection(&lock, runtime, &wanted)
+}
+
+/// Returns the question for the oracle about one lockfile, and our own answer to it.
+fn selection(lock: &str, runtime: Runtime, wanted: &Wanted) -> (Value, Value) {
+    let mut target = Target::of_runtime(runtime);
+    // The oracle compares `requires-python` with the version of the markers.
+    target.python = format!("3.{}.0", runtime.minor);
     let environment: serde_json::Map<String, Value> =
         target.environment.values().map(|(name, value)| (name.into(), value.into())).collect();
     let question = json!({
         "lock": lock,
         "environment": environment,
-        "python": [3, minor],
+        "python": [3, runtime.minor],
         "platforms": runtime.platforms(),
-        "extras": extras,
-        "groups": groups,
+        "extras": wanted.extras,
+        "groups": wanted.groups,
     });
-    let wanted = Wanted { package: None, extras: &extras, groups: groups.as_deref() };
-    let selected = Pylock::parse(&lock).and_then(|lock| lock.select(&target, &wanted));
+    let selected = Pylock::parse(lock).and_then(|lock| lock.select(&target, wanted));
     let own = selected.map_or(Value::Null, |set| {
         let file = |source: &Source| match source {
             Source::Wheel(file) | Source::Sdist(file) => file.name.clone(),
@@ -176,6 +181,24 @@ fn question(dice: &mut Dice) -> (Value, Value) {
         set.packages.iter().map(|package| json!([package.name, file(&package.source)])).collect()
     });
     (question, own)
+}
+
+/// Compares the selection from a lockfile of another tool for every runtime, without and with `extras`
+/// and `groups`. Returns how many files were selected in all.
+pub(crate) fn compare_real(lock: &str, extras: &[String], groups: &[String]) -> usize {
+    let mut questions = Vec::new();
+    for arch in Arch::ALL {
+        for minor in 9..=14 {
+            let runtime = Runtime { major: 3, minor, arch };
+            let all = Wanted { package: None, extras, groups: Some(groups) };
+            questions.push(selection(lock, runtime, &Wanted::default()));
+            questions.push(selection(lock, runtime, &all));
+        }
+    }
+    let (questions, own): (Vec<Value>, Vec<Value>) = questions.into_iter().unzip();
+    // Our error for an environment without a fitting file is an error there, too.
+    compare_with(ORACLE, &questions, &own);
+    own.iter().filter_map(Value::as_array).map(Vec::len).sum()
 }
 
 #[test]

@@ -6,7 +6,13 @@ use crate::sandbox::{Run, Sandbox};
 
 pub(crate) const UV: &str = "uv==0.13.9";
 
-/// Installs a package beside the project; returns the folder of its programs.
+pub(crate) const PIP: &str = "pip==26.3";
+/// PDM works with one release of its HTTP cache only, and does not require it.
+pub(crate) const PDM: &str = "pdm==2.29.4 'hishel[httpx2]==1.4.0'";
+pub(crate) const POETRY: &str = "poetry==2.5.1 poetry-plugin-export==1.10.1";
+pub(crate) const PIPENV: &str = "pipenv==2026.10.3";
+
+/// Installs packages beside the project; returns the folder of the programs of the first.
 pub(crate) fn install(sandbox: &Sandbox, requirement: &str) -> PathBuf {
     let name = requirement.split("==").next().unwrap();
     let folder = sandbox.beside(&format!("tool-{name}"));

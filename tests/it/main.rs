@@ -48,6 +48,7 @@ mod lambda;
 mod invoke;
 mod layers;
 mod local;
+mod lock_kinds;
 mod lock_oracle;
 mod lockfiles;
 mod lock_tools;

@@ -18,7 +18,8 @@ use crate::target::Target;
 #[serde(rename_all = "kebab-case")]
 pub struct Pylock {
     lock_version: String,
-    environments: Option<Vec<String>>,
+    #[serde(default)]
+    environments: Vec<String>,
     requires_python: Option<String>,
     #[serde(default)]
     extras: Vec<String>,
@@ -143,16 +144,17 @@ impl Pylock {
     }
 
     fn check_environment(&self, target: &Target) -> Result<()> {
-        let Some(environments) = &self.environments else { return Ok(()) };
-        for marker in environments {
+        // pipenv writes an empty list for a lockfile without limits, and pip reads it so.
+        if self.environments.is_empty() {
+            return Ok(());
+        }
+        for marker in &self.environments {
             if Marker::parse(marker)?.eval(&target.environment, &[])? {
                 return Ok(());
             }
         }
-        if environments.is_empty() {
-            bail!("the lockfile is for no environment, as `environments` is empty: lock it again");
-        }
-        let list: Vec<String> = environments.iter().map(|marker| format!("`{marker}`")).collect();
+        let list: Vec<String> =
+            self.environments.iter().map(|marker| format!("`{marker}`")).collect();
         bail!(
             "the lockfile is for {}, and none of these holds for {}",
             list.join(", "),
@@ -299,6 +301,12 @@ mod tests {
         let [Locked { name, source: Source::Wheel(file), .. }] = &found[..] else { panic!() };
         assert_eq!(name, "a-b");
         assert_eq!(file.name, "a_b-1-cp313-cp313-manylinux_2_17_aarch64.whl");
+    }
+
+    #[test]
+    fn an_empty_list_of_environments_is_no_limit() {
+        let lock = Pylock::parse("lock-version = '1.0'\nenvironments = []\npackages = []").unwrap();
+        assert!(lock.select(&target(), &Wanted::default()).is_ok());
     }
 
     #[test]
