@@ -2,15 +2,28 @@
 //! them, or has an option that is not, has no deed.
 
 use super::deed::{Deed, Members, WorkingFolder};
-use super::shell::{Joint, Simple, Word};
+use super::shell::{Bound, Joint, Simple, Word};
 use super::{aws, pip};
 
 /// Returns the deeds of a line, which changes the folder of the following ones by `cd`. `None` if a
 /// command has no deed.
 pub(super) fn of_line(simples: &[Simple], place: &mut WorkingFolder) -> Option<Vec<Deed>> {
     let mut deeds = Vec::new();
+    let mut outer = Vec::new();
     let mut at = 0;
     while let Some(simple) = simples.get(at) {
+        if let Some(bound) = simple.bound {
+            match bound {
+                Bound::Open if [Joint::Or, Joint::Pipe].contains(&simple.joint) => return None,
+                Bound::Open => outer.push(place.clone()),
+                Bound::Close if simples.get(at + 1).is_some_and(|it| it.joint == Joint::Pipe) => {
+                    return None;
+                }
+                Bound::Close => *place = outer.pop()?,
+            }
+            at += 1;
+            continue;
+        }
         let pipe = simples[at + 1..].iter().take_while(|next| next.joint == Joint::Pipe).count();
         // `|| true` does not change the effect of a command.
         let is_excuse = simple.joint == Joint::Or
@@ -47,7 +60,7 @@ fn pipeline(simples: &[Simple], place: &WorkingFolder) -> Option<Deed> {
     let text =
         |simple: &Simple| simple.words.iter().map(|word| word.text.clone()).collect::<Vec<_>>();
     let (find, xargs) = (text(find), text(xargs));
-    if find[0] != "find" || xargs[0] != "xargs" {
+    if find.first()? != "find" || xargs.first()? != "xargs" {
         return None;
     }
     place.path(find.get(1)?)?;

@@ -1,5 +1,5 @@
 //! Lines of recipes as lists of simple commands. A line with more of the shell's language than words,
-//! quotes, `&&`, `;`, `|` and redirections is not split.
+//! quotes, `&&`, `;`, `|`, redirections and `( … )` is not split.
 
 /// A simple command, and how it is joined to the one before it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -10,6 +10,14 @@ pub(super) struct Simple {
     pub(super) is_redirected: bool,
     /// The file of its output, if that is all that is redirected.
     pub(super) output: Option<Word>,
+    /// `(` or `)` instead of a command: the bounds of a shell of its own.
+    pub(super) bound: Option<Bound>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Bound {
+    Open,
+    Close,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -69,7 +77,7 @@ pub(super) fn lines(recipe: &str) -> Vec<String> {
 
 /// Splits a line. Returns `None` if it has anything else than simple commands in it, or a variable.
 pub(super) fn split(line: &str) -> Option<Vec<Simple>> {
-    let mut reader = Reader { done: Vec::new(), simple: Simple::default(), word: None };
+    let mut reader = Reader { done: Vec::new(), simple: Simple::default(), word: None, depth: 0 };
     let mut chars = line.chars().peekable();
     while let Some(c) = chars.next() {
         match c {
@@ -100,7 +108,9 @@ pub(super) fn split(line: &str) -> Option<Vec<Simple>> {
                     }
                 }
             }
-            '$' | '`' | '(' | ')' | '<' => return None,
+            '(' => reader.open()?,
+            ')' => reader.close()?,
+            '$' | '`' | '<' => return None,
             '#' if reader.word.is_none() => break,
             ' ' | '\t' => reader.end_word(),
             ';' => reader.end_simple(Joint::Then)?,
@@ -144,9 +154,38 @@ struct Reader {
     done: Vec<Simple>,
     simple: Simple,
     word: Option<Word>,
+    /// Number of open `(`.
+    depth: usize,
 }
 
 impl Reader {
+    /// `(` where a command could begin.
+    fn open(&mut self) -> Option<()> {
+        if self.word.is_some() || !self.simple.words.is_empty() || self.is_after_group() {
+            return None;
+        }
+        self.depth += 1;
+        let simple = std::mem::take(&mut self.simple);
+        self.done.push(Simple { bound: Some(Bound::Open), ..simple });
+        Some(())
+    }
+
+    fn close(&mut self) -> Option<()> {
+        self.depth = self.depth.checked_sub(1)?;
+        self.end_word();
+        if !self.simple.words.is_empty() {
+            self.end_simple(Joint::Start)?;
+        }
+        self.done.push(Simple { bound: Some(Bound::Close), ..Simple::default() });
+        Some(())
+    }
+
+    /// Whether a group has just ended, so that only a joint may follow.
+    fn is_after_group(&self) -> bool {
+        self.simple.joint == Joint::Start
+            && self.done.last().is_some_and(|last| last.bound == Some(Bound::Close))
+    }
+
     fn push(&mut self, c: char) {
         self.word.get_or_insert_default().text.push(c);
     }
@@ -157,7 +196,12 @@ impl Reader {
 
     fn end_simple(&mut self, joint: Joint) -> Option<()> {
         self.end_word();
+        let is_after_group = self.is_after_group();
         let simple = std::mem::replace(&mut self.simple, Simple { joint, ..Simple::default() });
+        if is_after_group {
+            let is_empty = simple.words.is_empty() && !simple.is_redirected;
+            return is_empty.then_some(());
+        }
         let first = simple.words.first()?;
         let is_assignment = first.text.split_once('=').is_some_and(|(name, _)| {
             !name.is_empty() && name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_')
@@ -171,9 +215,13 @@ impl Reader {
 
     fn finish(mut self) -> Option<Vec<Simple>> {
         self.end_word();
+        if self.depth > 0 || self.is_after_group() && self.simple.is_redirected {
+            return None;
+        }
         if self.simple.words.is_empty() {
             // `a;` is fine, `a &&` is not.
-            return (self.simple.joint == Joint::Then || self.done.is_empty()).then_some(self.done);
+            let is_ended = self.simple.joint == Joint::Then || self.is_after_group();
+            return (is_ended || self.done.is_empty()).then_some(self.done);
         }
         self.end_simple(Joint::Start)?;
         Some(self.done)
@@ -198,6 +246,11 @@ mod tests {
             found,
             [vec!["cd", "x"], vec!["zip", "-r", "../a b.zip", "*"], vec!["echo", "x;\"y"]]
         );
+        assert_eq!(
+            words("(cd x; y) && z;(a)").unwrap(),
+            [vec![], vec!["cd", "x"], vec!["y"], vec![], vec!["z"], vec![], vec!["a"], vec![]]
+                as [Vec<&str>; 8]
+        );
         let found = split("a *.py '*.py' | b").unwrap();
         assert!(found[0].words[1].is_pattern && !found[0].words[2].is_pattern);
         assert_eq!(found[1].joint, Joint::Pipe);
@@ -208,7 +261,12 @@ mod tests {
         for line in [
             "echo $HOME",
             "if a; then b; fi",
-            "(cd x; y)",
+            "(cd x; y) > z",
+            "(cd x; y",
+            "x (y)",
+            "(a) b",
+            "(a) (b)",
+            "(a))",
             "a `b`",
             "A=1 b",
             "a &",

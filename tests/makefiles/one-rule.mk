@@ -13,4 +13,4 @@ lambda.zip: requirements.txt handler.py $(wildcard lib/*.py)
 	rm -rf package/bin package/*.dist-info
 	find package -type d -name __pycache__ -exec rm -rf {} +
 	@echo "made: package" || true
-	cd package && zip -qr ../$@ . -x '*.pyc'
+	(cd package && zip -qr ../$@ . -x '*.pyc')
