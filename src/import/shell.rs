@@ -1,6 +1,9 @@
 //! Lines of recipes as lists of simple commands. A line with more of the shell's language than words,
 //! quotes, `&&`, `;`, `|`, redirections and `( … )` is not split.
 
+use std::iter::Peekable;
+use std::str::Chars;
+
 /// A simple command, and how it is joined to the one before it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Simple {
@@ -122,22 +125,7 @@ pub(super) fn split(line: &str) -> Option<Vec<Simple>> {
                 Some(_) => reader.end_simple(Joint::Or)?,
                 None => reader.end_simple(Joint::Pipe)?,
             },
-            '>' => {
-                // The number in front is that of a stream.
-                let stream = reader.word.take_if(|word| ["1", "2"].contains(&word.text.as_str()));
-                reader.end_word();
-                let is_plain = stream.is_none_or(|stream| stream.text == "1")
-                    && chars.next_if_eq(&'>').is_none()
-                    && chars.next_if_eq(&'&').is_none();
-                while chars.next_if(|c| ">& ".contains(*c)).is_some() {}
-                let mut text = String::new();
-                text.extend(std::iter::from_fn(|| chars.next_if(|c| !" ;&|".contains(*c))));
-                let is_literal = !text.contains(['$', '\'', '"', '*', '?', '`', '(']);
-                let word = Word { text, is_pattern: false };
-                reader.simple.output =
-                    Some(word).filter(|_| is_plain && is_literal && !reader.simple.is_redirected);
-                reader.simple.is_redirected = true;
-            }
+            '>' => reader.redirect(&mut chars),
             '*' | '?' | '[' => {
                 reader.push(c);
                 if let Some(word) = &mut reader.word {
@@ -178,6 +166,24 @@ impl Reader {
         }
         self.done.push(Simple { bound: Some(Bound::Close), ..Simple::default() });
         Some(())
+    }
+
+    /// Reads the rest of a redirection of output.
+    fn redirect(&mut self, chars: &mut Peekable<Chars>) {
+        // The number in front is that of a stream.
+        let stream = self.word.take_if(|word| ["1", "2"].contains(&word.text.as_str()));
+        self.end_word();
+        let is_plain = stream.is_none_or(|stream| stream.text == "1")
+            && chars.next_if_eq(&'>').is_none()
+            && chars.next_if_eq(&'&').is_none();
+        while chars.next_if(|c| ">& ".contains(*c)).is_some() {}
+        let mut text = String::new();
+        text.extend(std::iter::from_fn(|| chars.next_if(|c| !" ;&|)".contains(*c))));
+        let is_literal = !text.contains(['$', '\'', '"', '*', '?', '`', '(']);
+        let word = Word { text, is_pattern: false };
+        self.simple.output =
+            Some(word).filter(|_| is_plain && is_literal && !self.simple.is_redirected);
+        self.simple.is_redirected = true;
     }
 
     /// Whether a group has just ended, so that only a joint may follow.
@@ -247,7 +253,7 @@ mod tests {
             [vec!["cd", "x"], vec!["zip", "-r", "../a b.zip", "*"], vec!["echo", "x;\"y"]]
         );
         assert_eq!(
-            words("(cd x; y) && z;(a)").unwrap(),
+            words("(cd x; y > /dev/null) && z;(a)").unwrap(),
             [vec![], vec!["cd", "x"], vec!["y"], vec![], vec!["z"], vec![], vec!["a"], vec![]]
                 as [Vec<&str>; 8]
         );
