@@ -39,6 +39,8 @@ pub(super) struct Zip {
     pub(super) tree: Tree,
     /// The folder that is zipped, if it is one that rules fill.
     pub(super) folder: Option<String>,
+    /// The folder of the bundle that contains the tree.
+    pub(super) below: Option<String>,
     pub(super) rule: usize,
 }
 
@@ -128,10 +130,27 @@ impl Facts {
                 || is_there() && !self.steps.iter().flatten().any(is_new)
         };
         let zipped = self.deeds().filter_map(|(_, deed)| match deed {
-            Deed::Zip { members: Members::Folder(folder), .. } => Some(folder),
+            Deed::Zip { members, .. } => self.tree_of_members(members),
             _ => None,
         });
-        zipped.filter(|folder| is_own(folder)).cloned().collect()
+        zipped.map(|(tree, _)| tree).filter(|folder| is_own(folder)).collect()
+    }
+
+    /// The tree that is zipped, and its folder in the bundle: all of a folder, or one that rules fill,
+    /// as in `pip install -t python` and `zip -r layer.zip python`.
+    fn tree_of_members(&self, members: &Members) -> Option<(String, Option<String>)> {
+        match members {
+            Members::Folder(folder) => Some((folder.clone(), None)),
+            Members::Paths { folder, paths } => {
+                let [path] = paths.as_slice() else { return None };
+                let is_filled = self.deeds().any(|(_, deed)| {
+                    matches!(deed, Deed::Install { folder, .. } | Deed::Unzip { folder, .. }
+                        if within(folder, path))
+                });
+                let below = path.strip_prefix(folder).unwrap_or(path).trim_start_matches('/');
+                is_filled.then(|| (path.clone(), Some(below.to_owned())))
+            }
+        }
     }
 
     fn collect(&mut self) {
@@ -140,8 +159,10 @@ impl Facts {
         let mut folders: BTreeMap<String, Tree> = BTreeMap::new();
         for (_, deed) in &deeds {
             match deed {
-                Deed::Zip { members: Members::Folder(folder), .. } => {
-                    folders.entry(folder.clone()).or_default();
+                Deed::Zip { members, .. } => {
+                    if let Some((tree, _)) = self.tree_of_members(members) {
+                        folders.entry(tree).or_default();
+                    }
                 }
                 Deed::Wheels { pip, folder } => {
                     self.wheels.insert(folder.clone(), pip.clone());
@@ -157,24 +178,27 @@ impl Facts {
         }
         for (rule, deed) in &deeds {
             let Deed::Zip { output, members, exclude, adds } = deed else { continue };
+            let tree = self.tree_of_members(members);
             let zip = self.zips.entry(output.clone()).or_default();
             if !adds {
                 *zip = Zip::default();
             }
             zip.rule = *rule;
             zip.tree.exclude.extend(exclude.iter().cloned());
-            match members {
-                Members::Folder(folder) => {
-                    let tree = folders.get(folder).cloned().unwrap_or_default();
-                    if tree.parts.is_empty() || self.source_folders.contains(folder) {
-                        let from = if folder.is_empty() { "**/*" } else { folder };
+            match (tree, members) {
+                (Some((folder, below)), _) => {
+                    let tree = folders.get(&folder).cloned().unwrap_or_default();
+                    if tree.parts.is_empty() || self.source_folders.contains(&folder) {
+                        let from = if folder.is_empty() { "**/*" } else { &folder };
                         zip.tree.parts.push(source(from, Some(".")));
                     }
                     zip.tree.parts.extend(tree.parts);
                     zip.tree.exclude.extend(tree.exclude);
-                    zip.folder = Some(folder.clone());
+                    zip.folder = Some(folder);
+                    zip.below = below;
                 }
-                Members::Paths { folder, paths } => {
+                (None, Members::Folder(_)) => {}
+                (None, Members::Paths { folder, paths }) => {
                     zip.tree.parts.extend(paths.iter().map(|path| member(path, folder)));
                 }
             }

@@ -190,11 +190,12 @@ impl<'a> Plan<'a> {
             lines.push(format!("exclude = {}", array(&exclude)));
         }
         self.targets.push(Target { name: staging.clone(), lines });
-        let lines = vec![
+        let mut lines = vec![
             "kind = \"zip\"".to_owned(),
             format!("staging = {}", quote(&staging)),
             format!("output = {}", quote(output)),
         ];
+        lines.extend(zip.below.iter().map(|below| format!("below = {}", quote(below))));
         self.targets.push(Target { name: name.clone(), lines });
         // Rules that fill the folder stand for the staging, unless they make the zip as well.
         let filling: BTreeSet<usize> = self

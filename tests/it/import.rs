@@ -62,6 +62,11 @@ fn virtual_environments_are_translated() {
 }
 
 #[test]
+fn layers_are_translated() {
+    assert_translated("layer");
+}
+
+#[test]
 fn recipes_of_one_shell_and_exported_locks_are_translated() {
     assert_translated("one-shell");
 }
