@@ -44,7 +44,6 @@ pub(super) enum Deed {
         output: String,
         members: Members,
         exclude: Vec<String>,
-        adds: bool,
     },
     Update {
         function: String,

@@ -226,7 +226,7 @@ fn copy(words: &[Word], place: &WorkingFolder) -> Option<Deed> {
 
 fn zip(words: &[Word], place: &WorkingFolder) -> Option<Deed> {
     let mut files: Vec<&Word> = Vec::new();
-    let (mut exclude, mut adds) = (Vec::new(), false);
+    let mut exclude = Vec::new();
     let mut words = words.iter().peekable();
     while let Some(word) = words.next() {
         let text = word.text.as_str();
@@ -241,7 +241,6 @@ fn zip(words: &[Word], place: &WorkingFolder) -> Option<Deed> {
             option if option.starts_with('-') && option.len() > 1 => {
                 let is_known = option[1..].chars().all(|c| "qrXgDyuoFS0123456789".contains(c));
                 is_known.then_some(())?;
-                adds |= option.contains('g') || option.contains('u');
             }
             _ => files.push(word),
         }
@@ -259,7 +258,7 @@ fn zip(words: &[Word], place: &WorkingFolder) -> Option<Deed> {
             paths: members.iter().map(|word| place.path(&word.text)).collect::<Option<_>>()?,
         },
     };
-    Some(Deed::Zip { output, members, exclude, adds })
+    Some(Deed::Zip { output, members, exclude })
 }
 
 /// A pattern of `zip -x`, whose `*` matches `/` too, as a pattern of `exclude`.

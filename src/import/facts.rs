@@ -176,26 +176,31 @@ impl Facts {
         for (_, deed) in &deeds {
             fill(deed, &mut folders);
         }
-        for (rule, deed) in &deeds {
-            let Deed::Zip { output, members, exclude, adds } = deed else { continue };
+        self.collect_zips(&deeds, &folders);
+    }
+
+    fn collect_zips(&mut self, deeds: &[(usize, Deed)], folders: &BTreeMap<String, Tree>) {
+        for (rule, deed) in deeds {
+            let Deed::Zip { output, members, exclude } = deed else { continue };
             let tree = self.tree_of_members(members);
+            // `zip` adds to a file that is there, also without `-g`.
             let zip = self.zips.entry(output.clone()).or_default();
-            if !adds {
-                *zip = Zip::default();
-            }
             zip.rule = *rule;
             zip.tree.exclude.extend(exclude.iter().cloned());
             match (tree, members) {
                 (Some((folder, below)), _) => {
                     let tree = folders.get(&folder).cloned().unwrap_or_default();
+                    // Of several folders, the one that rules fill is the tree.
+                    if zip.folder.is_none() || !tree.parts.is_empty() {
+                        zip.folder = Some(folder.clone());
+                        zip.below = below;
+                    }
                     if tree.parts.is_empty() || self.source_folders.contains(&folder) {
                         let from = if folder.is_empty() { "**/*" } else { &folder };
                         zip.tree.parts.push(source(from, Some(".")));
                     }
                     zip.tree.parts.extend(tree.parts);
                     zip.tree.exclude.extend(tree.exclude);
-                    zip.folder = Some(folder);
-                    zip.below = below;
                 }
                 (None, Members::Folder(_)) => {}
                 (None, Members::Paths { folder, paths }) => {

@@ -95,8 +95,18 @@ fn not_understood(makefile: &make::Makefile, facts: &Facts) -> String {
     for (rule, steps) in makefile.rules.iter().zip(&facts.steps) {
         let Some((file, line)) = &rule.place else { continue };
         if steps.iter().any(|step| step.text.contains("zip")) {
-            for step in steps.iter().filter(|step| step.deeds.is_none()).take(5) {
-                lines += &format!("\n{file}, rule in line {line}, not understood: {}", step.text);
+            let unknown: Vec<&str> = steps
+                .iter()
+                .filter(|step| step.deeds.is_none())
+                .map(|step| step.text.as_str())
+                .collect();
+            for text in unknown.iter().take(5) {
+                lines += &format!("\n{file}, rule in line {line}, not understood: {text}");
+            }
+            if unknown.is_empty() {
+                lines += &format!(
+                    "\n{file}, rule in line {line}: each step is understood, but not how they belong together"
+                );
             }
         }
     }

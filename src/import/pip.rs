@@ -3,7 +3,7 @@
 use super::deed::{self, Deed, Pip, WorkingFolder};
 
 /// Options without an effect on which wheels there are.
-const QUIET: [&str; 18] = [
+const QUIET: [&str; 20] = [
     "-q",
     "-qq",
     "-qqq",
@@ -17,6 +17,8 @@ const QUIET: [&str; 18] = [
     "--disable-pip-version-check",
     "--no-warn-script-location",
     "--no-compile",
+    "--no-compile-bytecode",
+    "--no-installer-metadata",
     "--no-input",
     "--prefer-binary",
     "--only-binary=:all:",
@@ -56,7 +58,7 @@ pub(super) fn deed(arguments: &[&str], place: &WorkingFolder) -> Option<Deed> {
             "-c" | "--constraint" | "--constraints" => pip.constraints.push(path()?),
             "-w" | "--wheel-dir" if is_wheel => folder = Some(path()?),
             "-t" | "--target" if !is_wheel => folder = Some(path()?),
-            "--python-version" => pip.python = Some(version(&words.next()?)?),
+            "--python-version" | "--python" | "-p" => pip.python = Some(version(&words.next()?)?),
             "--abi" => {
                 words.next()?;
             }

@@ -175,14 +175,7 @@ impl<'a> Plan<'a> {
             lines.push(format!("needs = {}", array(&needs)));
         }
         sources.dedup();
-        match sources.as_slice() {
-            [] => {}
-            [only] => lines.push(format!("sources = [{only}]")),
-            sources => {
-                let all: String = sources.iter().map(|source| format!("  {source},\n")).collect();
-                lines.push(format!("sources = [\n{all}]"));
-            }
-        }
+        lines.extend(sources_line(&sources));
         let mut exclude = zip.tree.exclude.clone();
         exclude.sort();
         exclude.dedup();
@@ -551,6 +544,17 @@ impl<'a> Plan<'a> {
             let lines =
                 vec!["kind = \"group\"".to_owned(), format!("targets = {}", array(&members))];
             self.targets.push(Target { name, lines });
+        }
+    }
+}
+
+fn sources_line(sources: &[String]) -> Option<String> {
+    match sources {
+        [] => None,
+        [only] => Some(format!("sources = [{only}]")),
+        sources => {
+            let all: String = sources.iter().map(|source| format!("  {source},\n")).collect();
+            Some(format!("sources = [\n{all}]"))
         }
     }
 }

@@ -62,6 +62,11 @@ fn virtual_environments_are_translated() {
 }
 
 #[test]
+fn the_way_that_uv_documents_is_translated() {
+    assert_translated("uv");
+}
+
+#[test]
 fn layers_are_translated() {
     assert_translated("layer");
 }
