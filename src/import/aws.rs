@@ -67,6 +67,23 @@ pub(super) fn deed(arguments: &[&str], place: &WorkingFolder) -> Option<Deed> {
             takes(&["--function-name"]).then_some(())?;
             Some(Deed::Publish { function: function()? })
         }
+        ["lambda", "publish-layer-version", more @ ..] => {
+            let (runtimes, archs) = ("--compatible-runtimes", "--compatible-architectures");
+            takes(&["--layer-name", "--zip-file", "--description", runtimes, archs])
+                .then_some(())?;
+            // Both take several values.
+            let values = || {
+                [option(runtimes), option(archs)].into_iter().flatten().chain(more.iter().copied())
+            };
+            let is_runtime = |value: &&str| value.starts_with("python");
+            let of = |values: &mut dyn Iterator<Item = &str>| values.map(str::to_owned).collect();
+            Some(Deed::PublishLayer {
+                name: option("--layer-name")?.to_owned(),
+                file: place.path(local(option("--zip-file")?))?,
+                runtimes: of(&mut values().filter(is_runtime)),
+                archs: of(&mut values().filter(|value| !is_runtime(value))),
+            })
+        }
         ["lambda", "wait", ..] => Some(Deed::Nothing("an upload waits until it is live")),
         ["lambda", "update-alias" | "create-alias"] => {
             takes(&["--function-name", "--name", "--function-version"]).then_some(())?;

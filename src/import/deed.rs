@@ -63,6 +63,12 @@ pub(super) enum Deed {
     Publish {
         function: String,
     },
+    PublishLayer {
+        name: String,
+        file: String,
+        runtimes: Vec<String>,
+        archs: Vec<String>,
+    },
     Alias {
         function: String,
         name: String,

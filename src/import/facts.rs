@@ -257,7 +257,7 @@ impl Facts {
                 sent.is_some_and(|file| self.zips.contains_key(file))
             }
             Deed::Update { .. } => !self.zips.is_empty(),
-            Deed::Send { file, .. } => self.zips.contains_key(file),
+            Deed::Send { file, .. } | Deed::PublishLayer { file, .. } => self.zips.contains_key(file),
             Deed::Invoke { function, .. } | Deed::Publish { function } | Deed::Alias { function, .. } => {
                 self.deeds().any(|(_, deed)| matches!(deed, Deed::Update { function: other, .. } if other == function))
             }

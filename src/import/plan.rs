@@ -62,6 +62,7 @@ impl<'a> Plan<'a> {
             plan.zip(output, zip);
         }
         plan.deploy();
+        plan.layers();
         plan.commands();
         plan.groups();
         plan.report();
@@ -135,6 +136,7 @@ impl<'a> Plan<'a> {
                     | Deed::Invoke { .. }
                     | Deed::Alias { .. }
                     | Deed::Publish { .. }
+                    | Deed::PublishLayer { .. }
             )
         };
         (self.is_group(at) && self.facts.deeds_of(need).any(is_deployed)).then_some(need)
@@ -360,6 +362,27 @@ impl<'a> Plan<'a> {
                 );
                 self.targets.push(Target { name: name.clone(), lines });
                 self.of_rule.entry(at).or_default().push(name);
+            }
+        }
+    }
+
+    fn layers(&mut self) {
+        for at in 0..self.makefile.rules.len() {
+            let deeds: Vec<Deed> = self.facts.deeds_of(at).cloned().collect();
+            for deed in &deeds {
+                let Deed::PublishLayer { name, file, runtimes, archs } = deed else { continue };
+                let zip = self.of_zip.get(file).cloned().unwrap_or_default();
+                let target = self.deployed_name(at, "publish");
+                let mut lines = vec!["kind = \"layer\"".to_owned()];
+                lines.push(format!("zip = {}", quote(&zip)));
+                lines.push(format!("name = {}", quote(name)));
+                for (key, values) in [("runtimes", runtimes), ("archs", archs)] {
+                    if !values.is_empty() {
+                        lines.push(format!("{key} = {}", array(values)));
+                    }
+                }
+                self.targets.push(Target { name: target.clone(), lines });
+                self.of_rule.entry(at).or_default().push(target);
             }
         }
     }

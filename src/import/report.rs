@@ -110,6 +110,7 @@ impl Plan<'_> {
                 Deed::Update { .. } | Deed::Publish { .. } | Deed::Alias { .. } => {
                     format!("upload `{own}`")
                 }
+                Deed::PublishLayer { .. } => format!("layer `{own}`"),
                 Deed::Invoke { .. } => format!("invoke `{own}`"),
             })
             .collect();
