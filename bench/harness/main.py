@@ -5,7 +5,7 @@ import os
 import sys
 import textwrap
 
-from . import bundles, fetching, graphs, measure, table, workloads
+from . import bundles, fetching, graphs, measure, table, watching, workloads
 from .measure import Failed, say
 from .tools import ROOT, Tools
 
@@ -31,6 +31,10 @@ ROWS = {
     "second-L": lambda bench: fetching.second(bench, "L"),
     "unpinned-M": lambda bench: fetching.unpinned(bench, "M"),
     "unpinned-L": lambda bench: fetching.unpinned(bench, "L"),
+    "response-M": lambda bench: watching.response(bench, "M"),
+    "response-L": lambda bench: watching.response(bench, "L"),
+    "live-M": lambda bench: watching.live(bench, "M"),
+    "live-L": lambda bench: watching.live(bench, "L"),
     "commands-10000": lambda bench: graphs.commands(bench, 10_000),
     "commands-50000": lambda bench: graphs.commands(bench, 50_000),
     "globs-50000": lambda bench: graphs.globs(bench, 50_000),
@@ -49,6 +53,8 @@ QUICK = {
     "locked-S": lambda bench: fetching.locked(bench, "S"),
     "second-S": lambda bench: fetching.second(bench, "S"),
     "unpinned-S": lambda bench: fetching.unpinned(bench, "S"),
+    "response-S": lambda bench: watching.response(bench, "S"),
+    "live-S": lambda bench: watching.live(bench, "S"),
     "commands-100": lambda bench: graphs.commands(bench, 100),
     "globs-300": lambda bench: graphs.globs(bench, 300),
     "memory-S": lambda bench: bundles.memory(bench, "S"),
@@ -112,7 +118,7 @@ def arguments(text):
     parser.add_argument("--quick", action="store_true", help="small projects, one run each, nothing judged")
     parser.add_argument("--only", nargs="+", metavar="ROW", help="these rows: " + ", ".join(ROWS))
     parser.add_argument("--runs", type=int, help="number of runs of each side, for every row")
-    parser.add_argument("--peers", help="also install these: sam")
+    parser.add_argument("--peers", help="also install these, separated by commas: sam, ministack, aws")
     parser.add_argument(
         "--package-py", type=os.path.abspath, metavar="FILE", help="terraform-aws-lambda's `package.py`"
     )

@@ -12,10 +12,16 @@ ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)
 NATIVE = os.path.join(ROOT, "bench", "native")
 
 # Peers from the package index; the others come from PATH.
-PEERS = {"ninja": "ninja==1.13.2", "uv": "uv==0.13.9", "sam": "aws-sam-cli==1.170.0"}
+PEERS = {
+    "ninja": "ninja==1.13.2",
+    "uv": "uv==0.13.9",
+    "sam": "aws-sam-cli==1.170.0",
+    "ministack": "ministack==1.5.33",
+    "aws": "awscli==1.46.3",
+}
 PIP = "pip==26.3"
-# Installed only if requested: it takes minutes.
-ON_DEMAND = {"sam"}
+# Installed only if requested: they take minutes.
+ON_DEMAND = {"sam", "ministack", "aws"}
 
 
 class Tools:
@@ -122,6 +128,7 @@ class Tools:
             "ninja": [self.found["ninja"], "--version"],
             "samurai": [self.found["samu"], "--version"],
             "uv": [self.found["uv"], "--version"],
+            "AWS CLI": [self.found["aws"], "--version"],
             "sam": [self.found["sam"], "--version"],
             "7z": [self.found["7zz"] or self.found["7z"], "i"],
             "openssl": ["openssl", "version"],

@@ -28,6 +28,8 @@ WORKLOADS = {
 # The build requirement of the project itself, and the addition of one row.
 BUILD = ["setuptools==84.2.1", "wheel==0.48.0"]
 ADDED = "tomlkit==0.15.2"
+# What a local call of a handler runs in.
+LOCAL = ["awslambdaric==4.2.2"]
 
 # The steps of the article in one file: wheels into a cache, from there into a wheelhouse of exactly
 # this set, unzipped, the handler beside them, late times clamped to the last commit, zipped.
@@ -137,7 +139,7 @@ WORDS = (
 
 def fetch(tools, names):
     """Fetches all wheels into one folder, once; afterwards the package index is not used."""
-    wanted = sorted({line for name in names for line in WORKLOADS[name][0]} | {ADDED} | set(BUILD))
+    wanted = sorted({line for name in names for line in WORKLOADS[name][0]} | {ADDED} | set(BUILD) | set(LOCAL))
     stamp = os.path.join(tools.offline, "fetched-" + digest("\n".join(wanted))[:12])
     if os.path.exists(stamp):
         return
@@ -145,7 +147,7 @@ def fetch(tools, names):
     for name in names:
         pip = [tools.python, "-m", "pip", "download", "-q", "--only-binary", ":all:"]
         call(pip + ["-d", tools.offline] + WORKLOADS[name][0], tools.folder, None)
-    call(pip + ["-d", tools.offline] + BUILD + [ADDED], tools.folder, None)
+    call(pip + ["-d", tools.offline] + BUILD + [ADDED] + LOCAL, tools.folder, None)
     open(stamp, "w").close()
 
 

@@ -64,6 +64,7 @@ fn the_short_form_has_every_row_or_says_why_not() {
         "S, locked, empty caches, 20 ms, 200 Mbit/s (hashed requirements)",
         "S, locked, second project with the same wheels",
         "S, not pinned, empty caches, 20 ms, 200 Mbit/s",
+        "S, edit to response of the local handler, under `watch`",
         "no-op of 100 `command` targets",
         "300 files by globs into one staging target, no-op",
         "300 files by globs into one staging target, one changed",
@@ -76,7 +77,9 @@ fn the_short_form_has_every_row_or_says_why_not() {
     }
     let second = lines.iter().find(|line| line[0].contains("second project")).unwrap();
     assert_eq!((second[5], second[6]), ("0 requests, 0 starts of Python", "yes"));
-    for peer in ["ninja", "samurai", "uv", "sam build --cached", "package.py"] {
+    for peer in
+        ["ninja", "samurai", "uv", "sam build --cached", "package.py", "sam local", "MiniStack"]
+    {
         let compared = lines.iter().any(|line| line[1].contains(peer));
         let excused = run.stdout.lines().any(|line| line.starts_with("- ") && line.contains(peer));
         assert!(compared || excused, "nothing of `{peer}` in\n{run}");

@@ -47,7 +47,7 @@ TRAP
 echo "serving $(cat in)"
 sleep 600 & echo $! > pid.tmp && mv pid.tmp "child-$(cat in)"
 echo $$ > pid.tmp && mv pid.tmp "server-$(cat in)"
-while :; do wait; done
+while kill -0 $! 2> /dev/null; do wait; done
 '''
 
 [target.after]
