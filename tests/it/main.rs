@@ -22,6 +22,7 @@ mod aws;
 mod bench;
 mod bridges;
 mod browser;
+mod broken_locks;
 mod building;
 mod bytecode;
 mod cache;

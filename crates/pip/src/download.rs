@@ -120,7 +120,7 @@ impl Fetcher<'_> {
                     Origin::Wheel { .. } => Destination::Cache(self.cache),
                     _ => Destination::Folder(folder),
                 };
-                finish(pick, arrival, &destination)
+                finish(pick, arrival, &destination, self.is_locked)
             }
             Err(Failure::Unsupported(text) | Failure::Unauthorized(text)) => {
                 Ok(Outcome::ForPip(text))
@@ -128,20 +128,37 @@ impl Fetcher<'_> {
             Err(failure) if !self.is_locked && !signals::is_ending() => {
                 Ok(Outcome::ForPip(failure.to_string()))
             }
-            Err(failure) => bail!("could not fetch {}: {failure}", pick.describe()),
+            Err(failure) => {
+                let text = failure.to_string();
+                // Files of an index are removed, but never replaced.
+                let is_gone = self.is_locked && text.ends_with(" Not Found");
+                let way_out =
+                    if is_gone { "\nif the index no longer has this file, lock again" } else { "" };
+                bail!("could not fetch {}: {text}{way_out}", pick.describe())
+            }
         }
     }
 }
 
+/// The way out if a file is not the one that was locked.
+pub(super) const OTHER_FILE: &str =
+    "\nthis is not the file that was locked: find out why before you lock again";
+
 /// Compares the digest, and puts the file where it belongs.
-fn finish(pick: &Pick, arrival: Arrival, destination: &Destination) -> Result<Outcome> {
+fn finish(
+    pick: &Pick,
+    arrival: Arrival,
+    destination: &Destination,
+    is_locked: bool,
+) -> Result<Outcome> {
     let Arrival { file, sha256, blake3 } = arrival;
     let (found, wanted) = (sha256::hex(&sha256.finish()), digest_of(pick).unwrap_or_default());
     let name = pick.file_name();
     if found != wanted {
         bail!(
-            "`{name}` from {} has SHA-256 {found}, and not {wanted} as it should",
-            redact(&pick.url)
+            "`{name}` from {} has SHA-256 {found}, and not {wanted} as it should{}",
+            redact(&pick.url),
+            if is_locked { OTHER_FILE } else { "" }
         );
     }
     match destination {

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use zipwright_python::normalise;
 use zipwright_store::{Bucket, Cache};
 
-use super::download::{Fetcher, Outcome};
+use super::download::{Fetcher, OTHER_FILE, Outcome};
 use super::lockfile::LockedInputs;
 use super::network::Network;
 use super::origins;
@@ -250,6 +250,7 @@ impl Fetch<'_> {
                 let archive = archive.with_context(|| {
                     format!("pip fetched no source of {}, which it had chosen", pick.describe())
                 })?;
+                self.check_file(pick, &archive)?;
                 if let Origin::Archive { sha256: Some(sha256) } = &pick.origin {
                     let found = sha256_of(&archive)?;
                     if found != *sha256 {
@@ -343,17 +344,32 @@ impl Fetch<'_> {
 
     /// Stores a wheel in the cache if its name, version and hash match pip's report.
     fn checked(&self, pick: &Pick, place: &Path) -> Result<Wheel> {
+        self.check_file(pick, place)?;
         let wheel = Wheel::put(self.cache, place)?;
         if let Origin::Wheel { sha256: Some(sha256), .. } = &pick.origin
             && *sha256 != wheel.sha256
         {
-            bail!(
-                "`{}` has SHA-256 {}, and not {sha256} as pip resolved it",
-                wheel.name,
-                wheel.sha256
-            );
+            let (name, found) = (&wheel.name, &wheel.sha256);
+            if self.locked.is_some() {
+                bail!("`{name}` has SHA-256 {found}, and not {sha256} as it should{OTHER_FILE}");
+            }
+            bail!("`{name}` has SHA-256 {found}, and not {sha256} as pip resolved it");
         }
         Ok(wheel)
+    }
+
+    /// Fails if a file on this disk cannot be read. Reading a pipe would wait for its other end.
+    fn check_file(&self, pick: &Pick, place: &Path) -> Result<()> {
+        let fault = match std::fs::metadata(place) {
+            Ok(meta) if meta.is_file() => return Ok(()),
+            Ok(_) => "is not a file",
+            Err(_) => "does not exist",
+        };
+        let way_out = match self.locked {
+            Some(_) => "\nput it there, or lock again",
+            None => "",
+        };
+        bail!("`{}`, the file of {}, {fault}{way_out}", place.display(), pick.describe())
     }
 
     fn check_platform(&self, pick: &Pick, wheel: &Wheel) -> Result<()> {

@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::Path;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, anyhow, bail};
 use zipwright_python::lock::{
     Behind, Checkout, File, Location, Locked, LockedSet, Pylock, Source, UvLock, Wanted,
 };
@@ -47,12 +47,12 @@ impl LockedInputs {
         let unusable = || format!("`{path}` cannot be used");
         let set = match path.file_name() {
             "uv.lock" => {
-                let lock = UvLock::parse(&text).with_context(unusable)?;
+                let lock = UvLock::parse(&text).map_err(|error| broken(path, &error))?;
                 check_current((project, path), &lock, (&target, &wanted))?;
                 lock.select(&target, &wanted).with_context(unusable)?
             }
             _ => {
-                let lock = Pylock::parse(&text).with_context(unusable)?;
+                let lock = Pylock::parse(&text).map_err(|error| broken(path, &error))?;
                 lock.select(&target, &wanted).with_context(unusable)?
             }
         };
@@ -159,12 +159,37 @@ pub(super) fn target(interpreter: &Interpreter, runtime: Option<Runtime>) -> Res
 }
 
 fn read(place: &Path, path: &RelPath) -> Result<String> {
-    match fs::read_to_string(place) {
-        Ok(text) => Ok(text),
+    let way_out = way_out(path);
+    match fs::metadata(place) {
         Err(error) if zipwright_store::fs::is_missing(&error) => {
-            bail!("there is no file `{path}`")
+            bail!("there is no file `{path}`\n{way_out}")
         }
-        Err(error) => Err(error).with_context(|| format!("could not read `{path}`")),
+        // Reading a pipe would wait for its other end.
+        Ok(meta) if !meta.is_file() => bail!("`{path}` is not a file\n{way_out}"),
+        _ => {}
+    }
+    fs::read_to_string(place)
+        .map_err(|error| anyhow!("could not read `{path}`: {error}\n{way_out}"))
+}
+
+/// Number of characters shown of a line of an error.
+const SHOWN: usize = 160;
+
+/// The error for a text that is not a lockfile.
+fn broken(path: &RelPath, error: &anyhow::Error) -> anyhow::Error {
+    let text = format!("{error:#}");
+    let short = |line: &str| match line.char_indices().nth(SHOWN) {
+        Some((end, _)) => format!("{}…", &line[..end]),
+        None => line.to_owned(),
+    };
+    let lines: Vec<String> = text.trim_end().lines().map(short).collect();
+    anyhow!("`{path}` cannot be used: {}\n{}", lines.join("\n"), way_out(path))
+}
+
+fn way_out(path: &RelPath) -> &'static str {
+    match path.file_name() {
+        "uv.lock" => "restore it, or write it again: `uv lock`",
+        _ => "restore it, or write it again with the tool that locks this project",
     }
 }
 

@@ -145,7 +145,7 @@ fn no_file(package: &str, target: &Target, wheels: &[String]) -> anyhow::Error {
     let found = if list.is_empty() { "no file".into() } else { list.join(", ") };
     anyhow::anyhow!(
         "no wheel of {package} in the lockfile fits {}, and there is no source distribution: it has \
-         {found}",
+         {found}\nlock it for this platform, or another version that has such a wheel",
         target.name
     )
 }
@@ -155,7 +155,11 @@ fn check_python(requires: Option<&str>, target: &Target, owner: &str) -> Result<
     let Some(requires) = requires else { return Ok(()) };
     let unreadable = || format!("`requires-python` of {owner} is not readable");
     if !Specifier::all_allow(requires, &target.python).with_context(unreadable)? {
-        bail!("{owner} requires Python {requires}, and the target is {}", target.name);
+        bail!(
+            "{owner} requires Python {requires}, and the target is {}\nbuild for another Python, or \
+             lock for this one",
+            target.name
+        );
     }
     Ok(())
 }
@@ -183,7 +187,7 @@ fn known_names(
 fn sha256(text: &str, package: &str) -> Result<String> {
     let lower = text.to_ascii_lowercase();
     if lower.len() != 64 || !lower.bytes().all(|byte| byte.is_ascii_hexdigit()) {
-        bail!("a SHA-256 of {package} is not one: `{text}`");
+        bail!("a SHA-256 of {package} is not one: `{text}`\nlock it again");
     }
     Ok(lower)
 }
@@ -195,6 +199,35 @@ fn check_file_name(name: &str, project: &str, package: &str) -> Result<()> {
     }
     if name.ends_with(".whl") && WheelName::parse(name)?.normalised() != project {
         bail!("`{name}` is listed for {package}, and is a wheel of another project");
+    }
+    Ok(())
+}
+
+/// Checks that a URL is one of a file that can be fetched. It may have credentials, so it is not shown.
+fn check_url(place: &Location, package: &str) -> Result<()> {
+    let Location::Url(url) = place else { return Ok(()) };
+    let scheme = url.split_once(':').map_or("", |(scheme, _)| scheme).to_ascii_lowercase();
+    match scheme.as_str() {
+        "http" | "https" | "file" => Ok(()),
+        _ => bail!(
+            "the URL of a file of {package} does not begin with `https:`, `http:` or `file:`\nlock \
+             it again from an index that has such URLs"
+        ),
+    }
+}
+
+/// Checks the address and the commit of a git repository: git reads a text that begins with `-` as an
+/// option.
+fn check_commit(url: &str, commit: &str, package: &str) -> Result<()> {
+    let scheme = url.split_once("://").map_or("", |(scheme, _)| scheme).to_ascii_lowercase();
+    if !["https", "http", "ssh", "git", "file"].contains(&scheme.as_str()) {
+        bail!(
+            "the URL of the repository of {package} does not begin with `https:`, `http:`, `ssh:`, \
+             `git:` or `file:`\nlock it again with such a URL"
+        );
+    }
+    if commit.is_empty() || !commit.bytes().all(|byte| byte.is_ascii_hexdigit()) {
+        bail!("`{commit}` is not the id of a commit of {package}\nlock it again");
     }
     Ok(())
 }

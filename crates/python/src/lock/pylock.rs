@@ -6,8 +6,8 @@ use anyhow::{Context, Result, bail};
 use serde::Deserialize;
 
 use super::{
-    File, Location, Locked, LockedSet, Source, Wanted, best_wheel, check_file_name, check_python,
-    describe, known_names, no_file, sha256,
+    File, Location, Locked, LockedSet, Source, Wanted, best_wheel, check_commit, check_file_name,
+    check_python, check_url, describe, known_names, no_file, sha256,
 };
 use crate::marker::Marker;
 use crate::name::normalise;
@@ -156,7 +156,8 @@ impl Pylock {
         let list: Vec<String> =
             self.environments.iter().map(|marker| format!("`{marker}`")).collect();
         bail!(
-            "the lockfile is for {}, and none of these holds for {}",
+            "the lockfile is for {}, and none of these holds for {}\nbuild for another platform, or lock \
+             for this one",
             list.join(", "),
             target.name
         )
@@ -215,6 +216,9 @@ impl Vcs {
                 self.path.as_deref().unwrap_or_default()
             );
         };
+        if self.kind == "git" {
+            check_commit(url, &self.commit_id, package)?;
+        }
         Ok(Source::Repository {
             vcs: self.kind.clone(),
             url: url.clone(),
@@ -239,10 +243,11 @@ impl Item {
 
     fn file(&self, project: &str, package: &str) -> Result<File> {
         let Some(digest) = self.hashes.get("sha256") else {
-            bail!("a file of {package} has no `sha256` among its `hashes`");
+            bail!("a file of {package} has no `sha256` among its `hashes`\nlock it again");
         };
         let name = self.file_name()?;
         check_file_name(&name, project, package)?;
+        check_url(&self.place()?, package)?;
         Ok(File {
             name,
             place: self.place().with_context(|| format!("{package} cannot be fetched"))?,

@@ -6,8 +6,8 @@ use anyhow::{Context, Result, bail};
 use serde::Deserialize;
 
 use super::{
-    File, Location, Locked, LockedSet, Source, Wanted, best_wheel, check_file_name, check_python,
-    describe, join, known_names, no_file, sha256,
+    File, Location, Locked, LockedSet, Source, Wanted, best_wheel, check_commit, check_file_name,
+    check_python, check_url, describe, join, known_names, no_file, sha256,
 };
 use crate::marker::Marker;
 use crate::name::normalise;
@@ -167,7 +167,8 @@ impl UvLock {
             }
         }
         bail!(
-            "the lockfile is for `{}` alone, and {} is none of these",
+            "the lockfile is for `{}` alone, and {} is none of these\nbuild for another platform, or lock \
+             for this one",
             self.supported_markers.join("`, `"),
             target.name
         )
@@ -380,6 +381,7 @@ impl Package {
             .with_context(|| format!("{} has no commit in its `git` source", self.describe()))?;
         let (url, query) = address.split_once('?').unwrap_or((address, ""));
         let subdirectory = query.split('&').find_map(|pair| pair.strip_prefix("subdirectory="));
+        check_commit(url, commit, &self.describe())?;
         Ok(Source::Repository {
             vcs: "git".into(),
             url: url.into(),
@@ -409,6 +411,7 @@ impl Package {
         let place = self.place(item)?;
         let name = item.file_name(&place);
         check_file_name(&name, &self.name, &described)?;
+        check_url(&place, &described)?;
         let digest = item.hash.as_deref().with_context(|| {
             format!("`{name}` of {described} has no hash in the lockfile: its index gives none")
         })?;
