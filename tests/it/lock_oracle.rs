@@ -100,7 +100,8 @@ fn package(dice: &mut Dice) -> String {
         0 => writeln!(text, "directory = {{path = \"./{name}\", editable = true}}").unwrap(),
         1 => writeln!(
             text,
-            "vcs = {{type = \"git\", url = \"https://h/{name}\", commit-id = \"c{version}\"}}"
+            "vcs = {{type = \"git\", url = \"https://h/{name}\", commit-id = \"c0{}\"}}",
+            version.replace('.', "")
         )
         .unwrap(),
         2 => writeln!(text, "archive = {{url = \"{url}.zip\", {HASHES}}}").unwrap(),
