@@ -70,7 +70,12 @@ impl House {
             build_env: BTreeMap::new(),
             output: spanned(path("build/wheels")),
         };
-        let env = std::env::vars().filter(|(name, _)| name != "PIP_FIND_LINKS").collect();
+        let mut env: BTreeMap<String, String> =
+            std::env::vars().filter(|(name, _)| name != "PIP_FIND_LINKS").collect();
+        // Scripts of version managers do more after `pip install`, which fails side by side.
+        let python = crate::sandbox::python().parent().unwrap().display();
+        let search = format!("{python}:{}", env["PATH"]);
+        env.insert("PATH".into(), search);
         let house = Self { temp, cache, env, wheelhouse, said: Said::default() };
         fs::create_dir_all(house.root()).unwrap();
         house
