@@ -2,6 +2,9 @@
 
 use crate::base::RelPath;
 
+/// The reason for which virtual environments are left out.
+pub(super) const NO_ENVIRONMENT: &str = "wheels need no virtual environment";
+
 /// The meaning of a command. Paths are relative to the project; `""` is the project itself.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Deed {

@@ -1,7 +1,7 @@
 //! The commands that Makefiles for bundles are made of, by their meaning. A command that is not among
 //! them, or has an option that is not, has no deed.
 
-use super::deed::{Deed, Members, WorkingFolder};
+use super::deed::{Deed, Members, NO_ENVIRONMENT, WorkingFolder};
 use super::shell::{Bound, Joint, Simple, Word};
 use super::{aws, pip};
 
@@ -38,7 +38,7 @@ pub(super) fn of_line(simples: &[Simple], place: &mut WorkingFolder) -> Option<V
             place.folder = place.path(&folder.text)?;
         } else if let Some(environment) = activated(simple) {
             place.environment = Some(place.path(environment)?);
-            deeds.push(Deed::Nothing(ENVIRONMENT));
+            deeds.push(Deed::Nothing(NO_ENVIRONMENT));
         } else if !is_excuse {
             deeds.push(of_command(simple, place)?);
         }
@@ -69,7 +69,6 @@ fn pipeline(simples: &[Simple], place: &WorkingFolder) -> Option<Deed> {
 }
 
 const TIMES: &str = "times in the zip are a constant";
-const ENVIRONMENT: &str = "wheels need no virtual environment";
 const FOLDERS: &str = "folders are made by themselves";
 
 fn of_command(simple: &Simple, place: &WorkingFolder) -> Option<Deed> {
@@ -111,7 +110,7 @@ fn of_command(simple: &Simple, place: &WorkingFolder) -> Option<Deed> {
             _ => Some(Deed::Nothing(TIMES)),
         },
         "find" => find(arguments, place),
-        "deactivate" => Some(Deed::Nothing(ENVIRONMENT)),
+        "deactivate" => Some(Deed::Nothing(NO_ENVIRONMENT)),
         "virtualenv" => environment(arguments, place),
         "uv" if arguments.first() == Some(&"venv") => environment(&arguments[1..], place),
         python if python.starts_with("python") && arguments.starts_with(&["-m", "venv"]) => {

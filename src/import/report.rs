@@ -1,7 +1,7 @@
 //! What each line of a Makefile became, in words.
 
 use super::Row;
-use super::deed::Deed;
+use super::deed::{Deed, NO_ENVIRONMENT};
 use super::facts::{self, Part};
 use super::plan::Plan;
 use crate::base::words;
@@ -78,7 +78,7 @@ impl Plan<'_> {
             .iter()
             .map(|deed| match deed {
                 Deed::Nothing(why) => format!("not needed: {why}"),
-                Deed::Environment(_) => "not needed: wheels need no virtual environment".into(),
+                Deed::Environment(_) => format!("not needed: {NO_ENVIRONMENT}"),
                 Deed::Export { output, .. } => {
                     format!("command `{}`", self.of_export.get(output).map_or("", String::as_str))
                 }

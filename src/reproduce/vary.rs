@@ -1,9 +1,9 @@
 //! The variations of a second build's environment, as far as this machine allows them.
 
-use crate::base::platform;
 use std::collections::BTreeSet;
 use std::ffi::OsString;
 
+use crate::base::platform;
 use crate::process::Invocation;
 use crate::project::Project;
 

@@ -1,7 +1,6 @@
 //! The programs that outlast the builds of a watch: one file for each watch, locked by its process.
 //! A file that is not locked is that of a killed watch, whose programs the next build ends.
 
-use crate::base::platform;
 use std::fs::{self, File};
 use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
@@ -9,6 +8,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result};
 
 use crate::base::fs::open_own;
+use crate::base::platform;
 use crate::process;
 use crate::project::Project;
 

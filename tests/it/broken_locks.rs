@@ -5,15 +5,8 @@ use std::fs;
 
 use crate::index::{Index, file_of, response};
 use crate::kills;
-use crate::lockfiles::lock;
+use crate::lockfiles::{BUILDFILE, lock};
 use crate::sandbox::{Run, Sandbox};
-
-const BUILDFILE: &str = r#"
-[target.wheels]
-kind = "wheelhouse"
-lock = "pylock.toml"
-platform = { python = "3.13", arch = "arm64" }
-"#;
 
 const HEAD: &str = "lock-version = \"1.0\"\ncreated-by = \"t\"\n";
 const HASH: &str = "0000000000000000000000000000000000000000000000000000000000000000";

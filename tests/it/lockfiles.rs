@@ -18,7 +18,7 @@ use crate::lock_tools::{UV, install, trust, uv};
 use crate::sandbox::{Run, Sandbox};
 use crate::wait::{end_of, send, until};
 
-const BUILDFILE: &str = r#"
+pub(crate) const BUILDFILE: &str = r#"
 [target.wheels]
 kind = "wheelhouse"
 lock = "pylock.toml"

@@ -10,12 +10,12 @@ use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::thread;
 use std::time::Duration;
-use zipwright_store::platform;
 
 use anyhow::{Context, Result, bail};
 
 use crate::{process, signals};
 use zipwright_store::fs::open_own;
+use zipwright_store::platform;
 use zipwright_store::private;
 
 const FILE_NAME: &str = "lock";

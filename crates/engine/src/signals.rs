@@ -11,13 +11,13 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicI32, AtomicU64, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
-use zipwright_store::platform;
 
 use signal_hook::consts::{SIGHUP, SIGINT, SIGKILL, SIGTERM};
 use signal_hook::iterator::Signals;
 use signal_hook::low_level;
 
 use crate::process::{self, Reach};
+use zipwright_store::platform;
 
 /// The first received signal; 0 for none. Global because signals are.
 static RECEIVED: AtomicI32 = AtomicI32::new(0);

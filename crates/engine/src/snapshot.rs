@@ -12,7 +12,6 @@ mod update;
 use std::collections::{BTreeMap, HashMap};
 use std::fs::{self, File};
 use std::path::Path;
-use zipwright_store::platform;
 
 use rayon::prelude::*;
 
@@ -23,6 +22,7 @@ use crate::observation::{Now, Stat};
 use file::{Head, Reported, Section};
 pub use update::{Basis, Fresh, update};
 use zipwright_store::digest::FieldHasher;
+use zipwright_store::platform;
 use zipwright_store::project::Project;
 use zipwright_store::{Digest, RelPath, parallel};
 

@@ -9,7 +9,6 @@ use std::collections::BTreeMap;
 use std::fs::{self, Permissions};
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::Path;
-use zipwright_store::platform::OpenedFiles;
 
 use anyhow::{Context, Result, bail};
 use filetime::FileTime;
@@ -17,6 +16,7 @@ use filetime::FileTime;
 use zipwright_engine::files::{Content, View};
 use zipwright_store::digest::FieldHasher;
 use zipwright_store::fs::{EXECUTABLE_MODE, FILE_MODE, create_dir_all, read};
+use zipwright_store::platform::OpenedFiles;
 use zipwright_store::project::{Project, STATE_FOLDER};
 use zipwright_store::{Digest, RelPath};
 

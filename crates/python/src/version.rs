@@ -320,11 +320,13 @@ impl Specifier {
 
     /// Returns whether all comparisons of a list, such as `>=3.8,<4`, allow a version.
     pub fn all_allow(list: &str, version: &str) -> Result<bool> {
-        let mut allowed = true;
-        for specifier in list.split(',').map(str::trim).filter(|text| !text.is_empty()) {
-            allowed &= Self::parse(specifier)?.allows(version);
-        }
-        Ok(allowed)
+        Ok(Self::parse_list(list)?.iter().all(|specifier| specifier.allows(version)))
+    }
+
+    /// Reads a list of comparisons, such as `>=3.8,<4`. An empty list has none.
+    pub fn parse_list(list: &str) -> Result<Vec<Self>> {
+        let texts = list.split(',').map(str::trim).filter(|text| !text.is_empty());
+        texts.map(Self::parse).collect()
     }
 
     /// Returns the version of `==VERSION`; `None` for any other comparison.

@@ -22,7 +22,6 @@ use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::thread::{self, Scope};
 use std::time::{Duration, Instant};
-use zipwright_store::platform;
 
 use anyhow::{Context, Result};
 use rayon::prelude::*;
@@ -38,6 +37,7 @@ use crate::snapshot::{Fresh, Prior};
 use crate::state::{Left, Record, State};
 use crate::target::{Facts, Fingerprint, Trees};
 use zipwright_store::Digest;
+use zipwright_store::platform;
 
 pub use judge::output_digest;
 pub use options::{Mode, Observer, Options, World};

@@ -16,9 +16,8 @@ use rustix::event::{PollFd, PollFlags, poll};
 use rustix::fs::OFlags;
 use rustix::io::{Errno, FdFlags, fcntl_setfd, read, retry_on_intr, write};
 
-use zipwright_store::platform;
-
 use super::flags::Auth;
+use zipwright_store::platform;
 
 /// The byte that make uses for each slot. Other servers use others, so the byte given back is the
 /// byte that was taken.

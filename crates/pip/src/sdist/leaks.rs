@@ -6,7 +6,6 @@
 
 use std::collections::BTreeMap;
 use std::path::Path;
-use zipwright_store::platform;
 
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
@@ -14,6 +13,7 @@ use memchr::memmem;
 use walkdir::WalkDir;
 
 use super::normalize::Content;
+use zipwright_store::platform;
 use zipwright_store::project::Project;
 use zipwright_store::words;
 

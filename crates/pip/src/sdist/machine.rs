@@ -8,9 +8,9 @@ use std::fs;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
-use zipwright_store::platform;
 
 use serde::{Deserialize, Serialize};
+use zipwright_store::platform;
 use zipwright_store::{Bucket, Cache, Memo, Observation};
 
 use super::super::build_environment::SYSTEM_PATH;

@@ -9,7 +9,6 @@ use std::ffi::OsString;
 use std::fs::{self, File};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::path::{Path, PathBuf};
-use zipwright_store::platform;
 
 use anyhow::{Context, Result, bail};
 use tempfile::TempDir;
@@ -17,6 +16,7 @@ use tempfile::TempDir;
 use super::super::build_environment::SYSTEM_PATH;
 use zipwright_engine::process::Invocation;
 use zipwright_store::fs::{create_dir_all, remove};
+use zipwright_store::platform;
 use zipwright_store::project::Project;
 
 /// Environment variable: if set, builds take turns in a real folder even if namespaces work.

@@ -15,7 +15,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use anyhow::{Context, Result};
 
 use self::cases::Cases;
-use self::pyproject::{Pyproject, Sources, specifiers};
+use self::pyproject::{Pyproject, Sources};
 use self::wish::{Entry, Wish, compare};
 use super::Wanted;
 use super::uv::{Metadata, Package, Required, UvLock};
@@ -77,7 +77,7 @@ impl UvLock {
             checkout,
             root: None,
             folders: folders(self, checkout.folder),
-            pythons: specifiers(self.requires_python.as_deref().unwrap_or_default())?,
+            pythons: Specifier::parse_list(self.requires_python.as_deref().unwrap_or_default())?,
             supported: supported.collect::<Result<_>>()?,
         };
         comparison.root = comparison.read(".")?;
@@ -240,7 +240,7 @@ impl Comparison<'_> {
         if pyproject.is_dynamic("requires-python") {
             return Ok(None);
         }
-        let mut wanted = specifiers(own)?;
+        let mut wanted = Specifier::parse_list(own)?;
         let canonical = |list: &[Specifier]| -> BTreeSet<String> {
             list.iter().map(Specifier::canonical).collect()
         };
@@ -264,7 +264,7 @@ impl Comparison<'_> {
             if other.is_dynamic("requires-python") {
                 return Ok(None);
             }
-            wanted.extend(specifiers(other.requires_python().unwrap_or_default())?);
+            wanted.extend(Specifier::parse_list(other.requires_python().unwrap_or_default())?);
             now = bounds(&wanted);
         }
         if now == locked { Ok(None) } else { difference() }
@@ -326,7 +326,7 @@ fn entry(required: &Required, base: &str) -> Result<Entry> {
         let is_known = |key: &String| OTHERS.contains(&key.as_str());
         rest.keys().all(is_known).then(String::new)
     };
-    let versions = specifiers(specifier.as_deref().unwrap_or_default())?;
+    let versions = Specifier::parse_list(specifier.as_deref().unwrap_or_default())?;
     let wish = Wish::new(name, extras.iter(), versions.into_iter()).with_source(source);
     let when = text("marker").map(Marker::parse).transpose()?.into_iter().collect();
     Ok(Entry { wish, when, unless: Vec::new() })
@@ -393,7 +393,7 @@ url = "https://h/simple/"
         let lock = UvLock::parse(lock).unwrap();
         let target = Target::of_runtime(Runtime { major: 3, minor: 13, arch: Arch::Arm64 });
         let read = |folder: &str| (folder == ".").then(|| project.to_owned());
-        let checkout = Checkout { folder: "/work/app", read: &read };
+        let checkout = Checkout { folder: "/srv/app", read: &read };
         let behind = lock.behind(&target, &Wanted::default(), &checkout).unwrap();
         behind.map(|behind| behind.difference)
     }
@@ -409,7 +409,7 @@ url = "https://h/simple/"
             ("", ""),
             ("lib.x>=7", "lib_x"),
             ("path = \"./libs/x\"", "workspace = true"),
-            ("path = \"./libs/x\"", "path = \"/work/app/libs/x\", editable = true"),
+            ("path = \"./libs/x\"", "path = \"/srv/app/libs/x\", editable = true"),
             ("python_version > '3.10'", "python_full_version >= '3.11.0'"),
             ("python_version < '3.10'", "python_version == '3.9.*'"),
             ("requires-python = \">=3.10\"", "requires-python = \">3.9.99,>=3.10.0\""),

@@ -185,7 +185,7 @@ impl Pyproject {
         let settings = self.uv("dependency-groups").and_then(Value::as_table);
         let own = settings.into_iter().flatten().find(|(own, _)| normalise(own) == name);
         let text = own.and_then(|(_, own)| own.get("requires-python")?.as_str());
-        specifiers(text.unwrap_or_default())?
+        Specifier::parse_list(text.unwrap_or_default())?
             .iter()
             .map(|specifier| {
                 let text = specifier.to_string();
@@ -302,12 +302,6 @@ impl Part<'_> {
         named("extra").is_none_or(|named| Some(named.as_str()) == extra)
             && named("group").is_none_or(|named| Some(named.as_str()) == group)
     }
-}
-
-/// Reads a list of comparisons, such as `>=3.8,<4`.
-pub(super) fn specifiers(list: &str) -> Result<Vec<Specifier>> {
-    let texts = list.split(',').map(str::trim).filter(|text| !text.is_empty());
-    texts.map(Specifier::parse).collect()
 }
 
 fn strings(list: &Value) -> Option<Vec<&str>> {
