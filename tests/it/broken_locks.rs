@@ -158,6 +158,11 @@ fn answers_of_an_index_that_are_no_wheel_are_named_without_credentials() {
             (true, Some("gone")) => response("404 Not Found", b"<html>"),
             (true, Some("login")) => response("200 OK", b"<html>Log in</html>"),
             (true, Some("endless")) => response("200 OK", &vec![b'x'; 1 << 20]),
+            (true, Some("teapot")) => response("418 I'm a teapot", b""),
+            (true, Some("circle")) => {
+                b"HTTP/1.1 302 Found\r\nlocation: #\r\ncontent-length: 0\r\n\r\n".to_vec()
+            }
+            (true, Some("busy")) => response("503 Service Unavailable\r\nretry-after: 0", b""),
             (true, _) => response("403 Forbidden", b"<html>"),
         }
     });
@@ -166,8 +171,15 @@ fn answers_of_an_index_that_are_no_wheel_are_named_without_credentials() {
     let with_secret = format!("http://me:secret@127.0.0.1:{}/", index.port);
     for (folder, error, way_out) in [
         ("gone", "404 Not Found", "if the index no longer has this file, lock again"),
-        ("login", "bytes instead of ", ""),
-        ("endless", "has more than the ", ""),
+        ("login", "bytes instead of ", "this is not the file that was locked"),
+        ("endless", "has more than the ", "this is not the file that was locked"),
+        ("teapot", "418 I'm a teapot", "if another index has this file, lock again with that one"),
+        (
+            "circle",
+            "is redirected more than 10 times",
+            "if another index has this file, lock again",
+        ),
+        ("busy", ": 503 Service Unavailable, 5 times in a row", "the files that arrived are kept"),
     ] {
         sandbox.write(
             "pylock.toml",

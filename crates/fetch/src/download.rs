@@ -70,7 +70,7 @@ impl<S: Sink> Transfer<'_, '_, S> {
             failed = if received.bytes > most { 1 } else { failed + 1 };
             most = most.max(received.bytes);
             if failed >= timing.attempts {
-                return Err(Failure::Other(format!("{reason}, {failed} times in a row")));
+                return Err(Failure::Passing(format!("{reason}, {failed} times in a row")));
             }
             let pause = timing.pause * 2u32.pow(failed - 1);
             // Many downloads that broke at once do not all come back at once.
@@ -96,7 +96,7 @@ impl<S: Sink> Transfer<'_, '_, S> {
             return Ok(());
         }
         let text = format!("{url} is redirected more than {REDIRECTS_MAX} times");
-        Err(Break::Final(Failure::Other(text)))
+        Err(Break::Final(Failure::Refused(text)))
     }
 
     async fn send(
@@ -197,7 +197,7 @@ impl<S: Sink> Transfer<'_, '_, S> {
                 return Err(Break::Final(Failure::Missing(format!("{url}: {status}"))));
             }
             status => {
-                return Err(Break::Final(Failure::Other(format!("{url}: {status}"))));
+                return Err(Break::Final(Failure::Refused(format!("{url}: {status}"))));
             }
         }
         let validator = header(response, &ETAG).filter(|tag| !tag.starts_with("W/"));
@@ -237,14 +237,14 @@ impl<S: Sink> Transfer<'_, '_, S> {
             (self.progress)(received.bytes);
             if let Some(size) = self.file.size.filter(|size| received.bytes > *size) {
                 let text = format!("{url} has more than the {size} bytes that it should have");
-                return Err(Break::Final(Failure::Other(text)));
+                return Err(Break::Final(Failure::OtherSize(text)));
             }
         }
         match self.file.size.filter(|size| received.bytes < *size) {
             None => Ok(()),
             Some(size) => {
                 let text = format!("{url} has {} bytes instead of {size}", received.bytes);
-                Err(Break::Final(Failure::Other(text)))
+                Err(Break::Final(Failure::OtherSize(text)))
             }
         }
     }
@@ -286,11 +286,11 @@ fn redirected(url: &Url, response: &Response<Incoming>) -> Result<Url, Break> {
     let next = location.and_then(|location| url.join(&location).ok());
     let Some(mut next) = next else {
         let text = format!("{url} is redirected to no URL");
-        return Err(Break::Final(Failure::Other(text)));
+        return Err(Break::Final(Failure::Refused(text)));
     };
     if url.is_https && !next.is_https {
         let text = format!("{url} is redirected to {next}, which is not encrypted");
-        return Err(Break::Final(Failure::Other(text)));
+        return Err(Break::Final(Failure::Refused(text)));
     }
     // The credentials of a URL are for its own server.
     if !next.is_same_origin(url) && next.credentials == url.credentials {

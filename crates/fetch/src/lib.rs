@@ -102,6 +102,12 @@ pub enum Failure {
     Unauthorized(String),
     /// The server has no such file.
     Missing(String),
+    /// The server leads nowhere, or refuses, and no other attempt will change it.
+    Refused(String),
+    /// The file does not have the size that it should have.
+    OtherSize(String),
+    /// No attempt worked, each for a reason that may pass.
+    Passing(String),
     Other(String),
 }
 
@@ -110,6 +116,9 @@ impl fmt::Display for Failure {
         let (Self::Unsupported(text)
         | Self::Unauthorized(text)
         | Self::Missing(text)
+        | Self::Refused(text)
+        | Self::OtherSize(text)
+        | Self::Passing(text)
         | Self::Other(text)) = self;
         f.write_str(text)
     }

@@ -129,14 +129,23 @@ impl Fetcher<'_> {
                 Ok(Outcome::ForPip(failure.to_string()))
             }
             Err(failure) => {
-                let text = failure.to_string();
-                // Files of an index are removed, but never replaced.
-                let is_gone = self.is_locked && text.ends_with(" Not Found");
-                let way_out =
-                    if is_gone { "\nif the index no longer has this file, lock again" } else { "" };
-                bail!("could not fetch {}: {text}{way_out}", pick.describe())
+                let way_out = if signals::is_ending() { "" } else { way_out(&failure) };
+                bail!("could not fetch {}: {failure}{way_out}", pick.describe())
             }
         }
+    }
+}
+
+/// Returns what a user can do about a file of a lock that was not fetched.
+fn way_out(failure: &Failure) -> &'static str {
+    match failure {
+        // Files of an index are removed, but never replaced.
+        Failure::Missing(_) => "\nif the index no longer has this file, lock again",
+        Failure::OtherSize(_) => OTHER_FILE,
+        Failure::Passing(_) => "\nbuild again later: the files that arrived are kept",
+        Failure::Refused(_) => "\nif another index has this file, lock again with that one",
+        // Only pip may be able to get it, or the text has the way out.
+        Failure::Unsupported(_) | Failure::Unauthorized(_) | Failure::Other(_) => "",
     }
 }
 
