@@ -29,7 +29,8 @@ pub(super) fn run(common: &Common, clean: &Clean) -> Result<u8, Failure> {
     let _lock = session.lock(Patience::Wait)?;
     let mut state = session.state();
     let files = &session.files_anew();
-    let mut cleaner = Cleaner { session: &session, files, removed: 0, stays: Vec::new() };
+    let mut cleaner =
+        Cleaner { session: &session, files, removed: 0, stays: Vec::new(), folders: Vec::new() };
     let mut problems = Vec::new();
     for target in targets {
         if let Err(error) = cleaner.clean(target, &mut state, clean.force) {
@@ -41,6 +42,11 @@ pub(super) fn run(common: &Common, clean: &Clean) -> Result<u8, Failure> {
     }
     if !cleaner.stays.is_empty() {
         problems.push(stay(&cleaner.stays));
+    }
+    for folder in &cleaner.folders {
+        problems.push(format!(
+            "`{folder}` stays: it is a folder, and not the output; remove it yourself"
+        ));
     }
     match problems.is_empty() {
         true => Ok(SUCCESS),
@@ -68,6 +74,8 @@ struct Cleaner<'a> {
     removed: usize,
     /// Files that are not the target's, or were changed since.
     stays: Vec<String>,
+    /// Folders in the places of files.
+    folders: Vec<String>,
 }
 
 impl Cleaner<'_> {
@@ -86,7 +94,7 @@ impl Cleaner<'_> {
                     base_fs::remove(&place)?
                 }
                 _ if meta.is_dir() => {
-                    self.stays.push(output.path().to_string());
+                    self.folders.push(output.path().to_string());
                     false
                 }
                 _ => {

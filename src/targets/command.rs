@@ -6,7 +6,7 @@
 mod outputs;
 mod service;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use anyhow::{Result, anyhow, bail};
@@ -123,6 +123,7 @@ fn run(command: &Command, job: &Job) -> Result<Done> {
     places.look_anew();
     if let Err(error) = result.and_then(|()| places.keep()) {
         places.take_back()?;
+        job.owned.writes(&BTreeSet::new())?;
         return Err(error);
     }
     Ok(Done::default())

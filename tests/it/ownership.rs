@@ -36,8 +36,15 @@ const PATHS: [&str; 14] = [
     "done",
 ];
 
-const COMMANDS: [&str; 5] =
-    ["printf made > OUT", "true", "cat src/*.txt > OUT", "printf + >> OUT", "false"];
+const COMMANDS: [&str; 7] = [
+    "printf made > OUT",
+    "true",
+    "cat src/*.txt > OUT",
+    "printf + >> OUT",
+    "false",
+    "kill -9 $PPID",
+    "printf half > OUT; kill -9 $PPID",
+];
 
 /// A file that zipwright did not make, or a link.
 #[derive(Clone, Debug, PartialEq)]
@@ -113,7 +120,7 @@ impl Life {
         self.diary.push(format!("{words:?}: {:?} {}", run.code, run.stderr.trim()));
         assert!(!run.stderr.contains("BUG"), "{}", self.diary.join("\n"));
         for (path, thing) in &self.things {
-            let found = self.found(path);
+            let found = self.found_anywhere(path, thing);
             let is_taken = matches!(thing, Thing::Link(_)) && self.outputs.contains(path);
             if found.as_ref() != Some(thing) && !is_taken {
                 let diary = self.diary.join("\n");
@@ -125,7 +132,9 @@ impl Life {
             }
         }
         // Removed links are not expected any more.
-        let there = |(path, thing): &(&String, &Thing)| self.found(path).as_ref() == Some(*thing);
+        let there = |(path, thing): &(&String, &Thing)| {
+            self.found_anywhere(path, thing).as_ref() == Some(*thing)
+        };
         let there = self.things.iter().filter(there);
         self.things = there.map(|(path, thing)| (path.clone(), thing.clone())).collect();
     }
@@ -138,6 +147,17 @@ impl Life {
         }
         let bytes = fs::read(&place).ok()?;
         Some(Thing::File(String::from_utf8_lossy(&bytes).into_owned(), meta.mode() & 0o7777))
+    }
+
+    /// Returns what is at `path`, unless `thing` is where a killed run left it.
+    fn found_anywhere(&self, path: &str, thing: &Thing) -> Option<Thing> {
+        let (folder, name) = path.rsplit_once('/').unwrap_or((".", path));
+        let aside = format!("{folder}/.zipwright-tmp-aside-{name}");
+        let killed = fs::read_dir(self.sandbox.path(".zipwright/killed")).into_iter().flatten();
+        let killed = killed.map(|entry| entry.unwrap().file_name().into_string().unwrap());
+        let kept = killed.map(|name| format!(".zipwright/killed/{name}"));
+        let mut places = kept.chain([aside]);
+        places.find_map(|place| self.found(&place).filter(|it| it == thing)).or(self.found(path))
     }
 
     /// Returns whether all parents of `path` are folders, not links or files.
@@ -286,4 +306,118 @@ fn nothing_of_a_user_is_lost() {
 #[test]
 fn nothing_of_a_user_is_lost_by_others() {
     campaign(1_000_000, 2);
+}
+
+/// A project with one command, which begins with a file of the user in the place of its output.
+fn killed(shell: &str) -> Sandbox {
+    let sandbox = Sandbox::with(&format!(
+        "[target.g]\nkind = \"command\"\ninputs = [\"in.txt\"]\noutputs = [\"a.txt\"]\n\
+         shell = \"\"\"\nif [ ! -e killed ]; then touch killed; {shell}; kill -9 $PPID; exit; fi\n\
+         echo generated > a.txt\"\"\"\n[target.other]\nkind = \"command\"\noutputs = [\"b.txt\"]\n\
+         shell = \"echo b > b.txt\"\n"
+    ));
+    sandbox.write("in.txt", "1");
+    sandbox
+}
+
+const IN_THE_WAY: &str = "`a.txt` is in the way: zipwright did not make it";
+
+#[test]
+fn a_file_that_a_killed_run_had_set_aside_is_still_a_users() {
+    for shell in ["true", "echo half > a.txt"] {
+        for between in [None, Some("other"), Some("list"), Some("clean")] {
+            let sandbox = killed(shell);
+            sandbox.write("a.txt", "mine");
+            let _ = sandbox.run(["g"]);
+            if let Some(word) = between {
+                let _ = sandbox.run([word]);
+            }
+            let run = sandbox.run(["g"]).failure();
+            if shell.starts_with("echo") {
+                let _ = run.stderr_has("`a.txt` before a build was killed: remove one of them");
+                assert_eq!(sandbox.read(".zipwright-tmp-aside-a.txt"), "mine");
+                sandbox.remove("a.txt");
+                let _ = sandbox.run(["g"]).failure().stderr_has(IN_THE_WAY);
+            } else {
+                let _ = run.stderr_has(IN_THE_WAY);
+            }
+            assert_eq!(sandbox.read("a.txt"), "mine", "{shell} {between:?}");
+        }
+    }
+}
+
+#[test]
+fn an_edited_output_is_a_users_after_a_killed_run() {
+    let sandbox = killed("true");
+    sandbox.write("killed", "");
+    sandbox.run(["g"]).success();
+    sandbox.write("a.txt", "edited");
+    sandbox.write("in.txt", "2");
+    sandbox.remove("killed");
+    let _ = sandbox.run(["g"]);
+    let _ = sandbox.run(["g"]).failure().stderr_has(IN_THE_WAY);
+    assert_eq!(sandbox.read("a.txt"), "edited");
+}
+
+#[test]
+fn only_outputs_that_a_killed_run_could_write_count_as_half_written() {
+    let sandbox = killed("echo half > a.txt");
+    let _ = sandbox.run(["g"]);
+    assert_eq!(sandbox.read("a.txt"), "half\n");
+    // Another output, which that run could not write.
+    sandbox.write("thesis.txt", "mine");
+    let text = sandbox.read("Buildfile");
+    sandbox.write("Buildfile", text.replace("a.txt", "thesis.txt"));
+    let run = sandbox.run(["g"]).failure();
+    let _ = run.stderr_has("`thesis.txt` is in the way: zipwright did not make it");
+    assert_eq!(sandbox.read("thesis.txt"), "mine");
+}
+
+#[test]
+fn what_a_killed_run_left_is_kept_beside_the_state() {
+    let sandbox = killed("echo half > a.txt");
+    let _ = sandbox.run(["g"]);
+    // A failure before the command begins changes nothing about it.
+    sandbox.remove("in.txt");
+    let _ = sandbox.run(["g"]).failure();
+    sandbox.write("in.txt", "1");
+    sandbox.write("a.txt", "written since");
+    let kept = ".zipwright/killed/a.txt";
+    let _ = sandbox.run(["g"]).success().stderr_has(&format!(
+        "`a.txt` may be half-written, as its run was killed: it is kept as `{kept}`"
+    ));
+    assert_eq!(
+        (sandbox.read("a.txt"), sandbox.read(kept)),
+        ("generated\n".into(), "written since".into())
+    );
+    sandbox.remove("killed");
+    sandbox.write("in.txt", "2");
+    let _ = sandbox.run(["g"]);
+    let _ = sandbox.run(["g"]).success();
+    assert_eq!(sandbox.read(kept), "written since", "another one does not replace it");
+    assert_eq!(sandbox.read(".zipwright/killed/a.txt.1"), "half\n");
+}
+
+#[test]
+fn a_folder_in_the_place_of_an_output_stays() {
+    let sandbox = Sandbox::with(
+        "[target.g]\nkind = \"command\"\noutputs = [\"vendor\"]\n\
+         shell = \"mv third_party vendor && false\"\n\
+         [target.d]\nkind = \"command\"\noutputs = [\"dist\"]\nshell = \"mkdir -p dist; echo x > dist/a\"\n",
+    );
+    sandbox.write("third_party/own.c", "mine");
+    let _ = sandbox.run(["g"]).failure();
+    assert_eq!(sandbox.read("vendor/own.c"), "mine");
+    let _ = sandbox
+        .run(["d"])
+        .failure()
+        .stderr_has("the command made a folder of output `dist`; declare the files in it");
+    let _ = sandbox.run(["d"]).failure().stderr_has("output `dist` is a folder; declare the files");
+    for word in ["d", "--force"] {
+        let _ = sandbox
+            .run(["clean", "d", word])
+            .failure()
+            .stderr_has("`dist` stays: it is a folder, and not the output; remove it yourself");
+    }
+    assert!(sandbox.exists("dist/a"));
 }

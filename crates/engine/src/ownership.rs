@@ -5,10 +5,14 @@
 //! journal of the target in the state folder, and so are all files that a run is about to put in
 //! place, so that they are in the journal if it is killed. A run that ends rewrites the journal.
 //! Without a record of the target, the journal is ignored.
+//!
+//! Nobody knows beforehand what a command writes. So a list beside the journal has the outputs whose
+//! places were free, or had the target's own file, as the command began. If the run is killed, only
+//! these count as half-written.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
-use std::io::Write;
+use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, anyhow};
@@ -23,6 +27,8 @@ use zipwright_store::{Digest, RelPath, private};
 const FOLDER: &str = "left";
 /// Format of the envelopes in a journal.
 const FORMAT: Format = Format::new("left files", 1);
+/// Format of a list of outputs that a command writes.
+const WRITTEN: Format = Format::new("outputs of a running command", 1);
 
 /// Largest number of paths that one error names.
 const SHOWN: usize = 4;
@@ -32,8 +38,8 @@ const SHOWN: usize = 4;
 pub struct Owned {
     /// Outputs that are files: digest and permission bits.
     recorded: BTreeMap<RelPath, (Digest, u32)>,
-    /// Whether the target's last run was killed, so that a command's output may be half-written.
-    pub interrupted: bool,
+    /// Outputs that a killed run of a command may have left half-written.
+    pub half_written: BTreeSet<RelPath>,
     /// Whether the target has a record, or ran since it was last cleaned.
     pub has_run: bool,
     /// The digests that each path may have, from the journal.
@@ -51,7 +57,7 @@ impl Owned {
     pub const fn new(force: bool) -> Self {
         Self {
             recorded: BTreeMap::new(),
-            interrupted: false,
+            half_written: BTreeSet::new(),
             has_run: false,
             members: BTreeMap::new(),
             journal: None,
@@ -65,8 +71,9 @@ impl Owned {
         let members = if left.has_run { read(&journal) } else { BTreeMap::new() };
         let file = |output: RecordedOutput| Some((output.path, (output.digest, output.mode?)));
         let Left { outputs, has_run, interrupted } = left;
+        let half_written = if interrupted { read_written(&journal) } else { BTreeSet::new() };
         let recorded = outputs.into_iter().filter_map(file).collect();
-        Ok(Self { recorded, interrupted, has_run, members, journal: Some(journal), force })
+        Ok(Self { recorded, half_written, has_run, members, journal: Some(journal), force })
     }
 
     /// Returns whether the target left a file with this content at `path`.
@@ -105,6 +112,15 @@ impl Owned {
         written.with_context(|| format!("could not write `{}`", journal.display()))
     }
 
+    /// Records that a command writes these outputs, in place of an earlier list of this target.
+    pub fn writes(&self, outputs: &BTreeSet<RelPath>) -> Result<()> {
+        let Some(list) = self.journal.as_deref().map(list_of_written) else { return Ok(()) };
+        match outputs.is_empty() {
+            true => base_fs::remove(&list).map(drop),
+            false => base_fs::write(&list, &WRITTEN.seal(outputs)?, private::FILE_MODE),
+        }
+    }
+
     /// Returns whether the journal has files.
     pub fn has_journal(&self) -> bool {
         !self.members.is_empty()
@@ -123,9 +139,17 @@ impl Owned {
     }
 }
 
-/// Removes the journal of `target`.
+/// Removes the journal of `target`, and its list of written outputs.
 pub fn end(project: &Project, target: &str) -> Result<()> {
+    end_writing(project, target)?;
     base_fs::remove(&project.state_folder(FOLDER)?.join(file_name(target))).map(drop)
+}
+
+/// Removes the list of written outputs of `target`. Call it before a new run begins, unless the last one
+/// was killed.
+pub fn end_writing(project: &Project, target: &str) -> Result<()> {
+    let journal = project.state_folder(FOLDER)?.join(file_name(target));
+    base_fs::remove(&list_of_written(&journal)).map(drop)
 }
 
 /// Returns the digest of an output that is a file.
@@ -167,6 +191,23 @@ fn frame<'a>(
         true => Ok(None),
         false => FORMAT.seal(&files).map(Some),
     }
+}
+
+/// Returns whether `target` has a list of written outputs.
+pub fn is_writing(project: &Project, target: &str) -> Result<bool> {
+    let journal = project.state_folder(FOLDER)?.join(file_name(target));
+    Ok(list_of_written(&journal).symlink_metadata().is_ok())
+}
+
+fn list_of_written(journal: &Path) -> PathBuf {
+    journal.with_extension("written")
+}
+
+fn read_written(journal: &Path) -> BTreeSet<RelPath> {
+    let mut bytes = Vec::new();
+    let read = base_fs::open_itself(&list_of_written(journal))
+        .and_then(|mut file| file.read_to_end(&mut bytes));
+    read.ok().and_then(|_| WRITTEN.open(&bytes)).unwrap_or_default()
 }
 
 /// Reads all pieces of a journal up to the first that is damaged.

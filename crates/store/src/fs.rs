@@ -35,8 +35,8 @@ pub fn is_temp_name(name: &OsStr) -> bool {
     })
 }
 
-/// Flag of `open` by which a symbolic link is an error.
-const NO_LINK: i32 = OFlags::NOFOLLOW.bits().cast_signed();
+/// Flags of `open` by which a symbolic link is an error, and a pipe is not waited for.
+const NO_LINK: i32 = OFlags::NOFOLLOW.union(OFlags::NONBLOCK).bits().cast_signed();
 
 pub fn read(path: &Path) -> Result<Vec<u8>> {
     fs::read(path).with_context(|| format!("could not read `{}`", path.display()))

@@ -1,6 +1,7 @@
 //! The places of a command's outputs. Before it runs, each is free or has the target's own file;
 //! afterwards the command's files are compared with the files that were set aside.
 
+use std::collections::BTreeSet;
 use std::fs::{self, Metadata, Permissions};
 use std::io;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
@@ -16,6 +17,9 @@ use crate::observation::Stat;
 use crate::ownership;
 use crate::target::Job;
 use crate::targets::command::Command;
+
+/// Folder of the state that has what killed runs left half-written.
+const KILLED: &str = "killed";
 
 /// The outputs of a command that is about to run.
 pub(super) struct Outputs<'a> {
@@ -40,13 +44,14 @@ impl<'a> Outputs<'a> {
     pub(super) fn clear(command: &Command, job: &'a Job<'a>) -> Result<Self> {
         let paths = || command.outputs.iter().map(|path| &path.value);
         for path in paths() {
-            if job.files.to_write(path)?.metadata().is_ok_and(|meta| meta.is_dir()) {
+            if is_folder(&job.files.to_write(path)?) {
                 bail!("output `{path}` is a folder; declare the files in it, or remove it");
             }
         }
         let mut outputs = Self { job, list: Vec::new() };
+        let mut half_written = job.owned.half_written.clone();
         for path in paths() {
-            match Output::clear(path, job) {
+            match Output::clear(path, job, &mut half_written) {
                 Ok(output) => outputs.list.push(output),
                 Err(error) => {
                     outputs.take_back()?;
@@ -54,11 +59,17 @@ impl<'a> Outputs<'a> {
                 }
             }
         }
+        let written = outputs.list.iter().filter(|output| !output.is_aside);
+        job.owned.writes(&written.map(|output| output.place.path().clone()).collect())?;
         Ok(outputs)
     }
 
-    /// Fails if the command did not make one of them.
+    /// Fails if the command did not make one of them, or made a folder.
     pub(super) fn check(&self) -> Result<()> {
+        if let Some(output) = self.list.iter().find(|output| is_folder(&output.place)) {
+            let path = output.place.path();
+            bail!("the command made a folder of output `{path}`; declare the files in it");
+        }
         let is_missing = |output: &&Output| output.place.metadata().is_err();
         let missing = self.list.iter().filter(is_missing);
         let missing: Vec<&str> = missing.map(|output| output.place.path().as_str()).collect();
@@ -96,6 +107,10 @@ impl<'a> Outputs<'a> {
             output.remove_if_touched()?;
             let aside = base_fs::aside(&output.place);
             if output.is_aside && aside.symlink_metadata().is_ok() {
+                if is_folder(&output.place) {
+                    let (path, aside) = (output.place.path(), aside.display());
+                    bail!("`{path}` is a folder now; the file that it was before is `{aside}`");
+                }
                 base_fs::rename_to_free(&aside, &output.place)?;
             }
             output.place.look_anew();
@@ -110,7 +125,13 @@ impl<'a> Outputs<'a> {
 }
 
 impl<'a> Output<'a> {
-    fn clear(path: &RelPath, job: &'a Job<'a>) -> Result<Self> {
+    /// Outputs that are no longer `half_written` leave that list before their files are removed: a file
+    /// that appears after it is a user's.
+    fn clear(
+        path: &RelPath,
+        job: &'a Job<'a>,
+        half_written: &mut BTreeSet<RelPath>,
+    ) -> Result<Self> {
         let place = job.files.to_write(path)?;
         base_fs::create_dir_all(&job.project.place(&path.parent()))?;
         restore_aside(&place, job)?;
@@ -120,6 +141,9 @@ impl<'a> Output<'a> {
             modified = Some(FileTime::from_last_modification_time(&meta));
             if is_ours(&place, &meta, job)? {
                 make_own(path, &place, &meta, job)?;
+            } else if meta.is_file() && half_written.remove(path) {
+                job.owned.writes(half_written)?;
+                keep_half_written(path, &place, job)?;
             } else if may_go(path, &meta, job) {
                 base_fs::remove(&place)?;
             } else {
@@ -139,9 +163,11 @@ impl<'a> Output<'a> {
         !self.is_aside || (made.is_some() && made == Shape::of(&base_fs::aside(&self.place)))
     }
 
+    /// Removes a file that the command made or wrote to. A folder stays: it may be a user's that the
+    /// command moved here.
     fn remove_if_touched(&self) -> Result<()> {
         let now = self.place.metadata().ok().as_ref().map(Stat::from);
-        if now.is_some() && now != self.stat {
+        if now.is_some() && now != self.stat && !is_folder(&self.place) {
             base_fs::remove(&self.place)?;
         }
         Ok(())
@@ -188,10 +214,31 @@ fn is_ours(place: &Place, meta: &Metadata, job: &Job) -> Result<bool> {
 }
 
 /// Returns whether a file that is not the target's may be removed: a link in the place of a file
-/// that the target left, a half-written file of a killed run, and everything with `--force`.
+/// that the target left, and everything with `--force`.
 fn may_go(path: &RelPath, meta: &Metadata, job: &Job) -> bool {
-    let is_link = meta.is_symlink() && job.owned.was_left(path);
-    is_link || (meta.is_file() && job.owned.interrupted) || job.owned.force
+    (meta.is_symlink() && job.owned.was_left(path)) || job.owned.force
+}
+
+/// Moves what a killed run may have left half-written into the state folder. It is not removed: a user
+/// may have written it since.
+fn keep_half_written(path: &RelPath, place: &Place, job: &Job) -> Result<()> {
+    let folder = job.project.state_folder(KILLED)?;
+    let kept = (0..).map(|number| match number {
+        0 => folder.join(path.file_name()),
+        _ => folder.join(format!("{}.{number}", path.file_name())),
+    });
+    let kept = kept.into_iter().find(|kept| kept.symlink_metadata().is_err());
+    let kept = kept.expect("BUG: there are more numbers than files");
+    base_fs::rename_to_free(place, &kept)?;
+    let shown = kept.strip_prefix(&job.project.root).unwrap_or(&kept).display();
+    job.messages.warn(&format!(
+        "`{path}` may be half-written, as its run was killed: it is kept as `{shown}`"
+    ));
+    Ok(())
+}
+
+fn is_folder(place: &Place) -> bool {
+    place.metadata().is_ok_and(|meta| meta.is_dir())
 }
 
 /// Restores the mode with which the target left the file, and gives it an inode of its own: the
@@ -213,19 +260,19 @@ fn make_own(path: &RelPath, place: &Path, meta: &Metadata, job: &Job) -> Result<
 }
 
 /// Restores a file that a killed run set aside.
-fn restore_aside(place: &Path, job: &Job) -> Result<()> {
+fn restore_aside(place: &Place, job: &Job) -> Result<()> {
     let aside = base_fs::aside(place);
     if aside.symlink_metadata().is_err() {
         return Ok(());
     }
-    if job.owned.interrupted || job.owned.force {
+    if job.owned.force {
         base_fs::remove(place)?;
     }
     if place.symlink_metadata().is_ok() {
+        let shown = aside.strip_prefix(&job.project.root).unwrap_or(&aside).display();
+        let path = place.path();
         bail!(
-            "`{}` is the file that was `{}` before a build was killed: remove one of them",
-            aside.display(),
-            place.display()
+            "`{shown}` is the file that was `{path}` before a build was killed: remove one of them"
         );
     }
     base_fs::rename_to_free(&aside, place)

@@ -8,6 +8,7 @@ use crate::event::Event;
 use crate::graph::TargetId;
 use crate::key::Reason;
 use crate::make::Token;
+use crate::ownership;
 use crate::signals;
 use crate::state::Record;
 
@@ -75,9 +76,12 @@ impl Engine<'_, '_> {
                     None => self.polling -= 1,
                 }
                 drop(token);
-                let is_interrupted = signals::is_ending() && self.state.waits(self.world.name(id));
-                if worked.is_err() && !is_interrupted {
-                    self.state.stop(self.world.name(id), None)?;
+                let name = self.world.name(id);
+                let is_interrupted = signals::is_ending() && self.state.waits(name);
+                // Else what a killed run left half-written would count as a user's.
+                let is_clean = !ownership::is_writing(self.world.project, name)?;
+                if worked.is_err() && !is_interrupted && is_clean {
+                    self.state.stop(name, None)?;
                 }
                 match worked {
                     Ok(worked) => self.ran(id, reasons, seconds, worked)?,

@@ -31,6 +31,7 @@ use crate::files::Observed;
 use crate::graph::TargetId;
 use crate::key::Reason;
 use crate::make::{Pool, Token};
+use crate::ownership;
 use crate::plan::Plan;
 use crate::signals;
 use crate::snapshot::{Fresh, Prior};
@@ -407,6 +408,9 @@ impl<'a> Engine<'a, '_> {
         // input would look up to date.
         let name = &target.name.value;
         next.left = self.state.left(name)?;
+        if !next.left.interrupted {
+            ownership::end_writing(self.world.project, name)?;
+        }
         match (&next.resumed, target.outputs().is_empty()) {
             // If it is interrupted again, it still waits.
             (Some(_), _) => {}
