@@ -77,7 +77,7 @@ impl Glob {
             }
         }
         let pattern = pattern.join("/");
-        if let Some(problem) = too_much(&pattern) {
+        if let Some(problem) = too_much(&pattern).or_else(|| unlike_a_shell(&pattern)) {
             return Err(GlobProblem::Syntax(problem));
         }
         builder(&pattern).build().map_err(|error| GlobProblem::Syntax(error.kind().to_string()))?;
@@ -89,6 +89,11 @@ impl Glob {
         // `compile_matcher` panics in place of the error.
         GlobSet::new([builder(self.pattern()).build()?])
     }
+}
+
+/// Returns what the compiler would read in another way than a shell.
+fn unlike_a_shell(pattern: &str) -> Option<String> {
+    pattern.contains("[[:").then(|| "it has no classes like `[[:digit:]]`; write `[0-9]`".into())
 }
 
 /// Returns the limit that a pattern exceeds.
@@ -116,7 +121,7 @@ fn too_much(pattern: &str) -> Option<String> {
 /// parts.
 fn builder(pattern: &str) -> GlobBuilder<'_> {
     let mut builder = GlobBuilder::new(pattern);
-    builder.literal_separator(true).backslash_escape(true);
+    builder.literal_separator(true).backslash_escape(true).empty_alternates(true);
     builder
 }
 
@@ -153,6 +158,7 @@ mod tests {
         assert_eq!(Glob::parse("*/../a"), Err(GlobProblem::ClimbsAfterWildcard));
         assert!(matches!(Glob::parse("a[b"), Err(GlobProblem::Syntax(_))));
         assert!(matches!(Glob::parse("{a,b"), Err(GlobProblem::Syntax(_))));
+        assert!(matches!(Glob::parse("[[:digit:]]"), Err(GlobProblem::Syntax(_))));
     }
 
     #[test]
@@ -182,6 +188,11 @@ mod tests {
         assert!(matches("**/*.py", "a.py") && matches("**/*.py", "a/b/.c.py"));
         assert!(matches("a/**", "a/b/c") && !matches("a/*", "a/b/c"));
         assert!(matches("{a,b}/x", "b/x") && !matches("?", "/"));
+        for path in [".env", ".env.prod"] {
+            assert!(matches(".env{,.prod}", path) && matches(".env{.prod,}", path));
+        }
+        assert!(matches("src/{,a/}c.py", "src/c.py") && matches("src/{,a/}c.py", "src/a/c.py"));
+        assert!(!matches("a{,b}.py", "ac.py"));
         assert!(matches(r"\[id].py", "[id].py"));
     }
 }
