@@ -1,13 +1,14 @@
 //! `zipwright [GOAL]...`: brings goals up to date, or reports the targets that would run.
 
 use std::collections::BTreeMap;
+use std::fs;
 use std::io::{self, IsTerminal};
 use std::mem;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 
 use super::args::{Build, Common, Invoking, OutputSync, Uploading};
 use super::discreet::Discreet;
@@ -15,7 +16,7 @@ use super::makeflags::BuildOptions;
 use super::session::{self, Session, Words};
 use super::{FAILURE, Failure, OUT_OF_DATE, SUCCESS};
 use super::{invoking, uploading};
-use crate::base::fs as base_fs;
+use crate::base::fs::{self as base_fs, FILE_MODE};
 use crate::base::{parallel, private};
 use crate::build::{self, Built, Mode, Observer, Options, Shuffle, World};
 use crate::diagnostic;
@@ -24,7 +25,7 @@ use crate::files::Files;
 use crate::graph::TargetId;
 use crate::lock::{Lock, Patience};
 use crate::make::Pool;
-use crate::project::Project;
+use crate::project::{Project, STATE_FOLDER};
 use crate::signals;
 use crate::snapshot::{self, Basis, Prior, Snapshot, UpToDate};
 use crate::state::State;
@@ -229,6 +230,7 @@ fn build_with(
     let surroundings =
         Surroundings { env: resolved.for_children(&pool), terminal: has_terminal(common) };
     let options = Options { surroundings, serial, ..options };
+    resolved.build.timings.as_deref().map_or(Ok(()), check_timings)?;
     let mut recorder = Recorder::new(report, resolved.build.timings.is_some());
     let files = session.files(memory.unwrap_or_default());
     files.tick().context("could not write in the state folder")?;
@@ -250,8 +252,7 @@ fn build_with(
         Ok(summary)
     });
     if let Some(place) = &resolved.build.timings {
-        let jobs = resolved.slots();
-        write_timings(place, &recorder.timings(jobs, &needs_by_name(session)))?;
+        write_timings(place, &recorder.timings(resolved.slots(), &needs_by_name(session)))?;
     }
     if !is_round {
         // The process ends soon, and gives all memory back at once instead of by millions of pieces.
@@ -268,12 +269,38 @@ fn needs_by_name(session: &Session) -> BTreeMap<String, Vec<String>> {
     graph.ids().map(|id| (name(id), waits(id).collect())).collect()
 }
 
+/// Returns the places of the page and the trace. Fails if a file is there that `--timings` did not
+/// write.
+fn places_of_timings(place: &Path) -> Result<[PathBuf; 2]> {
+    type IsOwn = fn(&str) -> bool;
+    let of = |extension: &str, is_own: IsOwn| {
+        let mut file = place.as_os_str().to_owned();
+        file.push(extension);
+        let file = PathBuf::from(file);
+        let is_free = file.symlink_metadata().is_err();
+        let is_own = || fs::read_to_string(&file).is_ok_and(|text| is_own(&text));
+        if !is_free && !(file.is_file() && is_own()) {
+            bail!(
+                "`{}` is in the way: `--timings` did not write it; move it away, or name another \
+                 `--timings=FILE`",
+                file.display()
+            );
+        }
+        Ok(file)
+    };
+    Ok([of(".html", timings::is_page)?, of(".json", timings::is_trace)?])
+}
+
+/// Fails before the build in place of after it.
+fn check_timings(place: &Path) -> Result<()> {
+    places_of_timings(place).map(drop)
+}
+
 fn write_timings(place: &Path, timings: &Timings) -> Result<()> {
-    let page = place.with_extension("html");
-    base_fs::write_if_changed(&page, timings::html(timings).as_bytes(), private::FILE_MODE)?;
-    let trace = place.with_extension("json");
-    let text = timings::chrome_trace(timings);
-    base_fs::write_if_changed(&trace, text.as_bytes(), private::FILE_MODE)?;
+    let [page, trace] = places_of_timings(place)?;
+    let mode = if place.starts_with(STATE_FOLDER) { private::FILE_MODE } else { FILE_MODE };
+    base_fs::write_if_changed(&page, timings::html(timings).as_bytes(), mode)?;
+    base_fs::write_if_changed(&trace, timings::chrome_trace(timings).as_bytes(), mode)?;
     super::note(&format!("times are in `{}` and `{}`", page.display(), trace.display()));
     Ok(())
 }

@@ -12,10 +12,10 @@ mod recorder;
 mod schedule;
 mod trace;
 
-pub use page::html;
+pub use page::{html, is_page};
 pub use recorder::Recorder;
 pub use schedule::{critical_path, slots};
-pub use trace::chrome_trace;
+pub use trace::{chrome_trace, is_trace};
 
 use std::time::Duration;
 

@@ -10,13 +10,21 @@ use crate::event::Outcome;
 /// Number of reasons that a row of the table shows; a click shows the others.
 const REASONS_SHOWN: usize = 2;
 
+/// Part of every page.
+const GENERATOR: &str = "<meta name=\"generator\" content=\"zipwright --timings\">";
+
+/// Returns whether a text is such a page.
+pub fn is_page(text: &str) -> bool {
+    text.contains(GENERATOR)
+}
+
 /// Returns the page. Its policy forbids every outside resource and script.
 pub fn html(timings: &Timings) -> String {
     let title = title(timings);
     format!(
         "<!DOCTYPE html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n\
          <meta name=\"viewport\" content=\"width=device-width\">\n\
-         <meta name=\"color-scheme\" content=\"light dark\">\n\
+         <meta name=\"color-scheme\" content=\"light dark\">\n{GENERATOR}\n\
          <meta http-equiv=\"Content-Security-Policy\" \
          content=\"default-src 'none'; style-src 'unsafe-inline'\">\n\
          <title>{title}</title>\n<style>\n{style}</style>\n</head>\n<body>\n\

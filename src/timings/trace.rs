@@ -42,7 +42,15 @@ pub fn chrome_trace(timings: &Timings) -> String {
             .to_string()
         })
         .collect();
-    if events.is_empty() { "[]\n".into() } else { format!("[\n{}\n]\n", events.join(",\n")) }
+    if events.is_empty() { EMPTY.into() } else { format!("[\n{}\n]\n", events.join(",\n")) }
+}
+
+const EMPTY: &str = "[]\n";
+
+/// Returns whether a text is such an array.
+pub fn is_trace(text: &str) -> bool {
+    let words = ["\"ph\":\"X\"", "\"critical\":"];
+    text == EMPTY || (text.starts_with("[\n{") && words.iter().all(|word| text.contains(word)))
 }
 
 /// Converts to microseconds; never negative, because a viewer would show such an event before the

@@ -81,4 +81,24 @@ fn timings_are_a_page_and_a_trace() {
     assert_eq!(ran.len(), 3, "{trace}");
     sandbox.run(["--timings=build/times"]).success();
     assert!(sandbox.exists("build/times.html") && sandbox.exists("build/times.json"));
+    sandbox.run(["--timings=build/times"]).success();
+}
+
+#[test]
+fn timings_replace_no_file_of_a_user() {
+    let sandbox = targets();
+    sandbox.write("report.html", "mine");
+    sandbox.write("data.json", "[]");
+    std::os::unix::fs::symlink("data.json", sandbox.path("link.json")).unwrap();
+    for name in ["report", "data", "link"] {
+        let run = sandbox.run(["-B", &format!("--timings={name}")]).failure();
+        let _ =
+            run.stderr_has("is in the way: `--timings` did not write it").stderr_lacks("running");
+    }
+    assert_eq!(
+        (sandbox.read("report.html"), sandbox.read("data.json")),
+        ("mine".into(), "[]".into())
+    );
+    sandbox.run(["--timings=data.v1"]).success();
+    assert!(sandbox.exists("data.v1.html") && sandbox.exists("data.v1.json"));
 }
