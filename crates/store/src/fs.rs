@@ -71,7 +71,11 @@ pub fn open_own(path: &Path, append: bool) -> io::Result<File> {
             false => error,
         }
     })?;
-    if file.metadata()?.nlink() > 1 {
+    let meta = file.metadata()?;
+    if !meta.is_file() {
+        return Err(io::Error::other("it is not a file; remove it"));
+    }
+    if meta.nlink() > 1 {
         return Err(io::Error::other("it is a hard link to another file; remove it"));
     }
     Ok(file)
