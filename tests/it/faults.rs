@@ -20,7 +20,7 @@ shell = "tr a-z A-Z < in > made/mid"
 kind = "command"
 inputs = ["made/mid", "src/*"]
 outputs = ["made/out", "made/more"]
-shell = "cat made/mid src/* > made/out; cat made/out > made/more"
+shell = "cat made/mid src/* > made/out && cat made/out > made/more"
 [target.staging]
 kind = "staging"
 sources = ["src/*", "made/out"]

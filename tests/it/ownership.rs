@@ -204,7 +204,8 @@ impl Life {
     fn second_name(&mut self, path: &str) {
         // A command may make one of two sources with the same bytes from the other: a file with the
         // same content becomes the target's.
-        if !path.starts_with("src/") && self.free(path) {
+        let is_there = self.sandbox.exists("src/b.txt");
+        if is_there && !path.starts_with("src/") && self.free(path) {
             fs::hard_link(self.sandbox.path("src/b.txt"), self.sandbox.path(path)).unwrap();
             self.keep(path, "second name of src/b.txt");
         }
@@ -420,4 +421,34 @@ fn a_folder_in_the_place_of_an_output_stays() {
             .stderr_has("`dist` stays: it is a folder, and not the output; remove it yourself");
     }
     assert!(sandbox.exists("dist/a"));
+}
+
+#[test]
+fn an_output_with_a_variable_goes_back_and_forth() {
+    let sandbox = Sandbox::with(
+        "[vars]\nstage = \"dev\"\n\
+         [target.tree]\nkind = \"staging\"\nsources = [\"a.py\"]\noutput = \"build/{stage}\"\nwrite = true\n\
+         [target.z]\nkind = \"zip\"\nstaging = \"tree\"\noutput = \"build/{stage}.zip\"\n\
+         [target.g]\nkind = \"command\"\ninputs = [\"a.py\"]\noutputs = [\"build/{stage}.txt\"]\n\
+         shell = \"cat a.py > build/{stage}.txt\"\n\
+         [target.all]\nkind = \"group\"\ntargets = [\"tree\", \"z\", \"g\"]\n",
+    );
+    for round in 0..3 {
+        sandbox.write("a.py", format!("x = {round}\n"));
+        for stage in ["dev", "prod", "test"] {
+            sandbox.run(["all", &format!("stage={stage}")]).success();
+            let text = format!("x = {round}\n");
+            assert_eq!(sandbox.read(&format!("build/{stage}/a.py")), text);
+            assert_eq!(sandbox.read(&format!("build/{stage}.txt")), text);
+        }
+    }
+    // An edit is a user's there too.
+    sandbox.write("build/dev.txt", "mine");
+    sandbox.write("build/dev/a.py", "mine");
+    let run = sandbox.run(["-k", "all"]).failure();
+    let _ = run
+        .stderr_has("`build/dev.txt` is in the way")
+        .stderr_has("`build/dev/a.py` is in the way");
+    sandbox.run(["clean", "stage=prod"]).success();
+    assert!(!sandbox.exists("build/prod.zip") && !sandbox.exists("build/prod/a.py"));
 }

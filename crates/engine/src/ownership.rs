@@ -126,13 +126,20 @@ impl Owned {
         !self.members.is_empty()
     }
 
-    /// Replaces the journal: exactly these files of folders, besides the recorded outputs.
+    /// Replaces the journal: these files of folders, besides the recorded outputs, and those left where
+    /// the target has no output any more, while they exist: `output = "build/{stage}"` can so go back
+    /// and forth.
     pub fn settle<'a>(
-        &self,
+        &'a self,
+        project: &Project,
+        is_current: &dyn Fn(&RelPath) -> bool,
         files: impl IntoIterator<Item = (&'a RelPath, &'a Digest)>,
     ) -> Result<()> {
         let Some(journal) = &self.journal else { return Ok(()) };
-        match frame(files)? {
+        let is_former = |path: &RelPath| !is_current(path) && is_file(&project.place(path));
+        let former = self.members.iter().filter(|(path, _)| is_former(path));
+        let former = former.flat_map(|(path, all)| all.iter().map(move |digest| (path, digest)));
+        match frame(files.into_iter().chain(former))? {
             Some(frame) => base_fs::write(journal, &frame, private::FILE_MODE),
             None => base_fs::remove(journal).map(drop),
         }
@@ -176,6 +183,10 @@ pub fn shown(paths: &[String]) -> String {
         0 => some.join(", "),
         more => format!("{} and {more} more", some.join(", ")),
     }
+}
+
+pub(crate) fn is_file(place: &Path) -> bool {
+    place.symlink_metadata().is_ok_and(|meta| meta.is_file())
 }
 
 fn file_name(target: &str) -> String {
@@ -264,7 +275,8 @@ mod tests {
         }
         assert!(!owned.is_ours(&path("tree/a"), &other) && !owned.is_ours(&path("tree"), &old));
         assert!(!load(&Left::default()).is_ours(&path("tree/a"), &old), "there is no record");
-        owned.settle([(&path("tree/a"), &new)]).unwrap();
+        let is_current = |file: &RelPath| file.is_within(&path("tree"));
+        owned.settle(&project, &is_current, [(&path("tree/a"), &new)]).unwrap();
         assert!(!load(&left).is_ours(&path("tree/a"), &old));
         end(&project, "t").unwrap();
         assert!(!load(&left).is_ours(&path("tree/a"), &new));

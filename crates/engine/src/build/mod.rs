@@ -35,7 +35,7 @@ use crate::ownership;
 use crate::plan::Plan;
 use crate::signals;
 use crate::snapshot::{Fresh, Prior};
-use crate::state::{Left, Record, State};
+use crate::state::{Left, Record, RecordedOutput, State};
 use crate::target::{Facts, Fingerprint, Trees};
 use zipwright_store::Digest;
 use zipwright_store::platform;
@@ -499,8 +499,10 @@ impl<'a> Engine<'a, '_> {
         self.remember(id, key.is_some().then_some(result), texts.clone(), observed);
         match key {
             Some(key) => {
+                let outputs = self.with_former(name, outputs)?;
                 let record = Record { key, result, outputs, seconds, facts: texts };
                 self.state.record(name, &record)?;
+                ownership::end_writing(self.world.project, name)?;
             }
             None => self.state.stop(name, Some(&outputs))?,
         }
@@ -509,6 +511,22 @@ impl<'a> Engine<'a, '_> {
         self.plan.done(id);
         self.finish(id, Outcome::Ran, reasons, seconds, facts, None);
         Ok(())
+    }
+
+    /// Adds the files that the target left where it has no output any more, while they exist.
+    fn with_former(
+        &self,
+        name: &str,
+        mut outputs: Vec<RecordedOutput>,
+    ) -> Result<Vec<RecordedOutput>> {
+        let mut former = self.state.left(name)?.outputs;
+        former.retain(|old| {
+            old.mode.is_some()
+                && outputs.iter().all(|new| new.path != old.path)
+                && ownership::is_file(&self.world.project.place(&old.path))
+        });
+        outputs.extend(former);
+        Ok(outputs)
     }
 
     fn failed(&mut self, id: TargetId, reasons: Vec<Reason>, seconds: f64, error: &anyhow::Error) {

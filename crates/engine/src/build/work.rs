@@ -235,11 +235,15 @@ fn conclude(
         stamp::touch(job, &stamp.value)?;
     }
     job.files.tick().context("could not write in the state folder")?;
-    if !job.target.kind.runs_program() {
-        let members = made_files(job, &expected, made)?;
-        job.owned.settle(members.iter().map(|(path, content)| (path, content)))?;
-    } else if job.owned.has_journal() {
-        job.owned.settle([])?;
+    if !job.target.kind.runs_program() || job.owned.has_journal() {
+        let members = match job.target.kind.runs_program() {
+            true => Vec::new(),
+            false => made_files(job, &expected, made)?,
+        };
+        let members = members.iter().map(|(path, content)| (path, content));
+        let is_current =
+            |path: &RelPath| expected.iter().any(|output| path.is_within(output.path()));
+        job.owned.settle(job.project, &is_current, members)?;
     }
     let outputs = record_outputs(job, expected, made)?;
     let Done { result, facts, .. } = done;
