@@ -1,5 +1,6 @@
 //! Maintenance of the per-user cache: how large it is, and removal of entries, while no build uses it.
 
+use std::ffi::OsStr;
 use std::fs::{self, File, TryLockError};
 use std::io;
 use std::os::unix::fs::PermissionsExt;
@@ -13,6 +14,9 @@ use crate::bucket::{Keep, is_outdated};
 use crate::cache::{LOCK, TEMPORARY, uninterrupted};
 use crate::fs::{is_temp_name, open_own, remove};
 use crate::{Bucket, private};
+
+/// Fewest digits of the digest at the end of an entry's name.
+const DIGEST_MIN: usize = 32;
 
 /// Entries of one kind, and the bytes of their files.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -62,8 +66,10 @@ impl Part {
     /// Returns the entries, sorted by path.
     fn entries(self, root: &Path) -> Vec<PathBuf> {
         match self {
-            Self::Bucket(bucket) => members(&root.join(bucket.folder()), |_| true),
-            Self::Temporary => members(&root.join(TEMPORARY), |_| true),
+            Self::Bucket(bucket) => members(&root.join(bucket.folder()), is_entry),
+            Self::Temporary => {
+                members(&root.join(TEMPORARY), |name| is_temp_name(OsStr::new(name)))
+            }
             Self::Outdated => members(root, is_outdated),
         }
     }
@@ -76,6 +82,15 @@ impl Part {
         }
         entries
     }
+}
+
+/// Returns whether this is the name of an entry of a bucket, which ends in a digest, or of one that was
+/// being written.
+fn is_entry(name: &str) -> bool {
+    let ends_in_digest = name.len().checked_sub(DIGEST_MIN).is_some_and(|start| {
+        name.as_bytes()[start..].iter().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
+    });
+    ends_in_digest || is_temp_name(OsStr::new(name))
 }
 
 fn is_prunable(root: &Path, bucket: Bucket, entry: &Path, now: SystemTime) -> bool {
@@ -182,13 +197,14 @@ fn remove_all(entry: &Path) -> Result<()> {
     remove(entry).map(drop)
 }
 
-/// Returns the members of a folder whose names are wanted, sorted. A link to a folder has none.
+/// Returns the members of a folder whose names are wanted, sorted. A link to a folder has none. A name
+/// that is not UTF-8 is of no entry.
 fn members(folder: &Path, is_wanted: impl Fn(&str) -> bool) -> Vec<PathBuf> {
     if !folder.symlink_metadata().is_ok_and(|meta| meta.is_dir()) {
         return Vec::new();
     }
     let found = fs::read_dir(folder).into_iter().flatten().flatten();
-    let wanted = found.filter(|entry| entry.file_name().to_str().is_none_or(&is_wanted));
+    let wanted = found.filter(|entry| entry.file_name().to_str().is_some_and(&is_wanted));
     let mut paths: Vec<PathBuf> = wanted.map(|entry| entry.path()).collect();
     paths.sort();
     paths
@@ -280,11 +296,13 @@ mod tests {
         let root = folder.path().join("cache");
         drop(filled(&root));
         fs::write(root.join("notes"), "").unwrap();
+        fs::write(root.join("wheels-v1/precious"), "").unwrap();
         std::os::unix::fs::symlink(folder.path(), root.join("tmp")).unwrap();
         let maintenance = Maintenance::begin(&root, false, || {}).unwrap().unwrap();
         let removed: Amount = maintenance.clean().unwrap().into_iter().map(|(_, of)| of).sum();
         assert_eq!(removed.entries, 5);
-        assert_eq!(names(&root), ["lock", "notes", "tmp"]);
+        assert_eq!(names(&root), ["lock", "notes", "tmp", "wheels-v1"]);
+        assert_eq!(names(&root.join("wheels-v1")), ["precious"]);
         assert_eq!(sizes(&root), []);
     }
 
