@@ -4,10 +4,10 @@
 //!
 //! <https://docs.aws.amazon.com/lambda/latest/dg/runtimes-api.html>
 
-use std::io::{self, BufReader};
+use std::io::{self, BufReader, PipeReader, PipeWriter, Write};
 use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::mpsc::{self, Receiver, Sender, SyncSender};
+use std::sync::mpsc::{self, Receiver, SyncSender};
 use std::sync::{Arc, Mutex};
 use std::thread::{self, JoinHandle};
 
@@ -17,9 +17,11 @@ use super::http::{self, Request};
 use super::peer;
 
 const ROOT: &str = "/2018-06-01/runtime/";
+/// Capacity of the channel of events. A full channel blocks the senders.
+const WAITING: usize = 256;
 const LOCK: &str = "BUG: no holder of this lock panics";
 
-/// An event of a client, its program, or the program's output.
+/// An event of a client or its program.
 #[derive(Debug)]
 pub(super) enum Event {
     /// The client is ready for a call.
@@ -35,9 +37,27 @@ pub(super) enum Event {
     /// The handler could not be loaded.
     InitFailed(Vec<u8>),
     Ended,
-    Line(String),
-    /// All output before the mark has been sent.
-    Drained,
+}
+
+/// Sends events. Their receiver waits for output of the program too, so a byte in a pipe wakes it.
+#[derive(Clone)]
+pub(super) struct Sender {
+    events: SyncSender<Event>,
+    wake: Arc<PipeWriter>,
+}
+
+impl Sender {
+    /// Returns a sender, the receiver, and the pipe with at least a byte for each event.
+    pub(super) fn new() -> io::Result<(Self, Receiver<Event>, PipeReader)> {
+        let (events, receiver) = mpsc::sync_channel(WAITING);
+        let (woken, wake) = io::pipe()?;
+        Ok((Self { events, wake: Arc::new(wake) }, receiver, woken))
+    }
+
+    /// Returns whether there is still a receiver.
+    pub(super) fn send(&self, event: Event) -> bool {
+        self.events.send(event).is_ok() && (&*self.wake).write_all(&[0]).is_ok()
+    }
 }
 
 /// One call for the client.
@@ -52,20 +72,20 @@ pub(super) struct Call {
 /// A running server. Dropping it ends all its threads.
 pub(super) struct Server {
     address: SocketAddr,
-    calls: Option<Sender<Call>>,
+    calls: Option<mpsc::Sender<Call>>,
     shared: Arc<Shared>,
     accepting: Option<JoinHandle<()>>,
 }
 
 struct Shared {
     calls: Mutex<Receiver<Call>>,
-    events: SyncSender<Event>,
+    events: Sender,
     stopping: AtomicBool,
     connections: Mutex<Vec<(TcpStream, JoinHandle<()>)>>,
 }
 
 impl Server {
-    pub(super) fn start(events: SyncSender<Event>) -> Result<Self> {
+    pub(super) fn start(events: Sender) -> Result<Self> {
         peer::check()?;
         let listener =
             TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).context("could not listen on 127.0.0.1")?;
@@ -138,7 +158,7 @@ fn serve(mut stream: &TcpStream, shared: &Shared) -> io::Result<()> {
     }
     let mut reader = BufReader::new(stream);
     while let Some(request) = http::read(&mut reader, &mut stream)? {
-        let tell = |event| shared.events.send(event).is_ok();
+        let tell = |event| shared.events.send(event);
         let Request { method, path, body } = request;
         let parts: Vec<&str> = path.strip_prefix(ROOT).unwrap_or_default().split('/').collect();
         let heard = match (method.as_str(), parts.as_slice()) {

@@ -1,33 +1,27 @@
-//! One process with the handler, from its start to its end. All its events arrive in one channel,
-//! in order, and are read by the thread that makes a call; nothing here sleeps.
+//! One process with the handler, from its start to its end. The thread that makes a call reads its
+//! events and its output, so a program that prints without end holds nothing up.
 
-use std::io::{BufRead, BufReader, PipeReader, PipeWriter, Read, Write};
+use std::io::{PipeReader, Read};
+use std::os::fd::AsFd;
 use std::process::ExitStatus;
-use std::sync::mpsc::{self, Receiver, RecvTimeoutError, SyncSender};
+use std::sync::mpsc::Receiver;
 use std::thread::{self, JoinHandle};
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context, Result};
-use uuid::Uuid;
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
-use super::api::{Call, Event, Server};
+use super::api::{Call, Event, Sender, Server};
 use super::{INIT_LIMIT, Log, Setup};
-use crate::process::{Background, Invocation, LINE_MAX};
-
-/// Capacity of the channel of events. A full channel blocks the senders.
-const WAITING: usize = 256;
+use crate::process::{Background, Invocation, Lines, Stream};
 
 pub(super) struct Worker {
     program: Background,
     server: Server,
     /// `None` after the end.
-    events: Option<Receiver<Event>>,
-    /// Our own end of the pipe that the program prints into.
-    output: PipeWriter,
-    /// The text that we print into the pipe to find out when all output before it was read. Random,
-    /// so that a handler cannot print it.
-    mark: String,
-    reading: Option<JoinHandle<()>>,
+    events: Option<(Receiver<Event>, PipeReader)>,
+    /// `None` after its end.
+    output: Option<Lines>,
     ending: Option<JoinHandle<()>>,
     ready: bool,
 }
@@ -44,30 +38,22 @@ pub(super) enum End {
 
 impl Worker {
     pub(super) fn start(setup: &Setup) -> Result<Self> {
-        let (sender, events) = mpsc::sync_channel(WAITING);
+        let (sender, events, woken) = Sender::new().context("could not make a pipe")?;
         let server = Server::start(sender.clone())?;
         let (reader, output) = std::io::pipe().context("could not make a pipe")?;
         let address = server.address().to_string();
-        let program = invocation(setup, &address)
-            .isolated(output.try_clone().context("could not copy a pipe")?)?;
-        let mark = format!("\0{}", Uuid::new_v4());
-        let reading = thread::spawn({
-            let (sender, mark) = (sender.clone(), mark.clone());
-            move || read(reader, &mark, &sender)
-        });
+        let program = invocation(setup, &address).isolated(output)?;
         let end = program.end();
         let ending = thread::spawn(move || {
             end();
             // If we ended the program, the receiver is gone.
-            let _ = sender.send(Event::Ended);
+            sender.send(Event::Ended);
         });
         Ok(Self {
             program,
             server,
-            events: Some(events),
-            output,
-            mark,
-            reading: Some(reading),
+            events: Some((events, woken)),
+            output: Some(Lines::new(reader, Stream::Stderr)),
             ending: Some(ending),
             ready: false,
         })
@@ -89,7 +75,7 @@ impl Worker {
             Some(end) => end,
             None => self.until_done((setup, log), id, payload)?,
         };
-        self.drain(log)?;
+        self.drain(log);
         Ok(end)
     }
 
@@ -148,34 +134,52 @@ impl Worker {
         }
     }
 
-    /// Returns the next event that is not an output line; output lines are passed on. `None` at the
-    /// time limit.
-    fn next(&self, log: Log, limit: Instant) -> Option<Event> {
-        let events = self.events.as_ref().expect("BUG: only a dropped worker has no events");
+    /// Returns the next event, and passes on the output until then. `None` at the time limit.
+    fn next(&mut self, log: Log, limit: Instant) -> Option<Event> {
         loop {
+            let (events, woken) = self.events.as_mut().expect("BUG: a dropped worker has no call");
+            // Before the output, which may have no end.
+            if let Ok(event) = events.try_recv() {
+                return Some(event);
+            }
             let left = limit.saturating_duration_since(Instant::now());
-            match events.recv_timeout(left) {
-                Ok(Event::Line(line)) => log(&line),
-                Ok(event) => return Some(event),
-                Err(RecvTimeoutError::Timeout) => return None,
-                Err(RecvTimeoutError::Disconnected) => {
-                    unreachable!("BUG: the server holds a sender for as long as it runs")
-                }
+            if left.is_zero() {
+                return None;
+            }
+            let mut fds = vec![PollFd::new(woken, PollFlags::IN)];
+            fds.extend(self.output.iter().map(|output| PollFd::new(output, PollFlags::IN)));
+            // An error is an interruption by a signal, and its results are empty.
+            let _ = poll(&mut fds, Timespec::try_from(left).ok().as_ref());
+            let ready: Vec<bool> = fds.iter().map(|fd| !fd.revents().is_empty()).collect();
+            if ready[0] {
+                let _ = woken.read(&mut [0; 64]);
+            }
+            if ready.get(1) == Some(&true) {
+                self.read(log);
             }
         }
     }
 
-    /// Passes on the output so far. Output printed before the end of the call is in the pipe before
-    /// our mark.
-    fn drain(&mut self, log: Log) -> Result<()> {
-        writeln!(self.output, "{}", self.mark).context("could not write in a pipe")?;
-        let never = Instant::now() + Duration::from_secs(3600);
-        loop {
-            match self.next(log, never) {
-                Some(Event::Drained) | None => return Ok(()),
-                Some(Event::Ready) => self.ready = true,
-                Some(_) => {}
-            }
+    /// Reads the output once, and returns the number of bytes.
+    fn read(&mut self, log: Log) -> usize {
+        let Some(output) = &mut self.output else { return 0 };
+        let length = output.read(&|_, line| pass_on(line, log));
+        if length == 0 {
+            self.output = None;
+        }
+        length
+    }
+
+    /// Passes on the output so far. Output printed before the end of the call is in the pipe.
+    fn drain(&mut self, log: Log) {
+        let waiting = |output: &Lines| rustix::io::ioctl_fionread(output.as_fd()).unwrap_or(0);
+        let mut left = self.output.as_ref().map_or(0, waiting);
+        while left > 0 {
+            let length = self.read(log) as u64;
+            left = if length == 0 { 0 } else { left.saturating_sub(length) };
+        }
+        if let Some(output) = &mut self.output {
+            output.finish(&|_, line| pass_on(line, log));
         }
     }
 }
@@ -185,49 +189,15 @@ impl Drop for Worker {
         let _ = self.program.kill();
         // Threads that send events end when the receiver is dropped.
         drop(self.events.take());
-        // A process that left the group may hold the pipe open, so do not wait for its end.
-        let _ = writeln!(self.output, "{}", self.mark);
-        for thread in [self.reading.take(), self.ending.take()].into_iter().flatten() {
-            let _ = thread.join();
+        if let Some(ending) = self.ending.take() {
+            let _ = ending.join();
         }
     }
 }
 
-/// Reads lines until the receiver is dropped.
-fn read(pipe: PipeReader, mark: &str, sender: &SyncSender<Event>) {
-    let mut reader = BufReader::new(pipe);
-    let mut line = Vec::new();
-    loop {
-        let room = (LINE_MAX + mark.len()).saturating_sub(line.len()) as u64;
-        let read = (&mut reader).take(room).read_until(b'\n', &mut line);
-        if !read.is_ok_and(|length| length > 0) {
-            break;
-        }
-        if line.len() >= LINE_MAX + mark.len() && line.last() != Some(&b'\n') {
-            // The end may be the start of a mark.
-            let rest = line.split_off(LINE_MAX);
-            let piece = std::mem::replace(&mut line, rest);
-            let text = String::from_utf8_lossy(&piece).into_owned();
-            if sender.send(Event::Line(text)).is_err() {
-                return;
-            }
-            continue;
-        }
-        if line.last() == Some(&b'\n') {
-            line.pop();
-        }
-        let marked = line.strip_suffix(mark.as_bytes());
-        let text = String::from_utf8_lossy(marked.unwrap_or(&line)).into_owned();
-        // Before a mark there may be an unfinished line.
-        let said = marked.is_none() || !text.is_empty();
-        if said && sender.send(Event::Line(text)).is_err() {
-            return;
-        }
-        if marked.is_some() && sender.send(Event::Drained).is_err() {
-            return;
-        }
-        line.clear();
-    }
+/// Passes on a line. AWS's client joins the lines of one record with carriage returns.
+fn pass_on(line: &str, log: Log) {
+    line.trim_end_matches('\r').split('\r').for_each(log);
 }
 
 /// Returns the command that runs the handler under AWS's client, which can import only the bundle,

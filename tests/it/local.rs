@@ -4,15 +4,18 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::io::Write;
+use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::OnceLock;
 
+use rustix::process::Signal;
 use serde_json::{Value, json};
 
 use crate::aws_project::bundling;
 use crate::sandbox::{Run, Sandbox, copy_tree, python, text};
 use crate::wait::{runs, until};
+use crate::watching::Watching;
 
 const BUILDFILE: &str = bundling!(
     r#"
@@ -208,6 +211,56 @@ def handler(event, context):
         let pid = pid.unwrap_or_else(|| panic!("{run}"));
         until("the end of the handler's child process", || (!runs(pid)).then_some(()));
     }
+}
+
+#[test]
+fn a_handler_that_prints_without_end_takes_no_longer_than_its_timeout() {
+    let floods = [
+        "import subprocess\ndef handler(event, context):\n    subprocess.run(['yes'])\n",
+        "import os\ndef handler(event, context):\n    while True: os.write(1, b'x\\n' * 30000)\n",
+    ];
+    for app in floods {
+        let project = with_keys(app, "timeout = 1");
+        let _ = project.run(["-s", "invoke"]).failure().stderr_has("Task timed out after 1.00 s");
+
+        project
+            .write("Buildfile", project.read("Buildfile").replace("timeout = 1", "timeout = 600"));
+        let mut watching = Watching::start(&mut project.zipwright());
+        watching.expect("`");
+        watching.send(Signal::TERM);
+        assert_eq!(watching.ended().signal(), Some(Signal::TERM.as_raw()));
+    }
+}
+
+#[test]
+fn a_response_does_not_wait_for_output_without_end() {
+    let process = "subprocess.Popen(['yes'])";
+    let leaver = "subprocess.Popen(['timeout', '30', 'yes'], start_new_session=True)";
+    let thread = "threading.Thread(target=flood, daemon=True).start()";
+    for start in [process, leaver, thread] {
+        let project = project(&format!(
+            "
+import os, subprocess, threading, time
+def flood():
+    while True: os.write(1, b'x\\n' * 30000)
+def handler(event, context):
+    {start}
+    time.sleep(0.3)
+    return 1
+"
+        ));
+        let run = project.run(["-s", "invoke", "--payload=1", "--repeat=2"]).success();
+        assert_eq!(run.stdout, "1\n1\n");
+    }
+}
+
+#[test]
+fn the_lines_of_a_traceback_in_the_log_are_lines() {
+    let run = project("def handler(event, context):\n    raise ValueError('boom')\n");
+    let run = run.run(["invoke"]).failure();
+    assert!(!run.stderr.contains('\r'), "{run}");
+    let lines = run.stderr.lines().filter(|line| line.ends_with("raise ValueError('boom')"));
+    assert_eq!(lines.count(), 2, "in the log and in the error: {run}");
 }
 
 #[test]

@@ -3,13 +3,13 @@
 
 mod background;
 mod lasting;
+mod lines;
 mod orphans;
 
 use std::ffi::OsString;
 use std::fmt;
 use std::fs::File;
 use std::io::{self, PipeReader, PipeWriter, Write};
-use std::os::fd::OwnedFd;
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::PathBuf;
 use std::process::{Child, ExitStatus, Stdio};
@@ -27,10 +27,8 @@ use zipwright_store::words;
 
 pub use background::Background;
 pub use lasting::{End, Lasting};
+pub use lines::{LINE_MAX, Lines};
 pub use orphans::end_orphans;
-
-/// Largest length of a line in bytes; longer ones are passed on in pieces of this size.
-pub const LINE_MAX: usize = 1 << 20;
 
 /// Largest size of each stream in bytes, for a program whose output is read as a whole.
 const CAPTURED_MAX: usize = 128 << 20;
@@ -475,64 +473,12 @@ fn closes_within(pipe: &PipeReader, time: Duration) -> bool {
 /// write.
 const LAST_WORDS: usize = 1 << 20;
 
-/// One of a program's two pipes, split into lines.
-struct Lines {
-    pipe: OwnedFd,
-    stream: Stream,
-    /// The beginning of a line.
-    rest: Vec<u8>,
-}
-
-impl Lines {
-    fn new(pipe: impl Into<OwnedFd>, stream: Stream) -> Self {
-        Self { pipe: pipe.into(), stream, rest: Vec::new() }
-    }
-
-    /// Reads once, and returns the number of bytes; 0 at the end. A failing pipe counts as ended:
-    /// the exit status shows the rest.
-    fn read(&mut self, on_line: &(dyn Fn(Stream, &str) + Sync)) -> usize {
-        let mut buffer = [0; 16 * 1024];
-        let length = match rustix::io::read(&self.pipe, &mut buffer) {
-            Err(Errno::INTR) => return 1,
-            read => read.unwrap_or(0),
-        };
-        for part in buffer[..length].split_inclusive(|byte| *byte == b'\n') {
-            self.rest.extend(part);
-            if self.rest.last() == Some(&b'\n') {
-                self.rest.pop();
-                on_line(self.stream, &String::from_utf8_lossy(&self.rest));
-                self.rest.clear();
-            } else if self.rest.len() >= LINE_MAX {
-                let rest = self.rest.split_off(end_of_piece(&self.rest));
-                on_line(self.stream, &String::from_utf8_lossy(&self.rest));
-                self.rest = rest;
-            }
-        }
-        length
-    }
-
-    fn finish(self, on_line: &(dyn Fn(Stream, &str) + Sync)) {
-        if !self.rest.is_empty() {
-            on_line(self.stream, &String::from_utf8_lossy(&self.rest));
-        }
-    }
-}
-
-/// Returns the position at which a line that is too long is split: not within a character.
-fn end_of_piece(line: &[u8]) -> usize {
-    let begins = |byte: &u8| *byte & 0xc0 != 0x80;
-    match line.iter().rev().take(4).position(begins) {
-        Some(back) if line[line.len() - 1 - back] >= 0x80 => line.len() - 1 - back,
-        _ => line.len(),
-    }
-}
-
 /// Passes on lines until both pipes are closed, or the program has `ended` and its output was read.
 fn hand_on(mut pipes: Vec<Lines>, ended: &PipeReader, on_line: &(dyn Fn(Stream, &str) + Sync)) {
     let mut left = None;
     while !pipes.is_empty() && left != Some(0) {
         let mut fds: Vec<PollFd> =
-            pipes.iter().map(|lines| PollFd::new(&lines.pipe, PollFlags::IN)).collect();
+            pipes.iter().map(|lines| PollFd::new(lines, PollFlags::IN)).collect();
         if left.is_none() {
             fds.push(PollFd::new(ended, PollFlags::IN));
         }
@@ -556,7 +502,7 @@ fn hand_on(mut pipes: Vec<Lines>, ended: &PipeReader, on_line: &(dyn Fn(Stream, 
             }
         }
     }
-    pipes.into_iter().for_each(|lines| lines.finish(on_line));
+    pipes.into_iter().for_each(|mut lines| lines.finish(on_line));
 }
 
 #[cfg(test)]
