@@ -263,9 +263,28 @@ fn values_of_the_command_line_are_not_kept_and_not_shown() {
     assert_eq!(sandbox.ran(["d", "TOKEN=another"]), ["d"]);
     assert!(sandbox.ran(["d", "TOKEN=another"]).is_empty());
     let run = sandbox.run(["explain", "d", "TOKEN=a third"]).success();
-    assert!(run.stdout.contains("value of TOKEN: "), "{run}");
+    assert!(run.stdout.contains(" with {TOKEN}\n"), "{run}");
     assert_eq!(sandbox.ran(["d"]), ["d"]);
     assert!(sandbox.ran(["d", "TOKEN="]).is_empty(), "the same as in the Buildfile");
+}
+
+#[test]
+fn a_value_of_the_command_line_is_no_input_of_targets_without_it() {
+    let sandbox = Sandbox::with(
+        "default = ['package', 'with']\n[vars]\nstage = 'dev'\nn = ''\n\
+         [target.staging]\nkind = 'staging'\noutput = 'tree'\nsources = ['4_handler.py']\n\
+         [target.package]\nkind = 'zip'\nstaging = 'staging'\noutput = 'f.zip'\n\
+         [target.with]\nkind = 'command'\nshell = 'echo 1 4'\nenv = { STAGE = '{stage}' }\n",
+    );
+    sandbox.write("4_handler.py", "");
+    assert_eq!(sandbox.ran([]), ["package", "staging", "with"]);
+    for stage in ["stage=1", "stage=4", "stage=zip", "stage=handler"] {
+        assert_eq!(sandbox.ran([stage]), ["with"], "{stage}");
+        assert_eq!(sandbox.ran([stage, "n=4"]), [""; 0]);
+        assert_eq!(sandbox.ran([stage, "n=echo"]), [""; 0]);
+        assert_eq!(sandbox.ran([stage]), [""; 0]);
+    }
+    assert_eq!(sandbox.ran([]), ["with"]);
 }
 
 #[test]

@@ -8,6 +8,7 @@ use std::collections::HashMap;
 use std::fmt;
 use std::io::Write;
 
+use zipwright_store::digest::FieldHasher;
 use zipwright_store::{Digest, RelPath};
 
 /// One input of a target's output. `name` identifies it (`file requirements.txt`, `run`, `pip
@@ -37,6 +38,13 @@ pub enum Value<'a> {
     /// Stands for a text that is too long or too secret to store.
     Digest(Digest),
     Missing,
+    /// A component with these values of the command line, which may be passwords. It is equal to the
+    /// component that it was made from.
+    Concealed {
+        values: &'a str,
+        name: Digest,
+        value: Digest,
+    },
 }
 
 impl fmt::Display for Value<'_> {
@@ -50,22 +58,71 @@ impl fmt::Display for Value<'_> {
             Self::File { digest, executable: true } => write!(f, "{digest:.12} executable"),
             Self::Digest(digest) => write!(f, "{digest:.12}"),
             Self::Missing => f.write_str("missing"),
+            Self::Concealed { values, value, .. } => write!(f, "{value:.12} with {values}"),
+        }
+    }
+}
+
+impl Component<'_> {
+    fn name_id(&self) -> Digest {
+        match self.value {
+            Value::Concealed { name, .. } => name,
+            _ => Digest::of(self.name.as_bytes()),
+        }
+    }
+
+    fn value_id(&self) -> Digest {
+        match self.value {
+            Value::Concealed { value, .. } => value,
+            value => {
+                let mut key = Key::new();
+                key.add_value(value);
+                Digest::of(&key.bytes)
+            }
+        }
+    }
+
+    fn is_concealed(&self) -> bool {
+        matches!(self.value, Value::Concealed { .. })
+    }
+
+    fn has_name_of(&self, other: &Self) -> bool {
+        match self.is_concealed() || other.is_concealed() {
+            true => self.name_id() == other.name_id(),
+            false => self.name == other.name,
+        }
+    }
+
+    fn has_value_of(&self, other: &Self) -> bool {
+        match self.is_concealed() || other.is_concealed() {
+            true => self.value_id() == other.value_id(),
+            false => self.value == other.value,
         }
     }
 }
 
 /// All components share one allocation, in the form in which they are stored: a key may have one for
 /// each of many thousand files, and most keys are made, compared and dropped.
-#[derive(Clone, Default, PartialEq, Eq)]
+#[derive(Clone, Default)]
 pub struct Key {
     bytes: Vec<u8>,
 }
+
+/// Concealed components are equal to those that they were made from.
+impl PartialEq for Key {
+    fn eq(&self, other: &Self) -> bool {
+        self.bytes == other.bytes || self.differences(other).is_empty()
+    }
+}
+
+impl Eq for Key {}
 
 const TEXT: u8 = 1;
 const FILE_CONTENT: u8 = 2;
 const EXECUTABLE_CONTENT: u8 = 3;
 const DIGEST: u8 = 4;
 const MISSING: u8 = 5;
+const CONCEALED: u8 = 6;
 
 impl Key {
     pub fn new() -> Self {
@@ -99,8 +156,21 @@ impl Key {
         self.add_value(value);
     }
 
+    /// Adds a component without its value, and under another name: it has these values of the command
+    /// line.
+    pub fn conceal(&mut self, component: Component, shown: &str, values: &str) {
+        let (name, value) = (component.name_id(), component.value_id());
+        self.push(shown, Value::Concealed { values, name, value });
+    }
+
     fn add_value(&mut self, value: Value) {
         let (tag, digest) = match value {
+            Value::Concealed { values, name, value } => {
+                self.bytes.push(CONCEALED);
+                self.add_text(values);
+                self.bytes.extend(name.as_bytes());
+                return self.bytes.extend(value.as_bytes());
+            }
             Value::Text(text) => {
                 self.bytes.push(TEXT);
                 return self.add_text(text);
@@ -145,9 +215,14 @@ impl Key {
         self.components().filter_map(|component| file_of_component(component.name))
     }
 
-    /// Returns the digest of all components, in order.
+    /// Returns the digest of all components, in order, whether they are concealed or not.
     pub fn digest(&self) -> Digest {
-        Digest::of(&self.bytes)
+        let mut hasher = FieldHasher::new();
+        for component in self.components() {
+            let (name, value) = (component.name_id(), component.value_id());
+            hasher.field(name.as_bytes()).field(value.as_bytes());
+        }
+        hasher.finish()
     }
 
     /// Returns the changes from `old` to `self`: changed and added components in the order of `self`,
@@ -158,9 +233,10 @@ impl Key {
         // Usually the names are the same, in the same order.
         let (now, before): (Vec<_>, Vec<_>) = loop {
             match (now.next(), before.next()) {
-                (Some(new), Some(old)) if new.name == old.name => {
-                    reasons.extend(changed(new, old.value));
+                (Some(new), Some(old)) if new.has_name_of(&old) => {
+                    reasons.extend(changed(new, old));
                 }
+                (None, None) => return reasons,
                 (new, old) => {
                     break (
                         new.into_iter().chain(now).collect(),
@@ -169,10 +245,10 @@ impl Key {
                 }
             }
         };
-        let mut left: HashMap<&str, Value> =
-            before.iter().map(|component| (component.name, component.value)).collect();
+        let mut left: HashMap<Digest, Component> =
+            before.iter().map(|component| (component.name_id(), *component)).collect();
         for new in now {
-            match left.remove(new.name) {
+            match left.remove(&new.name_id()) {
                 Some(old) => reasons.extend(changed(new, old)),
                 None => reasons.push(Reason::Added {
                     component: new.name.to_owned(),
@@ -180,13 +256,12 @@ impl Key {
                 }),
             }
         }
-        for Component { name, value } in before {
-            if left.contains_key(name) {
-                reasons
-                    .push(Reason::Removed { component: name.to_owned(), old: value.to_string() });
-            }
+        for Component { name, value } in
+            before.into_iter().filter(|component| left.contains_key(&component.name_id()))
+        {
+            reasons.push(Reason::Removed { component: name.to_owned(), old: value.to_string() });
         }
-        if reasons.is_empty() && self != old {
+        if reasons.is_empty() {
             reasons.push(Reason::Reordered);
         }
         reasons
@@ -199,10 +274,10 @@ impl fmt::Debug for Key {
     }
 }
 
-fn changed(new: Component, old: Value) -> Option<Reason> {
-    (new.value != old).then(|| Reason::Changed {
+fn changed(new: Component, old: Component) -> Option<Reason> {
+    (!new.has_value_of(&old)).then(|| Reason::Changed {
         component: new.name.to_owned(),
-        old: old.to_string(),
+        old: old.value.to_string(),
         new: new.value.to_string(),
     })
 }
@@ -226,6 +301,9 @@ fn component<'a>(rest: &mut &'a [u8]) -> Option<Component<'a>> {
         EXECUTABLE_CONTENT => Value::File { digest: digest(rest)?, executable: true },
         DIGEST => Value::Digest(digest(rest)?),
         MISSING => Value::Missing,
+        CONCEALED => {
+            Value::Concealed { values: text(rest)?, name: digest(rest)?, value: digest(rest)? }
+        }
         _ => return None,
     };
     Some(Component { name, value })
@@ -321,5 +399,47 @@ impl fmt::Display for Reason {
             Self::NotRunning => f.write_str("not running"),
             Self::MayChange { target } => write!(f, "`{target}` runs first"),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Returns a key with these texts, with those of the positions in `concealed` concealed.
+    fn key(texts: &[(&str, &str)], concealed: &[usize]) -> Key {
+        let mut key = Key::new();
+        for (at, (name, text)) in texts.iter().enumerate() {
+            let component = Component { name, value: Value::Text(text) };
+            match concealed.contains(&at) {
+                true => key.conceal(component, "{A}", "{A}"),
+                false => key.push(name, component.value),
+            }
+        }
+        key
+    }
+
+    #[test]
+    fn concealed_components_are_equal_to_those_that_they_were_made_from() {
+        let texts = [("run", "a"), ("env X", "b"), ("output o", "c")];
+        let plain = key(&texts, &[]);
+        for concealed in [&[0][..], &[1], &[0, 2], &[0, 1, 2]] {
+            let concealed = key(&texts, concealed);
+            assert_eq!((&concealed, concealed.digest()), (&plain, plain.digest()));
+            assert_eq!(plain.differences(&concealed), []);
+        }
+        let other = key(&[("run", "x"), ("env X", "b"), ("output o", "c")], &[0, 1]);
+        let reasons: Vec<String> =
+            other.differences(&plain).iter().map(Reason::to_string).collect();
+        assert!(matches!(&reasons[..], [one] if one.ends_with(" with {A}")), "{reasons:?}");
+        assert_ne!(other.digest(), plain.digest());
+        // A component more, before the others.
+        let more = key(&[("new", "n"), texts[0], texts[1], texts[2]], &[1, 3]);
+        assert_eq!(
+            more.differences(&plain),
+            [Reason::Added { component: "new".into(), new: "n".into() }]
+        );
+        let turned = key(&[texts[1], texts[0], texts[2]], &[0]);
+        assert_eq!(turned.differences(&plain), [Reason::Reordered]);
     }
 }

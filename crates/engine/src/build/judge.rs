@@ -213,26 +213,22 @@ pub(super) fn with_needs(mut key: Key, job: &Job) -> Key {
     if job.model.typed.is_empty() { key } else { conceal(&key, &job.model.typed) }
 }
 
-/// Returns the same key with a digest in place of each text that contains a value of the command line,
-/// and with the digests of these values.
+/// Returns an equal key with a digest in place of each text that contains a value of the command line.
 fn conceal(key: &Key, typed: &Typed) -> Key {
-    let (mut concealed, mut values) = (Key::new(), BTreeMap::new());
-    for Component { name, value } in key.components() {
-        let shown = match file_of_component(name) {
-            Some(_) => name.to_owned(),
-            None => typed.redact(name),
+    let mut concealed = Key::new();
+    for component in key.components() {
+        let Component { name, value } = component;
+        let text = if let Value::Text(text) = value { text } else { "" };
+        // Names of files stay, and are no secrets.
+        let (shown, searched) = match file_of_component(name) {
+            Some(_) => (name.to_owned(), text.to_owned()),
+            None => (typed.redact(name), format!("{name}\n{text}")),
         };
-        values.extend(typed.found_in(name));
-        match value {
-            Value::Text(text) if typed.found_in(text).next().is_some() => {
-                values.extend(typed.found_in(text));
-                concealed.push(shown, Value::Digest(Digest::of(text.as_bytes())));
-            }
-            value => concealed.push(shown, value),
+        let values: Vec<&str> = typed.found_in(&searched).collect();
+        match values.is_empty() {
+            true => concealed.push(name, value),
+            false => concealed.conceal(component, &shown, &format!("{{{}}}", values.join("}, {"))),
         }
-    }
-    for (name, digest) in values {
-        concealed.push(format!("value of {name}"), Value::Digest(digest));
     }
     concealed
 }

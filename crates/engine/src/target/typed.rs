@@ -1,8 +1,6 @@
 //! Values of the command line: of variables, payloads, variables of local handlers. They may be
 //! passwords. In keys, records and messages they are replaced by a name.
 
-use zipwright_store::Digest;
-
 /// Shorter values are searched for only as whole words, because they are part of many words.
 const SHORTEST: usize = 4;
 
@@ -12,7 +10,6 @@ pub struct Typed(Vec<Value>);
 #[derive(Clone, Debug)]
 struct Value {
     name: String,
-    digest: Digest,
     /// As it was typed, quoted for a shell, and as a string of JSON.
     forms: Vec<String>,
 }
@@ -27,7 +24,7 @@ impl Typed {
         forms.retain(|form| !form.trim().is_empty());
         forms.sort_by(|a, b| b.len().cmp(&a.len()).then_with(|| a.cmp(b)));
         forms.dedup();
-        self.0.push(Value { name: name.into(), digest: Digest::of(value.as_bytes()), forms });
+        self.0.push(Value { name: name.into(), forms });
         // The longest first: one may contain another.
         let length = |value: &Value| value.forms.first().map_or(0, String::len);
         self.0.sort_by_key(|value| std::cmp::Reverse(length(value)));
@@ -37,11 +34,10 @@ impl Typed {
         self.0.is_empty()
     }
 
-    /// Returns the names of the values in `text`, each with the digest of its value.
-    pub fn found_in<'a>(&'a self, text: &str) -> impl Iterator<Item = (&'a str, Digest)> {
-        let found =
-            move |value: &&Value| value.forms.iter().any(|form| first(text, form).is_some());
-        self.0.iter().filter(found).map(|value| (value.name.as_str(), value.digest))
+    /// Returns the names of the values in `text`.
+    pub fn found_in(&self, text: &str) -> impl Iterator<Item = &str> {
+        let found = |value: &&Value| value.forms.iter().any(|form| first(text, form).is_some());
+        self.0.iter().filter(found).map(|value| value.name.as_str())
     }
 
     /// Returns `text` with `{NAME}` in place of every value.
@@ -98,7 +94,7 @@ mod tests {
         ] {
             assert_eq!(typed.redact(text), clean);
         }
-        let names = |text| typed.found_in(text).map(|(name, _)| name).collect::<Vec<_>>();
+        let names = |text| typed.found_in(text).collect::<Vec<_>>();
         assert_eq!(names("s3cret"), ["B"]);
         assert_eq!(names("nothing"), [""; 0]);
     }
