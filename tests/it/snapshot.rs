@@ -298,3 +298,21 @@ fn whatever_is_done_to_sources_is_staged() {
         }
     }
 }
+
+#[test]
+fn a_target_that_failed_is_not_up_to_date() {
+    let mut sandbox = Sandbox::with(
+        "[target.b]\nkind = \"command\"\ninputs = [\"in\"]\nshell = \"true\"\n\
+         [target.c]\nkind = \"command\"\ninputs = [\"in\"]\nshell = \"test ! -e fail\"\n",
+    );
+    sandbox.set_clock_margin();
+    sandbox.write("in", "in\n");
+    for flags in ["-kB", "-iB"] {
+        sandbox.run(["b", "c"]).success();
+        sandbox.settle(["b", "c"]);
+        sandbox.write("fail", "");
+        let _ = sandbox.run([flags, "b", "c"]);
+        sandbox.remove("fail");
+        sandbox.run(["c"]).success().stderr_has("c: running");
+    }
+}

@@ -417,6 +417,8 @@ impl<'a> Engine<'a, '_> {
             (None, true) => self.state.forget(name)?,
             (None, false) => self.state.begin(name, &next.left)?,
         }
+        // Else the next snapshot would take over the mark of the last one, also if the run fails.
+        self.remember(next.id, None, Vec::new(), Observed::default());
         self.report.event(&Event::Started {
             target: target.name.value.clone(),
             kind: target.kind.name(),
