@@ -2,6 +2,7 @@
 
 mod cache;
 mod history;
+mod misplaced;
 mod setup;
 mod spelling;
 mod words;
@@ -15,6 +16,7 @@ use words::EXAMPLES;
 
 pub(super) use cache::{Cache, CacheAction};
 pub(super) use history::History;
+pub(super) use misplaced::misplaced;
 pub(super) use setup::{Completions, Help, Import, Init, Lint, Lock, Man, Schema, Unpack};
 pub(super) use spelling::as_make_reads;
 pub(super) use words::OVERVIEW;

@@ -37,7 +37,7 @@ use std::fmt;
 use std::io::{self, ErrorKind, IsTerminal, Write};
 use std::process::ExitCode;
 
-use anyhow::Context;
+use anyhow::{Context, anyhow};
 use clap::FromArgMatches;
 use clap::error::ErrorKind as ClapError;
 use serde_json::Value;
@@ -113,9 +113,13 @@ pub fn main() -> ExitCode {
     }
     let mut command = args::command();
     let parsed = command.try_get_matches_from_mut(args::as_make_reads(std::env::args_os()));
-    let parsed = parsed.and_then(|matches| Cli::from_arg_matches(&matches));
+    let parsed = parsed.and_then(|matches| {
+        let cli = Cli::from_arg_matches(&matches)?;
+        Ok((args::misplaced(&matches, &cli), cli))
+    });
     let cli = match parsed.map_err(|error| error.format(&mut command)) {
-        Ok(cli) => cli,
+        Ok((None, cli)) => cli,
+        Ok((Some(error), _)) => return ExitCode::from(failed(&anyhow!(error))),
         Err(error) => return usage(&error),
     };
     let code = match run(&cli) {

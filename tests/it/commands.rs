@@ -488,3 +488,31 @@ fn a_command_may_have_the_terminal_alone() {
     // Without a terminal its output is passed on as usual.
     sandbox.run(["ask"]).failure().stderr_has("ended with exit status 1");
 }
+
+#[test]
+fn an_option_before_a_command_is_an_error_and_not_ignored() {
+    let sandbox = Sandbox::with(
+        "[target.a]\nkind = \"command\"\noutputs = [\"out\"]\nshell = \"echo 1 > out\"\n\
+         [target.check]\nkind = \"command\"\nshell = \"true\"\n",
+    );
+    for (option, command) in
+        [("-n", "build"), ("-q", "build"), ("--digest=x", "build"), ("-n", "watch")]
+    {
+        let word = option.split('=').next().unwrap();
+        let _ = sandbox.run([option, command, "a"]).failure().stderr_has(&format!(
+            "error: write `{word}` behind `{command}`: before it, it would have no effect"
+        ));
+    }
+    sandbox.run(["a"]).success();
+    for command in ["clean", "promote", "list"] {
+        let run = sandbox.run(["-n", command]).failure();
+        if command != "promote" {
+            let _ =
+                run.stderr_has(&format!("`-n` is an option of builds, and `{command}` is not one"));
+        }
+    }
+    assert_eq!(sandbox.read("out"), "1\n");
+    // A goal that is also the name of a command, and options that all commands take.
+    sandbox.run(["-n", "check"]).success();
+    sandbox.run(["-C", ".", "-f", "Buildfile", "--color=never", "list"]).success();
+}
