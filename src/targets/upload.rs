@@ -115,7 +115,7 @@ fn run(upload: &Upload, job: &Job) -> Result<Done> {
         size: artifact.size(),
         layers: &layers,
         publish: upload.publish,
-        storage: storage(upload),
+        storage: Storage { kms_key: upload.kms_key.as_deref(), reference: artifact.reference() },
         commit: record.as_ref().and_then(Record::commit),
         alias: upload.alias.as_deref(),
         check: &check,
@@ -130,13 +130,6 @@ fn run(upload: &Upload, job: &Job) -> Result<Done> {
         facts: facts(upload, &artifact, &layers, &deployed),
         ..Done::default()
     })
-}
-
-fn storage(upload: &Upload) -> Storage<'_> {
-    Storage {
-        kms_key: upload.kms_key.as_deref(),
-        reference: upload.s3.as_ref().is_some_and(|s3| s3.reference),
-    }
 }
 
 fn names(upload: &Upload) -> impl Iterator<Item = &str> {

@@ -193,6 +193,36 @@ fn a_kms_key_goes_with_the_code_and_another_one_is_noticed() {
 }
 
 #[test]
+fn code_that_is_stored_in_another_way_is_sent_again() {
+    let object = |bucket: &str| json!({"ResolvedS3Object": {"S3Bucket": bucket, "S3Key": "a.zip"}});
+    let stored = |code: Value| answer(&json!({"Code": code}));
+    let denied = failure(403, "AccessDeniedException", "no");
+    for (found, sent) in [
+        (stored(json!({})), false),
+        (stored(json!({"SourceKMSKeyArn": "arn:aws:kms:eu-west-1:123456789012:key/1"})), true),
+        (stored(object("bundles")), true),
+        // Who may not look is taken to have the defaults.
+        (denied, false),
+    ] {
+        let (_, project) = scripted("", |digest| {
+            let configured = answer(&json!({"CodeSha256": digest}));
+            vec![configured.clone(), found, configured.clone(), configured]
+        });
+        let run = project.run(["--json", "upload"]).success();
+        assert_eq!(run.target("upload")["sent"], sent, "{run}");
+    }
+    // The same bucket and another one.
+    let keys = "s3 = { bucket = 'bundles', storage = 'reference' }";
+    for (bucket, is_read_only) in [("bundles", true), ("others", false)] {
+        let (server, project) = scripted(keys, |digest| {
+            vec![answer(&json!({"CodeSha256": digest})), stored(object(bucket))]
+        });
+        let _ = project.run(["upload"]);
+        assert_eq!(server.requests().len() == 2, is_read_only, "{:?}", server.requests());
+    }
+}
+
+#[test]
 fn refusals_of_what_is_not_signed_say_how_to_sign() {
     for (kind, expected) in [
         ("CodeVerificationFailedException", "AWS Signer"),

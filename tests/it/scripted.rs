@@ -15,6 +15,12 @@ use crate::server::{content_length, listen, read_head};
 #[derive(Clone)]
 pub(crate) struct Answer(u16, String, Vec<u8>);
 
+impl Answer {
+    fn is_about_storage(&self) -> bool {
+        self.1.contains("AccessDenied") || String::from_utf8_lossy(&self.2).contains("\"Code\"")
+    }
+}
+
 pub(crate) fn answer(body: &Value) -> Answer {
     Answer(200, String::new(), body.to_string().into())
 }
@@ -73,7 +79,7 @@ impl Script {
         let asked = Arc::new(Mutex::new(Vec::new()));
         let seen = Arc::clone(&asked);
         // One request after the other, in the order of the responses.
-        let script = Mutex::new((answers.into_iter(), watch));
+        let script = Mutex::new((answers.into_iter().peekable(), watch));
         let port = listen(move |stream| {
             let Some(request) = read(stream) else { return };
             // The response to a permission check: the function changed meanwhile.
@@ -81,6 +87,12 @@ impl Script {
                 return say(stream, &failure(412, "PreconditionFailedException", "as asked"));
             }
             let (answers, watch) = &mut *script.lock().unwrap();
+            // The response to the question of how code is stored: as usual, if the script has none.
+            let looks = request.what.starts_with("GET /2015-03-31/functions/")
+                && request.what.split('/').count() == 4;
+            if looks && !answers.peek().is_some_and(Answer::is_about_storage) {
+                return say(stream, &answer(&json!({"Code": {}})));
+            }
             watch(&request.what, stream);
             seen.lock().unwrap().push(request);
             let spent = failure(500, "ServiceException", "the script is at its end");

@@ -12,6 +12,7 @@ use aws_sdk_lambda::types::{
 
 use super::client::timeouts;
 use super::error::{Error, Problem};
+use super::store::Bucket;
 use super::{Lambda, word};
 
 /// Largest number of polls while a function is being updated, one second apart, as in AWS's own
@@ -84,8 +85,8 @@ pub enum Code<'a> {
 pub struct Storage<'a> {
     /// The ARN of the KMS key that encrypts the zip; AWS's own key if `None`.
     pub kms_key: Option<&'a str>,
-    /// Whether Lambda refers to an object in S3 instead of copying it.
-    pub reference: bool,
+    /// The bucket of the object that Lambda refers to; `None` if Lambda copies the zip.
+    pub reference: Option<Bucket<'a>>,
 }
 
 impl Lambda<'_> {
@@ -154,17 +155,24 @@ impl Lambda<'_> {
         Ok(output.code_sha256.unwrap_or_default())
     }
 
-    /// Returns whether the code of a function is stored as wanted. Sends no request if the defaults
-    /// are wanted: it would need a permission of its own.
+    /// Returns whether the code of a function is stored as wanted. Who may not read that and wants the
+    /// defaults is taken to have them.
     pub fn is_stored(&self, name: &str, wanted: &Storage) -> Result<bool, Error> {
-        if *wanted == Storage::default() {
-            return Ok(true);
-        }
         let what = format!("read how the code of function `{name}` is stored");
-        let found = self.send(&what, || self.client.get_function().function_name(name).send())?;
-        let Some(code) = found.code else { return Ok(false) };
-        Ok(wanted.kms_key.is_none_or(|key| code.source_kms_key_arn() == Some(key))
-            && (!wanted.reference || code.resolved_s3_object().is_some()))
+        let found = self.send(&what, || self.client.get_function().function_name(name).send());
+        let found = match found {
+            Err(error) if error.problem == Problem::Denied && *wanted == Storage::default() => {
+                return Ok(true);
+            }
+            found => found?,
+        };
+        let Some(code) = found.code else { return Ok(*wanted == Storage::default()) };
+        let has_place = match (&wanted.reference, code.resolved_s3_object()) {
+            (None, None) => true,
+            (Some(bucket), Some(object)) => bucket.has(object.s3_bucket(), object.s3_key()),
+            _ => false,
+        };
+        Ok(has_place && code.source_kms_key_arn() == wanted.kms_key)
     }
 
     /// Waits while an update of `name` is in progress. `on_wait` receives the seconds waited so

@@ -4,7 +4,7 @@
 use zipwright_store::sha256;
 
 /// A bucket in the region of the function.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Bucket<'a> {
     pub name: &'a str,
     /// Prefix of keys: a folder without `/` at its ends, or empty.
@@ -22,6 +22,12 @@ pub struct Stored {
 }
 
 impl Bucket<'_> {
+    /// Returns whether an object is one of zipwright's in this bucket, under this prefix.
+    pub(super) fn has(&self, bucket: Option<&str>, key: Option<&str>) -> bool {
+        let folder = key.and_then(|key| key.rsplit_once('/')).map_or("", |(folder, _)| folder);
+        bucket == Some(self.name) && folder == self.prefix
+    }
+
     /// Returns the key of a zip with this SHA-256.
     pub(super) fn key(&self, sha256: &[u8; 32]) -> String {
         let hex = sha256::hex(sha256);

@@ -50,6 +50,11 @@ impl<'a> Artifact<'a> {
         Ok(Code::S3 { bucket: name.to_owned(), key, version, reference })
     }
 
+    /// Returns the bucket if Lambda is to refer to the zip there.
+    pub fn reference(&self) -> Option<Bucket<'a>> {
+        self.bucket.filter(|bucket| bucket.reference)
+    }
+
     /// Returns `s3://bucket/key`; `None` if S3 was not used.
     pub fn stored(&self) -> Option<String> {
         let stored = self.stored.lock().expect(LOCK);
