@@ -11,6 +11,9 @@ use super::findings::{Finding, Findings, Severity};
 /// Largest size of a file that is searched, in bytes: secrets are in small files.
 const LONGEST: u64 = 256 << 10;
 
+/// Characters behind the first line of a key in which its body begins.
+const HEAD_OF_KEY: usize = 400;
+
 pub(super) fn check<R: Read + Seek>(
     member: &Member,
     contents: &mut Contents<R>,
@@ -66,17 +69,24 @@ fn by_name(path: &str) -> Option<&'static str> {
     }
 }
 
-/// Returns the line, from 1, at which a private key in PEM begins, if the text has one with a body.
+/// Returns the line, from 1, at which a private key in PEM begins, if the text has one with a body. In
+/// JSON and strings of programs, `\n` stands for a line break.
 fn private_key(text: &str) -> Option<usize> {
-    let mut lines = text.lines().map(str::trim);
-    let mut number = 0;
-    while let Some(line) = lines.next() {
-        number += 1;
-        let begins = line.starts_with("-----BEGIN ") && line.ends_with("PRIVATE KEY-----");
+    let mut from = 0;
+    while let Some(begin) = text[from..].find("-----BEGIN ").map(|at| from + at) {
+        from = begin + 1;
+        let line = text[begin..].lines().next().unwrap_or_default();
+        let Some(end) = line.find("PRIVATE KEY-----") else { continue };
+        let behind = &text[begin + end + "PRIVATE KEY-----".len()..];
+        let behind: String = behind.chars().take(HEAD_OF_KEY).collect();
+        let behind = behind.replace("\\r", "").replace("\\n", "\n");
+        // What surrounds a line in a string of a program.
+        let around = |c: char| c.is_whitespace() || matches!(c, '"' | '\'' | '\\' | '+');
         // An encrypted key has headers with the method, then an empty line.
-        let body = |line: &&str| !line.contains(':') && !line.is_empty();
-        if begins && lines.clone().find(body).is_some_and(is_base64) {
-            return Some(number);
+        let is_body = |line: &&str| !line.contains(": ") && !line.is_empty();
+        if behind.lines().map(|line| line.trim_matches(around)).find(is_body).is_some_and(is_base64)
+        {
+            return Some(text[..begin].matches('\n').count() + 1);
         }
     }
     None
@@ -130,6 +140,22 @@ mod tests {
             "-----BEGIN RSA PRIVATE KEY-----\nProc-Type: 4,ENCRYPTED\nDEK-Info: AES,0\n\n{body}\n"
         );
         assert!(private_key(&encrypted).is_some());
+        let key = pem("PRIVATE KEY");
+        let escaped = key.replace('\n', "\\n");
+        for (text, line) in [
+            (format!("{{\n \"private_key\": \"{escaped}\"}}"), 2),
+            (format!("KEY='{}'", escaped.replace("\\n", "\\r\\n")), 1),
+            (format!("K = \"\"\"{}\"\"\"\n", &key[2..]), 1),
+            (format!("K = (\"-----BEGIN PRIVATE KEY-----\\n\"\n  \"{body}\\n\")"), 1),
+        ] {
+            assert_eq!(private_key(&text), Some(line), "{text}");
+        }
+        for text in [
+            "starts = text.startswith(\"-----BEGIN PRIVATE KEY-----\")\nreturn starts\n",
+            "K = \"-----BEGIN PRIVATE KEY-----\\n...\\n-----END PRIVATE KEY-----\"",
+        ] {
+            assert!(private_key(text).is_none(), "{text}");
+        }
     }
 
     #[test]
