@@ -83,9 +83,17 @@ pub(super) fn explain(a: &[u8], b: &[u8], depth: usize) -> Content {
     };
     if let (Some(text_a), Some(text_b)) = (as_text(a), as_text(b)) {
         content.form = Form::Text;
-        content.details = unified(text_a, text_b);
+        content.details = match ends(text_a, text_b) {
+            Some(what) => vec![what.into()],
+            None => unified(text_a, text_b),
+        };
         content.values = only(text_a.lines(), text_b.lines());
-        content.reordered = content.values.0.is_empty() && content.values.1.is_empty();
+        let sorted = |text: &str| {
+            let mut lines: Vec<String> = text.split('\n').map(str::to_owned).collect();
+            lines.sort_unstable();
+            lines
+        };
+        content.reordered = sorted(text_a) == sorted(text_b);
         return content;
     }
     content.values = only(words_of(a), words_of(b));
@@ -111,6 +119,17 @@ pub(super) fn explain(a: &[u8], b: &[u8], depth: usize) -> Content {
         content.details = first_bytes(a, b);
     }
     content
+}
+
+/// Returns the difference of two texts if they differ in the ends of their lines only.
+fn ends(a: &str, b: &str) -> Option<&'static str> {
+    if !a.lines().eq(b.lines()) {
+        return None;
+    }
+    Some(match a.contains('\r') == b.contains('\r') {
+        true => "only one ends in a line break",
+        false => "only the ends of the lines differ: CRLF in one, LF in the other",
+    })
 }
 
 fn as_text(bytes: &[u8]) -> Option<&str> {

@@ -241,3 +241,16 @@ fn rubbish_is_an_error_or_a_difference_and_never_a_panic() {
     }
     assert!(compare(Path::new("/nowhere"), &good).is_err());
 }
+
+#[test]
+fn other_ends_of_lines_are_no_other_order() {
+    for (a, b, what) in [
+        ("a\nb\n", "a\nb", "only one ends in a line break"),
+        ("a\nb\n", "a\r\nb\r\n", "only the ends of the lines differ: CRLF in one, LF in the other"),
+    ] {
+        let content = super::content::explain(a.as_bytes(), b.as_bytes(), 0);
+        assert_eq!((content.reordered, content.details), (false, vec![what.to_owned()]));
+    }
+    assert!(super::content::explain(b"a\nb\n", b"b\na\n", 0).reordered);
+    assert!(!super::content::explain(b"a\nb\n", b"b\na\na\n", 0).reordered);
+}
