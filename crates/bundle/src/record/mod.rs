@@ -257,7 +257,14 @@ pub fn licence_of(metadata: &str) -> Option<Licence> {
         return Some(Licence::Expression(expression.to_owned()));
     }
     // Some packages put the whole licence text here; its first line is not a name.
-    let name = find("License").filter(|name| name.len() <= 64 && *name != "UNKNOWN");
+    let mut lines = metadata.lines().take_while(|line| !line.is_empty());
+    let is_text = lines.find(|line| line.to_ascii_lowercase().starts_with("license:")).is_some()
+        && lines.next().is_some_and(|line| line.starts_with([' ', '\t']));
+    let is_name = |name: &&str| {
+        let begins = |word: &str| name.to_ascii_lowercase().starts_with(word);
+        name.len() <= 64 && *name != "UNKNOWN" && !begins("copyright") && !begins("(c)")
+    };
+    let name = find("License").filter(|name| !is_text && is_name(name));
     let classified = || {
         let names = fields.iter().filter(|(name, _)| name.eq_ignore_ascii_case("Classifier"));
         names.filter_map(|(_, value)| value.strip_prefix("License ::")?.rsplit("::").next()).next()
@@ -281,6 +288,11 @@ mod tests {
             ("License: BSD-3-Clause\n\nLicense-Expression: MIT", name("BSD-3-Clause")),
             ("Classifier: License :: OSI Approved :: MIT License\n", name("MIT License")),
             ("License: UNKNOWN\n", None),
+            (
+                "License: MIT\n        Permission is granted\nClassifier: License :: OSI Approved :: BSD License\n",
+                name("BSD License"),
+            ),
+            ("License: Copyright (c) 2021, Somebody\n", None),
             ("Name: x\n", None),
         ] {
             assert_eq!(licence_of(metadata), expected, "{metadata}");
