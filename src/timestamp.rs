@@ -28,7 +28,7 @@ pub fn resolve(instant: &Timestamp, project: &Project) -> Result<i64> {
 fn source_date_epoch(project: &Project) -> Result<i64> {
     let Some(text) = project.var("SOURCE_DATE_EPOCH") else {
         bail!(
-            "`clamp = \"source-date-epoch\"` needs the environment variable SOURCE_DATE_EPOCH, \
+            "the instant \"source-date-epoch\" needs the environment variable SOURCE_DATE_EPOCH, \
              which is not set"
         );
     };
@@ -39,16 +39,16 @@ fn source_date_epoch(project: &Project) -> Result<i64> {
 
 /// Returns the commit time of `HEAD` in the repository that contains the project.
 fn last_commit(project: &Project) -> Result<i64> {
-    const WAY_OUT: &str = "set `clamp` to a time such as \"1980-02-01T00:00:00Z\" instead";
+    const WAY_OUT: &str = "give a time such as \"1980-02-01T00:00:00Z\" instead";
     let Some(git) = project.find_program("git") else {
-        bail!("`clamp = \"git\"` needs git, which is not on PATH; {WAY_OUT}");
+        bail!("the instant \"git\" needs git, which is not on PATH; {WAY_OUT}");
     };
     // Without the setting, a user's configuration can print signatures before the time.
     let log = ["-c", "log.showSignature=false", "log", "-1", "--format=%ct", "HEAD"];
     let captured = Invocation::new(git, &project.root).args(log).capture()?;
     if !captured.status.success() {
         bail!(
-            "`clamp = \"git\"` needs a commit, but git failed ({}): {}; commit once, or {WAY_OUT}",
+            "the instant \"git\" needs a commit, but git failed ({}): {}; commit once, or {WAY_OUT}",
             process::describe(captured.status),
             captured.stderr.trim(),
         );
