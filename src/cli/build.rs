@@ -277,9 +277,9 @@ fn places_of_timings(place: &Path) -> Result<[PathBuf; 2]> {
         let mut file = place.as_os_str().to_owned();
         file.push(extension);
         let file = PathBuf::from(file);
-        let is_free = file.symlink_metadata().is_err();
+        let meta = file.symlink_metadata();
         let is_own = || fs::read_to_string(&file).is_ok_and(|text| is_own(&text));
-        if !is_free && !(file.is_file() && is_own()) {
+        if meta.is_ok_and(|meta| !meta.is_file() || !is_own()) {
             bail!(
                 "`{}` is in the way: `--timings` did not write it; move it away, or name another \
                  `--timings=FILE`",
