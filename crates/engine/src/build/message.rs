@@ -78,8 +78,10 @@ impl Engine<'_, '_> {
                 drop(token);
                 let name = self.world.name(id);
                 let is_interrupted = signals::is_ending() && self.state.waits(name);
-                // Else what a killed run left half-written would count as a user's.
-                let is_clean = !ownership::is_writing(self.world.project, name)?;
+                // Else what a killed run left half-written would count as a user's. The run of a target
+                // that waits has succeeded.
+                let is_clean =
+                    self.state.waits(name) || !ownership::is_writing(self.world.project, name)?;
                 if worked.is_err() && !is_interrupted && is_clean {
                     self.state.stop(name, None)?;
                 }
