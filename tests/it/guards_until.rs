@@ -89,21 +89,23 @@ fn an_interrupted_wait_is_resumed_without_another_run() {
 
 #[test]
 fn an_interrupted_wait_is_not_resumed_if_anything_changed() {
-    let changed = |file: &str, content: Option<&str>| {
+    let changed = |file: &str, content: Option<&str>, reason: &str| {
         let sandbox = project();
         interrupt(&sandbox, Signal::INT);
         match content {
             Some(content) => sandbox.write(file, content),
             None => sandbox.remove(file),
         };
+        let run = sandbox.run(["explain", "a"]).success();
+        assert!(run.stdout.contains(&format!("\n  {reason}")), "{run}");
         sandbox.write("ready", "");
         assert_eq!(sandbox.ran([]), ["a"]);
         assert_eq!(count(&sandbox, "runs"), 2, "{file} changed");
     };
-    changed("in", Some("2"));
-    changed("build/b", None);
-    changed("Buildfile", Some(&BUILDFILE.replace("cp in build/b", "cp -f in build/b")));
-    changed("Buildfile", Some(&BUILDFILE.replace("echo not ready", "echo no")));
+    changed("in", Some("2"), "file in: ");
+    changed("build/b", None, "output `build/b` is missing");
+    changed("Buildfile", Some(&BUILDFILE.replace("cp in build/b", "cp -f in build/b")), "shell: ");
+    changed("Buildfile", Some(&BUILDFILE.replace("echo not ready", "echo no")), "until: ");
     let sandbox = project();
     interrupt(&sandbox, Signal::INT);
     sandbox.write("ready", "");

@@ -89,10 +89,10 @@ pub(super) fn judge(ask: &Ask) -> Result<Verdict> {
     match &record {
         None => {
             resumed = if reasons.is_empty() { ask.resumed(key)? } else { None };
-            reasons.push(match resumed {
-                Some(_) => Reason::WaitInterrupted,
-                None => Reason::NeverBuilt,
-            });
+            match resumed {
+                Some(_) => reasons.push(Reason::WaitInterrupted),
+                None => reasons.extend(ask.since_interrupted(key)?),
+            }
         }
         Some(record) => {
             let changed = by_record.then(|| ask.key_differences(key, record));
@@ -141,6 +141,22 @@ impl Ask<'_> {
             && record.key == *key
             && differences_of(&self.job(&view), outputs, &record)?.is_empty();
         Ok(is_same.then_some(record))
+    }
+
+    /// Returns the reasons to run a target without a record: the differences from the run whose wait was
+    /// interrupted, if there was one.
+    fn since_interrupted(&self, key: &Key) -> Result<Vec<Reason>> {
+        let mut reasons = Vec::new();
+        if let Some(record) = self.state.waiting(&self.target.name.value) {
+            let view = View::unlogged(self.world.files, self.world.project);
+            let outputs = self.target.kind.expected_outputs(&self.job(&view));
+            reasons = key.differences(&record.key);
+            reasons.extend(differences_of(&self.job(&view), outputs, &record)?);
+        }
+        if reasons.is_empty() {
+            reasons.push(Reason::NeverBuilt);
+        }
+        Ok(reasons)
     }
 
     /// `-o` of an output of this target: it is not checked, and stays as it is.
