@@ -6,6 +6,7 @@
 mod events;
 mod handlers;
 mod journal;
+mod links;
 mod observations;
 mod ready;
 mod screen;

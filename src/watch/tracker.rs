@@ -10,6 +10,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use globset::GlobSet;
 use rayon::prelude::*;
 
+use super::links;
 use crate::base::fs::{TEMP_PREFIX, is_missing};
 use crate::base::{Digest, RelPath};
 use crate::files::{Fact, Observed};
@@ -253,7 +254,8 @@ impl Tracker {
         (files + self.external.len(), self.folders.len())
     }
 
-    /// Returns the existing folders in which a change of an observed path shows.
+    /// Returns the existing folders in which a change of an observed path shows, or of a link on the way
+    /// to it.
     pub fn watched(&self) -> BTreeSet<PathBuf> {
         let root = &self.project.root;
         let mut inside: BTreeSet<RelPath> = BTreeSet::from([RelPath::root()]);
@@ -268,15 +270,19 @@ impl Tracker {
                 continue;
             }
             add(&path.parent());
-            if matches!(entry.observation, Observation::Link(_)) {
-                let target = fs::canonicalize(path.under(root)).ok();
-                places.extend(target.as_deref().and_then(Path::parent).map(Path::to_path_buf));
+            if entry.bare || matches!(entry.observation, Observation::Link(_)) {
+                places.extend(links::folders(&path.under(root)));
             }
         }
         self.folders.keys().filter(|path| !self.is_foreign(path)).for_each(&mut add);
-        places.extend(inside.iter().map(|path| path.under(root)));
-        places
-            .extend(self.external.keys().filter_map(|place| place.parent()).map(Path::to_path_buf));
+        for folder in inside {
+            let place = folder.under(root);
+            if place.is_symlink() {
+                places.extend(links::folders(&place));
+            }
+            places.insert(place);
+        }
+        places.extend(self.external.keys().flat_map(|place| links::folders(place)));
         if self.programs.values().any(Option::is_none) {
             let path = self.project.var("PATH").unwrap_or_default();
             places.extend(std::env::split_paths(path).map(|place| root.join(place)));

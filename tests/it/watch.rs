@@ -85,6 +85,58 @@ fn without_events_everything_is_compared_in_an_interval() {
 }
 
 #[test]
+fn changes_behind_chains_of_links_and_of_their_missing_ends_start_rounds() {
+    let sandbox = Sandbox::with(
+        "[target.copy]\nkind = 'command'\ninputs = ['in.txt', 'linked/cur/f.txt']\n\
+         shell = 'cat in.txt linked/cur/f.txt'\n",
+    );
+    let link = |target: &str, path: &str| {
+        let place = sandbox.beside("edited");
+        std::os::unix::fs::symlink(target, &place).unwrap();
+        fs::rename(place, sandbox.path(path)).unwrap();
+    };
+    for (path, text) in [("rel/1/f.txt", "1"), ("rel/2/f.txt", "2")] {
+        sandbox.write(path, text);
+        fs::create_dir_all(sandbox.beside(path).parent().unwrap()).unwrap();
+        fs::write(sandbox.beside(path), text).unwrap();
+    }
+    link("1", "rel/cur");
+    link("1", "../rel/cur");
+    link("rel/cur/f.txt", "in.txt");
+    link("../rel", "linked");
+    let mut watch = watch(&sandbox, &[]);
+    watch.expect("; Ctrl-C ends it");
+    for (at, (path, changed)) in
+        [("rel/cur", "in.txt"), ("../rel/cur", "linked/cur/f.txt")].iter().enumerate()
+    {
+        link("2", path);
+        watch.expect(&format!("round {} ({changed} changed): 1 ran", 2 * at + 2));
+        edit(&sandbox, &path.replace("cur", "2/f.txt"), "3");
+        watch.expect(&format!("round {} ({changed} changed): 1 ran", 2 * at + 3));
+    }
+    // In a folder that does not exist.
+    link("cfg/deep/dev.json", "in.txt");
+    watch.expect("round 6 (in.txt changed): failed: copy");
+    sandbox.write("cfg/deep/dev.json", "{}");
+    watch.expect("round 7 (in.txt changed): 1 ran");
+    watch.end(Signal::TERM);
+}
+
+#[test]
+fn a_buildfile_outside_that_is_a_link_starts_rounds() {
+    let sandbox = join();
+    fs::create_dir_all(sandbox.beside("outside/real")).unwrap();
+    fs::write(sandbox.beside("outside/real/BF"), JOIN).unwrap();
+    std::os::unix::fs::symlink("real/BF", sandbox.beside("outside/Buildfile")).unwrap();
+    let mut watch =
+        watch(&sandbox, &["-f", &sandbox.beside("outside/Buildfile").display().to_string()]);
+    watch.expect("; Ctrl-C ends it");
+    edit(&sandbox, "../outside/real/BF", &JOIN.replace("cat one", "cat one one"));
+    assert!(watch.expect("round 2 (").contains("1 ran (join)"), "{}", watch.text());
+    watch.end(Signal::TERM);
+}
+
+#[test]
 fn a_failing_round_waits_for_the_next_change() {
     let sandbox = join();
     sandbox.remove("one");
