@@ -5,8 +5,8 @@
 //! has it unchanged, as git simplifies the history of one file; so changes that a merge discarded do
 //! not count. A renamed file is passed on under its old name.
 
-use std::collections::HashMap;
 use std::collections::hash_map::Entry as Slot;
+use std::collections::{BTreeMap, HashMap};
 
 use super::git::unquoted;
 use super::graph::{Graph, Pair};
@@ -20,6 +20,17 @@ pub(super) struct File {
     pub(super) changed: Option<u32>,
     /// The commit that removed it; `None` if it is in `HEAD`.
     pub(super) removed: Option<u32>,
+    standing: Standing,
+}
+
+/// How sure it is that a file is one of its own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Standing {
+    Sure,
+    /// A merge left it out, unless one of its parents has removed it before.
+    LeftOut,
+    /// It is the same file as another one.
+    Same,
 }
 
 /// The files whose history passes through a commit, by their path there.
@@ -69,14 +80,21 @@ impl<'a> Walk<'a> {
             let id = walk.path(&path);
             set.insert(id, vec![walk.files.len() as u32]);
             let path = unquoted(&path);
-            walk.files.push(File { path, added: None, changed: None, removed: None });
+            walk.files.push(File {
+                path,
+                added: None,
+                changed: None,
+                removed: None,
+                standing: Standing::Sure,
+            });
         }
         walk.sets.insert(graph.head, set);
         walk
     }
 
     /// Returns the files, after the last comparison.
-    pub(super) fn into_files(self) -> Vec<File> {
+    pub(super) fn into_files(mut self) -> Vec<File> {
+        self.files.retain(|file| file.standing != Standing::Same);
         self.files
     }
 
@@ -135,24 +153,29 @@ impl<'a> Walk<'a> {
         for (path, change) in changes {
             let files = match (set.remove(path), change) {
                 (Some(files), _) => files,
-                (None, Change::Removed) if self.all => vec![self.gone(*path, commit)],
+                (None, Change::Removed) if self.all => {
+                    vec![self.gone(*path, commit, Standing::Sure)]
+                }
                 (None, _) => continue,
             };
             moved.push((self.apply(&files, *path, commit, *change), files));
         }
         for (path, files) in moved {
-            add(&mut set, path, files);
+            add(&mut self.files, &mut set, path, files);
         }
         self.pass_on(parent, set);
     }
 
     fn merge(&mut self, commit: u32, mut set: Set, changes: &[(Option<u32>, Changes)]) {
         let mut sets: Vec<Set> = changes.iter().map(|_| Set::new()).collect();
+        if self.all {
+            self.left_out(commit, &set, changes, &mut sets);
+        }
         for path in changes[0].1.keys() {
             let Some(files) = set.remove(path) else { continue };
             let is_same = |(_, changes): &(_, Changes)| !changes.contains_key(path);
             if let Some(at) = changes.iter().position(is_same) {
-                add(&mut sets[at], *path, files);
+                add(&mut self.files, &mut sets[at], *path, files);
                 continue;
             }
             // The merge itself changed it, so all its parents count.
@@ -161,17 +184,43 @@ impl<'a> Walk<'a> {
             for (at, change) in all.into_iter().enumerate() {
                 if is_new || !matches!(change, Change::Added) {
                     let path = self.apply(&files, *path, commit, change);
-                    add(&mut sets[at], path, files.clone());
+                    add(&mut self.files, &mut sets[at], path, files.clone());
                 }
             }
         }
         // All others are the same in the first parent.
         for (path, files) in std::mem::replace(&mut sets[0], set) {
-            add(&mut sets[0], path, files);
+            add(&mut self.files, &mut sets[0], path, files);
         }
         for ((parent, _), set) in changes.iter().zip(sets) {
             if let Some(parent) = parent {
                 self.pass_on(*parent, set);
+            }
+        }
+    }
+
+    /// Starts to follow the files that a merge does not have, in the parents that have them.
+    fn left_out(
+        &mut self,
+        commit: u32,
+        set: &Set,
+        changes: &[(Option<u32>, Changes)],
+        sets: &mut [Set],
+    ) {
+        let mut found: BTreeMap<u32, Vec<usize>> = BTreeMap::new();
+        for (at, (_, changes)) in changes.iter().enumerate() {
+            for (path, change) in changes {
+                if matches!(change, Change::Removed) && !set.contains_key(path) {
+                    found.entry(*path).or_default().push(at);
+                }
+            }
+        }
+        for (path, parents) in found {
+            let is_own = parents.len() == changes.len();
+            let standing = if is_own { Standing::Sure } else { Standing::LeftOut };
+            let file = self.gone(path, commit, standing);
+            for at in parents {
+                add(&mut self.files, &mut sets[at], path, vec![file]);
             }
         }
     }
@@ -193,9 +242,10 @@ impl<'a> Walk<'a> {
     }
 
     /// Starts to follow a file that `commit` removed.
-    fn gone(&mut self, path: u32, commit: u32) -> u32 {
+    fn gone(&mut self, path: u32, commit: u32, standing: Standing) -> u32 {
         let path = unquoted(&self.names[path as usize]);
-        self.files.push(File { path, added: None, changed: Some(commit), removed: Some(commit) });
+        let (changed, removed) = (Some(commit), Some(commit));
+        self.files.push(File { path, added: None, changed, removed, standing });
         (self.files.len() - 1) as u32
     }
 
@@ -208,7 +258,7 @@ impl<'a> Walk<'a> {
                     std::mem::swap(&mut large, &mut small);
                 }
                 for (path, files) in small {
-                    add(&mut large, path, files);
+                    add(&mut self.files, &mut large, path, files);
                 }
                 slot.insert(large);
             }
@@ -216,16 +266,28 @@ impl<'a> Walk<'a> {
     }
 }
 
-/// Adds files to a set, each once.
-fn add(set: &mut Set, path: u32, files: Vec<u32>) {
-    match set.entry(path) {
-        Slot::Vacant(slot) => _ = slot.insert(files),
-        Slot::Occupied(mut slot) => {
-            for file in files {
-                if !slot.get().contains(&file) {
-                    slot.get_mut().push(file);
-                }
-            }
+/// Adds files to a set, each once. A removed file that was not added since is the same as another file
+/// at its path: that one was kept, or removed later.
+fn add(all: &mut [File], set: &mut Set, path: u32, files: Vec<u32>) {
+    let mut slot = match set.entry(path) {
+        Slot::Vacant(slot) => {
+            slot.insert(files);
+            return;
+        }
+        Slot::Occupied(slot) => slot,
+    };
+    for file in files {
+        if !slot.get().contains(&file) {
+            slot.get_mut().push(file);
         }
     }
+    let best = slot.get().iter().copied().min_by_key(|file| (all[*file as usize].standing, *file));
+    slot.get_mut().retain(|at| {
+        let file = &mut all[*at as usize];
+        let is_same = Some(*at) != best && file.removed.is_some() && file.added.is_none();
+        if is_same {
+            file.standing = Standing::Same;
+        }
+        !is_same
+    });
 }
