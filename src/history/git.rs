@@ -45,6 +45,14 @@ impl Repository {
         let mut lines = stdout.lines();
         if lines.next() != Some("true") {
             let why = stderr.lines().next().unwrap_or("it is not a work tree").trim_end();
+            // Another owner, a broken repository: git names the way out.
+            if !stderr.is_empty() && !stderr.contains("not a git repository") {
+                bail!(
+                    "git cannot read the repository of `{}`: {}",
+                    repository.root.display(),
+                    stderr.trim()
+                );
+            }
             bail!(
                 "`{}` is not in a git repository ({why})\n\
                  run it in a clone of the project, or name its folder with `-C`",
@@ -91,7 +99,7 @@ impl Repository {
     pub(super) fn tags(&self, glob: Option<&str>) -> Result<Vec<Tag>> {
         let format = "--format=%(objecttype) %(objectname) %(*objecttype) %(*objectname) \
                       %(refname:lstrip=2)";
-        let mut args = vec!["tag", "--list", format];
+        let mut args = vec!["tag", "--list", format, "--"];
         args.extend(glob);
         let parse = |line: &str| {
             let mut words = line.splitn(5, ' ');
