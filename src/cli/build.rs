@@ -347,7 +347,9 @@ fn options(resolved: &BuildOptions, session: &Session) -> Result<Options> {
         (false, true) => Mode::DryRun,
         (false, false) => Mode::Build,
     };
-    let paths = |texts: &[String]| texts.iter().map(|text| session.path(text)).collect();
+    // A file outside of the project is no input of a target.
+    let path = |text: &String| session::path(&session.project, text);
+    let paths = |texts: &[String]| texts.iter().filter_map(path).collect();
     Ok(Options {
         keep_going: build.keep_going,
         always: build.always_make,

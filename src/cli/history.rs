@@ -21,11 +21,12 @@ const UNRELEASED: &str = "unreleased";
 pub(super) fn run(common: &Common, args: &Args) -> Result<u8, Failure> {
     let project = Project::here()?;
     signals::install().map_err(anyhow::Error::from)?;
-    let (paths, bundles) = words(common, &project, args)?;
+    let words = split(&project, &args.words);
+    let overrides = words.overrides.clone();
+    let (paths, bundles) = read(common, &project, words)?;
     let since = match &args.deployed {
         Some(name) => {
             let upload = Some(name.as_str()).filter(|name| !name.is_empty());
-            let overrides = Words::new(&args.words).overrides;
             Some(deployed::commit(common, &project, overrides, upload)?)
         }
         None => args.since.clone(),
@@ -44,8 +45,8 @@ pub(super) fn run(common: &Common, args: &Args) -> Result<u8, Failure> {
     }
     let sources = bundles.iter().flat_map(Bundle::sources);
     let all: Vec<String> = paths.iter().cloned().chain(sources).collect();
-    if !args.words.is_empty() {
-        history.select(&all, |path| project.root.join(path).exists())?;
+    if !paths.is_empty() || !bundles.is_empty() {
+        history.select(&all, |path| project.root.join(path).symlink_metadata().is_ok())?;
     }
     let mut lines: Vec<Row> = history.entries.iter().map(Row::of_file).collect();
     lines.extend(rows);
@@ -69,20 +70,47 @@ impl Bundle {
     }
 }
 
+/// Splits the command line into paths, targets and variables. A word with `=` is a path if there is a file
+/// of this name, or a `/` before the `=`.
+fn split(project: &Project, given: &[String]) -> Words {
+    let is_path = |word: &&String| {
+        let has_folder = word.split('=').next().is_some_and(|name| name.contains('/'));
+        has_folder || project.root.join(word).symlink_metadata().is_ok()
+    };
+    let (paths, others): (Vec<&String>, Vec<&String>) = given.iter().partition(is_path);
+    let others: Vec<String> = others.into_iter().cloned().collect();
+    let mut words = Words::new(&others);
+    words.goals.extend(paths.into_iter().cloned());
+    words
+}
+
 /// Returns the paths and the bundles that the command line names. A word without `/` that is a target
 /// is the target.
-fn words(
+fn read(
     common: &Common,
     project: &Project,
-    args: &Args,
+    words: Words,
 ) -> Result<(Vec<String>, Vec<Bundle>), Failure> {
-    let words = Words::new(&args.words);
-    let has_buildfile = project.root.join(session::buildfile(common)).is_file();
-    if words.goals.is_empty() || !has_buildfile {
-        return Ok((words.goals.iter().map(|word| clean(word)).collect(), Vec::new()));
+    let file = session::buildfile(common);
+    let variable = words.overrides.given.keys().next().cloned();
+    let (mut paths, mut bundles) = (Vec::new(), Vec::new());
+    if !project.root.join(&file).is_file() {
+        if let Some(name) = variable {
+            let file = file.display();
+            return Err(anyhow!(
+                "`{name}=` sets a variable, and there is no `{file}`; `./{name}=` is a path"
+            )
+            .into());
+        }
+        for word in &words.goals {
+            paths.push(path(project, word)?);
+        }
+        return Ok((paths, bundles));
+    }
+    if words.goals.is_empty() && variable.is_none() {
+        return Ok((paths, bundles));
     }
     let session = Session::open(common, words)?;
-    let (mut paths, mut bundles) = (Vec::new(), Vec::new());
     for word in &session.words.goals {
         match session.model.target(word) {
             Some(target) => match target.kind.get::<Zip>() {
@@ -93,16 +121,22 @@ fn words(
                     return Err(anyhow!("`{word}` is of kind `{kind}`, not `zip`; {hint}").into());
                 }
             },
-            None => paths.push(session.path(word).to_string()),
+            None => paths.push(path(project, word)?),
         }
     }
     Ok((paths, bundles))
 }
 
-/// Returns a path without `./` and `/` around it.
-fn clean(word: &str) -> String {
-    let trimmed = word.trim_end_matches('/');
-    trimmed.strip_prefix("./").unwrap_or(trimmed).to_owned()
+/// Returns a path relative to the project. Fails if it is not in the project.
+fn path(project: &Project, word: &str) -> Result<String> {
+    let root = project.root.display();
+    match session::path(project, word) {
+        Some(path) => Ok(path.to_string()),
+        None if word.is_empty() => bail!("a path is empty; `.` is the project"),
+        None => {
+            bail!("`{word}` is not in the project `{root}`; name the folder to start in with `-C`")
+        }
+    }
 }
 
 fn bundle(session: &Session, zip: &Zip) -> Result<Bundle> {
@@ -139,7 +173,7 @@ fn wheel_rows(
     let mut rows = Vec::new();
     for Wheel { project, version, .. } in &bundle.record.body.wheels {
         let before = locks.before(project);
-        if since.is_some() && before.contains(version) {
+        if since.is_some() && locks.had(project, version) {
             continue;
         }
         let pin = locks.pin(project, version);

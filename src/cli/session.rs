@@ -169,14 +169,6 @@ impl Session {
         })
     }
 
-    /// A path given on the command line, relative to the project. One outside of it is no file
-    /// that the build knows, and stands for itself.
-    pub(super) fn path(&self, text: &str) -> RelPath {
-        let inside = Path::new(text).strip_prefix(&self.project.root).ok();
-        let text = inside.and_then(Path::to_str).unwrap_or(text);
-        RelPath::parse(text.trim_start_matches('/')).unwrap_or_else(|_| RelPath::root())
-    }
-
     /// Returns the files of the project, with the digests of the snapshot.
     pub(super) fn files(&self, memory: Memory) -> Files {
         Files::new(&self.project.root, Graph::hidden_outputs(&self.model), memory)
@@ -228,6 +220,25 @@ impl Session {
         }
         state
     }
+}
+
+/// Returns a path of the command line relative to the project; `None` outside of it. It may have `..`, and
+/// its file need not exist.
+pub(super) fn path(project: &Project, text: &str) -> Option<RelPath> {
+    let inside = |place: &Path| match place.to_str()? {
+        "" => Some(RelPath::root()),
+        text => RelPath::parse(text).ok(),
+    };
+    if text.is_empty() {
+        return None;
+    }
+    let given = Path::new(text);
+    inside(given.strip_prefix(&project.root).unwrap_or(given)).or_else(|| {
+        // By way of folders outside of the project, or of links to it.
+        let (folder, name) = (given.parent()?, given.file_name()?);
+        let place = project.root.join(folder).canonicalize().ok()?.join(name);
+        inside(place.strip_prefix(&project.root).ok()?)
+    })
 }
 
 /// Returns the Buildfile as it is named on the command line.

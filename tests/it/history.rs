@@ -140,6 +140,88 @@ fn paths_are_relative_to_the_project_and_unknown_ones_are_errors() {
 }
 
 #[test]
+fn paths_are_read_in_every_spelling_and_must_be_in_the_project() {
+    let sandbox = repository(
+        "new x; new plain/a; new app/a.py; new app/sub/b; new data/dt=2024/f; new k=v; save 1
+         git tag v1",
+    );
+    let outside = sandbox.path("app/a.py").display().to_string();
+    let inner = |args: &[&str]| {
+        let run = Run::of(sandbox.zipwright().args(["-C", "app", "history"]).args(args));
+        (run.code, run.stdout, run.stderr)
+    };
+    for buildfile in [false, true] {
+        if buildfile {
+            sandbox.write("Buildfile", "[vars]\nv = ''\n");
+            sandbox.write("app/Buildfile", "");
+        }
+        for (word, lines) in [
+            ("app//sub", &["app/sub/b v1 v1"][..]),
+            ("app/./a.py", &["app/a.py v1 v1"]),
+            ("app/../x", &["x v1 v1"]),
+            (&outside, &["app/a.py v1 v1"]),
+            ("../project/x", &["x v1 v1"]),
+            ("data/dt=2024", &["data/dt=2024/f v1 v1"]),
+            ("./k=v", &["k=v v1 v1"]),
+            ("k=v", &["k=v v1 v1"]),
+        ] {
+            assert_eq!(history(&sandbox, [word]), lines, "{word}");
+        }
+        for word in ["../x", "../plain", "/etc/passwd", "sub/../../x"] {
+            let (code, stdout, stderr) = inner(&[word]);
+            assert_eq!((code, stdout.as_str()), (Some(2), ""), "{stderr}");
+            assert!(stderr.contains(&format!("`{word}` is not in the project `/")), "{stderr}");
+        }
+        sandbox.run(["history", ""]).failure().stderr_has("a path is empty");
+        let run = sandbox.run(["history", "none=1"]).failure();
+        run.stderr_has(if buildfile { "`none`" } else { "there is no `Buildfile`; `./none=` is" });
+    }
+    assert_eq!(history(&sandbox, ["v=1", "x"]), ["x v1 v1"]);
+    assert_eq!(history(&sandbox, ["v=1"]).len(), 6);
+}
+
+#[test]
+fn files_are_gone_once_and_only_if_a_merge_does_not_have_them() {
+    let sandbox = repository(
+        "new x; new k; new both; new y; save 1; git tag v1.0
+         git checkout -q -b side; new s; git rm -q y both; save 2
+         git rm -q k; save 3; new k; save 4; git checkout -q main
+         new t; git rm -q both; save 5
+         git merge -q --no-commit --no-ff side; git rm -qf x t; new y; save merge; git tag v1.1",
+    );
+    let live = ["k v1.0 v1.0", "s v1.1 v1.1", "y v1.0 v1.0"];
+    assert_eq!(history(&sandbox, []), live);
+    let gone =
+        ["both v1.0 v1.1 v1.1", live[0], live[1], "t v1.1 v1.1 v1.1", "x v1.0 v1.1 v1.1", live[2]];
+    assert_eq!(history(&sandbox, ["--all"]), gone);
+}
+
+#[test]
+fn a_file_that_a_side_branch_removed_is_not_gone_if_the_merge_kept_it() {
+    let sandbox = repository(
+        "new x; new y; save 1; git tag v1
+         git checkout -q -b side; git rm -q x y; save 2; git checkout -q main
+         git mv y z; echo more >> x; save 3
+         git merge -q -s ours --no-edit side; new a; save 4; git tag v2",
+    );
+    assert_eq!(history(&sandbox, ["--all"]), ["a v2 v2", "x v1 v2", "z v1 v2"]);
+    sandbox.sh("set -e; git rm -q x; git commit -qm 5; git tag v3").success();
+    assert_eq!(history(&sandbox, ["--all"]), ["a v2 v2", "x v1 v3 v3", "z v1 v2"]);
+}
+
+#[test]
+fn the_way_out_of_git_is_passed_on_and_words_are_not_options_of_git() {
+    let sandbox = repository("new a; save 1; git tag v1");
+    let run = sandbox.run(["history", "--tags=-d"]).success();
+    assert_eq!(run.stdout, "a  unreleased  unreleased\n");
+    // As if another user owned it.
+    let mut sandbox = sandbox;
+    sandbox.set("GIT_TEST_ASSUME_DIFFERENT_OWNER", 1);
+    let run = sandbox.run(["history"]).failure();
+    run.stderr_has("dubious ownership").stderr_has("safe.directory").stderr_lacks("in a clone");
+}
+
+#[test]
 fn a_shallow_clone_is_named_as_one() {
     let sandbox = repository(
         "new a; save 1; git tag v1; new b; save 2; git tag v2; new c; save 3; git tag v3
@@ -179,14 +261,15 @@ fn a_zip_has_the_history_of_its_own_files_and_of_its_locked_wheels() {
     }
     let git = |script: &str| sandbox.sh(&format!("set -e; {script}")).success();
     sandbox
-        .write("requirements.txt", "alpha==0.9\n")
+        .write("requirements.txt", "-r locked/base.txt\n")
+        .write("locked/base.txt", "alpha==0.9\n")
         .write("app/a.py", "a = 1\n")
         .write("notes", "");
     git("git init -q -b main .; git config user.name a; git config user.email a@example.com
          printf 'build\\n.zipwright\\n' > .gitignore; git add -A; git commit -qm 1; git tag v1");
-    sandbox.write("requirements.txt", "alpha==1.0  # new\n").write("app/b.py", "b = 1\n");
+    sandbox.write("locked/base.txt", "alpha==1  # new\n").write("app/b.py", "b = 1\n");
     git("git add -A; git commit -qm 2; git tag v2");
-    sandbox.write("requirements.txt", "alpha==1.0\nbeta\n").write("notes", "more\n");
+    sandbox.write("requirements.txt", "-r locked/base.txt\nbeta\n").write("notes", "more\n");
     git("git add -A; git commit -qm 3");
     sandbox.run(["history", "package"]).failure().stderr_has("does not exist yet: build it first");
     sandbox.run(["package"]).success();
@@ -202,6 +285,9 @@ fn a_zip_has_the_history_of_its_own_files_and_of_its_locked_wheels() {
     let alpha = json!({"wheel": "alpha", "version": "1.0", "added": "v1", "changed": "v2", "before": "0.9"});
     assert_eq!(rows[1], alpha);
     assert_eq!(rows.len(), 3);
+    // The same version in another spelling is no change.
+    let run = sandbox.run(["history", "--since", "v2", "package"]).success();
+    assert_eq!(run.stdout, "beta 1.0  not locked\n");
     sandbox.run(["history", "staging"]).failure().stderr_has("is of kind `staging`, not `zip`");
 }
 
