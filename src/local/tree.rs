@@ -1,6 +1,5 @@
-//! The unpacked bundle, or its layers: a folder with exactly the files of the zips. It is filled
-//! again if a zip changed, or if any file in it has another content, mode or time than was
-//! unpacked.
+//! The unpacked bundle, or its layers: a folder with exactly the files of the zips. A file is written
+//! again if its member changed, or if it has another content, mode or time than was unpacked.
 
 use std::collections::BTreeMap;
 use std::fs::{self, File, Permissions};
@@ -11,14 +10,15 @@ use std::time::{Duration, SystemTime};
 
 use anyhow::{Context, Result, bail};
 use rayon::prelude::*;
+use serde::{Deserialize, Serialize};
+use walkdir::WalkDir;
 use zipwright_store::Format;
 
-use crate::base::digest::FieldHasher;
 use crate::base::{Digest, fs as base_fs, private};
 use crate::bundle::{self, EntryKind};
 
-/// Format of the file beside the folder: the digest of the zips, then of each unpacked file.
-const FORMAT: Format = Format::new("unpacked files", 1);
+/// Format of the file beside the folder: all unpacked files, sorted by path.
+const FORMAT: Format = Format::new("unpacked files", 2);
 
 /// The time of every unpacked file.
 const TIME: Duration = Duration::from_secs(315_619_200);
@@ -40,9 +40,19 @@ struct Entry {
     mode: u32,
 }
 
+/// An unpacked file, to tell whether it is the one that a zip has.
+#[derive(PartialEq, Serialize, Deserialize)]
+struct Unpacked {
+    path: PathBuf,
+    /// Digest of the member's bytes as they are in the zip.
+    stored: Digest,
+    /// Digest of the content.
+    content: Digest,
+}
+
 impl Tree {
-    /// Unpacks `zips` into the folder `place`, unless they are there already. If two have the same
-    /// path, the later one's file wins, as with Lambda's layers.
+    /// Makes the folder `place` hold exactly the files of `zips`. Files that it has already stay. If two
+    /// have the same path, the later one's file wins, as with Lambda's layers.
     pub fn unpack(zips: &[Vec<u8>], place: &Path) -> Result<Self> {
         let archives: Vec<Archive> = zips
             .iter()
@@ -50,41 +60,45 @@ impl Tree {
             .collect::<Result<_>>()?;
         let files = entries(&archives)?;
         let tree = Self { folder: place.to_path_buf(), files };
-        let mut hasher = FieldHasher::new();
-        for zip in zips {
-            hasher.field(Digest::of(zip).to_string());
-        }
-        let zips = hasher.finish();
         let mark = place.with_extension("digest");
-        if tree.is_whole(&mark, &zips) {
-            return Ok(tree);
+        let before = fs::read(&mark).ok().and_then(|bytes| FORMAT.open::<Vec<Unpacked>>(&bytes));
+        if place.symlink_metadata().is_ok_and(|meta| !meta.is_dir()) {
+            base_fs::remove(place)?;
         }
-        base_fs::remove(&mark)?;
-        base_fs::remove(&tree.folder)?;
-        private::create_dir_all(&tree.folder)?;
-        let bytes = FORMAT.seal(&(zips, tree.fill(&archives)?))?;
-        base_fs::write_if_changed(&mark, &bytes, private::FILE_MODE)?;
+        private::create_dir_all(place)?;
+        tree.sweep()?;
+        let now = tree.fill(&archives, &before.unwrap_or_default())?;
+        base_fs::write_if_changed(&mark, &FORMAT.seal(&now)?, private::FILE_MODE)?;
         Ok(tree)
     }
 
-    /// Returns whether the folder has the files of these zips, by the content of each: a file may
-    /// have been edited with its time restored.
-    fn is_whole(&self, mark: &Path, zips: &Digest) -> bool {
-        let Ok(mark) = fs::read(mark) else { return false };
-        let Some((unpacked, digests)) = FORMAT.open::<(Digest, Vec<Digest>)>(&mark) else {
-            return false;
-        };
-        if unpacked != *zips || !matches!(self.foreign(), Ok(None)) {
-            return false;
+    /// Removes everything from the folder that is not a file of the zips in its place, or a folder of one.
+    /// No link is left that a file could be written through.
+    fn sweep(&self) -> Result<()> {
+        let mut walk = WalkDir::new(&self.folder).min_depth(1).into_iter();
+        while let Some(found) = walk.next() {
+            let found = found.context("could not list the unpacked bundle")?;
+            let path = found.path().strip_prefix(&self.folder).unwrap_or(found.path());
+            let at = self.files.partition_point(|entry| entry.path.as_path() < path);
+            let next = self.files.get(at).map(|entry| entry.path.as_path());
+            let is_folder = found.file_type().is_dir();
+            let stays = match is_folder {
+                true => next.is_some_and(|next| next != path && next.starts_with(path)),
+                false => found.file_type().is_file() && next == Some(path),
+            };
+            if !stays {
+                base_fs::remove(found.path())?;
+                if is_folder {
+                    walk.skip_current_dir();
+                }
+            }
         }
-        let is_same = |(entry, digest): (&Entry, &Digest)| {
-            Digest::of_file(&self.folder.join(&entry.path)).is_ok_and(|now| now == *digest)
-        };
-        digests.len() == self.files.len() && self.files.par_iter().zip(&digests).all(is_same)
+        Ok(())
     }
 
-    /// Unpacks all files into the empty folder. Returns the digest of each.
-    fn fill(&self, archives: &[Archive]) -> Result<Vec<Digest>> {
+    /// Unpacks the files that the folder does not have. A file may have been edited with its time
+    /// restored, so those that are there are compared by content.
+    fn fill(&self, archives: &[Archive], before: &[Unpacked]) -> Result<Vec<Unpacked>> {
         let mut folders: Vec<&Path> =
             self.files.iter().filter_map(|entry| entry.path.parent()).collect();
         folders.dedup();
@@ -95,6 +109,17 @@ impl Tree {
             let place = self.folder.join(&entry.path);
             let failed = || format!("could not unpack `{}`", entry.path.display());
             let archive = &mut archives[entry.zip];
+            let stored = archive.stored_digest(entry.index).with_context(failed)?;
+            let path = entry.path.clone();
+            let at = before.binary_search_by(|unpacked| unpacked.path.cmp(&path));
+            let content = at.ok().map(|at| &before[at]).filter(|was| was.stored == stored);
+            if let Some(content) = content.map(|was| was.content)
+                && entry.is_at(&place)
+                && Digest::of_file(&place).is_ok_and(|now| now == content)
+            {
+                return Ok(Unpacked { path, stored, content });
+            }
+            base_fs::remove(&place)?;
             let mut member = archive.content(entry.index).with_context(failed)?;
             let file = File::create_new(&place).with_context(failed)?;
             let mut copy = Hashed { file, hasher: blake3::Hasher::new() };
@@ -102,7 +127,8 @@ impl Tree {
             let Hashed { file, hasher } = copy;
             file.set_permissions(Permissions::from_mode(entry.mode)).with_context(failed)?;
             file.set_modified(SystemTime::UNIX_EPOCH + TIME).with_context(failed)?;
-            Ok(Digest::from_bytes(*hasher.finalize().as_bytes()))
+            let content = Digest::from_bytes(*hasher.finalize().as_bytes());
+            Ok(Unpacked { path, stored, content })
         };
         self.files.par_iter().map_init(|| archives.to_vec(), fill).collect()
     }
@@ -111,18 +137,11 @@ impl Tree {
     /// or removed.
     pub fn foreign(&self) -> Result<Option<PathBuf>> {
         for entry in &self.files {
-            let meta = fs::symlink_metadata(self.folder.join(&entry.path));
-            let same = meta.is_ok_and(|meta| {
-                meta.is_file()
-                    && meta.len() == entry.size
-                    && meta.permissions().mode() & 0o777 == entry.mode
-                    && meta.modified().is_ok_and(|time| time == SystemTime::UNIX_EPOCH + TIME)
-            });
-            if !same {
+            if !entry.is_at(&self.folder.join(&entry.path)) {
                 return Ok(Some(entry.path.clone()));
             }
         }
-        for found in walkdir::WalkDir::new(&self.folder).sort_by_file_name() {
+        for found in WalkDir::new(&self.folder).sort_by_file_name() {
             let found = found.context("could not list the unpacked bundle")?;
             let path = found.path().strip_prefix(&self.folder).unwrap_or(found.path());
             let ours = found.file_type().is_dir()
@@ -132,6 +151,18 @@ impl Tree {
             }
         }
         Ok(None)
+    }
+}
+
+impl Entry {
+    /// Returns whether a file is there that has the stat data of the unpacked one.
+    fn is_at(&self, place: &Path) -> bool {
+        fs::symlink_metadata(place).is_ok_and(|meta| {
+            meta.is_file()
+                && meta.len() == self.size
+                && meta.permissions().mode() & 0o777 == self.mode
+                && meta.modified().is_ok_and(|time| time == SystemTime::UNIX_EPOCH + TIME)
+        })
     }
 }
 
@@ -233,6 +264,32 @@ mod tests {
 
         let tree = Tree::unpack(&[bundle(&[("other.py", "")])], &place).unwrap();
         assert!(!app.exists() && tree.foreign().unwrap().is_none(), "another zip");
+    }
+
+    #[test]
+    fn only_what_changed_is_unpacked_and_never_through_a_link() {
+        let outside = tempfile::tempdir().unwrap();
+        let place = outside.path().join("task");
+        let zip = |app: &str| [bundle(&[("app.py", app), ("a/b.py", "y"), ("a/c.py", "z")])];
+        let tree = Tree::unpack(&zip("x = 1"), &place).unwrap();
+        let inode = |name: &str| {
+            std::os::unix::fs::MetadataExt::ino(&fs::metadata(tree.folder.join(name)).unwrap())
+        };
+        let other = inode("a/b.py");
+        // The same size, and another content.
+        Tree::unpack(&zip("x = 2"), &place).unwrap();
+        assert_eq!(fs::read_to_string(tree.folder.join("app.py")).unwrap(), "x = 2");
+        assert_eq!(inode("a/b.py"), other);
+        // A handler has put links and folders into the places of files and folders.
+        fs::rename(tree.folder.join("a"), outside.path().join("moved")).unwrap();
+        std::os::unix::fs::symlink(outside.path().join("moved"), tree.folder.join("a")).unwrap();
+        fs::remove_file(outside.path().join("moved/c.py")).unwrap();
+        fs::remove_file(tree.folder.join("app.py")).unwrap();
+        fs::create_dir_all(tree.folder.join("app.py/app.py")).unwrap();
+        Tree::unpack(&zip("x = 2"), &place).unwrap();
+        assert_eq!(tree.foreign().unwrap(), None);
+        assert!(!outside.path().join("moved/c.py").exists());
+        assert!(fs::symlink_metadata(tree.folder.join("a")).unwrap().is_dir());
     }
 
     #[test]

@@ -8,6 +8,7 @@ use std::path::{Component, Path, PathBuf};
 
 use anyhow::{Context, Result};
 use zip::ZipArchive;
+use zipwright_store::Digest;
 
 /// A zip that is open for reading. Clones read independently of each other.
 #[derive(Clone)]
@@ -64,6 +65,16 @@ impl<R: Read + Seek> Archive<R> {
     /// Returns whether two members have the same name: only one of them can be read.
     pub fn has_duplicate_names(&self) -> bool {
         self.zip.has_duplicate_names()
+    }
+
+    /// Returns a digest of the member's bytes as they are in the zip, and of how they are packed. Equal ones
+    /// have equal content.
+    pub fn stored_digest(&mut self, index: usize) -> Result<Digest> {
+        let entry = self.zip.by_index_raw(index)?;
+        let mut hasher = blake3::Hasher::new();
+        hasher.update(format!("{:?} {}\n", entry.compression(), entry.size()).as_bytes());
+        hasher.update_reader(entry)?;
+        Ok(Digest::from_bytes(*hasher.finalize().as_bytes()))
     }
 
     /// Returns the content of the member with this index. Reading to its end checks the CRC.
