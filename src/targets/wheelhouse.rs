@@ -269,7 +269,7 @@ fn run(wheelhouse: &Wheelhouse, job: &Job) -> Result<Done> {
     let paths = Paths::of(wheelhouse, job);
     let request = paths.request(wheelhouse, job);
     let inputs = Inputs::read(&request)?;
-    let Gathered { wheels, built, isolation } = inputs.gather(&request, job.messages)?;
+    let Gathered { wheels, built, isolation, origins } = inputs.gather(&request, job.messages)?;
     let output = &wheelhouse.output.value;
     let place = job.files.folder_to_write(output)?;
     check_folder(&place, &wheels, job)?;
@@ -278,6 +278,7 @@ fn run(wheelhouse: &Wheelhouse, job: &Job) -> Result<Done> {
         .map(|wheel| Ok((member(output, &wheel.name)?, inputs.digest(&request, wheel)?)))
         .collect::<Result<_>>()?;
     job.owned.promise(promised.iter().map(|(path, digest)| (path, digest)))?;
+    origins.write(job.project, output)?;
     inputs.leave(&request, &wheels, &place)?;
     let mut facts = vec![("wheels".into(), wheels.len().into())];
     if built > 0 {

@@ -206,18 +206,17 @@ staging = "tree"
 "#;
 
 /// Folders of the cache that such a build fills.
-const BUCKETS: [&str; 12] = [
+const BUCKETS: [&str; 11] = [
     "bytecode-archives-v1",
     "interpreters-v1",
     "project-builds-v1",
     "provenance-v1",
-    "resolutions-v1",
+    "resolutions-v2",
     "source-bytecode-v1",
     "toolchains-v1",
     "wheel-bytecode-v1",
     "wheel-digests-v1",
     "wheel-indexes-v1",
-    "wheel-origins-v1",
     "wheels-v1",
 ];
 

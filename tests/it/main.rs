@@ -51,6 +51,7 @@ mod layers;
 mod local;
 mod lock_kinds;
 mod lock_oracle;
+mod lock_origins;
 mod lockfiles;
 mod lock_tools;
 mod locks;

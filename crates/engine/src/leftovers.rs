@@ -15,7 +15,7 @@ use zipwright_store::project::{Project, STATE_FOLDER};
 /// is written again, because its target was running.
 pub fn sweep(project: &Project, model: &Model) {
     let in_state = |name: &str| format!("{STATE_FOLDER}/{name}");
-    let own = [".", "manifests", "left"].map(|name| RelPath::parse(&in_state(name)));
+    let own = [".", "manifests", "left", "origins"].map(|name| RelPath::parse(&in_state(name)));
     let own = own.map(|path| path.expect("BUG: a plain name is part of a path"));
     let mut folders: BTreeSet<RelPath> = BTreeSet::from(own);
     folders.extend(model.targets.iter().flat_map(Target::outputs).map(|out| out.path().parent()));

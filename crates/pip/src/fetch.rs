@@ -13,7 +13,7 @@ use zipwright_store::{Bucket, Cache};
 use super::download::{Fetcher, OTHER_FILE, Outcome};
 use super::lockfile::LockedInputs;
 use super::network::Network;
-use super::origins;
+use super::origins::Origins;
 use super::parallel_map::parallel_map;
 use super::requirements::inside;
 use super::resolve::{Origin, Pick, local_file};
@@ -41,6 +41,8 @@ pub(super) struct Fetch<'a> {
     pub network: &'a Network,
     /// The lockfile that the picks are of.
     pub locked: Option<&'a LockedInputs>,
+    /// Gets the origin of each wheel.
+    pub origins: &'a Origins,
 }
 
 /// Picks, by how they were got.
@@ -100,7 +102,7 @@ impl Fetch<'_> {
         let all = wheels.into_iter().map(|wheel| wheel.expect("BUG: every pick was fetched"));
         let all: Vec<Wheel> = all.collect();
         for (pick, wheel) in picks.iter().zip(&all) {
-            origins::remember(self.cache, pick, wheel)?;
+            self.origins.add((self.pip.project, self.cache), pick, wheel);
         }
         Ok(all)
     }

@@ -23,7 +23,7 @@ use super::identity::Identity;
 use super::interpreter::Interpreter;
 use super::lines;
 use super::lockfile::{LockRequest, LockedInputs};
-use super::origins;
+use super::origins::Origins;
 use super::parallel_map::parallel_map;
 use super::requirements::{Replacement, Requirements};
 use super::resolve::file_url;
@@ -84,6 +84,8 @@ pub struct Gathered {
     pub built: usize,
     /// The isolation of the builds, if it was determined in this run.
     pub isolation: Option<&'static str>,
+    /// Where the wheels come from.
+    pub origins: Origins,
 }
 
 /// Everything that the wheels depend on, in its current state.
@@ -210,9 +212,8 @@ impl Inputs {
         })?;
         let folders = self.sources.iter().map(|source| source.folder.clone());
         let built: BTreeMap<RelPath, Wheel> = folders.zip(own).collect();
-        for (folder, wheel) in &built {
-            origins::remember_folder(cache, folder, wheel)?;
-        }
+        let origins = Origins::default();
+        built.iter().for_each(|(folder, wheel)| origins.add_folder(folder, wheel));
         let (pool, context) = (request.pool, self.context);
         let (network, locked) = (&self.config.network, self.locked.as_ref());
         let fetch = Fetch {
@@ -224,6 +225,7 @@ impl Inputs {
             pool,
             network,
             locked,
+            origins: &origins,
         };
         let wheels = match &self.locked {
             Some(locked) => {
@@ -239,7 +241,7 @@ impl Inputs {
         if built > 0 {
             self.warn_of_settings(reporter);
         }
-        Ok(Gathered { wheels, built, isolation })
+        Ok(Gathered { wheels, built, isolation, origins })
     }
 
     /// Returns the digest of a gathered wheel.

@@ -1,52 +1,112 @@
-//! Where the wheels in the cache come from, and the lockfile of a folder of wheels.
+//! Where the wheels of a wheelhouse come from, and its lockfile.
+//!
+//! Origins are in the project's state, because another project may have the same wheels from
+//! elsewhere. URLs have no credentials there.
 
-use std::path::Path;
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
 
 use anyhow::{Context, Result, bail};
 use serde::{Deserialize, Serialize};
 use zipwright_python::lock::{File, Location, Locked, LockedSet, Source};
 use zipwright_python::{Runtime, normalise};
-use zipwright_store::{Bucket, Cache};
+use zipwright_store::fs::write_if_changed;
+use zipwright_store::project::Project;
+use zipwright_store::{Cache, Digest, Format, RelPath, private};
 
 use super::interpreter::Interpreter;
 use super::lockfile;
-use super::requirements::inside;
-use super::resolve::{Origin, Pick, local_file};
+use super::requirements::{inside, normal};
+use super::resolve::{Origin, Pick, file_url, local_file};
+use super::secrets::{is_redacted, redact};
 use super::wheels::{Wheel, sha256_of};
-use zipwright_store::RelPath;
-use zipwright_store::project::Project;
 
 /// The `created-by` of lockfiles that are written here.
 const CREATED_BY: &str = "zipwright";
 
-/// Where a wheel comes from, by its SHA-256.
-#[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
-enum WheelOrigin {
-    /// A file or commit that a resolver chose.
-    Pick(Pick),
+/// Folder of the project's state, with a file for each wheelhouse.
+const FOLDER: &str = "origins";
+/// Format of these files.
+const FORMAT: Format = Format::new("origins", 1);
+
+/// Where a wheel comes from.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) enum WheelOrigin {
+    /// A file or commit that a resolver chose. The URL of a file in the project is that of its path
+    /// from the root of the project.
+    Pick { pick: Pick, path: Option<RelPath> },
     /// A local project.
-    Folder(String),
+    Folder(RelPath),
 }
 
-/// Remembers the pick that gave a wheel.
-pub(super) fn remember(cache: &Cache, pick: &Pick, wheel: &Wheel) -> Result<()> {
-    // pip also chooses wheels that were built before and are in the cache.
-    if local_file(&pick.url).is_some_and(|place| place == wheel.place_in(cache)) {
-        return Ok(());
+impl WheelOrigin {
+    fn of_pick(project: &Project, pick: &Pick) -> Self {
+        let is_file = !matches!(pick.origin, Origin::Repository { .. });
+        let place = local_file(&pick.url).filter(|_| is_file);
+        let path = place.as_ref().and_then(|place| inside(project, place));
+        let url = match (&path, &place) {
+            (Some(path), _) => file_url(&Path::new("/").join(path.as_str())),
+            (None, Some(place)) => file_url(&normal(place)),
+            (None, None) => redact(&pick.url),
+        };
+        Self::Pick { pick: Pick { url, fetched: None, ..pick.clone() }, path }
     }
-    put(cache, wheel, &WheelOrigin::Pick(Pick { fetched: None, ..pick.clone() }))
-}
 
-/// Remembers the local project that gave a wheel.
-pub(super) fn remember_folder(cache: &Cache, folder: &RelPath, wheel: &Wheel) -> Result<()> {
-    put(cache, wheel, &WheelOrigin::Folder(folder.to_string()))
-}
-
-fn put(cache: &Cache, wheel: &Wheel, origin: &WheelOrigin) -> Result<()> {
-    match cache.get::<WheelOrigin>(Bucket::WheelOrigins, &wheel.key()) {
-        Some(known) if known == *origin => Ok(()),
-        _ => cache.put(Bucket::WheelOrigins, &wheel.key(), origin),
+    /// Returns whether it is a file of this machine outside the project.
+    pub(super) fn is_outside(&self) -> bool {
+        matches!(self, Self::Pick { pick, path: None } if local_file(&pick.url).is_some())
     }
+}
+
+/// Where wheels come from, by their SHA-256.
+#[derive(Debug, Default)]
+pub struct Origins(Mutex<BTreeMap<String, WheelOrigin>>);
+
+impl Origins {
+    /// Adds the pick that gave a wheel.
+    pub(super) fn add(&self, (project, cache): (&Project, &Cache), pick: &Pick, wheel: &Wheel) {
+        // pip also chooses wheels that were built before and are in the cache.
+        if local_file(&pick.url).is_none_or(|place| place != wheel.place_in(cache)) {
+            self.put(wheel, WheelOrigin::of_pick(project, pick));
+        }
+    }
+
+    /// Adds the local project that gave a wheel.
+    pub(super) fn add_folder(&self, folder: &RelPath, wheel: &Wheel) {
+        self.put(wheel, WheelOrigin::Folder(folder.clone()));
+    }
+
+    pub(super) fn put(&self, wheel: &Wheel, origin: WheelOrigin) {
+        let mut origins = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        origins.insert(wheel.sha256.clone(), origin);
+    }
+
+    pub(super) fn get(&self, wheel: &Wheel) -> Option<WheelOrigin> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).get(&wheel.sha256).cloned()
+    }
+
+    /// Writes the origins of the wheels in a folder of the project.
+    pub fn write(&self, project: &Project, folder: &RelPath) -> Result<()> {
+        project.state_folder(FOLDER)?;
+        let bytes = FORMAT.seal(&*self.0.lock().unwrap_or_else(PoisonError::into_inner))?;
+        write_if_changed(&place(project, folder), &bytes, private::FILE_MODE)?;
+        Ok(())
+    }
+
+    /// Reads the origins of the wheels in a folder of the project; there are none if the file is
+    /// absent or damaged.
+    fn read(project: &Project, folder: &RelPath) -> Self {
+        let place = place(project, folder);
+        let is_file = place.symlink_metadata().is_ok_and(|meta| meta.is_file());
+        let bytes = if is_file { std::fs::read(place).unwrap_or_default() } else { Vec::new() };
+        Self(Mutex::new(FORMAT.open(&bytes).unwrap_or_default()))
+    }
+}
+
+fn place(project: &Project, folder: &RelPath) -> PathBuf {
+    let name = Digest::of(folder.as_str().as_bytes()).to_string();
+    project.state().join(FOLDER).join(name)
 }
 
 /// Returns whether the text is a lockfile that [`pylock`] returned.
@@ -56,7 +116,7 @@ pub fn is_own_lock(text: &str) -> bool {
 }
 
 /// Returns the text of a `pylock.toml` in the project's folder for the wheels of a wheelhouse, and
-/// their number. Fails if the cache does not have the origin of each.
+/// their number. Fails if the project's state does not have the origin of each.
 pub fn pylock(
     project: &Project,
     folder: &RelPath,
@@ -66,13 +126,14 @@ pub fn pylock(
     let target = lockfile::target(&interpreter, runtime)?;
     let place = project.place(folder);
     let failed = || format!("could not list `{folder}`");
+    let origins = Origins::read(project, folder);
     let mut set = LockedSet::default();
     for entry in std::fs::read_dir(&place).with_context(failed)? {
         let place = entry.with_context(failed)?.path();
         let name = place.file_name().and_then(|name| name.to_str()).unwrap_or_default();
         if name.ends_with(".whl") {
             let wheel = Wheel { name: name.into(), sha256: sha256_of(&place)? };
-            set.packages.push(locked(project, &wheel, &place)?);
+            set.packages.push(locked((project, &origins), &wheel, &place)?);
         }
     }
     set.packages.sort();
@@ -80,26 +141,33 @@ pub fn pylock(
     Ok((set.to_pylock(&target, CREATED_BY)?, count))
 }
 
-fn locked(project: &Project, wheel: &Wheel, place: &Path) -> Result<Locked> {
-    let pick = match project.cache()?.get(Bucket::WheelOrigins, &wheel.key()) {
-        Some(WheelOrigin::Pick(pick)) => pick,
+fn locked((project, origins): (&Project, &Origins), wheel: &Wheel, place: &Path) -> Result<Locked> {
+    let (pick, path) = match origins.get(wheel) {
+        Some(WheelOrigin::Pick { pick, path }) => (pick, path),
         Some(WheelOrigin::Folder(folder)) => {
-            let (name, source) = (wheel.project(), Source::Folder(folder));
+            let (name, source) = (wheel.project(), Source::Folder(folder.to_string()));
             return Ok(Locked { name, version: None, source });
         }
         None => bail!(
-            "the cache does not have the origin of `{}`: resolve the requirements again with `-B`",
+            "there is no record of the origin of `{}`: resolve the requirements again with `-B`",
             wheel.name
         ),
     };
-    let name = pick.file_name();
+    if is_redacted(&pick.url) {
+        bail!(
+            "the URL of {} has a secret, which everyone who reads the lockfile would have: `{}`\n\
+             name it by a URL without that, and give the credentials of its host by `~/.netrc`",
+            pick.describe(),
+            pick.url
+        );
+    }
     let file = |sha256: String, size: Option<u64>| {
-        let local = local_file(&pick.url).and_then(|place| inside(project, &place));
-        let place = match local {
+        let place = match &path {
             Some(path) => Location::Path(path.to_string()),
             None => Location::Url(pick.url.clone()),
         };
-        File { name, place, sha256, size, subdirectory: pick.subdirectory.clone() }
+        let (name, subdirectory) = (pick.file_name(), pick.subdirectory.clone());
+        File { name, place, sha256, size, subdirectory }
     };
     let source = match &pick.origin {
         Origin::Wheel { .. } => {
@@ -107,7 +175,8 @@ fn locked(project: &Project, wheel: &Wheel, place: &Path) -> Result<Locked> {
             Source::Wheel(file(wheel.sha256.clone(), size))
         }
         Origin::Archive { sha256 } => {
-            let sha256 = match (sha256, local_file(&pick.url)) {
+            let place = path.as_ref().map(|path| project.place(path));
+            let sha256 = match (sha256, place.or_else(|| local_file(&pick.url))) {
                 (Some(sha256), _) => sha256.clone(),
                 (None, Some(place)) => sha256_of(&place)?,
                 (None, None) => bail!(

@@ -492,7 +492,7 @@ fn below(place: &Path, root: &Path) -> Option<RelPath> {
 }
 
 /// Removes `..` from a path without reading the disk, as pip does.
-fn normal(place: &Path) -> PathBuf {
+pub(super) fn normal(place: &Path) -> PathBuf {
     let mut parts = PathBuf::new();
     for part in place.components() {
         match part {

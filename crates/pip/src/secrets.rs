@@ -27,6 +27,11 @@ pub fn redact(text: &str) -> String {
     clean_urls(text, |_| HIDDEN.into())
 }
 
+/// Returns whether [`redact`] hid a value of this URL.
+pub(super) fn is_redacted(url: &str) -> bool {
+    url.contains(HIDDEN)
+}
+
 /// Like [`redact`], for a fingerprint: a digest replaces each hidden value of a query, because URLs
 /// that differ there are different. Credentials before the host leave nothing, because a new
 /// password does not change the files.

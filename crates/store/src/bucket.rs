@@ -14,11 +14,9 @@ pub enum Bucket {
     /// How a wheel in the cache was built from source, by its SHA-256. A wheel without an entry was
     /// downloaded.
     Provenance,
-    /// Where a wheel in the cache comes from, by its SHA-256: a URL, a commit, a local project.
-    WheelOrigins,
     /// The members of a wheel and their digests, by the digest of the wheel.
     WheelIndexes,
-    /// The wheels that pinned requirements resolve to.
+    /// The wheels that pinned requirements resolve to, and where each comes from.
     Resolutions,
     /// The wheels that build requirements of source distributions resolve to.
     BuildRequirements,
@@ -53,11 +51,10 @@ pub enum Keep {
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 
 impl Bucket {
-    pub const ALL: [Self; 15] = [
+    pub const ALL: [Self; 14] = [
         Self::Wheels,
         Self::WheelDigests,
         Self::Provenance,
-        Self::WheelOrigins,
         Self::WheelIndexes,
         Self::Resolutions,
         Self::BuildRequirements,
@@ -78,9 +75,8 @@ impl Bucket {
             Self::Wheels => ("wheels", 1),
             Self::WheelDigests => ("wheel-digests", 1),
             Self::Provenance => ("provenance", 1),
-            Self::WheelOrigins => ("wheel-origins", 1),
             Self::WheelIndexes => ("wheel-indexes", 1),
-            Self::Resolutions => ("resolutions", 1),
+            Self::Resolutions => ("resolutions", 2),
             Self::BuildRequirements => ("build-requirements", 1),
             Self::SdistBuilds => ("sdist-builds", 1),
             Self::ProjectBuilds => ("project-builds", 1),
@@ -119,14 +115,14 @@ impl Bucket {
             Self::Interpreters | Self::Toolchains | Self::SourceBytecode => {
                 Keep::Used(DAY.saturating_mul(30))
             }
-            Self::WheelDigests | Self::Provenance | Self::WheelOrigins => Keep::With(Self::Wheels),
+            Self::WheelDigests | Self::Provenance => Keep::With(Self::Wheels),
             _ => Keep::Used(DAY.saturating_mul(90)),
         }
     }
 }
 
-/// Folders of versions whose buckets had no version in their names.
-const UNVERSIONED: [&str; 13] = [
+/// Folders of former buckets, and of versions whose buckets had no version in their names.
+const FORMER: [&str; 14] = [
     "beginnings",
     "blake3",
     "build-locks",
@@ -138,6 +134,7 @@ const UNVERSIONED: [&str; 13] = [
     "machines",
     "projects",
     "resolved",
+    "wheel-origins-v1",
     "wheels",
     "work",
 ];
@@ -148,7 +145,7 @@ pub(crate) fn is_outdated(folder: &str) -> bool {
         let bucket = Bucket::ALL.into_iter().find(|bucket| bucket.name() == name);
         bucket.is_some_and(|bucket| version.parse().is_ok_and(|old: u32| old < bucket.version()))
     };
-    UNVERSIONED.contains(&folder) || folder.rsplit_once("-v").is_some_and(earlier)
+    FORMER.contains(&folder) || folder.rsplit_once("-v").is_some_and(earlier)
 }
 
 #[cfg(test)]
@@ -157,7 +154,7 @@ mod tests {
 
     #[test]
     fn folders_of_earlier_versions_are_outdated_and_later_ones_are_not() {
-        for old in ["wheels", "blake3", "wheels-v0"] {
+        for old in ["wheels", "blake3", "wheels-v0", "wheel-origins-v1"] {
             assert!(is_outdated(old), "{old}");
         }
         for other in ["wheels-v1", "wheels-v2", "lock", "tmp", "notes", "notes-v0", "wheels-vx"] {

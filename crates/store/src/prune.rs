@@ -283,7 +283,7 @@ mod tests {
             [2, 3]
         );
         assert_eq!(maintenance.prune().unwrap(), []);
-        let left = ["lock", "notes", "resolutions-v1", "tmp", "wheel-digests-v1", "wheels-v1"];
+        let left = ["lock", "notes", "resolutions-v2", "tmp", "wheel-digests-v1", "wheels-v1"];
         assert_eq!(names(&root), [&left[..], &["wheels-v9"]].concat());
         let sizes = sizes(&root);
         assert_eq!(sizes[0], (Part::Bucket(Bucket::Wheels), Amount { entries: 1, bytes: 5 }));

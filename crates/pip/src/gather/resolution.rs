@@ -6,6 +6,7 @@ use std::path::Path;
 
 use anyhow::{Result, bail};
 use rayon::prelude::*;
+use serde::{Deserialize, Serialize};
 use zipwright_python::Runtime;
 use zipwright_store::{Bucket, Cache};
 
@@ -13,6 +14,7 @@ use super::{Inputs, Request, applies};
 use crate::fetch::Fetch;
 use crate::launch::Reading;
 use crate::lockfile;
+use crate::origins::WheelOrigin;
 use crate::pinned::{Pinned, Search};
 use crate::resolve::{Pick, file_url, resolve};
 use crate::run::Pip;
@@ -20,7 +22,17 @@ use crate::sdist::SdistBuilder;
 use crate::uv::{self, Uv};
 use crate::wheels::Wheel;
 use zipwright_store::digest::FieldHasher;
+use zipwright_store::project::Project;
 use zipwright_store::{Digest, RelPath};
+
+/// A cached resolution.
+#[derive(Serialize, Deserialize)]
+struct Resolution {
+    /// The project that was resolved, by the name of its folder.
+    root: Digest,
+    /// Each wheel, and where it comes from.
+    wheels: Vec<(Wheel, Option<WheelOrigin>)>,
+}
 
 impl Inputs {
     /// Returns the wheels of the requirements, resolved by pip unless that is cached.
@@ -32,15 +44,7 @@ impl Inputs {
     ) -> Result<Vec<Wheel>> {
         let cache = fetch.cache;
         let pinned = self.requirements.hashed.then(|| self.meaning_key(request, &built));
-        if let Some(wheels) =
-            pinned.and_then(|key| cache.get::<Vec<Wheel>>(Bucket::Resolutions, &key))
-            && wheels
-                .par_iter()
-                .map(|wheel| wheel.is_cached(cache))
-                .collect::<Result<Vec<_>>>()?
-                .into_iter()
-                .all(|has| has)
-        {
+        if let Some(wheels) = pinned.map(|key| cached(fetch, &key)).transpose()?.flatten() {
             return Ok(wheels);
         }
         if !self.requirements.hashed && request.runtime.is_none() {
@@ -52,7 +56,9 @@ impl Inputs {
             None => self.resolved_by_program(request, fetch, &built)?,
         };
         if let Some(key) = pinned {
-            cache.put(Bucket::Resolutions, &key, &wheels)?;
+            let wheels = wheels.iter().map(|wheel| (wheel.clone(), fetch.origins.get(wheel)));
+            let resolution = Resolution { root: root(request.project), wheels: wheels.collect() };
+            cache.put(Bucket::Resolutions, &key, &resolution)?;
         }
         Ok(wheels)
     }
@@ -175,6 +181,38 @@ impl Inputs {
         }
         hasher.finish()
     }
+}
+
+/// Returns the wheels of a cached resolution, and adds their origins; `None` if a wheel is not in the
+/// cache, or if another project has it from a place that may not be the same for this one.
+fn cached(fetch: &Fetch, key: &Digest) -> Result<Option<Vec<Wheel>>> {
+    let cache = fetch.cache;
+    let Some(Resolution { root: its_root, wheels }) = cache.get(Bucket::Resolutions, key) else {
+        return Ok(None);
+    };
+    let is_elsewhere = its_root != root(fetch.pip.project);
+    let is_usable = |(wheel, origin): &(Wheel, Option<WheelOrigin>)| {
+        let is_here = !(is_elsewhere && origin.as_ref().is_none_or(WheelOrigin::is_outside));
+        Ok(is_here && wheel.is_cached(cache)?)
+    };
+    let usable: Vec<bool> = wheels.par_iter().map(is_usable).collect::<Result<_>>()?;
+    if usable.contains(&false) {
+        return Ok(None);
+    }
+    let take = |(wheel, origin): (Wheel, Option<WheelOrigin>)| {
+        if fetch.origins.get(&wheel).is_none()
+            && let Some(origin) = origin
+        {
+            fetch.origins.put(&wheel, origin);
+        }
+        wheel
+    };
+    Ok(Some(wheels.into_iter().map(take).collect()))
+}
+
+/// Returns a name of the project's folder.
+fn root(project: &Project) -> Digest {
+    Digest::of(project.root.as_os_str().as_encoded_bytes())
 }
 
 /// Returns how pip reads metadata: for the runtime, and with the folders of local projects in place
