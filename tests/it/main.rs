@@ -71,6 +71,7 @@ mod mistakes;
 mod proving;
 mod snapshot;
 mod reproduce;
+mod repositories;
 mod recipe;
 mod repeat;
 mod requirements;

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
 use serde::{Deserialize, Serialize};
-use zipwright_python::normalise;
+use zipwright_python::{Version, normalise};
 use zipwright_store::{Bucket, Cache};
 
 use super::download::{Fetcher, OTHER_FILE, Outcome};
@@ -274,7 +274,11 @@ impl Fetch<'_> {
         self.pip.reporter.status(&format!("building {what} from source"));
         let building = self.builder.begin(what)?;
         let (top, epoch) = unpack(archive, &building.source())?;
-        let folder = top.join(pick.subdirectory.as_deref().unwrap_or_default());
+        let folder = match &pick.origin {
+            // The archive that pip makes of a repository has only this folder.
+            Origin::Repository { .. } => top,
+            _ => top.join(pick.subdirectory.as_deref().unwrap_or_default()),
+        };
         let Made { wheel: file, basis } =
             self.builder.make(&building, &folder, (epoch, &self.settings(pick)))?;
         self.builder.warn(&basis);
@@ -416,17 +420,46 @@ fn fetched(pick: &Pick, out: &Path) -> Option<PathBuf> {
         let name = place.file_name().and_then(|name| name.to_str()).unwrap_or_default();
         match &wanted {
             Some(wanted) => wanted == name,
-            None => {
-                let start = name.strip_suffix(&format!("-{}.zip", pick.version));
-                start.is_some_and(|start| normalise(start) == normalise(&pick.project))
-            }
+            None => is_of_project(name, pick),
         }
+    })
+}
+
+/// Returns whether pip gives the archive of a pick's repository this name. The version in it is as
+/// the project has it, and a lockfile may have it normalised, or not at all.
+fn is_of_project(name: &str, pick: &Pick) -> bool {
+    let Some(stem) = name.strip_suffix(".zip") else { return false };
+    let is_version = |text: &str| text == pick.version || Version::parse(text).is_ok();
+    let mut dashes = stem.match_indices('-');
+    dashes.any(|(at, _)| {
+        normalise(&stem[..at]) == normalise(&pick.project) && is_version(&stem[at + 1..])
     })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_archive_of_a_repository_is_found_by_project() {
+        let mut pick = Pick {
+            project: "a-b".into(),
+            version: String::new(),
+            url: "https://h/r".into(),
+            origin: Origin::Repository { vcs: "git".into(), commit: "c0".into() },
+            subdirectory: None,
+            size: None,
+            fetched: None,
+        };
+        for name in ["A.b-1.0.zip", "a_b-01.0-1.zip", "a-b-1.0+local.1.zip"] {
+            assert!(is_of_project(name, &pick), "{name}");
+        }
+        for name in ["a-1.0.zip", "a-b-c-1.0.zip", "a-b-1.0.tar.gz", "a-b-odd version.zip"] {
+            assert!(!is_of_project(name, &pick), "{name}");
+        }
+        pick.version = "odd version".into();
+        assert!(is_of_project("a-b-odd version.zip", &pick));
+    }
 
     #[test]
     fn a_pick_is_asked_for_by_url_and_digest() {
