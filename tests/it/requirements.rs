@@ -2,7 +2,11 @@
 //! projects have a back end of their own, so that nothing comes from a package index.
 
 use std::fs;
+use std::sync::{Arc, Mutex};
 
+use crate::index::{Index, response};
+use crate::kills;
+use crate::lockfiles::sha256;
 use crate::recipe::{member, project};
 use crate::sandbox::{Run, Sandbox};
 
@@ -121,6 +125,28 @@ fn an_include_behind_a_byte_order_mark_is_an_input() {
     sandbox.write("base.txt", utf_16);
     build(&sandbox).success();
     assert_eq!(wheels(&sandbox), ["other-1-py3-none-any.whl"]);
+}
+
+#[test]
+fn a_file_of_another_host_is_read_by_every_run() {
+    let sandbox = project("");
+    fs::create_dir(sandbox.path("w")).unwrap();
+    let line = |name: &str| {
+        kills::wheel(&sandbox.path("w"), name, 1);
+        let bytes = sandbox.bytes(&format!("w/{name}-1.0-py3-none-any.whl"));
+        format!("{name}==1.0 --hash=sha256:{}\n", sha256(&bytes))
+    };
+    let (alpha, beta) = (line("alpha"), line("beta"));
+    let served = Arc::new(Mutex::new(beta));
+    let page = served.clone();
+    let host = Index::new(move |_, _| response("200 OK", page.lock().unwrap().as_bytes()));
+    let text = format!("--no-index\n-f w\n-r {}\n{alpha}", host.url("more.txt"));
+    sandbox.write("requirements.txt", text);
+    build(&sandbox).success();
+    assert_eq!(wheels(&sandbox).len(), 2);
+    served.lock().unwrap().clear();
+    sandbox.run(["-B", "wheels"]).success();
+    assert_eq!(wheels(&sandbox), ["alpha-1.0-py3-none-any.whl"]);
 }
 
 #[test]

@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 
 use super::handed_on;
 use super::network::{Network, is_off};
-use super::requirements::{contents_of, find_links_inside, has_scheme, index_inside};
+use super::requirements::{Contents, contents_of, find_links_inside, index_inside};
 use super::secrets::{Redactor, fingerprint};
 use zipwright_store::digest::FieldHasher;
 use zipwright_store::project::Project;
@@ -83,6 +83,8 @@ pub struct Config {
     pub config_settings: Option<String>,
     /// Whether pip checks everything against hashes.
     pub hashed: bool,
+    /// Whether pip reads a file of another host because of a setting.
+    pub(super) is_remote: bool,
     /// Settings that builds from source do not follow.
     pub not_followed: Vec<String>,
     /// What decides how files are downloaded.
@@ -168,9 +170,7 @@ impl Config {
             self.not_followed.push(option.into());
         }
         if FILES.contains(&option) {
-            for path in value.split_whitespace().filter(|path| !has_scheme(path)) {
-                self.add_file(project, &shown, path);
-            }
+            value.split_whitespace().for_each(|path| self.add_file(project, &shown, path));
         }
         if ["index-url", "extra-index-url"].contains(&option) {
             let places = value.split_whitespace();
@@ -185,7 +185,9 @@ impl Config {
 
     /// Adds a file that pip reads because of the setting `shown`, and all files that it includes.
     pub(super) fn add_file(&mut self, project: &Project, shown: &str, path: &str) {
-        for (place, text) in contents_of(project, &project.root.join(path)) {
+        let Contents { files, is_remote } = contents_of(project, path);
+        self.is_remote |= is_remote;
+        for (place, text) in files {
             let digest = text.map(|text| {
                 self.secrets.learn(&text);
                 Digest::of(fingerprint(&text).as_bytes())
@@ -351,6 +353,18 @@ mod tests {
         };
         assert_ne!(with("idna<3").digest(), with("idna<4").digest());
         assert_eq!(with("idna<3").files.len(), 2);
+    }
+
+    #[test]
+    fn a_file_url_is_a_file_and_a_file_of_another_host_is_noted() {
+        let with = |text: &str| {
+            let env = [("PIP_CONSTRAINT", "file://ROOT/c.txt")];
+            config(&[("c.txt", text), ("d.txt", "-c https://h/e.txt\n")], &env)
+        };
+        assert_ne!(with("idna<3").digest(), with("idna<4").digest());
+        assert!(!with("idna<3").is_remote);
+        assert!(with("-c d.txt").is_remote);
+        assert!(config(&[], &[("PIP_REQUIREMENT", "https://h/r.txt")]).is_remote);
     }
 
     #[test]

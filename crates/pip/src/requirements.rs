@@ -53,6 +53,8 @@ pub struct Requirements {
     pub find_links: BTreeSet<RelPath>,
     /// Whether pip checks everything against hashes.
     pub hashed: bool,
+    /// Whether pip reads a further file, of another host.
+    pub(super) is_remote: bool,
     /// Options that hold for pip's whole run, one a line, paths made absolute.
     pub options: Vec<String>,
     /// Lines with variables filled in, free of credentials: `requirements.txt line 3`, text.
@@ -194,18 +196,20 @@ impl Requirements {
         match &read.meaning {
             Meaning::Include { path, constraint } => {
                 let beside = (&*project.place(&file.parent()), by_url);
-                if let Included::Here { place, by_url } = included(beside, path) {
-                    let local = inside(project, &place)
-                        .with_context(|| leaves(path, "copy it into the project"))?;
-                    let way = (*constraint, by_url);
-                    self.read_file(project, &local, way, applies).map_err(|error| match error {
-                        ReadError::Missing => {
-                            anyhow::anyhow!("it includes `{local}`, which does not exist")
-                        }
-                        ReadError::Other(error) => error,
-                    })?;
-                    read.local = Some(local);
-                }
+                let Included::Here { place, by_url } = included(beside, path) else {
+                    self.is_remote = true;
+                    return Ok(read);
+                };
+                let local = inside(project, &place)
+                    .with_context(|| leaves(path, "copy it into the project"))?;
+                let way = (*constraint, by_url);
+                self.read_file(project, &local, way, applies).map_err(|error| match error {
+                    ReadError::Missing => {
+                        anyhow::anyhow!("it includes `{local}`, which does not exist")
+                    }
+                    ReadError::Other(error) => error,
+                })?;
+                read.local = Some(local);
             }
             Meaning::Options(words) => self.read_options(project, file, words),
             Meaning::Requirement(found) => {
@@ -401,26 +405,37 @@ fn check_name(found: &Requirement, local: &RelPath, project: &str) -> Result<()>
     }
 }
 
-/// Returns the contents of a file and of all files on this disk that it includes, in the order of
-/// reading; they may be outside the project. `None` for an unreadable file.
-pub(super) fn contents_of(project: &Project, place: &Path) -> Vec<(PathBuf, Option<String>)> {
-    let mut found: Vec<(PathBuf, Option<String>)> = Vec::new();
-    let mut open = vec![(place.to_path_buf(), false)];
-    while let Some((place, by_url)) = open.pop() {
-        if found.iter().any(|(known, _)| *known == place) {
+/// Files on this disk that pip reads because of a setting.
+#[derive(Default)]
+pub(super) struct Contents {
+    /// In the order of reading; they may be outside the project. `None` for an unreadable file.
+    pub files: Vec<(PathBuf, Option<String>)>,
+    /// Whether pip reads a further file, of another host.
+    pub is_remote: bool,
+}
+
+/// Returns the contents of a file that a setting names by its path or URL, and of all files that it
+/// includes.
+pub(super) fn contents_of(project: &Project, path: &str) -> Contents {
+    let mut found = Contents::default();
+    let mut open = vec![included((&project.root, false), path)];
+    while let Some(next) = open.pop() {
+        let Included::Here { place, by_url } = next else {
+            found.is_remote = true;
+            continue;
+        };
+        if found.files.iter().any(|(known, _)| *known == place) {
             continue;
         }
         let text = std::fs::read(&place).ok().and_then(|bytes| decode(&bytes).ok());
         let beside = place.parent().unwrap_or(&place);
         for line in lines::split(text.as_deref().unwrap_or_default()) {
             let line = lines::expand(&line.text, |name| project.var(name));
-            if let Meaning::Include { path, .. } = lines::meaning(&line, &|_| PathKind::Missing)
-                && let Included::Here { place, by_url } = included((beside, by_url), &path)
-            {
-                open.push((place, by_url));
+            if let Meaning::Include { path, .. } = lines::meaning(&line, &|_| PathKind::Missing) {
+                open.push(included((beside, by_url), &path));
             }
         }
-        found.push((place, text));
+        found.files.push((place, text));
     }
     found
 }

@@ -43,7 +43,8 @@ impl Inputs {
         mut built: BTreeMap<RelPath, Wheel>,
     ) -> Result<Vec<Wheel>> {
         let cache = fetch.cache;
-        let pinned = self.requirements.hashed.then(|| self.meaning_key(request, &built));
+        let is_fixed = self.requirements.hashed && !self.is_remote();
+        let pinned = is_fixed.then(|| self.meaning_key(request, &built));
         if let Some(wheels) = pinned.map(|key| cached(fetch, &key)).transpose()?.flatten() {
             return Ok(wheels);
         }
@@ -153,6 +154,11 @@ impl Inputs {
             names,
         };
         Ok(lockfile::picks(&uv.resolve(given, &question)?, folder))
+    }
+
+    /// Returns whether pip reads a file of another host, whose content may be another one each time.
+    fn is_remote(&self) -> bool {
+        self.requirements.is_remote || self.config.is_remote
     }
 
     /// Returns the cache key of a resolution.
