@@ -301,7 +301,8 @@ fn credentials_and_proxies_are_used_and_never_shown() {
     build(&sandbox)
         .failure()
         .stderr_has("warning: wheels: pip fetches 2 files: ")
-        .stderr_has("wants credentials");
+        .stderr_has("wants credentials")
+        .stderr_has("the download without pip failed before: ");
     sandbox.set("PIP_EXTRA_INDEX_URL", format!("http://me:secret@127.0.0.1:{}/simple", index.port));
     build(&sandbox).success().stderr_lacks("secret");
     sandbox.unset("PIP_EXTRA_INDEX_URL");

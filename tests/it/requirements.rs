@@ -8,7 +8,7 @@ use crate::index::{Index, response};
 use crate::kills;
 use crate::lockfiles::sha256;
 use crate::recipe::{member, project};
-use crate::sandbox::{Run, Sandbox};
+use crate::sandbox::{Run, Sandbox, text as text_of};
 
 /// Writes its settings and variables into the wheel; fails with the text of `fails`.
 const BACK_END: &str = r#"
@@ -147,6 +147,28 @@ fn a_file_of_another_host_is_read_by_every_run() {
     served.lock().unwrap().clear();
     sandbox.run(["-B", "wheels"]).success();
     assert_eq!(wheels(&sandbox), ["alpha-1.0-py3-none-any.whl"]);
+}
+
+#[test]
+fn errors_of_pip_have_their_reason() {
+    let sandbox = project("");
+    fs::create_dir(sandbox.path("w")).unwrap();
+    kills::wheel(&sandbox.path("w"), "alpha", 1);
+    let error = |text: String| {
+        sandbox.write("requirements.txt", format!("--no-index\n-f w\n{text}\n"));
+        let run = sandbox.run(["--json", "wheels"]);
+        text_of(&run.target("wheels"), "error")
+    };
+    let (found, wanted) = (sha256(&sandbox.bytes("w/alpha-1.0-py3-none-any.whl")), "0".repeat(64));
+    let mismatch = error(format!("alpha==1.0 --hash=sha256:{wanted}"));
+    assert!(mismatch.contains("    alpha==1.0 from file:"), "{mismatch}");
+    assert!(mismatch.contains(&wanted) && mismatch.contains(&found), "{mismatch}");
+    let unpinned = error(format!("alpha --hash=sha256:{found}"));
+    assert!(unpinned.contains("must have their versions pinned"), "{unpinned}");
+    assert!(unpinned.contains("\n    alpha from "), "{unpinned}");
+    // Both requirements are of the user, so that the conflict names them.
+    let conflict = error("alpha==1.0\nalpha==2.0".into());
+    assert!(conflict.contains("\n    The user requested alpha==2.0"), "{conflict}");
 }
 
 #[test]

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, anyhow, bail};
 use serde::{Deserialize, Serialize};
 use zipwright_python::{Version, normalise};
 use zipwright_store::{Bucket, Cache};
@@ -52,6 +52,8 @@ struct Downloaded<'p> {
     archives: Vec<(&'p Pick, PathBuf)>,
     /// Those that only pip can get.
     rest: Vec<&'p Pick>,
+    /// Why the last of them was not downloaded, if that was tried.
+    reason: Option<String>,
 }
 
 /// A wheel built from a source distribution.
@@ -73,19 +75,23 @@ impl Fetch<'_> {
             .map(|(pick, _)| pick)
             .collect();
         let (downloads, fetched) = (self.cache.temporary_folder()?, self.cache.temporary_folder()?);
-        let Downloaded { wheels: mut gotten, mut archives, rest } =
+        let Downloaded { wheels: mut gotten, mut archives, rest, reason } =
             self.download(missing, downloads.path())?;
+        let with_reason = |error: anyhow::Error| match &reason {
+            Some(reason) => anyhow!("{error:#}\nthe download without pip failed before: {reason}"),
+            None => error,
+        };
         let (ready, sources): (Vec<&Pick>, Vec<&Pick>) =
             rest.into_iter().partition(|pick| matches!(pick.origin, Origin::Wheel { .. }));
         if !ready.is_empty() {
             let workshop = self.cache.temporary_folder()?;
-            let got = self.run(&ready, workshop.path())?;
+            let got = self.run(&ready, workshop.path()).map_err(with_reason)?;
             for pick in ready {
                 gotten.push((pick, self.take(pick, &got)?));
             }
         }
         if !sources.is_empty() {
-            archives.extend(self.archives(&sources, fetched.path())?);
+            archives.extend(self.archives(&sources, fetched.path()).map_err(with_reason)?);
         }
         // Start the longest build first; the size of the archive is the best estimate.
         let size = |archive: &Path| std::fs::metadata(archive).map_or(0, |meta| meta.len());
@@ -124,18 +130,18 @@ impl Fetch<'_> {
             reporter: self.pip.reporter,
             is_locked: self.locked.is_some(),
         };
-        let (mut left, mut reason) = (0, String::new());
+        let mut left = 0;
         for (pick, outcome) in own.iter().copied().zip(downloads.get(&own, folder)?) {
             match outcome {
                 Outcome::Wheel(wheel) => downloaded.wheels.push((pick, wheel)),
                 Outcome::Archive(place) => downloaded.archives.push((pick, place)),
                 Outcome::ForPip(why) => {
                     downloaded.rest.push(pick);
-                    (left, reason) = (left + 1, why);
+                    (left, downloaded.reason) = (left + 1, Some(why));
                 }
             }
         }
-        if left > 0 {
+        if let Some(reason) = &downloaded.reason {
             let files = count(left, "file");
             self.pip.reporter.warn(&format!("pip fetches {files}: {reason}"));
         }

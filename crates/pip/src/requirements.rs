@@ -63,6 +63,8 @@ pub struct Requirements {
     pub secrets: Redactor,
     /// `--config-settings` of single requirements.
     pub(super) settings: Settings,
+    /// The files that are being read: each includes the next one.
+    open: Vec<RelPath>,
 }
 
 #[derive(Clone, Debug)]
@@ -130,6 +132,17 @@ impl Requirements {
         (constraint, by_url): (bool, bool),
         applies: Applies,
     ) -> Result<(), ReadError> {
+        if let Some(first) = self.open.iter().position(|open| open == path) {
+            let circle: Vec<&str> = self.open[first..].iter().map(RelPath::as_str).collect();
+            let error = match circle.as_slice() {
+                [_] => anyhow::anyhow!("it includes itself: remove this line"),
+                files => anyhow::anyhow!(
+                    "the includes are a circle, `{}`, `{path}`: remove one of them",
+                    files.join("`, `")
+                ),
+            };
+            return Err(error.into());
+        }
         if self.position(path, constraint).is_some() {
             return Ok(());
         }
@@ -158,6 +171,7 @@ impl Requirements {
             constraint,
             lines: Vec::new(),
         });
+        self.open.push(path.clone());
         let mut read = Vec::new();
         for line in lines::split(&text) {
             let number = line.number;
@@ -166,6 +180,7 @@ impl Requirements {
                 .with_context(|| format!("`{path}` line {number}"))?;
             read.push(line);
         }
+        self.open.pop();
         self.files[index].lines = read;
         Ok(())
     }

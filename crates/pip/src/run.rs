@@ -14,8 +14,9 @@ use zipwright_engine::event::Reporter;
 use zipwright_engine::process::{Invocation, Stream, describe};
 use zipwright_store::project::Project;
 
-/// Number of lines of pip's output that an error repeats.
-const REPEATED_LINES: usize = 8;
+/// Number of errors of pip's output that an error repeats, and of the lines of each; without any, of
+/// lines.
+const REPEATED: usize = 8;
 
 /// Largest number of lines kept to choose them from.
 const KEPT_LINES: usize = 1000;
@@ -61,7 +62,7 @@ impl Pip<'_> {
         args: impl IntoIterator<Item = OsString>,
         names: &[(String, String)],
     ) -> Result<Result<(), Failure>> {
-        let kept = Mutex::new(Vec::new());
+        let kept = Mutex::new(Kept::default());
         let launch = Launch::new(self.project)?;
         let invocation = launch.prepare(self.project, reading, self.invocation(args));
         let status = invocation.stream(&|stream, line| {
@@ -73,19 +74,13 @@ impl Pip<'_> {
             if !(reading.is_tentative && line.starts_with(ERROR)) {
                 self.reporter.line(Stream::Stderr, line.as_str().into());
             }
-            if stream == Stream::Stderr && !line.is_empty() {
-                let mut kept = kept.lock().expect("BUG: no holder of this lock panics");
-                kept.push(line);
-                if kept.len() > KEPT_LINES {
-                    *kept = essence(std::mem::take(&mut kept));
-                }
-            }
+            kept.lock().expect("BUG: no holder of this lock panics").push(stream, line);
         })?;
         if status.success() {
             return Ok(Ok(()));
         }
-        let lines = kept.into_inner().expect("BUG: as above");
-        Ok(Err(Failure { said: essence(lines), status: describe(status) }))
+        let kept = kept.into_inner().expect("BUG: as above");
+        Ok(Err(Failure { said: essence(&kept.lines), status: describe(status) }))
     }
 
     fn invocation(&self, args: impl IntoIterator<Item = OsString>) -> Invocation {
@@ -120,24 +115,127 @@ impl Pip<'_> {
 /// Prefix of pip's error lines.
 const ERROR: &str = "ERROR: ";
 
-/// Returns pip's error lines, which begin with `ERROR:`; if there are none, the last lines.
-fn essence(lines: Vec<String>) -> Vec<String> {
-    let marked: Vec<String> =
-        lines.iter().filter(|line| line.starts_with(ERROR)).cloned().collect();
-    let chosen = if marked.is_empty() { lines } else { marked };
-    let skip = chosen.len().saturating_sub(REPEATED_LINES);
-    chosen.into_iter().skip(skip).collect()
+/// The line before a traceback.
+const EXCEPTION: &str = "ERROR: Exception:";
+
+/// The line before the requirements that exclude each other. pip prints these to standard output.
+const CONFLICT: &str = "The conflict is caused by:";
+
+/// The line after the output of a failed subprocess.
+const END_OF_OUTPUT: &str = "[end of output]";
+
+/// The lines of pip's output that may have the reason of a failure.
+#[derive(Default)]
+struct Kept {
+    lines: Vec<String>,
+    /// Whether the last line of standard output was about a conflict.
+    is_in_conflict: bool,
+}
+
+impl Kept {
+    fn push(&mut self, stream: Stream, line: String) {
+        if stream == Stream::Stdout {
+            self.is_in_conflict = line == CONFLICT || self.is_in_conflict && is_indented(&line);
+        }
+        if line.is_empty() || stream == Stream::Stdout && !self.is_in_conflict {
+            return;
+        }
+        self.lines.push(line);
+        if self.lines.len() > KEPT_LINES {
+            self.lines = essence(&self.lines);
+        }
+    }
+}
+
+/// Returns pip's errors, each with the lines that have its reason; if there are none, the last lines.
+fn essence(lines: &[String]) -> Vec<String> {
+    let errors: Vec<Vec<String>> = (0..lines.len()).filter_map(|at| error_at(lines, at)).collect();
+    if errors.is_empty() {
+        return lines[lines.len().saturating_sub(REPEATED)..].to_vec();
+    }
+    errors[errors.len().saturating_sub(REPEATED)..].concat()
+}
+
+/// Returns the error that this line is the mark of.
+fn error_at(lines: &[String], at: usize) -> Option<Vec<String>> {
+    let (line, rest) = (&lines[at], &lines[at + 1..]);
+    let mut error = vec![line.clone()];
+    if line == EXCEPTION {
+        let traceback = rest.iter().take_while(|line| !line.starts_with(ERROR));
+        error.extend(traceback.filter(|line| !is_indented(line)).last().cloned());
+    } else if line.starts_with(ERROR) || line == CONFLICT {
+        let reason: Vec<&String> = rest.iter().take_while(|line| is_indented(line)).collect();
+        error.extend(reason.iter().take(REPEATED).copied().cloned());
+        error.extend(reason.get(REPEATED).map(|_| "    …".into()));
+    } else if line.trim() == END_OF_OUTPUT {
+        // pip's own lines after it only point at the output.
+        error = lines[at.saturating_sub(REPEATED)..=at].to_vec();
+    } else {
+        return None;
+    }
+    Some(error)
+}
+
+fn is_indented(line: &str) -> bool {
+    line.starts_with(' ')
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    fn essence_of(text: &str) -> String {
+        let lines: Vec<String> = text.lines().map(String::from).collect();
+        essence(&lines).join("\n")
+    }
+
     #[test]
     fn an_error_repeats_what_pip_marks_as_one() {
-        let lines = ["WARNING: x", "ERROR: a", "noise", "ERROR: b"].map(String::from);
-        assert_eq!(essence(lines.into()), ["ERROR: a", "ERROR: b"]);
+        assert_eq!(essence_of("WARNING: x\nERROR: a\nnoise\nERROR: b"), "ERROR: a\nERROR: b");
         let many: Vec<String> = (0..20).map(|number| number.to_string()).collect();
-        assert_eq!(essence(many)[0], "12");
+        assert_eq!(essence(&many)[0], "12");
+    }
+
+    #[test]
+    fn an_error_has_the_reason_below_it() {
+        let text = "ERROR: THESE PACKAGES DO NOT MATCH:\n    a==1:\n        Expected 0\n             \
+                    Got 1";
+        assert_eq!(essence_of(&format!("{text}\nWARNING: x")), text);
+        let list: String = (0..20).map(|number| format!("\n    {number}")).collect();
+        let found = essence_of(&format!("ERROR: these:{list}"));
+        assert!(found.starts_with("ERROR: these:\n    0\n"), "{found}");
+        assert!(found.ends_with("\n    7\n    …"), "{found}");
+        assert_eq!(essence_of(&found), found);
+    }
+
+    #[test]
+    fn of_a_traceback_and_of_a_subprocess_the_end_is_repeated() {
+        let text = "ERROR: Exception:\nTraceback (most recent call last):\n  File \"x\"\n    y\n\
+                    ValueError: bad\nERROR: b";
+        assert_eq!(essence_of(text), "ERROR: Exception:\nValueError: bad\nERROR: b");
+        let text = "  error: subprocess-exited-with-error\n      E: no compiler\n      [end of output]\n\
+                    note: x\nERROR: Failed to build";
+        let found = essence_of(text);
+        assert!(found.contains("no compiler\n      [end of output]\nERROR: Failed"), "{found}");
+    }
+
+    #[test]
+    fn a_conflict_on_standard_output_is_kept() {
+        let mut kept = Kept::default();
+        for line in [
+            "Collecting a",
+            "  Using cached a",
+            "",
+            CONFLICT,
+            "    a 1 depends on b",
+            "",
+            "To fix this",
+            "    c",
+        ] {
+            kept.push(Stream::Stdout, line.into());
+        }
+        kept.push(Stream::Stderr, "ERROR: ResolutionImpossible".into());
+        let found = essence(&kept.lines).join("\n");
+        assert_eq!(found, format!("{CONFLICT}\n    a 1 depends on b\nERROR: ResolutionImpossible"));
     }
 }

@@ -57,9 +57,21 @@ fn a_missing_include_names_file_and_line() {
 }
 
 #[test]
-fn a_file_that_includes_itself_is_read_once() {
-    let folder = folder(&[("requirements.txt", "-r requirements.txt\nidna\n")]);
-    assert_eq!(read(&folder).unwrap().files.len(), 1);
+fn a_circle_of_includes_is_refused_with_file_and_line() {
+    let twice = "idna\n-r a.txt\n-c a.txt\n-r a.txt\n";
+    let error_of = |a: &str| {
+        read(&folder(&[("requirements.txt", twice), ("a.txt", a), ("b.txt", "-r ./a.txt\n")]))
+    };
+    assert_eq!(error_of("six\n").unwrap().files.len(), 3);
+    assert_eq!(
+        message(&error_of("six\n-r b.txt\n").unwrap_err()),
+        "`requirements.txt` line 2: `a.txt` line 2: `b.txt` line 1: the includes are a circle, \
+         `a.txt`, `b.txt`, `a.txt`: remove one of them"
+    );
+    assert_eq!(
+        message(&error_of("-c a.txt\n").unwrap_err()),
+        "`requirements.txt` line 2: `a.txt` line 1: it includes itself: remove this line"
+    );
 }
 
 #[test]
