@@ -433,6 +433,35 @@ fn members_of_a_workspace_are_built_and_a_lock_behind_its_project_is_an_error() 
 }
 
 #[test]
+fn a_folder_that_is_an_index_of_uv_needs_no_hashes() {
+    let sandbox = sandbox();
+    let lock = "version = 1\nrequires-python = \">=3.10\"\n[[package]]\nname = \"app\"\n\
+                source = { virtual = \".\" }\ndependencies = [{ name = \"alpha\" }]\n\
+                [package.metadata]\nrequires-dist = [{ name = \"alpha\" }]\n\
+                [[package]]\nname = \"alpha\"\nversion = \"1.0\"\nsource = { registry = \"fl\" }\n\
+                wheels = [{ path = \"alpha-1.0-py3-none-any.whl\" }]\n";
+    let pyproject = "[project]\nname = \"app\"\ndependencies = [\"alpha\"]\n";
+    sandbox.write("pyproject.toml", pyproject).write("uv.lock", lock);
+    sandbox.write("Buildfile", BUILDFILE.replace("pylock.toml", "uv.lock"));
+    build(&sandbox).failure().stderr_has("put it there, or lock again");
+    fs::create_dir(sandbox.path("fl")).unwrap();
+    for modules in [2, 3] {
+        kills::wheel(&sandbox.path("fl"), "alpha", modules);
+        build(&sandbox).success();
+        let place = format!("build/wheels/{}", file("alpha"));
+        assert_eq!(sandbox.bytes(&place), sandbox.bytes(&format!("fl/{}", file("alpha"))));
+        assert_eq!(sandbox.outcomes(["wheels"])["wheels"], "up-to-date");
+    }
+    sandbox.write("uv.lock", lock.replace("\"fl\"", "\"../files\""));
+    build(&sandbox)
+        .failure()
+        .stderr_has("has no hash in the lockfile, and is outside the project")
+        .stderr_has(&format!("`alpha = {{ path = \"../files/{}\" }}`", file("alpha")));
+    sandbox.write("uv.lock", lock.replace("path = \"", "url = \"https://h/"));
+    build(&sandbox).failure().stderr_has("name the file in `tool.uv.sources`");
+}
+
+#[test]
 fn credentials_of_an_index_of_uv_are_used() {
     let mut sandbox = sandbox();
     let files = sandbox.beside("files");

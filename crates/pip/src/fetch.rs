@@ -11,7 +11,7 @@ use zipwright_python::{Version, normalise};
 use zipwright_store::{Bucket, Cache};
 
 use super::download::{Fetcher, OTHER_FILE, Outcome};
-use super::lockfile::LockedInputs;
+use super::lockfile::{LockedInputs, check_file};
 use super::network::Network;
 use super::origins::Origins;
 use super::parallel_map::parallel_map;
@@ -258,7 +258,7 @@ impl Fetch<'_> {
                 let archive = archive.with_context(|| {
                     format!("pip fetched no source of {}, which it had chosen", pick.describe())
                 })?;
-                self.check_file(pick, &archive)?;
+                check_file(&archive, &pick.describe(), self.locked.is_some())?;
                 if let Origin::Archive { sha256: Some(sha256) } = &pick.origin {
                     let found = sha256_of(&archive)?;
                     if found != *sha256 {
@@ -356,7 +356,7 @@ impl Fetch<'_> {
 
     /// Stores a wheel in the cache if its name, version and hash match pip's report.
     fn checked(&self, pick: &Pick, place: &Path) -> Result<Wheel> {
-        self.check_file(pick, place)?;
+        check_file(place, &pick.describe(), self.locked.is_some())?;
         let wheel = Wheel::put(self.cache, place)?;
         if let Origin::Wheel { sha256: Some(sha256), .. } = &pick.origin
             && *sha256 != wheel.sha256
@@ -368,20 +368,6 @@ impl Fetch<'_> {
             bail!("`{name}` has SHA-256 {found}, and not {sha256} as pip resolved it");
         }
         Ok(wheel)
-    }
-
-    /// Fails if a file on this disk cannot be read. Reading a pipe would wait for its other end.
-    fn check_file(&self, pick: &Pick, place: &Path) -> Result<()> {
-        let fault = match std::fs::metadata(place) {
-            Ok(meta) if meta.is_file() => return Ok(()),
-            Ok(_) => "is not a file",
-            Err(_) => "does not exist",
-        };
-        let way_out = match self.locked {
-            Some(_) => "\nput it there, or lock again",
-            None => "",
-        };
-        bail!("`{}`, the file of {}, {fault}{way_out}", place.display(), pick.describe())
     }
 
     fn check_platform(&self, pick: &Pick, wheel: &Wheel) -> Result<()> {

@@ -147,14 +147,10 @@ impl Inputs {
         let mut settings = requirements.settings.clone();
         let of_config = config.config_settings.iter().filter(|_| given.is_empty());
         of_config.chain(&given).try_for_each(|text| settings.add_all(text))?;
-        let find_links: BTreeSet<RelPath> = requirements
-            .find_links
-            .iter()
-            .chain(&config.find_links)
-            .chain(&find_links)
-            .cloned()
-            .collect();
-        let offered = offered(project, files, &requirements, (&find_links, request.left_out))?;
+        let mut links = requirements.find_links.clone();
+        links.extend(config.find_links.iter().chain(&find_links).cloned());
+        let mut offered = offered(project, files, &requirements, (&links, request.left_out))?;
+        offered.extend(locked.iter().flat_map(|locked| locked.offered.iter().cloned()));
         let offer = digest(files, &offered)?;
         let indexes = Sources::read(&config.network, &plain_args, &requirements.options);
         indexes

@@ -10,7 +10,9 @@ use zipwright_python::lock::{
 use zipwright_python::{Runtime, Target};
 
 use super::interpreter::Interpreter;
+use super::requirements::inside;
 use super::resolve::{Origin, Pick, file_url};
+use super::wheels::sha256_of;
 use zipwright_store::digest::FieldHasher;
 use zipwright_store::project::Project;
 use zipwright_store::{Digest, RelPath};
@@ -30,6 +32,8 @@ pub struct LockedInputs {
     folder: RelPath,
     /// Folders of the packages that are projects.
     pub(super) projects: Vec<RelPath>,
+    /// Files of the project whose hashes the lockfile does not have.
+    pub(super) offered: Vec<RelPath>,
     /// Names and URLs of the indexes that the project of a `uv.lock` names.
     pub(super) indexes: Vec<(String, String)>,
 }
@@ -45,7 +49,7 @@ impl LockedInputs {
         let text = read(&project.place(path), path)?;
         let folder = path.parent();
         let unusable = || format!("`{path}` cannot be used");
-        let set = match path.file_name() {
+        let mut set = match path.file_name() {
             "uv.lock" => {
                 let lock = UvLock::parse(&text).map_err(|error| broken(path, &error))?;
                 check_current((project, path), &lock, (&target, &wanted))?;
@@ -61,8 +65,9 @@ impl LockedInputs {
             _ => None,
         });
         let projects = projects.collect::<Result<_>>()?;
+        let offered = add_hashes(&mut set, project, &folder)?;
         let indexes = indexes(&project.place(&folder).join("pyproject.toml"));
-        Ok(Self { set, folder, projects, indexes })
+        Ok(Self { set, folder, projects, offered, indexes })
     }
 
     /// Returns name and version of each package, in the order of names; the projects are left out,
@@ -112,6 +117,44 @@ impl LockedInputs {
     pub(super) fn picks(&self, project: &Project) -> Vec<Pick> {
         picks(&self.set, &project.place(&self.folder))
     }
+}
+
+/// Adds the hashes of files that the lockfile has none of, and returns their paths in the project.
+fn add_hashes(set: &mut LockedSet, project: &Project, folder: &RelPath) -> Result<Vec<RelPath>> {
+    let mut found = Vec::new();
+    for package in &mut set.packages {
+        let described = package.describe();
+        let (Source::Wheel(file) | Source::Sdist(file)) = &mut package.source else { continue };
+        let Location::Path(path) = &file.place else { continue };
+        if !file.sha256.is_empty() {
+            continue;
+        }
+        let place = project.place(folder).join(path);
+        let local = inside(project, &place).with_context(|| {
+            format!(
+                "`{path}`, the file of {described}, has no hash in the lockfile, and is outside the \
+                 project\nname it in `tool.uv.sources`, and run `uv lock`, which writes the hash then: \
+                 `{} = {{ path = \"{path}\" }}`",
+                package.name
+            )
+        })?;
+        check_file(&place, &described, true)?;
+        file.sha256 = sha256_of(&place)?;
+        found.push(local);
+    }
+    Ok(found)
+}
+
+/// Fails if the file of a package, on this disk, cannot be read. Reading a pipe would wait for its
+/// other end.
+pub(super) fn check_file(place: &Path, package: &str, is_locked: bool) -> Result<()> {
+    let fault = match fs::metadata(place) {
+        Ok(meta) if meta.is_file() => return Ok(()),
+        Ok(_) => "is not a file",
+        Err(_) => "does not exist",
+    };
+    let way_out = if is_locked { "\nput it there, or lock again" } else { "" };
+    bail!("`{}`, the file of {package}, {fault}{way_out}", place.display())
 }
 
 /// Returns the packages of a set that are not folders. `base` is the folder of the lockfile.

@@ -68,7 +68,7 @@ pub struct File {
     /// Its file name.
     pub name: String,
     pub place: Location,
-    /// In lowercase hex.
+    /// In lowercase hex; empty for a file on this disk that the lockfile has no hash of.
     pub sha256: String,
     pub size: Option<u64>,
     /// The folder of the project in an archive.

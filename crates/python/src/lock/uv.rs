@@ -412,14 +412,23 @@ impl Package {
         let name = item.file_name(&place);
         check_file_name(&name, &self.name, &described)?;
         check_url(&place, &described)?;
-        let digest = item.hash.as_deref().with_context(|| {
-            format!("`{name}` of {described} has no hash in the lockfile: its index gives none")
-        })?;
-        let Some(digest) = digest.strip_prefix("sha256:") else {
-            bail!("`{name}` of {described} has the hash `{digest}`, and a SHA-256 is needed");
+        let sha256 = match (&item.hash, &place) {
+            (Some(hash), _) => {
+                let Some(digest) = hash.strip_prefix("sha256:") else {
+                    bail!("`{name}` of {described} has the hash `{hash}`, and a SHA-256 is needed");
+                };
+                sha256(digest, &described)?
+            }
+            // uv writes no hash of a file in a folder that is an index.
+            (None, Location::Path(_)) => String::new(),
+            (None, Location::Url(_)) => bail!(
+                "`{name}` of {described} has no hash in the lockfile: its index gives none\nname the \
+                 file in `tool.uv.sources`, and run `uv lock`: `{} = {{ url = \"…/{name}\" }}`",
+                self.name
+            ),
         };
         Ok(File {
-            sha256: sha256(digest, &described)?,
+            sha256,
             size: item.size,
             subdirectory: self.source.subdirectory.clone(),
             name,
