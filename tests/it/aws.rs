@@ -1,14 +1,19 @@
 //! `upload` and `invoke`: against MiniStack and moto, and against a server with scripted responses.
 //! [`Sandbox`] ensures that no request leaves this machine.
 
+use std::os::unix::process::ExitStatusExt;
+use std::process::Stdio;
+
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
+use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
 
 use crate::aws_project::{self, STAMP, create, digest, upload, upload_error, uploading};
 use crate::emulators::{Emulator, bundle};
 use crate::sandbox::Sandbox;
 use crate::scripted::{Answer, Script, answer, failure, plain};
+use crate::wait;
 
 /// A function of `app.py`, its upload, and a call of it.
 pub(crate) const BUILDFILE: &str = uploading!(
@@ -386,4 +391,23 @@ fn a_payload_that_is_not_json_is_refused_before_it_is_sent() {
     let run = project.run(["invoke"]).failure();
     let _ = run.stderr_has("`payload.json` is not JSON").stderr_has("line 2 column 1");
     assert_eq!(server.requests(), [""; 0], "nothing was uploaded for it either");
+}
+
+#[test]
+fn a_signal_while_another_update_runs_ends_the_upload_before_the_code() {
+    let (server, project) = scripted(|digest| {
+        let busy = answer(&json!({"CodeSha256": "old", "LastUpdateStatus": "InProgress"}));
+        let sent = answer(&json!({"CodeSha256": digest}));
+        let free = answer(&json!({"CodeSha256": "old", "LastUpdateStatus": "Successful"}));
+        vec![busy.clone(), busy.clone(), busy, free, sent.clone(), sent]
+    });
+    let child = project.zipwright().arg("upload").stderr(Stdio::piped()).spawn().unwrap();
+    wait::until("the first request", || (!server.requests().is_empty()).then_some(()));
+    kill_process(Pid::from_child(&child), Signal::INT).unwrap();
+    let output = child.wait_with_output().unwrap();
+    assert_eq!(output.status.signal(), Some(Signal::INT.as_raw()));
+    let printed = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(printed.contains("interrupted before a request to read function `hello`"), "{printed}");
+    assert!(!server.requests().iter().any(|request| request.starts_with("PUT")), "{printed}");
+    assert!(!project.exists(STAMP));
 }

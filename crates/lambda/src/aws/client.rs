@@ -5,7 +5,7 @@
 use std::error::Error as StdError;
 use std::future::Future;
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use aws_sdk_lambda::Client;
 use aws_sdk_lambda::config::Builder;
@@ -17,10 +17,14 @@ use aws_sdk_lambda::error::{ProvideErrorMetadata, SdkError};
 use super::error::{Error, Problem, explain, is_about_credentials, redact};
 use super::http::{CONNECT_TIMEOUT, HttpClient};
 use super::{retry, settings};
+use zipwright_engine::signals;
 use zipwright_store::project::Project;
 
 /// Time limit for the first byte of a response.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(20);
+
+/// Interval in which signals are noticed during a pause.
+const BETWEEN_LOOKS: Duration = Duration::from_millis(100);
 
 /// A connection to Lambda in one region, with one set of credentials.
 pub struct Lambda<'a> {
@@ -77,6 +81,8 @@ impl<'a> Lambda<'a> {
         }
     }
 
+    /// Sends a request. Fails before that if the build is to end: a signal stops a deployment
+    /// between two steps.
     pub(super) fn send_once<T, E>(
         &self,
         wanted: &str,
@@ -85,16 +91,20 @@ impl<'a> Lambda<'a> {
     where
         E: ProvideErrorMetadata + StdError + 'static,
     {
+        if signals::is_ending() {
+            let text = format!("interrupted before a request to {wanted}; it was not sent");
+            return Err(Error::new(Problem::Other, text));
+        }
         self.block_on(request).map_err(|error| self.explain(wanted, &error))
     }
 
     /// Waits before another attempt after this error, and reports it. Returns `false` if there is
-    /// no further attempt.
+    /// no further attempt, or if the build is to end.
     pub fn pause(&self, error: &Error, attempt: u32) -> bool {
         let Some(pause) = retry::pause(error, attempt) else { return false };
         self.say(&format!("{error}; trying again in {:.1} s", pause.as_secs_f64()));
-        thread::sleep(pause);
-        true
+        sleep(pause);
+        !signals::is_ending()
     }
 
     /// Reports the reason of a retry.
@@ -128,6 +138,14 @@ impl<'a> Lambda<'a> {
             self.place()
         };
         redact(explain(wanted, &place, error), self.project)
+    }
+}
+
+/// Returns after `time`, or when the build is to end.
+pub(super) fn sleep(time: Duration) {
+    let started = Instant::now();
+    while !signals::is_ending() && started.elapsed() < time {
+        thread::sleep(BETWEEN_LOOKS.min(time.saturating_sub(started.elapsed())));
     }
 }
 

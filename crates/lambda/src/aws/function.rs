@@ -1,6 +1,5 @@
 //! A function, or a version of it: its configuration, its code, and waiting for updates.
 
-use std::thread;
 use std::time::Duration;
 
 use aws_sdk_lambda::config::Builder;
@@ -10,7 +9,7 @@ use aws_sdk_lambda::types::{
     Architecture, LastUpdateStatus, PackageType, S3ObjectStorageMode, State,
 };
 
-use super::client::timeouts;
+use super::client::{sleep, timeouts};
 use super::error::{Error, Problem};
 use super::store::Bucket;
 use super::{Lambda, word};
@@ -194,7 +193,7 @@ impl Lambda<'_> {
                 return Ok(function);
             }
             on_wait(polls);
-            thread::sleep(BETWEEN_POLLS);
+            sleep(BETWEEN_POLLS);
         }
         let place = self.place();
         Err(Error::new(

@@ -1,7 +1,7 @@
 //! The first step of a deployment: the function's layers. Layers of the Buildfile get their new
 //! versions; layers attached by others stay before them. Also publishes layer versions.
 
-use anyhow::{Result, bail};
+use anyhow::{Result, anyhow, bail};
 
 use super::update::{or_none, waiting, with_way_out};
 use super::{Deployment, refuse};
@@ -74,7 +74,10 @@ pub(super) fn attach(lambda: &Lambda, deployment: &Deployment) -> Result<bool> {
             Ok(()) => {
                 let what = format!("waiting for Lambda to apply the layers of `{name}`");
                 let after = waiting(status, what);
-                refuse_other_layers(&lambda.wait(name, &after)?, &wanted, lambda)?;
+                let function = lambda.wait(name, &after).map_err(|error| {
+                    anyhow!("{error}; the layers were attached, and its code was not sent")
+                })?;
+                refuse_other_layers(&function, &wanted, lambda)?;
                 return Ok(true);
             }
             // Read the current layers again, and compute the new ones from them.

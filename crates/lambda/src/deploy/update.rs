@@ -1,7 +1,7 @@
 //! The second step of a deployment: the function's code. Compares it, sends it if it differs, waits
 //! for the update, and compares again.
 
-use anyhow::{Result, bail};
+use anyhow::{Result, anyhow, bail};
 
 use super::{Deployment, refuse};
 use crate::aws::{self, Function, Lambda, Problem, Update};
@@ -66,7 +66,9 @@ pub(super) fn bring_up_to_date(lambda: &Lambda, deployment: &Deployment) -> Resu
         }
     }
     let after = waiting(status, format!("waiting for Lambda to apply the code of `{name}`"));
-    let function = lambda.wait(name, &after)?;
+    let function = lambda.wait(name, &after).map_err(|error| {
+        anyhow!("{error}; the code was sent: run again, which checks whether it is live")
+    })?;
     refuse_other_code(&function, deployment, lambda)?;
     Ok(Updated { sent: true, function })
 }
@@ -128,12 +130,10 @@ fn with_what_is_live(error: aws::Error, before: &Function) -> anyhow::Error {
         return with_way_out(error, name);
     }
     if error.leaves_open() {
-        return anyhow::anyhow!(
-            "{error}; the code may have arrived: run again, which checks first"
-        );
+        return anyhow!("{error}; the code may have arrived: run again, which checks first");
     }
     let digest = or_none(code_sha256);
-    anyhow::anyhow!("{error}; function `{name}` still has the code with CodeSha256 {digest}")
+    anyhow!("{error}; function `{name}` still has the code with CodeSha256 {digest}")
 }
 
 /// Adds a hint on creating the function, if it does not exist.
@@ -141,7 +141,7 @@ pub(super) fn with_way_out(error: aws::Error, name: &str) -> anyhow::Error {
     if error.problem != Problem::NotFound {
         return error.into();
     }
-    anyhow::anyhow!(
+    anyhow!(
         "{error}; zipwright updates functions and does not create them: correct the name, the \
          region or the profile, or create it once with `aws lambda create-function \
          --function-name {name} --runtime … --role … --handler … --zip-file fileb://…`"
