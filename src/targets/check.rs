@@ -165,7 +165,10 @@ fn layers_of(upload: &Upload, function: &Function, job: &Job) -> Result<Vec<depl
             );
         }
         let place = job.project.place(&job.of_kind::<Zip>("zip", &layer.zip.value)?.output.value);
-        zips.push(deploy::Layer { name: layer.name.value.clone(), zip: fs::read(&place)? });
+        zips.push(deploy::Layer {
+            arn: layer::version_of(&name.value, job)?,
+            zip: fs::read(&place)?,
+        });
     }
     Ok(zips)
 }

@@ -442,6 +442,41 @@ fn a_change_in_between_is_read_again_before_layers_are_attached() {
 }
 
 #[test]
+fn a_layer_of_the_same_name_in_another_account_is_another_layer() {
+    let mut project = small("http://127.0.0.1:1");
+    let _ = project.run(["package", "shared-zip"]).success();
+    let code = digest(&project, "build/lambda.zip");
+    let shared = digest(&project, "build/shared-zip.zip");
+    let theirs = json!({"Arn": "arn:aws:lambda:r:2:layer:shared:7"});
+    let ours = json!({"Arn": "arn:aws:lambda:r:1:layer:shared:1"});
+    for (layers, versions, expected) in [
+        (json!([theirs]), vec![version(7, "other")], "deployed not attached (layer shared)"),
+        (json!([theirs, ours]), vec![version(7, "other"), version(1, &shared)], "` identical\n"),
+    ] {
+        let function = answer(&json!({"CodeSha256": code, "Layers": layers}));
+        let server = Script::new([vec![function], versions].concat());
+        project.set("AWS_ENDPOINT_URL", server.endpoint());
+        let run = project.run(["verify"]);
+        assert!(run.stdout.contains(expected), "{run}");
+    }
+}
+
+#[test]
+fn a_lost_response_leaves_open_whether_layers_are_attached() {
+    let mut project = small("http://127.0.0.1:1");
+    let _ = project.run(["package", "shared-zip"]).success();
+    let function = answer(&json!({"CodeSha256": "old", "RevisionId": "r-1"}));
+    let published = version(1, &digest(&project, "build/shared-zip.zip"));
+    let mut answers = vec![function.clone(), listed(1), published, function];
+    answers.extend(vec![failure(500, "ServiceException", "no"); 5]);
+    let server = Script::new(answers);
+    project.set("AWS_ENDPOINT_URL", server.endpoint());
+    let run = project.run(["--json", "upload"]).failure();
+    let error = text(&run.target("upload"), "error");
+    assert!(error.contains("the layers may have been attached: run again"), "{error}");
+}
+
+#[test]
 fn a_failed_change_of_layers_sends_no_code() {
     let mut project = small("http://127.0.0.1:1");
     let _ = project.run(["package", "shared-zip"]).success();

@@ -5,13 +5,14 @@ use std::io::Cursor;
 
 use anyhow::{Context, Result};
 
+use super::layers::layer_of;
 use crate::aws::Function;
 use zipwright_bundle::check::{self, Arch, Python, Subject};
 
 /// The content of a layer that the function has or will have.
 pub struct Layer {
-    /// Lambda's name of the layer.
-    pub name: String,
+    /// The ARN of its version.
+    pub arn: String,
     pub zip: Vec<u8>,
 }
 
@@ -25,11 +26,7 @@ pub fn check(
     origins: BTreeMap<String, String>,
     warn: &dyn Fn(&str),
 ) -> Result<()> {
-    // `arn:aws:lambda:REGION:ACCOUNT:layer:NAME:VERSION`
-    let at_hand = |arn: &String| {
-        let name = arn.split(':').nth(6);
-        layers.iter().any(|layer| Some(layer.name.as_str()) == name)
-    };
+    let at_hand = |arn: &String| layers.iter().any(|layer| layer_of(&layer.arn) == layer_of(arn));
     let subject = Subject {
         python: function.runtime.as_deref().and_then(Python::parse),
         arch: function.architectures.first().and_then(|name| Arch::parse(name)),

@@ -84,6 +84,9 @@ pub(super) fn attach(lambda: &Lambda, deployment: &Deployment) -> Result<bool> {
             Err(error)
                 if matches!(error.problem, Problem::Busy | Problem::Changed)
                     && attempts < MOST_ATTEMPTS => {}
+            Err(error) if error.leaves_open() => {
+                bail!("{error}; the layers may have been attached: run again, which checks first")
+            }
             Err(error) => bail!("{error}; the function is unchanged"),
         }
     }
@@ -98,7 +101,7 @@ fn with_ours(attached: &[String], ours: &[String]) -> Vec<String> {
 }
 
 /// Returns the ARN of a version's layer.
-fn layer_of(version: &str) -> &str {
+pub(super) fn layer_of(version: &str) -> &str {
     version.rsplit_once(':').map_or(version, |(layer, _)| layer)
 }
 

@@ -55,14 +55,24 @@ pub fn live(
     })
 }
 
-/// Returns the digest of the attached version of a layer; `None` if the layer is not attached.
+/// Returns the digest of the attached version of a layer; `None` if the layer is not attached. A
+/// layer of the same name in another account or region is another layer: its ARN differs from that
+/// which Lambda returns for the name.
 pub fn live_layer(lambda: &Lambda, attached: &[String], name: &str) -> Result<Option<String>> {
-    // `arn:aws:lambda:REGION:ACCOUNT:layer:NAME:VERSION`
-    let parts = |arn: &str| {
-        let mut parts = arn.split(':').skip(6);
-        Some((parts.next()?.to_owned(), parts.next()?.parse().ok()?))
-    };
-    let found = attached.iter().filter_map(|arn| parts(arn)).find(|(found, _)| found == name);
-    let Some((_, version)) = found else { return Ok(None) };
-    Ok(lambda.layer_version(name, version)?.map(|version| version.code_sha256))
+    for arn in attached {
+        if let Some(version) = version_of(arn, name)
+            && let Some(found) = lambda.layer_version(name, version)?
+            && found.arn == *arn
+        {
+            return Ok(Some(found.code_sha256));
+        }
+    }
+    Ok(None)
+}
+
+/// Returns the version in the ARN `arn:aws:lambda:REGION:ACCOUNT:layer:NAME:VERSION` of this layer.
+fn version_of(arn: &str, name: &str) -> Option<i64> {
+    let mut parts = arn.split(':').skip(6);
+    parts.next().filter(|found| *found == name)?;
+    parts.next()?.parse().ok()
 }
