@@ -9,7 +9,7 @@ use super::{DIFFERENT, FAILURE, Failure, SUCCESS, build, note, print, print_json
 use crate::aws::{LATEST_PUBLISHED, Lambda};
 use crate::base::{Sha256, fs, private};
 use crate::bundle;
-use crate::deploy::{self, Live};
+use crate::deploy::{self, Live, Publish};
 use crate::diagnostic::Spanned;
 use crate::diff::{self, Comparison};
 use crate::graph::TargetId;
@@ -123,7 +123,7 @@ fn find<'a>(
     if fetch && found.live.code_sha256 != found.here {
         note(&format!("fetching the code of function `{function}`"));
         let zip_of_theirs = download(lambda, &found)?;
-        let (ours, name) = (zip.output.value.to_string(), plain_name(function));
+        let (ours, name) = (zip.output.value.to_string(), file_name(function, upload));
         let theirs = format!("{STATE_FOLDER}/{FETCHED}/{name}.zip");
         let kept = project.root.join(&theirs);
         project.state_folder(FETCHED)?;
@@ -134,10 +134,18 @@ fn find<'a>(
     Ok(found)
 }
 
-/// Returns the name or ARN of a function as a file name.
-fn plain_name(function: &str) -> String {
-    let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '$');
-    function.chars().map(|c| if plain(c) { c } else { '_' }).collect()
+/// Returns the name or ARN of a function, with the qualifier of an upload, as a file name: several
+/// uploads may have the same function.
+fn file_name(function: &str, upload: &Upload) -> String {
+    let published = Some(LATEST_PUBLISHED).filter(|_| upload.publish == Some(Publish::Latest));
+    let plain = |text: &str| -> String {
+        let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_');
+        text.chars().map(|c| if plain(c) { c } else { '_' }).collect()
+    };
+    match upload.alias.as_deref().or(published) {
+        Some(qualifier) => format!("{}@{}", plain(function), plain(qualifier)),
+        None => plain(function),
+    }
 }
 
 /// Returns the layers of an upload by name, each with the name of its zip target.

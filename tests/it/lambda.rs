@@ -223,6 +223,32 @@ fn code_that_is_stored_in_another_way_is_sent_again() {
 }
 
 #[test]
+fn an_alias_that_moved_or_went_although_it_was_right_at_first_is_an_error() {
+    let alias = |version: &str| answer(&json!({"Name": "live", "FunctionVersion": version}));
+    let gone = failure(404, "ResourceNotFoundException", "Alias not found");
+    for (last, expected) in [
+        (alias("4"), Some("alias `live` of function `hello` in eu-west-1 at http://127.0.0.1:")),
+        (alias("4"), Some("was moved to version 4 by another client during this upload")),
+        (gone, Some("was deleted by another client during this upload")),
+        (alias("3"), None),
+    ] {
+        let (_, project) = scripted("alias = 'live'", |digest| {
+            let function = answer(&json!({"CodeSha256": digest}));
+            let versions =
+                ["$LATEST", "3"].map(|version| json!({"Version": version, "CodeSha256": digest}));
+            let versions = answer(&json!({"Versions": versions}));
+            vec![alias("3"), function.clone(), versions, function, last]
+        });
+        let run = project.run(["--json", "upload"]);
+        let error = run.target("upload")["error"].as_str().map(str::to_owned);
+        match expected {
+            Some(expected) => assert!(error.unwrap_or_default().contains(expected), "{run}"),
+            None => assert_eq!(error, None, "{run}"),
+        }
+    }
+}
+
+#[test]
 fn refusals_of_what_is_not_signed_say_how_to_sign() {
     for (kind, expected) in [
         ("CodeVerificationFailedException", "AWS Signer"),

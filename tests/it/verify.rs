@@ -166,6 +166,9 @@ fn the_code_of_an_alias_is_fetched_as_its_version() {
     let run = project.run(["verify", "--diff"]).status(1);
     assert!(run.stdout.contains(" (alias live, version 3)\n"), "{run}");
     assert!(run.stdout.contains("app.py"), "{run}");
+    // An upload to another alias has a file of its own.
+    let kept = ".zipwright/deployed/hello@live.zip";
+    assert!(run.stdout.contains(kept) && project.exists(kept), "{run}");
     let asked = server.requests();
     assert_eq!(asked[1], "GET /2015-03-31/functions/hello/configuration?Qualifier=live");
     assert_eq!(asked[2], "GET /2015-03-31/functions/hello?Qualifier=3");

@@ -15,7 +15,7 @@ pub(super) fn read(lambda: &Lambda, function: &str, name: &str) -> Result<Option
     {
         bail!(
             "alias `{name}` of function `{function}` {} sends a part of its calls to version {} \
-             and the rest to {}, a gradual deployment: wait for its end, or end it, then run again",
+             and the rest to `{}`, a gradual deployment: wait for its end, or end it, then run again",
             lambda.place(),
             words::list(&alias.shared_with),
             alias.version,
@@ -41,7 +41,9 @@ pub(super) fn lead(
 ) -> Result<()> {
     let function = deployment.function;
     let moved = match before {
-        Some(alias) if alias.version == version => return Ok(()),
+        Some(alias) if alias.version == version => {
+            return has_version(lambda, function, (name, before), version).map(drop);
+        }
         Some(alias) => {
             (deployment.status)(&format!("moving alias `{name}` of function `{function}`"));
             lambda.move_alias(function, alias, version)
@@ -60,18 +62,34 @@ pub(super) fn lead(
         // Our own change, if the response was lost; otherwise a change by another client, which
         // must stay.
         Err(error) if matches!(error.problem, Problem::Changed | Problem::Busy) => {
-            match lambda.alias(function, name)? {
-                Some(now) if now.version == version => Ok(()),
-                Some(now) if before.is_none_or(|before| before.version != now.version) => bail!(
-                    "alias `{name}` of function `{function}` {} was moved to version {} by \
-                     another client during this upload, and was not changed: check that change, \
-                     then run again",
-                    lambda.place(),
-                    now.version,
-                ),
-                _ => Err(error.into()),
+            match has_version(lambda, function, (name, before), version)? {
+                true => Ok(()),
+                false => Err(error.into()),
             }
         }
         Err(error) => Err(error.into()),
     }
+}
+
+/// Returns whether the alias points to `version`. Fails if another client changed it since it was
+/// read.
+fn has_version(
+    lambda: &Lambda,
+    function: &str,
+    (name, before): (&str, Option<&Alias>),
+    version: &str,
+) -> Result<bool> {
+    let change = match read(lambda, function, name)? {
+        Some(now) if now.version == version => return Ok(true),
+        Some(now) if before.is_none_or(|before| before.version != now.version) => {
+            format!("moved to version {}", now.version)
+        }
+        None if before.is_some() => "deleted".to_owned(),
+        _ => return Ok(false),
+    };
+    bail!(
+        "alias `{name}` of function `{function}` {} was {change} by another client during this \
+         upload, and was not changed: check that change, then run again",
+        lambda.place(),
+    )
 }
