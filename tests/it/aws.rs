@@ -411,3 +411,68 @@ fn a_signal_while_another_update_runs_ends_the_upload_before_the_code() {
     assert!(!server.requests().iter().any(|request| request.starts_with("PUT")), "{printed}");
     assert!(!project.exists(STAMP));
 }
+
+#[test]
+fn a_variable_that_is_empty_counts_as_unset() {
+    let is = |digest: &str| answer(&json!({"CodeSha256": digest}));
+    // The second run has a preflight.
+    let (server, mut project) = scripted(|digest| vec![is(digest), is(digest), is(digest)]);
+    project.set("AWS_PROFILE", "");
+    project.set("AWS_REGION", "");
+    project.set("AWS_DEFAULT_REGION", "us-west-2");
+    assert_eq!(upload(&project, &[])["outcome"], "ran");
+    assert!(server.heads()[0].contains("/us-west-2/lambda/"), "{:?}", server.heads());
+    project.write("../home/.aws/config", "[default]\nregion = sa-east-1\n");
+    project.set("AWS_DEFAULT_REGION", "");
+    assert_eq!(upload(&project, &["-B"])["outcome"], "ran");
+    assert!(server.heads()[1].contains("/sa-east-1/lambda/"), "{:?}", server.heads());
+}
+
+#[test]
+fn addresses_that_cannot_be_used_are_named_before_anything_is_sent() {
+    for (name, value, shown) in [
+        ("AWS_ENDPOINT_URL", "http://127.0.0.1:1 ", "http://127.0.0.1:1 "),
+        ("AWS_ENDPOINT_URL", "http://", "http://"),
+        ("AWS_ENDPOINT_URL_LAMBDA", "127.0.0.1:1", "127.0.0.1:1"),
+        ("HTTPS_PROXY", "http://me:secret@proxy:port", "http://proxy:port"),
+        ("http_proxy", "ftp://proxy", "ftp://proxy"),
+    ] {
+        let mut project = project("http://127.0.0.1:1");
+        project.set(name, value);
+        let error = upload_error(&project);
+        assert!(error.starts_with(&format!("{name} is `{shown}`, which is not ")), "{error}");
+    }
+}
+
+#[test]
+fn a_profile_that_does_not_exist_is_named_with_those_that_do() {
+    let (server, mut project) = silent();
+    project.set("AWS_PROFILE", "nope");
+    let error = upload_error(&project);
+    let expected = "AWS_PROFILE names the AWS profile `nope`, which is neither in \
+                    `~/.aws/config` nor in `~/.aws/credentials`: there are no profiles";
+    assert_eq!(error, expected);
+    project.write("../home/.aws/config", "[default]\n[profile prod]\nregion = sa-east-1\n");
+    let error = upload_error(&project);
+    assert!(error.ends_with("`~/.aws/credentials`: there are `default` and `prod`"), "{error}");
+    project.write("../home/.aws/config", "[default]\nregion = sa-east-1\n[profile prod\n");
+    let error = upload_error(&project);
+    assert!(error.contains(".aws/config on line 3: "), "{error}");
+    assert_eq!(server.requests(), [""; 0]);
+}
+
+#[test]
+fn a_credential_process_that_fails_shows_nothing_that_it_printed() {
+    let (server, mut project) = silent();
+    for name in ["AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"] {
+        project.unset(name);
+    }
+    for process in ["sh -c 'echo hunter2secretvalue >&2; exit 3'", "echo hunter2secretvalue"] {
+        project
+            .write("../home/.aws/config", format!("[default]\ncredential_process = {process}\n"));
+        let run = project.run(["--trace", "upload"]).failure();
+        let run = run.stderr_has("no usable AWS credentials (");
+        assert!(!run.to_string().contains("hunter2"), "{run}");
+    }
+    assert_eq!(server.requests(), [""; 0]);
+}

@@ -185,7 +185,12 @@ fn service_reason(meta: &ErrorMetadata, status: u16) -> String {
     // A refused signature is reported with the signed request, token included, on further lines.
     let message = meta.message().and_then(|text| text.lines().next()).unwrap_or_default();
     let reason = if message.is_empty() { code.to_owned() } else { format!("{code}: {message}") };
+    let is_clock = code == "RequestTimeTooSkewed"
+        || ["Signature expired", "Signature not yet current"]
+            .iter()
+            .any(|beginning| message.starts_with(beginning));
     let way_out = match code {
+        _ if is_clock => "the clock of this machine is wrong: correct it",
         "ExpiredTokenException" | "ExpiredToken" | "RequestExpired" => {
             "the credentials have expired: sign in again, e.g. with `aws sso login` or \
              `aws login`"
@@ -244,10 +249,12 @@ fn local_reason(error: &(dyn StdError + 'static)) -> String {
     let deepest = causes.last().map_or("", String::as_str);
     if is_about_credentials(error) {
         // Without any credentials, the SDK lists every place that it searched.
+        // A `credential_process` may print credentials.
+        let shown = deepest.split(" Stderr:").next().unwrap_or_default();
         let detail = if deepest.starts_with("no credentials found in chain") {
             String::new()
         } else {
-            format!(" ({})", deepest.split_whitespace().collect::<Vec<_>>().join(" "))
+            format!(" ({})", in_one_line(shown))
         };
         return format!(
             "no usable AWS credentials{detail}: set AWS_PROFILE, or sign in, e.g. with \
@@ -261,6 +268,10 @@ fn local_reason(error: &(dyn StdError + 'static)) -> String {
         );
     }
     deepest.to_owned()
+}
+
+pub(super) fn in_one_line(text: &str) -> String {
+    text.split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
 /// Returns whether the request was not sent because there are no credentials.
@@ -299,6 +310,21 @@ mod tests {
         let reason = service_reason(&meta("InvalidSignatureException", text), 403);
         assert!(reason.starts_with("InvalidSignatureException: The signature does not match; "));
         assert!(!reason.contains("token:S"), "{reason}");
+    }
+
+    #[test]
+    fn a_signature_at_a_wrong_time_is_about_the_clock() {
+        for (code, text) in [
+            ("InvalidSignatureException", "Signature expired: 20200101T000000Z is now earlier"),
+            ("InvalidSignatureException", "Signature not yet current: 20300101T000000Z is still"),
+            ("RequestTimeTooSkewed", "The difference between the request time and"),
+        ] {
+            let reason = service_reason(&meta(code, text), 403);
+            assert!(
+                reason.ends_with("; the clock of this machine is wrong: correct it"),
+                "{reason}"
+            );
+        }
     }
 
     #[test]
