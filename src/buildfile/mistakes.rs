@@ -405,6 +405,12 @@ pub(crate) fn bad_alias(span: &Span, name: &str) -> Diagnostic {
         .breaks(Rule::Pattern("[0-9]*[A-Za-z_-][A-Za-z0-9_-]*"))
 }
 
+pub(crate) fn bad_qualifier(span: &Span, name: &str) -> Diagnostic {
+    Diagnostic::at(span, format!("`{name}` is neither a version nor the name of an alias"))
+        .hint("write a number, an alias, or `$LATEST`")
+        .breaks(Rule::Pattern("[A-Za-z0-9_-]+|\\$LATEST(\\.PUBLISHED)?"))
+}
+
 pub(crate) fn bad_kms_key(span: &Span, name: &str) -> Diagnostic {
     Diagnostic::at(span, format!("`{name}` is not the ARN of a KMS key"))
         .hint("write it whole, as in `arn:aws:kms:eu-west-1:123456789012:key/…`")

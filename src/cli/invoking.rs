@@ -19,7 +19,7 @@ use crate::target::Model;
 use crate::targets::group::Group;
 use crate::targets::invoke::{Invoke, Payload, Runner};
 use crate::targets::layer::Layer;
-use crate::targets::upload::Upload;
+use crate::targets::upload::{self, Upload};
 
 pub(super) fn apply(given: &Invoking, session: &mut Session) -> Result<()> {
     let Invoking { local, payload, repeat, qualifier, env } = given;
@@ -35,6 +35,10 @@ pub(super) fn apply(given: &Invoking, session: &mut Session) -> Result<()> {
     let invokes = invokes(&goals, &session.model);
     if invokes.is_empty() {
         bail!("{option} is for invoke targets, and no goal is one");
+    }
+    refuse_second_stdin(payload)?;
+    if let Some(name) = qualifier.as_ref().filter(|name| !upload::is_qualifier(name)) {
+        bail!("--qualifier: `{name}` is neither a version nor the name of an alias");
     }
     let change = Change {
         given,
@@ -66,11 +70,31 @@ pub(super) fn apply(given: &Invoking, session: &mut Session) -> Result<()> {
 
 /// Replaces the payload `-` by the text of standard input, for several builds.
 pub(super) fn read_stdin(given: &mut Invoking) -> Result<()> {
+    refuse_second_stdin(&given.payload)?;
     for text in given.payload.iter_mut().filter(|text| *text == "-") {
-        text.clear();
-        std::io::stdin().read_to_string(text).context("could not read standard input")?;
+        *text = stdin()?;
     }
     Ok(())
+}
+
+fn refuse_second_stdin(payloads: &[String]) -> Result<()> {
+    if payloads.iter().filter(|text| *text == "-").count() > 1 {
+        bail!("--payload -: standard input is one payload, so `-` can be given only once");
+    }
+    Ok(())
+}
+
+fn stdin() -> Result<String> {
+    let mut text = String::new();
+    std::io::stdin().read_to_string(&mut text).context("could not read standard input")?;
+    refuse_other_than_json(&text, "standard input")?;
+    Ok(text)
+}
+
+fn refuse_other_than_json(text: &str, place: &str) -> Result<()> {
+    serde_json::from_str::<IgnoredAny>(text)
+        .map(drop)
+        .with_context(|| format!("{place} is not JSON, which a function requires"))
 }
 
 /// Returns the invoke targets among the goals, and in goals that are groups.
@@ -143,24 +167,22 @@ impl Change<'_> {
 
 /// Reads a payload of the command line. A file of the project may be one that a target makes.
 fn read_payload(text: &str, project: &Project) -> Result<Payload> {
-    let json = |text: &str| serde_json::from_str::<IgnoredAny>(text);
     if text == "-" {
-        let mut read = String::new();
-        std::io::stdin().read_to_string(&mut read).context("could not read standard input")?;
-        json(&read).context("standard input is not JSON, which a function requires")?;
-        return Ok(Payload::Inline(read));
+        return stdin().map(Payload::Inline);
     }
-    match json(text) {
+    match serde_json::from_str::<IgnoredAny>(text) {
         Ok(_) => return Ok(Payload::Inline(text.to_owned())),
-        Err(error) if text.starts_with(['{', '[', '"']) => {
+        Err(error) if text.trim_start().starts_with(['{', '[', '"']) => {
             return Err(error).context("what --payload says is not JSON");
         }
         Err(_) => {}
     }
-    match RelPath::parse(text) {
-        Ok(path) => Ok(Payload::File(Spanned { value: path, span: 0..0 })),
-        Err(_) => base_fs::read_to_string(&project.root.join(text)).map(Payload::Inline),
+    if let Ok(path) = RelPath::parse(text) {
+        return Ok(Payload::File(Spanned { value: path, span: 0..0 }));
     }
+    let read = base_fs::read_to_string(&project.root.join(text))?;
+    refuse_other_than_json(&read, &format!("`{text}`"))?;
+    Ok(Payload::Inline(read))
 }
 
 fn variable(text: &str, project: &Project) -> Result<(String, String)> {

@@ -25,7 +25,7 @@ use crate::targets::layer::S3;
 use crate::targets::zip::Zip;
 
 pub(super) use keys::{function, read};
-pub use keys::{is_alias, is_function, is_kms_key};
+pub use keys::{is_alias, is_function, is_kms_key, is_qualifier};
 
 #[derive(Clone, Debug)]
 pub struct Upload {

@@ -8,7 +8,7 @@ use serde_json::json;
 
 use crate::aws_project::{self, calls, create, digest, uploading};
 use crate::emulators::Emulator;
-use crate::sandbox::{Sandbox, text};
+use crate::sandbox::{Run, Sandbox, text};
 use crate::scripted::{Answer, Script, answer, failure, invoked};
 
 const BUILDFILE: &str = uploading!(
@@ -122,6 +122,23 @@ fn every_payload_is_sent_in_turn_and_repeated() {
     assert_eq!(project.run(args).success().stdout, "0\n1\n2\n3\n");
     let bodies: Vec<String> = calls(&server).into_iter().map(|(_, body)| body).collect();
     assert_eq!(bodies, ["[1]", "[2]", "[1]", "[2]"]);
+}
+
+#[test]
+fn options_that_cannot_be_meant_are_refused_before_anything_starts() {
+    let (server, project) = scripted(Vec::new());
+    project.write("../not-json", "hunter");
+    for (args, expected) in [
+        (vec!["--qualifier="], "--qualifier: `` is neither a version nor the name of an alias"),
+        (vec!["--qualifier=a b/../c"], "--qualifier: `a b/../c` is neither a version"),
+        (vec!["--payload=../not-json"], "`../not-json` is not JSON, which a function requires"),
+        (vec!["--payload= {\"password\": \"hunter2\""], "what --payload says is not JSON"),
+        (vec!["--payload=-", "--payload=-"], "`-` can be given only once"),
+    ] {
+        let run = Run::of(project.zipwright().arg("invoke").args(&args)).failure();
+        let run = run.stderr_has(expected).stderr_lacks("hunter2");
+        assert_eq!(server.requests(), [""; 0], "{run}");
+    }
 }
 
 #[test]

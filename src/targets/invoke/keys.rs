@@ -35,12 +35,20 @@ pub(in crate::targets) fn read(table: &mut Table, reader: &mut Reader) -> Option
             .and_then(|item| value::word(item, reader, "type", &words))
             .unwrap_or(Call::Request),
         function: function.and_then(|item| upload::function(item, reader)),
-        qualifier: qualifier
-            .and_then(|item| value::filled(item, reader, "a version such as `7`, or an alias"))
-            .map(|text| text.value),
+        qualifier: qualifier.and_then(|item| self::qualifier(item, reader)),
     };
     let local = local(here, table, reader);
     Some(Invoke { runner: runner?, payloads, repeat: 1, remote, local: local? })
+}
+
+fn qualifier(item: Item, reader: &mut Reader) -> Option<String> {
+    let known = reader.mistakes.len();
+    let name = value::filled(item, reader, "a version such as `7`, or an alias")?;
+    if reader.mistakes.len() == known && !upload::is_qualifier(&name.value) {
+        reader.report(mistakes::bad_qualifier(&name.span, &name.value));
+        return None;
+    }
+    Some(name.value)
 }
 
 fn runner(here: bool, table: &mut Table, reader: &mut Reader) -> Option<Runner> {

@@ -1,6 +1,7 @@
 //! The keys of an `upload`: the bundle, the functions, and the code that callers get.
 
 use super::Upload;
+use crate::aws::{LATEST, LATEST_PUBLISHED};
 use crate::buildfile::table::{Item, Reader, Table, boolean, members, string};
 use crate::buildfile::{mistakes, value};
 use crate::deploy::Publish;
@@ -170,6 +171,12 @@ pub fn is_alias(name: &str) -> bool {
         && !name.chars().all(|c| c.is_ascii_digit())
 }
 
+/// Returns whether `name` has the form of a version, an alias, or a name of Lambda's own.
+pub fn is_qualifier(name: &str) -> bool {
+    let is_number = !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_digit());
+    is_number || is_alias(name) || [LATEST, LATEST_PUBLISHED].contains(&name)
+}
+
 /// Returns whether `name` has the form of a function's name or ARN.
 pub fn is_function(name: &str) -> bool {
     problem(name).is_none()
@@ -213,6 +220,12 @@ mod tests {
     #[test]
     fn an_alias_is_no_number() {
         assert!(is_alias("live") && is_alias("v-2") && is_alias("7a"));
+        for name in ["7", "live", "$LATEST", "$LATEST.PUBLISHED"] {
+            assert!(is_qualifier(name), "{name}");
+        }
+        for name in ["", "a b/../c", "$latest", "live?x=y"] {
+            assert!(!is_qualifier(name), "{name}");
+        }
         assert!(!is_alias("7") && !is_alias("$LATEST") && !is_alias("") && !is_alias("a b"));
     }
 }
