@@ -115,7 +115,7 @@ fn deploy(promote: &Promote, artifact: &Artifact, commit: Option<&str>) -> Resul
         note: &note,
     };
     let deployments: Vec<Deployment> = functions.into_iter().map(deployment).collect();
-    deploy::all_of(&deployments, deploy::deploy_all(&lambda, &deployments))
+    deploy::deploy_all(&lambda, &deployments)
 }
 
 /// Prints a step as a line of its own, without a line for each second of a wait.

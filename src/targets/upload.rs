@@ -124,7 +124,7 @@ fn run(upload: &Upload, job: &Job) -> Result<Done> {
         note: &note,
     };
     let deployments: Vec<Deployment> = names(upload).map(deployment).collect();
-    let deployed = deploy::all_of(&deployments, deploy::deploy_all(&lambda, &deployments))?;
+    let deployed = deploy::deploy_all(&lambda, &deployments)?;
     Ok(Done {
         result: Some(result(upload, code_sha256, &deployed, job)),
         facts: facts(upload, &artifact, &layers, &deployed),

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
 use crate::aws_project::{self, uploading};
-use crate::sandbox::{Sandbox, text};
+use crate::sandbox::{Run, Sandbox, text};
 use crate::scripted::{Answer, Script, answer, failure, invoked, plain, with_header};
 
 /// Returns a project whose upload has these keys, and a server whose responses depend on the digest
@@ -245,6 +245,55 @@ fn an_alias_that_moved_or_went_although_it_was_right_at_first_is_an_error() {
             Some(expected) => assert!(error.unwrap_or_default().contains(expected), "{run}"),
             None => assert_eq!(error, None, "{run}"),
         }
+    }
+}
+
+#[test]
+fn one_function_under_two_names_is_refused_before_anything_is_sent() {
+    let arn = "arn:aws:lambda:eu-west-1:1:function:hello";
+    let (server, project) =
+        scripted("", |_| vec![answer(&json!({"CodeSha256": "old", "FunctionArn": arn})); 9]);
+    let several = format!("functions = ['{arn}', 'hello'] #");
+    project.write("Buildfile", uploading!().replace("function = ", &several));
+    let expected = format!("`{arn}` and `hello` are the same function, `{arn}`: leave one");
+    let run = project.run(["--json", "upload"]).failure();
+    let error = text(&run.target("upload"), "error");
+    assert!(error.starts_with(&expected), "{error}");
+
+    let digest = aws_project::digest(&project);
+    let functions = ["--function", "hello", "--function", arn];
+    let args = [&["promote", "package", "--digest", &digest], &functions[..]].concat();
+    let _ = Run::of(project.zipwright().args(args)).failure().stderr_has(&expected);
+    assert!(!server.requests().iter().any(|request| request.starts_with("PUT")));
+}
+
+#[test]
+fn a_function_that_cannot_be_called_has_no_live_code_and_one_line_of_reasons() {
+    let (_, project) = scripted("", |digest| {
+        let sent = answer(&json!({"CodeSha256": digest}));
+        let failed = answer(&json!({"CodeSha256": digest, "State": "Failed",
+            "StateReason": "no role\nmore of it"}));
+        vec![answer(&json!({"CodeSha256": "old"})), sent, failed]
+    });
+    let run = project.run(["--json", "upload"]).failure();
+    let error = text(&run.target("upload"), "error");
+    assert!(error.ends_with("could not use it: no role; the function cannot be called"), "{error}");
+}
+
+#[test]
+fn verify_finds_functions_that_do_not_run_the_code_of_a_zip() {
+    for (more, expected) in [
+        (json!({"State": "Deleting"}), "it is being deleted"),
+        (json!({"PackageType": "Image"}), "it is made of a container image"),
+        (json!({"State": "Failed", "StateReason": "no\nrole"}), "it cannot be called: no\n"),
+    ] {
+        let (_, project) = scripted("", |digest| {
+            let mut function = json!({"CodeSha256": digest});
+            function.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+            vec![answer(&function)]
+        });
+        let run = project.run(["verify"]).status(1);
+        assert!(run.stdout.contains(expected), "{run}");
     }
 }
 

@@ -30,6 +30,8 @@ const NO_REVISION: &str = "00000000-0000-0000-0000-000000000000";
 #[derive(Clone, Debug)]
 pub struct Function {
     pub name: String,
+    /// `None` if the service does not return it.
+    pub arn: Option<String>,
     pub code_sha256: String,
     /// Size of the zip in bytes; 0 if the service does not return it.
     pub code_size: u64,
@@ -63,9 +65,11 @@ pub enum Update {
     Successful,
     /// Until it ends, calls run the old code, and Lambda refuses other updates.
     InProgress,
-    /// The old code stays live.
     Failed {
+        /// One line.
         reason: String,
+        /// Whether calls still run the old code; else the function cannot be called.
+        keeps_old: bool,
     },
 }
 
@@ -215,20 +219,23 @@ impl Function {
     fn new(name: &str, output: &GetFunctionConfigurationOutput) -> Self {
         let in_progress = output.state() == Some(&State::Pending)
             || output.last_update_status() == Some(&LastUpdateStatus::InProgress);
-        let failed = |reason: Option<&str>| Update::Failed {
-            reason: word(reason).unwrap_or_else(|| "Lambda gives no reason".into()),
+        let failed = |reason: Option<&str>, keeps_old| {
+            let reason = word(reason.and_then(|text| text.trim().lines().next()));
+            let reason = reason.unwrap_or_else(|| "Lambda gives no reason".into());
+            Update::Failed { reason, keeps_old }
         };
         let update = if in_progress {
             Update::InProgress
         } else if output.state() == Some(&State::Failed) {
-            failed(output.state_reason())
+            failed(output.state_reason(), false)
         } else if output.last_update_status() == Some(&LastUpdateStatus::Failed) {
-            failed(output.last_update_status_reason())
+            failed(output.last_update_status_reason(), true)
         } else {
             Update::Successful
         };
         Self {
             name: name.to_owned(),
+            arn: output.function_arn().map(str::to_owned),
             code_sha256: output.code_sha256().unwrap_or_default().to_owned(),
             code_size: u64::try_from(output.code_size()).unwrap_or_default(),
             update,

@@ -132,7 +132,7 @@ fn refuse_too_many(function: &Function, wanted: &[String]) -> Result<()> {
 fn refuse_other_layers(function: &Function, wanted: &[String], lambda: &Lambda) -> Result<()> {
     let name = &function.name;
     let place = lambda.place();
-    if let Update::Failed { reason } = &function.update {
+    if let Update::Failed { reason, .. } = &function.update {
         bail!(
             "Lambda accepted the layers for function `{name}` {place} but could not use them: \
              {reason}; its code was not sent"

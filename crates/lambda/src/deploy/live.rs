@@ -43,8 +43,16 @@ pub fn live(
     let latest = Some(LATEST_PUBLISHED).filter(|_| publish == Some(Publish::Latest));
     let function =
         lambda.wait_at(name, alias.or(latest), &wait).map_err(|error| with_way_out(error, name))?;
-    if let Update::Failed { reason } = function.update {
-        doubt = Some(format!("its last update failed: {reason}"));
+    match &function.update {
+        Update::Failed { reason, keeps_old: true } => {
+            doubt = Some(format!("its last update failed: {reason}"));
+        }
+        Update::Failed { reason, keeps_old: false } => {
+            doubt = Some(format!("it cannot be called: {reason}"));
+        }
+        _ if function.is_being_deleted => doubt = Some("it is being deleted".into()),
+        _ if function.is_image => doubt = Some("it is made of a container image".into()),
+        _ => {}
     }
     Ok(Live {
         code_sha256: function.code_sha256,

@@ -84,8 +84,10 @@ pub struct Deployed {
 }
 
 /// Runs the remaining steps of several deployments in parallel. Returns the results in the order of
-/// the deployments.
-pub fn deploy_all(lambda: &Lambda, deployments: &[Deployment]) -> Vec<Result<Deployed>> {
+/// the deployments; if some failed, fails with every error under the name of its function.
+pub fn deploy_all(lambda: &Lambda, deployments: &[Deployment]) -> Result<Vec<Deployed>> {
+    let names: Vec<&str> = deployments.iter().map(|deployment| deployment.function).collect();
+    refuse_one_twice(lambda, &names)?;
     let next = AtomicUsize::new(0);
     let done: Vec<Mutex<Option<Result<Deployed>>>> =
         deployments.iter().map(|_| Mutex::new(None)).collect();
@@ -101,11 +103,33 @@ pub fn deploy_all(lambda: &Lambda, deployments: &[Deployment]) -> Vec<Result<Dep
         }
     });
     let result = |slot: Mutex<Option<_>>| slot.into_inner().expect(LOCK);
-    done.into_iter().map(|slot| result(slot).expect("BUG: each was taken up")).collect()
+    let results = done.into_iter().map(|slot| result(slot).expect("BUG: each was taken up"));
+    all_of(deployments, results.collect())
 }
 
-/// Returns all results; if some failed, fails with every error under the name of its function.
-pub fn all_of(deployments: &[Deployment], results: Vec<Result<Deployed>>) -> Result<Vec<Deployed>> {
+/// Fails if two of the names are of one function. Reads only functions whose names are equal
+/// without region and account.
+fn refuse_one_twice(lambda: &Lambda, names: &[&str]) -> Result<()> {
+    let plain = |name: &str| name.rsplit(':').next().unwrap_or_default().to_owned();
+    let mut found: Vec<(String, &str)> = Vec::new();
+    for name in names {
+        if names.iter().filter(|other| plain(other) == plain(name)).count() < 2 {
+            continue;
+        }
+        let function = lambda.function(name).map_err(|error| update::with_way_out(error, name))?;
+        let Some(arn) = function.arn else { continue };
+        if let Some((_, other)) = found.iter().find(|(known, _)| *known == arn) {
+            bail!(
+                "`{other}` and `{name}` are the same function, `{arn}`: leave one of them out; \
+                 nothing was sent"
+            );
+        }
+        found.push((arn, name));
+    }
+    Ok(())
+}
+
+fn all_of(deployments: &[Deployment], results: Vec<Result<Deployed>>) -> Result<Vec<Deployed>> {
     if results.len() == 1 || results.iter().all(Result::is_ok) {
         return results.into_iter().collect();
     }

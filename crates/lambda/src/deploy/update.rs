@@ -96,10 +96,14 @@ fn warn_of_unpublished(function: &Function, deployment: &Deployment, lambda: &La
 /// Fails if the function's code after the update is not the code that was sent.
 fn refuse_other_code(function: &Function, deployment: &Deployment, lambda: &Lambda) -> Result<()> {
     let Deployment { function: name, code_sha256, .. } = deployment;
-    if let Update::Failed { reason } = &function.update {
+    if let Update::Failed { reason, keeps_old } = &function.update {
+        let live = match keeps_old {
+            true => "the code from before is still live",
+            false => "the function cannot be called",
+        };
         bail!(
-            "Lambda accepted the code for function `{name}` {} but could not use it: {reason}; the \
-             code from before is still live",
+            "Lambda accepted the code for function `{name}` {} but could not use it: {reason}; \
+             {live}",
             lambda.place()
         );
     }

@@ -62,7 +62,7 @@ pub(super) fn publish(
     };
     let what = format!("waiting for version {number} of function `{name}`");
     let version = lambda.wait_at(name, Some(&number), &waiting(status, what))?;
-    if let Update::Failed { reason } = version.update {
+    if let Update::Failed { reason, .. } = version.update {
         bail!(
             "version {number} of function `{name}` {} cannot be called: {reason}",
             lambda.place()
