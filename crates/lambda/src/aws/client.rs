@@ -132,12 +132,18 @@ impl<'a> Lambda<'a> {
     {
         // The last request was then for credentials, not for the function.
         let unsent = matches!(error, SdkError::DispatchFailure(_));
-        let place = if unsent && is_about_credentials(error) {
-            format!("in {}", self.region)
-        } else {
-            self.place()
-        };
-        redact(explain(wanted, &place, error), self.project)
+        if unsent && is_about_credentials(error) {
+            let place = format!("in {}", self.region);
+            return redact(explain(wanted, &place, error), self.project);
+        }
+        let mut explained = explain(wanted, &self.place(), error);
+        if (unsent || matches!(error, SdkError::TimeoutError(_)))
+            && let Some(origin) = self.http.last_origin()
+            && let Some(proxy) = settings::proxy_of(self.project, &origin)
+        {
+            explained.text.push_str(&proxy);
+        }
+        redact(explained, self.project)
     }
 }
 

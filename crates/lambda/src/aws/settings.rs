@@ -153,6 +153,18 @@ fn check_proxies(project: &Project) -> Result<(), Error> {
     Ok(())
 }
 
+/// Returns the proxy that the environment names for an address, as the end of an error.
+pub(super) fn proxy_of(project: &Project, origin: &str) -> Option<String> {
+    let names = match origin.starts_with("https://") {
+        true => ["HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy"],
+        false => ["HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy"],
+    };
+    let set = |name: &&str| project.vars().contains_key(*name);
+    let name = names.into_iter().find(set).filter(|_| project.var(REQUIRE_LOOPBACK).is_none())?;
+    let proxy = without_userinfo(project.var(name)?);
+    Some(format!("; {name} names the proxy `{proxy}`"))
+}
+
 /// Returns whether a URL names a host, with a port that is a number if there is one, and has no
 /// blanks.
 fn has_host(url: &str) -> bool {
@@ -244,13 +256,16 @@ mod tests {
 
     #[test]
     fn proxies_that_cannot_be_used_are_refused_without_their_password() {
-        let check = |value: &str| {
-            let env = [("HTTPS_PROXY".into(), value.into())].into();
-            check_proxies(&Project::new("/".into(), env)).map_err(|error| error.to_string())
-        };
+        let project =
+            |value: &str| Project::new("/".into(), [("HTTPS_PROXY".into(), value.into())].into());
+        let check = |value: &str| check_proxies(&project(value)).map_err(|error| error.to_string());
         for value in ["", "proxy:3128", "http://me:secret@proxy:3128/", "socks5://proxy"] {
             assert_eq!(check(value), Ok(()), "{value}");
         }
+        let named = project("http://me:secret@proxy:3128");
+        let expected = "; HTTPS_PROXY names the proxy `http://proxy:3128`";
+        assert_eq!(proxy_of(&named, "https://h").as_deref(), Some(expected));
+        assert_eq!(proxy_of(&named, "http://h"), None);
         for value in ["http://me:secret@proxy:port", "ftp://me:secret@proxy", "http://"] {
             let error = check(value).unwrap_err();
             assert!(error.starts_with("HTTPS_PROXY is `") && !error.contains("secret"), "{error}");
