@@ -1,6 +1,7 @@
 //! `zipwright import [MAKEFILE]`: a Buildfile from a Makefile.
 
 use std::collections::BTreeMap;
+use std::fs::File;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, anyhow};
@@ -27,7 +28,7 @@ pub(super) fn run(common: &Common, options: &Import) -> Result<u8, Failure> {
     if writes && project.root.join(&file).symlink_metadata().is_ok() {
         return Err(init::exists(&file, "import").into());
     }
-    let mut translation = import::translate(&project, &makefile)?;
+    let mut translation = import::translate(&project, &makefile, &file)?;
     check(common, &translation.buildfile)?;
     if options.compare {
         return compare(common, &project, &makefile, &translation);
@@ -75,7 +76,12 @@ fn makefile(root: &Path, options: &Import) -> anyhow::Result<PathBuf> {
         false => files.find(|file| root.join(file).is_file()),
     };
     match file {
-        Some(file) if root.join(&file).is_file() => Ok(file),
+        Some(file) if root.join(&file).is_file() => {
+            // make would say that there is no rule to make it.
+            File::open(root.join(&file))
+                .with_context(|| format!("could not read `{}`", file.display()))?;
+            Ok(file)
+        }
         Some(file) => Err(anyhow!("there is no file `{}`", file.display())),
         None => Err(anyhow!(
             "there is no Makefile in `{}`; name one, as in `zipwright import lambda.mk`",

@@ -1,5 +1,6 @@
 //! Builds a project by its Makefile and by the translation, each in a copy, and compares the zips.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
@@ -8,7 +9,8 @@ use anyhow::{Context, Result, bail};
 use walkdir::WalkDir;
 
 use super::Translation;
-use crate::diff::{self, Verdict, What};
+use crate::base::words;
+use crate::diff::{self, Comparison, Verdict, What};
 use crate::process::{self, Invocation};
 use crate::project::{Project, STATE_FOLDER};
 
@@ -20,6 +22,9 @@ pub struct Compared {
     /// What differs, in the words of `zipwright diff`.
     pub lines: Vec<String>,
 }
+
+/// Files in a `*.dist-info` that pip writes when it installs a wheel.
+const INSTALLED: [&str; 4] = ["INSTALLER", "REQUESTED", "RECORD", "direct_url.json"];
 
 /// Lines of output that are shown of a build that fails.
 const SHOWN: usize = 20;
@@ -53,13 +58,7 @@ pub fn compare(
             Invocation::new(zipwright, &by_us).args(["-f", "Buildfile", "build", output.as_str()]);
         run(&ours.env("MAKEFLAGS", ""), "zipwright")?;
         let mut comparison = diff::compare(&by_make.join(output), &by_us.join(output))?;
-        // Files are compared, not their container.
-        comparison.changes.retain(|change| {
-            matches!(
-                change.what,
-                What::OnlyIn(_) | What::Kind(..) | What::Content(_) | What::Mode(..)
-            )
-        });
+        let traces = without_traces(&mut comparison);
         let result = match comparison.verdict {
             Verdict::Identical => "identical",
             Verdict::SameFiles => "the same files with the same content",
@@ -68,9 +67,43 @@ pub fn compare(
         let mut lines = vec![format!("`{output}` of make and of zipwright: {result}")];
         let details = diff::lines(&comparison, "make", "zipwright").into_iter();
         lines.extend(details.filter(|line| line.starts_with("  ")));
+        if traces > 0 {
+            let files = words::count(traces, "file");
+            lines.push(format!(
+                "not compared: {files} that pip writes when it installs ({}), or Python when it runs \
+                 (`__pycache__`)",
+                words::list(&INSTALLED)
+            ));
+        }
         compared.push(Compared { output: output.clone(), verdict: comparison.verdict, lines });
     }
     Ok(compared)
+}
+
+/// Leaves differences of files, not of their container, and not those of an installation. Returns the
+/// number of files of an installation that differ.
+fn without_traces(comparison: &mut Comparison) -> usize {
+    let is_trace = |path: &str| {
+        let (folder, name) = path.rsplit_once('/').unwrap_or(("", path));
+        path.split('/').any(|part| part == "__pycache__")
+            || folder.ends_with(".dist-info") && INSTALLED.contains(&name)
+    };
+    let mut traces = BTreeSet::new();
+    comparison.changes.retain(|change| {
+        let is_of_file = matches!(
+            change.what,
+            What::OnlyIn(_) | What::Kind(..) | What::Content(_) | What::Mode(..)
+        );
+        if is_of_file && is_trace(change.path.trim_end_matches('/')) {
+            traces.insert(change.path.clone());
+            return false;
+        }
+        is_of_file
+    });
+    if comparison.verdict == Verdict::Differs && comparison.changes.is_empty() {
+        comparison.verdict = Verdict::SameFiles;
+    }
+    traces.iter().filter(|path| !path.ends_with('/')).count()
 }
 
 fn run(build: &Invocation, name: &str) -> Result<()> {

@@ -1,9 +1,17 @@
 //! The meaning of a command of a Makefile.
 
+use std::fs;
+use std::path::Path;
+
+use super::pattern;
+use super::shell::Word;
 use crate::base::RelPath;
 
 /// The reason for which virtual environments are left out.
 pub(super) const NO_ENVIRONMENT: &str = "wheels need no virtual environment";
+
+/// The reason for which the making of folders is left out.
+pub(super) const FOLDERS: &str = "folders are made by themselves";
 
 /// The meaning of a command. Paths are relative to the project; `""` is the project itself.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -18,12 +26,17 @@ pub(super) enum Deed {
         lock: String,
         output: String,
     },
-    /// Paths or patterns.
-    Remove(Vec<String>),
-    /// Files of this name anywhere below a folder.
-    RemoveNamed {
+    /// Makes these folders.
+    Folders(Vec<String>),
+    /// Globs; only of files if it is not recursive.
+    Remove {
+        globs: Vec<String>,
+        is_recursive: bool,
+    },
+    /// What a glob matches below a folder.
+    RemoveBelow {
         folder: String,
-        name: String,
+        glob: String,
     },
     Touch(Vec<String>),
     Wheels {
@@ -39,13 +52,16 @@ pub(super) enum Deed {
         folder: String,
     },
     Copy {
-        from: Vec<String>,
+        from: Vec<Origin>,
         to: String,
+        /// Whether `to` can only be a folder that exists.
         is_folder: bool,
+        is_recursive: bool,
     },
     Zip {
         output: String,
         members: Members,
+        /// Globs relative to the folder of the members.
         exclude: Vec<String>,
     },
     Update {
@@ -83,8 +99,18 @@ pub(super) enum Deed {
 pub(super) enum Members {
     /// All of a folder, which becomes the root.
     Folder(String),
-    /// Files and folders of a folder, under their own paths.
-    Paths { folder: String, paths: Vec<String> },
+    /// Files and folders of a folder, under their own paths; only files if it is not recursive.
+    Paths { folder: String, paths: Vec<Origin>, is_recursive: bool },
+}
+
+/// Files that a word of a command names, relative to the project.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Origin {
+    Path(String),
+    /// All in a folder: `src/.`
+    Content(String),
+    /// A glob for the names that the shell finds.
+    Pattern(String),
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -123,6 +149,37 @@ impl WorkingFolder {
         }
         let path = RelPath::parse(&inside).ok()?;
         Some(if path.is_root() { String::new() } else { of_any_python(path.as_str()) })
+    }
+
+    /// The glob for the paths that the shell makes of a word, relative to the project.
+    pub(super) fn glob(&self, word: &Word) -> Option<String> {
+        let glob = match word.is_pattern {
+            true => pattern::of_shell(&word.glob)?,
+            false => word.glob.clone(),
+        };
+        if self.folder.contains(pattern::SPECIAL) { None } else { self.path(&glob) }
+    }
+
+    pub(super) fn origin(&self, word: &Word) -> Option<Origin> {
+        if word.is_pattern {
+            return self.glob(word).map(Origin::Pattern);
+        }
+        match word.text.strip_suffix("/.") {
+            Some(folder) => self.path(folder).map(Origin::Content),
+            None => self.path(&word.text).map(Origin::Path),
+        }
+    }
+
+    /// Whether the shell would replace a pattern by names of files that are there.
+    pub(super) fn is_expanded(&self, word: &Word) -> bool {
+        let folder = Path::new(&self.root).join(&self.folder);
+        let Ok(entries) = fs::read_dir(folder) else { return false };
+        word.is_pattern
+            && entries.flatten().any(|entry| {
+                pattern::of_shell(&word.glob).is_none_or(|glob| {
+                    pattern::matches(&glob, &entry.file_name().to_string_lossy())
+                })
+            })
     }
 }
 

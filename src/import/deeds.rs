@@ -1,9 +1,11 @@
 //! The commands that Makefiles for bundles are made of, by their meaning. A command that is not among
 //! them, or has an option that is not, has no deed.
 
-use super::deed::{Deed, Members, NO_ENVIRONMENT, WorkingFolder};
+use std::path::Path;
+
+use super::deed::{Deed, FOLDERS, Members, NO_ENVIRONMENT, Origin, WorkingFolder};
 use super::shell::{Bound, Joint, Simple, Word};
-use super::{aws, pip};
+use super::{aws, pattern, pip};
 
 /// Returns the deeds of a line, which changes the folder of the following ones by `cd`. `None` if a
 /// command has no deed.
@@ -68,8 +70,13 @@ fn pipeline(simples: &[Simple], place: &WorkingFolder) -> Option<Deed> {
     (rest.next()? == "touch").then_some(Deed::Nothing(TIMES))
 }
 
+/// Options of `set` for errors and traces.
+const SHELL_OPTIONS: [&str; 14] = [
+    "-e", "-u", "-x", "-o", "-eu", "-ex", "-ux", "-eux", "-eo", "-euo", "-euxo", "pipefail",
+    "errexit", "nounset",
+];
+
 const TIMES: &str = "times in the zip are a constant";
-const FOLDERS: &str = "folders are made by themselves";
 
 fn of_command(simple: &Simple, place: &WorkingFolder) -> Option<Deed> {
     let words: Vec<&str> = simple.words.iter().map(|word| word.text.as_str()).collect();
@@ -91,25 +98,27 @@ fn of_command(simple: &Simple, place: &WorkingFolder) -> Option<Deed> {
     match program {
         "echo" | "printf" if !simple.is_redirected => Some(Deed::Nothing("a message")),
         "true" | ":" => Some(Deed::Nothing("it does nothing")),
-        "mkdir" => Some(Deed::Nothing(FOLDERS)),
+        "set" if arguments.iter().all(|word| SHELL_OPTIONS.contains(word)) => {
+            Some(Deed::Nothing("an error ends every command"))
+        }
+        "mkdir" => {
+            let folders: Vec<&str> =
+                arguments.iter().copied().filter(|word| !word.starts_with('-')).collect();
+            paths(&folders).map(Deed::Folders)
+        }
+        "rmdir" => Some(Deed::Nothing(FOLDERS)),
         "chmod" | "date" if !simple.is_redirected => {
             Some(Deed::Nothing("modes in the zip are 644, or 755 for programs"))
                 .filter(|_| program == "chmod")
         }
-        "rm" | "rmdir" => {
-            let (options, files): (Vec<&str>, Vec<&str>) =
-                arguments.iter().partition(|word| word.starts_with('-'));
-            let is_known =
-                options.iter().all(|option| option[1..].chars().all(|c| "rfRv-".contains(c)));
-            is_known.then(|| paths(&files).map(Deed::Remove))?
-        }
+        "rm" => remove(&simple.words[1..], place),
         "touch" => match arguments {
             files if files.iter().all(|file| !file.starts_with('-')) => {
                 paths(files).map(Deed::Touch)
             }
             _ => Some(Deed::Nothing(TIMES)),
         },
-        "find" => find(arguments, place),
+        "find" => find(&simple.words[1..], place),
         "deactivate" => Some(Deed::Nothing(NO_ENVIRONMENT)),
         "virtualenv" => environment(arguments, place),
         "uv" if arguments.first() == Some(&"venv") => environment(&arguments[1..], place),
@@ -160,25 +169,50 @@ fn export(simple: &Simple, place: &WorkingFolder) -> Option<Deed> {
     Some(Deed::Export { script, lock: place.path(lock)?, output: place.path(output)? })
 }
 
+fn remove(words: &[Word], place: &WorkingFolder) -> Option<Deed> {
+    let (options, files): (Vec<&Word>, Vec<&Word>) =
+        words.iter().partition(|word| word.text.starts_with('-'));
+    let mut letters = options.iter().flat_map(|option| option.text[1..].chars());
+    letters.clone().all(|c| "rfRv-".contains(c)).then_some(())?;
+    let globs = files.iter().map(|word| place.glob(word)).collect::<Option<_>>()?;
+    Some(Deed::Remove { globs, is_recursive: letters.any(|c| "rR".contains(c)) })
+}
+
 /// `find FOLDER -name NAME -delete`, or with `-exec rm -rf {} +`; and `-exec touch`.
-fn find(arguments: &[&str], place: &WorkingFolder) -> Option<Deed> {
+fn find(words: &[Word], place: &WorkingFolder) -> Option<Deed> {
+    let arguments: Vec<&str> = words.iter().map(|word| word.text.as_str()).collect();
     let folder = place.path(arguments.first()?)?;
     if arguments.contains(&"-exec") && arguments.contains(&"touch") {
         return Some(Deed::Nothing(TIMES));
     }
-    let tests = &arguments[1..];
-    let (name, mut rest) = match tests {
-        ["-type", "d" | "f", "-name" | "-iname", name, rest @ ..] => (name, rest),
-        ["-name" | "-iname", name, "-type", "d" | "f", rest @ ..] => (name, rest),
-        ["-name" | "-iname", name, rest @ ..] => (name, rest),
+    let (kind, name, mut rest) = match &arguments[1..] {
+        ["-type", kind, "-name" | "-iname", _, rest @ ..] => (*kind, &words[4], rest),
+        ["-name" | "-iname", _, "-type", kind, rest @ ..] => (*kind, &words[2], rest),
+        ["-name" | "-iname", _, rest @ ..] => ("", &words[2], rest),
         _ => return None,
     };
     if let ["-prune" | "-depth", more @ ..] = rest {
         rest = more;
     }
-    let removes =
-        matches!(rest, ["-delete"] | ["-exec", "rm", "-rf" | "-r" | "-f" | "-fr", "{}", "+" | ";"]);
-    (removes && !name.contains('/')).then(|| Deed::RemoveNamed { folder, name: (*name).to_owned() })
+    let is_recursive = match rest {
+        ["-delete"] | ["-exec", "rm", "{}", "+" | ";"] => false,
+        ["-exec", "rm", "-f", "{}", "+" | ";"] => false,
+        ["-exec", "rm", "-rf" | "-r" | "-fr", "{}", "+" | ";"] => true,
+        _ => return None,
+    };
+    let glob = pattern::of_find(&name.text, arguments.contains(&"-iname"))?;
+    if words[0].is_pattern || place.is_expanded(name) {
+        return None;
+    }
+    let is_of_files = pattern::is_file_name(&name.text);
+    let glob = match (kind, is_recursive) {
+        // A folder that is not empty stays, with an error.
+        ("f", _) | ("", false) => is_of_files.then_some(glob)?,
+        ("d", true) => format!("{glob}/**"),
+        ("", true) => glob,
+        _ => return None,
+    };
+    Some(Deed::RemoveBelow { folder, glob })
 }
 
 /// `unzip -q 'wheels/*.whl' -d folder`
@@ -207,39 +241,30 @@ fn copy(words: &[Word], place: &WorkingFolder) -> Option<Deed> {
     let (to, from) = files.split_last().filter(|_| is_known)?;
     let is_folder =
         to.text.ends_with('/') || from.len() > 1 || from.iter().any(|word| word.is_pattern);
-    let mut sources = Vec::new();
-    for word in from {
-        // `src/.` and `src/*` are the content of `src`.
-        let text = word.text.as_str();
-        let content = text.strip_suffix("/.").or_else(|| match word.is_pattern {
-            true => text.strip_suffix("/*"),
-            false => None,
-        });
-        match content {
-            Some(folder) => sources.push(format!("{}/", place.path(folder)?)),
-            None => sources.push(place.path(text)?),
-        }
-    }
-    Some(Deed::Copy { from: sources, to: place.path(&to.text)?, is_folder })
+    let is_recursive = options.iter().any(|option| option.text.chars().any(|c| "rRa".contains(c)));
+    let from = from.iter().map(|word| place.origin(word)).collect::<Option<_>>()?;
+    Some(Deed::Copy { from, to: place.path(&to.text)?, is_folder, is_recursive })
 }
 
 fn zip(words: &[Word], place: &WorkingFolder) -> Option<Deed> {
     let mut files: Vec<&Word> = Vec::new();
-    let mut exclude = Vec::new();
+    let (mut exclude, mut is_recursive) = (Vec::new(), false);
     let mut words = words.iter().peekable();
     while let Some(word) = words.next() {
         let text = word.text.as_str();
         match text {
             "-x" | "--exclude" => {
                 while let Some(pattern) = words.next_if(|word| !word.text.starts_with('-')) {
-                    exclude.push(excluded(&pattern.text)?);
+                    exclude.push(excluded(pattern, place)?);
                 }
             }
-            "--quiet" | "--recurse-paths" | "--no-extra" | "--no-dir-entries" | "--symlinks" => {}
+            "--recurse-paths" => is_recursive = true,
+            "--quiet" | "--no-extra" | "--no-dir-entries" | "--symlinks" => {}
             option if option.starts_with("--") => return None,
             option if option.starts_with('-') && option.len() > 1 => {
                 let is_known = option[1..].chars().all(|c| "qrXgDyuoFS0123456789".contains(c));
                 is_known.then_some(())?;
+                is_recursive |= option.contains('r');
             }
             _ => files.push(word),
         }
@@ -249,49 +274,28 @@ fn zip(words: &[Word], place: &WorkingFolder) -> Option<Deed> {
     if !output.rsplit('/').next()?.contains('.') {
         output.push_str(".zip");
     }
-    let is_all = matches!(members, [word] if [".", "*", "./*", "./"].contains(&word.text.as_str()));
-    let members = match is_all {
-        true => Members::Folder(place.folder.clone()),
-        false => Members::Paths {
-            folder: place.folder.clone(),
-            paths: members.iter().map(|word| place.path(&word.text)).collect::<Option<_>>()?,
-        },
-    };
-    Some(Deed::Zip { output, members, exclude })
-}
-
-/// A pattern of `zip -x`, whose `*` matches `/` too, as a pattern of `exclude`.
-fn excluded(pattern: &str) -> Option<String> {
-    let inner = pattern.trim_start_matches("*/").trim_end_matches("/*");
-    let mut core = inner.strip_prefix('*').unwrap_or(inner);
-    // Within one name, a final `*` means the same in both: a folder is left out with all its files.
-    if !core.contains('/') {
-        core = core.strip_suffix('*').unwrap_or(core);
-    }
-    if core.contains(['*', '?', '[', '\\']) || core.is_empty() {
-        return None;
-    }
-    let is_anywhere = pattern.starts_with('*');
-    Some(format!("{}{inner}", if is_anywhere { "**/" } else { "" }))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn patterns_of_zip_become_globs() {
-        for (pattern, expected) in [
-            ("*__pycache__*", Some("**/*__pycache__*")),
-            ("*/__pycache__/*", Some("**/__pycache__")),
-            ("*.pyc", Some("**/*.pyc")),
-            ("tests/*", Some("tests")),
-            ("test*", Some("test*")),
-            ("a/b*", None),
-            ("*a*b*", None),
-            ("*", None),
-        ] {
-            assert_eq!(excluded(pattern).as_deref(), expected, "{pattern}");
+    let has = |names: &[&str]| members.iter().any(|word| names.contains(&word.text.as_str()));
+    let is_shown = members.len() == 1 && members[0].is_pattern && has(&["*", "./*"]);
+    if is_recursive && (has(&[".", "./"]) || is_shown) {
+        if is_shown {
+            exclude.push(".*".into());
         }
+        return Some(Deed::Zip { output, members: Members::Folder(place.folder.clone()), exclude });
     }
+    let paths: Option<Vec<Origin>> = members.iter().map(|word| place.origin(word)).collect();
+    let folder = place.folder.clone();
+    Some(Deed::Zip {
+        output,
+        members: Members::Paths { folder, paths: paths?, is_recursive },
+        exclude,
+    })
+}
+
+/// A pattern of `zip -x` as one of `exclude`.
+fn excluded(word: &Word, place: &WorkingFolder) -> Option<String> {
+    let is_file = |name: &str| {
+        let path = place.path(name);
+        path.is_some_and(|path| Path::new(&place.root).join(path).is_file())
+    };
+    if place.is_expanded(word) { None } else { pattern::of_zip(&word.text, is_file) }
 }

@@ -4,44 +4,19 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
-use super::deed::{Code, Deed, Members, Pip, WorkingFolder};
+use super::deed::{Code, Deed, Members, Origin, Pip, WorkingFolder};
 use super::deeds;
 use super::make::{Makefile, Rule};
 use super::shell;
+use super::simulation::{Simulation, below, rest_of};
+use super::written;
+use super::zips::{Call, Zip};
 
 /// A recipe, line by line: the text, and its deeds. Without deeds, the whole rule is a command.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Step {
     pub(super) text: String,
     pub(super) deeds: Option<Vec<Deed>>,
-}
-
-#[derive(Clone, Debug)]
-pub(super) enum Part {
-    /// A folder of wheels.
-    Wheels(String),
-    Pip(Pip),
-    /// Own files: a path or pattern, and a place in the tree.
-    Source {
-        from: String,
-        to: Option<String>,
-    },
-}
-
-#[derive(Clone, Debug, Default)]
-pub(super) struct Tree {
-    pub(super) parts: Vec<Part>,
-    pub(super) exclude: Vec<String>,
-}
-
-#[derive(Clone, Debug, Default)]
-pub(super) struct Zip {
-    pub(super) tree: Tree,
-    /// The folder that is zipped, if it is one that rules fill.
-    pub(super) folder: Option<String>,
-    /// The folder of the bundle that contains the tree.
-    pub(super) below: Option<String>,
-    pub(super) rule: usize,
 }
 
 #[derive(Clone, Debug)]
@@ -57,10 +32,14 @@ pub(super) struct Facts {
     pub(super) source_folders: BTreeSet<String>,
     /// The root of the project, as recipes have it.
     root: String,
+    /// The path of the Buildfile.
+    buildfile: String,
+    /// The folders that are zipped.
+    zipped: BTreeSet<String>,
 }
 
 impl Facts {
-    pub(super) fn of(makefile: &Makefile, root: &str) -> Self {
+    pub(super) fn of(makefile: &Makefile, root: &str, buildfile: &str) -> Self {
         let steps: Vec<Vec<Step>> =
             makefile.rules.iter().map(|rule| steps(rule, makefile.has_one_shell, root)).collect();
         let unknown = |steps: &[Step]| steps.iter().any(|step| step.deeds.is_none());
@@ -73,12 +52,15 @@ impl Facts {
             sent: BTreeMap::new(),
             source_folders: BTreeSet::new(),
             root: root.to_owned(),
+            buildfile: buildfile.to_owned(),
+            zipped: BTreeSet::new(),
         };
         facts.source_folders = facts.source_folders(makefile);
         loop {
             let before = facts.foreign.len();
-            facts.collect();
+            let inexact = facts.collect(makefile);
             facts.give_up(makefile);
+            facts.foreign.extend(inexact);
             if facts.foreign.len() == before {
                 return facts;
             }
@@ -141,28 +123,29 @@ impl Facts {
     fn tree_of_members(&self, members: &Members) -> Option<(String, Option<String>)> {
         match members {
             Members::Folder(folder) => Some((folder.clone(), None)),
-            Members::Paths { folder, paths } => {
-                let [path] = paths.as_slice() else { return None };
+            Members::Paths { folder, paths, is_recursive } => {
+                let [Origin::Path(path)] = paths.as_slice() else { return None };
                 let is_filled = self.deeds().any(|(_, deed)| {
                     matches!(deed, Deed::Install { folder, .. } | Deed::Unzip { folder, .. }
                         if within(folder, path))
                 });
                 let below = path.strip_prefix(folder).unwrap_or(path).trim_start_matches('/');
-                is_filled.then(|| (path.clone(), Some(below.to_owned())))
+                (is_filled && *is_recursive).then(|| (path.clone(), Some(below.to_owned())))
             }
         }
     }
 
-    fn collect(&mut self) {
-        let deeds: Vec<(usize, Deed)> = self.deeds().map(|(at, deed)| (at, deed.clone())).collect();
+    /// Returns the rules that have no exact translation.
+    fn collect(&mut self, makefile: &Makefile) -> BTreeSet<usize> {
         (self.wheels, self.zips, self.sent) = Default::default();
-        let mut folders: BTreeMap<String, Tree> = BTreeMap::new();
-        for (_, deed) in &deeds {
+        let deeds: Vec<(usize, Deed)> = self.deeds().map(|(at, deed)| (at, deed.clone())).collect();
+        let mut rules: BTreeMap<&str, Vec<usize>> = BTreeMap::new();
+        self.zipped.clear();
+        for (at, deed) in &deeds {
             match deed {
-                Deed::Zip { members, .. } => {
-                    if let Some((tree, _)) = self.tree_of_members(members) {
-                        folders.entry(tree).or_default();
-                    }
+                Deed::Zip { output, members, .. } => {
+                    rules.entry(output).or_default().push(*at);
+                    self.zipped.extend(self.tree_of_members(members).map(|(folder, _)| folder));
                 }
                 Deed::Wheels { pip, folder } => {
                     self.wheels.insert(folder.clone(), pip.clone());
@@ -173,41 +156,91 @@ impl Facts {
                 _ => {}
             }
         }
-        for (_, deed) in &deeds {
-            fill(deed, &mut folders);
+        let mut inexact = BTreeSet::new();
+        for (output, rules) in rules {
+            let zip = self.zip(makefile, output, &rules, &mut inexact);
+            self.zips.insert(output.to_owned(), zip);
         }
-        self.collect_zips(&deeds, &folders);
+        inexact
     }
 
-    fn collect_zips(&mut self, deeds: &[(usize, Deed)], folders: &BTreeMap<String, Tree>) {
-        for (rule, deed) in deeds {
-            let Deed::Zip { output, members, exclude } = deed else { continue };
-            let tree = self.tree_of_members(members);
-            // `zip` adds to a file that is there, also without `-g`.
-            let zip = self.zips.entry(output.clone()).or_default();
-            zip.rule = *rule;
-            zip.tree.exclude.extend(exclude.iter().cloned());
-            match (tree, members) {
-                (Some((folder, below)), _) => {
-                    let tree = folders.get(&folder).cloned().unwrap_or_default();
-                    // Of several folders, the one that rules fill is the tree.
-                    if zip.folder.is_none() || !tree.parts.is_empty() {
-                        zip.folder = Some(folder.clone());
-                        zip.below = below;
+    /// The rules that matter for a zip, in the order in which they run.
+    fn order(&self, makefile: &Makefile, rules: &[usize]) -> Vec<usize> {
+        let before: BTreeSet<usize> = rules.iter().flat_map(|at| upstream(makefile, *at)).collect();
+        let zipped = |at: &usize| {
+            let trees = self.deeds_of(*at).filter_map(|deed| match deed {
+                Deed::Zip { members, .. } => self.tree_of_members(members),
+                _ => None,
+            });
+            trees.map(|(folder, _)| folder).collect::<Vec<_>>()
+        };
+        // make does not know that the zip needs them.
+        let unfilled: Vec<String> = rules
+            .iter()
+            .flat_map(zipped)
+            .filter(|folder| !before.iter().any(|at| self.fills(*at, folder)))
+            .collect();
+        let others = (0..self.steps.len()).filter(|at| !before.contains(at));
+        let others = others.filter(|at| unfilled.iter().any(|folder| self.fills(*at, folder)));
+        others.chain(before.iter().copied()).collect()
+    }
+
+    fn fills(&self, rule: usize, folder: &str) -> bool {
+        self.deeds_of(rule).any(|deed| filled(deed).is_some_and(|it| within(it, folder)))
+    }
+
+    fn zip(
+        &self,
+        makefile: &Makefile,
+        output: &str,
+        rules: &[usize],
+        inexact: &mut BTreeSet<usize>,
+    ) -> Zip {
+        let root = Path::new(&self.root);
+        let mut simulation =
+            Simulation::new(root, &self.buildfile, &self.source_folders, &self.zipped);
+        let mut calls: Vec<Call> = Vec::new();
+        let order = self.order(makefile, rules);
+        for &at in &order {
+            if self.foreign.contains(&at) && !self.is_noted(at, &mut simulation) {
+                inexact.extend(order.iter().filter(|at| self.removes(**at)));
+            }
+            for deed in self.deeds_of(at) {
+                let is_exact = match deed {
+                    Deed::Zip { output: other, members, exclude } if other == output => {
+                        let zipped = self.tree_of_members(members);
+                        let call = Call::new(&simulation, members, zipped, exclude);
+                        let is_exact = call.is_some();
+                        calls.extend(call);
+                        is_exact
                     }
-                    if tree.parts.is_empty() || self.source_folders.contains(&folder) {
-                        let from = if folder.is_empty() { "**/*" } else { &folder };
-                        zip.tree.parts.push(source(from, Some(".")));
+                    deed => {
+                        if let Deed::Remove { globs, .. } = deed
+                            && globs.iter().any(|glob| rest_of(glob, output).is_some())
+                        {
+                            calls.clear();
+                        }
+                        simulation.run(deed).is_some()
                     }
-                    zip.tree.parts.extend(tree.parts);
-                    zip.tree.exclude.extend(tree.exclude);
-                }
-                (None, Members::Folder(_)) => {}
-                (None, Members::Paths { folder, paths }) => {
-                    zip.tree.parts.extend(paths.iter().map(|path| member(path, folder)));
+                };
+                if !is_exact {
+                    inexact.insert(at);
                 }
             }
         }
+        Zip::of(calls, rules.last().copied().unwrap_or_default(), root)
+    }
+
+    /// Notes that a command fills folders. Fails if files were removed from one before.
+    fn is_noted(&self, command: usize, simulation: &mut Simulation) -> bool {
+        let mut filled =
+            self.zipped.iter().filter(|it| !it.is_empty() && self.mentions(command, it));
+        filled.all(|folder| simulation.fill(folder).is_some())
+    }
+
+    fn removes(&self, rule: usize) -> bool {
+        self.deeds_of(rule)
+            .any(|deed| matches!(deed, Deed::Remove { .. } | Deed::RemoveBelow { .. }))
     }
 
     /// Makes commands of rules with a deed that fits to nothing, and of those that fill a folder which
@@ -216,8 +249,9 @@ impl Facts {
         let outputs = self.outputs(makefile);
         let mut foreign = self.foreign.clone();
         for (at, deed) in self.deeds() {
-            let is_clean =
-                self.deeds_of(at).all(|deed| matches!(deed, Deed::Remove(_) | Deed::Nothing(_)));
+            let is_clean = self.deeds_of(at).all(|deed| {
+                matches!(deed, Deed::Remove { .. } | Deed::Nothing(_) | Deed::Folders(_))
+            });
             if !is_clean && !self.fits(deed, &outputs) {
                 foreign.insert(at);
             }
@@ -229,26 +263,19 @@ impl Facts {
             let before = upstream(makefile, zip.rule);
             let changes = |at: &&usize| before.contains(*at) && self.mentions(**at, folder);
             if foreign.iter().any(|at| changes(&at)) {
-                let fills = self
-                    .deeds()
-                    .filter(|(_, deed)| filled(deed).is_some_and(|it| within(it, folder)));
-                foreign.extend(fills.map(|(at, _)| at).collect::<Vec<_>>());
+                foreign.extend((0..self.steps.len()).filter(|at| self.fills(*at, folder)));
             }
         }
         self.foreign = foreign;
     }
 
     fn fits(&self, deed: &Deed, outputs: &BTreeSet<String>) -> bool {
-        let is_tree = |folder: &str| {
-            self.zips
-                .values()
-                .any(|zip| zip.folder.as_deref().is_some_and(|tree| within(folder, tree)))
-        };
+        let is_tree = |folder: &str| self.zipped.iter().any(|tree| within(folder, tree));
         match deed {
-            Deed::Remove(paths) => paths.iter().all(|path| {
+            Deed::Remove { globs, .. } => globs.iter().all(|path| {
                 outputs.iter().any(|output| within(output, path) || within(path, output))
             }),
-            Deed::RemoveNamed { folder, .. } | Deed::Install { folder, .. } => is_tree(folder),
+            Deed::RemoveBelow { folder, .. } | Deed::Install { folder, .. } => is_tree(folder),
             Deed::Touch(paths) => paths.iter().all(|path| outputs.contains(path)),
             Deed::Unzip { wheels, folder } => self.wheels.contains_key(wheels) && is_tree(folder),
             Deed::Copy { to, .. } => is_tree(to),
@@ -269,14 +296,18 @@ impl Facts {
                 matches!(deed, Deed::Wheels { pip, .. } | Deed::Install { pip, .. }
                     if pip.requirements.contains(output))
             }),
-            Deed::Zip { .. } | Deed::Wheels { .. } | Deed::Nothing(_) => true,
+            Deed::Zip { .. } | Deed::Wheels { .. } | Deed::Nothing(_) | Deed::Folders(_) => true,
         }
     }
 
     /// Files and folders that rules make.
     pub(super) fn outputs(&self, makefile: &Makefile) -> BTreeSet<String> {
+        // A name may be that of a folder with own files.
+        let is_made =
+            |rule: &&Rule| !rule.is_phony && !Path::new(&self.root).join(&rule.name).is_dir();
+        let rules = makefile.rules.iter().filter(is_made);
         let mut outputs: BTreeSet<String> =
-            makefile.rules.iter().filter_map(|rule| self.path(&rule.name)).collect();
+            rules.filter_map(|rule| self.path(&rule.name)).collect();
         outputs.extend(self.wheels.keys().cloned());
         outputs.extend(self.zips.keys().cloned());
         // A folder that no rule fills has sources.
@@ -292,6 +323,20 @@ impl Facts {
         }));
         outputs.remove("");
         outputs
+    }
+
+    /// Whether a rule makes the file that it is called after.
+    pub(super) fn writes(&self, rule: &Rule, at: usize, path: &str) -> bool {
+        let texts = self.steps[at].iter().map(|step| step.text.as_str());
+        let is_folder = Path::new(&self.root).join(path).is_dir();
+        let is_it = |word: &str| self.path(word).as_deref() == Some(path);
+        !rule.is_phony && !is_folder && written::is_written(rule, texts, is_it)
+    }
+
+    /// Whether a rule has no recipe, or one of messages.
+    pub(super) fn does_nothing(&self, rule: usize) -> bool {
+        !self.foreign.contains(&rule)
+            && self.deeds_of(rule).all(|deed| matches!(deed, Deed::Nothing(_)))
     }
 
     /// Whether the recipe of a rule has this path in it, or one below it.
@@ -329,107 +374,15 @@ fn filled(deed: &Deed) -> Option<&str> {
     match deed {
         Deed::Unzip { folder, .. }
         | Deed::Install { folder, .. }
-        | Deed::RemoveNamed { folder, .. } => Some(folder),
+        | Deed::RemoveBelow { folder, .. } => Some(folder),
         Deed::Copy { to, .. } => Some(to),
         _ => None,
     }
 }
 
-fn fill(deed: &Deed, folders: &mut BTreeMap<String, Tree>) {
-    match deed {
-        Deed::Remove(paths) => {
-            for path in paths {
-                let Some(folder) = tree_of(folders, path).filter(|folder| folder != path) else {
-                    continue;
-                };
-                let inside = path[folder.len()..].trim_start_matches('/').to_owned();
-                if let Some(tree) = folders.get_mut(&folder) {
-                    tree.exclude.push(inside);
-                }
-            }
-        }
-        Deed::RemoveNamed { folder: path, name } => {
-            if let Some(folder) = tree_of(folders, path)
-                && let Some(tree) = folders.get_mut(&folder)
-            {
-                let inside = path[folder.len()..].trim_start_matches('/');
-                let inside = if inside.is_empty() { String::new() } else { format!("{inside}/") };
-                tree.exclude.push(format!("{inside}**/{name}"));
-            }
-        }
-        Deed::Unzip { wheels, folder } => {
-            if let Some(tree) = folders.get_mut(folder) {
-                tree.parts.push(Part::Wheels(wheels.clone()));
-            }
-        }
-        Deed::Install { pip, folder } => {
-            if let Some(tree) = folders.get_mut(folder) {
-                tree.parts.push(Part::Pip(pip.clone()));
-            }
-        }
-        Deed::Copy { from, to, is_folder } => {
-            let Some(folder) = tree_of(folders, to) else { return };
-            let inside = to[folder.len()..].trim_start_matches('/').to_owned();
-            let Some(tree) = folders.get_mut(&folder) else { return };
-            tree.parts.extend(from.iter().map(|from| copied(from, &inside, *is_folder)));
-        }
-        _ => {}
-    }
-}
-
-/// The innermost folder that a path is in.
-fn tree_of(folders: &BTreeMap<String, Tree>, path: &str) -> Option<String> {
-    folders.keys().rfind(|folder| within(path, folder)).cloned()
-}
-
-/// A source of `cp FROM TREE/INSIDE`.
-fn copied(from: &str, inside: &str, is_folder: bool) -> Part {
-    let place = if inside.is_empty() { ".".to_owned() } else { format!("{inside}/") };
-    if let Some(content) = from.strip_suffix('/') {
-        let from = if content.is_empty() { "**/*" } else { content };
-        return source(from, Some(&place));
-    }
-    let name = from.rsplit('/').next().unwrap_or(from);
-    let is_file = name.contains('.');
-    if !inside.is_empty() && !is_folder {
-        // `cp a.py tree/b.py`, or `cp -r a tree/b`.
-        return source(from, Some(if is_file { inside } else { &place }));
-    }
-    if is_file {
-        let is_own_path = inside.is_empty() && name == from;
-        return source(from, if is_own_path { None } else { Some(&place) });
-    }
-    // A folder goes in under its name.
-    let is_own_path = inside.is_empty() && name == from;
-    let below = if inside.is_empty() { format!("{name}/") } else { format!("{inside}/{name}/") };
-    source(from, if is_own_path { None } else { Some(&below) })
-}
-
-fn source(from: &str, to: Option<&str>) -> Part {
-    Part::Source { from: from.to_owned(), to: to.map(str::to_owned) }
-}
-
-/// A member that `zip` took from a folder: at its path below the folder.
-fn member(path: &str, folder: &str) -> Part {
-    let inside = path.strip_prefix(folder).unwrap_or(path).trim_start_matches('/');
-    let place = (!folder.is_empty()).then(|| placed(inside));
-    source(path, place.as_deref())
-}
-
-/// The place in the tree for a path that keeps its folders.
-fn placed(inside: &str) -> String {
-    match inside.rsplit_once('/') {
-        _ if !inside.rsplit('/').next().unwrap_or(inside).contains('.') => format!("{inside}/"),
-        Some((folder, _)) => format!("{folder}/"),
-        None => ".".into(),
-    }
-}
-
 /// Whether a path is a folder or below it.
 pub(super) fn within(path: &str, folder: &str) -> bool {
-    folder.is_empty()
-        || path == folder
-        || path.strip_prefix(folder).is_some_and(|rest| rest.starts_with('/'))
+    below(path, folder).is_some()
 }
 
 /// The rules that a rule needs, directly or by way of others; and the rule itself.

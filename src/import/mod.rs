@@ -10,11 +10,16 @@ mod deed;
 mod deeds;
 mod facts;
 mod make;
+mod pattern;
 mod pip;
 mod plan;
 mod report;
 mod shell;
+mod simulation;
 mod text;
+mod tree;
+mod written;
+mod zips;
 mod toml;
 
 use std::path::Path;
@@ -56,11 +61,11 @@ pub struct Row {
     pub became: String,
 }
 
-/// Translates a Makefile. Fails if make cannot read it, or if no rule makes a zip.
-pub fn translate(project: &Project, file: &Path) -> Result<Translation> {
+/// Translates a Makefile for a Buildfile of this path. Fails if make cannot read it, or if no rule makes a zip.
+pub fn translate(project: &Project, file: &Path, buildfile: &Path) -> Result<Translation> {
     let makefile = make::read(project, file)?;
     let root = project.root.to_string_lossy();
-    let facts = Facts::of(&makefile, &root);
+    let facts = Facts::of(&makefile, &root, &buildfile.to_string_lossy());
     let shown = file.display().to_string();
     if facts.zips.is_empty() {
         bail!(

@@ -1,12 +1,15 @@
 //! Targets of a Buildfile for the facts of a Makefile, and the report on each line.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
 
 use super::Row;
 use super::deed::{Code, Deed, Pip};
-use super::facts::{Facts, Part, Zip};
+use super::facts::Facts;
 use super::make::{Makefile, Rule};
 use super::toml::{self, array, quote};
+use super::tree::{Part, Tree};
+use super::zips::Zip;
 
 /// A target as text.
 #[derive(Clone, Debug)]
@@ -122,7 +125,9 @@ impl<'a> Plan<'a> {
 
     fn is_group(&self, at: usize) -> bool {
         let rule = &self.makefile.rules[at];
-        rule.written.is_empty() && rule.is_phony && !rule.needs.is_empty()
+        // make runs the needs of a name that is not a file.
+        let is_name = || rule.is_phony || !Path::new(self.facts.root()).join(&rule.name).exists();
+        !rule.needs.is_empty() && self.facts.does_nothing(at) && is_name()
     }
 
     /// The rule with an upload or a call that a phony rule without a recipe names: `upload: stamp`.
@@ -145,46 +150,10 @@ impl<'a> Plan<'a> {
     fn zip(&mut self, output: &str, zip: &Zip) {
         let name = self.of_zip[output].clone();
         let suffix = if self.facts.zips.len() == 1 { String::new() } else { format!("-{name}") };
-        let mut wheels = Vec::new();
-        let mut sources = Vec::new();
-        for part in &zip.tree.parts {
-            let pip = match part {
-                Part::Wheels(folder) => self.facts.wheels.get(folder),
-                Part::Pip(pip) => Some(pip),
-                Part::Source { from, to } => {
-                    sources.push(match to {
-                        None => quote(from),
-                        Some(to) => format!("{{ from = {}, to = {} }}", quote(from), quote(to)),
-                    });
-                    None
-                }
-            };
-            if let Some(pip) = pip.cloned() {
-                wheels.push(self.wheelhouse(&pip, &suffix));
-            }
-        }
         let staging = self.free(&format!("staging{suffix}"));
-        let mut lines = vec!["kind = \"staging\"".to_owned()];
-        lines.extend(
-            self.tree_output(zip, &staging).map(|output| format!("output = {}", quote(&output))),
-        );
-        wheels.dedup();
-        if !wheels.is_empty() {
-            lines.push(format!("wheels = {}", array(&wheels)));
-        }
         let needs = self.commands_before(zip.rule);
-        if !needs.is_empty() {
-            lines.push(format!("needs = {}", array(&needs)));
-        }
-        sources.dedup();
-        lines.extend(sources_line(&sources));
-        let mut exclude = zip.tree.exclude.clone();
-        exclude.sort();
-        exclude.dedup();
-        if !exclude.is_empty() {
-            lines.push(format!("exclude = {}", array(&exclude)));
-        }
-        self.targets.push(Target { name: staging.clone(), lines });
+        let output_of_tree = self.tree_output(zip, &staging);
+        self.staging(&zip.tree, &staging, output_of_tree.as_deref(), &suffix, &needs);
         let mut lines = vec![
             "kind = \"zip\"".to_owned(),
             format!("staging = {}", quote(&staging)),
@@ -208,12 +177,60 @@ impl<'a> Plan<'a> {
         self.of_rule.insert(zip.rule, vec![name]);
     }
 
+    fn staging(
+        &mut self,
+        tree: &Tree,
+        name: &str,
+        output: Option<&str>,
+        suffix: &str,
+        needs: &[String],
+    ) {
+        let (mut wheels, mut sources) = (Vec::new(), Vec::new());
+        for part in &tree.parts {
+            let pip = match part {
+                Part::Wheels(folder) => self.facts.wheels.get(folder),
+                Part::Pip(pip) => Some(pip),
+                Part::Source(source) => {
+                    sources.push(placed(&source.glob(), source.to.as_deref()));
+                    None
+                }
+                Part::Tree(tree, to) => {
+                    let inner = self.free(&format!("tree{suffix}"));
+                    self.staging(tree, &inner, None, suffix, needs);
+                    sources.push(placed(&format!("build/{inner}"), Some(to)));
+                    None
+                }
+            };
+            if let Some(pip) = pip.cloned() {
+                wheels.push(self.wheelhouse(&pip, suffix));
+            }
+        }
+        let mut lines = vec!["kind = \"staging\"".to_owned()];
+        lines.extend(output.map(|output| format!("output = {}", quote(output))));
+        wheels.dedup();
+        if !wheels.is_empty() {
+            lines.push(format!("wheels = {}", array(&wheels)));
+        }
+        if !needs.is_empty() {
+            lines.push(format!("needs = {}", array(needs)));
+        }
+        sources.dedup();
+        lines.extend(sources_line(&sources));
+        let mut exclude = tree.exclude.clone();
+        exclude.sort();
+        exclude.dedup();
+        if !exclude.is_empty() {
+            lines.push(format!("exclude = {}", array(&exclude)));
+        }
+        self.targets.push(Target { name: name.to_owned(), lines });
+    }
+
     /// The folder of a staging, if it must be another one than usual: the one that commands name, or
     /// not the one that commands fill.
     fn tree_output(&self, zip: &Zip, staging: &str) -> Option<String> {
         let folder = zip.folder.as_ref().filter(|folder| !folder.is_empty())?;
         let is_source = zip.tree.parts.iter().any(
-            |part| matches!(part, Part::Source { from, to: Some(to) } if from == folder && to == "."),
+            |part| matches!(part, Part::Source(source) if source.from == *folder && source.to.as_deref() == Some(".")),
         );
         if is_source {
             return (*folder == format!("build/{staging}")).then(|| format!("{folder}-tree"));
@@ -491,7 +508,7 @@ impl<'a> Plan<'a> {
             }
         }
         after.extend(rule.after.iter().flat_map(|need| self.names_of(need, 0)));
-        let output = self.facts.path(&rule.name).filter(|path| self.makes(rule, at, path));
+        let output = self.facts.path(&rule.name).filter(|path| self.facts.writes(rule, at, path));
         for (key, values) in [("needs", &mut needs), ("after", &mut after), ("inputs", &mut inputs)]
         {
             values.dedup();
@@ -503,7 +520,7 @@ impl<'a> Plan<'a> {
             Some(output) => lines.push(format!("outputs = {}", array(&[output]))),
             None if rule.is_phony => lines.push("phony = true".into()),
             None => {
-                lines.push("# The recipe does not name the file, so it always runs.".into());
+                lines.push("# The recipe writes no file of this name, so it always runs.".into());
                 lines.push("phony = true".into());
             }
         }
@@ -535,15 +552,6 @@ impl<'a> Plan<'a> {
         lines
     }
 
-    /// Whether a rule makes the file that it is called after.
-    fn makes(&self, rule: &Rule, at: usize, path: &str) -> bool {
-        let names_it = match rule.recipe {
-            Some(_) => self.facts.mentions(at, path),
-            None => rule.written.iter().any(|line| line.contains("$@") || line.contains(path)),
-        };
-        !rule.is_phony && names_it
-    }
-
     /// A line of a recipe without the path of the project.
     pub(super) fn relative(&self, text: &str) -> String {
         let root = self.facts.root();
@@ -568,6 +576,14 @@ impl<'a> Plan<'a> {
                 vec!["kind = \"group\"".to_owned(), format!("targets = {}", array(&members))];
             self.targets.push(Target { name, lines });
         }
+    }
+}
+
+/// A source of a staging.
+fn placed(from: &str, to: Option<&str>) -> String {
+    match to {
+        None => quote(from),
+        Some(to) => format!("{{ from = {}, to = {} }}", quote(from), quote(to)),
     }
 }
 

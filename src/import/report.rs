@@ -1,9 +1,10 @@
 //! What each line of a Makefile became, in words.
 
 use super::Row;
-use super::deed::{Deed, NO_ENVIRONMENT};
-use super::facts::{self, Part};
+use super::deed::{Deed, FOLDERS, NO_ENVIRONMENT};
+use super::facts;
 use super::plan::Plan;
+use super::tree::Part;
 use crate::base::words;
 
 impl Plan<'_> {
@@ -30,13 +31,25 @@ impl Plan<'_> {
                 self.rows.push(Row { file: file.clone(), line, rule: name.clone(), text, became });
             }
         }
+        let silent = self.makefile.rules.iter().enumerate().filter(|(at, rule)| {
+            !rule.written.is_empty()
+                && self.facts.does_nothing(*at)
+                && self.names_of(&rule.name, 0).is_empty()
+        });
+        let silent: Vec<&str> = silent.map(|(_, rule)| rule.name.as_str()).collect();
+        if !silent.is_empty() {
+            self.notes.push(format!(
+                "left out, as they print and make nothing: {}",
+                words::list(&silent)
+            ));
+        }
         let settings = ["--region", "--profile"].into_iter().filter(|option| {
             self.rows.iter().any(|row| row.text.starts_with("aws ") && row.text.contains(option))
         });
         let settings: Vec<&str> = settings.collect();
         if !settings.is_empty() {
             self.notes.push(format!(
-                "{} of the AWS CLI are not taken over: set AWS_REGION and AWS_PROFILE",
+                "not taken over from calls of the AWS CLI: {}; set AWS_REGION and AWS_PROFILE",
                 words::list(&settings)
             ));
         }
@@ -55,7 +68,7 @@ impl Plan<'_> {
             else {
                 continue;
             };
-            let has_wheels = |part: &Part| !matches!(part, Part::Source { .. });
+            let has_wheels = |part: &Part| !matches!(part, Part::Source(_));
             if zip.tree.parts.iter().any(has_wheels) {
                 self.notes.push(format!(
                     "`{folder}` has own files, and make installs packages beside them: remove those, as \
@@ -82,12 +95,13 @@ impl Plan<'_> {
                 Deed::Export { output, .. } => {
                     format!("command `{}`", self.of_export.get(output).map_or("", String::as_str))
                 }
-                Deed::Remove(_) if own.is_empty() => "`zipwright clean`".into(),
-                Deed::Remove(paths) if paths.iter().any(|path| self.is_in_tree(path)) => {
+                Deed::Folders(_) => format!("not needed: {FOLDERS}"),
+                Deed::Remove { .. } if own.is_empty() => "`zipwright clean`".into(),
+                Deed::Remove { globs, .. } if globs.iter().any(|path| self.is_in_tree(path)) => {
                     "`exclude` of the staging".into()
                 }
-                Deed::Remove(_) => "not needed: targets replace what they made".into(),
-                Deed::RemoveNamed { .. } => "`exclude` of the staging".into(),
+                Deed::Remove { .. } => "not needed: targets replace what they made".into(),
+                Deed::RemoveBelow { .. } => "`exclude` of the staging".into(),
                 Deed::Touch(_) => "a stamp of zipwright's own".into(),
                 Deed::Wheels { pip, .. } => {
                     match self.wheelhouses.iter().find(|(other, _)| other == pip) {

@@ -4,6 +4,8 @@
 use std::iter::Peekable;
 use std::str::Chars;
 
+use super::pattern;
+
 /// A simple command, and how it is joined to the one before it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Simple {
@@ -37,6 +39,8 @@ pub(super) enum Joint {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Word {
     pub(super) text: String,
+    /// The text with a `\` before characters that mean themselves and something else in a glob.
+    pub(super) glob: String,
     /// Whether the shell would expand it: a `*`, `?` or `[` outside of quotes.
     pub(super) is_pattern: bool,
 }
@@ -126,16 +130,18 @@ pub(super) fn split(line: &str) -> Option<Vec<Simple>> {
                 None => reader.end_simple(Joint::Pipe)?,
             },
             '>' => reader.redirect(&mut chars),
-            '*' | '?' | '[' => {
-                reader.push(c);
-                if let Some(word) = &mut reader.word {
-                    word.is_pattern = true;
-                }
-            }
+            '*' | '?' | '[' => reader.push_wildcard(c),
+            '{' if is_expanded(chars.clone()) => return None,
             c => reader.push(c),
         }
     }
     reader.finish()
+}
+
+/// Whether the shell would make several words of what follows a `{`, as of `{a,b}`.
+fn is_expanded(rest: Peekable<Chars>) -> bool {
+    let word: String = rest.take_while(|c| !c.is_whitespace()).collect();
+    word.split_once('}').is_some_and(|(inner, _)| inner.contains(',') || inner.contains(".."))
 }
 
 struct Reader {
@@ -180,7 +186,7 @@ impl Reader {
         let mut text = String::new();
         text.extend(std::iter::from_fn(|| chars.next_if(|c| !" ;&|)".contains(*c))));
         let is_literal = !text.contains(['$', '\'', '"', '*', '?', '`', '(']);
-        let word = Word { text, is_pattern: false };
+        let word = Word { glob: pattern::literal(&text), text, is_pattern: false };
         self.simple.output =
             Some(word).filter(|_| is_plain && is_literal && !self.simple.is_redirected);
         self.simple.is_redirected = true;
@@ -193,7 +199,19 @@ impl Reader {
     }
 
     fn push(&mut self, c: char) {
-        self.word.get_or_insert_default().text.push(c);
+        let word = self.word.get_or_insert_default();
+        word.text.push(c);
+        if pattern::SPECIAL.contains(&c) {
+            word.glob.push('\\');
+        }
+        word.glob.push(c);
+    }
+
+    fn push_wildcard(&mut self, c: char) {
+        let word = self.word.get_or_insert_default();
+        word.text.push(c);
+        word.glob.push(c);
+        word.is_pattern = true;
     }
 
     fn end_word(&mut self) {
@@ -258,6 +276,7 @@ mod tests {
                 as [Vec<&str>; 8]
         );
         let found = split("a *.py '*.py' | b").unwrap();
+        assert_eq!([&found[0].words[1].glob, &found[0].words[2].glob], ["*.py", r"\*.py"]);
         assert!(found[0].words[1].is_pattern && !found[0].words[2].is_pattern);
         assert_eq!(found[1].joint, Joint::Pipe);
     }
@@ -276,6 +295,7 @@ mod tests {
             "a `b`",
             "A=1 b",
             "a &",
+            "cp {a,b} c",
             "cat < x",
             "a &&",
             "'a",

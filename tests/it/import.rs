@@ -124,14 +124,130 @@ fn no_recipe_runs() {
     assert!(sandbox.exists("ran"));
 }
 
+/// Compares the bundles of make and of zipwright for a rule with this recipe.
+#[track_caller]
+fn assert_same(files: &[&str], recipe: &[&str]) {
+    let mut sandbox = Sandbox::new();
+    sandbox.set("GIT_CEILING_DIRECTORIES", sandbox.beside("").display());
+    for file in files {
+        sandbox.write(file, *file);
+    }
+    sandbox.write("Makefile", format!("f.zip:\n\t{}\n", recipe.join("\n\t")));
+    let run = sandbox.run(["import", "--compare"]).success();
+    let expected = "`f.zip` of make and of zipwright: the same files with the same content\n";
+    // Entries of empty folders may differ.
+    assert!(run.stdout.starts_with(expected), "{recipe:?}: {run}");
+}
+
+#[test]
+fn what_is_put_after_a_removal_stays() {
+    let zip = "cd p && zip -qr ../f.zip .";
+    let app = ["app/a.py", "app/tests/t.py", "vendor/app/v.py", "vendor/tests/x.py"];
+    assert_same(&app, &["mkdir p", "cp -r vendor/. p/", "rm -rf p/app", "cp -r app p/", zip]);
+    assert_same(&app, &["mkdir -p p", "rm -rf p/*", "cp -r app vendor p/", zip]);
+    let find = "find p -type d -name tests -exec rm -rf {} +";
+    assert_same(&app, &["mkdir p", "cp -r vendor p/", find, "cp -r app p/", zip]);
+    let again = "rm -rf p/app/tests; cp -r vendor/tests p/app/tests";
+    assert_same(&app, &["mkdir p", "cp -r app p/app", again, zip]);
+    // Of two zips that are made in one folder, each has its own files.
+    let recipe = "rm -rf p; mkdir p; cp -r vendor p/; cd p && zip -qr ../other.zip .";
+    assert_same(&app, &[recipe, "rm -rf p; mkdir p; cp -r app p/", zip]);
+}
+
+#[test]
+fn files_that_the_shell_does_not_match_are_not_in_the_bundle() {
+    let files = ["src/a.py", "src/.env", "src/.h.py", "src/sub/.x", "src/sub/y.py"];
+    assert_same(&files, &["cd src && zip -qr ../f.zip *"]);
+    assert_same(&files, &["cd src && zip -q ../f.zip *"]);
+    assert_same(&files, &["mkdir p", "cp -r src/* p/", "cd p && zip -qr ../f.zip ."]);
+    assert_same(&files, &["mkdir p", "cp src/*.py p/", "cd p && zip -qr ../f.zip ."]);
+    assert_same(&files, &["mkdir p", "cp -r src/. p", "rm -rf p/*", "cd p && zip -qr ../f.zip ."]);
+}
+
+#[test]
+fn files_and_folders_are_told_apart_as_cp_and_zip_do() {
+    let zip = "cd p && zip -qr ../f.zip .";
+    assert_same(&["bin/bootstrap"], &["mkdir p", "cp bin/bootstrap p/run", zip]);
+    assert_same(&["src/bootstrap", "src/x/a.py"], &["cd src && zip -qr ../f.zip bootstrap x"]);
+    assert_same(&["my.pkg/sub.d/x"], &["zip -qr f.zip my.pkg/sub.d"]);
+    assert_same(&["data.d/x"], &["mkdir p", "cp -r data.d p/lib", zip]);
+    assert_same(&["conf/c.ini"], &["mkdir -p p/templates", "cp -r conf p/templates", zip]);
+    assert_same(&["src/a.py"], &["rm -rf p", "cp -r src p", zip]);
+    assert_same(&["lib/a/x", "lib/b/y"], &["mkdir -p p/lib", "cp -r lib/*/ p/lib/", zip]);
+    assert_same(
+        &["a{b}.txt", "q[1].txt", "q1.txt"],
+        &["mkdir p", "cp 'a{b}.txt' \"q[1].txt\" p/", zip],
+    );
+    // The later one wins.
+    let files = ["c/default.json", "c/prod.json"];
+    let one = "cp c/default.json p/config.json; cp c/prod.json p/config.json";
+    assert_same(&files, &["mkdir p", one, zip]);
+    assert_same(&files, &["mkdir p", "cp -r c p/", "cp c/prod.json p/c/default.json", zip]);
+}
+
+#[test]
+fn patterns_of_find_and_zip_leave_out_what_they_do_for_make() {
+    let zip = "cd p && zip -qr ../f.zip .";
+    let files =
+        ["testing/u.py", "test_x.py", "README.md", "app/tests/t.py", "tests/t.py", "tests2"];
+    let fill = "mkdir p; cp -r testing test_x.py README.md app tests tests2 p/";
+    assert_same(&files, &[fill, "find p -type f -name 'test*.py' -delete", zip]);
+    assert_same(&files, &[fill, "find p -iname 'readme*' -exec rm -rf {} +", zip]);
+    assert_same(&files, &[fill, "find p -type d -name 'tests*' -exec rm -rf {} +", zip]);
+    assert_same(&files, &[fill, "cd p && zip -qr ../f.zip . -x '*/tests/*' 'test_x.py'"]);
+    let more = "zip -qr f.zip app";
+    assert_same(&files, &[fill, "cd p && zip -qr ../f.zip . -x '*tests*'", more]);
+    // Without a glob for it, the step is not understood.
+    let sandbox = Sandbox::new();
+    let find = "find p -type f -name 'test*' -delete";
+    sandbox.write("Makefile", format!("f.zip:\n\t{find}\n\tcd p && zip -qr ../f.zip .\n"));
+    let run = sandbox.run(["import"]).failure();
+    run.stderr_has(&format!("Makefile, rule in line 2, not understood: {find}\n"));
+}
+
+#[test]
+fn a_bundle_of_the_whole_project_is_without_the_buildfile() {
+    let sandbox = Sandbox::new();
+    sandbox.write("app.py", "").write("Makefile", "f.zip:\n\tzip -qr f.zip .\n");
+    sandbox.run(["import", "-f", "b.toml"]).success();
+    sandbox.run(["-f", "b.toml"]).success();
+    let names = sandbox.sh("python3 -m zipfile -l f.zip").success().stdout;
+    assert!(names.contains("app.py") && !names.contains("b.toml"), "{names}");
+    let digest = sandbox.sh("sha256sum f.zip").success().stdout;
+    sandbox.write("b.toml", format!("# More.\n{}", sandbox.read("b.toml")));
+    sandbox.run(["-f", "b.toml"]).success();
+    assert_eq!(sandbox.sh("sha256sum f.zip").success().stdout, digest);
+}
+
+#[test]
+fn names_that_recipes_do_not_write_are_no_outputs() {
+    let sandbox = Sandbox::new();
+    let makefile = "release: test format f.zip\n\nf.zip: app.py\n\tzip -q f.zip app.py\n\n\
+                    format:\n\t@printf 'ruff %s\\n' format | sort\n\n\
+                    test:\n\tpython3 -m unittest discover -q -s test\n\n\
+                    words:\n\techo words | sort > words\n\n\
+                    usage:\n\t@echo make release\n";
+    sandbox.write("Makefile", makefile).write("app.py", "").write("test/test_x.py", "");
+    let run = sandbox.run(["import"]).success();
+    run.stderr_has("note: left out, as they print and make nothing: `usage`");
+    let text = sandbox.read("Buildfile");
+    assert!(text.contains("default = [\"release\"]"), "{text}");
+    assert!(text.contains("targets = [\"test\", \"format\", \"package\"]"), "{text}");
+    assert_eq!(text.matches("phony = true").count(), 2, "{text}");
+    assert!(text.contains("outputs = [\"words\"]"), "{text}");
+    sandbox.run(["format", "words"]).success();
+    sandbox.run(["clean"]).success();
+    assert!(sandbox.exists("test/test_x.py"));
+}
+
 #[test]
 fn both_builds_are_compared() {
     let sandbox = Sandbox::new();
     let makefile = "\
 build/lambda.zip: requirements.txt app.py conf/prod.json build/words.txt
 	rm -rf build/tree
-	python3 -m pip install -q -r requirements.txt -t build/tree --no-compile
-	rm -rf build/tree/bin build/tree/*.dist-info
+	python3 -m pip install -q -r requirements.txt -t build/tree
+	rm -rf build/tree/bin
 	cp app.py build/words.txt build/tree/
 	cp conf/prod.json build/tree/config.json
 	cp -r lib build/tree/
@@ -149,9 +265,12 @@ build/words.txt: words.in
         .write("lib/a.py", "")
         .write("words.in", "words\n");
     let run = sandbox.run(["import", "--compare"]).success();
+    let (same, traces) = run.stdout.trim_end().split_once('\n').unwrap();
     let expected =
-        "`build/lambda.zip` of make and of zipwright: the same files with the same content\n";
-    assert_eq!(run.stdout, expected);
+        "`build/lambda.zip` of make and of zipwright: the same files with the same content";
+    assert_eq!(same, expected);
+    // Files of pip and bytecode.
+    assert!(traces.starts_with("not compared: ") && traces.contains("`REQUESTED`"), "{run}");
     assert!(!sandbox.exists("build") && !sandbox.exists("Buildfile"));
     // A difference has its reason.
     sandbox.write(
@@ -169,6 +288,10 @@ fn folders_of_sources_are_not_taken_for_outputs_in_a_comparison() {
     for (head, recipe) in [
         ("", "cd fn && zip -qr ../lambda.zip ."),
         (".ONESHELL:", "cd fn\n\tzip -qr ../lambda.zip ."),
+        (
+            "SHELL := /bin/bash\n.ONESHELL:",
+            "set -eu\n\tset -o pipefail\n\tcd fn\n\tzip -qr ../lambda.zip .",
+        ),
     ] {
         sandbox.write("Makefile", format!("{head}\nlambda.zip: fn/app.py\n\t{recipe}\n"));
         let run = sandbox.run(["import", "--compare"]).success();
