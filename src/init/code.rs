@@ -34,10 +34,11 @@ fn modules(survey: &Survey) -> impl Iterator<Item = &str> {
 /// Returns a note on each file that does not parse, a few at most.
 pub(super) fn unread(survey: &Survey) -> impl Iterator<Item = String> {
     let unread = modules(survey).filter(|path| survey.outline(path).is_none()).take(5);
-    unread.map(|path| {
-        format!(
+    unread.map(|path| match survey.error(path) {
+        Some(error) => format!("`{path}` was not read: {error}"),
+        None => format!(
             "`{path}` was not read: `python3 -m py_compile {path}` prints its syntax error, if any"
-        )
+        ),
     })
 }
 

@@ -25,6 +25,7 @@ use described::{Described, Function};
 use survey::Survey;
 
 use crate::base::words;
+use crate::targets::invoke;
 
 /// Facts from the command line, which win over those of files.
 #[derive(Clone, Debug, Default)]
@@ -95,6 +96,14 @@ fn functions(survey: &Survey, given: &Given, notes: &mut Vec<String>) -> Result<
             ));
             continue;
         };
+        if !is_handler(&handler) {
+            let Function { name, origin, .. } = function;
+            notes.push(format!(
+                "{origin}: the function `{name}` was not taken over: `{handler}` is not a handler, as \
+                 `app.handler` is"
+            ));
+            continue;
+        }
         match locate(survey, &function.folder, &handler) {
             Some((folder, file)) => {
                 functions.push(Resolved::described(Function { folder, ..function }, handler, file));
@@ -108,7 +117,15 @@ fn functions(survey: &Survey, given: &Given, notes: &mut Vec<String>) -> Result<
         }
     }
     if functions.is_empty() {
-        functions = found.iter().map(|found| Resolved::found(survey, found)).collect();
+        let (fit, unfit): (Vec<&code::Found>, Vec<&code::Found>) =
+            found.iter().partition(|found| is_handler(&found.handler));
+        functions = fit.into_iter().map(|found| Resolved::found(survey, found)).collect();
+        notes.extend(unfit.into_iter().map(|found| {
+            format!(
+                "`{}`, line {}: `{}` was left out, as it is not a handler; rename the file",
+                found.file, found.line, found.handler
+            )
+        }));
     }
     if functions.is_empty() {
         notes.extend(code::unread(survey));
@@ -153,12 +170,22 @@ fn locate(survey: &Survey, folder: &str, handler: &str) -> Option<(String, Strin
         .find_map(|folder| Some((folder.clone(), code::file_of(survey, &folder, handler)?)))
 }
 
+/// Returns whether a Buildfile takes a text for a handler, as it is.
+fn is_handler(text: &str) -> bool {
+    invoke::is_handler(text)
+        && !text.contains(['{', '}', '"', '\\'])
+        && !text.contains(char::is_control)
+}
+
 fn given_handler(
     survey: &Survey,
     handler: &str,
     described: &[Function],
     found: &[code::Found],
 ) -> Result<Resolved> {
+    if !is_handler(handler) {
+        bail!("`{handler}` is not a handler; write module and function, as in `app.handler`");
+    }
     let same = |function: &&Function| function.handler.as_deref() == Some(handler);
     if let Some(function) = described.iter().find(same)
         && let Some((folder, file)) = locate(survey, &function.folder, handler)
@@ -172,9 +199,7 @@ fn given_handler(
     if let Some((folder, file)) = locate(survey, "", handler) {
         return Ok(Resolved::given(survey, handler, &folder, &file));
     }
-    let Some((module, _)) = handler.rsplit_once('.') else {
-        bail!("the handler `{handler}` is not of the form `module.function`");
-    };
+    let module = handler.rsplit_once('.').map_or(handler, |(module, _)| module);
     let known = found.iter().map(|found| found.handler.as_str());
     let hint = words::nearest(handler, known)
         .map_or(String::new(), |near| format!("; did you mean `{near}`?"));

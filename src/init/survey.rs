@@ -3,7 +3,8 @@
 //! followed.
 
 use std::collections::BTreeMap;
-use std::fs;
+use std::fs::{self, File};
+use std::io;
 use std::path::{Path, PathBuf};
 
 use walkdir::{DirEntry, WalkDir};
@@ -112,6 +113,11 @@ impl Survey {
 
     pub(super) fn outline(&self, path: &str) -> Option<Outline> {
         check::outline(&self.bytes(path)?)
+    }
+
+    /// Returns the reason for which a file cannot be opened.
+    pub(super) fn error(&self, path: &str) -> Option<io::Error> {
+        File::open(self.files.get(path)?).err()
     }
 
     fn bytes(&self, path: &str) -> Option<Vec<u8>> {

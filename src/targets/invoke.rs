@@ -23,6 +23,7 @@ use crate::process::Stream;
 use crate::target::{Done, Findings, Fingerprint, Input, Job, Kind, Model, Preflight, Reference};
 use crate::targets::upload::Upload;
 
+pub use keys::is_handler;
 pub(super) use keys::read;
 
 #[derive(Clone, Debug)]

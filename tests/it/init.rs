@@ -184,6 +184,55 @@ fn nothing_to_bundle_is_an_error_that_shows_what_to_give() {
     assert_eq!(own(&members(&sandbox, "build/lambda.zip")), ["app.py"]);
 }
 
+/// A Buildfile has no other handlers.
+#[test]
+fn names_that_are_no_handlers_are_left_out_or_refused() {
+    let sandbox = Sandbox::new();
+    sandbox.write("my func.py", PLAIN).write("-app.py", PLAIN);
+    let run = sandbox.run(["init"]).failure();
+    run.stderr_has(
+        "note: `my func.py`, line 1: `my func.handler` was left out, as it is not a handler",
+    )
+    .stderr_has("note: `-app.py`, line 1: `-app.handler` was left out");
+    sandbox.write("app.py", PLAIN).write("m/app.py", PLAIN);
+    for handler in ["app.handler x", "app.", "app.{x}", "app"] {
+        let run = sandbox.run(["init", &format!("--handler={handler}")]).failure();
+        run.stderr_has(&format!("error: `{handler}` is not a handler; write module and function"));
+    }
+    sandbox
+        .write("template.yaml", TEMPLATE.replace("app.lambda_handler", "app.h-x y"))
+        .write("hello_world/app.py", PLAIN);
+    let run = sandbox.run(["init", "--print"]).success();
+    run.stderr_has("the function `Hello` was not taken over: `app.h-x y` is not a handler");
+    sandbox.remove("template.yaml").write(
+        "serverless.yml",
+        "service: s\nprovider: {name: aws, runtime: python3.13}\nfunctions:\n  api: {handler: app.}\n",
+    );
+    let run = sandbox.run(["init", "--print"]).success();
+    run.stderr_has("the function `api` was not taken over: `app.` is not a handler");
+}
+
+#[test]
+fn files_that_cannot_be_read_are_named_with_the_reason() {
+    let sandbox = Sandbox::new();
+    sandbox.write("app.py", PLAIN).write("Makefile", "x.zip:\n\tzip -r x.zip app.py\n");
+    sandbox.sh("chmod 0 app.py Makefile").success();
+    if std::fs::File::open(sandbox.path("app.py")).is_ok() {
+        return;
+    }
+    sandbox.run(["init"]).failure().stderr_has("`app.py` was not read: Permission denied");
+    let run = sandbox.run(["import"]).failure();
+    run.stderr_has("error: could not read `Makefile`: Permission denied");
+}
+
+#[test]
+fn the_buildfile_of_the_project_around_a_folder_is_named() {
+    let sandbox = Sandbox::with("");
+    sandbox.write("src/deep/app.py", PLAIN);
+    let run = sandbox.run(["-C", "src/deep"]).failure();
+    run.stderr_has("\n`zipwright -C ../..` reads the one of the project around this folder\n");
+}
+
 #[test]
 fn a_folder_of_code_becomes_the_root_of_the_bundle() {
     let sandbox = Sandbox::new();

@@ -141,12 +141,17 @@ fn local(here: bool, table: &mut Table, reader: &mut Reader) -> Option<Local> {
     Some(Local { handler, timeout: timeout.unwrap_or(DEFAULT_TIMEOUT), env, python, boto3 })
 }
 
+/// Returns whether a text is the name of a handler.
+pub fn is_handler(text: &str) -> bool {
+    let is_plain = !text.starts_with('-') && !text.contains(char::is_whitespace);
+    let parts = text.rsplit_once('.').filter(|_| is_plain);
+    parts.is_some_and(|(module, function)| !module.is_empty() && !function.is_empty())
+}
+
 /// `module.function`; the module may be in packages, written with `.` or `/`.
 fn handler(item: Item, reader: &mut Reader) -> Option<String> {
     let text = string(item, reader)?;
-    let parts = text.value.rsplit_once('.');
-    let plain = !text.value.starts_with('-') && !text.value.contains(char::is_whitespace);
-    if !plain || parts.is_none_or(|(module, function)| module.is_empty() || function.is_empty()) {
+    if !is_handler(&text.value) {
         reader.report(mistakes::bad_handler(&text.span, &text.value));
         return None;
     }
