@@ -382,7 +382,8 @@ pub(super) const NOT_WATCHED: [&str; 7] =
 pub(super) fn command() -> clap::Command {
     let hide = |command: clap::Command, name| command.mut_arg(name, |arg| arg.hide(true));
     let command =
-        Cli::command().mut_subcommand("watch", |watch| NOT_WATCHED.into_iter().fold(watch, hide));
+        // However the file of the program is called.
+        Cli::command().bin_name("zipwright").mut_subcommand("watch", |watch| NOT_WATCHED.into_iter().fold(watch, hide));
     EXAMPLES.into_iter().fold(command, |command, (name, examples)| {
         command.mut_subcommand(name, |command| command.after_help(format!("Examples:\n{examples}")))
     })

@@ -1,7 +1,7 @@
 //! Completions: the script for a shell, and the answers that it gets from this program while a user
 //! types. Targets and variables come from the Buildfile of the command line so far.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::{OsStr, OsString};
 use std::path::PathBuf;
 
@@ -12,8 +12,9 @@ use clap_complete::env::Shells;
 use clap_complete::{ArgValueCompleter, CompleteEnv};
 
 use super::args::{self, Completions};
-use super::{FAILURE, Failure, SUCCESS, print, tell};
+use super::{FAILURE, Failure, SUCCESS, help, print, tell};
 use crate::base::Printable;
+use crate::check::Python;
 use crate::target::Model;
 use crate::targets::{self, zip::Zip};
 
@@ -68,17 +69,35 @@ fn command() -> Command {
 }
 
 fn with_values(command: Command) -> Command {
-    let ids: Vec<String> =
-        command.get_arguments().map(|argument| argument.get_id().to_string()).collect();
-    ids.into_iter().fold(command, |command, id| match id.as_str() {
-        id if GOALS.contains(&id) => {
-            command.mut_arg(id, |argument| argument.add(ArgValueCompleter::new(goals)))
-        }
-        id if ZIPS.contains(&id) => {
-            command.mut_arg(id, |argument| argument.add(ArgValueCompleter::new(zips)))
-        }
-        _ => command,
+    // `mut_arg` would move the argument behind the others.
+    command.mut_args(|argument| match argument.get_id().as_str() {
+        id if GOALS.contains(&id) => argument.add(ArgValueCompleter::new(goals)),
+        id if ZIPS.contains(&id) => argument.add(ArgValueCompleter::new(zips)),
+        "topic" => argument.add(ArgValueCompleter::new(topics)),
+        "command" => argument.add(ArgValueCompleter::new(commands)),
+        "runtime" => argument.add(ArgValueCompleter::new(runtimes)),
+        "arch" => argument.add(ArgValueCompleter::new(archs)),
+        _ => argument,
     })
+}
+
+fn commands(current: &OsStr) -> Vec<CompletionCandidate> {
+    starting_with(super::COMMANDS.iter().map(CompletionCandidate::new), current)
+}
+
+fn topics(current: &OsStr) -> Vec<CompletionCandidate> {
+    let names = super::COMMANDS.iter().copied().chain(help::kinds());
+    let names: BTreeSet<&str> = names.collect();
+    starting_with(names.into_iter().map(CompletionCandidate::new), current)
+}
+
+fn runtimes(current: &OsStr) -> Vec<CompletionCandidate> {
+    let names = Python::known().map(|python| CompletionCandidate::new(python.to_string()));
+    starting_with(names, current)
+}
+
+fn archs(current: &OsStr) -> Vec<CompletionCandidate> {
+    starting_with(["arm64", "x86_64"].into_iter().map(CompletionCandidate::new), current)
 }
 
 fn goals(current: &OsStr) -> Vec<CompletionCandidate> {

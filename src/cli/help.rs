@@ -30,7 +30,7 @@ pub(super) fn run(help: &Help) -> Result<u8, Failure> {
 pub(super) fn man(man: &Man) -> Result<u8, Failure> {
     let command = match &man.command {
         None => args::command(),
-        Some(name) => find(name).ok_or_else(|| unknown(name))?,
+        Some(name) => find(name).ok_or_else(|| no_manual(name))?,
     };
     let mut page = Vec::new();
     clap_mangen::Man::new(command)
@@ -65,8 +65,22 @@ fn unknown(topic: &str) -> anyhow::Error {
     }
 }
 
+/// The error for a manual page: there is one for each command.
+fn no_manual(name: &str) -> anyhow::Error {
+    let absent = format!("there is no manual page of `{name}`");
+    if kinds().any(|kind| kind == name) {
+        return anyhow!(
+            "{absent}, which is a kind of target: `zipwright help {name}` prints its page"
+        );
+    }
+    match words::nearest(name, super::COMMANDS.iter().copied()) {
+        Some(near) => anyhow!("{absent}; did you mean `{near}`?"),
+        None => anyhow!("{absent}; `zipwright help` lists the commands"),
+    }
+}
+
 /// Returns the names of all kinds of targets.
-fn kinds() -> impl Iterator<Item = &'static str> {
+pub(super) fn kinds() -> impl Iterator<Item = &'static str> {
     KINDS.iter().map(|keys| keys.name)
 }
 

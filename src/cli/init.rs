@@ -109,8 +109,13 @@ pub(super) fn missing(root: &Path, file: &Path) -> anyhow::Error {
         Some(name) => format!(", `zipwright import` one from `{name}`"),
         None => String::new(),
     };
+    let above = root.ancestors().skip(1).position(|folder| folder.join(file).is_file());
+    let above = above.map_or(String::new(), |steps| {
+        let folders = vec![".."; steps + 1].join("/");
+        format!("\n`zipwright -C {folders}` reads the one of the project around this folder")
+    });
     anyhow!(
-        "{absent}\n\
+        "{absent}{above}\n\
          `zipwright init` writes one from the files of a project{import}; -C names another folder, -f \
          another file"
     )

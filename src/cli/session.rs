@@ -159,8 +159,17 @@ impl Session {
     pub(super) fn find(&self, goal: &str) -> Result<TargetId> {
         let by_path = || self.graph.by_output(&RelPath::parse(goal).ok()?);
         self.graph.id(goal).or_else(by_path).ok_or_else(|| {
+            if goal == "check" {
+                return anyhow!(
+                    "there is no target `check`; add one of kind `check`, or name a zip: `zipwright check \
+                     FILE`"
+                );
+            }
             let names = self.model.targets.iter().map(|target| target.name.value.as_str());
-            match words::nearest(goal, names.chain(super::COMMANDS.iter().copied())) {
+            // The name of a command is not a misspelled one.
+            let commands = super::COMMANDS.iter().copied();
+            let commands = commands.filter(|_| !super::COMMANDS.contains(&goal));
+            match words::nearest(goal, names.chain(commands)) {
                 Some(near) => anyhow!("there is no target `{goal}`; did you mean `{near}`?"),
                 None => {
                     anyhow!("there is no target `{goal}`; `zipwright list` shows what there is")

@@ -7,7 +7,7 @@
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::fs::OpenOptions;
-use std::io::Write as _;
+use std::io::{Read as _, Seek as _, SeekFrom, Write as _};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
@@ -324,8 +324,15 @@ fn output(name: &str, value: &str) -> String {
 fn append(path: Option<&Path>, variable: &str, text: &str) -> Result<()> {
     let Some(path) = path.filter(|_| !text.is_empty()) else { return Ok(()) };
     let failed = || format!("could not write to `{}`, the file of {variable}", path.display());
-    let mut file = OpenOptions::new().append(true).create(true).open(path).with_context(failed)?;
-    file.write_all(text.as_bytes()).with_context(failed)
+    let mut options = OpenOptions::new();
+    let mut file = options.read(true).append(true).create(true).open(path).with_context(failed)?;
+    // The last line of another program may have no end.
+    let mut last = [b'\n'];
+    if file.seek(SeekFrom::End(-1)).is_ok() {
+        file.read_exact(&mut last).with_context(failed)?;
+    }
+    let separator = if last == *b"\n" { "" } else { "\n" };
+    file.write_all(format!("{separator}{text}").as_bytes()).with_context(failed)
 }
 
 #[cfg(test)]

@@ -182,12 +182,15 @@ fn a_build_on_github_has_a_summary_and_outputs() {
     on_github(&mut sandbox);
     let run = sandbox.run(["package", "--no-github"]).success();
     assert!(!sandbox.beside("output").exists() && !run.stderr.contains("::"), "{run}");
+    // Another program wrote the start of a line.
+    std::fs::write(sandbox.beside("output"), "a<<b\nc\nb").unwrap();
     // With nothing to do, the zip has its facts.
     sandbox.run(["package"]).success();
     let digest = sandbox.run(["digest", "package"]).success().stdout.trim().to_owned();
     let first = outputs(&sandbox);
     assert_eq!(first["code-sha256"], digest);
     assert_eq!(first["package-path"], "build/lambda.zip");
+    assert_eq!(first["a"], "c");
     let size = sandbox.bytes("build/lambda.zip").len();
     assert_eq!(first["size"], size.to_string());
     sandbox.write("app.py", "# longer, and harder to compress: 8f2a9c0d7e\n");

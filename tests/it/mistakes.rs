@@ -82,6 +82,12 @@ fn thousands_of_mistakes_are_counted_and_the_first_are_shown() {
 fn words_that_are_no_goal_and_no_option_get_a_hint() {
     let sandbox = Sandbox::with(COPY);
     sandbox.run(["lst"]).failure().stderr_has("there is no target `lst`; did you mean `list`?");
+    let expected = "there is no target `check`; add one of kind `check`, or name a zip";
+    sandbox.run(["check"]).failure().stderr_has(expected);
+    sandbox
+        .run(["build", "list"])
+        .failure()
+        .stderr_has("`list`; `zipwright list` shows what there is");
     sandbox.run(["cpoy"]).failure().stderr_has("did you mean `copy`?");
     sandbox.run(["build", "nope"]).failure().stderr_has("`zipwright list` shows what there is");
     sandbox.run(["a=1"]).failure().stderr_has("declare it: `a = \"…\"` in `[vars]`");

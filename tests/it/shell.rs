@@ -118,6 +118,13 @@ fn completions_know_commands_options_targets_and_variables() {
     sandbox.write("b.toml", BUILDFILE.replace("package", "paper"));
     assert_eq!(completions(&sandbox, "zipwright -f b.toml build pa"), ["paper"]);
     assert_eq!(completions(&sandbox, "zipwright digest B"), ["Buildfile"]);
+    assert_eq!(completions(&sandbox, "zipwright unpack pack"), ["package"]);
+    assert_eq!(completions(&sandbox, "zipwright unpack package b"), ["b.toml"]);
+    assert_eq!(completions(&sandbox, "zipwright help ini"), ["init"]);
+    assert_eq!(completions(&sandbox, "zipwright help whe"), ["wheelhouse"]);
+    assert_eq!(completions(&sandbox, "zipwright man ini"), ["init"]);
+    assert_eq!(completions(&sandbox, "zipwright init --runtime python3.13"), ["python3.13"]);
+    assert_eq!(completions(&sandbox, "zipwright init --arch a"), ["arm64"]);
     // A Buildfile with mistakes still has its targets, and none is no error.
     sandbox.write("Buildfile", format!("{BUILDFILE}\n[target.x]\nkind = \"none\"\n"));
     assert_eq!(completions(&sandbox, "zipwright build pack"), ["package"]);
@@ -150,5 +157,9 @@ fn manual_pages_are_roff() {
     assert!(page.contains(".TH zipwright 1") && page.contains("keep\\-going"), "{page}");
     let page = sandbox.run(["man", "promote"]).success().stdout;
     assert!(page.contains(".TH zipwright-promote 1"), "{page}");
-    sandbox.run(["man", "nothing"]).failure().stderr_has("there is no help on `nothing`");
+    let expected = "there is no manual page of `nothing`; `zipwright help` lists the commands";
+    sandbox.run(["man", "nothing"]).failure().stderr_has(expected);
+    let expected = "of `zip`, which is a kind of target: `zipwright help zip` prints its page";
+    sandbox.run(["man", "zip"]).failure().stderr_has(expected);
+    sandbox.run(["man", "lits"]).failure().stderr_has("did you mean `list`?");
 }
