@@ -84,6 +84,9 @@ fn check_output(path: &Path) -> Result<()> {
              the Buildfile"
         );
     }
+    if path.is_symlink() {
+        bail!("`{shown}` is a symbolic link: remove it, or write another file with `--output`");
+    }
     match std::fs::read_to_string(path) {
         Err(error) if is_missing(&error) => Ok(()),
         Ok(text) if pip::is_own_lock(&text) => Ok(()),

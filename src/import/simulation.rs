@@ -42,7 +42,7 @@ impl<'a> Simulation<'a> {
             true => ("**/*".to_owned(), Kind::Pattern),
             false => (pattern::literal(folder), Kind::Folder),
         };
-        let mut tree = Tree::of(Source::new(from, Some("."), kind));
+        let mut tree = Tree::of(Source::part(from, Some("."), kind));
         if let Some(inside) = below(self.buildfile, folder) {
             tree.exclude.push(pattern::literal(inside));
         }
@@ -134,7 +134,11 @@ impl<'a> Simulation<'a> {
         if let Origin::Pattern(glob) = origin {
             let parts: Vec<String> = inside.split('/').map_while(pattern::plain).collect();
             let kind = kind_of_pattern(glob, is_recursive);
-            return Some(Some(Source::new(glob.clone(), place(&parts.join("/")).as_deref(), kind)));
+            return Some(Some(Source::part(
+                glob.clone(),
+                place(&parts.join("/")).as_deref(),
+                kind,
+            )));
         }
         let kind = self.kind(path, is_recursive);
         if kind == Kind::Folder && !is_recursive {
@@ -147,7 +151,7 @@ impl<'a> Simulation<'a> {
             Kind::Folder => place(inside),
             _ => place(inside.rsplit_once('/').map_or("", |(folder, _)| folder)),
         };
-        Some(Some(Source::new(pattern::literal(path), to.as_deref(), kind)))
+        Some(Some(Source::part(pattern::literal(path), to.as_deref(), kind)))
     }
 
     fn install(&mut self, part: Part, folder: &str) -> Option<()> {
@@ -193,28 +197,28 @@ impl<'a> Simulation<'a> {
         let glob = pattern::literal(path);
         let mut made = inside.clone();
         let part = match from {
-            Origin::Content(_) => Source::new(glob, Some(&place), Kind::Folder),
+            Origin::Content(_) => Source::part(glob, Some(&place), Kind::Folder),
             Origin::Pattern(path) => {
                 let kind = kind_of_pattern(path, is_recursive);
                 // `cp` puts all of them into one folder.
                 let folder = path.rsplit_once('/').map_or("", |(folder, _)| folder);
                 pattern::plain(folder)?;
-                Source::new(path.clone(), Some(&*place).filter(|_| !is_own_path), kind)
+                Source::part(path.clone(), Some(&*place).filter(|_| !is_own_path), kind)
             }
             Origin::Path(_) => match self.kind(path, is_recursive) {
                 Kind::Folder if !is_recursive => return None,
                 Kind::Folder if is_there => {
                     made = joined(last);
                     let below = format!("{made}/");
-                    Source::new(glob, Some(&*below).filter(|_| !is_own_path), Kind::Folder)
+                    Source::part(glob, Some(&*below).filter(|_| !is_own_path), Kind::Folder)
                 }
-                kind @ Kind::Folder => Source::new(glob, Some(&place), kind),
+                kind @ Kind::Folder => Source::part(glob, Some(&place), kind),
                 kind if is_there || inside.is_empty() => {
-                    Source::new(glob, Some(&*place).filter(|_| !is_own_path), kind)
+                    Source::part(glob, Some(&*place).filter(|_| !is_own_path), kind)
                 }
                 kind => {
                     made = inside.rsplit_once('/').map_or("", |(folder, _)| folder).to_owned();
-                    Source::new(glob, Some(&inside), kind)
+                    Source::part(glob, Some(&inside), kind)
                 }
             },
         };

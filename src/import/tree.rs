@@ -44,7 +44,7 @@ pub(super) struct Tree {
 }
 
 impl Source {
-    pub(super) fn new(from: String, to: Option<&str>, kind: Kind) -> Part {
+    pub(super) fn part(from: String, to: Option<&str>, kind: Kind) -> Part {
         Part::Source(Self { from, to: to.map(str::to_owned), kind })
     }
 

@@ -346,6 +346,10 @@ fn a_lock_replaces_no_file_of_another_program() {
         .stderr_has("--output pylock.NAME.toml");
     assert_eq!(sandbox.read("pylock.toml"), before);
     assert!(!sandbox.exists("build"));
+    std::os::unix::fs::symlink("pylock.toml", sandbox.path("pylock.link.toml")).unwrap();
+    let run = sandbox.run(["lock", "-o", "pylock.link.toml"]).failure();
+    let _ = run.stderr_has("`pylock.link.toml` is a symbolic link: remove it");
+    sandbox.remove("pylock.link.toml");
     for name in ["lock.toml", "sub/pylock.toml"] {
         sandbox.run(["lock", "-o", name]).failure().stderr_has("cannot be the lockfile");
     }

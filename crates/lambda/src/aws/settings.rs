@@ -80,14 +80,14 @@ fn with_empty_as_unset(
     project: &Project,
     profile: Option<&str>,
 ) -> ConfigLoader {
-    let is_empty = |name: &&str| project.vars().get(*name).is_some_and(String::is_empty);
+    let is_empty = |name: &str| project.vars().get(name).is_some_and(String::is_empty);
     let profile = profile.or(project.var(PROFILE)).unwrap_or("default");
-    if is_empty(&PROFILE) {
+    if is_empty(PROFILE) {
         loader = loader.profile_name(profile);
     }
     match REGIONS.iter().find_map(|name| project.var(name)) {
         Some(region) => loader.region(Region::new(region.to_owned())),
-        None if REGIONS.iter().any(|name| is_empty(name)) => {
+        None if REGIONS.into_iter().any(is_empty) => {
             let provider = ProfileFileRegionProvider::builder().profile_name(profile).build();
             loader.region(provider)
         }
