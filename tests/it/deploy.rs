@@ -87,7 +87,7 @@ fn an_alias_that_somebody_shares_out_is_left_alone() {
     let project = project(&aws, "alias = 'live'");
     let error = upload_error(&project);
     assert!(
-        error.contains("sends a part of its calls to version `2` and the rest to 1"),
+        error.contains("sends a part of its calls to version `2` and the rest to `1`"),
         "{error}"
     );
     assert_ne!(aws.function("hello")["CodeSha256"], code_sha256(&bundle("app.py", NEW)));
