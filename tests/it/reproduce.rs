@@ -254,7 +254,7 @@ fn the_same_files_in_another_container_are_told_apart_from_others() {
 #[cfg_attr(not(feature = "online"), ignore = "online tier")]
 fn other_inputs_of_a_build_are_said_first() {
     let sandbox = Sandbox::with(
-        "[target.make]\nkind = \"command\"\noutputs = [\"made\"]\nrun = [\"python3\", \"make.py\"]\n\
+        "[target.make]\nkind = \"command\"\nphony = true\nrun = [\"python3\", \"make.py\"]\n\
          [target.wheels]\nkind = \"wheelhouse\"\nneeds = [\"make\"]\n\
          requirements = [\"requirements.txt\"]\nprojects = [\"package\"]\n\
          [target.staging]\nkind = \"staging\"\nwheels = [\"wheels\"]\n\
