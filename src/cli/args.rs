@@ -381,9 +381,10 @@ pub(super) const NOT_WATCHED: [&str; 7] =
 /// The parser, with examples for each command.
 pub(super) fn command() -> clap::Command {
     let hide = |command: clap::Command, name| command.mut_arg(name, |arg| arg.hide(true));
+    // The file of the program may have another name.
+    let command = Cli::command().bin_name("zipwright");
     let command =
-        // However the file of the program is called.
-        Cli::command().bin_name("zipwright").mut_subcommand("watch", |watch| NOT_WATCHED.into_iter().fold(watch, hide));
+        command.mut_subcommand("watch", |watch| NOT_WATCHED.into_iter().fold(watch, hide));
     EXAMPLES.into_iter().fold(command, |command, (name, examples)| {
         command.mut_subcommand(name, |command| command.after_help(format!("Examples:\n{examples}")))
     })

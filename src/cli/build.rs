@@ -291,7 +291,7 @@ fn places_of_timings(place: &Path) -> Result<[PathBuf; 2]> {
     Ok([of(".html", timings::is_page)?, of(".json", timings::is_trace)?])
 }
 
-/// Fails before the build in place of after it.
+/// Fails if the timings cannot be written, before anything is built.
 fn check_timings(place: &Path) -> Result<()> {
     places_of_timings(place).map(drop)
 }

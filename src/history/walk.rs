@@ -23,7 +23,7 @@ pub(super) struct File {
     standing: Standing,
 }
 
-/// How sure it is that a file is one of its own.
+/// Whether a removed file is one of its own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Standing {
     Sure,

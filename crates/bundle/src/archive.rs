@@ -67,8 +67,8 @@ impl<R: Read + Seek> Archive<R> {
         self.zip.has_duplicate_names()
     }
 
-    /// Returns a digest of the member's bytes as they are in the zip, and of how they are packed. Equal ones
-    /// have equal content.
+    /// Returns a digest of the member's bytes as they are in the zip, and of how they are packed. Members
+    /// with equal digests have equal content.
     pub fn stored_digest(&mut self, index: usize) -> Result<Digest> {
         let entry = self.zip.by_index_raw(index)?;
         let mut hasher = blake3::Hasher::new();

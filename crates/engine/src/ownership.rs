@@ -6,9 +6,9 @@
 //! place, so that they are in the journal if it is killed. A run that ends rewrites the journal.
 //! Without a record of the target, the journal is ignored.
 //!
-//! Nobody knows beforehand what a command writes. So a list beside the journal has the outputs whose
-//! places were free, or had the target's own file, as the command began. If the run is killed, only
-//! these count as half-written.
+//! The content that a command writes cannot be recorded beforehand. So a list beside the journal has the
+//! outputs whose places were free, or had the target's own file, when the command began. If the run is
+//! killed, only these count as half-written.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;

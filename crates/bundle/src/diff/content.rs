@@ -88,12 +88,7 @@ pub(super) fn explain(a: &[u8], b: &[u8], depth: usize) -> Content {
             None => unified(text_a, text_b),
         };
         content.values = only(text_a.lines(), text_b.lines());
-        let sorted = |text: &str| {
-            let mut lines: Vec<String> = text.split('\n').map(str::to_owned).collect();
-            lines.sort_unstable();
-            lines
-        };
-        content.reordered = sorted(text_a) == sorted(text_b);
+        content.reordered = sorted_lines(text_a) == sorted_lines(text_b);
         return content;
     }
     content.values = only(words_of(a), words_of(b));
@@ -126,10 +121,17 @@ fn ends(a: &str, b: &str) -> Option<&'static str> {
     if !a.lines().eq(b.lines()) {
         return None;
     }
-    Some(match a.contains('\r') == b.contains('\r') {
-        true => "only one ends in a line break",
-        false => "only the ends of the lines differ: CRLF in one, LF in the other",
+    Some(match a.ends_with('\n') == b.ends_with('\n') {
+        true => "only the ends of the lines differ: CRLF in one, LF in the other",
+        false => "only one ends in a line break",
     })
+}
+
+/// Returns the lines of a text in another order than its own, with their carriage returns.
+fn sorted_lines(text: &str) -> Vec<&str> {
+    let mut lines: Vec<&str> = text.split('\n').collect();
+    lines.sort_unstable();
+    lines
 }
 
 fn as_text(bytes: &[u8]) -> Option<&str> {

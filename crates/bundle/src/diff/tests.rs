@@ -244,9 +244,12 @@ fn rubbish_is_an_error_or_a_difference_and_never_a_panic() {
 
 #[test]
 fn other_ends_of_lines_are_no_other_order() {
+    const CRLF: &str = "only the ends of the lines differ: CRLF in one, LF in the other";
     for (a, b, what) in [
         ("a\nb\n", "a\nb", "only one ends in a line break"),
-        ("a\nb\n", "a\r\nb\r\n", "only the ends of the lines differ: CRLF in one, LF in the other"),
+        ("a\r\nb\n", "a\r\nb", "only one ends in a line break"),
+        ("a\r\nb\n", "a\nb\r\n", CRLF),
+        ("a\nb\n", "a\r\nb\r\n", CRLF),
     ] {
         let content = super::content::explain(a.as_bytes(), b.as_bytes(), 0);
         assert_eq!((content.reordered, content.details), (false, vec![what.to_owned()]));

@@ -248,9 +248,9 @@ fn local_reason(error: &(dyn StdError + 'static)) -> String {
     let causes = causes(error);
     let deepest = causes.last().map_or("", String::as_str);
     if is_about_credentials(error) {
-        // Without any credentials, the SDK lists every place that it searched.
         // A `credential_process` may print credentials.
         let shown = deepest.split(" Stderr:").next().unwrap_or_default();
+        // Without any credentials, the SDK lists every place that it searched.
         let detail = if deepest.starts_with("no credentials found in chain") {
             String::new()
         } else {

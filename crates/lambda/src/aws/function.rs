@@ -158,8 +158,8 @@ impl Lambda<'_> {
         Ok(output.code_sha256.unwrap_or_default())
     }
 
-    /// Returns whether the code of a function is stored as wanted. Who may not read that and wants the
-    /// defaults is taken to have them.
+    /// Returns whether the code of a function is stored as wanted. If that may not be read, and the
+    /// defaults are wanted, returns `true`.
     pub fn is_stored(&self, name: &str, wanted: &Storage) -> Result<bool, Error> {
         let what = format!("read how the code of function `{name}` is stored");
         let found = self.send(&what, || self.client.get_function().function_name(name).send());
