@@ -26,6 +26,6 @@ pub(in crate::cli) fn misplaced(matches: &ArgMatches, cli: &Cli) -> Option<Strin
         Some(Command::Build(_) | Command::Watch(_)) => {
             format!("write `{shown}` behind `{command}`: before it, it would have no effect")
         }
-        _ => format!("`{shown}` is an option of builds, and `{command}` is not one"),
+        _ => format!("`{shown}` is an option of builds, and `{command}` is not one: leave it out"),
     })
 }
