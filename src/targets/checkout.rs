@@ -46,8 +46,12 @@ impl Repository {
 
 /// Returns whether git could find a repository: without one, it need not be started.
 fn may_be_repository(project: &Project) -> bool {
+    let ceilings = project.var("GIT_CEILING_DIRECTORIES").unwrap_or_default();
+    let is_ceiling = |folder: &Path| ceilings.split(':').any(|ceiling| folder == ceiling);
+    let mut above = project.root.ancestors().skip(1).take_while(|folder| !is_ceiling(folder));
     project.var("GIT_DIR").is_some()
-        || project.root.ancestors().any(|folder| folder.join(".git").exists())
+        || project.root.join(".git").exists()
+        || above.any(|folder| folder.join(".git").exists())
 }
 
 /// Waits for git, so that no process outlives the build.

@@ -128,9 +128,7 @@ fn paths_are_relative_to_the_project_and_unknown_ones_are_errors() {
         .failure()
         .stderr_has("there is no tag or commit `v9`");
 
-    let mut sandbox = Sandbox::new();
-    // The sandbox itself is in a repository.
-    sandbox.set("GIT_CEILING_DIRECTORIES", sandbox.beside("").display());
+    let sandbox = Sandbox::new();
     sandbox.run(["history"]).failure().stderr_has("is not in a git repository").stderr_has("`-C`");
     sandbox.sh("git init -q .").success();
     sandbox.run(["history"]).failure().stderr_has("the git repository has no commit yet");

@@ -9,6 +9,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::OnceLock;
+use std::thread;
 use std::time::{Duration, SystemTime};
 
 use serde_json::Value;
@@ -39,6 +40,8 @@ impl Sandbox {
         sandbox.set("HOME", sandbox.beside("home").display());
         sandbox.set("XDG_CACHE_HOME", sandbox.beside("cache").display());
         sandbox.set("PIP_CACHE_DIR", parent.join("pip-cache").display());
+        // The sandbox is in no repository, though its parent is.
+        sandbox.set("GIT_CEILING_DIRECTORIES", parent.display());
         for (name, value) in [
             ("LANG", "C.UTF-8"),
             ("TERM", "dumb"),
@@ -327,4 +330,14 @@ pub(crate) fn copy_tree(from: &Path, to: &Path) {
             fs::copy(entry.path(), place).unwrap();
         }
     }
+}
+
+/// Checks all cases at once, each in a thread of its own: for cases that wait more than they compute.
+pub(crate) fn side_by_side<T: Send>(cases: impl IntoIterator<Item = T>, check: impl Fn(T) + Sync) {
+    let check = &check;
+    thread::scope(|scope| {
+        for case in cases {
+            scope.spawn(move || check(case));
+        }
+    });
 }
