@@ -234,7 +234,7 @@ fn key(wheelhouse: &Wheelhouse, job: &Job, purpose: Purpose) -> Result<Key> {
     }
     // The Buildfile's `pip-args` and `build-env` are part of these.
     let interpreter = if is_of_target { wheelhouse.python.value.as_str() } else { "" };
-    add_tools(&mut key, &inputs, interpreter);
+    add_tools(&mut key, &inputs, interpreter)?;
     match purpose {
         Purpose::Target => add_requirements(&mut key, &inputs, job)?,
         Purpose::Wheels => add_lines(&mut key, &inputs, job)?,
@@ -250,19 +250,21 @@ fn key(wheelhouse: &Wheelhouse, job: &Job, purpose: Purpose) -> Result<Key> {
 
 /// Adds the resolver, pip, its arguments and its configuration. `python` is the name of the
 /// interpreter.
-fn add_tools(key: &mut Key, inputs: &Inputs, python: &str) {
+fn add_tools(key: &mut Key, inputs: &Inputs, python: &str) -> Result<()> {
     if let Some(uv) = &inputs.uv {
         key.text("resolver", format!("uv {}", uv.version));
     }
     key.text("pip-args", inputs.pip_args.join(" "));
-    key.text(format!("python {python}"), &inputs.interpreter.identity.python);
-    key.text("pip", &inputs.interpreter.identity.pip);
+    let identity = &inputs.interpreter.get()?.identity;
+    key.text(format!("python {python}"), &identity.python);
+    key.text("pip", &identity.pip);
     for (name, value) in &inputs.config.settings {
         key.text(name, value);
     }
     for (name, digest) in &inputs.config.files {
         key.push(format!("file of {name}"), digest.map_or(Value::Missing, Value::Digest));
     }
+    Ok(())
 }
 
 fn run(wheelhouse: &Wheelhouse, job: &Job) -> Result<Done> {

@@ -67,7 +67,8 @@ fn it_fetches_no_byte_and_starts_no_process() {
     for platform in ["platform = { python = \"3.13\", arch = \"arm64\" }", ""] {
         let (sandbox, index) = first_project(platform);
         let started = || fs::read_to_string(sandbox.beside("started")).unwrap();
-        assert!(started().contains("python"), "the first build needs to know the interpreter");
+        // With a platform, the lockfile says everything.
+        assert_eq!(started().contains("python"), platform.is_empty(), "{}", started());
         let requests = index.requested();
         assert_eq!(requests.len(), 2);
         for name in ["Buildfile", "handler.py", "pylock.toml"] {
@@ -76,15 +77,30 @@ fn it_fetches_no_byte_and_starts_no_process() {
         }
         build_in(&sandbox, "../second").success();
         assert_eq!(index.requested(), requests);
-        // The sandbox is in the repository of this project, and a record has the commit.
-        let is_repository = sandbox.path("").ancestors().any(|it| it.join(".git").exists());
-        let started = started().lines().filter(|line| !(is_repository && *line == "git")).count();
-        assert_eq!(started, 0);
+        assert_eq!(started(), "");
         let second = sandbox.beside("second");
         assert_eq!(fs::read(second.join("lambda.zip")).unwrap(), sandbox.bytes("lambda.zip"));
         // A pip in the working directory would be the one that runs.
         fs::write(second.join("pip.py"), "__version__ = '30'").unwrap();
         build_in(&sandbox, "../second").success();
-        assert!(fs::read_to_string(sandbox.beside("started")).unwrap().contains("python"));
+        let started = fs::read_to_string(sandbox.beside("started")).unwrap();
+        assert_eq!(started.contains("python"), platform.is_empty());
     }
+}
+
+#[test]
+fn a_lockfile_for_a_platform_needs_no_python() {
+    let (mut sandbox, _index) =
+        first_project("platform = { python = \"3.13\", arch = \"x86_64\" }");
+    let first = sandbox.bytes("lambda.zip");
+    sandbox.set("PATH", sandbox.beside("hooks").display());
+    sandbox.set("XDG_CACHE_HOME", sandbox.beside("other-cache").display());
+    sandbox.run(["clean"]).success();
+    sandbox.run([]).success();
+    assert_eq!(sandbox.bytes("lambda.zip"), first);
+    let record = sandbox.read("lambda.zip.record.json");
+    assert!(record.contains("\"interpreters\": []"), "{record}");
+    // Anything else needs one.
+    sandbox.write("Buildfile", BUILDFILE.replace("PLATFORM", ""));
+    sandbox.run([]).failure().stderr_has("there is no interpreter `python3` on PATH");
 }

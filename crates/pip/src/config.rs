@@ -93,8 +93,9 @@ pub struct Config {
 }
 
 impl Config {
-    /// Reads the configuration that an interpreter with this prefix would use.
-    pub fn read(project: &Project, prefix: &Path) -> Self {
+    /// Reads the configuration that an interpreter with this prefix would use; without an interpreter,
+    /// that of the system and the user.
+    pub fn read(project: &Project, prefix: Option<&Path>) -> Self {
         Self::read_files(project, &config_files(project, prefix, Path::new("/")))
     }
 
@@ -209,7 +210,7 @@ impl Config {
 }
 
 /// Returns pip's configuration files; a later file wins.
-fn config_files(project: &Project, prefix: &Path, system: &Path) -> Vec<PathBuf> {
+fn config_files(project: &Project, prefix: Option<&Path>, system: &Path) -> Vec<PathBuf> {
     let own = project.var("PIP_CONFIG_FILE").map(|path| project.root.join(path));
     if own.as_deref() == Some(Path::new("/dev/null")) {
         return Vec::new();
@@ -228,7 +229,7 @@ fn config_files(project: &Project, prefix: &Path, system: &Path) -> Vec<PathBuf>
         let config = project.var("XDG_CONFIG_HOME").map(PathBuf::from);
         files.push(config.unwrap_or_else(|| home.join(".config")).join("pip/pip.conf"));
     }
-    files.push(prefix.join("pip.conf"));
+    files.extend(prefix.map(|prefix| prefix.join("pip.conf")));
     files.extend(own);
     files
 }
@@ -279,7 +280,7 @@ mod tests {
         all.insert("XDG_CONFIG_DIRS".into(), place("ROOT/none"));
         all.entry("HOME".into()).or_insert_with(|| place("ROOT/home"));
         let project = Project::new(root.clone(), all);
-        let files = config_files(&project, &root.join("prefix"), &root.join("system"));
+        let files = config_files(&project, Some(&root.join("prefix")), &root.join("system"));
         Config::read_files(&project, &files)
     }
 

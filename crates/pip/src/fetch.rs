@@ -21,7 +21,6 @@ use super::run::Pip;
 use super::sdist::{Basis, Made, SdistBuilder, unpack};
 use super::secrets::{fingerprint, percent_decode};
 use super::settings::{Pairs, to_json};
-use super::unusable;
 use super::wheel_command::{Build, wheels_in};
 use super::wheels::{Wheel, sha256_of};
 use zipwright_engine::make::Pool;
@@ -306,12 +305,8 @@ impl Fetch<'_> {
         workshop: &Path,
         (download, foreign): (bool, bool),
     ) -> Result<()> {
-        let interpreter = self.pip.interpreter;
-        let program = interpreter.program.display().to_string();
         // A lockfile alone needs no pip.
-        if let Some(error) = unusable::unfit(&program, &interpreter.identity) {
-            return Err(error.context(format!("only pip can {doing}")));
-        }
+        self.pip.interpreter.fit().with_context(|| format!("only pip can {doing}"))?;
         self.pip.reporter.status(&format!("asking pip to {doing}"));
         let out = workshop.join("out");
         let file = workshop.join("picks.txt");

@@ -20,7 +20,7 @@ use super::build::Source;
 use super::config::Config;
 use super::fetch::Fetch;
 use super::identity::Identity;
-use super::interpreter::Interpreter;
+use super::interpreter::LazyInterpreter;
 use super::lines;
 use super::lockfile::{LockRequest, LockedInputs};
 use super::origins::Origins;
@@ -32,7 +32,6 @@ use super::sdist::SdistBuilder;
 use super::secrets::{Redactor, fingerprint};
 use super::settings::Settings;
 use super::sources::Sources;
-use super::unusable;
 use super::uv::Uv;
 use super::wheel_command::Build;
 use super::wheels::Wheel;
@@ -90,7 +89,7 @@ pub struct Gathered {
 
 /// Everything that the wheels depend on, in its current state.
 pub struct Inputs {
-    pub interpreter: Interpreter,
+    pub interpreter: LazyInterpreter,
     pub config: Config,
     pub requirements: Requirements,
     /// The packages of the lockfile, if there is one.
@@ -117,27 +116,29 @@ pub struct Inputs {
 }
 
 impl Inputs {
-    /// Reads all inputs. Starts no process if the interpreter's identity is cached.
+    /// Reads all inputs. Starts no process if the interpreter's identity is cached, or not needed.
     pub fn read(request: &Request) -> Result<Self> {
         let Request { files, requirements, constraints, projects, .. } = *request;
         let project = &request.project.with_build_vars(request.build_env);
-        let interpreter = Interpreter::find_any(project, request.python)?;
+        let interpreter = LazyInterpreter::new(project, request.python);
         let locked = request
             .lock
             .map(|lock| LockedInputs::read(request.project, lock, (&interpreter, request.runtime)));
         let locked = locked.transpose()?;
         let uv = request.resolver == Resolver::Uv && locked.is_none();
         let uv = uv.then(|| Uv::find(project)).transpose()?;
-        let resolved = locked.as_ref().map_or(uv.is_none(), LockedInputs::has_sources);
-        if (!projects.is_empty() || resolved)
-            && let Some(error) = unusable::unfit(request.python, &interpreter.identity)
-        {
-            return Err(error);
-        }
+        let by_pip = locked.as_ref().map_or(uv.is_none(), LockedInputs::has_sources);
+        let identity = if !projects.is_empty() || by_pip {
+            Some(&interpreter.fit()?.identity)
+        } else if locked.is_none() || request.runtime.is_none() {
+            Some(&interpreter.get()?.identity)
+        } else {
+            None
+        };
         let applies = |marker: &str| applies(marker, &interpreter, request.runtime);
         let mut requirements =
             Requirements::read(request.project, requirements, constraints, &applies)?;
-        let mut config = Config::read(project, &interpreter.identity.prefix);
+        let mut config = Config::read(project, interpreter.prefix()?.as_deref());
         let Arguments { find_links, settings: given, plain: plain_args, files: further, hashed } =
             Arguments::read(project, request.pip_args)?;
         requirements.hashed |= hashed || config.hashed;
@@ -158,7 +159,7 @@ impl Inputs {
             .for_each(|it| it.indexes.iter().for_each(|url| config.network.add_index(url)));
         let secrets = secrets(request.pip_args, &requirements, &config);
         let pip_args: Vec<String> = request.pip_args.iter().map(|arg| fingerprint(arg)).collect();
-        let context = context(project, &plain_args, &interpreter, &config, &requirements);
+        let context = context(project, &plain_args, identity, &config, &requirements);
         let mut folders: BTreeSet<&RelPath> = projects.iter().collect();
         folders.extend(&requirements.folders);
         folders.extend(locked.iter().flat_map(|locked| &locked.projects));
@@ -390,7 +391,7 @@ fn digest(files: &View, paths: &BTreeSet<RelPath>) -> Result<Digest> {
 
 /// Returns whether a marker is true in the runtime, or without a runtime in the interpreter on this
 /// host; `None` if only pip can evaluate it.
-fn applies(marker: &str, interpreter: &Interpreter, runtime: Option<Runtime>) -> Option<bool> {
+fn applies(marker: &str, interpreter: &LazyInterpreter, runtime: Option<Runtime>) -> Option<bool> {
     let environment = match runtime {
         Some(runtime) => runtime.environment(),
         // The cached identity of an interpreter does not have the kernel's release.
@@ -398,7 +399,7 @@ fn applies(marker: &str, interpreter: &Interpreter, runtime: Option<Runtime>) ->
             return None;
         }
         None => {
-            let Identity { python, minor, .. } = &interpreter.identity;
+            let Identity { python, minor, .. } = &interpreter.get().ok()?.identity;
             let mut words = python.split(' ');
             let (implementation, full) = (words.next()?, words.next()?);
             let machine = words.find_map(|word| word.strip_prefix("linux-"))?;
@@ -413,12 +414,13 @@ fn applies(marker: &str, interpreter: &Interpreter, runtime: Option<Runtime>) ->
 fn context(
     project: &Project,
     arguments: &[String],
-    interpreter: &Interpreter,
+    identity: Option<&Identity>,
     config: &Config,
     requirements: &Requirements,
 ) -> Digest {
     let mut hasher = FieldHasher::new();
-    hasher.field(RECIPE).field(&interpreter.identity.python).field(&interpreter.identity.pip);
+    let (python, pip) = identity.map_or(("", ""), |of| (&of.python, &of.pip));
+    hasher.field(RECIPE).field(python).field(pip);
     hasher.field(config.digest().as_bytes());
     let root = project.root.to_string_lossy();
     for option in requirements.options.iter().chain(arguments) {

@@ -8,7 +8,7 @@ use rayon::prelude::*;
 use zipwright_store::Format;
 
 use super::config::Config;
-use super::interpreter::Interpreter;
+use super::interpreter::{Interpreter, LazyInterpreter};
 use super::run::Pip;
 use zipwright_engine::event::Reporter;
 use zipwright_store::fs::{temp_dir_beside, write_if_changed};
@@ -45,8 +45,9 @@ pub fn install(
                  --root-user-action=ignore --target";
     let mut args: Vec<OsString> = words.split_whitespace().map(OsString::from).collect();
     args.extend([out.clone().into(), "-r".into(), file.clone().into()]);
-    let secrets = Config::read(project, &interpreter.identity.prefix).secrets;
+    let secrets = Config::read(project, Some(&interpreter.identity.prefix)).secrets;
     let names = [(file.display().to_string(), "the pinned requirements".to_string())];
+    let interpreter = &LazyInterpreter::of(project, interpreter);
     let pip = Pip { project, interpreter, secrets: &secrets, reporter };
     pip.run(args, &names)?.map_err(|failure| failure.error("install the pinned wheels"))?;
     let files = list(&out)?;

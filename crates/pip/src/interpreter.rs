@@ -8,6 +8,7 @@
 use std::fs::{self, File};
 use std::io::Read;
 use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
 
 use anyhow::Result;
 use serde::Deserialize;
@@ -125,6 +126,72 @@ impl Interpreter {
     }
 }
 
+/// An interpreter that is looked for when it is first needed. Wheels of a lockfile for a platform need
+/// none.
+pub struct LazyInterpreter {
+    project: Project,
+    python: String,
+    found: OnceLock<Interpreter>,
+}
+
+impl LazyInterpreter {
+    pub fn new(project: &Project, python: &str) -> Self {
+        let (project, python) = (project.clone(), python.to_owned());
+        Self { project, python, found: OnceLock::new() }
+    }
+
+    /// Returns one that was found.
+    pub fn of(project: &Project, found: &Interpreter) -> Self {
+        let python = found.program.display().to_string();
+        Self { project: project.clone(), python, found: found.clone().into() }
+    }
+
+    /// Returns the interpreter, with or without pip. The first call may start a process.
+    pub fn get(&self) -> Result<&Interpreter> {
+        if let Some(found) = self.found.get() {
+            return Ok(found);
+        }
+        let found = Interpreter::find_any(&self.project, &self.python)?;
+        Ok(self.found.get_or_init(|| found))
+    }
+
+    /// Returns the interpreter if it can run pip as needed, else the error.
+    pub fn fit(&self) -> Result<&Interpreter> {
+        let found = self.get()?;
+        match unusable::unfit(&self.python, &found.identity) {
+            Some(error) => Err(error),
+            None => Ok(found),
+        }
+    }
+
+    /// Returns the folder of the interpreter's own `pip.conf`; `None` if there is no interpreter. Starts
+    /// it only if that does not follow from its place.
+    pub fn prefix(&self) -> Result<Option<PathBuf>> {
+        let Some(program) = self.project.find_program(&self.python) else { return Ok(None) };
+        if self.found.get().is_none()
+            && self.project.var("PYTHONHOME").is_none()
+            && let Some(prefix) = prefix_of(&program)
+        {
+            return Ok(Some(prefix));
+        }
+        Ok(Some(self.get()?.identity.prefix.clone()))
+    }
+}
+
+/// Returns `sys.prefix` of a program: the folder with its `bin`, if that is a virtual environment (PEP
+/// 405), or if it has the standard library. `None` for any other layout, and for scripts.
+fn prefix_of(program: &Path) -> Option<PathBuf> {
+    let real = fs::canonicalize(program).ok().filter(|real| is_binary(real))?;
+    let above = |program: &Path| Some(program.parent()?.parent()?.to_path_buf());
+    let own = above(program)?;
+    if own.join("pyvenv.cfg").exists() || program.with_file_name("pyvenv.cfg").exists() {
+        return Some(own);
+    }
+    let (prefix, name) = (above(&real)?, real.file_name()?);
+    let library = |folder: &&str| prefix.join(folder).join(name).join("os.py").exists();
+    ["lib", "lib64"].iter().any(|folder| library(&folder)).then_some(prefix)
+}
+
 fn key(project: &Project, program: &Path, is_shim: bool) -> Digest {
     let mut hasher = FieldHasher::new();
     hasher.field(program.as_os_str().as_encoded_bytes()).field(QUESTIONS);
@@ -227,6 +294,33 @@ mod tests {
         assert!(error(folder.path()).contains("pip 21.3.1, and 22.2 or later is needed"));
         fake(folder.path(), "echo no such version >&2; exit 127");
         assert!(error(folder.path()).contains("does not run (exit status 127): no such version"));
+    }
+
+    #[test]
+    fn the_prefix_follows_from_the_place_of_the_program() {
+        let folder = tempfile::tempdir().unwrap();
+        let root = folder.path().canonicalize().unwrap();
+        let env = ["PATH", "HOME"].map(|name| (name.to_owned(), std::env::var(name).unwrap()));
+        let cache = ("XDG_CACHE_HOME".to_owned(), root.join("cache").display().to_string());
+        let project = Project::new(root.clone(), env.into_iter().chain([cache]).collect());
+        let found = Interpreter::find_any(&project, "python3").unwrap().identity;
+        assert_eq!(prefix_of(&found.program).unwrap(), found.prefix);
+        let made =
+            Invocation::new(&found.program, &root).args(["-m", "venv", "--without-pip", "own"]);
+        assert!(made.capture().unwrap().status.success());
+        std::os::unix::fs::symlink(root.join("own/bin/python"), root.join("elsewhere")).unwrap();
+        for program in ["own/bin/python", "elsewhere"] {
+            let program = root.join(program);
+            let found = Interpreter::find_any(&project, program.to_str().unwrap()).unwrap();
+            assert_eq!(
+                prefix_of(&program).unwrap(),
+                found.identity.prefix,
+                "{}",
+                program.display()
+            );
+        }
+        fake(&root, &answer("null"));
+        assert_eq!(prefix_of(&root.join("bin/python3")), None);
     }
 
     #[test]

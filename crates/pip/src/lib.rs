@@ -45,7 +45,7 @@ pub use config::Config;
 pub use gather::{Gathered, Inputs, RECIPE, Request, Resolver};
 pub use identity::Identity;
 pub use install::install;
-pub use interpreter::Interpreter;
+pub use interpreter::{Interpreter, LazyInterpreter};
 pub use lockfile::{LockRequest, LockedInputs};
 pub use origins::{Origins, is_own_lock, pylock};
 pub use parallel_map::parallel_map;

@@ -9,7 +9,7 @@ use zipwright_python::lock::{
 };
 use zipwright_python::{Runtime, Target};
 
-use super::interpreter::Interpreter;
+use super::interpreter::LazyInterpreter;
 use super::requirements::inside;
 use super::resolve::{Origin, Pick, file_url};
 use super::wheels::sha256_of;
@@ -42,7 +42,7 @@ impl LockedInputs {
     pub(super) fn read(
         project: &Project,
         request: LockRequest,
-        (interpreter, runtime): (&Interpreter, Option<Runtime>),
+        (interpreter, runtime): (&LazyInterpreter, Option<Runtime>),
     ) -> Result<Self> {
         let LockRequest { path, wanted } = request;
         let target = target(interpreter, runtime)?;
@@ -193,12 +193,12 @@ pub(super) fn picks(set: &LockedSet, base: &Path) -> Vec<Pick> {
 }
 
 /// Returns the environment that wheels are selected for.
-pub(super) fn target(interpreter: &Interpreter, runtime: Option<Runtime>) -> Result<Target> {
-    let identity = &interpreter.identity;
-    match runtime {
-        Some(runtime) => Ok(Target::of_runtime(runtime)),
-        None => Target::of_interpreter(&identity.python, identity.minor),
+pub(super) fn target(interpreter: &LazyInterpreter, runtime: Option<Runtime>) -> Result<Target> {
+    if let Some(runtime) = runtime {
+        return Ok(Target::of_runtime(runtime));
     }
+    let identity = &interpreter.get()?.identity;
+    Target::of_interpreter(&identity.python, identity.minor)
 }
 
 fn read(place: &Path, path: &RelPath) -> Result<String> {

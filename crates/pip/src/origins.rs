@@ -15,7 +15,7 @@ use zipwright_store::fs::write_if_changed;
 use zipwright_store::project::Project;
 use zipwright_store::{Cache, Digest, Format, RelPath, private};
 
-use super::interpreter::Interpreter;
+use super::interpreter::LazyInterpreter;
 use super::lockfile;
 use super::requirements::{inside, normal};
 use super::resolve::{Origin, Pick, file_url, local_file};
@@ -122,7 +122,7 @@ pub fn pylock(
     folder: &RelPath,
     (python, runtime): (&str, Option<Runtime>),
 ) -> Result<(String, usize)> {
-    let interpreter = Interpreter::find_any(project, python)?;
+    let interpreter = LazyInterpreter::new(project, python);
     let target = lockfile::target(&interpreter, runtime)?;
     let place = project.place(folder);
     let failed = || format!("could not list `{folder}`");

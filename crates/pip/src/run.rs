@@ -6,7 +6,7 @@ use std::sync::Mutex;
 
 use anyhow::Result;
 
-use super::interpreter::Interpreter;
+use super::interpreter::LazyInterpreter;
 use super::launch::{Launch, Reading};
 use super::secrets::Redactor;
 use super::tree::EPOCH;
@@ -24,7 +24,7 @@ const KEPT_LINES: usize = 1000;
 /// pip of one interpreter, ready to run.
 pub(super) struct Pip<'a> {
     pub project: &'a Project,
-    pub interpreter: &'a Interpreter,
+    pub interpreter: &'a LazyInterpreter,
     pub secrets: &'a Redactor,
     pub reporter: &'a dyn Reporter,
 }
@@ -64,7 +64,7 @@ impl Pip<'_> {
     ) -> Result<Result<(), Failure>> {
         let kept = Mutex::new(Kept::default());
         let launch = Launch::new(self.project)?;
-        let invocation = launch.prepare(self.project, reading, self.invocation(args));
+        let invocation = launch.prepare(self.project, reading, self.invocation(args)?);
         let status = invocation.stream(&|stream, line| {
             let mut line = self.secrets.redact(line.trim_end());
             for (theirs, ours) in names {
@@ -83,8 +83,8 @@ impl Pip<'_> {
         Ok(Err(Failure { said: essence(&kept.lines), status: describe(status) }))
     }
 
-    fn invocation(&self, args: impl IntoIterator<Item = OsString>) -> Invocation {
-        let mut invocation = Invocation::new(&self.interpreter.program, &self.project.root)
+    fn invocation(&self, args: impl IntoIterator<Item = OsString>) -> Result<Invocation> {
+        let mut invocation = Invocation::new(&self.interpreter.get()?.program, &self.project.root)
             .args(["-m", "pip"])
             .args(args);
         let fixed = [
@@ -108,7 +108,7 @@ impl Pip<'_> {
         if self.project.var("SOURCE_DATE_EPOCH").is_none() {
             invocation = invocation.env("SOURCE_DATE_EPOCH", EPOCH.to_string());
         }
-        invocation
+        Ok(invocation)
     }
 }
 

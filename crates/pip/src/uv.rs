@@ -131,7 +131,7 @@ impl Uv {
             .arg("--output-file")
             .arg(output)
             .arg("--python")
-            .arg(&pip.interpreter.program);
+            .arg(&pip.interpreter.get()?.program);
         if let Some(runtime) = runtime {
             let Runtime { major, minor, arch } = *runtime;
             invocation = invocation

@@ -171,20 +171,27 @@ fn informative(
         Provenance::Downloaded => "downloaded",
         Provenance::Unknown => "unknown",
     };
-    let identity = |wheelhouse: &Wheelhouse| {
-        let found = Interpreter::find(job.project, &wheelhouse.python).ok()?;
-        Some((wheelhouse.target.clone(), found.identity))
-    };
-    let interpreters: Vec<_> = wheelhouses.iter().filter_map(identity).collect();
     let ways = wheels.iter().zip(&provenances);
     let builds = ways.clone().filter_map(|(wheel, how)| match how {
         Provenance::Built(build_inputs) => Some(build(wheel, build_inputs)),
         Provenance::Downloaded | Provenance::Unknown => None,
     });
+    let builds: Vec<Build> = builds.collect();
+    let identity = |wheelhouse: &Wheelhouse| {
+        let target = &wheelhouse.target;
+        let own = job.of_kind::<wheelhouse::Wheelhouse>("wheelhouse", target).ok()?;
+        // Wheels of a lockfile for a platform come without Python.
+        if own.lock.is_some() && own.platform.is_some() && builds.is_empty() {
+            return None;
+        }
+        let found = Interpreter::find(job.project, &wheelhouse.python).ok()?;
+        Some((target.clone(), found.identity))
+    };
+    let interpreters: Vec<_> = wheelhouses.iter().filter_map(identity).collect();
     Informative {
         time: time.unwrap_or_else(Timestamp::now).to_string(),
         git,
-        builds: builds.collect(),
+        builds,
         pip: interpreters.iter().map(|(name, of)| (name.clone(), of.pip.clone())).collect(),
         interpreters: interpreters.into_iter().map(|(name, of)| (name, of.python)).collect(),
         wheels: ways.map(|(wheel, how)| (wheel.file.clone(), word(how).into())).collect(),

@@ -287,7 +287,7 @@ impl Step<'_, '_> {
         let (isolation, _) = self.builder.machine.find();
         let root = isolation.path();
         let (program, option) = match part {
-            "prepare" => (pip.interpreter.identity.program.clone(), "-I"),
+            "prepare" => (pip.interpreter.get()?.identity.program.clone(), "-I"),
             _ => (root.join("env/bin/python"), "-s"),
         };
         let driver = root.join("recipe/driver.py");
