@@ -135,26 +135,33 @@ def write_wrappers(request):
     triplet = sysconfig.get_config_var("MULTIARCH")
     if triplet:
         names.update((triplet + "-gcc", triplet + "-g++"))
+    flags = {}
     for name in sorted(names):
         program = request["compilers"].get(name) or shutil.which(name, path=request["path"])
         if program:
-            write(os.path.join(folder, name), wrapper(root, program), 0o755)
+            # Most of the names are links to one compiler.
+            real = os.path.realpath(program)
+            if real not in flags:
+                flags[real] = flags_of(program, root)
+            quoted = "".join(" '%s'" % flag for flag in flags[real])
+            text = WRAPPER.format(root=root, program=program, flags=quoted)
+            write(os.path.join(folder, name), text, 0o755)
     for name, program in request["rust"].items():
         text = "#!/bin/sh\nexec '%s' \"$@\"\n" % program
         write(os.path.join(folder, name), text, 0o755)
 
 
-def wrapper(root, program):
+def flags_of(program, root):
     wanted = ["-ffile-prefix-map=%s=/zipwright" % root, "-g0"]
     if sys.base_prefix not in ("/", "/usr"):
         wanted.insert(0, "-ffile-prefix-map=%s=/python" % sys.base_prefix)
-    flags = [flag for flag in wanted if takes(program, flag)]
-    quoted = "".join(" '%s'" % flag for flag in flags)
-    return WRAPPER.format(root=root, program=program, flags=quoted)
+    if takes(program, wanted):
+        return wanted
+    return [flag for flag in wanted if takes(program, [flag])]
 
 
-def takes(program, flag):
-    command = [program, flag, "-E", "-x", "c", os.devnull]
+def takes(program, flags):
+    command = [program] + flags + ["-E", "-x", "c", os.devnull]
     return subprocess.run(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL).returncode == 0
 
 
