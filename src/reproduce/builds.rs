@@ -30,7 +30,8 @@ pub(super) struct Builds<'a> {
     files: Vec<RelPath>,
     work: TempDir,
     done: usize,
-    started: Option<Instant>,
+    /// When the first build started, with which all others are compared.
+    first_started: Option<Instant>,
     began: Timestamp,
     /// The order in which the system listed the files of a build that created them in order, and of one
     /// that did not.
@@ -53,7 +54,7 @@ impl<'a> Builds<'a> {
             files,
             work: work.context("could not make a temporary folder")?,
             done: 0,
-            started: None,
+            first_started: None,
             began: Timestamp::now(),
             listings: [None, None],
         })
@@ -71,10 +72,10 @@ impl<'a> Builds<'a> {
     /// Builds from nothing. Returns the folder with the zips.
     pub(super) fn run(&mut self, variations: &[Variation]) -> Result<PathBuf> {
         let variations: BTreeSet<Variation> = variations.iter().copied().collect();
-        if let Some(started) = self.started {
-            thread::sleep(APART.saturating_sub(started.elapsed()));
+        match self.first_started {
+            Some(first) => thread::sleep(APART.saturating_sub(first.elapsed())),
+            None => self.first_started = Some(Instant::now()),
         }
-        self.started = Some(Instant::now());
         self.done += 1;
         let folders = self.folders(&variations)?;
         let project = folders.base.join("project");
