@@ -76,7 +76,7 @@ fn an_invoke_calls_what_was_published_and_notices_another() {
 
 #[test]
 #[cfg_attr(not(feature = "online"), ignore = "online tier")]
-fn an_alias_that_somebody_shares_out_is_left_alone() {
+fn an_alias_that_divides_its_calls_is_left_alone() {
     let aws = Emulator::ministack();
     create(&aws);
     aws.publish("hello", "live");

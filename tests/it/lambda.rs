@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
 use crate::aws_project::{self, uploading};
-use crate::sandbox::{Run, Sandbox, text};
+use crate::sandbox::{Run, Sandbox, side_by_side, text};
 use crate::scripted::{Answer, Script, answer, failure, invoked, plain, with_header};
 
 /// Returns a project whose upload has these keys, and a server whose responses depend on the digest
@@ -197,20 +197,21 @@ fn code_that_is_stored_in_another_way_is_sent_again() {
     let object = |bucket: &str| json!({"ResolvedS3Object": {"S3Bucket": bucket, "S3Key": "a.zip"}});
     let stored = |code: Value| answer(&json!({"Code": code}));
     let denied = failure(403, "AccessDeniedException", "no");
-    for (found, sent) in [
+    let cases = [
         (stored(json!({})), false),
         (stored(json!({"SourceKMSKeyArn": "arn:aws:kms:eu-west-1:123456789012:key/1"})), true),
         (stored(object("bundles")), true),
         // Who may not look is taken to have the defaults.
         (denied, false),
-    ] {
+    ];
+    side_by_side(cases, |(found, sent)| {
         let (_, project) = scripted("", |digest| {
             let configured = answer(&json!({"CodeSha256": digest}));
             vec![configured.clone(), found, configured.clone(), configured]
         });
         let run = project.run(["--json", "upload"]).success();
         assert_eq!(run.target("upload")["sent"], sent, "{run}");
-    }
+    });
     // The same bucket and another one.
     let keys = "s3 = { bucket = 'bundles', storage = 'reference' }";
     for (bucket, is_read_only) in [("bundles", true), ("others", false)] {

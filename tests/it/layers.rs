@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use crate::aws_project::{self, create, uploading};
 use crate::emulators::{Emulator, bundle, code_sha256};
-use crate::sandbox::{Run, Sandbox, text};
+use crate::sandbox::{Run, Sandbox, side_by_side, text};
 use crate::scripted::{Answer, Script, answer, failure};
 
 /// The example of docs/BUILDFILE.md.
@@ -371,30 +371,37 @@ fn version(number: i64, digest: &str) -> Answer {
 #[test]
 fn a_lost_answer_publishes_no_second_version() {
     let nothing = || answer(&json!({"LayerVersions": []}));
-    let (server, project) = scripted(|digest| {
-        let lost = failure(500, "ServiceException", "try again");
-        vec![nothing(), lost, listed(1), version(1, digest)]
-    });
-    let layer = event(&project, &["layer"], "layer");
-    assert_eq!((&layer["version"], &layer["published"]), (&json!(1), &json!(true)));
     let posts =
         |server: &Script| server.requests().iter().filter(|head| head.starts_with("POST")).count();
-    assert_eq!(posts(&server), 1);
-
-    // If it does not exist, it is sent again, and finally given up.
-    let (server, project) = scripted(|digest| {
-        let busy = || failure(429, "TooManyRequestsException", "slower");
-        vec![nothing(), busy(), nothing(), busy(), nothing(), version(1, digest)]
-    });
-    assert_eq!(event(&project, &["layer"], "layer")["version"], 1);
-    assert_eq!(posts(&server), 3);
-    let (_, project) = scripted(|_| {
-        let no = || failure(500, "ServiceException", "no");
-        vec![nothing(), no(), nothing(), no(), nothing(), no()]
-    });
-    let run = project.run(["layer"]).failure();
-    let _ = run.stderr_has("could not publish layer `shared` in eu-west-1 at http://127.0.0.1:");
-    assert!(!project.exists("build/layer.stamp"));
+    let exists = || {
+        let (server, project) = scripted(|digest| {
+            let lost = failure(500, "ServiceException", "try again");
+            vec![nothing(), lost, listed(1), version(1, digest)]
+        });
+        let layer = event(&project, &["layer"], "layer");
+        assert_eq!((&layer["version"], &layer["published"]), (&json!(1), &json!(true)));
+        assert_eq!(posts(&server), 1);
+    };
+    let is_sent_again = || {
+        let (server, project) = scripted(|digest| {
+            let busy = || failure(429, "TooManyRequestsException", "slower");
+            vec![nothing(), busy(), nothing(), busy(), nothing(), version(1, digest)]
+        });
+        assert_eq!(event(&project, &["layer"], "layer")["version"], 1);
+        assert_eq!(posts(&server), 3);
+    };
+    let is_given_up = || {
+        let (_, project) = scripted(|_| {
+            let no = || failure(500, "ServiceException", "no");
+            vec![nothing(), no(), nothing(), no(), nothing(), no()]
+        });
+        let run = project.run(["layer"]).failure();
+        let _ =
+            run.stderr_has("could not publish layer `shared` in eu-west-1 at http://127.0.0.1:");
+        assert!(!project.exists("build/layer.stamp"));
+    };
+    let cases: [&(dyn Fn() + Sync); 3] = [&exists, &is_sent_again, &is_given_up];
+    side_by_side(cases, |case| case());
 }
 
 #[test]

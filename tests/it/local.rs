@@ -13,7 +13,7 @@ use rustix::process::Signal;
 use serde_json::{Value, json};
 
 use crate::aws_project::bundling;
-use crate::sandbox::{Run, Sandbox, copy_tree, python, text};
+use crate::sandbox::{Run, Sandbox, copy_tree, python, side_by_side, text};
 use crate::wait::{runs, until};
 use crate::watching::Watching;
 
@@ -201,7 +201,7 @@ def handler(event, context):
     print('started', child.pid)
     time.sleep(600)
 ";
-    for program in pythons().values() {
+    side_by_side(pythons().values(), |program| {
         let (error_text, run) = error(&project_in(program, app, "timeout = 1"));
         assert!(error_text.contains("Task timed out after 1.00 seconds"), "{error_text}");
         let lines = run.events();
@@ -210,7 +210,7 @@ def handler(event, context):
         let pid = pid.and_then(|pid| rustix::process::Pid::from_raw(pid.parse().ok()?));
         let pid = pid.unwrap_or_else(|| panic!("{run}"));
         until("the end of the handler's child process", || (!runs(pid)).then_some(()));
-    }
+    });
 }
 
 #[test]

@@ -13,7 +13,7 @@ use serde_json::json;
 use crate::aws_project::{self, OLD, STAMP, create, digest, uploading};
 use crate::emulators::{Emulator, bundle, code_sha256};
 use crate::proxy::{Fault, Proxy, Rule};
-use crate::sandbox::{Run, Sandbox, text};
+use crate::sandbox::{Run, Sandbox, side_by_side, text};
 use crate::wait;
 
 const BUILDFILE: &str = uploading!("alias = 'live'\n");
@@ -128,13 +128,13 @@ fn what_passes_is_waited_for_and_said() {
         ((ALIAS, Fault::LoseAnswer), "could not move alias `live` of function `hello`"),
         ((ALIAS, THROTTLED), "could not move alias `live` of function `hello`"),
     ];
-    for (rule, says) in cases {
+    side_by_side(cases, |(rule, says)| {
         let mut scene = Scene::new();
         let (run, _) = scene.upload(vec![rule]);
         let run = run.success().stderr_has(says).stderr_has("trying again in ");
         assert_eq!(scene.live(), (scene.new.clone(), 2, "2".into()), "{run}");
         assert!(scene.project.exists(STAMP), "{run}");
-    }
+    });
 }
 
 #[test]

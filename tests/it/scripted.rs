@@ -95,7 +95,8 @@ impl Script {
             }
             watch(&request.what, stream);
             seen.lock().unwrap().push(request);
-            let spent = failure(500, "ServiceException", "the script is at its end");
+            // No client sends this request again.
+            let spent = failure(400, "InvalidRequestException", "the script is at its end");
             say(stream, &answers.next().unwrap_or(spent));
         });
         Self { port, asked }

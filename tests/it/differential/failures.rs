@@ -154,11 +154,12 @@ const SIGNALS: [(&str, i32); 3] = [("SIGHUP", 1), ("SIGINT", 2), ("SIGTERM", 15)
 
 /// A signal to the tool while a command is running.
 pub(super) fn signals() -> Vec<Scenario> {
-    let slow = "echo half > out; if test -e slow; then true > started; sleep 60; fi; cp in out";
+    let slow =
+        "echo half > out; if test -e slow; then true > started; exec sleep 60; fi; cp in out";
     let rules = rules([
         file("last", "out"),
         command("out").inputs("in").outputs("out").script(slow),
-        command("send").inputs("in").script("test ! -e slow || { true > started; sleep 60; }"),
+        command("send").inputs("in").script("test ! -e slow || { true > started; exec sleep 60; }"),
     ]);
     let mut scenarios = Vec::new();
     for (name, number) in SIGNALS {
