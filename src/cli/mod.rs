@@ -1,6 +1,7 @@
 //! The command line: from arguments to a build, and from its result to an exit status.
 
 mod args;
+mod bug;
 mod build;
 mod cache;
 mod cache_key;
@@ -108,6 +109,7 @@ impl From<anyhow::Error> for Failure {
 
 /// Runs the command of this process.
 pub fn main() -> ExitCode {
+    bug::end_at_a_panic();
     if let Some(code) = complete::serve() {
         return ExitCode::from(code);
     }

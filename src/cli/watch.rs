@@ -5,7 +5,6 @@
 //! disk. A change during a round interrupts it.
 
 use std::collections::{BTreeSet, HashSet};
-use std::panic;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -208,7 +207,7 @@ impl Watching<'_> {
                     }
                 }
             }
-            anyhow::Ok(making.join().unwrap_or_else(|cause| panic::resume_unwind(cause)))
+            anyhow::Ok(making.join().expect("BUG: a build does not panic"))
         })?;
         signals::resume();
         match problem {

@@ -1,7 +1,6 @@
 //! The changes of all commits to their parents: comparing their trees is nearly all of the work, so
 //! several processes of git do it.
 
-use std::panic;
 use std::sync::mpsc::{SyncSender, sync_channel};
 use std::thread;
 
@@ -58,7 +57,7 @@ pub(super) fn read(
         }
         for (receiver, reader) in readers {
             drop(receiver);
-            reader.join().unwrap_or_else(|cause| panic::resume_unwind(cause))?;
+            reader.join().expect("BUG: reading differences does not panic")?;
         }
         if left > 0 {
             bail!("`git diff-tree` left out {left} of {} comparisons", pairs.len());

@@ -189,7 +189,7 @@ fn prefix_of(program: &Path) -> Option<PathBuf> {
     }
     let (prefix, name) = (above(&real)?, real.file_name()?);
     let library = |folder: &&str| prefix.join(folder).join(name).join("os.py").exists();
-    ["lib", "lib64"].iter().any(|folder| library(&folder)).then_some(prefix)
+    ["lib", "lib64"].iter().any(library).then_some(prefix)
 }
 
 fn key(project: &Project, program: &Path, is_shim: bool) -> Digest {

@@ -18,7 +18,6 @@ use anyhow::{Result, anyhow};
 use super::attempt::Attempt;
 use super::judge::{Verdict, judge};
 use super::preflight::needs_of;
-use super::work::unless_it_panics;
 use super::{Engine, Message, Mode, Options, World};
 use crate::event::Event;
 use crate::graph::TargetId;
@@ -122,7 +121,7 @@ impl<'a> Engine<'a, '_> {
             let (sender, surroundings) = (sender.clone(), &self.options.surroundings);
             scope.spawn(move || {
                 let started = Instant::now();
-                let found = unless_it_panics(|| check(world, id, require, surroundings));
+                let found = check(world, id, require, surroundings);
                 let seconds = started.elapsed().as_secs_f64();
                 let _ = sender.send(Message::Guarded { at, token, seconds, found });
             });

@@ -436,9 +436,8 @@ impl<'a> Engine<'a, '_> {
             let mut wait = |ran| {
                 let _ = sender.send(Message::Polling { id, token: token.take(), ran });
             };
-            let worked = work::unless_it_panics(|| {
-                work(world, &mut next, how, (&options.surroundings, pool), &channel, &mut wait)
-            });
+            let surroundings = (&options.surroundings, pool);
+            let worked = work(world, &mut next, how, surroundings, &channel, &mut wait);
             let seconds = started.elapsed().as_secs_f64();
             let Work { id, reasons, .. } = next;
             // The loop outlives its workers.

@@ -12,7 +12,6 @@ use std::time::Instant;
 use anyhow::Result;
 
 use super::channel::Channel;
-use super::work::unless_it_panics;
 use super::{Engine, Message, Mode, Options, World};
 use crate::event::Event;
 use crate::files::View;
@@ -122,7 +121,7 @@ impl<'a> Engine<'a, '_> {
                     self.preflights.0[at].state = State::Asked;
                     let sender = sender.clone();
                     scope.spawn(move || {
-                        let found = unless_it_panics(|| look_at(world, id, &channel));
+                        let found = look_at(world, id, &channel);
                         let seconds = started.elapsed().as_secs_f64();
                         let _ = sender.send(Message::Looked { id, seconds, found });
                     });
@@ -132,7 +131,7 @@ impl<'a> Engine<'a, '_> {
                     if !makers.iter().all(done) {
                         continue;
                     }
-                    let found = unless_it_panics(|| look_at(world, id, &channel));
+                    let found = look_at(world, id, &channel);
                     self.looked(id, started.elapsed().as_secs_f64(), found);
                 }
             }

@@ -2,7 +2,6 @@
 //! the inputs are read again, and the record is put together.
 
 use std::collections::BTreeMap;
-use std::panic::{self, AssertUnwindSafe};
 use std::thread;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -83,16 +82,6 @@ pub(super) struct How {
     pub(super) touch: bool,
     /// Remove files of users that are in the way.
     pub(super) force: bool,
-}
-
-/// Returns the result of `work`; a panic is an error. The loop waits for a message from every worker,
-/// and without one would wait forever.
-pub(super) fn unless_it_panics<T>(work: impl FnOnce() -> Result<T>) -> Result<T> {
-    panic::catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|cause| {
-        let said = cause.downcast_ref::<String>().map(String::as_str);
-        let said = said.or_else(|| cause.downcast_ref::<&str>().copied()).unwrap_or("it panicked");
-        bail!("this is a mistake in zipwright, not in your project; please report it: {said}")
-    })
 }
 
 /// Runs a target. `wait` is called before the wait for its `until`, with the record of the run if it
@@ -327,7 +316,7 @@ fn record_outputs(
         .map(|output| {
             let path = output.path().clone();
             let digest = output_digest(job.files, &output)?
-                .with_context(|| format!("output `{path}` went away as soon as it was made"))?;
+                .with_context(|| format!("output `{path}` was removed right after it was made"))?;
             let is_made = match plain_file(job.files, &path)? {
                 Some(content) => made(&path, &content),
                 None => made(&path, &digest) && !matches!(output, Output::Folder(_)),
@@ -399,16 +388,4 @@ fn result_of(job: &Job, outputs: &[RecordedOutput], key: &Key) -> Digest {
 pub(super) fn result_of_nothing() -> Digest {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     FieldHasher::new().field("moment").field(now.as_nanos().to_le_bytes()).finish()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_panic_is_an_error_with_its_words() {
-        let error = unless_it_panics::<()>(|| panic!("BUG: {}", 7)).unwrap_err().to_string();
-        assert!(error.contains("mistake in zipwright") && error.ends_with("BUG: 7"), "{error}");
-        assert_eq!(unless_it_panics(|| Ok(1)).unwrap(), 1);
-    }
 }
