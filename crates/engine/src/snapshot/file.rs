@@ -3,12 +3,13 @@
 
 use std::fs::File;
 use std::io::{Seek, Write};
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::FileExt;
 use std::path::PathBuf;
 
 use anyhow::{Context, Result};
 use rayon::prelude::*;
+use rustix::fs::{Mode, OFlags, openat};
 use serde::{Deserialize, Serialize};
 
 use crate::files::Scanned;
@@ -169,9 +170,13 @@ impl Section {
         is_wanted: impl Fn(usize) -> bool,
     ) -> Option<Vec<Now>> {
         let mut now = Vec::with_capacity(SECTION);
+        let mut folder = Folder::default();
         self.each(|at, path, observation| {
             now.push(match is_wanted(at) {
-                true => observation.compare(root.as_fd(), path),
+                true => {
+                    let (start, rest) = folder.start(root.as_fd(), path);
+                    observation.compare(start, rest)
+                }
                 false => Now::Unchecked,
             });
         })?;
@@ -204,6 +209,31 @@ impl Section {
 
     pub(super) fn size_and_digest(&self) -> (u64, Digest) {
         (self.bytes.len() as u64, self.digest)
+    }
+}
+
+/// The folder of the path that was compared last. The paths are sorted, and from their folder the system
+/// finds files in less time than from the root.
+#[derive(Default)]
+struct Folder<'a> {
+    path: &'a str,
+    /// Opened once a second path is in it.
+    open: Option<OwnedFd>,
+}
+
+impl<'a> Folder<'a> {
+    /// Returns a folder to begin at, and the rest of `path`.
+    fn start<'f>(&'f mut self, root: BorrowedFd<'f>, path: &'a str) -> (BorrowedFd<'f>, &'a str) {
+        let Some((parent, name)) = path.rsplit_once('/') else { return (root, path) };
+        if self.path != parent {
+            *self = Self { path: parent, open: None };
+            return (root, path);
+        }
+        if self.open.is_none() {
+            let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+            self.open = openat(root, parent, flags, Mode::empty()).ok();
+        }
+        self.open.as_ref().map_or((root, path), |folder| (folder.as_fd(), name))
     }
 }
 
