@@ -221,7 +221,7 @@ mod tests {
     }
 
     #[test]
-    fn a_bundle_is_unpacked_once_and_again_when_somebody_wrote_in_it() {
+    fn a_bundle_is_unpacked_once_and_again_after_a_write_in_it() {
         let place = tempfile::tempdir().unwrap();
         let place = place.path().join("task");
         let zip = [bundle(&[("app.py", "x = 1"), ("a/b.py", "y")])];

@@ -170,7 +170,7 @@ fn a_damaged_wheel_is_refused_by_name() {
 }
 
 #[test]
-fn the_folder_is_written_when_somebody_looks_and_kept_in_step() {
+fn the_folder_is_written_when_it_is_read_and_then_kept_up_to_date() {
     let demo = wheel("demo", &[("demo/a.py", "a"), ("demo-1.data/scripts/run", "#!python\n")]);
     let mut world = World::new(&[demo], &[("handler.py", "one")]);
     world.source("handler.py", None).exclude("*.dist-info");
