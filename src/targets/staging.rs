@@ -17,6 +17,7 @@ mod tree;
 
 use std::borrow::Cow;
 use std::collections::HashMap;
+use std::mem;
 use std::sync::Arc;
 
 use anyhow::{Context, Result, bail, ensure};
@@ -111,8 +112,11 @@ struct Judged {
 
 fn fingerprint(staging: &Staging, job: &Job) -> Result<Fingerprint> {
     let exclude = Rules::new(staging.exclude.iter().map(|glob| &glob.value))?;
-    let judged = judge(staging, job, &exclude)?;
-    Ok(Fingerprint { key: judged.key.clone(), findings: Some(Box::new(judged)) })
+    let mut judged = judge(staging, job, &exclude)?;
+    // The original has room for the components of every kind.
+    let copy = judged.key.clone();
+    let key = mem::replace(&mut judged.key, copy);
+    Ok(Fingerprint { key, findings: Some(Box::new(judged)) })
 }
 
 fn judge(staging: &Staging, job: &Job, exclude: &Rules) -> Result<Judged> {
@@ -202,8 +206,10 @@ fn run(staging: &Staging, job: &Job, findings: Findings) -> Result<Done> {
         let bytes = manifest.encode();
         (Digest::of(&bytes), bytes)
     };
-    let ((result, bytes), ()) =
-        rayon::join(encode, || warn_of_case(&manifest.entries, job.messages));
+    let ((result, bytes), ()) = rayon::join(encode, || {
+        warn_of_case(&manifest.entries, job.messages);
+        job.owned.read_ahead();
+    });
     let place = manifest_path(&job.target.name.value);
     let written = rayon::join(
         || write_folder(staging, job, &manifest, &origins),
@@ -342,17 +348,18 @@ fn claims_of_sources(staging: &Staging, job: &Job, picked: sources::Picked) -> R
         job.messages.warn(&format!("`sources` has `{pattern}`, which matches no file"));
     }
     let output = &staging.output.value;
-    let claims = picked.picks.into_par_iter().with_min_len(1024);
-    let claims: Vec<Result<Claim>> = claims.map(|pick| claim_of_source(pick, output)).collect();
-    // Collected at the end, so that the first of several errors is always the same.
-    claims.into_iter().collect()
+    let picks = picked.picks.par_iter().with_min_len(1024);
+    // Of several errors, the first.
+    let mistake = picks.find_map_first(|pick| check_source(pick, output).err());
+    mistake.map_or(Ok(()), Err)?;
+    let picks = picked.picks.into_par_iter().with_min_len(1024);
+    Ok(picks.map(claim_of_source).collect())
 }
 
-fn claim_of_source(pick: sources::Pick, output: &RelPath) -> Result<Claim> {
-    let sources::Pick { from, to, fact } = pick;
+fn check_source(sources::Pick { from, fact, .. }: &sources::Pick, output: &RelPath) -> Result<()> {
     ensure!(!from.is_within(output), "source `{from}` lies in the target's own `output`");
-    let (digest, executable, size) = match (fact.content, fact.link) {
-        (Content::File { digest, executable, size }, _) => (digest, executable, size),
+    match (&fact.content, &fact.link) {
+        (Content::File { .. }, _) => Ok(()),
         (Content::Missing, Some(link)) => {
             bail!("source `{from}` is a link to `{link}`, which is not there")
         }
@@ -364,8 +371,14 @@ fn claim_of_source(pick: sources::Pick, output: &RelPath) -> Result<Claim> {
              and name that folder as a source of its own"
         ),
         (Content::Folder | Content::Other, _) => bail!("source `{from}` is not a file"),
+    }
+}
+
+fn claim_of_source(sources::Pick { from, to, fact }: sources::Pick) -> Claim {
+    let Content::File { digest, executable, size } = fact.content else {
+        unreachable!("BUG: the source was checked")
     };
-    Ok(Entry { path: to, executable, digest, size, origin: Origin::Source(from) })
+    Entry { path: to, executable, digest, size, origin: Origin::Source(from) }
 }
 
 /// Warns of names that differ only in case, which many file systems cannot distinguish.

@@ -138,7 +138,7 @@ impl Tracker {
     /// counts.
     pub fn add(&mut self, observed: &Observed) {
         let now = now();
-        for looked in &observed.paths {
+        for looked in observed.paths() {
             let path = &looked.path;
             if self.is_foreign(path) {
                 continue;
@@ -453,8 +453,10 @@ mod tests {
                 settled: true,
             };
             let listed = Observation::Listed(Stat::default(), 2);
-            let paths = vec![looked("src", listed), looked("src/a.py", file)];
-            self.tracker.add(&Observed { paths, ..Observed::default() });
+            let mut observed = Observed::default();
+            observed.push(looked("src", listed));
+            observed.push(looked("src/a.py", file));
+            self.tracker.add(&observed);
         }
 
         fn write(&self, path: &str, text: &str) -> &Self {

@@ -38,7 +38,8 @@ fn settled(files: &Files, folder: &Path, paths: &[RelPath]) -> BTreeMap<RelPath,
     let project = Project::new(folder.to_path_buf(), BTreeMap::new());
     let view = View::new(files, &project);
     paths.iter().for_each(|path| _ = view.fact(path).unwrap());
-    let looked = view.finish().paths.into_iter().filter(|looked| looked.settled);
+    let observed = view.finish();
+    let looked = observed.paths().filter(|looked| looked.settled).cloned();
     looked.map(|looked| (looked.path, looked.observation.unwrap())).collect()
 }
 

@@ -11,9 +11,9 @@
 //! killed, only these count as half-written.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fs;
 use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
 
 use anyhow::{Context, Result, anyhow};
 use zipwright_store::Format;
@@ -42,11 +42,19 @@ pub struct Owned {
     pub half_written: BTreeSet<RelPath>,
     /// Whether the target has a record, or ran since it was last cleaned.
     pub has_run: bool,
-    /// The digests that each path may have, from the journal.
-    members: BTreeMap<RelPath, Vec<Digest>>,
-    journal: Option<PathBuf>,
+    /// From the journal as it was at the start, read when it is first needed; sorted: each path, and a
+    /// digest that it may have.
+    members: OnceLock<Vec<(RelPath, Digest)>>,
+    journal: Option<Journal>,
     /// Whether files that are not the target's may be removed and replaced as well.
     pub force: bool,
+}
+
+#[derive(Debug)]
+struct Journal {
+    place: PathBuf,
+    /// Bytes at the start.
+    length: u64,
 }
 
 /// Owns no file.
@@ -59,7 +67,7 @@ impl Owned {
             recorded: BTreeMap::new(),
             half_written: BTreeSet::new(),
             has_run: false,
-            members: BTreeMap::new(),
+            members: OnceLock::new(),
             journal: None,
             force,
         }
@@ -67,13 +75,15 @@ impl Owned {
 
     /// Returns the files that `target` left, from the state and the target's journal.
     pub fn load(project: &Project, target: &str, left: Left, force: bool) -> Result<Self> {
-        let journal = project.state_folder(FOLDER)?.join(file_name(target));
-        let members = if left.has_run { read(&journal) } else { BTreeMap::new() };
+        let place = project.state_folder(FOLDER)?.join(file_name(target));
+        let meta = place.symlink_metadata().ok().filter(|meta| left.has_run && meta.is_file());
+        let journal = Journal { place, length: meta.map_or(0, |meta| meta.len()) };
         let file = |output: RecordedOutput| Some((output.path, (output.digest, output.mode?)));
         let Left { outputs, has_run, interrupted } = left;
-        let half_written = if interrupted { read_written(&journal) } else { BTreeSet::new() };
+        let half_written = if interrupted { read_written(&journal.place) } else { BTreeSet::new() };
         let recorded = outputs.into_iter().filter_map(file).collect();
-        Ok(Self { recorded, half_written, has_run, members, journal: Some(journal), force })
+        let (members, journal) = (OnceLock::new(), Some(journal));
+        Ok(Self { recorded, half_written, has_run, members, journal, force })
     }
 
     /// Returns whether the target left a file with this content at `path`.
@@ -81,7 +91,7 @@ impl Owned {
         let recorded = self.recorded.get(path).is_some_and(|(digest, _)| {
             [false, true].iter().any(|executable| file_digest(content, *executable) == *digest)
         });
-        recorded || self.members.get(path).is_some_and(|digests| digests.contains(content))
+        recorded || self.members_at(path).any(|(_, digest)| digest == content)
     }
 
     /// Returns whether the target left an output with this digest at `path`, its mode or link
@@ -92,7 +102,22 @@ impl Owned {
 
     /// Returns whether the target left a file at `path`, even if it has changed.
     pub fn was_left(&self, path: &RelPath) -> bool {
-        self.recorded.contains_key(path) || self.members.contains_key(path)
+        self.recorded.contains_key(path) || self.members_at(path).next().is_some()
+    }
+
+    /// Reads the journal, which takes time if it is long. Any other use of it does so, if need be.
+    pub fn read_ahead(&self) {
+        self.members();
+    }
+
+    fn members(&self) -> &[(RelPath, Digest)] {
+        self.members.get_or_init(|| self.journal.as_ref().map_or_else(Vec::new, Journal::read))
+    }
+
+    fn members_at<'a>(&'a self, path: &'a RelPath) -> impl Iterator<Item = &'a (RelPath, Digest)> {
+        let members = self.members();
+        let first = members.partition_point(|(member, _)| member < path);
+        members[first..].iter().take_while(move |(member, _)| member == path)
     }
 
     /// Returns the permission bits with which the target left the file at `path`.
@@ -105,16 +130,16 @@ impl Owned {
         &self,
         files: impl IntoIterator<Item = (&'a RelPath, &'a Digest)>,
     ) -> Result<()> {
-        let files = files.into_iter().filter(|(path, digest)| !self.is_ours(path, digest));
-        let frame = frame(files)?;
-        let (Some(journal), Some(frame)) = (&self.journal, frame) else { return Ok(()) };
-        let written = base_fs::open_own(journal, true).and_then(|mut file| file.write_all(&frame));
-        written.with_context(|| format!("could not write `{}`", journal.display()))
+        let (Some(journal), Some(frame)) = (&self.journal, frame(files)?) else { return Ok(()) };
+        let place = &journal.place;
+        let written = base_fs::open_own(place, true).and_then(|mut file| file.write_all(&frame));
+        written.with_context(|| format!("could not write `{}`", place.display()))
     }
 
     /// Records that a command writes these outputs, in place of an earlier list of this target.
     pub fn writes(&self, outputs: &BTreeSet<RelPath>) -> Result<()> {
-        let Some(list) = self.journal.as_deref().map(list_of_written) else { return Ok(()) };
+        let Some(journal) = &self.journal else { return Ok(()) };
+        let list = list_of_written(&journal.place);
         match outputs.is_empty() {
             true => base_fs::remove(&list).map(drop),
             false => base_fs::write(&list, &WRITTEN.seal(outputs)?, private::FILE_MODE),
@@ -123,7 +148,7 @@ impl Owned {
 
     /// Returns whether the journal has files.
     pub fn has_journal(&self) -> bool {
-        !self.members.is_empty()
+        !self.members().is_empty()
     }
 
     /// Replaces the journal: these files of folders, besides the recorded outputs, and those left where
@@ -137,11 +162,11 @@ impl Owned {
     ) -> Result<()> {
         let Some(journal) = &self.journal else { return Ok(()) };
         let is_former = |path: &RelPath| !is_current(path) && is_file(&project.place(path));
-        let former = self.members.iter().filter(|(path, _)| is_former(path));
-        let former = former.flat_map(|(path, all)| all.iter().map(move |digest| (path, digest)));
+        let former = self.members().iter().map(|(path, digest)| (path, digest));
+        let former = former.filter(|(path, _)| is_former(path));
         match frame(files.into_iter().chain(former))? {
-            Some(frame) => base_fs::write(journal, &frame, private::FILE_MODE),
-            None => base_fs::remove(journal).map(drop),
+            Some(frame) => base_fs::write(&journal.place, &frame, private::FILE_MODE),
+            None => base_fs::remove(&journal.place).map(drop),
         }
     }
 }
@@ -221,23 +246,30 @@ fn read_written(journal: &Path) -> BTreeSet<RelPath> {
     read.ok().and_then(|_| WRITTEN.open(&bytes)).unwrap_or_default()
 }
 
-/// Reads all pieces of a journal up to the first that is damaged.
-fn read(journal: &Path) -> BTreeMap<RelPath, Vec<Digest>> {
-    let mut members: BTreeMap<RelPath, Vec<Digest>> = BTreeMap::new();
-    let is_file = journal.symlink_metadata().is_ok_and(|meta| meta.is_file());
-    let bytes = if is_file { fs::read(journal).unwrap_or_default() } else { Vec::new() };
-    let mut rest = bytes.as_slice();
-    while let Some((files, behind)) = FORMAT.open_first::<Vec<(RelPath, Digest)>>(rest) {
-        for (path, digest) in files {
-            members.entry(path).or_default().push(digest);
+impl Journal {
+    /// Returns the files of all pieces up to the first that is damaged, sorted.
+    fn read(&self) -> Vec<(RelPath, Digest)> {
+        let mut bytes = Vec::new();
+        if self.length > 0
+            && let Ok(file) = base_fs::open_itself(&self.place)
+        {
+            // A read that fails leaves what was read so far.
+            let _ = file.take(self.length).read_to_end(&mut bytes);
         }
-        rest = behind;
+        let (mut members, mut rest) = (Vec::new(), bytes.as_slice());
+        while let Some((files, behind)) = FORMAT.open_first::<Vec<(RelPath, Digest)>>(rest) {
+            members.extend(files);
+            rest = behind;
+        }
+        members.sort_by(|(a, _), (b, _)| a.cmp(b));
+        members
     }
-    members
 }
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
 
     fn path(text: &str) -> RelPath {
@@ -289,11 +321,11 @@ mod tests {
         let left = Left { has_run: true, ..Left::default() };
         let owned = Owned::load(&project, "t", left.clone(), false).unwrap();
         owned.promise([(&path("a"), &Digest::of(b"a"))]).unwrap();
-        let whole = fs::read(owned.journal.as_ref().unwrap()).unwrap();
+        let whole = fs::read(&owned.journal.as_ref().unwrap().place).unwrap();
         owned.promise([(&path("b"), &Digest::of(b"b"))]).unwrap();
-        let both = fs::read(owned.journal.as_ref().unwrap()).unwrap();
+        let both = fs::read(&owned.journal.as_ref().unwrap().place).unwrap();
         for length in whole.len()..both.len() {
-            fs::write(owned.journal.as_ref().unwrap(), &both[..length]).unwrap();
+            fs::write(&owned.journal.as_ref().unwrap().place, &both[..length]).unwrap();
             let owned = Owned::load(&project, "t", left.clone(), false).unwrap();
             assert!(owned.is_ours(&path("a"), &Digest::of(b"a")), "{length}");
             assert!(!owned.was_left(&path("b")), "{length}");

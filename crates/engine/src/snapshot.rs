@@ -178,7 +178,7 @@ impl Snapshot {
                     && let Ok(path) = RelPath::parse(path)
                 {
                     let observation = Some(observation);
-                    observed.paths.push(Looked { path, observation, settled: true });
+                    observed.push(Looked { path, observation, settled: true });
                 }
             });
         }

@@ -1,6 +1,8 @@
 //! Merges the candidate entries of wheels and sources into one tree. Two candidates for one path need
 //! equal bytes, or a rule that names the winner.
 
+use std::iter;
+
 use anyhow::{Result, bail};
 use rayon::prelude::*;
 
@@ -25,10 +27,12 @@ pub(super) fn merge(
 ) -> Result<Vec<Entry>> {
     // Wheels come before sources, so that of equal candidates the wheel's is taken.
     let order = |a: &Claim, b: &Claim| (&a.path, rank(&a.origin)).cmp(&(&b.path, rank(&b.origin)));
-    // Files of one pattern come in this order.
-    if !claims.is_sorted_by(|a, b| order(a, b).is_le()) {
-        claims.par_sort_by(order);
+    // The files of one pattern come in this order, and each once.
+    if claims.is_sorted_by(|a, b| a.path < b.path) {
+        refuse_files_as_folders(&claims, wheels)?;
+        return Ok(claims);
     }
+    claims.par_sort_by(order);
     let rules = conflicts
         .iter()
         .map(|conflict| Ok((Rules::new([&conflict.path.value])?, conflict)))
@@ -151,11 +155,15 @@ fn refuse_files_as_folders(entries: &[Entry], wheels: &[Wheel]) -> Result<()> {
     let file_at = |path: &str| entries.binary_search_by(|entry| entry.path.as_str().cmp(path));
     let mut last = "";
     for entry in entries {
-        let path = entry.path.as_str();
+        let mut folders = entry.path.folders();
+        let own = folders.next().unwrap_or_default();
         // Folders shared with the previous path have been checked.
-        let mut folders =
-            path.match_indices('/').filter(|(at, _)| !last.starts_with(&path[..=*at]));
-        if let Some(found) = folders.find_map(|(at, _)| file_at(&path[..at]).ok()) {
+        if own == last {
+            continue;
+        }
+        last = own;
+        if let Some(found) = iter::once(own).chain(folders).find_map(|folder| file_at(folder).ok())
+        {
             let file = &entries[found];
             bail!(
                 "`{}` is a file of `{}` and a folder of `{}`: leave one out with `exclude`",
@@ -164,7 +172,6 @@ fn refuse_files_as_folders(entries: &[Entry], wheels: &[Wheel]) -> Result<()> {
                 Origins::name(wheels, &entry.origin),
             );
         }
-        last = path;
     }
     Ok(())
 }

@@ -133,7 +133,8 @@ fn refuse_environment(source: &Source, files: &[RelPath], project: &Project) -> 
         file.file_name() == "pyvenv.cfg" || parts.any(|part| part == "site-packages")
     };
     let mut seen = HashSet::new();
-    for file in files.iter().filter(is_telling) {
+    let telling: Vec<&RelPath> = files.par_iter().with_min_len(1024).filter(is_telling).collect();
+    for file in telling {
         let mut folder = file.parent();
         while folder.is_within(base) && seen.insert(folder.clone()) {
             let place = project.place(&folder);

@@ -50,9 +50,12 @@ pub(super) fn write(
     let folder = Folder { root: &root, files: job.files };
     let entries = &manifest.entries;
     let folders = folders_of(entries);
-    let surplus = surplus::find(folder, (entries, &folders), job.owned)?;
-    promise(entries, folder, job)?;
-    surplus.remove(folder)?;
+    let mut left = left_to_bring(entries, folder);
+    let surplus = surplus::find(folder, (entries, &folders, &left), job.owned)?;
+    promise(&left, folder, job)?;
+    if surplus.remove(folder)? {
+        left = left_to_bring(entries, folder);
+    }
     set_mode(&root, EXECUTABLE_MODE)?;
     for below in &folders {
         let below = RelPath::parse(below).expect("BUG: it is part of a path");
@@ -62,8 +65,8 @@ pub(super) fn write(
         }
         set_mode(&place, EXECUTABLE_MODE)?;
     }
-    let brought: Vec<Result<()>> =
-        entries.par_iter().with_min_len(64).map(|entry| bring(entry, folder, origins)).collect();
+    let brought = left.par_iter().with_min_len(64).map(|entry| bring(entry, folder, origins));
+    let brought: Vec<Result<()>> = brought.collect();
     brought.into_iter().collect::<Result<()>>()?;
     if let Some(instant) = instant {
         clamp::lower(&root, instant)?;
@@ -79,15 +82,17 @@ fn make_room(root: &Place, job: &Job) -> Result<()> {
     remove(root).map(drop)
 }
 
-/// Records the files that are about to be put into the folder.
-fn promise(entries: &[Entry], folder: Folder, job: &Job) -> Result<()> {
-    let is_new =
+/// Returns the entries that were not seen in their place, with their content and mode.
+fn left_to_bring<'e>(entries: &'e [Entry], folder: Folder) -> Vec<&'e Entry> {
+    let is_left =
         |entry: &&Entry| !folder.files.saw(&folder.text_of(entry), entry.digest, mode(entry));
-    let new: Vec<(RelPath, &Digest)> = entries
-        .iter()
-        .filter(is_new)
-        .map(|entry| (folder.root.path().join(&entry.path), &entry.digest))
-        .collect();
+    entries.par_iter().with_min_len(256).filter(is_left).collect()
+}
+
+/// Records the files that are about to be put into the folder.
+fn promise(entries: &[&Entry], folder: Folder, job: &Job) -> Result<()> {
+    let path = |entry: &&Entry| folder.root.path().join(&entry.path);
+    let new: Vec<_> = entries.iter().map(|entry| (path(entry), &entry.digest)).collect();
     job.owned.promise(new.iter().map(|(path, digest)| (path, *digest)))
 }
 
@@ -123,9 +128,6 @@ fn folders_of(entries: &[Entry]) -> BTreeSet<&str> {
 fn bring(entry: &Entry, folder: Folder, origins: &Origins) -> Result<()> {
     let files = folder.files;
     let mode = mode(entry);
-    if files.saw(&folder.text_of(entry), entry.digest, mode) {
-        return Ok(());
-    }
     let path = folder.root.path().join(&entry.path);
     let fact = files.fact(&path)?;
     let is_there = fact.link.is_none()

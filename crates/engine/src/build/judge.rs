@@ -2,16 +2,17 @@
 //! outputs with those that it left. Writes nothing.
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 
 use anyhow::Result;
 use rayon::prelude::*;
 
 use super::channel::Channel;
 use super::{Options, World};
-use crate::files::{Content, Fact, Observed, View};
+use crate::files::{Content, Fact, Observed, Selection, View};
 use crate::key::{Component, Key, Reason, Value, file_of_component};
 use crate::ownership;
-use crate::state::{Record, State};
+use crate::state::{Record, RecordedOutput, State};
 use crate::target::{Facts, Fingerprint, Job, Output, Target, Typed};
 use zipwright_store::digest::FieldHasher;
 use zipwright_store::{Digest, RelPath};
@@ -286,44 +287,107 @@ fn has_mode(job: &Job, output: &Output, left: Option<u32>) -> Result<bool> {
     }
 }
 
+/// Returns whether the target made a file with this content.
+pub(super) type Made<'a> = dyn Fn(&RelPath, &Digest) -> bool + Sync + 'a;
+
+/// An output as it is on disk.
+pub(super) struct Found {
+    fact: Fact,
+    /// Permission bits of a file.
+    mode: u32,
+    /// Of an output folder, the files in it.
+    members: Vec<(RelPath, Fact)>,
+    /// Their names that are no [`RelPath`]s.
+    unnamed: Vec<PathBuf>,
+}
+
+/// Returns the output as it is on disk; `None` if it is missing.
+pub(super) fn find(files: &View, output: &Output) -> Result<Option<Found>> {
+    let fact = files.fact(output.path())?;
+    let is_there = fact.content != Content::Missing || fact.link.is_some();
+    let mode = files.mode(output.path())?.unwrap_or(0);
+    let mut found = Found { fact, mode, members: Vec::new(), unnamed: Vec::new() };
+    if !matches!(output, Output::Folder(_)) {
+        return Ok(is_there.then_some(found));
+    }
+    if found.fact.content != Content::Folder {
+        return Ok(None);
+    }
+    let Selection { files: members, unnamed } = files.list(output.path())?;
+    let facts = files.facts(&members)?;
+    found.members = members.into_iter().zip(facts).collect();
+    found.unnamed = unnamed;
+    Ok(Some(found))
+}
+
+impl Found {
+    pub(super) fn digest(&self, output: &Output) -> Digest {
+        let mut hasher = FieldHasher::new();
+        if !matches!(output, Output::Folder(_)) {
+            add_fact(&mut hasher, &self.fact);
+            return hasher.finish();
+        }
+        for name in &self.unnamed {
+            hasher.field("unnamed").field(name.as_os_str().as_encoded_bytes());
+        }
+        let parts: Vec<Digest> = self.members.par_chunks(PART).map(digest_of_all).collect();
+        for digest in parts {
+            hasher.field(digest.as_bytes());
+        }
+        hasher.finish()
+    }
+
+    /// Returns the output for the record of a run.
+    pub(super) fn record(&self, output: &Output, made: &Made) -> RecordedOutput {
+        let (path, digest) = (output.path().clone(), self.digest(output));
+        let is_made = match plain_file(&self.fact) {
+            Some(content) => made(&path, content),
+            None => made(&path, &digest) && !matches!(output, Output::Folder(_)),
+        };
+        RecordedOutput { path, digest, mode: is_made.then_some(self.mode) }
+    }
+
+    /// Returns the files that the target made, of an output and inside of it, with their digests.
+    pub(super) fn made<'f>(
+        &'f self,
+        output: &'f Output,
+        made: &'f Made,
+    ) -> impl Iterator<Item = (&'f RelPath, &'f Digest)> {
+        let itself = match output {
+            Output::File(path) => Some((path, &self.fact)),
+            Output::Folder(_) | Output::Stamp(_) => None,
+        };
+        let members = self.members.iter().map(|(path, fact)| (path, fact));
+        let files = itself.into_iter().chain(members);
+        let files = files.filter_map(|(path, fact)| Some((path, plain_file(fact)?)));
+        files.filter(|(path, content)| made(path, content))
+    }
+}
+
+/// Returns the digest of a file; `None` for a link and for everything else.
+fn plain_file(fact: &Fact) -> Option<&Digest> {
+    match fact {
+        Fact { link: None, content: Content::File { digest, .. } } => Some(digest),
+        _ => None,
+    }
+}
+
 /// Returns the digest of an output as it is on disk; `None` if it is missing.
 pub fn output_digest(files: &View, output: &Output) -> Result<Option<Digest>> {
-    let mut hasher = FieldHasher::new();
-    match output {
-        Output::File(path) | Output::Stamp(path) => {
-            if !add_fact(&mut hasher, &files.fact(path)?) {
-                return Ok(None);
-            }
-        }
-        Output::Folder(path) => {
-            if files.fact(path)?.content != Content::Folder {
-                return Ok(None);
-            }
-            let members = files.list(path)?;
-            for name in &members.unnamed {
-                hasher.field("unnamed").field(name.as_os_str().as_encoded_bytes());
-            }
-            let parts = members.files.par_chunks(PART).map(|members| digest_of_all(files, members));
-            let parts: Vec<Result<Digest>> = parts.collect();
-            for digest in parts {
-                hasher.field(digest?.as_bytes());
-            }
-        }
-    }
-    Ok(Some(hasher.finish()))
+    Ok(find(files, output)?.map(|found| found.digest(output)))
 }
 
-fn digest_of_all(files: &View, members: &[RelPath]) -> Result<Digest> {
+fn digest_of_all(members: &[(RelPath, Fact)]) -> Digest {
     let mut hasher = FieldHasher::new();
-    for (member, fact) in members.iter().zip(files.facts(members)?) {
+    for (member, fact) in members {
         hasher.field(member.as_str());
-        add_fact(&mut hasher, &fact);
+        add_fact(&mut hasher, fact);
     }
-    Ok(hasher.finish())
+    hasher.finish()
 }
 
-/// Adds the entry at a path to the digest. Returns whether there is one.
-fn add_fact(hasher: &mut FieldHasher, fact: &Fact) -> bool {
+/// Adds the entry at a path to the digest.
+fn add_fact(hasher: &mut FieldHasher, fact: &Fact) {
     if let Some(link) = &fact.link {
         hasher.field("link").field(link);
     }
@@ -338,5 +402,4 @@ fn add_fact(hasher: &mut FieldHasher, fact: &Fact) -> bool {
             hasher.field("nothing");
         }
     }
-    fact.content != Content::Missing || fact.link.is_some()
 }

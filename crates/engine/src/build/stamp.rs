@@ -5,6 +5,7 @@ use std::fs::{self, File, Metadata};
 use anyhow::{Context, Result, bail};
 use filetime::FileTime;
 
+use crate::files::place;
 use crate::ownership;
 use crate::target::Job;
 use zipwright_store::RelPath;
@@ -15,8 +16,8 @@ const EXTENSION: &str = ".stamp";
 
 /// Fails if another file is in the place of the stamp.
 pub(super) fn check(job: &Job, stamp: &RelPath) -> Result<()> {
-    let place = job.files.to_write(stamp)?;
-    match fs::symlink_metadata(&place) {
+    // Nothing is written: the observations still count.
+    match fs::symlink_metadata(place::file(job.project, stamp)?) {
         Ok(meta) if meta.is_dir() => bail!("stamp `{stamp}` is a folder: move it away"),
         Ok(meta) if !is_stamp(&meta, stamp, job) && !job.owned.force => {
             Err(ownership::in_the_way(&[stamp.to_string()]))
@@ -26,7 +27,7 @@ pub(super) fn check(job: &Job, stamp: &RelPath) -> Result<()> {
 }
 
 fn is_stamp(meta: &Metadata, stamp: &RelPath, job: &Job) -> bool {
-    let is_known = job.owned.was_left(stamp) || stamp.as_str().ends_with(EXTENSION);
+    let is_known = stamp.as_str().ends_with(EXTENSION) || job.owned.was_left(stamp);
     meta.is_file() && meta.len() == 0 && is_known
 }
 

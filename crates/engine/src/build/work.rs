@@ -10,9 +10,9 @@ use rayon::prelude::*;
 
 use super::World;
 use super::channel::Channel;
-use super::judge::{all_outputs, fingerprint, output_digest, with_needs};
+use super::judge::{Found, Made, all_outputs, find, fingerprint, with_needs};
 use super::{stamp, until};
-use crate::files::{Content, Fact, Files, Observed, View};
+use crate::files::{Files, Observed, View};
 use crate::graph::TargetId;
 use crate::key::{Key, Reason};
 use crate::make::Pool;
@@ -144,8 +144,11 @@ pub(super) fn work(
     } else {
         // The run itself did not fail: the files that it made stay, and are the target's.
         forget(&target.outputs(), world.files);
-        let made = made_files(&job, &target.outputs(), &made).unwrap_or_default();
-        let _ = owned.promise(made.iter().map(|(path, content)| (path, content)));
+        let outputs = target.outputs().into_iter();
+        let left = outputs.filter_map(|output| Some((find(&view, &output).ok()??, output)));
+        let left: Vec<(Found, Output)> = left.collect();
+        let left = left.iter().flat_map(|(found, output)| found.made(output, &made));
+        let _ = owned.promise(left);
     }
     worked
 }
@@ -176,7 +179,7 @@ fn ran(job: &Job, work: &Work, done: &Done) -> Result<Option<Record>> {
             key
         }
     };
-    let outputs = record_outputs(job, expected, &|_, _| true)?;
+    let outputs = records(&expected, &find_all(job, &expected)?, &|_, _| true);
     let result = done.result.unwrap_or_else(|| result_of(job, &outputs, &work.key));
     let facts = done.facts.iter().map(|(name, fact)| (name.clone(), fact.to_string())).collect();
     Ok(Some(Record { key, result, outputs, seconds: 0.0, facts }))
@@ -199,14 +202,8 @@ fn touch(job: &Job) -> Result<Done> {
     job.target.kind.touched(job)
 }
 
-/// Touches the stamp after a run, reads its inputs again, and digests its outputs. `made` returns
-/// whether the target made a file.
-fn conclude(
-    job: &Job,
-    work: &Work,
-    mut done: Done,
-    made: &dyn Fn(&RelPath, &Digest) -> bool,
-) -> Result<Worked> {
+/// Touches the stamp after a run, reads its inputs again, and digests its outputs.
+fn conclude(job: &Job, work: &Work, mut done: Done, made: &Made) -> Result<Worked> {
     let mut expected = all_outputs(job);
     let is_by_digest = done.key.is_some();
     let key = match done.key.take() {
@@ -224,20 +221,30 @@ fn conclude(
         stamp::touch(job, &stamp.value)?;
     }
     job.files.tick().context("could not write in the state folder")?;
-    if !job.target.kind.runs_program() || job.owned.has_journal() {
-        let members = match job.target.kind.runs_program() {
-            true => Vec::new(),
-            false => made_files(job, &expected, made)?,
-        };
-        let members = members.iter().map(|(path, content)| (path, content));
-        let is_current =
-            |path: &RelPath| expected.iter().any(|output| path.is_within(output.path()));
-        job.owned.settle(job.project, &is_current, members)?;
-    }
-    let outputs = record_outputs(job, expected, made)?;
+    let found = find_all(job, &expected)?;
+    let (settled, outputs) =
+        rayon::join(|| settle(job, (&expected, &found), made), || records(&expected, &found, made));
+    settled?;
     let Done { result, facts, .. } = done;
     let result = result.unwrap_or_else(|| result_of(job, &outputs, &work.key));
     Ok(Worked { result, facts, outputs, key, is_by_digest, observed: Observed::default() })
+}
+
+/// Records the files that the target left in its output folders.
+fn settle(job: &Job, (expected, found): (&[Output], &[Found]), made: &Made) -> Result<()> {
+    let is_program = job.target.kind.runs_program();
+    if is_program && !job.owned.has_journal() {
+        return Ok(());
+    }
+    let own = job.target.outputs();
+    let own = expected.iter().zip(found).filter(|(output, _)| own.contains(output));
+    let members = own.filter(|_| !is_program).flat_map(|(output, found)| found.made(output, made));
+    let is_current = |path: &RelPath| expected.iter().any(|output| path.is_within(output.path()));
+    job.owned.settle(job.project, &is_current, members.collect::<Vec<_>>())
+}
+
+fn records(expected: &[Output], found: &[Found], made: &Made) -> Vec<RecordedOutput> {
+    expected.iter().zip(found).map(|(output, found)| found.record(output, made)).collect()
 }
 
 /// Returns the outputs that do not exist.
@@ -306,61 +313,14 @@ fn changes_meanwhile(job: &Job, work: &Work) -> Result<(Key, Vec<String>)> {
     Ok((now, changed))
 }
 
-fn record_outputs(
-    job: &Job,
-    expected: Vec<Output>,
-    made: &dyn Fn(&RelPath, &Digest) -> bool,
-) -> Result<Vec<RecordedOutput>> {
-    expected
-        .into_iter()
-        .map(|output| {
-            let path = output.path().clone();
-            let digest = output_digest(job.files, &output)?
-                .with_context(|| format!("output `{path}` was removed right after it was made"))?;
-            let is_made = match plain_file(job.files, &path)? {
-                Some(content) => made(&path, &content),
-                None => made(&path, &digest) && !matches!(output, Output::Folder(_)),
-            };
-            let mode = if is_made { Some(job.files.mode(&path)?.unwrap_or(0)) } else { None };
-            Ok(RecordedOutput { path, digest, mode })
-        })
-        .collect()
-}
-
-/// Returns the digest of a file; `None` for a link and for everything else.
-fn plain_file(files: &Files, path: &RelPath) -> Result<Option<Digest>> {
-    match files.fact(path)? {
-        Fact { link: None, content: Content::File { digest, .. } } => Ok(Some(digest)),
-        _ => Ok(None),
-    }
-}
-
-/// Returns the files that the target made among these outputs and inside them, with their digests.
-fn made_files(
-    job: &Job,
-    outputs: &[Output],
-    made: &dyn Fn(&RelPath, &Digest) -> bool,
-) -> Result<Vec<(RelPath, Digest)>> {
-    // These reads are not observations: the outputs are digested for the record as well.
-    let files: &Files = job.files;
-    let own = job.target.outputs();
-    let mut paths = Vec::new();
-    for output in outputs.iter().filter(|output| own.contains(output)) {
-        match output {
-            Output::Folder(folder) => paths.extend(files.list(folder)?.files),
-            Output::File(path) => paths.push(path.clone()),
-            Output::Stamp(_) => {}
-        }
-    }
-    let mut made_files = Vec::with_capacity(paths.len());
-    for path in paths {
-        if let Some(content) = plain_file(files, &path)?
-            && made(&path, &content)
-        {
-            made_files.push((path, content));
-        }
-    }
-    Ok(made_files)
+/// Returns the outputs as they are on disk. Fails if one is missing.
+fn find_all(job: &Job, expected: &[Output]) -> Result<Vec<Found>> {
+    let found = |output: &Output| {
+        let path = output.path();
+        find(job.files, output)?
+            .with_context(|| format!("output `{path}` was removed right after it was made"))
+    };
+    expected.iter().map(found).collect()
 }
 
 /// Returns the result of a target whose kind does not provide one.

@@ -2,11 +2,13 @@
 //! state rests on.
 
 use std::borrow::Borrow;
+use std::iter;
 use std::ops::Deref;
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 
 use anyhow::Result;
+use rayon::prelude::*;
 
 use super::{Fact, Files, Seen, Selection, lock};
 use crate::glob::Glob;
@@ -25,7 +27,9 @@ pub struct View<'a> {
 /// Everything that a target has read.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Observed {
-    pub paths: Vec<Looked>,
+    paths: Vec<Looked>,
+    /// Those of many paths at once.
+    lists: Vec<Vec<Looked>>,
     /// Variables of the environment, with the digests of their values.
     pub variables: Vec<(String, Option<Digest>)>,
     /// Words, and the paths of the programs with these names.
@@ -58,8 +62,21 @@ impl Looked {
 }
 
 impl Observed {
+    pub fn paths(&self) -> impl Iterator<Item = &Looked> {
+        self.paths.iter().chain(self.lists.iter().flatten())
+    }
+
+    pub(crate) fn into_lists(self) -> impl Iterator<Item = Vec<Looked>> {
+        iter::once(self.paths).chain(self.lists)
+    }
+
+    pub fn push(&mut self, looked: Looked) {
+        self.paths.push(looked);
+    }
+
     pub fn extend(&mut self, other: Self) {
         self.paths.extend(other.paths);
+        self.lists.extend(other.lists);
         self.variables.extend(other.variables);
         self.programs.extend(other.programs);
         self.external.extend(other.external);
@@ -107,17 +124,21 @@ impl<'a> View<'a> {
     pub fn fact(&self, path: &RelPath) -> Result<Fact> {
         let seen = self.files.see(path)?;
         let fact = Fact::from(&seen.observation);
-        self.log(|observed| observed.paths.push(Looked::new(path.clone(), seen)));
+        self.log(|observed| observed.push(Looked::new(path.clone(), seen)));
         Ok(fact)
     }
 
     /// Returns the entries at many paths, read in parallel; of several errors, the first.
     pub fn facts<P: Borrow<RelPath> + Sync>(&self, paths: &[P]) -> Result<Vec<Fact>> {
         let seen = self.files.see_all(paths)?;
-        let facts = seen.iter().map(|seen| Fact::from(&seen.observation)).collect();
-        let looked = paths.iter().zip(seen);
-        let looked = looked.map(|(path, seen)| Looked::new(path.borrow().clone(), seen));
-        self.log(|observed| observed.paths.extend(looked));
+        let facts = seen.par_iter().with_min_len(1024);
+        let facts = facts.map(|seen| Fact::from(&seen.observation)).collect();
+        if self.observed.is_some() {
+            let looked = paths.par_iter().with_min_len(1024).zip(seen);
+            let looked = looked.map(|(path, seen)| Looked::new(path.borrow().clone(), seen));
+            let looked = looked.collect();
+            self.log(|observed| observed.lists.push(looked));
+        }
         Ok(facts)
     }
 
@@ -125,7 +146,7 @@ impl<'a> View<'a> {
     pub fn list(&self, folder: &RelPath) -> Result<Selection> {
         let mut log = Vec::new();
         let selection = self.files.list_into(folder, &mut log);
-        self.log(|observed| observed.paths.append(&mut log));
+        self.log(|observed| observed.lists.push(log));
         selection
     }
 
@@ -137,7 +158,7 @@ impl<'a> View<'a> {
     pub fn select(&self, glob: &Glob) -> Result<Selection> {
         let mut log = Vec::new();
         let selection = self.files.select_into(glob, &mut log);
-        self.log(|observed| observed.paths.append(&mut log));
+        self.log(|observed| observed.lists.push(log));
         selection
     }
 

@@ -2,6 +2,7 @@
 //! others as far as they still count.
 
 use std::collections::{BTreeMap, HashMap};
+use std::mem;
 use std::path::PathBuf;
 
 use anyhow::Result;
@@ -87,7 +88,7 @@ struct Memos<'a> {
     /// Whether the memo's result still is up to date with its observations.
     marked: Vec<bool>,
     /// Observations of fresh memos.
-    rows: Vec<Row>,
+    rows: Vec<Vec<Row>>,
     tables: Tables,
 }
 
@@ -139,20 +140,23 @@ impl<'a> Memos<'a> {
     }
 
     /// Adds the observations of a fresh memo. Returns whether a change of any of them would show.
-    fn add(&mut self, memo: u32, observed: Observed) -> bool {
-        let Observed { paths, variables, programs, external, partial } = observed;
-        let mut is_sound = !partial;
-        for looked in paths {
-            let Looked { path, observation, settled } = looked;
+    fn add(&mut self, memo: u32, mut observed: Observed) -> bool {
+        let (mut is_sound, files) = (!observed.partial, self.files);
+        let mut row = |Looked { path, observation, settled }: Looked| {
             let observation = match observation {
                 Some(observation) if settled => Some(observation),
-                Some(observation) => self.files.settled_observation(&path, &observation),
-                None => self.files.settled_listing(&path),
+                Some(observation) => files.settled_observation(&path, &observation),
+                None => files.settled_listing(&path),
             };
-            match observation {
-                Some(observation) => self.rows.push(Row { path, observation, memo }),
-                None => is_sound = false,
-            }
+            is_sound &= observation.is_some();
+            Some(Row { path, observation: observation?, memo })
+        };
+        let external = mem::take(&mut observed.external);
+        let (variables, programs) =
+            (mem::take(&mut observed.variables), mem::take(&mut observed.programs));
+        for list in observed.into_lists() {
+            // Collected in the memory of the list, which may be long.
+            self.rows.push(list.into_iter().filter_map(&mut row).collect());
         }
         for (path, state) in external {
             is_sound &=
@@ -184,7 +188,8 @@ impl<'a> Memos<'a> {
     /// encoded observations. Of two observations of one path the fresh one counts; a memo that rests on
     /// another one loses its mark.
     fn merge_paths(&mut self) -> (Vec<Vec<u32>>, Vec<Section>) {
-        let mut rows = std::mem::take(&mut self.rows);
+        let lists = mem::take(&mut self.rows);
+        let mut rows: Vec<&Row> = lists.iter().flatten().collect();
         rows.par_sort_by(|a, b| {
             place(&a.path, &a.observation).cmp(&place(&b.path, &b.observation))
         });
@@ -241,6 +246,9 @@ impl<'a> Memos<'a> {
             paths[memo].extend(ids.iter().map(|id| renumbered[*id as usize]));
         }
         let sections = all.par_chunks(SECTION).map(Section::encode).collect();
+        // To free many takes time; the next step is a write.
+        drop(rows);
+        rayon::spawn(|| drop(lists));
         (paths, sections)
     }
 

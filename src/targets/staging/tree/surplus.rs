@@ -14,8 +14,8 @@ use crate::bundle::Entry;
 use crate::files::{Content, Fact, Place};
 use crate::ownership::{self, Owned};
 
-/// The entries of a tree, and its folders.
-type Tree<'a> = (&'a [Entry], &'a BTreeSet<&'a str>);
+/// The entries of a tree, its folders, and the entries that are not in their place yet.
+type Tree<'a> = (&'a [Entry], &'a BTreeSet<&'a str>, &'a [&'a Entry]);
 
 /// Paths below a folder that are removed before the tree is written.
 #[derive(Default)]
@@ -36,7 +36,7 @@ pub(super) fn find(folder: Folder, tree: Tree, owned: &Owned) -> Result<Surplus>
         surplus.files.append(&mut surplus.foreign);
         return Ok(surplus);
     }
-    let foreign = tree.0.par_iter().with_min_len(256);
+    let foreign = tree.2.par_iter().with_min_len(256);
     let foreign = foreign.filter_map(|entry| in_place_of(entry, folder, owned).transpose());
     surplus.foreign.extend(foreign.collect::<Result<Vec<String>>>()?);
     if surplus.foreign.is_empty() {
@@ -51,9 +51,6 @@ pub(super) fn find(folder: Folder, tree: Tree, owned: &Owned) -> Result<Surplus>
 /// Returns the path of an entry if a file with other content that is not the target's is in its
 /// place.
 fn in_place_of(entry: &Entry, folder: Folder, owned: &Owned) -> Result<Option<String>> {
-    if folder.files.saw(&folder.text_of(entry), entry.digest, super::mode(entry)) {
-        return Ok(None);
-    }
     let path = folder.root.path().join(&entry.path);
     let may_go = match folder.files.fact(&path)? {
         Fact { link: None, content: Content::File { digest, .. } } => {
@@ -73,8 +70,8 @@ impl Surplus {
         self.foreign.append(&mut other.foreign);
     }
 
-    /// Removes the files, and then the empty folders.
-    pub(super) fn remove(mut self, folder: Folder) -> Result<()> {
+    /// Removes the files, and then the empty folders. Returns whether there was anything to remove.
+    pub(super) fn remove(mut self, folder: Folder) -> Result<bool> {
         let place = |path: &str| RelPath::parse(path).ok().map(|path| folder.root.member(&path));
         for path in &self.files {
             remove(&folder.root.join(path))?;
@@ -88,7 +85,7 @@ impl Surplus {
                 place(path).inspect(Place::look_anew_below);
             }
         }
-        Ok(())
+        Ok(!(self.files.is_empty() && self.folders.is_empty()))
     }
 }
 
@@ -167,7 +164,7 @@ fn all_in<'a>(entries: &[Entry], paths: impl IntoIterator<Item = &'a str>) -> bo
 fn clear_already(
     path: &RelPath,
     folder: Folder,
-    (entries, folders): (&[Entry], &BTreeSet<&str>),
+    (entries, folders, _): Tree,
 ) -> Option<Vec<String>> {
     let below =
         |path: &RelPath| path.below(folder.root.path()).map(|below| below.as_str().to_owned());
