@@ -1,8 +1,10 @@
 """The rows of a machine that has nothing: empty caches, and an index with latency and a bandwidth."""
 
 import os
+import platform
 import re
 import shutil
+import subprocess
 
 from .bundles import settled
 from .index import Index
@@ -25,9 +27,10 @@ kind = "zip"
 staging = "staging"
 output = "build/lambda.zip"
 """
+# A lock is used for a runtime of Lambda, as in docs/INIT.md.
 INPUTS = {
-    "pylock": 'lock = "pylock.toml"',
-    "hashed": 'requirements = ["hashed.txt"]',
+    "pylock": 'lock = "pylock.toml"\nPLATFORM',
+    "hashed": 'requirements = ["hashed.txt"]\nPLATFORM',
     "pip": 'requirements = ["requirements.txt"]',
     "uv": 'requirements = ["requirements.txt"]\nresolver = "uv"',
 }
@@ -55,6 +58,9 @@ class Fetching:
             UV_PYTHON=self.tools.python,
             UV=self.tools.found.get("uv") or "uv",
         )
+        asked = [self.tools.python, "-c", "import sys; print('%d.%d' % sys.version_info[:2])"]
+        self.python = subprocess.check_output(asked, text=True).strip()
+        self.machine = platform.machine()
         self.project = self.another("fetch")
         self._lock()
 
@@ -63,7 +69,7 @@ class Fetching:
 
     def _lock(self):
         """Writes the lockfiles, not measured."""
-        self.project.write("Buildfile", BUILDFILE % INPUTS["pip"])
+        self.project.write("Buildfile", self.buildfile("pip"))
         call([self.tools.zipwright, "lock"], self.project.folder, self.env)
         text = self.project.read("pylock.toml")
         packages = re.findall(r'name = "(.*)"\nversion = "(.*)"\n.*sha256 = "([0-9a-f]{64})"', text)
@@ -80,12 +86,17 @@ class Fetching:
 
         return settled(clean)
 
+    def buildfile(self, what):
+        arch = "arm64" if self.machine in ("arm64", "aarch64") else "x86_64"
+        runtime = 'platform = { python = "%s", arch = "%s" }' % (self.python, arch)
+        return BUILDFILE % INPUTS[what].replace("PLATFORM", runtime)
+
     def ours(self, what):
-        self.project.write("Buildfile", BUILDFILE % INPUTS[what])
+        self.project.write("Buildfile", self.buildfile(what))
         clean = self.clean(self.project)
 
         def prepare():
-            self.project.write("Buildfile", BUILDFILE % INPUTS[what])
+            self.project.write("Buildfile", self.buildfile(what))
             clean()
 
         def complete():
@@ -105,6 +116,9 @@ class Fetching:
         for file in ("hashed.txt", "pylock.toml"):
             project.write(file, self.project.read(file))
         script = "%s pip install -q --target build/staging -r %s" % (self.tools.found["uv"], requirements)
+        if requirements == "hashed.txt":
+            script += " --python-version %s" % self.python
+            script += " --python-platform %s-manylinux_2_34" % self.machine
         if zips:
             script += "; cp -r src/own lambda_handler.py build/staging/"
             script += "; cd build/staging; zip -q -X -6 -r ../lambda.zip ."
