@@ -130,6 +130,7 @@ impl Owned {
         &self,
         files: impl IntoIterator<Item = (&'a RelPath, &'a Digest)>,
     ) -> Result<()> {
+        let files = files.into_iter().filter(|(path, digest)| !self.is_ours(path, digest));
         let (Some(journal), Some(frame)) = (&self.journal, frame(files)?) else { return Ok(()) };
         let place = &journal.place;
         let written = base_fs::open_own(place, true).and_then(|mut file| file.write_all(&frame));

@@ -3,6 +3,7 @@
 
 use std::borrow::Borrow;
 use std::iter;
+use std::mem;
 use std::ops::Deref;
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
@@ -66,8 +67,8 @@ impl Observed {
         self.paths.iter().chain(self.lists.iter().flatten())
     }
 
-    pub(crate) fn into_lists(self) -> impl Iterator<Item = Vec<Looked>> {
-        iter::once(self.paths).chain(self.lists)
+    pub(crate) fn take_lists(&mut self) -> impl Iterator<Item = Vec<Looked>> + use<> {
+        iter::once(mem::take(&mut self.paths)).chain(mem::take(&mut self.lists))
     }
 
     pub fn push(&mut self, looked: Looked) {

@@ -151,18 +151,15 @@ impl<'a> Memos<'a> {
             is_sound &= observation.is_some();
             Some(Row { path, observation: observation?, memo })
         };
-        let external = mem::take(&mut observed.external);
-        let (variables, programs) =
-            (mem::take(&mut observed.variables), mem::take(&mut observed.programs));
-        for list in observed.into_lists() {
+        for list in observed.take_lists() {
             // Collected in the memory of the list, which may be long.
             self.rows.push(list.into_iter().filter_map(&mut row).collect());
         }
-        for (path, state) in external {
+        for (path, state) in observed.external {
             is_sound &=
                 self.files.is_settled(&state.stat) && self.tables.add_external(memo, path, state);
         }
-        self.tables.add(memo, variables, programs);
+        self.tables.add(memo, observed.variables, observed.programs);
         is_sound
     }
 
