@@ -7,7 +7,9 @@
 
 use std::ffi::OsString;
 use std::fs::{self, File};
-use std::os::unix::fs::{DirBuilderExt, MetadataExt};
+use std::io;
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, symlink};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
@@ -15,7 +17,7 @@ use tempfile::TempDir;
 
 use super::super::build_environment::SYSTEM_PATH;
 use zipwright_engine::process::Invocation;
-use zipwright_store::fs::{create_dir_all, remove};
+use zipwright_store::fs::{create_dir_all, remove, write};
 use zipwright_store::platform;
 use zipwright_store::project::Project;
 
@@ -74,11 +76,7 @@ impl Isolation {
 
     pub(super) fn sandbox(&self, workshop: TempDir) -> Result<Sandbox> {
         match self {
-            Self::Namespaces(_) => {
-                let mut sandbox = Sandbox::in_namespaces(workshop.path())?;
-                sandbox.workshop = Some(workshop);
-                Ok(sandbox)
-            }
+            Self::Namespaces(_) => Sandbox::in_namespaces(workshop),
             Self::Folder(folder) => Sandbox::in_folder(folder),
         }
     }
@@ -89,11 +87,14 @@ impl Isolation {
             Self::Namespaces(unshare) => {
                 let options = ["--user", "--map-root-user", "--mount", "--uts", "/bin/sh", "-c"];
                 let invocation = Invocation::new(unshare, "/").args(options).arg(ENTER).arg("sh");
-                invocation.arg(&sandbox.root)
+                invocation.args(sandbox.workshop.as_ref().map(TempDir::path))
             }
-            Self::Folder(_) => Invocation::new("/bin/sh", "/").args(["-c", ENTER_PLAIN, "sh"]),
+            Self::Folder(_) => {
+                let invocation = Invocation::new("/bin/sh", "/").args(["-c", ENTER_PLAIN, "sh"]);
+                invocation.arg(&sandbox.place)
+            }
         };
-        start.arg(&sandbox.place).args(words).empty_environment()
+        start.args(words).empty_environment()
     }
 }
 
@@ -101,18 +102,19 @@ impl Isolation {
 pub(super) struct Sandbox {
     /// Its real path.
     pub(super) place: PathBuf,
-    /// Folder where the new root of the namespaces is assembled.
-    root: PathBuf,
+    /// With namespaces, the folder of `place`, the new root and its `fstab`.
     workshop: Option<TempDir>,
     lock: Option<File>,
 }
 
 impl Sandbox {
-    fn in_namespaces(workshop: &Path) -> Result<Self> {
-        let (place, root) = (workshop.join("b"), workshop.join("root"));
+    fn in_namespaces(workshop: TempDir) -> Result<Self> {
+        let (place, root) = (workshop.path().join("b"), workshop.path().join("root"));
         create_dir_all(&place)?;
-        create_dir_all(&root)?;
-        Ok(Self { place, root, workshop: None, lock: None })
+        let fstab = new_root(&root, &place)
+            .with_context(|| format!("could not prepare `{}`", root.display()))?;
+        write(&workshop.path().join("fstab"), &fstab, 0o644)?;
+        Ok(Self { place, workshop: Some(workshop), lock: None })
     }
 
     /// Waits for the lock of the folder, and empties it.
@@ -139,8 +141,53 @@ impl Sandbox {
         let place = folder.join("b");
         remove(&place)?;
         create_dir_all(&place)?;
-        Ok(Self { place, root: PathBuf::new(), workshop: None, lock: Some(lock) })
+        Ok(Self { place, workshop: None, lock: Some(lock) })
     }
+}
+
+/// Makes a root with empty mount points for everything in `/`, and for `place` as [`INSIDE`]. Returns
+/// the lines of fstab(5) that mount all of them.
+fn new_root(root: &Path, place: &Path) -> io::Result<Vec<u8>> {
+    fs::create_dir(root)?;
+    let mut lines = Vec::new();
+    let mut mount = |from: &Path, to: &Path, how: &str| {
+        for path in [from, to] {
+            lines.extend(in_fstab(path));
+            lines.push(b' ');
+        }
+        lines.extend(format!("none {how}\n").bytes());
+    };
+    for entry in fs::read_dir("/")? {
+        let (from, kind) = entry.and_then(|entry| Ok((entry.path(), entry.file_type()?)))?;
+        let to = root.join(entry_name(&from));
+        if kind.is_symlink() {
+            symlink(fs::read_link(&from)?, &to)?;
+        } else if kind.is_dir() {
+            fs::create_dir(&to)?;
+            mount(&from, &to, "rbind");
+        } else if kind.is_file() {
+            File::create(&to)?;
+            mount(&from, &to, "bind");
+        }
+    }
+    let inside = root.join(entry_name(Path::new(INSIDE)));
+    fs::create_dir(&inside)?;
+    mount(place, &inside, "rbind");
+    Ok(lines)
+}
+
+/// Returns the path below `/`.
+fn entry_name(path: &Path) -> &Path {
+    path.strip_prefix("/").expect("BUG: it is in `/`")
+}
+
+/// Returns a path as fstab(5) has it.
+fn in_fstab(path: &Path) -> impl Iterator<Item = u8> {
+    let bytes = path.as_os_str().as_bytes().iter();
+    bytes.flat_map(|byte| match byte {
+        b' ' | b'\t' | b'\n' | b'\\' => format!("\\{byte:03o}").into_bytes(),
+        byte => vec![*byte],
+    })
 }
 
 impl Drop for Sandbox {
