@@ -15,13 +15,11 @@ pub(super) mod testing;
 mod tests;
 mod tree;
 
-use std::borrow::Cow;
 use std::collections::HashMap;
 use std::mem;
 use std::sync::Arc;
 
 use anyhow::{Context, Result, bail, ensure};
-use foldhash::fast::FixedState;
 use rayon::prelude::*;
 
 pub(super) use self::keys::read;
@@ -381,18 +379,22 @@ fn claim_of_source(sources::Pick { from, to, fact }: sources::Pick) -> Claim {
     Entry { path: to, executable, digest, size, origin: Origin::Source(from) }
 }
 
-/// Warns of names that differ only in case, which many file systems cannot distinguish.
+/// Warns of names that differ only in case, which many file systems cannot distinguish. `entries` are
+/// sorted by path.
 fn warn_of_case(entries: &[Entry], messages: &dyn Reporter) {
-    let mut seen = HashMap::with_capacity_and_hasher(entries.len(), FixedState::default());
+    let is_lower = |byte: u8| byte.is_ascii() && !byte.is_ascii_uppercase();
+    let mut seen: HashMap<String, &RelPath> = HashMap::new();
     for Entry { path, .. } in entries {
-        let is_lower =
-            path.as_str().bytes().all(|byte| byte.is_ascii() && !byte.is_ascii_uppercase());
-        let lower: Cow<str> = match is_lower {
-            true => path.as_str().into(),
-            false => path.as_str().to_lowercase().into(),
-        };
-        if let Some(other) = seen.insert(lower, path) {
-            let text = format!("`{other}` and `{path}` differ in upper and lower case alone");
+        // Of two names that differ in case, one has an upper case.
+        if path.as_str().bytes().all(is_lower) {
+            continue;
+        }
+        let lower = path.as_str().to_lowercase();
+        let at = entries.binary_search_by(|entry| entry.path.as_str().cmp(&lower));
+        let as_lower = at.ok().map(|at| &entries[at].path).filter(|other| *other != path);
+        if let Some(other) = seen.insert(lower, path).or(as_lower) {
+            let (first, second) = if other < path { (other, path) } else { (path, other) };
+            let text = format!("`{first}` and `{second}` differ in upper and lower case alone");
             messages.warn(&text);
         }
     }

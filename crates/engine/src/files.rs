@@ -32,7 +32,7 @@ use zipwright_store::project::{Project, STATE_FOLDER};
 use zipwright_store::{Digest, RelPath, clock};
 
 pub use place::Place;
-use table::{Index, Seen, Table};
+use table::{Index, Near, Seen, Table};
 pub use table::{Pieces, Scanned};
 pub use view::{Looked, Observed, View};
 use walk::Listing;
@@ -240,8 +240,12 @@ impl Files {
     }
 
     fn see(&self, path: &RelPath) -> Result<Seen> {
+        self.see_near(path, &mut Near::default())
+    }
+
+    fn see_near(&self, path: &RelPath, near: &mut Near) -> Result<Seen> {
         let look = self.look.load(Ordering::Relaxed);
-        let found = self.table.find(path.as_str());
+        let found = self.table.find_near(path.as_str(), near);
         if let Some(seen) = found.seen.filter(|seen| seen.look == look) {
             return Ok(seen);
         }
@@ -255,9 +259,9 @@ impl Files {
 
     /// Returns the entries at many paths, read in parallel; of several errors, the first.
     fn see_all<P: Borrow<RelPath> + Sync>(&self, paths: &[P]) -> Result<Vec<Seen>> {
-        let see = |path: &P| self.see(path.borrow());
-        let seen: Vec<Result<Seen>> = paths.par_iter().with_min_len(64).map(see).collect();
-        seen.into_iter().collect()
+        let see = |near: &mut Near, path: &P| self.see_near(path.borrow(), near);
+        let seen = paths.par_iter().with_min_len(64).map_init(Near::default, see);
+        seen.collect::<Vec<_>>().into_iter().collect()
     }
 
     /// Reads files once more that were written so shortly before they were read that a later write

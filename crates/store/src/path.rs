@@ -38,7 +38,7 @@ impl RelPath {
         if has_control_character(text) {
             return Err(PathProblem::ControlCharacter);
         }
-        if text.split('/').all(|part| !matches!(part, "" | "." | "..")) {
+        if is_normal(text) {
             return Ok(Self(text.into()));
         }
         let mut parts: Vec<&str> = Vec::new();
@@ -144,6 +144,13 @@ fn joined(folder: &str, below: &str) -> RelPath {
         text.extend([folder, "/", below]);
         RelPath(text.as_str().into())
     })
+}
+
+/// Returns whether a path certainly has no empty part, `.` and `..`. Most have none, and no part that
+/// begins with a dot.
+fn is_normal(text: &str) -> bool {
+    let starts = |pair: &[u8]| pair[0] == b'/' && matches!(pair[1], b'/' | b'.');
+    !text.starts_with('.') && !text.ends_with('/') && !text.as_bytes().windows(2).any(starts)
 }
 
 fn has_control_character(text: &str) -> bool {

@@ -107,9 +107,16 @@ fn side_by_side(files: Vec<RelPath>) -> impl IndexedParallelIterator<Item = RelP
 /// Returns whether a path is clutter. Only the part below `base` counts: a Buildfile may name
 /// clutter explicitly.
 fn is_clutter(file: &RelPath, base: &RelPath) -> bool {
-    let Some(below) = file.below(base).filter(|below| !below.is_root()) else { return false };
-    CLUTTER_FILES.iter().any(|end| below.as_str().ends_with(end))
-        || below.as_str().split('/').any(|part| CLUTTER_FOLDERS.contains(&part))
+    if file == base {
+        return false;
+    }
+    let mut below = file.as_str();
+    if !base.is_root() {
+        let Some(rest) = below.strip_prefix(base.as_str()) else { return false };
+        below = rest;
+    }
+    CLUTTER_FILES.iter().any(|end| below.ends_with(end))
+        || below.split('/').any(|part| CLUTTER_FOLDERS.contains(&part))
 }
 
 fn destination(source: &Source, from: &RelPath) -> RelPath {
