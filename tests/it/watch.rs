@@ -117,7 +117,8 @@ fn changes_behind_chains_of_links_and_of_their_missing_ends_start_rounds() {
     // In a folder that does not exist.
     link("cfg/deep/dev.json", "in.txt");
     watch.expect("round 6 (in.txt changed): failed: copy");
-    sandbox.write("cfg/deep/dev.json", "{}");
+    fs::create_dir_all(sandbox.path("cfg/deep")).unwrap();
+    edit(&sandbox, "cfg/deep/dev.json", "{}");
     watch.expect("round 7 (in.txt changed): 1 ran");
     watch.end(Signal::TERM);
 }
