@@ -25,6 +25,7 @@ fn names(sandbox: &Sandbox) -> Vec<String> {
 }
 
 #[test]
+#[cfg_attr(not(feature = "online"), ignore = "online tier")]
 fn a_second_run_does_nothing_and_an_edit_redoes_what_depends_on_it() {
     let sandbox = article();
     let first = sandbox.run(["--json"]).success();

@@ -75,16 +75,27 @@ fn positions(length: usize, count: usize) -> impl Iterator<Item = usize> {
 const TEXTS: [&str; 3] = ["one!\n", "zero\n", "two!\n"];
 
 #[test]
+fn a_state_cut_at_some_lengths() {
+    builds_right_with_a_cut_state(50);
+}
+
+#[test]
+#[cfg_attr(not(feature = "online"), ignore = "online tier")]
 fn a_state_cut_at_any_length() {
+    builds_right_with_a_cut_state(150);
+}
+
+fn builds_right_with_a_cut_state(cuts: usize) {
     let sandbox = sandbox();
     let whole = sandbox.bytes(STATE);
-    for (at, length) in positions(whole.len(), 150).enumerate() {
+    for (at, length) in positions(whole.len(), cuts).enumerate() {
         builds_right(&sandbox, &whole[..length], TEXTS[at % 3], &format!("cut at {length}"));
     }
     assert_eq!(sandbox.ran([]), [""; 0]);
 }
 
 #[test]
+#[cfg_attr(not(feature = "online"), ignore = "online tier")]
 fn a_state_with_a_flipped_bit() {
     let sandbox = sandbox();
     let whole = sandbox.bytes(STATE);
@@ -97,6 +108,7 @@ fn a_state_with_a_flipped_bit() {
 }
 
 #[test]
+#[cfg_attr(not(feature = "online"), ignore = "online tier")]
 fn a_state_whose_tail_is_zero() {
     let sandbox = sandbox();
     let whole = sandbox.bytes(STATE);

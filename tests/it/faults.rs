@@ -232,6 +232,7 @@ fn every_call_of_a_first_build_fails_once() {
 }
 
 #[test]
+#[cfg_attr(not(feature = "online"), ignore = "online tier")]
 fn every_call_of_a_build_after_an_edit_fails_once() {
     every_call_fails(ENOSPC, 2, |sandbox| {
         sandbox.run(["-s"]).success();
@@ -335,6 +336,12 @@ fn a_source_that_vanishes_while_it_is_read() {
     let run = sandbox.run(["-s", "victim"]).failure();
     run.stderr_has("src/c");
     is_right_afterwards(&sandbox, "vanished");
+}
+
+#[test]
+#[cfg_attr(not(feature = "online"), ignore = "online tier")]
+fn sources_that_come_and_go_during_builds() {
+    let sandbox = sandbox();
     for _ in 0..20 {
         // Adds and removes files all the time.
         let mut meddler = sandbox

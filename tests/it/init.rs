@@ -345,6 +345,7 @@ fn a_package_for_setuptools_is_built_and_its_handler_is_in_the_wheel() {
 }
 
 #[test]
+#[cfg_attr(not(feature = "online"), ignore = "online tier")]
 fn a_setup_py_beside_a_handler_is_both() {
     let sandbox = Sandbox::new();
     sandbox.fixture("article");

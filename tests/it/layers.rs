@@ -369,6 +369,7 @@ fn version(number: i64, digest: &str) -> Answer {
 }
 
 #[test]
+#[cfg_attr(not(feature = "online"), ignore = "online tier")]
 fn a_lost_answer_publishes_no_second_version() {
     let nothing = || answer(&json!({"LayerVersions": []}));
     let posts =
@@ -469,6 +470,7 @@ fn a_layer_of_the_same_name_in_another_account_is_another_layer() {
 }
 
 #[test]
+#[cfg_attr(not(feature = "online"), ignore = "online tier")]
 fn a_lost_response_leaves_open_whether_layers_are_attached() {
     let mut project = small("http://127.0.0.1:1");
     let _ = project.run(["package", "shared-zip"]).success();

@@ -233,6 +233,7 @@ fn a_handler_that_prints_without_end_takes_no_longer_than_its_timeout() {
 }
 
 #[test]
+#[cfg_attr(not(feature = "online"), ignore = "online tier")]
 fn a_response_does_not_wait_for_output_without_end() {
     let process = "subprocess.Popen(['yes'])";
     let leaver = "subprocess.Popen(['timeout', '30', 'yes'], start_new_session=True)";

@@ -203,6 +203,7 @@ pub(crate) fn compare_real(lock: &str, extras: &[String], groups: &[String]) -> 
 }
 
 #[test]
+#[cfg_attr(not(feature = "online"), ignore = "online tier")]
 fn the_same_files_are_selected_as_by_packaging() {
     let mut dice = Dice::new(number("ZIPWRIGHT_SEED").unwrap_or(751));
     let (questions, own): (Vec<Value>, Vec<Value>) =

@@ -139,6 +139,7 @@ fn a_pure_source_distribution_is_built_for_the_runtime() {
 }
 
 #[test]
+#[cfg_attr(not(feature = "online"), ignore = "online tier")]
 fn a_source_distribution_with_compiled_code_is_named() {
     let rest = "requirements = [\"requirements.txt\"]\n";
     let sandbox = Sandbox::with(&buildfile("python3", "3.13", rest));

@@ -78,6 +78,7 @@ limits = false
 }
 
 #[test]
+#[cfg_attr(not(feature = "online"), ignore = "online tier")]
 fn bundles_of_popular_packages_have_no_finding() {
     let is_soak = std::env::var_os("ZIPWRIGHT_SOAK_POPULAR").is_some();
     let words = PACKAGES.split_whitespace();

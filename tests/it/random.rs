@@ -32,11 +32,13 @@ fn seeds_one() {
 }
 
 #[test]
+#[cfg_attr(not(feature = "online"), ignore = "online tier")]
 fn seeds_two() {
     several(2_000);
 }
 
 #[test]
+#[cfg_attr(not(feature = "online"), ignore = "online tier")]
 fn seeds_three() {
     several(3_000);
 }

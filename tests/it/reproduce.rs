@@ -131,6 +131,7 @@ fn what_two_things_at_once_change_is_of_unknown_cause() {
 }
 
 #[test]
+#[cfg_attr(not(feature = "online"), ignore = "online tier")]
 fn what_differs_is_kept_with_both_values() {
     let (sandbox, report) = planted();
     let zip = zip(report, "package");

@@ -68,6 +68,7 @@ fn build(sandbox: &Sandbox) -> Run {
 const WHEEL: &str = "zz_lib-1-py3-none-any.whl";
 
 #[test]
+#[cfg_attr(not(feature = "online"), ignore = "online tier")]
 fn every_spelling_of_a_local_project_is_the_folder() {
     let sandbox = with_lib("");
     let root = sandbox.path("").display().to_string();
@@ -190,6 +191,7 @@ fn settings_reach_the_build_that_they_are_for() {
 }
 
 #[test]
+#[cfg_attr(not(feature = "online"), ignore = "online tier")]
 fn variables_of_the_buildfile_reach_builds_and_count() {
     let mut sandbox = with_lib("--no-index\n./lib\n");
     sandbox.set("SETUPTOOLS_SCM_PRETEND_VERSION_FOR_ZZ_LIB", "4.5.6");

@@ -148,7 +148,7 @@ fn a_cache_that_cannot_be_made_says_what_to_set() {
 
 #[test]
 fn output_waits_for_its_reader_and_not_in_memory() {
-    let script = "yes 0123456789012345678901234567890123456789 | head -c 30000000";
+    let script = format!("yes {} | head -c 30000000", "0123456789".repeat(40));
     let endless_line = "head -c 60000000 /dev/zero | tr '\\\\0' x";
     let sandbox = Sandbox::with(&format!(
         "[target.lines]\nkind = 'command'\nphony = true\nshell = '{script}'\n\

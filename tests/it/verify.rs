@@ -208,6 +208,7 @@ fn a_failed_update_is_a_difference_whatever_the_digests_are() {
 }
 
 #[test]
+#[cfg_attr(not(feature = "online"), ignore = "online tier")]
 fn the_same_zip_goes_to_others_by_its_digest_and_no_other_does() {
     let aws = Emulator::ministack();
     for name in ["hello", "prod-a", "prod-b"] {

@@ -198,6 +198,7 @@ fn an_edit_of_a_file_that_no_build_reads_changes_nothing() {
 }
 
 #[test]
+#[cfg_attr(not(feature = "online"), ignore = "online tier")]
 fn files_that_another_branch_does_not_read_count_where_they_are_read() {
     let house = House::new().with_project(".");
     house.write("lambda_handler.py", "x = 1\n");
