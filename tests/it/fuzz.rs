@@ -23,7 +23,7 @@ use zipwright::key::Key;
 use zipwright::make::Flags;
 use zipwright::state::{Record, State};
 use zipwright::targets;
-use zipwright::wheel::Wheel;
+use zipwright::wheel::{Arriving, Wheel};
 
 use crate::dice::number;
 
@@ -185,12 +185,23 @@ fn state_files() {
 #[test]
 fn wheels_and_manifests() {
     let folder = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
-    let cache = zipwright_store::Cache::open(&folder.path().join("cache")).unwrap();
+    let [cache, other] = ["cache", "other"]
+        .map(|name| zipwright_store::Cache::open(&folder.path().join(name)).unwrap());
     let place = folder.path().join("demo-1-py3-none-any.whl");
     fuzz(&[wheel()], 3, |input| {
         fs::write(&place, input).unwrap();
         let digest = Digest::of(input);
-        let Ok(wheel) = Wheel::open(&place, digest, &cache) else { return };
+        // As it is read while it arrives, and afterwards.
+        let mut arriving = Arriving::new(fs::File::open(&place).unwrap());
+        (0..input.len() as u64).step_by(97).for_each(|count| arriving.advance(count));
+        arriving.keep("demo-1-py3-none-any.whl", &digest, "", &other).unwrap();
+        let late = Wheel::open(&place, digest, &cache);
+        let early = Wheel::open(&place, digest, &other);
+        assert_eq!(
+            early.ok().map(|wheel| wheel.members),
+            late.as_ref().ok().map(|wheel| wheel.members.clone())
+        );
+        let Ok(wheel) = late else { return };
         for member in wheel.members.iter() {
             let mut content = Vec::new();
             std::io::copy(&mut wheel.content(member), &mut content).unwrap();

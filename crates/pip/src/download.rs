@@ -6,8 +6,10 @@ use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 
 use anyhow::{Context, Result, bail};
+use rayon::prelude::*;
 use tempfile::NamedTempFile;
 use zipwright_fetch::{Download, Failure, Progress, Settings, Sink, fetch};
+use zipwright_python::wheel::Arriving;
 use zipwright_store::{Bucket, Cache};
 
 use super::resolve::{Origin, Pick};
@@ -31,19 +33,41 @@ struct Arrival {
     file: NamedTempFile,
     sha256: Sha256,
     blake3: blake3::Hasher,
+    bytes: u64,
+    /// `None` for a source archive.
+    wheel: Option<Arriving>,
+}
+
+impl Arrival {
+    fn new(file: NamedTempFile, is_wheel: bool) -> io::Result<Self> {
+        let (sha256, blake3) = (Sha256::new(), blake3::Hasher::new());
+        let mut arrival = Self { file, sha256, blake3, bytes: 0, wheel: None };
+        if is_wheel {
+            arrival.wheel = Some(Arriving::new(arrival.file.as_file().try_clone()?));
+        }
+        Ok(arrival)
+    }
 }
 
 impl Sink for Arrival {
     fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
         self.sha256.update(bytes);
         self.blake3.update(bytes);
-        self.file.as_file_mut().write_all(bytes)
+        self.file.as_file_mut().write_all(bytes)?;
+        self.bytes += bytes.len() as u64;
+        if let Some(wheel) = &mut self.wheel {
+            wheel.advance(self.bytes);
+        }
+        Ok(())
     }
 
     fn restart(&mut self) -> io::Result<()> {
-        (self.sha256, self.blake3) = (Sha256::new(), blake3::Hasher::new());
+        (self.sha256, self.blake3, self.bytes) = (Sha256::new(), blake3::Hasher::new(), 0);
         let file: &mut File = self.file.as_file_mut();
         file.set_len(0)?;
+        if self.wheel.is_some() {
+            self.wheel = Some(Arriving::new(file.try_clone()?));
+        }
         file.rewind()
     }
 }
@@ -76,11 +100,8 @@ impl Fetcher<'_> {
     pub(super) fn get(&self, picks: &[&Pick], folder: &Path) -> Result<Vec<Outcome>> {
         let mut files = Vec::new();
         for pick in picks {
-            let arrival = Arrival {
-                file: self.cache.temporary_file(Bucket::Wheels)?,
-                sha256: Sha256::new(),
-                blake3: blake3::Hasher::new(),
-            };
+            let is_wheel = matches!(pick.origin, Origin::Wheel { .. });
+            let arrival = Arrival::new(self.cache.temporary_file(Bucket::Wheels)?, is_wheel)?;
             files.push((Download { url: &pick.url, size: pick.size, accept: None }, arrival));
         }
         let last = Mutex::new(Downloads::default());
@@ -96,9 +117,13 @@ impl Fetcher<'_> {
         self.reporter.status(&format!("fetching {}", count(picks.len(), "file")));
         let results = fetch(&mut files, self.settings, &show);
         let (mut outcomes, mut first_error) = (Vec::new(), None);
-        let arrivals = files.into_iter().map(|(_, arrival)| arrival);
-        for (at, (arrival, result)) in arrivals.zip(results).enumerate() {
-            match self.outcome((picks[at], arrival), result, &folder.join(at.to_string())) {
+        let arrivals: Vec<Arrival> = files.into_iter().map(|(_, arrival)| arrival).collect();
+        let ended = arrivals.into_par_iter().zip(results).enumerate();
+        let ended = ended.map(|(at, (arrival, result))| {
+            self.outcome((picks[at], arrival), result, &folder.join(at.to_string()))
+        });
+        for outcome in ended.collect::<Vec<_>>() {
+            match outcome {
                 Ok(outcome) => outcomes.push(outcome),
                 // The files after it are stored all the same: they are not fetched again.
                 Err(error) => first_error = first_error.or(Some(error)),
@@ -160,7 +185,7 @@ fn finish(
     destination: &Destination,
     is_locked: bool,
 ) -> Result<Outcome> {
-    let Arrival { file, sha256, blake3 } = arrival;
+    let Arrival { file, sha256, blake3, wheel: arriving, .. } = arrival;
     let (found, wanted) = (sha256::hex(&sha256.finish()), digest_of(pick).unwrap_or_default());
     let name = pick.file_name();
     if found != wanted {
@@ -173,7 +198,11 @@ fn finish(
     match destination {
         Destination::Cache(cache) => {
             let wheel = Wheel { name, sha256: found };
-            wheel.adopt(cache, file, &Digest::from_bytes(*blake3.finalize().as_bytes()))?;
+            let digest = Digest::from_bytes(*blake3.finalize().as_bytes());
+            wheel.adopt(cache, file, &digest)?;
+            if let Some(arriving) = arriving {
+                arriving.keep(&wheel.name, &digest, &wheel.sha256, cache)?;
+            }
             Ok(Outcome::Wheel(wheel))
         }
         Destination::Folder(folder) => {

@@ -5,13 +5,15 @@ use std::collections::{BTreeMap, HashSet};
 use std::fs::File;
 use std::io::{BufReader, Read, Seek};
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context as _, Result, bail, ensure};
 use flate2::Crc;
 use rayon::prelude::*;
+use ring::digest::{Context, SHA256};
 use zip::read::Config;
 use zip::unstable::read::ZipIterable;
 use zip::{CompressionMethod, ZipArchive};
 
+use super::arriving::Known;
 use super::record::{self, Line};
 use crate::normalise;
 
@@ -22,7 +24,7 @@ use zipwright_store::path::{PathProblem, RelPath};
 const BUFFER: usize = 64 * 1024;
 
 /// Most bytes that a wheel may unpack to: far more than Lambda takes, and less than a disk has.
-const SIZE_LIMIT: u64 = 8 << 30;
+pub(super) const SIZE_LIMIT: u64 = 8 << 30;
 
 /// Most bytes of a RECORD. It has about 100 for each file.
 const RECORD_LIMIT: u64 = 64 << 20;
@@ -31,15 +33,32 @@ const RECORD_LIMIT: u64 = 64 << 20;
 struct Listed {
     name: String,
     executable: bool,
-    method: Method,
-    offset: u64,
-    compressed: u64,
+    span: Span,
     size: u64,
     crc: u32,
 }
 
-/// Checks the whole wheel and gives its files, sorted by name.
-pub(super) fn check(file: &File, wheel: &WheelName) -> Result<Vec<Member>> {
+/// The bytes of a member in the wheel.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) struct Span {
+    pub(super) method: Method,
+    pub(super) offset: u64,
+    pub(super) compressed: u64,
+}
+
+/// The content of a member, as it is.
+pub(super) struct Content {
+    size: u64,
+    crc: u32,
+    digest: Digest,
+    /// SHA-256, or what was asked for.
+    hash: ring::digest::Digest,
+    python_shebang: bool,
+}
+
+/// Checks the whole wheel and gives its files, sorted by name. Reads the content of those that are not
+/// known.
+pub(super) fn check(file: &File, wheel: &WheelName, known: &Known) -> Result<Vec<Member>> {
     let (listed, folders) = list(file)?;
     let size = listed.iter().fold(0_u64, |size, member| size.saturating_add(member.size));
     ensure!(size <= SIZE_LIMIT, "it would unpack to more than 8 GiB");
@@ -49,7 +68,7 @@ pub(super) fn check(file: &File, wheel: &WheelName) -> Result<Vec<Member>> {
     let checked: Vec<Result<Member>> = listed
         .par_iter()
         .map(|member| {
-            check_member(file, member, line_of(&record, &record_name, member)?)
+            check_member(file, member, line_of(&record, &record_name, member)?, known)
                 .with_context(|| format!("member `{}` is damaged", member.name))
         })
         .collect();
@@ -90,11 +109,10 @@ fn list(file: &File) -> Result<(Vec<Listed>, Vec<String>)> {
             CompressionMethod::Deflated => Method::Deflated,
             other => bail!("member `{name}` is compressed by {other}: only deflate is supported"),
         };
+        let offset = entry.data_start().context(damaged)?;
         files.push(Listed {
             executable: entry.unix_mode().is_some_and(|mode| mode & 0o100 != 0),
-            method,
-            offset: entry.data_start().context(damaged)?,
-            compressed: entry.compressed_size(),
+            span: Span { method, offset, compressed: entry.compressed_size() },
             size: entry.size(),
             crc: entry.crc32(),
             name,
@@ -191,7 +209,7 @@ fn read_record(file: &File, listed: &[Listed], name: &str) -> Result<BTreeMap<St
     let member = listed.iter().find(|member| member.name == name).context("it has no RECORD")?;
     ensure!(member.size <= RECORD_LIMIT, "its RECORD has more than {RECORD_LIMIT} bytes");
     let mut text = String::new();
-    reader::content(file, member.method, member.offset, member.compressed)
+    reader::content(file, member.span)
         .take(RECORD_LIMIT)
         .read_to_string(&mut text)
         .context("its RECORD cannot be read")?;
@@ -217,13 +235,53 @@ fn line_of<'a>(
     }
 }
 
-/// Reads the member to its end, once, and compares it with its headers and its line in RECORD.
-fn check_member(file: &File, member: &Listed, line: Option<&Line>) -> Result<Member> {
+/// Compares the content of a member with its headers and its line in RECORD.
+fn check_member(
+    file: &File,
+    member: &Listed,
+    line: Option<&Line>,
+    known: &Known,
+) -> Result<Member> {
     let hash = line.and_then(|line| line.hash.as_ref());
-    let mut hasher = hash.map(record::Hash::hasher).transpose()?;
-    let mut content = reader::content(file, member.method, member.offset, member.compressed);
+    let is_hashed = |_: &&Content| hash.is_none_or(record::Hash::is_sha256);
+    let read;
+    let content = match known.get(&member.span).filter(is_hashed) {
+        Some(content) => content,
+        None => {
+            let hasher = hash.map(record::Hash::hasher).transpose()?;
+            read = self::read(file, member.span, member.size, hasher)?;
+            &read
+        }
+    };
+    let size = content.size;
+    ensure!(size == member.size, "it has {size} bytes, and {} in its header", member.size);
+    ensure!(content.crc == member.crc, "its CRC is wrong");
+    if let Some(said) = line.and_then(|line| line.size) {
+        ensure!(said == size, "it has {size} bytes, and {said} in RECORD");
+    }
+    if let Some(hash) = hash {
+        ensure!(hash.is(&content.hash), "its hash is not the one in RECORD");
+    }
+    let Span { method, offset, compressed } = member.span;
+    Ok(Member {
+        name: member.name.clone(),
+        executable: member.executable,
+        method,
+        offset,
+        compressed,
+        size,
+        crc: member.crc,
+        digest: content.digest,
+        python_shebang: content.python_shebang,
+    })
+}
+
+/// Reads a member to its end, once; an error if its content has more than `most` bytes.
+pub(super) fn read(file: &File, span: Span, most: u64, hasher: Option<Context>) -> Result<Content> {
+    let mut hasher = hasher.unwrap_or_else(|| Context::new(&SHA256));
+    let mut content = reader::content(file, span);
     let (mut crc, mut digest) = (Crc::new(), blake3::Hasher::new());
-    let mut buffer = vec![0; BUFFER.min(usize::try_from(member.size).unwrap_or(BUFFER) + 1)];
+    let mut buffer = vec![0; BUFFER.min(usize::try_from(most).unwrap_or(BUFFER) + 1)];
     let (mut size, mut start) = (0_u64, Vec::new());
     loop {
         let count = content.read(&mut buffer).context("its bytes cannot be read")?;
@@ -232,33 +290,19 @@ fn check_member(file: &File, member: &Listed, line: Option<&Line>) -> Result<Mem
         }
         let bytes = &buffer[..count];
         size += count as u64;
-        ensure!(size <= member.size, "it is longer than in its header");
+        ensure!(size <= most, "it is longer than in its header");
         crc.update(bytes);
         digest.update(bytes);
-        if let Some(hasher) = &mut hasher {
-            hasher.update(bytes);
-        }
+        hasher.update(bytes);
         if start.len() < SHEBANG.len() {
             start.extend_from_slice(&bytes[..count.min(SHEBANG.len() - start.len())]);
         }
     }
-    ensure!(size == member.size, "it has {size} bytes, and {} in its header", member.size);
-    ensure!(crc.sum() == member.crc, "its CRC is wrong");
-    if let Some(said) = line.and_then(|line| line.size) {
-        ensure!(said == size, "it has {size} bytes, and {said} in RECORD");
-    }
-    if let (Some(hash), Some(hasher)) = (hash, hasher) {
-        ensure!(hash.is(&hasher.finish()), "its hash is not the one in RECORD");
-    }
-    Ok(Member {
-        name: member.name.clone(),
-        executable: member.executable,
-        method: member.method,
-        offset: member.offset,
-        compressed: member.compressed,
+    Ok(Content {
         size,
-        crc: member.crc,
+        crc: crc.sum(),
         digest: Digest::from_bytes(*digest.finalize().as_bytes()),
+        hash: hasher.finish(),
         python_shebang: start == SHEBANG,
     })
 }

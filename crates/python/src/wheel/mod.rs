@@ -5,6 +5,7 @@
 //! header. Knows nothing of pip, targets or bundles.
 
 mod archive;
+mod arriving;
 mod layout;
 mod reader;
 mod record;
@@ -13,6 +14,7 @@ pub(crate) mod testing;
 #[cfg(test)]
 mod tests;
 
+use std::collections::HashMap;
 use std::fs::File;
 use std::io::{self, Read};
 use std::path::Path;
@@ -26,6 +28,8 @@ use zipwright_store::fs::Range;
 use zipwright_store::{Digest, Sha256, fs, sha256};
 
 pub use crate::WheelName;
+use archive::Span;
+pub use arriving::Arriving;
 pub use layout::{PYTHON_SHEBANG, Placed, layout};
 pub use record::write as write_record;
 
@@ -33,7 +37,7 @@ pub use record::write as write_record;
 const SCRIPT_MAX: u64 = 16 << 20;
 
 /// How a member's bytes are stored in the wheel.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum Method {
     Stored,
     Deflated,
@@ -91,7 +95,8 @@ impl Wheel {
         let checked = match cache.get::<Checked>(Bucket::WheelIndexes, &digest) {
             Some(checked) => checked,
             None => {
-                let members = archive::check(&file, &name).with_context(refused)?;
+                let members =
+                    archive::check(&file, &name, &HashMap::new()).with_context(refused)?;
                 let checked = Checked { sha256: sha256(&file).with_context(refused)?, members };
                 cache.put(Bucket::WheelIndexes, &digest, &checked)?;
                 checked
@@ -114,7 +119,8 @@ impl Wheel {
 
     /// The member's content.
     pub fn content<'a>(&'a self, member: &Member) -> Box<dyn Read + Send + 'a> {
-        reader::content(&self.file, member.method, member.offset, member.compressed)
+        let Member { method, offset, compressed, .. } = *member;
+        reader::content(&self.file, Span { method, offset, compressed })
     }
 
     /// The content of a script, its first line replaced by [`PYTHON_SHEBANG`].

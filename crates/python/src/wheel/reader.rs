@@ -6,18 +6,14 @@ use std::io::{self, Error, ErrorKind, Read};
 use flate2::{Decompress, FlushDecompress, Status};
 
 use super::Method;
+use super::archive::Span;
 use zipwright_store::fs::Range;
 
 const BUFFER: usize = 64 * 1024;
 
-pub(super) fn content(
-    file: &File,
-    method: Method,
-    offset: u64,
-    compressed: u64,
-) -> Box<dyn Read + Send + '_> {
-    let raw = Range::new(file, offset, compressed);
-    match method {
+pub(super) fn content(file: &File, span: Span) -> Box<dyn Read + Send + '_> {
+    let raw = Range::new(file, span.offset, span.compressed);
+    match span.method {
         Method::Stored => Box::new(raw),
         Method::Deflated => Box::new(Inflate::new(raw)),
     }

@@ -35,6 +35,10 @@ impl Hash {
         }))
     }
 
+    pub(super) fn is_sha256(&self) -> bool {
+        self.algorithm == "sha256"
+    }
+
     pub(super) fn is(&self, result: &Digest) -> bool {
         self.value == result.as_ref()
     }

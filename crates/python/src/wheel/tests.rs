@@ -1,7 +1,7 @@
 //! Opening wheels, whole and damaged.
 
 use std::fs;
-use std::io::Read;
+use std::io::{Read, Write};
 
 use anyhow::Result;
 
@@ -43,7 +43,24 @@ fn open(bytes: &[u8]) -> Opened {
     fs::write(&place, bytes).unwrap();
     let cache = Cache::open(&folder.path().join("cache")).unwrap();
     let wheel = Wheel::open(&place, Digest::of(bytes), &cache);
+    let arrived = arrived(bytes, &folder.path().join("other cache"));
+    assert_eq!(arrived, wheel.as_ref().ok().map(|wheel| wheel.members.to_vec()));
     Opened { wheel, folder, cache }
+}
+
+/// Returns the members that are cached of a wheel that arrives in pieces.
+fn arrived(bytes: &[u8], cache: &Path) -> Option<Vec<Member>> {
+    let cache = Cache::open(cache).unwrap();
+    let mut file = tempfile::tempfile().unwrap();
+    let mut arriving = Arriving::new(file.try_clone().unwrap());
+    let mut count = 0;
+    for piece in bytes.chunks(77) {
+        file.write_all(piece).unwrap();
+        count += piece.len() as u64;
+        arriving.advance(count);
+    }
+    arriving.keep(FILE_NAME, &Digest::of(bytes), "", &cache).unwrap();
+    cache.get::<Checked>(Bucket::WheelIndexes, &Digest::of(bytes)).map(|checked| checked.members)
 }
 
 fn assert_refused(bytes: &[u8], reasons: &[&str]) {
