@@ -27,6 +27,8 @@ def files(tools, count):
 
 def targets(tools, count):
     made = graphs.Graph(tools, count, peers=False)
+    # zipwright replaces only an output that it made.
+    made.rebuilt()
     argv = [tools.zipwright]
     return [
         Side(CURVES[0], argv, made.folder, tools.env, made.change, made.changed),
