@@ -5,23 +5,17 @@ use std::collections::{BTreeMap, HashSet};
 use std::fs::File;
 use std::io::{BufReader, Read, Seek};
 
-use anyhow::{Context as _, Result, bail, ensure};
-use flate2::Crc;
+use anyhow::{Context, Result, bail, ensure};
 use rayon::prelude::*;
-use ring::digest::{Context, SHA256};
 use zip::read::Config;
 use zip::unstable::read::ZipIterable;
 use zip::{CompressionMethod, ZipArchive};
 
-use super::arriving::Known;
+use super::reader::{self, Content, Known, Span};
 use super::record::{self, Line};
+use super::{Member, Method, WheelName};
 use crate::normalise;
-
-use super::{Member, Method, WheelName, reader};
-use zipwright_store::digest::Digest;
 use zipwright_store::path::{PathProblem, RelPath};
-
-const BUFFER: usize = 64 * 1024;
 
 /// Most bytes that a wheel may unpack to: far more than Lambda takes, and less than a disk has.
 pub(super) const SIZE_LIMIT: u64 = 8 << 30;
@@ -36,24 +30,6 @@ struct Listed {
     span: Span,
     size: u64,
     crc: u32,
-}
-
-/// The bytes of a member in the wheel.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(super) struct Span {
-    pub(super) method: Method,
-    pub(super) offset: u64,
-    pub(super) compressed: u64,
-}
-
-/// The content of a member, as it is.
-pub(super) struct Content {
-    size: u64,
-    crc: u32,
-    digest: Digest,
-    /// SHA-256, or what was asked for.
-    hash: ring::digest::Digest,
-    python_shebang: bool,
 }
 
 /// Checks the whole wheel and gives its files, sorted by name. Reads the content of those that are not
@@ -249,7 +225,7 @@ fn check_member(
         Some(content) => content,
         None => {
             let hasher = hash.map(record::Hash::hasher).transpose()?;
-            read = self::read(file, member.span, member.size, hasher)?;
+            read = reader::read(file, member.span, member.size, hasher)?;
             &read
         }
     };
@@ -275,36 +251,3 @@ fn check_member(
         python_shebang: content.python_shebang,
     })
 }
-
-/// Reads a member to its end, once; an error if its content has more than `most` bytes.
-pub(super) fn read(file: &File, span: Span, most: u64, hasher: Option<Context>) -> Result<Content> {
-    let mut hasher = hasher.unwrap_or_else(|| Context::new(&SHA256));
-    let mut content = reader::content(file, span);
-    let (mut crc, mut digest) = (Crc::new(), blake3::Hasher::new());
-    let mut buffer = vec![0; BUFFER.min(usize::try_from(most).unwrap_or(BUFFER) + 1)];
-    let (mut size, mut start) = (0_u64, Vec::new());
-    loop {
-        let count = content.read(&mut buffer).context("its bytes cannot be read")?;
-        if count == 0 {
-            break;
-        }
-        let bytes = &buffer[..count];
-        size += count as u64;
-        ensure!(size <= most, "it is longer than in its header");
-        crc.update(bytes);
-        digest.update(bytes);
-        hasher.update(bytes);
-        if start.len() < SHEBANG.len() {
-            start.extend_from_slice(&bytes[..count.min(SHEBANG.len() - start.len())]);
-        }
-    }
-    Ok(Content {
-        size,
-        crc: crc.sum(),
-        digest: Digest::from_bytes(*digest.finalize().as_bytes()),
-        hash: hasher.finish(),
-        python_shebang: start == SHEBANG,
-    })
-}
-
-const SHEBANG: &[u8] = b"#!python";

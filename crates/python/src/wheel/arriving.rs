@@ -5,7 +5,6 @@
 //! about bytes; whether they are right is decided by the check of the whole wheel, which reads what is
 //! not known yet.
 
-use std::collections::HashMap;
 use std::fs::File;
 use std::mem;
 use std::os::unix::fs::FileExt;
@@ -14,7 +13,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use anyhow::Result;
 use zipwright_store::{Bucket, Cache, Digest};
 
-use super::archive::{self, Content, SIZE_LIMIT, Span};
+use super::archive::{self, SIZE_LIMIT};
+use super::reader::{self, Known, Span};
 use super::{Checked, Method, WheelName};
 
 /// Bytes of a header without the name and the extra field.
@@ -22,9 +22,6 @@ const HEADER: u64 = 30;
 const SIGNATURE: u32 = 0x0403_4b50;
 /// Flags of an encrypted member, and of one whose sizes come after it.
 const NOT_READ: u16 = 1 | 1 << 3;
-
-/// What is known of members that have arrived.
-pub(super) type Known = HashMap<Span, Content>;
 
 /// A wheel whose first bytes are there.
 pub struct Arriving {
@@ -72,7 +69,7 @@ impl Arriving {
             if self.next.is_some() && span.compressed > 0 {
                 let (file, known) = (Arc::clone(&self.file), Arc::clone(&self.known));
                 rayon::spawn(move || {
-                    if let Ok(content) = archive::read(&file, span, size, None) {
+                    if let Ok(content) = reader::read(&file, span, size, None) {
                         lock(&known).insert(span, content);
                     }
                 });

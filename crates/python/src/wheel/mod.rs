@@ -24,11 +24,11 @@ use anyhow::{Context, Result};
 use serde::{Deserialize, Serialize};
 use zipwright_store::{Bucket, Cache};
 
+use reader::Span;
 use zipwright_store::fs::Range;
 use zipwright_store::{Digest, Sha256, fs, sha256};
 
 pub use crate::WheelName;
-use archive::Span;
 pub use arriving::Arriving;
 pub use layout::{PYTHON_SHEBANG, Placed, layout};
 pub use record::write as write_record;
