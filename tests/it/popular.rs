@@ -1,5 +1,5 @@
 //! Bundles of popular packages have no finding: real wheels for a runtime, each imported by a
-//! handler.
+//! handler. A lock of popular packages gives the files that uv installs from it.
 //!
 //! The ordinary run tests a few small packages. `ZIPWRIGHT_SOAK_POPULAR=1` tests all of them, for
 //! both architectures: a few gigabytes of wheels.
@@ -8,6 +8,7 @@ use std::thread;
 
 use serde_json::Value;
 
+use crate::lock_tools::{UV, install, trust, uv};
 use crate::sandbox::{Sandbox, text};
 
 /// Requirement and module. `*` marks those of the ordinary run.
@@ -29,6 +30,22 @@ regex:regex networkx:networkx nltk:nltk reportlab:reportlab weasyprint:weasyprin
 stripe:stripe twilio:twilio celery:celery graphene:graphene starlette:starlette
 setuptools:setuptools pyzmq:zmq
 ";
+
+/// Requirements that are locked together. `*` marks those of the ordinary run.
+const SETS: [&str; 12] = [
+    "requests boto3",
+    "numpy pandas",
+    "*pydantic fastapi",
+    "cryptography pillow lxml",
+    "sqlalchemy psycopg[binary]",
+    "aiohttp orjson",
+    "aws-lambda-powertools aws-xray-sdk",
+    "*pyyaml jinja2 click",
+    "redis httpx[http2]",
+    "openai tiktoken",
+    "django celery",
+    "protobuf grpcio",
+];
 
 /// Rules with true findings about some of these: they are large.
 const EXPECTED: [&str; 2] = ["zipped-size", "unzipped-size"];
@@ -109,4 +126,62 @@ fn bundles_of_popular_packages_have_no_finding() {
         threads.into_iter().flat_map(|thread| thread.join().unwrap()).collect()
     });
     assert!(found.is_empty(), "{}", found.join("\n"));
+}
+
+/// Prints the files of a tree but for those that describe the installation, for scripts, which each
+/// installer writes in its own way, and for headers, which have no use in Lambda.
+const FILES: &str = "find . -type f ! -path './bin/*' ! -path './include/*' ! -name .lock \
+    ! -path './*.dist-info/RECORD' ! -path './*.dist-info/INSTALLER' ! -path './*.dist-info/REQUESTED' \
+    ! -path './*.dist-info/direct_url.json' ! -path './*.dist-info/uv_cache.json' | LC_ALL=C sort";
+
+#[test]
+#[cfg_attr(not(feature = "online"), ignore = "online tier")]
+fn a_lock_of_popular_packages_gives_the_files_that_uv_installs() {
+    let is_soak = std::env::var_os("ZIPWRIGHT_SOAK_POPULAR").is_some();
+    let mut sandbox = Sandbox::new();
+    trust(&mut sandbox);
+    install(&sandbox, UV);
+    for set in SETS {
+        let Some(set) = set.strip_prefix('*').or(is_soak.then_some(set)) else { continue };
+        let requirements: Vec<&str> = set.split(' ').collect();
+        sandbox.write(
+            "pyproject.toml",
+            format!(
+                "[project]\nname = \"app\"\nversion = \"1\"\nrequires-python = \">=3.11\"\n\
+                 dependencies = {requirements:?}\n"
+            ),
+        );
+        uv(&sandbox, "lock -q").success();
+        uv(
+            &sandbox,
+            "export -q --frozen --no-emit-project --format requirements-txt -o locked.txt",
+        )
+        .success();
+        for (arch, machine) in [("arm64", "aarch64"), ("x86_64", "x86_64")] {
+            sandbox.write(
+                "Buildfile",
+                format!(
+                    "[target.wheels]\nkind = \"wheelhouse\"\nlock = \"uv.lock\"\n\
+                     platform = {{ python = \"3.13\", arch = \"{arch}\" }}\n\
+                     [target.tree]\nkind = \"staging\"\nwheels = [\"wheels\"]\nsources = []\n\
+                     write = true\n"
+                ),
+            );
+            sandbox.run(["tree"]).success();
+            sandbox.sh("rm -rf theirs").success();
+            uv(
+                &sandbox,
+                &format!(
+                    "pip install -q --target theirs --python-version 3.13 --only-binary :all: \
+                     --python-platform {machine}-manylinux_2_34 -r locked.txt"
+                ),
+            )
+            .success();
+            let files =
+                |folder: &str| sandbox.sh(&format!("cd {folder} && {FILES}")).success().stdout;
+            let (ours, theirs) = (files("build/tree"), files("theirs"));
+            assert!(ours.lines().count() > 20, "{ours}");
+            assert_eq!(ours, theirs, "{set} for {arch}");
+        }
+    }
 }
