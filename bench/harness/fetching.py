@@ -1,5 +1,6 @@
 """The rows of a machine that has nothing: empty caches, and an index with latency and a bandwidth."""
 
+import json
 import os
 import platform
 import re
@@ -30,10 +31,25 @@ output = "build/lambda.zip"
 # A lock is used for a runtime of Lambda, as in docs/INIT.md.
 INPUTS = {
     "pylock": 'lock = "pylock.toml"\nPLATFORM',
+    "uv.lock": 'lock = "locked/uv.lock"\nPLATFORM',
     "hashed": 'requirements = ["hashed.txt"]\nPLATFORM',
     "pip": 'requirements = ["requirements.txt"]',
     "uv": 'requirements = ["requirements.txt"]\nresolver = "uv"',
 }
+
+
+# Without a build system it is no package itself. Other systems are left out, because the index has no
+# wheels for them.
+PYPROJECT = """\
+[project]
+name = "locked"
+version = "1"
+requires-python = "==%s.*"
+dependencies = %s
+
+[tool.uv]
+environments = ["sys_platform == 'linux' and platform_machine == '%s'"]
+"""
 
 
 class Fetching:
@@ -78,6 +94,12 @@ class Fetching:
         self.urls = re.findall(r'url = "([^"]*)"', text)
         if not self.urls or len(self.urls) != len(lines):
             raise Failed("pylock.toml is not as expected:\n" + text)
+        if self.tools.has("uv"):
+            pins = ["%s==%s" % package[:2] for package in packages]
+            pyproject = PYPROJECT % (self.python, json.dumps(pins), self.machine)
+            self.project.write("locked/pyproject.toml", pyproject)
+            folder = os.path.join(self.project.folder, "locked")
+            call([self.tools.found["uv"], "lock", "-q"], folder, self.env)
 
     def clean(self, project):
         def clean():
@@ -147,16 +169,18 @@ def locked(bench, workload):
         peers.append(("`curl -Z`", Target(cost=1.3), f.curl()))
     else:
         bench.lacks("curl", "not on PATH")
-    pylock, hashed = f.ours("pylock"), f.ours("hashed")
-    sides = [pylock, hashed] + [side for _, _, side in peers]
-    bench.rounds("locked-" + workload, sides, bench.count(5))
-    for ours, kind in ((pylock, "pylock.toml"), (hashed, "hashed requirements")):
+    kinds = {"pylock": "pylock.toml", "uv.lock": "uv.lock", "hashed": "hashed requirements"}
+    if not f.tools.has("uv"):
+        del kinds["uv.lock"]
+    own = {kind: f.ours(kind) for kind in kinds}
+    bench.rounds("locked-" + workload, [*own.values(), *(side for _, _, side in peers)], bench.count(5))
+    for kind, ours in ((name, own[kind]) for kind, name in kinds.items()):
         for against, target, side in peers:
             lines.append(bench.line("%s (%s)" % (work, kind), against, target, side, ours))
-    peak = max(pylock.peak(), hashed.peak())
+    peak = max(side.peak() for side in own.values())
     if workload == "L":
         judged = None if bench.options.quick else peak <= 100e6
-        lines.append(line(work, "memory", "≤ 100 MB", "–", size(peak), "–", judged, len(pylock.samples)))
+        lines.append(line(work, "memory", "≤ 100 MB", "–", size(peak), "–", judged, len(own["pylock"].samples)))
     return lines
 
 
