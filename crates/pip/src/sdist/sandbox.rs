@@ -162,6 +162,8 @@ fn new_root(root: &Path, place: &Path) -> io::Result<Vec<u8>> {
         let to = root.join(entry_name(&from));
         if kind.is_symlink() {
             symlink(fs::read_link(&from)?, &to)?;
+        } else if fs::metadata(&from).is_err() {
+            // A file system that does not respond any more.
         } else if kind.is_dir() {
             fs::create_dir(&to)?;
             mount(&from, &to, "rbind");
@@ -196,5 +198,17 @@ impl Drop for Sandbox {
         if self.lock.is_some() {
             let _ = remove(&self.place);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_fstab_has_one_word_for_each_path() {
+        let text = |path: &str| String::from_utf8(in_fstab(Path::new(path)).collect()).unwrap();
+        assert_eq!(text("/a b\\c\td\ne"), "/a\\040b\\134c\\011d\\012e");
+        assert_eq!(text("/usr/lib-1.0#é"), "/usr/lib-1.0#é");
     }
 }
