@@ -229,6 +229,10 @@ impl Life {
         if self.sandbox.exists(".zipwright") {
             self.sandbox.remove(".zipwright");
             self.diary.push("rm -rf .zipwright".into());
+            // With it the user removed what a killed run had left there.
+            let things = std::mem::take(&mut self.things);
+            let left = |(path, thing): &(String, Thing)| self.found_anywhere(path, thing).is_some();
+            self.things = things.into_iter().filter(left).collect();
         }
     }
 
