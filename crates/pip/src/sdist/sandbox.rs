@@ -163,7 +163,8 @@ fn new_root(root: &Path, place: &Path) -> io::Result<Vec<u8>> {
         if kind.is_symlink() {
             symlink(fs::read_link(&from)?, &to)?;
         } else if fs::metadata(&from).is_err() {
-            // A file system that does not respond any more.
+            // A dead mount, which mount(8) would fail for.
+            continue;
         } else if kind.is_dir() {
             fs::create_dir(&to)?;
             mount(&from, &to, "rbind");

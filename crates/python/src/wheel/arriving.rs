@@ -1,9 +1,8 @@
 //! Reads the members of a wheel while its bytes arrive: a download leaves the processor idle, and the
 //! members are known when its last byte is there.
 //!
-//! The header before each member says where it ends (APPNOTE.TXT 4.3.7). What is read here are facts
-//! about bytes; whether they are right is decided by the check of the whole wheel, which reads what is
-//! not known yet.
+//! The header before each member says where it ends (APPNOTE.TXT 4.3.7). Nothing is judged here: the
+//! check of the whole wheel compares what was read, and reads the other members itself.
 
 use std::fs::File;
 use std::mem;
