@@ -192,7 +192,7 @@ fn wheels_and_manifests() {
         fs::write(&place, input).unwrap();
         let digest = Digest::of(input);
         // As it is read while it arrives, and afterwards.
-        let mut arriving = Arriving::new(fs::File::open(&place).unwrap());
+        let mut arriving = Arriving::in_parts(fs::File::open(&place).unwrap(), 200);
         (0..input.len() as u64).step_by(97).for_each(|count| arriving.advance(count));
         arriving.keep("demo-1-py3-none-any.whl", &digest, "", &other).unwrap();
         let late = Wheel::open(&place, digest, &cache);

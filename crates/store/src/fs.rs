@@ -4,6 +4,7 @@
 use std::ffi::OsStr;
 use std::fs::{self, File, OpenOptions, Permissions};
 use std::io::{self, ErrorKind, Read, Write};
+use std::ops::Deref;
 use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
@@ -227,15 +228,15 @@ pub fn is_missing(error: &io::Error) -> bool {
 
 /// Bytes of a file, read by position, so that many threads can share it. Fails if the file is
 /// shorter than expected.
-pub struct Range<'a> {
-    file: &'a File,
+pub struct Range<F> {
+    file: F,
     offset: u64,
     left: u64,
 }
 
-impl<'a> Range<'a> {
+impl<F> Range<F> {
     /// The bytes `offset..offset + length`.
-    pub fn new(file: &'a File, offset: u64, length: u64) -> Self {
+    pub fn new(file: F, offset: u64, length: u64) -> Self {
         Self { file, offset, left: length }
     }
 
@@ -245,7 +246,7 @@ impl<'a> Range<'a> {
     }
 }
 
-impl Read for Range<'_> {
+impl<F: Deref<Target = File>> Read for Range<F> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let wanted = buffer.len().min(usize::try_from(self.left).unwrap_or(usize::MAX));
         if wanted == 0 {

@@ -59,7 +59,7 @@ impl<'a> Previous<'a> {
         self.index.get(content)
     }
 
-    pub(super) fn bytes(&self, place: &PackedMember) -> Range<'_> {
+    pub(super) fn bytes(&self, place: &PackedMember) -> Range<&File> {
         Range::new(&self.file, place.offset, place.compressed)
     }
 

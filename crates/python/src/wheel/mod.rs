@@ -114,7 +114,7 @@ impl Wheel {
 
     /// Returns the member's bytes as stored in the wheel.
     pub fn raw<'a>(&'a self, member: &Member) -> impl Read + Send + use<'a> {
-        Range::new(&self.file, member.offset, member.compressed)
+        Range::new(&*self.file, member.offset, member.compressed)
     }
 
     /// The member's content.

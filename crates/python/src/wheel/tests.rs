@@ -43,16 +43,19 @@ fn open(bytes: &[u8]) -> Opened {
     fs::write(&place, bytes).unwrap();
     let cache = Cache::open(&folder.path().join("cache")).unwrap();
     let wheel = Wheel::open(&place, Digest::of(bytes), &cache);
-    let arrived = arrived(bytes, &folder.path().join("other cache"));
-    assert_eq!(arrived, wheel.as_ref().ok().map(|wheel| wheel.members.to_vec()));
+    for part in [50, u64::MAX] {
+        let arrived = arrived(bytes, part, &folder.path().join(part.to_string()));
+        assert_eq!(arrived, wheel.as_ref().ok().map(|wheel| wheel.members.to_vec()));
+    }
     Opened { wheel, folder, cache }
 }
 
-/// Returns the members that are cached of a wheel that arrives in pieces.
-fn arrived(bytes: &[u8], cache: &Path) -> Option<Vec<Member>> {
+/// Returns the members that are cached of a wheel that arrives in pieces, and whose members are read on
+/// after each `part` bytes.
+fn arrived(bytes: &[u8], part: u64, cache: &Path) -> Option<Vec<Member>> {
     let cache = Cache::open(cache).unwrap();
     let mut file = tempfile::tempfile().unwrap();
-    let mut arriving = Arriving::new(file.try_clone().unwrap());
+    let mut arriving = Arriving::in_parts(file.try_clone().unwrap(), part);
     let mut count = 0;
     for piece in bytes.chunks(77) {
         file.write_all(piece).unwrap();
