@@ -10,7 +10,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsString;
 use std::path::Path;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Result, bail};
 use rayon::prelude::*;
 use zipwright_python::{Environment, Marker, Runtime};
 use zipwright_store::Cache;
@@ -243,8 +243,7 @@ impl Inputs {
 
     /// Returns the digest of a gathered wheel.
     pub fn digest(&self, request: &Request, wheel: &Wheel) -> Result<Digest> {
-        let place = wheel.place_in(request.project.cache()?);
-        Digest::of_file(&place).with_context(|| format!("could not read `{}`", place.display()))
+        wheel.digest(request.project.cache()?)
     }
 
     /// Makes `folder` hold exactly these wheels. A wheel that is already there is not touched.

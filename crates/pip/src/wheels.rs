@@ -89,6 +89,15 @@ impl Wheel {
         Ok(is_whole)
     }
 
+    /// Returns the digest of the wheel, which is in the cache.
+    pub(super) fn digest(&self, cache: &Cache) -> Result<Digest> {
+        if let Some(digest) = cache.get(Bucket::WheelDigests, &self.key()) {
+            return Ok(digest);
+        }
+        let place = self.place_in(cache);
+        Digest::of_file(&place).with_context(|| format!("could not read `{}`", place.display()))
+    }
+
     /// Puts the wheel into `folder`; a file with the right bytes is left as it is. Returns whether
     /// the wheel is there now: `false` if the cache does not have it, or has it damaged.
     pub(super) fn copy_into(&self, cache: &Cache, folder: &Path) -> Result<bool> {
