@@ -203,7 +203,14 @@ fn key(wheelhouse: &Wheelhouse, job: &Job, purpose: Purpose) -> Result<Key> {
     // pip's configuration and the interpreter are not observed.
     job.files.partial();
     let paths = Paths::of(wheelhouse, job);
-    let inputs = Inputs::read(&paths.request(wheelhouse, job))?;
+    let request = paths.request(wheelhouse, job);
+    let inputs = match purpose {
+        Purpose::Target => Inputs::read(&request, has_source(wheelhouse, job))?,
+        // Without an interpreter, nothing is built from source.
+        Purpose::Wheels => {
+            Inputs::read(&request, true).or_else(|_| Inputs::read(&request, false))?
+        }
+    };
     let mut key = Key::new();
     let is_of_target = purpose == Purpose::Target;
     if is_of_target {
@@ -234,7 +241,7 @@ fn key(wheelhouse: &Wheelhouse, job: &Job, purpose: Purpose) -> Result<Key> {
     }
     // The Buildfile's `pip-args` and `build-env` are part of these.
     let interpreter = if is_of_target { wheelhouse.python.value.as_str() } else { "" };
-    add_tools(&mut key, &inputs, interpreter)?;
+    add_tools(&mut key, &inputs, interpreter);
     match purpose {
         Purpose::Target => add_requirements(&mut key, &inputs, job)?,
         Purpose::Wheels => add_lines(&mut key, &inputs, job)?,
@@ -250,28 +257,34 @@ fn key(wheelhouse: &Wheelhouse, job: &Job, purpose: Purpose) -> Result<Key> {
 
 /// Adds the resolver, pip, its arguments and its configuration. `python` is the name of the
 /// interpreter.
-fn add_tools(key: &mut Key, inputs: &Inputs, python: &str) -> Result<()> {
+fn add_tools(key: &mut Key, inputs: &Inputs, python: &str) {
     if let Some(uv) = &inputs.uv {
         key.text("resolver", format!("uv {}", uv.version));
     }
     key.text("pip-args", inputs.pip_args.join(" "));
-    let identity = &inputs.interpreter.get()?.identity;
-    key.text(format!("python {python}"), &identity.python);
-    key.text("pip", &identity.pip);
+    if let Some(identity) = &inputs.identity {
+        key.text(format!("python {python}"), &identity.python);
+        key.text("pip", &identity.pip);
+    }
     for (name, value) in &inputs.config.settings {
         key.text(name, value);
     }
     for (name, digest) in &inputs.config.files {
         key.push(format!("file of {name}"), digest.map_or(Value::Missing, Value::Digest));
     }
-    Ok(())
+}
+
+/// Returns whether a wheel of the last run was built from source.
+fn has_source(wheelhouse: &Wheelhouse, job: &Job) -> bool {
+    pip::has_source(job.project, &wheelhouse.output.value)
 }
 
 fn run(wheelhouse: &Wheelhouse, job: &Job) -> Result<Done> {
     let paths = Paths::of(wheelhouse, job);
     let request = paths.request(wheelhouse, job);
-    let inputs = Inputs::read(&request)?;
-    let Gathered { wheels, built, isolation, origins } = inputs.gather(&request, job.messages)?;
+    let had_source = has_source(wheelhouse, job);
+    let (inputs, gathered) = Inputs::gather(&request, had_source, job.messages)?;
+    let Gathered { wheels, built, isolation, origins } = gathered;
     let output = &wheelhouse.output.value;
     let place = job.files.folder_to_write(output)?;
     check_folder(&place, &wheels, job)?;
@@ -282,12 +295,15 @@ fn run(wheelhouse: &Wheelhouse, job: &Job) -> Result<Done> {
     job.owned.promise(promised.iter().map(|(path, digest)| (path, digest)))?;
     origins.write(job.project, output)?;
     inputs.leave(&request, &wheels, &place)?;
+    // The key of before has the interpreter too much, or too little.
+    let is_other = inputs.is_pinned && has_source(wheelhouse, job) != had_source;
+    let key = is_other.then(|| key(wheelhouse, job, Purpose::Target)).transpose()?;
     let mut facts = vec![("wheels".into(), wheels.len().into())];
     if built > 0 {
         facts.push(("built".into(), built.into()));
         facts.extend(isolation.map(|isolation| ("isolation".into(), isolation.into())));
     }
-    Ok(Done { facts, ..Done::default() })
+    Ok(Done { key, facts, ..Done::default() })
 }
 
 /// Fails if the output folder has files that would be removed or replaced, and are not the target's.
@@ -425,6 +441,17 @@ impl Wheelhouse {
     /// target, another comment, or another place of the project.
     pub fn key_of_wheels(&self, job: &Job) -> Result<Key> {
         key(self, job, Purpose::Wheels)
+    }
+
+    /// Returns whether wheels that are not built from source need no Python: the files are locked or
+    /// pinned for a platform.
+    pub fn needs_no_python(&self, job: &Job) -> bool {
+        let paths = Paths::of(self, job);
+        let is_pinned = || {
+            let inputs = Inputs::read(&paths.request(self, job), false);
+            inputs.is_ok_and(|inputs| inputs.is_pinned)
+        };
+        self.platform.is_some() && self.projects.is_empty() && (self.lock.is_some() || is_pinned())
     }
 
     /// Returns the text of a `pylock.toml` for the wheels in its folder, and their number.

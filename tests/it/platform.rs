@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use crate::dice::say;
+use crate::lockfiles::sha256;
 use crate::sandbox::Sandbox;
 
 fn buildfile(python: &str, runtime: &str, rest: &str) -> String {
@@ -181,6 +182,46 @@ fn a_project_may_depend_on_another_by_its_path() {
         let error = sandbox.run(["wheels"]).failure().stderr;
         assert!(error.contains("`two` comes from the folder `two`"), "{error}");
     }
+}
+
+#[test]
+fn an_interpreter_counts_once_something_pinned_is_built_from_source() {
+    let rest = "requirements = [\"requirements.txt\"]\n";
+    let mut sandbox = Sandbox::with(&buildfile("python3", "3.13", rest));
+    sandbox.write("other", "#!/bin/sh\nexec python3 \"$@\"\n").chmod("other", 0o755);
+    project(&sandbox, "plain", ("1.0", "py3-none-any"), "");
+    sdist(&sandbox, "plain", "1.0");
+    let pin = |sandbox: &Sandbox, file: &str| {
+        let digest = sha256(&sandbox.bytes(file));
+        sandbox.write("requirements.txt", format!("{FIND}plain==1.0 --hash=sha256:{digest}\n"));
+    };
+    pin(&sandbox, "sdists/plain-1.0.tar.gz");
+    assert_eq!(sandbox.ran(["wheels"]), ["wheels"]);
+    assert!(sandbox.ran(["wheels"]).is_empty(), "the key of the run has the interpreter");
+    sandbox.write("Buildfile", buildfile("./other", "3.13", rest));
+    assert!(sandbox.run(["explain", "wheels"]).success().stdout.contains("python ./other"));
+    assert_eq!(sandbox.ran(["wheels"]), ["wheels"]);
+    assert!(sandbox.ran(["wheels"]).is_empty());
+
+    // The wheel of it, in place of the source.
+    let wheel = "plain-1.0-py3-none-any.whl";
+    sandbox.write(&format!("sdists/{wheel}"), sandbox.bytes(&format!("build/wheels/{wheel}")));
+    pin(&sandbox, &format!("sdists/{wheel}"));
+    assert_eq!(sandbox.ran(["wheels"]), ["wheels"]);
+    for python in ["python3", "./other", "no-such-python"] {
+        sandbox.write("Buildfile", buildfile(python, "3.13", rest));
+        assert!(sandbox.ran(["wheels"]).is_empty(), "{python}");
+    }
+    sandbox.set("XDG_CACHE_HOME", sandbox.beside("other-cache").display());
+    sandbox.run(["clean"]).success();
+    let key = sandbox.run(["cache-key"]).success().stdout;
+    sandbox.run(["wheels"]).success();
+    assert_eq!(wheels(&sandbox), [wheel]);
+    assert_eq!(sandbox.run(["cache-key"]).success().stdout, key);
+    // Only an interpreter can build the source.
+    sandbox.remove(&format!("sdists/{wheel}"));
+    pin(&sandbox, "sdists/plain-1.0.tar.gz");
+    sandbox.run(["wheels"]).failure().stderr_has("no interpreter `no-such-python` on PATH");
 }
 
 #[test]

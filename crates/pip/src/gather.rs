@@ -2,7 +2,8 @@
 //! pip once to resolve, and get the wheels that are not in the cache.
 //!
 //! pip does not run if its result is cached: when everything is pinned by hashes, the same files,
-//! settings and interpreter give the same wheels, so the resolution is cached under them.
+//! settings and interpreter give the same wheels, so the resolution is cached under them. With a
+//! runtime, an interpreter counts only if something is built from source, so it is not started before.
 
 mod resolution;
 
@@ -97,6 +98,11 @@ pub struct Inputs {
     /// uv, if it resolves the requirements.
     pub uv: Option<Uv>,
     pub sources: Vec<Source>,
+    /// What decides how pip works; `None` if the wheels do not depend on it.
+    pub identity: Option<Identity>,
+    /// Whether they depend on it only if one of them is built from source: the files are pinned by
+    /// hash, for a runtime.
+    pub is_pinned: bool,
     /// Files of the project that pip may choose: archives that requirements name, and all files in
     /// folders of find-links, from every place where these are declared.
     pub offered: BTreeSet<RelPath>,
@@ -116,8 +122,10 @@ pub struct Inputs {
 }
 
 impl Inputs {
-    /// Reads all inputs. Starts no process if the interpreter's identity is cached, or not needed.
-    pub fn read(request: &Request) -> Result<Self> {
+    /// Reads all inputs. `from_source` is whether something is built from source, if that does not
+    /// follow from the request. Starts no process if the interpreter's identity is cached, or not
+    /// needed.
+    pub fn read(request: &Request, from_source: bool) -> Result<Self> {
         let Request { files, requirements, constraints, projects, .. } = *request;
         let project = &request.project.with_build_vars(request.build_env);
         let interpreter = LazyInterpreter::new(project, request.python);
@@ -127,14 +135,6 @@ impl Inputs {
         let locked = locked.transpose()?;
         let uv = request.resolver == Resolver::Uv && locked.is_none();
         let uv = uv.then(|| Uv::find(project)).transpose()?;
-        let by_pip = locked.as_ref().map_or(uv.is_none(), LockedInputs::has_sources);
-        let identity = if !projects.is_empty() || by_pip {
-            Some(&interpreter.fit()?.identity)
-        } else if locked.is_none() || request.runtime.is_none() {
-            Some(&interpreter.get()?.identity)
-        } else {
-            None
-        };
         let applies = |marker: &str| applies(marker, &interpreter, request.runtime);
         let mut requirements =
             Requirements::read(request.project, requirements, constraints, &applies)?;
@@ -142,6 +142,14 @@ impl Inputs {
         let Arguments { find_links, settings: given, plain: plain_args, files: further, hashed } =
             Arguments::read(project, request.pip_args)?;
         requirements.hashed |= hashed || config.hashed;
+        let by_pip = locked.as_ref().map_or(uv.is_none(), LockedInputs::has_sources);
+        let has_projects = !projects.is_empty() || !requirements.folders.is_empty();
+        let is_by_hash = requirements.hashed && locked.is_none() && uv.is_none();
+        let is_pinned = is_by_hash && request.runtime.is_some() && !has_projects;
+        let with_pip = has_projects || by_pip && (from_source || !is_pinned);
+        let counts = with_pip || uv.is_some() || request.runtime.is_none();
+        let found = counts.then(|| if with_pip { interpreter.fit() } else { interpreter.get() });
+        let identity = found.transpose()?.map(|found| found.identity.clone());
         for path in further {
             config.add_file(project, "pip-args", &path);
         }
@@ -154,12 +162,11 @@ impl Inputs {
         offered.extend(locked.iter().flat_map(|locked| locked.offered.iter().cloned()));
         let offer = digest(files, &offered)?;
         let indexes = Sources::read(&config.network, &plain_args, &requirements.options);
-        indexes
-            .iter()
-            .for_each(|it| it.indexes.iter().for_each(|url| config.network.add_index(url)));
+        let indexes = indexes.iter().flat_map(|sources| &sources.indexes);
+        indexes.for_each(|url| config.network.add_index(url));
         let secrets = secrets(request.pip_args, &requirements, &config);
         let pip_args: Vec<String> = request.pip_args.iter().map(|arg| fingerprint(arg)).collect();
-        let context = context(project, &plain_args, identity, &config, &requirements);
+        let context = context(project, &plain_args, identity.as_ref(), &config, &requirements);
         let mut folders: BTreeSet<&RelPath> = projects.iter().collect();
         folders.extend(&requirements.folders);
         folders.extend(locked.iter().flat_map(|locked| &locked.projects));
@@ -176,6 +183,8 @@ impl Inputs {
             locked,
             uv,
             sources,
+            identity,
+            is_pinned,
             offered,
             pip_args,
             secrets,
@@ -187,8 +196,25 @@ impl Inputs {
         })
     }
 
-    /// Returns all wheels, fetched or built if they are not in the cache.
-    pub fn gather(&self, request: &Request, reporter: &dyn Reporter) -> Result<Gathered> {
+    /// Reads the inputs of a request, and returns them with all wheels, fetched or built if they are
+    /// not in the cache. `from_source` is the expected one.
+    pub fn gather(
+        request: &Request,
+        from_source: bool,
+        reporter: &dyn Reporter,
+    ) -> Result<(Self, Gathered)> {
+        let inputs = Self::read(request, from_source)?;
+        if let Some(gathered) = inputs.wheels(request, reporter)? {
+            return Ok((inputs, gathered));
+        }
+        let inputs = Self::read(request, true)?;
+        let gathered = inputs.wheels(request, reporter)?;
+        Ok((inputs, gathered.expect("BUG: with an interpreter, all wheels can be had")))
+    }
+
+    /// Returns all wheels; `None` if an interpreter is needed for them, and its identity is not one of
+    /// the inputs.
+    fn wheels(&self, request: &Request, reporter: &dyn Reporter) -> Result<Option<Gathered>> {
         let cache = request.project.cache()?;
         let pip = Pip {
             project: &self.project,
@@ -225,20 +251,21 @@ impl Inputs {
             origins: &origins,
         };
         let wheels = match &self.locked {
+            None => self.resolved(request, &fetch, built)?,
             Some(locked) => {
                 check_apart(locked, &built)?;
                 let mut wheels = fetch.all(&locked.picks(request.project))?;
                 wheels.extend(built.into_values());
                 wheels.sort();
-                wheels
+                Some(wheels)
             }
-            None => self.resolved(request, &fetch, built)?,
         };
+        let Some(wheels) = wheels else { return Ok(None) };
         let (built, isolation) = builder.report();
         if built > 0 {
             self.warn_of_settings(reporter);
         }
-        Ok(Gathered { wheels, built, isolation, origins })
+        Ok(Some(Gathered { wheels, built, isolation, origins }))
     }
 
     /// Returns the digest of a gathered wheel.

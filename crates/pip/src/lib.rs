@@ -47,7 +47,7 @@ pub use identity::Identity;
 pub use install::install;
 pub use interpreter::{Interpreter, LazyInterpreter};
 pub use lockfile::{LockRequest, LockedInputs};
-pub use origins::{Origins, is_own_lock, pylock};
+pub use origins::{Origins, has_source, is_own_lock, pylock};
 pub use parallel_map::parallel_map;
 pub use provenance::{BuildInputs, Provenance, provenance};
 pub use requirements::{ReadFile, Requirements};

@@ -53,6 +53,11 @@ impl WheelOrigin {
         Self::Pick { pick: Pick { url, fetched: None, ..pick.clone() }, path }
     }
 
+    /// Returns whether the wheel was built from a file or commit that a resolver chose.
+    fn is_source(&self) -> bool {
+        matches!(self, Self::Pick { pick, .. } if pick.is_source())
+    }
+
     /// Returns whether it is a file of this machine outside the project.
     pub(super) fn is_outside(&self) -> bool {
         matches!(self, Self::Pick { pick, path: None } if local_file(&pick.url).is_some())
@@ -102,6 +107,14 @@ impl Origins {
         let bytes = if is_file { std::fs::read(place).unwrap_or_default() } else { Vec::new() };
         Self(Mutex::new(FORMAT.open(&bytes).unwrap_or_default()))
     }
+}
+
+/// Returns whether a wheel in a folder of the project was built from a file or commit that a resolver
+/// chose; `false` if the project's state does not say.
+pub fn has_source(project: &Project, folder: &RelPath) -> bool {
+    let Origins(origins) = Origins::read(project, folder);
+    let origins = origins.into_inner().unwrap_or_else(PoisonError::into_inner);
+    origins.values().any(WheelOrigin::is_source)
 }
 
 fn place(project: &Project, folder: &RelPath) -> PathBuf {

@@ -30,6 +30,11 @@ pub(super) struct Pick {
 }
 
 impl Pick {
+    /// Returns whether a wheel of it is built from source.
+    pub(super) fn is_source(&self) -> bool {
+        !matches!(self.origin, Origin::Wheel { .. })
+    }
+
     /// Returns the pick of a source archive on this disk, if its name has project and version.
     pub(super) fn local(name: &str, place: &Path) -> Option<Self> {
         let ends = [".tar.gz", ".tgz", ".tar", ".zip"];

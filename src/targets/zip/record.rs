@@ -180,8 +180,7 @@ fn informative(
     let identity = |wheelhouse: &Wheelhouse| {
         let target = &wheelhouse.target;
         let own = job.of_kind::<wheelhouse::Wheelhouse>("wheelhouse", target).ok()?;
-        // Wheels of a lockfile for a platform come without Python.
-        if own.lock.is_some() && own.platform.is_some() && builds.is_empty() {
+        if builds.is_empty() && own.needs_no_python(job) {
             return None;
         }
         let found = Interpreter::find(job.project, &wheelhouse.python).ok()?;

@@ -30,34 +30,49 @@ use zipwright_store::{Digest, RelPath};
 struct Resolution {
     /// The project that was resolved, by the name of its folder.
     root: Digest,
-    /// Each wheel, and where it comes from.
+    /// Each wheel, and where it comes from. Without the identity of an interpreter, there is none if
+    /// one of them is built from source.
     wheels: Vec<(Wheel, Option<WheelOrigin>)>,
 }
 
+/// What is known of requirements without running pip.
+enum Known {
+    Wheels(Vec<Wheel>),
+    /// All are pinned, and one is built from source, by an interpreter whose identity is not one of
+    /// the inputs.
+    FromSource,
+    /// Only pip can resolve them.
+    Nothing,
+}
+
 impl Inputs {
-    /// Returns the wheels of the requirements, resolved by pip unless that is cached.
+    /// Returns the wheels of the requirements, resolved by pip unless that is cached; `None` if an
+    /// interpreter is needed for that, and its identity is not one of the inputs.
     pub(super) fn resolved(
         &self,
         request: &Request,
         fetch: &Fetch,
         mut built: BTreeMap<RelPath, Wheel>,
-    ) -> Result<Vec<Wheel>> {
+    ) -> Result<Option<Vec<Wheel>>> {
         let cache = fetch.cache;
         let is_fixed = self.requirements.hashed && !self.is_remote();
         let pinned = is_fixed.then(|| self.meaning_key(request, &built));
         if let Some(wheels) = pinned.map(|key| cached(fetch, &key)).transpose()?.flatten() {
-            return Ok(wheels);
+            return Ok((self.identity.is_some() || !wheels.is_empty()).then_some(wheels));
         }
         if !self.requirements.hashed && request.runtime.is_none() {
             // pip would build each of them, in its own way, only to read its requirements.
             built.extend(fetch.local_sources(request.project, self.requirements.plain_sources())?);
         }
         let wheels = match self.pinned(request, fetch, &built)? {
-            Some(wheels) => wheels,
-            None => self.resolved_by_program(request, fetch, &built)?,
+            Known::Wheels(wheels) => Some(wheels),
+            Known::FromSource => None,
+            Known::Nothing if self.identity.is_none() => return Ok(None),
+            Known::Nothing => Some(self.resolved_by_program(request, fetch, &built)?),
         };
         if let Some(key) = pinned {
-            let wheels = wheels.iter().map(|wheel| (wheel.clone(), fetch.origins.get(wheel)));
+            let wheels = wheels.iter().flatten();
+            let wheels = wheels.map(|wheel| (wheel.clone(), fetch.origins.get(wheel)));
             let resolution = Resolution { root: root(request.project), wheels: wheels.collect() };
             cache.put(Bucket::Resolutions, &key, &resolution)?;
         }
@@ -65,15 +80,15 @@ impl Inputs {
     }
 
     /// Returns the wheels of requirements that are all pinned by version and hash, without running
-    /// pip; `None` if only pip can resolve them.
+    /// pip.
     fn pinned(
         &self,
         request: &Request,
         fetch: &Fetch,
         built: &BTreeMap<RelPath, Wheel>,
-    ) -> Result<Option<Vec<Wheel>>> {
+    ) -> Result<Known> {
         let Ok(target) = lockfile::target(&self.interpreter, request.runtime) else {
-            return Ok(None);
+            return Ok(Known::Nothing);
         };
         let search = Search {
             project: request.project,
@@ -85,11 +100,17 @@ impl Inputs {
             reporter: fetch.pip.reporter,
         };
         let found = if self.requirements.hashed { Pinned::find(search)? } else { None };
-        let Some(found) = found else { return Ok(None) };
+        let Some(found) = found else { return Ok(Known::Nothing) };
+        if self.identity.is_none() && found.picks.iter().any(Pick::is_source) {
+            return Ok(Known::FromSource);
+        }
         let mut wheels = fetch.all(&found.picks)?;
         wheels.extend(built.values().cloned());
         wheels.sort();
-        Ok(found.is_complete(fetch.cache, &wheels).then_some(wheels))
+        Ok(match found.is_complete(fetch.cache, &wheels) {
+            true => Known::Wheels(wheels),
+            false => Known::Nothing,
+        })
     }
 
     /// Returns the wheels that pip or uv resolves the requirements to.
