@@ -61,7 +61,8 @@ class Fetching:
         self.index = Index(self.tools.offline)
         self.caches = os.path.join(self.tools.folder, "empty")
         env = {name: value for name, value in self.tools.env.items() if not name.startswith(("PIP_", "UV_"))}
-        simple = self.index.url + "/simple"
+        simple = bench.options.index or self.index.url + "/simple"
+        self.network = bench.options.index or "20 ms, 200 Mbit/s"
         self.env = dict(
             env,
             XDG_CACHE_HOME=self.caches,
@@ -74,6 +75,9 @@ class Fetching:
             UV_PYTHON=self.tools.python,
             UV=self.tools.found.get("uv") or "uv",
         )
+        if bench.options.index:
+            names = ("PIP_CERT", "SSL_CERT_FILE", "HTTPS_PROXY")
+            self.env.update((name, os.environ[name]) for name in names if name in os.environ)
         asked = [self.tools.python, "-c", "import sys; print('%d.%d' % sys.version_info[:2])"]
         self.python = subprocess.check_output(asked, text=True).strip()
         self.machine = platform.machine()
@@ -159,7 +163,7 @@ class Fetching:
 def locked(bench, workload):
     """From a lock, from nothing to the zip."""
     f = Fetching(bench, workload)
-    work = "%s, locked, empty caches, 20 ms, 200 Mbit/s" % workload
+    work = "%s, locked, empty caches, %s" % (workload, f.network)
     lines, peers = [], []
     if f.tools.has("uv", "zip"):
         peers.append(("uv --target, `zip -6`", Target(faster=3), f.uv("hashed.txt", True)))
@@ -232,7 +236,7 @@ def unpinned(bench, workload):
         uv, theirs = f.ours("uv"), f.uv("requirements.txt", True)
         sides += [uv, theirs]
     bench.rounds("unpinned-" + workload, sides, bench.count(3))
-    work = "%s, not pinned, empty caches, 20 ms, 200 Mbit/s" % workload
+    work = "%s, not pinned, empty caches, %s" % (workload, f.network)
     lines = [bench.line(work, "the Makefile", Target(faster=4), make, pip)]
     if f.tools.has("uv", "zip"):
         work += ', `resolver = "uv"`'

@@ -44,6 +44,8 @@ class Index:
         class Handler(BaseHTTPRequestHandler):
             protocol_version = "HTTP/1.1"
             wbufsize = 0
+            # As in a web server: else the body waits for 40 ms, until the client confirms the header.
+            disable_nagle_algorithm = True
 
             def do_GET(self):
                 index.answer(self)

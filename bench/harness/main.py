@@ -122,6 +122,12 @@ def arguments(text):
     parser.add_argument(
         "--package-py", type=os.path.abspath, metavar="FILE", help="terraform-aws-lambda's `package.py`"
     )
+    parser.add_argument(
+        "--index",
+        metavar="URL",
+        help="the package index of the rows locked-* and unpinned-*, in place of a local one; PIP_CERT, "
+        "SSL_CERT_FILE and HTTPS_PROXY are passed on",
+    )
     parser.add_argument("--write", metavar="FILE", help="put the table into this page")
     return parser
 

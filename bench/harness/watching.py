@@ -65,7 +65,7 @@ class Watch:
         return self
 
     def __exit__(self, *_):
-        self.process.send_signal(signal.SIGINT)
+        self.process.terminate()
         self.process.wait()
         self.log.close()
 
