@@ -200,6 +200,11 @@ fn pinned_requirements_are_found_in_several_indexes_without_pip() {
         }
         // For a platform, no Python is needed.
         sandbox.set("PATH", sandbox.beside("nothing").display());
+        let away = text.replace(&url(&two), "http://127.0.0.1:1/simple");
+        sandbox.write("requirements.txt", away);
+        let run = build(&sandbox).failure().stderr_has("only pip can resolve these requirements");
+        run.stderr_has("could not connect to 127.0.0.1:1").stderr_has("no interpreter `python3`");
+        sandbox.write("requirements.txt", &text);
         sandbox.set("XDG_CACHE_HOME", sandbox.beside("other-cache").display());
         sandbox.remove("build").remove(".zipwright");
         build(&sandbox).success();

@@ -221,7 +221,8 @@ fn an_interpreter_counts_once_something_pinned_is_built_from_source() {
     // Only an interpreter can build the source.
     sandbox.remove(&format!("sdists/{wheel}"));
     pin(&sandbox, "sdists/plain-1.0.tar.gz");
-    sandbox.run(["wheels"]).failure().stderr_has("no interpreter `no-such-python` on PATH");
+    let run = sandbox.run(["wheels"]).failure().stderr_has("`plain 1.0` is built from source");
+    run.stderr_has("no interpreter `no-such-python` on PATH");
 }
 
 #[test]

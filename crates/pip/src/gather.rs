@@ -11,7 +11,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsString;
 use std::path::Path;
 
-use anyhow::{Result, bail};
+use anyhow::{Context, Result, bail};
 use rayon::prelude::*;
 use zipwright_python::{Environment, Marker, Runtime};
 use zipwright_store::Cache;
@@ -204,17 +204,23 @@ impl Inputs {
         reporter: &dyn Reporter,
     ) -> Result<(Self, Gathered)> {
         let inputs = Self::read(request, from_source)?;
-        if let Some(gathered) = inputs.wheels(request, reporter)? {
-            return Ok((inputs, gathered));
+        match inputs.wheels(request, reporter)? {
+            Ok(gathered) => Ok((inputs, gathered)),
+            Err(reason) => {
+                let inputs = Self::read(request, true).context(reason)?;
+                let gathered = inputs.wheels(request, reporter)?;
+                Ok((inputs, gathered.expect("BUG: the identity is one of the inputs now")))
+            }
         }
-        let inputs = Self::read(request, true)?;
-        let gathered = inputs.wheels(request, reporter)?;
-        Ok((inputs, gathered.expect("BUG: with an interpreter, all wheels can be had")))
     }
 
-    /// Returns all wheels; `None` if an interpreter is needed for them, and its identity is not one of
-    /// the inputs.
-    fn wheels(&self, request: &Request, reporter: &dyn Reporter) -> Result<Option<Gathered>> {
+    /// Returns all wheels; the reason if an interpreter is needed for them, and its identity is not one
+    /// of the inputs.
+    fn wheels(
+        &self,
+        request: &Request,
+        reporter: &dyn Reporter,
+    ) -> Result<Result<Gathered, String>> {
         let cache = request.project.cache()?;
         let pip = Pip {
             project: &self.project,
@@ -257,15 +263,18 @@ impl Inputs {
                 let mut wheels = fetch.all(&locked.picks(request.project))?;
                 wheels.extend(built.into_values());
                 wheels.sort();
-                Some(wheels)
+                Ok(wheels)
             }
         };
-        let Some(wheels) = wheels else { return Ok(None) };
+        let wheels = match wheels {
+            Ok(wheels) => wheels,
+            Err(reason) => return Ok(Err(reason)),
+        };
         let (built, isolation) = builder.report();
         if built > 0 {
             self.warn_of_settings(reporter);
         }
-        Ok(Some(Gathered { wheels, built, isolation, origins }))
+        Ok(Ok(Gathered { wheels, built, isolation, origins }))
     }
 
     /// Returns the digest of a gathered wheel.

@@ -3,6 +3,7 @@
 //!
 //! Only the usual case is handled. For anything else there is no result, and pip resolves.
 
+use std::cell::OnceCell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::io::Read;
@@ -40,6 +41,8 @@ pub(super) struct Search<'a> {
     pub target: Target,
     pub applies: Applies<'a>,
     pub reporter: &'a dyn Reporter,
+    /// Gets the failure to read a page.
+    pub failure: &'a OnceCell<String>,
 }
 
 /// The files of pinned requirements.
@@ -183,7 +186,10 @@ fn listed_offers(search: &Search, sources: &Sources, pins: &[Pin]) -> Result<Opt
                 None => return Ok(None),
             },
             Err(Failure::Missing(_)) => {}
-            Err(_) => return Ok(None),
+            Err(failure) => {
+                let _ = search.failure.set(failure.to_string());
+                return Ok(None);
+            }
         }
     }
     Ok(Some(offers))

@@ -1,5 +1,6 @@
 //! From requirements to wheels: the files of pinned ones, else those that pip or uv chooses.
 
+use std::cell::OnceCell;
 use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::path::Path;
@@ -38,37 +39,41 @@ struct Resolution {
 /// What is known of requirements without running pip.
 enum Known {
     Wheels(Vec<Wheel>),
-    /// All are pinned, and one is built from source, by an interpreter whose identity is not one of
-    /// the inputs.
-    FromSource,
-    /// Only pip can resolve them.
-    Nothing,
+    /// All are pinned, and this one is built from source, by an interpreter whose identity is not one
+    /// of the inputs.
+    FromSource(Pick),
+    /// Only pip can resolve them, because of this failure if they are all pinned.
+    Nothing(Option<String>),
 }
 
 impl Inputs {
-    /// Returns the wheels of the requirements, resolved by pip unless that is cached; `None` if an
+    /// Returns the wheels of the requirements, resolved by pip unless that is cached; the reason if an
     /// interpreter is needed for that, and its identity is not one of the inputs.
     pub(super) fn resolved(
         &self,
         request: &Request,
         fetch: &Fetch,
         mut built: BTreeMap<RelPath, Wheel>,
-    ) -> Result<Option<Vec<Wheel>>> {
+    ) -> Result<Result<Vec<Wheel>, String>> {
         let cache = fetch.cache;
         let is_fixed = self.requirements.hashed && !self.is_remote();
         let pinned = is_fixed.then(|| self.meaning_key(request, &built));
         if let Some(wheels) = pinned.map(|key| cached(fetch, &key)).transpose()?.flatten() {
-            return Ok((self.identity.is_some() || !wheels.is_empty()).then_some(wheels));
+            let is_usable = self.identity.is_some() || !wheels.is_empty();
+            return Ok(is_usable.then_some(wheels).ok_or("a package is built from source".into()));
         }
         if !self.requirements.hashed && request.runtime.is_none() {
             // pip would build each of them, in its own way, only to read its requirements.
             built.extend(fetch.local_sources(request.project, self.requirements.plain_sources())?);
         }
         let wheels = match self.pinned(request, fetch, &built)? {
-            Known::Wheels(wheels) => Some(wheels),
-            Known::FromSource => None,
-            Known::Nothing if self.identity.is_none() => return Ok(None),
-            Known::Nothing => Some(self.resolved_by_program(request, fetch, &built)?),
+            Known::Wheels(wheels) => Ok(wheels),
+            Known::FromSource(pick) => Err(format!("{} is built from source", pick.describe())),
+            Known::Nothing(failure) if self.identity.is_none() => {
+                let failure = failure.map(|failure| format!(": {failure}")).unwrap_or_default();
+                return Ok(Err(format!("only pip can resolve these requirements{failure}")));
+            }
+            Known::Nothing(_) => Ok(self.resolved_by_program(request, fetch, &built)?),
         };
         if let Some(key) = pinned {
             let wheels = wheels.iter().flatten();
@@ -88,8 +93,9 @@ impl Inputs {
         built: &BTreeMap<RelPath, Wheel>,
     ) -> Result<Known> {
         let Ok(target) = lockfile::target(&self.interpreter, request.runtime) else {
-            return Ok(Known::Nothing);
+            return Ok(Known::Nothing(None));
         };
+        let failure = OnceCell::new();
         let search = Search {
             project: request.project,
             requirements: &self.requirements,
@@ -98,18 +104,20 @@ impl Inputs {
             target,
             applies: &|marker| applies(marker, &self.interpreter, request.runtime),
             reporter: fetch.pip.reporter,
+            failure: &failure,
         };
         let found = if self.requirements.hashed { Pinned::find(search)? } else { None };
-        let Some(found) = found else { return Ok(Known::Nothing) };
-        if self.identity.is_none() && found.picks.iter().any(Pick::is_source) {
-            return Ok(Known::FromSource);
+        let Some(found) = found else { return Ok(Known::Nothing(failure.into_inner())) };
+        let source = found.picks.iter().find(|pick| self.identity.is_none() && pick.is_source());
+        if let Some(pick) = source {
+            return Ok(Known::FromSource(pick.clone()));
         }
         let mut wheels = fetch.all(&found.picks)?;
         wheels.extend(built.values().cloned());
         wheels.sort();
         Ok(match found.is_complete(fetch.cache, &wheels) {
             true => Known::Wheels(wheels),
-            false => Known::Nothing,
+            false => Known::Nothing(None),
         })
     }
 
