@@ -1,7 +1,9 @@
 //! Connections: TCP, through a proxy if one is set, with TLS; kept open between downloads.
 
 use std::cell::{OnceCell, RefCell};
+use std::collections::HashMap;
 use std::io;
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
@@ -9,6 +11,8 @@ use std::time::Duration;
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 use bytes::Bytes;
+use futures_util::FutureExt;
+use futures_util::future::{LocalBoxFuture, Shared};
 use http::header::{CONNECTION, HOST, PROXY_AUTHORIZATION};
 use http::{Method, Request, StatusCode};
 use http_body_util::Empty;
@@ -38,6 +42,7 @@ pub(crate) struct Connector {
     /// Made for the first URL of HTTPS: reading all certificates takes a while.
     tls: OnceCell<Result<TlsConnector, Failure>>,
     timeout: Duration,
+    names: Names,
     /// Connections without a request, each with its origin.
     idle: RefCell<Vec<(Url, Connection)>>,
 }
@@ -48,6 +53,7 @@ impl Connector {
             certificates: settings.certificates.clone(),
             tls: OnceCell::new(),
             timeout: settings.timing.timeout,
+            names: Names::default(),
             idle: RefCell::default(),
         }
     }
@@ -106,10 +112,12 @@ impl Connector {
     async fn open(&self, url: &Url, proxy: Option<&Url>) -> Result<Connection, ConnectError> {
         let peer = proxy.unwrap_or(url);
         let address = peer.host_header();
-        let failed = |error: io::Error| {
-            ConnectError::Passing(format!("could not connect to {address}: {error}"))
-        };
-        let tcp = TcpStream::connect((peer.host.as_str(), peer.port)).await.map_err(failed)?;
+        let failed =
+            |error| ConnectError::Passing(format!("could not connect to {address}: {error}"));
+        let found = self.names.find((peer.host.clone(), peer.port), look_up).await;
+        let addresses = found.map_err(failed)?;
+        let tcp = TcpStream::connect(addresses.as_slice()).await;
+        let tcp = tcp.map_err(|error| failed(error.to_string()))?;
         let _ = tcp.set_nodelay(true);
         if !url.is_https {
             return handshake(tcp, &address).await;
@@ -130,6 +138,39 @@ impl Connector {
                 handshake(stream, &address).await
             }
         }
+    }
+}
+
+/// The name of a host, and a port.
+type Name = (String, u16);
+type Found = Result<Vec<SocketAddr>, String>;
+
+/// Addresses by names. Connections that are opened at the same time wait for one lookup: a burst of
+/// equal queries may lose one, and a resolver asks again after 5 seconds (resolv.conf(5), `timeout`).
+#[derive(Default)]
+struct Names(RefCell<HashMap<Name, Shared<LocalBoxFuture<'static, Found>>>>);
+
+impl Names {
+    /// Returns the addresses of a name, looked up once. A failure is for those that wait for it; the
+    /// next attempt looks up again.
+    async fn find<F>(&self, name: Name, look_up: impl FnOnce(Name) -> F) -> Found
+    where
+        F: Future<Output = Found> + 'static,
+    {
+        let begin = || look_up(name.clone()).boxed_local().shared();
+        let lookup = self.0.borrow_mut().entry(name.clone()).or_insert_with(begin).clone();
+        let found = lookup.await;
+        if found.is_err() {
+            self.0.borrow_mut().remove(&name);
+        }
+        found
+    }
+}
+
+async fn look_up((host, port): Name) -> Found {
+    match tokio::net::lookup_host((host, port)).await {
+        Ok(addresses) => Ok(addresses.collect()),
+        Err(error) => Err(error.to_string()),
     }
 }
 
@@ -235,4 +276,34 @@ fn certificates(path: &Path) -> Result<RootCertStore, String> {
         return Err(format!("`{shown}` has no certificate that can be used"));
     }
     Ok(roots)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::Cell;
+    use std::rc::Rc;
+
+    use super::*;
+
+    #[test]
+    fn connections_that_are_opened_together_wait_for_one_lookup() {
+        let (names, count) = (Names::default(), Rc::new(Cell::new(0)));
+        let find = |is_there: bool| {
+            let count = Rc::clone(&count);
+            names.find(("host".into(), 80), move |(_, port)| async move {
+                tokio::task::yield_now().await;
+                count.set(count.get() + 1);
+                if is_there { Ok(vec![([127, 0, 0, 1], port).into()]) } else { Err("away".into()) }
+            })
+        };
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        runtime.block_on(async {
+            let (one, other) = futures_util::future::join(find(false), find(false)).await;
+            assert_eq!((one, other), (Err("away".into()), Err("away".into())));
+            assert_eq!(count.get(), 1);
+            let (one, other) = futures_util::future::join(find(true), find(true)).await;
+            assert_eq!((&one, one.as_ref().unwrap()[0].port()), (&other, 80));
+            assert_eq!((find(true).await, count.get()), (other, 2));
+        });
+    }
 }
