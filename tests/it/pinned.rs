@@ -247,9 +247,22 @@ fn other_requirements_than_pinned_ones_are_left_to_pip() {
     // A requirement of alpha is not in the file: only pip's error names it.
     let index_of_all = index(&["alpha", "beta"], Form::Json);
     let option = format!("--index-url {}\n", url(&index_of_all));
-    let incomplete = sandbox(&format!("{option}{}", line("alpha==1.0")));
+    let mut incomplete = sandbox(&format!("{option}{}", line("alpha==1.0")));
     build(&incomplete).failure().stderr_has("must have their versions pinned").stderr_has("beta");
     assert!(!incomplete.exists("build/wheels"));
+    // Without Python, there is at least a reason.
+    incomplete.set("PATH", incomplete.beside("nothing").display());
+    build(&incomplete).failure().stderr_has("alpha requires beta, which is not pinned");
+    for (line, reason) in [
+        (line("alpha==1.0").replace("1.0", "7"), "no index has a file of `alpha 7` that fits"),
+        (
+            format!("alpha==1.0 --hash=sha256:{}\n", "0".repeat(64)),
+            "no index has exactly one file of `alpha 1.0` with an allowed hash",
+        ),
+    ] {
+        incomplete.write("requirements.txt", format!("{option}{line}"));
+        build(&incomplete).failure().stderr_has(reason).stderr_has("no interpreter `python3`");
+    }
     // A page without hashes does not identify the file.
     let bare = index(&["alpha", "beta"], Form::HtmlWithoutHashes);
     let text = format!("--index-url {}\nbeta==2.0 {}\n", url(&bare), hash(CHOSEN[1]));

@@ -41,7 +41,7 @@ pub(super) struct Search<'a> {
     pub target: Target,
     pub applies: Applies<'a>,
     pub reporter: &'a dyn Reporter,
-    /// Gets the failure to read a page.
+    /// Gets the reason if all are pinned and there is no result.
     pub failure: &'a OnceCell<String>,
 }
 
@@ -77,22 +77,34 @@ impl Pinned {
                 Choice::Nothing => pin.choose(local, &search.target),
                 choice => choice,
             };
-            let Choice::File(offer) = chosen else { return Ok(None) };
-            picks.push(pick(pin, offer));
+            let what = format!("`{} {}`", pin.name, pin.version);
+            let reason = match chosen {
+                Choice::File(offer) => {
+                    picks.push(pick(pin, offer));
+                    continue;
+                }
+                Choice::Nothing => format!("no index has a file of {what} that fits"),
+                Choice::Unclear => {
+                    format!("no index has exactly one file of {what} with an allowed hash")
+                }
+            };
+            let _ = search.failure.set(reason);
+            return Ok(None);
         }
         let extras = pins.into_iter().map(|pin| (pin.name, pin.extras)).collect();
         Ok(Some(Self { picks, extras, target: search.target }))
     }
 
-    /// Returns whether the wheels, which are in the cache, require nothing else. pip fails if they
-    /// do.
-    pub(super) fn is_complete(&self, cache: &Cache, wheels: &[Wheel]) -> bool {
+    /// Returns what the wheels, which are in the cache, require and is not pinned; `None` if they
+    /// require nothing else. pip fails if they do.
+    pub(super) fn lack(&self, cache: &Cache, wheels: &[Wheel]) -> Option<String> {
         let metadata = |wheel: &Wheel| metadata(&wheel.place_in(cache));
-        // pip has a better error for metadata that is not readable.
-        let Ok(members) = wheels.par_iter().map(metadata).collect::<Result<Vec<_>>>() else {
-            return false;
-        };
-        lack(&members, &self.extras, &self.target).is_ok_and(|lack| lack.is_none())
+        let members: Result<Vec<Metadata>> = wheels.par_iter().map(metadata).collect();
+        match members.and_then(|members| lack(&members, &self.extras, &self.target)) {
+            Ok(lack) => Some(format!("{}, which is not pinned", lack?)),
+            // pip has a better error for metadata that is not readable.
+            Err(error) => Some(format!("{error:#}")),
+        }
     }
 }
 

@@ -42,7 +42,7 @@ enum Known {
     /// All are pinned, and this one is built from source, by an interpreter whose identity is not one
     /// of the inputs.
     FromSource(Pick),
-    /// Only pip can resolve them, because of this failure if they are all pinned.
+    /// Only pip can resolve them, or show what is wrong: for this reason, if all are pinned.
     Nothing(Option<String>),
 }
 
@@ -115,9 +115,9 @@ impl Inputs {
         let mut wheels = fetch.all(&found.picks)?;
         wheels.extend(built.values().cloned());
         wheels.sort();
-        Ok(match found.is_complete(fetch.cache, &wheels) {
-            true => Known::Wheels(wheels),
-            false => Known::Nothing(None),
+        Ok(match found.lack(fetch.cache, &wheels) {
+            None => Known::Wheels(wheels),
+            lack => Known::Nothing(lack),
         })
     }
 
