@@ -185,3 +185,46 @@ fn a_lock_of_popular_packages_gives_the_files_that_uv_installs() {
         }
     }
 }
+
+#[test]
+#[cfg_attr(not(feature = "online"), ignore = "online tier")]
+fn each_kind_of_lock_gives_the_same_zip_on_a_machine_that_has_nothing() {
+    let mut sandbox = Sandbox::new();
+    trust(&mut sandbox);
+    install(&sandbox, UV);
+    sandbox.write("app.py", "x = 1\n").write(
+        "pyproject.toml",
+        "[project]\nname = \"app\"\nversion = \"1\"\nrequires-python = \">=3.11\"\n\
+         dependencies = [\"requests\", \"markupsafe\"]\n",
+    );
+    uv(&sandbox, "lock -q").success();
+    for (format, file) in [("pylock.toml", "pylock.toml"), ("requirements-txt", "locked.txt")] {
+        let words = format!("export -q --frozen --no-emit-project --format {format} -o {file}");
+        uv(&sandbox, &words).success();
+    }
+    // No Python, and no git.
+    sandbox.set("PATH", sandbox.beside("nothing").display());
+    for arch in ["arm64", "x86_64"] {
+        let zips =
+            ["lock = \"uv.lock\"", "lock = \"pylock.toml\"", "requirements = [\"locked.txt\"]"];
+        let zips = zips.map(|wheels| {
+            sandbox.write(
+                "Buildfile",
+                format!(
+                    "[target.wheels]\nkind = \"wheelhouse\"\n{wheels}\n\
+                     platform = {{ python = \"3.13\", arch = \"{arch}\" }}\n\
+                     [target.tree]\nkind = \"staging\"\nwheels = [\"wheels\"]\nsources = [\"app.py\"]\n\
+                     [target.package]\nkind = \"zip\"\nstaging = \"tree\"\noutput = \"lambda.zip\"\n"
+                ),
+            );
+            sandbox.set("XDG_CACHE_HOME", sandbox.beside(&format!("{arch} {}", wheels.len())).display());
+            sandbox.run(["package"]).success();
+            let zip = sandbox.bytes("lambda.zip");
+            sandbox.run(["clean"]).success();
+            sandbox.remove(".zipwright");
+            zip
+        });
+        assert!(zips[0].len() > 100_000, "{}", zips[0].len());
+        assert!(zips.iter().all(|zip| *zip == zips[0]), "{arch}");
+    }
+}
