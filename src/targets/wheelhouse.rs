@@ -446,12 +446,8 @@ impl Wheelhouse {
     /// Returns whether wheels that are not built from source need no Python: the files are locked or
     /// pinned for a platform.
     pub fn needs_no_python(&self, job: &Job) -> bool {
-        let paths = Paths::of(self, job);
-        let is_pinned = || {
-            let inputs = Inputs::read(&paths.request(self, job), false);
-            inputs.is_ok_and(|inputs| inputs.is_pinned)
-        };
-        self.platform.is_some() && self.projects.is_empty() && (self.lock.is_some() || is_pinned())
+        let read = || Inputs::read(&Paths::of(self, job).request(self, job), false);
+        self.platform.is_some() && read().is_ok_and(|inputs| inputs.identity.is_none())
     }
 
     /// Returns the text of a `pylock.toml` for the wheels in its folder, and their number.
